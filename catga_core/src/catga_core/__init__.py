@@ -1,0 +1,1 @@
+"""Catga: commands, queries and events, in one process or over a message bus."""

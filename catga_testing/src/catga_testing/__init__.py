@@ -1,0 +1,1 @@
+"""Contract kits, fixtures and test tools for Catga."""
