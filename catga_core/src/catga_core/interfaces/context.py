@@ -1,0 +1,31 @@
+"""The record of one message's identity, which every port that carries messages is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+NO_HEADERS: Mapping[str, str] = {}
+
+
+class MessageContext(msgspec.Struct, frozen=True):
+    """Who a message is and what it belongs to.
+
+    Parameters:
+        message_id: this message; the same on every try of the same message.
+        correlation_id: the whole conversation; the id of the message that began it.
+        causation_id: the message whose handler sent this one, `None` for the first.
+        deadline: seconds since the epoch after which nobody waits for an answer, `None` for no limit.
+        headers: what the sender added by `headers=`; they travel with this message and no further.
+        traceparent: the W3C trace context that travels with the message.
+        tracestate: the W3C trace state beside it.
+    """
+
+    message_id: str
+    correlation_id: str
+    causation_id: str | None = None
+    deadline: float | None = None
+    headers: Mapping[str, str] = NO_HEADERS
+    traceparent: str | None = None
+    tracestate: str | None = None

@@ -1,0 +1,185 @@
+"""What is said: commands, queries, stream queries and events, and the wire name and version of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Generic, TypeVar, get_args, get_origin
+
+import msgspec
+
+R = TypeVar("R")
+T = TypeVar("T")
+M = TypeVar("M", bound="Message")
+
+
+class Message(msgspec.Struct, frozen=True):
+    """The base of everything that is sent or published; derive from one of its four kinds."""
+
+
+class Request(Message, Generic[R], frozen=True):
+    """A message with exactly one handler and one result of type `R`: a `Command` or a `Query`."""
+
+
+class Command(Request[R], Generic[R], frozen=True):
+    """A request to change something; its handler answers with an `R`."""
+
+
+class Query(Request[R], Generic[R], frozen=True):
+    """A request to read something; its handler answers with an `R` and changes nothing."""
+
+
+class StreamQuery(Message, Generic[T], frozen=True):
+    """A question that is answered with many `T`, one after the other, as they are asked for."""
+
+
+class Event(Message, frozen=True):
+    """A fact that has happened; any number of handlers may react to it."""
+
+
+class MessageKind(StrEnum):
+    """What sort of message a class is."""
+
+    COMMAND = "command"
+    QUERY = "query"
+    STREAM = "stream"
+    EVENT = "event"
+
+
+class MessageType(msgspec.Struct, frozen=True):
+    """The facts of one message class.
+
+    Parameters:
+        cls: the class.
+        name: its stable name on the wire.
+        version: its version on the wire, from 1.
+        kind: command, query, stream or event.
+        result: the type its handler answers with (each item's type for a stream, `None` for an event).
+    """
+
+    cls: type[Message]
+    name: str
+    version: int
+    kind: MessageKind
+    result: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+
+_KINDS: dict[type[Message], MessageKind] = {
+    Command: MessageKind.COMMAND,
+    Query: MessageKind.QUERY,
+    StreamQuery: MessageKind.STREAM,
+    Event: MessageKind.EVENT,
+}
+_NAMED = "__catga_name__"
+_TYPE = "__catga_type__"
+
+
+def message(*, name: str | None = None, version: int = 1) -> Callable[[type[M]], type[M]]:
+    """Give a message class a stable wire name and version.
+
+    Without it a class is known by its own name and version 1. The name is what travels and what is stored,
+    never the Python path, so a class can move and be renamed.
+
+    Parameters:
+        name: letters, digits, `_`, `-` and `.` (dots divide words); `None` keeps the class's name.
+        version: from 1; raise it when old readers can no longer read what new writers send.
+
+    Raises:
+        ValueError: for a name or a version that cannot travel.
+    """
+    if name is not None:
+        _check_name(name)
+    if version < 1:
+        msg = f"version {version} is not possible: versions are whole numbers from 1"
+        raise ValueError(msg)
+
+    def mark(cls: type[M]) -> type[M]:
+        setattr(cls, _NAMED, (name or cls.__name__, version))
+        if _TYPE in cls.__dict__:
+            delattr(cls, _TYPE)
+        return cls
+
+    return mark
+
+
+def message_type(cls: type[Any]) -> MessageType:
+    """Return the facts of a message class; they are worked out once.
+
+    Parameters:
+        cls: a class derived from `Command[R]`, `Query[R]`, `StreamQuery[T]` or `Event`.
+
+    Raises:
+        TypeError: for any other class, or one whose result type is missing.
+    """
+    known: MessageType | None = cls.__dict__.get(_TYPE)
+    if known is None:
+        known = _describe(cls)
+        setattr(cls, _TYPE, known)
+    return known
+
+
+def _describe(cls: type[Any]) -> MessageType:
+    for base, kind in _KINDS.items():
+        if isinstance(cls, type) and issubclass(cls, base) and cls is not base:
+            break
+    else:
+        shown = getattr(cls, "__name__", cls)
+        msg = f"{shown} is not a message: derive it from Command[R], Query[R], StreamQuery[T] or Event"
+        raise TypeError(msg)
+    # Only the class's own mark counts: a subclass is another message and must not share its parent's name.
+    name, version = cls.__dict__.get(_NAMED, (cls.__name__, 1))
+    result = None if kind is MessageKind.EVENT else _result_of(cls, base, kind)
+    return MessageType(cls, name, version, kind, result)
+
+
+def _result_of(cls: type[Any], kind_base: type[Any], kind: MessageKind) -> Any:
+    found = type_argument(cls, kind_base)
+    if found is None or isinstance(found, TypeVar):
+        base = kind_base.__name__
+        letter = "T" if kind is MessageKind.STREAM else "R"
+        msg = (
+            f"{cls.__name__} does not say what it is answered with: "
+            f"write class {cls.__name__}({base}[YourResult]) instead of {base} without [{letter}]"
+        )
+        raise TypeError(msg)
+    return found
+
+
+def type_argument(cls: type[Any], base: type[Any], index: int = 0) -> Any:
+    """Return what a class puts in for a type parameter of one of its generic bases.
+
+    Parameters:
+        cls: the class to look at; parameters are followed through generic classes in between.
+        base: the generic base.
+        index: which of the base's parameters, from 0.
+
+    Returns:
+        the argument, a `TypeVar` where it was left open, or `None` where the base is not parameterised.
+    """
+    for entry in getattr(cls, "__orig_bases__", cls.__bases__):
+        origin = get_origin(entry) or entry
+        if not (isinstance(origin, type) and issubclass(origin, base)):
+            continue
+        arguments = get_args(entry)
+        if origin is base:
+            return arguments[index] if index < len(arguments) else None
+        inner = type_argument(origin, base, index)
+        parameters: tuple[Any, ...] = getattr(origin, "__parameters__", ())
+        if isinstance(inner, TypeVar) and arguments and inner in parameters:
+            return arguments[parameters.index(inner)]
+        if inner is not None:
+            return inner
+    return None
+
+
+def _check_name(name: str) -> None:
+    words = name.split(".")
+    if not all(word and word.replace("_", "").replace("-", "").isalnum() and word.isascii() for word in words):
+        msg = (
+            f"{name!r} cannot be a message's wire name: use ASCII letters, digits, '_' and '-', "
+            "with single dots between words, such as 'orders.create'"
+        )
+        raise ValueError(msg)

@@ -1,0 +1,143 @@
+"""What comes back: `CatgaResult`, a success with its value or a failure with its error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NoReturn, TypeVar
+
+import msgspec
+
+from catga_core.errors import CatgaError
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class CatgaResult(msgspec.Struct, Generic[T], frozen=True):
+    """The outcome of a message: either `Success(value)` or `Failure(error)`.
+
+    Use `match`, or `is_success` with `value` and `error`, or `unwrap()`:
+
+        match await mediator.send(CreateOrder("c-1")):
+            case Success(order): ...
+            case Failure(error): ...
+    """
+
+    @property
+    def is_success(self) -> bool:
+        """Whether this is a `Success`."""
+        raise _abstract()
+
+    @property
+    def value(self) -> T:
+        """The value of a success.
+
+        Raises:
+            CatgaError: the failure's error, when this is a failure.
+        """
+        raise _abstract()
+
+    @property
+    def error(self) -> CatgaError:
+        """The error of a failure.
+
+        Raises:
+            ValueError: when this is a success.
+        """
+        raise _abstract()
+
+    def unwrap(self) -> T:
+        """Return the value of a success, or raise the failure's error.
+
+        Raises:
+            CatgaError: the failure's error.
+        """
+        return self.value
+
+    def map(self, change: Callable[[T], U]) -> CatgaResult[U]:
+        """Return this result with the value of a success changed; a failure stays as it is.
+
+        Parameters:
+            change: called with the value; what it raises passes through.
+        """
+        raise _abstract()
+
+    @staticmethod
+    def success(value: U) -> CatgaResult[U]:
+        """Make a success.
+
+        Parameters:
+            value: what the message gives; `None` is a value like any other.
+        """
+        return Success(value)
+
+    @staticmethod
+    def failure(
+        *,
+        code: str,
+        message: str = "",
+        retryable: bool | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> CatgaResult[Any]:
+        """Make a failure without raising.
+
+        Parameters:
+            code: one of `ErrorCode`, or a code of your own.
+            message: one sentence for a person.
+            retryable: `None` takes the code's own flag.
+            details: facts for programs.
+        """
+        return Failure(CatgaError(message, code=code, retryable=retryable, details=details))
+
+
+class Success(CatgaResult[T], Generic[T], frozen=True):
+    """The result of a message that was handled.
+
+    Parameters:
+        value: what its handler returned.
+    """
+
+    value: T
+
+    @property
+    def is_success(self) -> bool:
+        """Always true."""
+        return True
+
+    @property
+    def error(self) -> NoReturn:
+        """Raise, because a success has no error."""
+        msg = "a success has no error: look at is_success first, or use match"
+        raise ValueError(msg)
+
+    def map(self, change: Callable[[T], U]) -> CatgaResult[U]:
+        """Return a success with the changed value."""
+        return Success(change(self.value))
+
+
+class Failure(CatgaResult[T], Generic[T], frozen=True):
+    """The result of a message that was not handled as asked.
+
+    Parameters:
+        error: why, with a stable `code`.
+    """
+
+    error: CatgaError
+
+    @property
+    def is_success(self) -> bool:
+        """Always false."""
+        return False
+
+    @property
+    def value(self) -> NoReturn:
+        """Raise the failure's error."""
+        raise self.error
+
+    def map(self, change: Callable[[T], U]) -> CatgaResult[U]:
+        """Return this failure."""
+        return Failure(self.error)
+
+
+def _abstract() -> TypeError:
+    return TypeError("CatgaResult is made as Success(value) or Failure(error)")

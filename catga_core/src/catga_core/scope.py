@@ -1,0 +1,120 @@
+"""One message's scope: the services that live as long as the message, closed in reverse order after it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextvars import ContextVar
+from typing import Any
+
+Closer = Callable[[BaseException | None], Awaitable[None] | None]
+
+
+class Scope:
+    """Holds what was made for one message.
+
+    It is opened by the pipeline around one message and closed after it, also on error and cancellation; each closer
+    is told the exception the message ended with, so that a unit of work can roll back.
+    """
+
+    __slots__ = ("closers", "instances")
+
+    def __init__(self) -> None:
+        self.instances: dict[Any, Any] = {}
+        self.closers: list[Closer] = []
+
+    async def close(self, error: BaseException | None) -> None:
+        """Close everything in reverse order; every closer runs, then the first new exception is raised.
+
+        Parameters:
+            error: what the message failed with, `None` when it succeeded.
+        """
+        first: BaseException | None = None
+        while self.closers:
+            closer = self.closers.pop()
+            try:
+                pending = closer(error)
+                if pending is not None:
+                    await pending
+            except BaseException as raised:  # noqa: BLE001 - the closers that are left must still run
+                # A generator that lets the message's own exception through has said nothing new.
+                if raised is not error and first is None:
+                    first = raised
+        self.instances.clear()
+        if first is not None:
+            raise first
+
+
+active_scope: ContextVar[Scope | None] = ContextVar("catga_scope", default=None)
+
+
+def closer_of_generator(generator: Generator[Any, None, None]) -> Closer:
+    """Return a closer that ends a `yield`-style factory.
+
+    Parameters:
+        generator: has yielded its service; it sees the message's exception at its `yield`.
+    """
+
+    def close(error: BaseException | None) -> None:
+        try:
+            if error is None:
+                next(generator)
+            else:
+                generator.throw(error)
+        except StopIteration:
+            return
+        except BaseException as raised:
+            if raised is error:
+                return
+            raise
+        generator.close()
+        raise RuntimeError(_second_yield(generator))
+
+    return close
+
+
+def closer_of_async_generator(generator: AsyncGenerator[Any, None]) -> Closer:
+    """Return a closer that ends an `async` `yield`-style factory.
+
+    Parameters:
+        generator: has yielded its service; it sees the message's exception at its `yield`.
+    """
+
+    async def close(error: BaseException | None) -> None:
+        try:
+            if error is None:
+                await anext(generator)
+            else:
+                await generator.athrow(error)
+        except StopAsyncIteration:
+            return
+        except BaseException as raised:
+            if raised is error:
+                return
+            raise
+        await generator.aclose()
+        raise RuntimeError(_second_yield(generator))
+
+    return close
+
+
+def closer_of_object(service: object) -> Closer | None:
+    """Return a closer for an object with `aclose()` or `close()`, `None` for one with neither.
+
+    Parameters:
+        service: an object the container has made, and so has to close.
+    """
+    method = getattr(service, "aclose", None) or getattr(service, "close", None)
+    if method is None or not callable(method):
+        return None
+
+    def close(_error: BaseException | None) -> Awaitable[None] | None:
+        pending = method()
+        return pending if inspect.isawaitable(pending) else None
+
+    return close
+
+
+def _second_yield(generator: object) -> str:
+    name = getattr(generator, "__qualname__", "the factory")
+    return f"{name} yielded twice: a service factory yields its service once and cleans up after it"
