@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-# TODO: one class for each transport, once the kit is there:
+# The place of the contract kit: one class for each transport.
 #
 #     class TestMemory(TransportContract): a fixture that gives the in-process transport
 #     class TestNats(TransportContract): a fixture that gives NATS on a server from catga-testing's fixtures
