@@ -1,1 +1,41 @@
-"""The pytest plugin of catga-testing."""
+"""The pytest plugin of catga-testing: fixtures that start real servers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from catga_testing.servers import NatsCluster, NatsServer
+
+# Every pytest run of an environment with catga-testing imports this module: servers are imported by those who ask for one.
+
+
+@pytest.fixture
+def nats_server() -> Iterator[NatsServer]:
+    """A nats-server with JetStream for this test alone, which may do it any harm."""
+    from catga_testing.servers import NatsServer
+
+    with NatsServer(jetstream=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats_server_shared() -> Iterator[NatsServer]:
+    """A nats-server with JetStream for all tests that do it no harm and use names of their own on it."""
+    from catga_testing.servers import NatsServer
+
+    with NatsServer(jetstream=True) as server:
+        yield server
+
+
+@pytest.fixture
+def nats_cluster() -> Iterator[NatsCluster]:
+    """Three nats-servers with JetStream for this test alone, which may do them any harm."""
+    from catga_testing.servers import NatsCluster
+
+    with NatsCluster() as cluster:
+        yield cluster

@@ -1,0 +1,38 @@
+"""Real servers for tests, started as processes of their own on free loopback ports."""
+
+from catga_testing.servers.auth import JwtAuth, NatsAuth, NkeyAuth, TokenAuth, UserAuth
+from catga_testing.servers.binary import find_nats_server
+from catga_testing.servers.blocking import BlockingNatsServer
+from catga_testing.servers.config import NatsTls
+from catga_testing.servers.errors import (
+    ServerBinaryNotFoundError,
+    ServerError,
+    ServerNotRunningError,
+    ServerStartError,
+)
+from catga_testing.servers.link import Direction, Link
+from catga_testing.servers.nats_cluster import NatsCluster
+from catga_testing.servers.nats_server import NatsServer
+from catga_testing.servers.ports import ReservedPort
+from catga_testing.servers.tls import Certificates
+
+__all__ = [
+    "BlockingNatsServer",
+    "Certificates",
+    "Direction",
+    "JwtAuth",
+    "Link",
+    "NatsAuth",
+    "NatsCluster",
+    "NatsServer",
+    "NatsTls",
+    "NkeyAuth",
+    "ReservedPort",
+    "ServerBinaryNotFoundError",
+    "ServerError",
+    "ServerNotRunningError",
+    "ServerStartError",
+    "TokenAuth",
+    "UserAuth",
+    "find_nats_server",
+]
