@@ -125,6 +125,7 @@ def misnamed_fragments() -> list[str]:
 def docs(session: nox.Session) -> None:
     """Build the documentation: `nox -s docs -- serve` to read it while writing."""
     install_workspace(session, "docs")
+    session.env["NO_MKDOCS_2_WARNING"] = "1"  # the theme's advertisement of its successor
     if session.posargs:
         session.run("mkdocs", *session.posargs)
     else:
