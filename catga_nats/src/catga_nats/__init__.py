@@ -1,1 +1,7 @@
-"""NATS for Catga."""
+"""NATS for Catga: request and reply, publish and subscribe."""
+
+from catga_nats.options import NatsOptions
+from catga_nats.plugin import add_nats_catga, add_nats_transport
+from catga_nats.transport import NatsTransport
+
+__all__ = ["NatsOptions", "NatsTransport", "add_nats_catga", "add_nats_transport"]

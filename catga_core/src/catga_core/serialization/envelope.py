@@ -97,14 +97,21 @@ class EnvelopeCodec:
         self._peek = self._outer.decoder(Envelope[msgspec.Raw])
         self._refusal = self._outer.decoder(_Refusal)
 
-    def encode(self, message_type: MessageType, message: object, context: MessageContext) -> bytes:
+    def encode(
+        self, message_type: MessageType, message: object, context: MessageContext, deadline: float | None
+    ) -> bytes:
         """Return a message's bytes, envelope and all.
+
+        Parameters:
+            message_type: the message's type.
+            message: the message.
+            context: its identity.
+            deadline: seconds since the epoch; the transport's own limit where the context has none.
 
         Raises:
             CatgaError: `SERIALIZATION_FAILED`, naming the type.
         """
         correlation = context.correlation_id
-        deadline = context.deadline
         headers = context.headers
         return self._outer.encode(
             Envelope(

@@ -1,0 +1,177 @@
+"""The other form of the envelope: ids as NATS headers, and the body alone as payload (docs/wire-format.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+from catga_core.errors import CatgaError, ErrorCode, is_retryable
+from catga_core.identifiers import new_id
+from catga_core.interfaces.context import NO_HEADERS, MessageContext
+from catga_core.interfaces.serializer import Serializer
+from catga_core.messages import MessageType
+from catga_core.results import CatgaResult, Failure, Success
+from catga_core.serialization import FORMAT
+
+MARK = "catga-format"
+"""The header that tells this form from the other; its value is the envelope's version."""
+
+_STATUS = "catga-status"
+_KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# Printable ASCII stays as it is; "%" itself, everything else and a space at either end are percent-encoded, because a
+# NATS header is trimmed, loses line breaks, and is read in different encodings by different clients.
+_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+_TRACE = ("traceparent", "tracestate")
+
+
+def is_headers_form(headers: Mapping[str, str]) -> bool:
+    """Tell whether a message with these headers has its envelope in them."""
+    return MARK in headers or any(key.lower() == MARK for key in headers)
+
+
+def encode(message_type: MessageType, context: MessageContext, deadline: float | None) -> dict[str, str]:
+    """Return the headers that carry a message's envelope.
+
+    Raises:
+        CatgaError: `SERIALIZATION_FAILED` for a header of the sender's own that cannot be one.
+    """
+    headers: dict[str, str] = {}
+    for key, value in context.headers.items():
+        if not _KEY.fullmatch(key) or _reserved(key.lower()):
+            raise CatgaError(
+                f"the header {key!r} cannot travel as a NATS header: use letters, digits and '-', "
+                "and no name that begins with 'catga-' or 'nats-'",
+                code=ErrorCode.SERIALIZATION_FAILED,
+            )
+        headers[key] = _quoted(value)
+    headers[MARK] = str(FORMAT)
+    headers["catga-name"] = message_type.name
+    headers["catga-version"] = str(message_type.version)
+    headers["catga-message-id"] = _quoted(context.message_id)
+    if context.correlation_id != context.message_id:
+        headers["catga-correlation-id"] = _quoted(context.correlation_id)
+    if context.causation_id is not None:
+        headers["catga-causation-id"] = _quoted(context.causation_id)
+    if deadline is not None:
+        headers["catga-deadline"] = str(int(deadline * 1000))
+    if context.traceparent is not None:
+        headers["traceparent"] = context.traceparent
+    if context.tracestate is not None:
+        headers["tracestate"] = context.tracestate
+    return headers
+
+
+def decode(message_type: MessageType, headers: Mapping[str, str]) -> MessageContext:
+    """Return the context in a message's headers; only the mark is demanded of a foreign peer.
+
+    Raises:
+        CatgaError: `SERIALIZATION_FAILED` for another format, message or version, or a deadline that is no number.
+    """
+    known = {key.lower(): value for key, value in headers.items()}
+    _expect("envelope format", known[MARK], str(FORMAT))
+    _expect("message", known.get("catga-name", message_type.name), message_type.name)
+    version = str(message_type.version)
+    _expect(f"version of {message_type.name}", known.get("catga-version", version), version)
+    message_id = unquote(known.get("catga-message-id", "")) or new_id()
+    causation = known.get("catga-causation-id")
+    deadline = known.get("catga-deadline")
+    try:
+        seconds = None if deadline is None else int(deadline) / 1000
+    except ValueError:
+        raise CatgaError(
+            "the header catga-deadline is no number: send milliseconds since 1970 UTC",
+            code=ErrorCode.SERIALIZATION_FAILED,
+        ) from None
+    own = {key: unquote(value) for key, value in headers.items() if not _reserved(key.lower())}
+    return MessageContext(
+        message_id,
+        unquote(known.get("catga-correlation-id", "")) or message_id,
+        None if causation is None else unquote(causation),
+        seconds,
+        own or NO_HEADERS,
+        known.get("traceparent"),
+        known.get("tracestate"),
+    )
+
+
+def encode_result(result: CatgaResult[Any], serializer: Serializer) -> tuple[dict[str, str], bytes]:
+    """Return the headers and the payload of an answer."""
+    if isinstance(result, Success):
+        try:
+            return {_STATUS: "ok"}, serializer.encode(result.value)
+        except CatgaError as unserializable:
+            error = unserializable
+    else:
+        error = result.error
+    headers = {
+        _STATUS: "error",
+        "catga-code": _quoted(error.code),
+        "catga-message": _quoted(error.message),
+        "catga-retryable": "true" if error.retryable else "false",
+    }
+    try:
+        return headers, serializer.encode(dict(error.details)) if error.details else b""
+    except CatgaError:
+        return headers, b""
+
+
+def decode_result(
+    type_: Any, headers: Mapping[str, str], data: bytes, serializer: Serializer
+) -> CatgaResult[Any] | None:
+    """Return the result in an answer, `None` when it is not of this form."""
+    known = {key.lower(): value for key, value in headers.items()}
+    status = known.get(_STATUS)
+    if status is None:
+        return None
+    if status == "ok":
+        try:
+            return Success(serializer.decoder(type_)(data))
+        except CatgaError as error:
+            return Failure(error)
+    code = unquote(known.get("catga-code", ErrorCode.INTERNAL_ERROR))
+    retryable = known.get("catga-retryable")
+    details: dict[str, Any] = {}
+    if data:
+        try:
+            details = serializer.decoder(dict[str, Any])(data)
+        except CatgaError:
+            details = {}
+    return Failure(
+        CatgaError(
+            unquote(known.get("catga-message", "")),
+            code=code,
+            retryable=is_retryable(code) if retryable is None else retryable == "true",
+            details=details,
+        )
+    )
+
+
+def size(headers: Mapping[str, str]) -> int:
+    """Return how many bytes headers take at most; the server counts them as part of the payload."""
+    return 12 + sum(len(key) + len(value) + 4 for key, value in headers.items())
+
+
+def _reserved(key: str) -> bool:
+    return key.startswith(("catga-", "nats-")) or key in _TRACE or key in {"status", "description"}
+
+
+def _quoted(value: str) -> str:
+    quoted = quote(value, safe=_SAFE)
+    if quoted != quoted.strip():
+        head = len(quoted) - len(quoted.lstrip())
+        tail = len(quoted) - len(quoted.rstrip()) if head < len(quoted) else 0
+        quoted = "%20" * head + quoted.strip() + "%20" * tail
+    return quoted
+
+
+def _expect(what: str, got: str, wanted: str) -> None:
+    if got != wanted:
+        raise CatgaError(
+            f"{what} {got[:80]!r} arrived, and this process knows {wanted!r}: run the same on both sides",
+            code=ErrorCode.SERIALIZATION_FAILED,
+        )
+
+
+__all__ = ["MARK", "decode", "decode_result", "encode", "encode_result", "is_headers_form", "size"]

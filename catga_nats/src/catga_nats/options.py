@@ -1,0 +1,296 @@
+"""What can be set about NATS, checked as soon as it is written down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+from urllib.parse import ParseResult, parse_qsl, unquote, urlparse, urlsplit
+
+from catga_core.errors import ConfigurationError
+from catga_nats.subjects import prefix_problem
+
+WhileDisconnected = Literal["fail", "wait"]
+EnvelopeForm = Literal["body", "headers"]
+SerializerName = Literal["json", "msgpack"]
+
+DEFAULT_PORT = 4222
+_SCHEMES = ("nats", "tls")
+
+
+@dataclass(frozen=True, slots=True)
+class NatsOptions:
+    """How to reach NATS and how to behave on it.
+
+    Parameters:
+        servers: `"nats://a:4222,nats://b:4222"` or a sequence of such; `tls://` demands encryption. User and password
+            (or a token) may stand in a URL and then count for every server.
+        name: what the server shows this connection as.
+        connect_timeout: seconds within which the start has to reach a server, or fail.
+        request_timeout: seconds a request waits when its sender set no deadline.
+        reconnect_wait: seconds between two rounds over the servers after the connection was lost.
+        reconnect_jitter: up to so many seconds are added to each wait at random, so that not all clients come at once.
+        ping_interval: seconds between two pings; a server that answers none for as long again is left for another.
+        while_disconnected: what is sent while there is no connection fails at once (`"fail"`), or waits until its own
+            deadline for the connection to come back (`"wait"`). The same holds for requests that were under way.
+        subject_prefix: the first word of every subject; peers must agree on it.
+        envelope: ids travel in one array before the body (`"body"`, faster), or as NATS headers (`"headers"`, for
+            peers that want them). Either is understood on receipt.
+        serializer: `"msgpack"`, `"json"`, or `None` for the container's own.
+        token: a token to sign in with.
+        user: a user to sign in as, with `password`.
+        password: the user's password.
+        nkeys_seed: an NKey seed (`"SU..."`), or the path of a file that holds one.
+        credentials: the path of a `.creds` file, or its text.
+        tls_ca: the path of the certificates to trust, `None` for the system's.
+        tls_cert: the path of our own certificate, where the server asks for one.
+        tls_key: the path of its key; `None` where `tls_cert` holds both.
+        tls_hostname: the name to expect in the server's certificate, `None` for the one in the URL.
+        tls_verify: whether to check the server's certificate at all.
+        max_payload: bytes of the largest message to send or to take, `None` for the server's own limit.
+        max_pending_messages: how many messages of one subscription may wait to be handled before further ones are
+            refused (requests) or dropped and counted (events).
+        max_pending_bytes: the same in bytes.
+
+    Raises:
+        ConfigurationError: listing everything that is wrong.
+    """
+
+    servers: str | Sequence[str] = "nats://localhost:4222"
+    name: str = "catga"
+    connect_timeout: float = 5.0
+    request_timeout: float = 30.0
+    reconnect_wait: float = 0.5
+    reconnect_jitter: float = 0.5
+    ping_interval: float = 20.0
+    while_disconnected: WhileDisconnected = "fail"
+    subject_prefix: str = "catga"
+    envelope: EnvelopeForm = "body"
+    serializer: SerializerName | None = None
+    token: str | None = field(default=None, repr=False)
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    nkeys_seed: str | None = field(default=None, repr=False)
+    credentials: str | None = field(default=None, repr=False)
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_hostname: str | None = None
+    tls_verify: bool = True
+    max_payload: int | None = None
+    max_pending_messages: int = 65_536
+    max_pending_bytes: int = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        """Check everything, and move credentials out of the URLs so that those can be shown."""
+        problems: list[str] = []
+        urls = self._read_servers(problems)
+        self._check_numbers(problems)
+        self._check_choices(problems)
+        self._check_auth(problems)
+        self._check_tls(problems)
+        if problems:
+            raise ConfigurationError(problems)
+        object.__setattr__(self, "servers", urls)
+
+    @property
+    def server_urls(self) -> tuple[str, ...]:
+        """The servers, each as `scheme://host:port` without credentials."""
+        assert isinstance(self.servers, tuple)  # noqa: S101  # __post_init__ made it one
+        return self.servers
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether a connection without encryption is refused."""
+        return any(url.startswith("tls:") for url in self.server_urls) or bool(
+            self.tls_ca or self.tls_cert or self.tls_hostname or not self.tls_verify
+        )
+
+    @classmethod
+    def from_url(cls, url: str) -> NatsOptions:
+        """Return the options written as one URL, as plugins are configured.
+
+        Parameters:
+            url: `nats://user:pass@host:4222,host2:4222?name=orders&request_timeout=5`; every option of this class but
+                `servers` can stand after the question mark.
+
+        Raises:
+            ConfigurationError: for what cannot be read, and for options that do not exist.
+        """
+        servers, _, query = url.partition("?")
+        known: dict[str, Any] = {entry.name: entry.type for entry in fields(cls) if entry.name != "servers"}
+        problems: list[str] = []
+        values: dict[str, Any] = {}
+        for key, text in parse_qsl(query, keep_blank_values=True):
+            if key not in known:
+                problems.append(
+                    f"the NATS URL sets {key!r}, which is no option: use one of {', '.join(sorted(known))}"
+                )
+                continue
+            try:
+                values[key] = _read(str(known[key]), text)
+            except ValueError:
+                problems.append(
+                    f"the NATS URL sets {key}={text!r}, which is no {_kind(str(known[key]))}: write {key}=<value>"
+                )
+        if problems:
+            raise ConfigurationError(problems)
+        return cls(servers, **values)
+
+    def _read_servers(self, problems: list[str]) -> tuple[str, ...]:
+        given: list[str] = []
+        for entry in [self.servers] if isinstance(self.servers, str) else self.servers:
+            given.extend(part.strip() for part in entry.split(","))
+        if not any(given):
+            problems.append("no NATS server is named: write servers='nats://localhost:4222'")
+            return ()
+        urls: list[str] = []
+        signed: set[tuple[str, str | None]] = set()
+        scheme = "nats"
+        for text in given:
+            # "nats://a,b": what comes after a comma may leave the scheme out.
+            scheme = urlsplit(text).scheme if "://" in text else scheme
+            uri, problem = _parse_server(text if "://" in text else f"{scheme}://{text}")
+            if uri is None:
+                problems.append(problem)
+                continue
+            if uri.username:
+                signed.add((unquote(uri.username), None if uri.password is None else unquote(uri.password)))
+            host = f"[{uri.hostname}]" if uri.hostname and ":" in uri.hostname else uri.hostname
+            urls.append(f"{uri.scheme}://{host}:{uri.port or DEFAULT_PORT}")
+        if len({url.partition(":")[0] for url in urls}) > 1:
+            problems.append("the NATS servers mix nats:// and tls://: write all of them with the same scheme")
+        self._sign_in(signed, problems)
+        return tuple(dict.fromkeys(urls))
+
+    def _sign_in(self, signed: set[tuple[str, str | None]], problems: list[str]) -> None:
+        if not signed:
+            return
+        if len(signed) > 1:
+            problems.append(
+                "the NATS URLs carry different credentials, and one connection signs in the same everywhere: "
+                "name them once, by user= and password= or token="
+            )
+            return
+        user, password = next(iter(signed))
+        wanted = {"token": user} if password is None else {"user": user, "password": password}
+        for option, value in wanted.items():
+            if getattr(self, option) not in {None, value}:
+                problems.append(
+                    f"{option} is set both in the NATS URL and as an option, differently: keep one"
+                )
+            object.__setattr__(self, option, value)
+
+    def _check_numbers(self, problems: list[str]) -> None:
+        positive = (
+            "connect_timeout",
+            "request_timeout",
+            "ping_interval",
+            "max_pending_messages",
+            "max_pending_bytes",
+        )
+        for option in positive:
+            if not _is_number(getattr(self, option)) or getattr(self, option) <= 0:
+                problems.append(
+                    f"NATS option {option}={getattr(self, option)!r} cannot work: give a number above 0"
+                )
+        for option in ("reconnect_wait", "reconnect_jitter"):
+            if not _is_number(getattr(self, option)) or getattr(self, option) < 0:
+                problems.append(
+                    f"NATS option {option}={getattr(self, option)!r} cannot work: give seconds, 0 or more"
+                )
+        if self.max_payload is not None and (not _is_number(self.max_payload) or self.max_payload < 1024):
+            problems.append(
+                f"NATS option max_payload={self.max_payload!r} leaves no room for an envelope: "
+                "give 1024 bytes or more, or None for the server's own limit"
+            )
+
+    def _check_choices(self, problems: list[str]) -> None:
+        choices: Mapping[str, Any] = {"while_disconnected": WhileDisconnected, "envelope": EnvelopeForm}
+        for option, allowed in choices.items():
+            if getattr(self, option) not in get_args(allowed):
+                listed = " or ".join(repr(choice) for choice in get_args(allowed))
+                problems.append(f"NATS option {option}={getattr(self, option)!r} is not known: use {listed}")
+        if self.serializer is not None and self.serializer not in get_args(SerializerName):
+            problems.append(
+                f"NATS option serializer={self.serializer!r} is not known: use 'msgpack', 'json', "
+                "or None for the serializer of the container"
+            )
+        problem = prefix_problem(self.subject_prefix)
+        if problem:
+            problems.append(problem)
+
+    def _check_auth(self, problems: list[str]) -> None:
+        if (self.user is None) != (self.password is None):
+            given, missing = ("user", "password") if self.password is None else ("password", "user")
+            problems.append(f"NATS option {given} is set and {missing} is not: give both, or token= alone")
+        forms = {
+            "token": self.token,
+            "user and password": self.user or self.password,
+            "nkeys_seed": self.nkeys_seed,
+            "credentials": self.credentials,
+        }
+        used = [form for form, value in forms.items() if value is not None]
+        if len(used) > 1:
+            problems.append(f"the NATS options sign in in {len(used)} ways ({', '.join(used)}): keep one")
+
+    def _check_tls(self, problems: list[str]) -> None:
+        if self.tls_key and not self.tls_cert:
+            problems.append(
+                "NATS option tls_key is set without tls_cert: a key is of use beside its certificate only"
+            )
+
+
+def _parse_server(text: str) -> tuple[ParseResult | None, str]:
+    """Return a server's URL in parts, or the problem with it (which never shows a password)."""
+    shown = text.rpartition("@")[2]
+    mend = "write nats://host:4222 or tls://host:4222"
+    try:
+        uri = urlparse(text)
+        port = uri.port
+    except ValueError as cause:
+        return None, f"the NATS server {shown!r} cannot be read: {cause}: {mend}"
+    if uri.scheme not in _SCHEMES:
+        return (
+            None,
+            f"the NATS server {shown!r} has the scheme {uri.scheme!r}, which is not spoken here: {mend}",
+        )
+    if not uri.hostname or port == 0 or any(character.isspace() for character in uri.netloc):
+        return None, f"the NATS server {shown!r} names no host that can be reached: {mend}"
+    if uri.path not in {"", "/"} or uri.params or uri.query or uri.fragment:
+        return None, f"the NATS server {shown!r} has something after its port: {mend}"
+    return uri, ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _kind(annotation: str) -> str:
+    return {"float": "number", "int": "whole number", "bool": "'true' or 'false'"}.get(
+        annotation.removesuffix(" | None"), "text"
+    )
+
+
+def _read(annotation: str, text: str) -> object:
+    kind = annotation.removesuffix(" | None")
+    if kind == "float":
+        return float(text)
+    if kind == "int":
+        return int(text)
+    if kind == "bool":
+        return (
+            {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+            if _is_bool(text)
+            else _no(text)
+        )
+    return text
+
+
+def _is_bool(text: str) -> bool:
+    return text.lower() in {"true", "false", "1", "0"}
+
+
+def _no(text: str) -> object:
+    raise ValueError(text)

@@ -1,0 +1,42 @@
+"""How NATS gets into a container."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from catga_core.clock import Clock
+from catga_core.errors import ConfigurationError
+from catga_core.interfaces.serializer import Serializer
+from catga_core.interfaces.transport import Transport
+from catga_nats.options import NatsOptions
+from catga_nats.transport import NatsTransport
+
+if TYPE_CHECKING:
+    from catga_core.container import CatgaContainer
+
+
+def add_nats_catga(container: CatgaContainer, options: str | NatsOptions = "nats://localhost:4222") -> None:
+    """Send to other processes over NATS, and listen there for what this one handles.
+
+    Parameters:
+        container: the application's container; the last call for a transport wins.
+        options: a URL such as `nats://node1:4222,nats://node2:4222` (see `NatsOptions.from_url`), or `NatsOptions`.
+
+    Raises:
+        ConfigurationError: for options that cannot work, and when nats-py is not installed.
+    """
+    settings = NatsOptions.from_url(options) if isinstance(options, str) else options
+    if importlib.util.find_spec("nats") is None:
+        raise ConfigurationError(
+            'the NATS transport needs nats-py, which is not installed: pip install "catga[nats]"'
+        )
+
+    def nats_transport(serializer: Serializer, clock: Clock) -> NatsTransport:
+        return NatsTransport(settings, serializer, clock)
+
+    container.add_singleton(Transport, nats_transport)
+
+
+add_nats_transport = add_nats_catga
+"""The same under the name of the entry point `catga.transports`."""

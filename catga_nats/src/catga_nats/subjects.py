@@ -1,0 +1,76 @@
+"""Where messages travel: the subjects, the queue groups, and which names can be part of them."""
+
+from __future__ import annotations
+
+import re
+
+from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
+
+REQUEST_GROUP = "catga"
+"""The queue group of every request: all processes that handle it are replicas of one another, whatever the services
+are called, and exactly one of them gets it."""
+
+_WORDS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_UNSAFE = re.compile(r"[\s*>\x00-\x1f\x7f]")
+
+
+def prefix_problem(prefix: object) -> str | None:
+    """Return what is wrong with a subject prefix, `None` for a good one."""
+    if isinstance(prefix, str) and _WORDS.fullmatch(prefix):
+        return None
+    return (
+        f"NATS option subject_prefix={prefix!r} cannot begin a subject: "
+        "use ASCII letters, digits, '_' and '-', with single dots between words"
+    )
+
+
+def check_service_name(name: str) -> None:
+    """Refuse a service name that cannot be a queue group.
+
+    Raises:
+        ConfigurationError: naming it and what to write instead.
+    """
+    if not _WORDS.fullmatch(name):
+        raise ConfigurationError(
+            f"service_name={name!r} cannot be the name of a NATS queue group: "
+            "use ASCII letters, digits, '_' and '-', with single dots between words, such as 'orders'"
+        )
+
+
+class Subjects:
+    """The subjects of one prefix, each worked out once.
+
+    Parameters:
+        prefix: the first word of every subject.
+    """
+
+    __slots__ = ("_events", "_prefix", "_requests")
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._requests: dict[str, str] = {}
+        self._events: dict[str, str] = {}
+
+    def request(self, name: str) -> str:
+        """Return where requests of this wire name go: `<prefix>.request.<name>`."""
+        known = self._requests.get(name)
+        if known is None:
+            known = self._requests[name] = self._subject("request", name)
+        return known
+
+    def event(self, name: str) -> str:
+        """Return where events of this wire name go: `<prefix>.event.<name>`."""
+        known = self._events.get(name)
+        if known is None:
+            known = self._events[name] = self._subject("event", name)
+        return known
+
+    def _subject(self, kind: str, name: str) -> str:
+        # nats-py and the server let "a..b" and "a.*" through where a message is sent, and deliver them nowhere.
+        if _UNSAFE.search(name) or not all(name.split(".")):
+            raise CatgaError(
+                f"the message name {name!r} cannot be part of a NATS subject: "
+                "give the class one with @message(name='orders.create')",
+                code=ErrorCode.SERIALIZATION_FAILED,
+            )
+        return f"{self._prefix}.{kind}.{name}"
