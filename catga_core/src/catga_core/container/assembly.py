@@ -1,0 +1,228 @@
+"""Puts pipelines together from what is registered: the container, as its mediator sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from catga_core.clock import Clock
+from catga_core.container.entries import BehaviorEntry, HandlerEntry, ValidatorEntry
+from catga_core.container.registration import Lifetime, Registration
+from catga_core.container.resolver import AsyncNeeded, Resolver
+from catga_core.context import context_demand
+from catga_core.interfaces.transport import Transport
+from catga_core.mediator import NotPrepared, Route
+from catga_core.messages import Message, MessageKind, MessageType
+from catga_core.options import CatgaOptions
+from catga_core.pipeline import HandlerStage, Stage, Supply, compile_pipeline
+from catga_core.pipeline.logging import LoggingBehavior
+from catga_core.pipeline.timeout import TimeoutBehavior
+from catga_core.pipeline.validation import ValidationBehavior, has_constraints
+
+
+class Assembly:
+    """Compiles the pipelines of a container, each once until an override changes them.
+
+    Parameters:
+        options: the container's.
+        resolver: makes what is in the pipelines.
+    """
+
+    def __init__(self, options: CatgaOptions, resolver: Resolver) -> None:
+        self._options = options
+        self._resolver = resolver
+        self.requests: dict[type[Message], HandlerEntry] = {}
+        self.streams: dict[type[Message], HandlerEntry] = {}
+        self.events: dict[type[Message], list[HandlerEntry]] = {}
+        self.behaviors: list[BehaviorEntry] = []
+        self.validators: list[ValidatorEntry] = []
+        self.opaque = False
+        self._routes: dict[Any, Any] = {}
+        resolver.changed.append(self.forget)
+
+    # --- what the mediator asks ---
+
+    @property
+    def service_name(self) -> str:
+        """The name of this service."""
+        return self._options.service_name
+
+    @property
+    def clock(self) -> Clock:
+        """The container's clock."""
+        return self._resolver.resolve(Clock)  # type: ignore[no-any-return]
+
+    @property
+    def transport(self) -> Transport | None:
+        """The way to other processes, `None` when everything is in this one."""
+        if self._resolver.effective(Transport) is None:
+            return None
+        return self._resolver.resolve(Transport)  # type: ignore[no-any-return]
+
+    def request_route(self, cls: type[Message]) -> Route | None:
+        """Return the pipeline of a request handled here, `None` for any other."""
+        return self._one(cls, self.requests)
+
+    def stream_route(self, cls: type[Message]) -> Route | None:
+        """Return the pipeline of a stream query handled here, `None` for any other."""
+        return self._one(cls, self.streams)
+
+    def event_routes(self, cls: type[Message]) -> Sequence[Route]:
+        """Return one pipeline for each handler of an event, in the order of registration."""
+        known: tuple[Route, ...] | None = self._routes.get(cls)
+        if known is None:
+            known = tuple(self._compile(entry) for entry in self.events.get(cls, ()))
+            self._routes[cls] = known
+        return known
+
+    async def prepare(self) -> None:
+        """Make the singletons that have to be awaited, for every handler and behavior as it is now."""
+        for registration in self.roots():
+            await self._resolver.build_needs(registration)
+
+    # --- what the container asks ---
+
+    def forget(self) -> None:
+        """Compile every pipeline anew when it is next asked for."""
+        self._routes.clear()
+
+    def roots(self) -> list[Registration]:
+        """Return how every handler, behavior and validator is made."""
+        entries: list[HandlerEntry] = [*self.requests.values(), *self.streams.values()]
+        entries += [entry for several in self.events.values() for entry in several]
+        registrations = [entry.registration for entry in entries]
+        registrations += [behavior.registration for behavior in self.behaviors]
+        registrations += [validator.registration for validator in self.validators]
+        # A handler may be overridden by its class, like any service.
+        return [self._resolver.effective(each.service) or each for each in registrations]
+
+    # --- inside ---
+
+    def _one(self, cls: type[Message], entries: Mapping[type[Message], HandlerEntry]) -> Route | None:
+        known: Route | None = self._routes.get(cls)
+        if known is None:
+            entry = entries.get(cls)
+            if entry is None:
+                return None
+            known = self._routes[cls] = self._compile(entry)
+        return known
+
+    def _compile(self, entry: HandlerEntry) -> Route:
+        try:
+            return self._compiled(entry)
+        except AsyncNeeded:
+            raise NotPrepared from None
+
+    def _compiled(self, entry: HandlerEntry) -> Route:
+        described = entry.definition.message_type
+        handler, overridden = self._handler(entry)
+        stages = self._stages(described)
+        pipeline = compile_pipeline(
+            HandlerStage(
+                entry.definition.name,
+                handler,
+                # Of what stands in for a handler nothing is known.
+                plain=entry.definition.plain and not overridden,
+                may_suspend=entry.definition.may_suspend or overridden,
+            ),
+            [stage for _, stage, _ in stages],
+            stream=described.kind is MessageKind.STREAM,
+        )
+        touched = handler.touches_context or any(uses for _, _, uses in stages)
+        return Route(pipeline, context=touched or overridden or self.opaque or context_demand.wanted)
+
+    def _handler(self, entry: HandlerEntry) -> tuple[Supply, bool]:
+        layer = self._resolver.overrides.top(entry.registration.service)
+        if not entry.definition.is_class and layer is None:
+            return self._function(entry.registration), False
+        registration = entry.registration if layer is None else layer.registration
+        supply = self._object(registration, entry.lifetime)
+        make = supply.make
+        if supply.constant:
+            handle = make(None)
+            handle = handle if layer is not None and callable(handle) and not hasattr(handle, "handle") else handle.handle
+            return _constant(handle, touches=supply.touches_context), layer is not None
+        return _replace(supply, lambda scope: make(scope).handle), layer is not None
+
+    def _function(self, registration: Registration) -> Supply:
+        resolver = self._resolver
+        needed = list(resolver.needs(registration))
+        supply = resolver.supply_for(registration)
+        touches = any(resolver.supply(parameter.service).touches_context for parameter, _ in needed)
+        if not registration.parameters:
+            return _constant(registration.source, touches=False)
+        if all(each.lifetime is Lifetime.SINGLETON for _, each in needed) and not supply.scoped:
+            return _constant(supply.make(None), touches=touches)
+        return _replace(supply, supply.make)
+
+    def _object(self, registration: Registration, lifetime: Lifetime | None) -> Supply:
+        """Return a supply of a handler or behavior, kept for good where all it holds lives as long."""
+        resolver = self._resolver
+        supply = resolver.supply_for(registration)
+        if supply.constant or supply.scoped or lifetime is Lifetime.TRANSIENT:
+            return supply
+        lasting = all(needed.lifetime is Lifetime.SINGLETON for _, needed in resolver.needs(registration))
+        if lifetime is Lifetime.SINGLETON or (lifetime is None and lasting):
+            return _constant(resolver.kept(registration), touches=supply.touches_context)
+        return supply
+
+    def _stages(self, described: MessageType) -> list[tuple[int, Stage, bool]]:
+        found = [*self._built_in(described)]
+        for entry in self.behaviors:
+            if entry.fits(described):
+                supply = self._object(
+                    self._resolver.effective(entry.registration.service) or entry.registration, entry.lifetime
+                )
+                name = entry.registration.name
+                uses = entry.uses_context or supply.touches_context
+                found.append((entry.order, Stage(name, supply, entry.may_suspend), uses))
+        return sorted(found, key=lambda each: each[0])
+
+    def _built_in(self, described: MessageType) -> list[tuple[int, Stage, bool]]:
+        options, clock = self._options, self.clock
+        found: list[tuple[int, Stage, bool]] = []
+        if options.enable_logging:
+            found.append(_fixed(LoggingBehavior(clock)))
+        if options.timeout_seconds is not None and described.kind in {MessageKind.COMMAND, MessageKind.QUERY}:
+            found.append(_fixed(TimeoutBehavior(options.timeout_seconds, clock)))
+        validators = [each for each in self.validators if issubclass(described.cls, each.applies_to)]
+        wanted = options.enable_validation
+        if wanted is not False and (wanted or validators or has_constraints(described.cls)):
+            supplies = [
+                self._object(self._resolver.effective(each.registration.service) or each.registration, None)
+                for each in validators
+            ]
+            found.append(_validation(described.cls, supplies))
+        return found
+
+
+def _validation(cls: type[Message], supplies: Sequence[Supply]) -> tuple[int, Stage, bool]:
+    touches = any(supply.touches_context for supply in supplies)
+    if all(supply.constant for supply in supplies):
+        behavior = ValidationBehavior(cls, [supply.make(None) for supply in supplies])
+        supply = _constant(behavior, touches=touches)
+    else:
+        checks = ValidationBehavior(cls, ())
+        supply = Supply(
+            lambda scope: checks.with_validators([each.make(scope) for each in supplies]),
+            scoped=any(each.scoped for each in supplies),
+            prepare=tuple(dict.fromkeys(step for each in supplies for step in each.prepare)),
+            touches_context=touches,
+        )
+    return ValidationBehavior.order, Stage("ValidationBehavior", supply, may_suspend=bool(supplies)), touches
+
+
+def _fixed(behavior: Any) -> tuple[int, Stage, bool]:
+    cls = type(behavior)
+    return cls.order, Stage(cls.__name__, _constant(behavior, touches=False), may_suspend=False), cls.uses_context
+
+
+def _constant(value: Any, *, touches: bool) -> Supply:
+    return Supply(lambda _scope: value, constant=True, touches_context=touches)
+
+
+def _replace(supply: Supply, make: Callable[[Any], Any]) -> Supply:
+    return Supply(
+        make, scoped=supply.scoped, prepare=supply.prepare, touches_context=supply.touches_context
+    )
+

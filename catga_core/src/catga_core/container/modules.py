@@ -1,0 +1,75 @@
+"""Modules: a part of an application that registers itself in one place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from catga_core.handlers.hints import shown
+
+if TYPE_CHECKING:
+    from catga_core.container.container import CatgaContainer
+
+
+class Module(ABC):
+    """Registers a part's services, handlers and behaviors, and says what it needs from others.
+
+    Derive from it, list in `needs` the service types and module classes that others must provide, and add it with
+    `add_module(catga, OrderModule)`. Needs are checked when the container starts.
+    """
+
+    needs: ClassVar[Sequence[type[Any]]] = ()
+
+    @abstractmethod
+    def register(self, catga: CatgaContainer) -> None:
+        """Register everything of this module.
+
+        Parameters:
+            catga: the container to fill.
+        """
+
+
+def check_modules(modules: Sequence[Module], provided: frozenset[Any]) -> list[str]:
+    """Return every unmet need and every ring of modules.
+
+    Parameters:
+        modules: those that were added.
+        provided: every registered service type.
+    """
+    added = {type(module): module for module in modules}
+    problems: dict[str, None] = {}
+    for module in modules:
+        for need in module.needs:
+            if isinstance(need, type) and issubclass(need, Module):
+                if need not in added:
+                    problems[
+                        f"{type(module).__name__} needs {need.__name__}, which was not added: "
+                        f"call add_module(catga, {need.__name__})"
+                    ] = None
+            elif need not in provided:
+                problems[
+                    f"{type(module).__name__} needs {shown(need)}, which no module provides: "
+                    f"add the module that registers {shown(need)}, or register one with add_singleton({shown(need)}, ...)"
+                ] = None
+    _rings(added, problems)
+    return list(problems)
+
+
+def _rings(added: dict[type[Module], Module], problems: dict[str, None]) -> None:
+    def visit(module: type[Module], path: list[type[Module]]) -> None:
+        if module in path:
+            ring = [step.__name__ for step in path[path.index(module) :]]
+            turn = ring.index(min(ring))
+            ring = ring[turn:] + ring[:turn]
+            problems[
+                f"{ring[0]} needs itself: {' -> '.join([*ring, ring[0]])}: "
+                "move what both need into a module of its own"
+            ] = None
+            return
+        for need in added[module].needs:
+            if need in added:
+                visit(need, [*path, module])
+
+    for module in added:
+        visit(module, [])

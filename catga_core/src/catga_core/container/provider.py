@@ -1,0 +1,57 @@
+"""The dependency-injector face of one service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dependency_injector.providers import Provider
+
+from catga_core.container.overrides import Override
+
+if TYPE_CHECKING:
+    from catga_core.container.resolver import Resolver
+
+T = TypeVar("T")
+
+
+class ServiceProvider(Provider[T]):
+    """A dependency-injector provider that gives a Catga service and overrides it in every place that holds it.
+
+    It works with `Provide[...]`, `@inject` and `container.override_providers(...)`; unlike dependency-injector's own
+    override, this one reaches objects that were built before it, and may be left in any order.
+    """
+
+    def __init__(self, service: Any, resolver: Resolver, replace: Callable[[Any, Any], Override]) -> None:
+        self._service = service
+        self._resolver = resolver
+        self._replace = replace
+        super().__init__()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ServiceProvider[T]:
+        # A copy would give other singletons than the container does.
+        return self
+
+    def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        return self._resolver.resolve(self._service)  # type: ignore[no-any-return]
+
+    def override(self, provider: Any) -> Override:  # type: ignore[override]
+        """Replace the service until the returned context manager is left.
+
+        Parameters:
+            provider: an object, a class, or a dependency-injector provider.
+        """
+        return self._replace(self._service, provider)
+
+    def reset_last_overriding(self) -> None:
+        """Take back the newest replacement."""
+        self._resolver.overrides.pop(self._service)
+
+    def reset_override(self) -> None:  # type: ignore[override]
+        """Take back every replacement."""
+        self._resolver.overrides.clear(self._service)
+
+    @property
+    def related(self) -> Iterator[Provider[Any]]:
+        """Nothing: what a service needs is known to the container, not to dependency-injector."""
+        yield from ()

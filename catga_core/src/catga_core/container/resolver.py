@@ -1,0 +1,372 @@
+"""Makes services: compiled once for each registration, rebuilt only where an override reaches."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from catga_core.container.overrides import Override, Overrides
+from catga_core.container.registration import Lifetime, Parameter, Registration, SourceKind
+from catga_core.context import active_context
+from catga_core.errors import ConfigurationError
+from catga_core.handlers.hints import shown
+from catga_core.interfaces.context import MessageContext
+from catga_core.pipeline.supply import Make, Prepare, Supply
+from catga_core.scope import (
+    Closer,
+    Scope,
+    active_scope,
+    closer_of_async_generator,
+    closer_of_generator,
+    closer_of_object,
+)
+
+SingletonKey = tuple[Any, frozenset[int]]
+
+
+class AsyncNeeded(Exception):  # noqa: N818 - control flow between resolver and container
+    """A singleton has to be awaited before the graph can be used."""
+
+
+class Resolver:
+    """Gives services by type.
+
+    A singleton is kept for each set of overrides that reaches it, so one that was built before an override is built
+    anew while the override lasts, and the first one is there again afterwards.
+
+    Parameters:
+        registrations: by service; may grow until the container starts.
+        asks_for_context: the services through which a pipeline can send further messages or read its context.
+        quiet: the container's own services, known not to.
+    """
+
+    def __init__(
+        self, registrations: Mapping[Any, Registration], *, asks_for_context: frozenset[Any], quiet: frozenset[Any]
+    ) -> None:
+        self._registrations = registrations
+        self._asks_for_context = asks_for_context
+        self._quiet = quiet
+        self.overrides = Overrides(self._forget)
+        self.changed: list[Callable[[], None]] = []
+        self._singletons: dict[SingletonKey, Any] = {}
+        self._closers: list[tuple[SingletonKey, Closer]] = []
+        self._supplies: dict[Any, Supply] = {}
+        self._reach: dict[Any, frozenset[Any]] = {}
+
+    # --- what there is ---
+
+    def effective(self, service: Any) -> Registration | None:
+        """Return how a service is made now: by its newest override, else as registered."""
+        layer = self.overrides.top(service)
+        return layer.registration if layer is not None else self._registrations.get(service)
+
+    def needs(self, registration: Registration) -> Iterator[tuple[Parameter, Registration]]:
+        """Yield what a registration is given, leaving out what is optional and not there."""
+        for parameter in registration.parameters:
+            found = self.effective(parameter.service)
+            if found is not None:
+                yield parameter, found
+
+    def reach(self, service: Any) -> frozenset[Any]:
+        """Return a service and everything it holds, directly or through others."""
+        known = self._reach.get(service)
+        if known is None:
+            registration = self.effective(service)
+            found = {service}
+            if registration is not None:
+                found |= self.reach_of(registration)
+            known = self._reach[service] = frozenset(found)
+        return known
+
+    def reach_of(self, registration: Registration) -> frozenset[Any]:
+        """Return everything a registration holds; the graph has no cycles (`graph.py` checks that first)."""
+        found: set[Any] = set()
+        for parameter in registration.parameters:
+            if parameter.service is MessageContext:
+                found.add(MessageContext)
+            elif self.effective(parameter.service) is not None:
+                found |= self.reach(parameter.service)
+        return frozenset(found)
+
+    # --- making things ---
+
+    def supply(self, service: Any) -> Supply:
+        """Return where a service comes from.
+
+        Raises:
+            AsyncNeeded: when a singleton it holds has to be awaited first.
+        """
+        known = self._supplies.get(service)
+        if known is None:
+            if service is MessageContext:
+                known = Supply(_context_of, scoped=True, touches_context=True)
+            else:
+                registration = self.effective(service)
+                if registration is None:
+                    msg = f"nothing provides {shown(service)}: register one with add_singleton({shown(service)}, ...)"
+                    raise ConfigurationError(msg)
+                known = self._supply_of(service, registration)
+            self._supplies[service] = known
+        return known
+
+    def supply_for(self, registration: Registration) -> Supply:
+        """Return where the product of a registration that is not a service comes from: a handler, a behavior."""
+        return self._make_supply(registration)
+
+    def kept(self, registration: Registration) -> Any:
+        """Return the one product of a registration that is not a service: a handler or behavior that lasts."""
+        layers = (self.overrides.top(held) for held in self.reach_of(registration))
+        key = (registration, frozenset(layer.number for layer in layers if layer is not None))
+        if key not in self._singletons:
+            made = self._make_supply(registration).make(None)
+            self._keep(key, made, closer_of_object(made))
+        return self._singletons[key]
+
+    def resolve(self, service: Any) -> Any:
+        """Return a service now: the singleton, the surrounding message's own, or a new one.
+
+        Raises:
+            LookupError: for a scoped service where no message is being handled.
+        """
+        supply = self.supply(service)
+        scope = active_scope.get()
+        if supply.scoped and scope is None:
+            msg = f"{shown(service)} is scoped: it exists only while a message is being handled"
+            raise LookupError(msg)
+        return supply.make(scope)
+
+    async def build(self, service: Any) -> Any:
+        """Make a singleton and all it holds, awaiting what has to be; return it."""
+        registration = self.effective(service)
+        if registration is None or registration.lifetime is not Lifetime.SINGLETON:
+            if registration is not None:
+                await self.build_needs(registration)
+            return None
+        await self.build_needs(registration)
+        key = self._key(service)
+        if key not in self._singletons:
+            made, closer = await self._make_async(registration)
+            # Someone else may have been faster while this one waited.
+            if key in self._singletons:
+                await _close_now(closer)
+            else:
+                self._keep(key, made, closer)
+        return self._singletons[key]
+
+    async def build_needs(self, registration: Registration) -> None:
+        """Make every singleton a registration holds."""
+        for parameter, _ in self.needs(registration):
+            await self.build(parameter.service)
+
+    async def close(self) -> list[BaseException]:
+        """Close every singleton in reverse order of making; return what went wrong."""
+        errors: list[BaseException] = []
+        while self._closers:
+            _, closer = self._closers.pop()
+            try:
+                await _close_now(closer)
+            except Exception as error:  # noqa: BLE001 - the others must still be closed
+                errors.append(error)
+        self._singletons.clear()
+        self._supplies.clear()
+        return errors
+
+    # --- inside ---
+
+    def _forget(self, layer: Override) -> None:
+        self._supplies.clear()
+        self._reach.clear()
+        gone = self.overrides.top(layer.service) is not layer
+        if gone:
+            # What was built under this override can never be asked for again; its closers stay until the end.
+            self._singletons = {key: made for key, made in self._singletons.items() if layer.number not in key[1]}
+        for notify in self.changed:
+            notify()
+
+    def _key(self, service: Any) -> SingletonKey:
+        layers = (self.overrides.top(held) for held in self.reach(service))
+        return service, frozenset(layer.number for layer in layers if layer is not None)
+
+    def _keep(self, key: SingletonKey, made: Any, closer: Closer | None) -> None:
+        self._singletons[key] = made
+        if closer is not None:
+            self._closers.append((key, closer))
+
+    def _supply_of(self, service: Any, registration: Registration) -> Supply:
+        if registration.lifetime is Lifetime.SINGLETON:
+            instance = self._singleton(service, registration)
+            return Supply(lambda _scope: instance, constant=True, touches_context=self._touches(service))
+        if registration.lifetime is Lifetime.SCOPED:
+            return self._scoped(service, registration)
+        return self._make_supply(registration)
+
+    def _singleton(self, service: Any, registration: Registration) -> Any:
+        key = self._key(service)
+        if key not in self._singletons:
+            if registration.kind.is_async:
+                raise AsyncNeeded
+            made, closer = self._make_now(registration)
+            self._keep(key, made, closer)
+        return self._singletons[key]
+
+    def _make_now(self, registration: Registration) -> tuple[Any, Closer | None]:
+        source = registration.source
+        if registration.kind is SourceKind.INSTANCE:
+            # Whoever made the object closes it.
+            return source, None
+        if registration.kind is SourceKind.PROVIDER:
+            made = source()
+            if inspect.isawaitable(made):
+                raise AsyncNeeded
+            return made, None
+        arguments = {parameter.name: self.supply(parameter.service).make(None) for parameter, _ in self.needs(registration)}
+        made = source(**arguments)
+        if registration.kind is SourceKind.GENERATOR:
+            return next(made), closer_of_generator(made)
+        return made, closer_of_object(made)
+
+    async def _make_async(self, registration: Registration) -> tuple[Any, Closer | None]:
+        if registration.kind is SourceKind.PROVIDER:
+            made = registration.source()
+            return (await made if inspect.isawaitable(made) else made), None
+        if not registration.kind.is_async:
+            return self._make_now(registration)
+        arguments = {parameter.name: self.supply(parameter.service).make(None) for parameter, _ in self.needs(registration)}
+        made = registration.source(**arguments)
+        if registration.kind is SourceKind.ASYNC_GENERATOR:
+            return await anext(made), closer_of_async_generator(made)
+        made = await made
+        return made, closer_of_object(made)
+
+    def _make_supply(self, registration: Registration) -> Supply:
+        """Compile a call that makes a new object each time."""
+        if registration.kind is SourceKind.PROVIDER:
+            source = registration.source
+            return Supply(lambda _scope: source(), touches_context=True)
+        if registration.kind is SourceKind.INSTANCE:
+            source = registration.source
+            return Supply(lambda _scope: source, constant=True, touches_context=True)
+        held = [(parameter, self._held(parameter)) for parameter in registration.parameters]
+        given = [supply for _, supply in held if supply is not None]
+        return Supply(
+            _compile_call(registration, held),
+            scoped=any(supply.scoped for supply in given),
+            prepare=tuple(dict.fromkeys(each for supply in given for each in supply.prepare)),
+            # Only a class the container makes itself is known through and through.
+            touches_context=registration.kind is not SourceKind.CLASS
+            or any(supply.touches_context for supply in given),
+        )
+
+    def _held(self, parameter: Parameter) -> Supply | None:
+        if parameter.service is MessageContext or self.effective(parameter.service) is not None:
+            return self.supply(parameter.service)
+        return None
+
+    def _touches(self, service: Any) -> bool:
+        for held in self.reach(service):
+            if held in self._asks_for_context:
+                return True
+            if held in self._quiet:
+                continue
+            registration = self.effective(held)
+            if registration is not None and registration.kind is not SourceKind.CLASS:
+                return True
+        return False
+
+    def _scoped(self, service: Any, registration: Registration) -> Supply:
+        inner = self._make_supply(registration)
+        make, kind = inner.make, registration.kind
+        touches = inner.touches_context
+        if kind.is_async:
+            prepare = (*inner.prepare, _async_opener(service, make, kind))
+            return Supply(lambda scope: _opened(scope)[service], scoped=True, prepare=prepare, touches_context=touches)
+        return Supply(_sync_opener(service, make, kind), scoped=True, prepare=inner.prepare, touches_context=touches)
+
+
+def _sync_opener(service: Any, make: Make, kind: SourceKind) -> Make:
+    def opened(scope: Scope | None) -> Any:
+        instances = _opened(scope)
+        try:
+            return instances[service]
+        except KeyError:
+            made = make(scope)
+        closers = scope.closers  # type: ignore[union-attr]
+        if kind is SourceKind.GENERATOR:
+            generator = made
+            made = next(generator)
+            closers.append(closer_of_generator(generator))
+        elif kind is not SourceKind.PROVIDER:
+            closer = closer_of_object(made)
+            if closer is not None:
+                closers.append(closer)
+        instances[service] = made
+        return made
+
+    return opened
+
+
+def _async_opener(service: Any, make: Make, kind: SourceKind) -> Prepare:
+    async def opened(scope: Scope) -> None:
+        made = make(scope)
+        closer: Closer | None
+        if kind is SourceKind.ASYNC_GENERATOR:
+            generator = made
+            made = await anext(generator)
+            closer = closer_of_async_generator(generator)
+        else:
+            made = await made
+            closer = closer_of_object(made)
+        if closer is not None:
+            scope.closers.append(closer)
+        scope.instances[service] = made
+
+    return opened
+
+
+def _compile_call(registration: Registration, held: Sequence[tuple[Parameter, Supply | None]]) -> Make:
+    """Return `lambda scope: source(...)` with each constant in place, at half the cost of building arguments."""
+    names: dict[str, Any] = {"source": registration.source}
+    parts: list[str] = []
+    # Giving by position is the cheaper call; it ends at the first gap, and where a handler's message comes first.
+    by_name = bool(registration.skip)
+    for number, (parameter, supply) in enumerate(held):
+        if supply is None:
+            by_name = True
+            continue
+        if supply.constant:
+            names[f"given{number}"] = supply.make(None)
+            part = f"given{number}"
+        else:
+            names[f"make{number}"] = supply.make
+            part = f"make{number}(scope)"
+        by_name = by_name or parameter.keyword
+        parts.append(f"{parameter.name}={part}" if by_name else part)
+    call = f"source({', '.join(parts)})"
+    if registration.skip:
+        # A function handler: what is made is a call that waits for its message.
+        call = f"lambda message: source({', '.join(['message', *parts])})"
+    # Only parameter names, which are Python identifiers, are put into the source.
+    return eval(f"lambda scope: {call}", names)  # type: ignore[no-any-return]  # noqa: S307
+
+
+def _context_of(_scope: Scope | None) -> MessageContext:
+    context = active_context.get()
+    if context is None:
+        msg = "a MessageContext exists only while a message is being handled"
+        raise LookupError(msg)
+    return context
+
+
+def _opened(scope: Scope | None) -> dict[Any, Any]:
+    if scope is None:
+        msg = "a scoped service exists only while a message is being handled"
+        raise LookupError(msg)
+    return scope.instances
+
+
+async def _close_now(closer: Closer | None) -> None:
+    if closer is not None:
+        pending = closer(None)
+        if pending is not None:
+            await pending

@@ -1,0 +1,262 @@
+"""What is known of a handler when it is registered: its message, its result, whether they fit."""
+
+from __future__ import annotations
+
+import collections.abc
+import dis
+import inspect
+import types
+from collections.abc import Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from catga_core.errors import ConfigurationError
+from catga_core.handlers.bases import EventHandler, RequestHandler, StreamHandler
+from catga_core.handlers.hints import hints_of, shown, with_place
+from catga_core.messages import MessageKind, MessageType, message_type, type_argument
+from catga_core.results import CatgaResult
+
+_BASES: dict[type[Any], frozenset[MessageKind]] = {
+    RequestHandler: frozenset({MessageKind.COMMAND, MessageKind.QUERY}),
+    EventHandler: frozenset({MessageKind.EVENT}),
+    StreamHandler: frozenset({MessageKind.STREAM}),
+}
+_ITERATORS = (
+    collections.abc.AsyncIterator,
+    collections.abc.AsyncIterable,
+    collections.abc.AsyncGenerator,
+)
+
+
+class HandlerDefinition(msgspec.Struct, frozen=True):
+    """One registered handler.
+
+    Parameters:
+        target: the class or the function.
+        function: what runs: the class's `handle`, or the function.
+        message_type: what it handles.
+        plain: whether it can only return the bare value, never a `CatgaResult`, so that no look is needed.
+        may_suspend: whether handling may wait for anything.
+    """
+
+    target: Any
+    function: Any
+    message_type: MessageType
+    plain: bool
+    may_suspend: bool
+
+    @property
+    def name(self) -> str:
+        """The handler's own name."""
+        return str(self.target.__name__)
+
+    @property
+    def is_class(self) -> bool:
+        """Whether the container makes objects of it."""
+        return isinstance(self.target, type)
+
+
+def define_handler(target: Any, names: Mapping[str, Any]) -> HandlerDefinition:
+    """Work out what a handler handles and check that its result fits its message's.
+
+    Parameters:
+        target: a class with a `handle` method, or a function whose first parameter is the message.
+        names: what is in sight where it is registered.
+
+    Raises:
+        ConfigurationError: naming the handler, the cause and the mend.
+    """
+    function = _function_of(target)
+    try:
+        hints = hints_of(function, names)
+    except NameError as cause:
+        hints = {}
+        unresolved: NameError | None = cause
+    else:
+        unresolved = None
+    declared, declared_result = _from_base(target)
+    parameter = _message_parameter(target, function)
+    annotated = hints.get(parameter)
+    message_class = declared if declared is not None else annotated
+    if message_class is None:
+        raise ConfigurationError(_unknown_message(target, parameter, unresolved))
+    if annotated is not None and declared is not None and annotated is not declared:
+        msg = (
+            f"{_named(target)} is declared for {shown(declared)}, but its handle takes {shown(annotated)}: "
+            "write the same message in both places"
+        )
+        raise ConfigurationError(msg)
+    try:
+        handled = message_type(message_class)
+    except TypeError as cause:
+        msg = f"{_named(target)} cannot handle {shown(message_class)}: {cause}"
+        raise ConfigurationError(msg) from None
+    _check_kind(target, handled)
+    returned = hints.get("return", inspect.Parameter.empty)
+    plain = _check_result(target, handled, declared_result, returned)
+    suspends = may_suspend(function)
+    plain = plain and not suspends and not _names_results(function)
+    return HandlerDefinition(target, function, handled, plain, suspends)
+
+
+def may_suspend(function: Any) -> bool:
+    """Tell whether running a coroutine function may wait; `False` only where its code has no `await` at all.
+
+    Such a coroutine ends at its first step, so it needs neither a task nor counting (docs/decisions/0002).
+    """
+    plain = getattr(function, "__func__", function)
+    code = getattr(plain, "__code__", None)
+    if code is None or not code.co_flags & inspect.CO_COROUTINE:
+        return True
+    waits = {"GET_AWAITABLE", "GET_AITER", "GET_ANEXT", "YIELD_FROM", "SEND"}
+    return any(instruction.opname in waits for instruction in dis.get_instructions(code))
+
+
+def _names_results(function: Any) -> bool:
+    # An annotation may be wrong; code that neither awaits nor names a result has none to return.
+    code = getattr(function, "__func__", function).__code__
+    return not {"CatgaResult", "Success", "Failure", "success", "failure"}.isdisjoint(code.co_names)
+
+
+def _function_of(target: Any) -> Any:
+    if isinstance(target, type):
+        function = getattr(target, "handle", None)
+        if function is None or not callable(function):
+            msg = (
+                f"{_named(target)} has no handle method: derive it from RequestHandler[Message, Result], "
+                "EventHandler[Event] or StreamHandler[Query, Item]"
+            )
+            raise ConfigurationError(msg)
+        if getattr(function, "__isabstractmethod__", False):
+            msg = f"{_named(target)} does not implement handle: write async def handle(self, message)"
+            raise ConfigurationError(msg)
+    elif inspect.isfunction(target):
+        function = target
+    else:
+        msg = f"{target!r} is no handler: register a class with a handle method, or a function"
+        raise ConfigurationError(msg)
+    if not inspect.iscoroutinefunction(function) and not inspect.isasyncgenfunction(function):
+        # A wrapper may hide what it wraps; only what is plainly synchronous is refused.
+        plain = inspect.unwrap(function)
+        if inspect.isfunction(plain) and plain is function and not _returns_iterator(plain):
+            msg = f"{_named(target)} is not asynchronous: write async def"
+            raise ConfigurationError(msg)
+    return function
+
+
+def _returns_iterator(function: Any) -> bool:
+    annotation = function.__annotations__.get("return", "")
+    return "Async" in annotation if isinstance(annotation, str) else get_origin(annotation) in _ITERATORS
+
+
+def _from_base(target: Any) -> tuple[Any, Any]:
+    if isinstance(target, type):
+        for base in _BASES:
+            if issubclass(target, base):
+                found = type_argument(target, base, 0)
+                result = type_argument(target, base, 1)
+                return (
+                    None if isinstance(found, TypeVar) else found,
+                    None if isinstance(result, TypeVar) else result,
+                )
+    return None, None
+
+
+def _message_parameter(target: Any, function: Any) -> str:
+    parameters = list(inspect.signature(inspect.unwrap(function)).parameters)
+    position = 1 if isinstance(target, type) else 0
+    if len(parameters) <= position:
+        msg = f"{_named(target)} takes no message: its first parameter is the message it handles"
+        raise ConfigurationError(msg)
+    return parameters[position]
+
+
+def _unknown_message(target: Any, parameter: str, unresolved: NameError | None) -> str:
+    if unresolved is not None:
+        return (
+            f"{_named(target)} has an annotation that cannot be resolved ({unresolved}): "
+            "define the type before the handler is registered"
+        )
+    return (
+        f"{_named(target)} does not say what it handles: annotate {parameter!r} with the message's class, "
+        "or derive from RequestHandler[Message, Result]"
+    )
+
+
+def _check_kind(target: Any, handled: MessageType) -> None:
+    if not isinstance(target, type):
+        return
+    for base, kinds in _BASES.items():
+        if issubclass(target, base) and handled.kind not in kinds:
+            right = next(other for other, fitting in _BASES.items() if handled.kind in fitting)
+            msg = (
+                f"{_named(target)} derives from {base.__name__}, but {shown(handled.cls)} is a {handled.kind}: "
+                f"derive from {right.__name__}"
+            )
+            raise ConfigurationError(msg)
+
+
+def _check_result(target: Any, handled: MessageType, declared: Any, returned: Any) -> bool:
+    """Check both places where a result is declared; return whether only bare values are."""
+    if handled.kind is MessageKind.EVENT:
+        return True
+    if declared is not None and not _fits(declared, handled.result):
+        raise ConfigurationError(_misfit(target, handled, declared))
+    if returned is inspect.Parameter.empty:
+        return False
+    if handled.kind is MessageKind.STREAM:
+        item = get_args(returned)[0] if get_origin(returned) in _ITERATORS and get_args(returned) else Any
+        if not _fits(item, handled.result):
+            raise ConfigurationError(_misfit(target, handled, item))
+        return True
+    wrapped, bare = _split(returned)
+    for part in (*wrapped, *bare):
+        if not _fits(part, handled.result):
+            raise ConfigurationError(_misfit(target, handled, part))
+    return not wrapped and not any(part is Any or isinstance(part, TypeVar) or part is object for part in bare)
+
+
+def _split(annotation: Any) -> tuple[list[Any], list[Any]]:
+    members = get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)
+    wrapped: list[Any] = []
+    bare: list[Any] = []
+    for member in members:
+        origin = get_origin(member) or member
+        if isinstance(origin, type) and issubclass(origin, CatgaResult):
+            wrapped.append((get_args(member) or (Any,))[0])
+        else:
+            bare.append(member)
+    return wrapped, bare
+
+
+def _fits(found: Any, expected: Any) -> bool:
+    if found is Any or expected is Any or isinstance(found, TypeVar) or found == expected or expected is object:
+        return True
+    union = {Union, types.UnionType}
+    if get_origin(found) in union:
+        return all(_fits(member, expected) for member in get_args(found))
+    if get_origin(expected) in union:
+        return any(_fits(found, member) for member in get_args(expected))
+    if isinstance(found, type) and isinstance(expected, type) and not get_args(found) and not get_args(expected):
+        return issubclass(found, expected)
+    found_origin, expected_origin = get_origin(found) or found, get_origin(expected) or expected
+    if not (isinstance(found_origin, type) and isinstance(expected_origin, type)):
+        return False
+    # Generics fit when their origins do and no argument contradicts another.
+    return issubclass(found_origin, expected_origin) and all(
+        _fits(one, other) for one, other in zip(get_args(found), get_args(expected), strict=False)
+    )
+
+
+def _misfit(target: Any, handled: MessageType, found: Any) -> str:
+    expected = shown(handled.result)
+    base = {"command": "Command", "query": "Query", "stream": "StreamQuery"}[handled.kind]
+    return (
+        f"{_named(target)} answers with {shown(found)}, but {with_place(handled.cls.__name__, handled.cls)} is a "
+        f"{base}[{expected}]: return {expected}, or declare class {handled.cls.__name__}({base}[{shown(found)}])"
+    )
+
+
+def _named(target: Any) -> str:
+    return with_place(getattr(target, "__qualname__", type(target).__name__).split("<locals>.")[-1], target)

@@ -1,0 +1,73 @@
+"""Reads annotations, also those of classes that were made inside a function."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+
+def caller_locals() -> Mapping[str, Any]:
+    """Return the local names of the nearest caller outside of Catga.
+
+    A class that is defined in a test function can only be found there when its module uses postponed annotations.
+    """
+    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to the caller
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("catga_core."):
+        frame = frame.f_back
+    return dict(frame.f_locals)
+
+
+def hints_of(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a function's annotations as types.
+
+    Parameters:
+        function: a function or method.
+        names: what else is in sight, such as the registering function's locals.
+
+    Raises:
+        NameError: when an annotation names something that cannot be found.
+    """
+    plain = inspect.unwrap(function)
+    try:
+        return get_type_hints(plain)
+    except NameError:
+        closure = inspect.getclosurevars(plain).nonlocals if inspect.isfunction(plain) else {}
+        return get_type_hints(plain, localns={**names, **closure})
+
+
+def place_of(thing: Any) -> str:
+    """Return `file.py:12` for a class, function or method, as short as still helps; empty where there is none."""
+    subject = inspect.unwrap(thing) if callable(thing) else thing
+    if isinstance(subject, type):
+        return _place_of_class(subject)
+    code = getattr(getattr(subject, "__func__", subject), "__code__", None)
+    if code is None:
+        return "" if isinstance(thing, type) else _place_of_class(type(thing))
+    return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+
+
+def _place_of_class(cls: type[Any]) -> str:
+    try:
+        lines, first = inspect.getsourcelines(cls)
+        file = inspect.getsourcefile(cls)
+    except (OSError, TypeError):
+        return ""
+    return f"{Path(file).name}:{first}" if file and lines else ""
+
+
+def shown(type_: Any) -> str:
+    """Return a type as a person would write it."""
+    if type_ is type(None):
+        return "None"
+    if isinstance(type_, type) and not getattr(type_, "__args__", ()):
+        return type_.__name__
+    return str(type_).replace("typing.", "").replace("collections.abc.", "")
+
+
+def with_place(name: str, thing: Any) -> str:
+    """Return `Name (file.py:12)`, or only the name where there is no source."""
+    place = place_of(thing)
+    return f"{name} ({place})" if place else name

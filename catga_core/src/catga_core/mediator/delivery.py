@@ -1,0 +1,125 @@
+"""Delivers one event to every handler of this process, each independent of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
+
+from catga_core.context import active_context
+from catga_core.interfaces.context import MessageContext
+from catga_core.log import EVENT_HANDLER_FAILED, logger
+from catga_core.mediator.routes import Route
+from catga_core.pipeline import failure_of
+from catga_core.results import CatgaResult, Failure
+
+Deliver: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
+_EAGER = sys.version_info >= (3, 12)
+
+
+class FailedDeliveries:
+    """Counts the handlers that failed and writes a line for each; a payload is never written."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def record(self, event: Any, handler: str, failure: CatgaResult[Any]) -> None:
+        """Note that a handler failed for an event."""
+        self.count += 1
+        error = failure.error
+        context = active_context.get()
+        cause = error.__cause__
+        logger().error(
+            EVENT_HANDLER_FAILED,
+            event_type=type(event).__name__,
+            handler=handler,
+            code=error.code,
+            error=error.message,
+            message_id=None if context is None else context.message_id,
+            correlation_id=None if context is None else context.correlation_id,
+            exc_info=cause,
+        )
+
+
+def deliver_to(routes: Sequence[Route], failed: FailedDeliveries) -> Deliver:
+    """Link an event's handlers into one call that returns when all have ended.
+
+    Handlers that cannot wait run one after the other; if two or more can, those run at the same time.
+
+    Parameters:
+        routes: one for each handler.
+        failed: told of each handler that fails.
+    """
+    quick = [_quietly(route, failed) for route in routes if not route.pipeline.may_suspend]
+    waiting = [_quietly(route, failed) for route in routes if route.pipeline.may_suspend]
+    if not waiting and all(route.pipeline.bare is not None for route in routes):
+        return _one_by_one(routes, failed)
+    alone = waiting[0] if len(waiting) == 1 else None
+
+    async def deliver(event: Any) -> None:
+        for handle in quick:
+            await handle(event)
+        if alone is not None:
+            await alone(event)
+        elif waiting:
+            await _together([handle(event) for handle in waiting])
+
+    return deliver
+
+
+def _one_by_one(routes: Sequence[Route], failed: FailedDeliveries) -> Deliver:
+    calls = tuple((route.pipeline.bare, route.pipeline.name) for route in routes)
+
+    async def deliver(event: Any) -> None:
+        for handle, name in calls:
+            try:
+                await handle(event)  # type: ignore[misc]
+            except Exception as error:  # noqa: BLE001 - handlers are independent
+                failed.record(event, name, failure_of(error, name))
+
+    return deliver
+
+
+def _quietly(route: Route, failed: FailedDeliveries) -> Deliver:
+    chain, name = route.pipeline.chain, route.pipeline.name
+
+    async def handle(event: Any) -> None:
+        result = await chain(event)
+        if isinstance(result, Failure):
+            failed.record(event, name, result)
+
+    return handle
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    loop = asyncio.get_running_loop()
+    if _EAGER:
+        # An eager task costs a third where the handler turns out not to wait.
+        tasks = [asyncio.Task(each, loop=loop, eager_start=True) for each in work]  # type: ignore[call-arg, unused-ignore]
+    else:
+        tasks = [loop.create_task(each) for each in work]
+    pending = [task for task in tasks if not task.done()]
+    try:
+        if pending:
+            await asyncio.wait(pending)
+    except asyncio.CancelledError:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending)
+        raise
+    for task in tasks:
+        # A handler that cancels itself is cancelled alone; nothing but that can come out of a chain.
+        if not task.cancelled():
+            task.result()
+
+
+async def deliver_in_context(deliver: Callable[[Any], Awaitable[None]], event: Any, context: MessageContext) -> None:
+    """Deliver an event whose context is given."""
+    token = active_context.set(context)
+    try:
+        await deliver(event)
+    finally:
+        active_context.reset(token)

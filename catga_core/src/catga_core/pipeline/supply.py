@@ -1,0 +1,31 @@
+"""How the pipeline gets a handler, a behavior or a service, without knowing the container."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from catga_core.scope import Scope
+
+Make = Callable[[Scope | None], Any]
+Prepare = Callable[[Scope], Awaitable[None]]
+
+
+class Supply(msgspec.Struct, frozen=True):
+    """Where an object comes from.
+
+    Parameters:
+        make: gives the object; is given the message's scope, or `None` where `scoped` is false.
+        constant: whether `make` always gives the same object, so that it can be asked once.
+        scoped: whether a scope is needed.
+        prepare: what has to be awaited in a new scope before `make` may be called, in this order.
+        touches_context: whether the object or anything it holds can ask for the message's context.
+    """
+
+    make: Make
+    constant: bool = False
+    scoped: bool = False
+    prepare: tuple[Prepare, ...] = ()
+    touches_context: bool = False
