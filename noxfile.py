@@ -238,7 +238,7 @@ def run_outside(session: nox.Session, python: str, outside: Path) -> None:
     with session.chdir(outside):
         session.run(python, "-c", proof, external=True)
         session.run(
-            python, "-m", "pytest", "-o", "asyncio_mode=auto", "--timeout=60", "-ra", "test_kit_outside.py",
+            python, "-m", "pytest", "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function", "--timeout=60", "-ra", "test_kit_outside.py",
             external=True,
         )  # fmt: skip
         session.run(python, "-m", "examples.order_system", "--services", "--quiet", external=True)
