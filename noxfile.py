@@ -237,8 +237,8 @@ def run_outside(session: nox.Session, python: str, outside: Path) -> None:
     )
     with session.chdir(outside):
         session.run(python, "-c", proof, external=True)
-        session.run(
-            python, "-m", "pytest", "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function", "--timeout=60", "-ra", "test_kit_outside.py",
-            external=True,
-        )  # fmt: skip
+        # There is no pyproject.toml here: what the kit needs of pytest's configuration is on the command line.
+        settings = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
+        arguments = [*settings, "--timeout=60", "-ra", "test_kit_outside.py"]
+        session.run(python, "-m", "pytest", *arguments, external=True)
         session.run(python, "-m", "examples.order_system", "--services", "--quiet", external=True)
