@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 
-from tests.packaging.projects import ALL, MEMBERS, META, requirements
+from tests.packaging.projects import ALL, FOLDERS, MEMBERS, META, requirements
 
 VERSION = META["project"]["version"]
 every_distribution = pytest.mark.parametrize("project", ALL.values(), ids=ALL)
@@ -22,6 +23,15 @@ def test_all_have_one_version(project: dict[str, Any]) -> None:
 @every_distribution
 def test_what_is_installed_has_that_version(project: dict[str, Any]) -> None:
     assert version(project["project"]["name"]) == VERSION, "an old install: install the workspace again"
+
+
+def test_versions_written_in_code_are_the_same() -> None:
+    pattern = re.compile(r"""^__version__\b[^=\n]*= *["']([^"']+)["']""", re.MULTILINE)
+    sources = [path for folder in FOLDERS for path in folder.glob("src/**/*.py")]
+    written = {
+        str(path): found for path in sources for found in pattern.findall(path.read_text(encoding="utf-8"))
+    }
+    assert written == dict.fromkeys(written, VERSION)
 
 
 @every_distribution
