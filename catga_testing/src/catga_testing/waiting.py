@@ -79,5 +79,5 @@ async def _look(check: Callable[[], object], deadline: float) -> tuple[object, E
         async with asyncio.timeout_at(deadline):
             return await value, None
     # CancelledError is none of these: a cancelled test ends.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what is wrong now may be right at the next look
         return None, error

@@ -48,7 +48,8 @@ def user_token(user: str, *, signed_by: KeyPair) -> str:
         signed_by: The account.
 
     """
-    claims = {"pub": {}, "sub": {}, **dict.fromkeys(("subs", "data", "payload"), _UNLIMITED)}
+    claims: dict[str, object] = dict.fromkeys(("subs", "data", "payload"), _UNLIMITED)
+    claims |= {"pub": {}, "sub": {}}
     return _sign("user", claims, subject=user, by=signed_by)
 
 
