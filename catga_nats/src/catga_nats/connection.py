@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
+from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, logger
 from catga_nats.counters import Counters
+from catga_nats.failures import failed
 from catga_nats.options import NatsOptions
 from catga_nats.signing import connect_arguments
 from catga_nats.subscription import Subscription
@@ -24,37 +25,6 @@ BACKLOG = 2 * 1024 * 1024
 
 _STALE_AFTER = 1.0  # seconds after which an unanswered ping is worth telling
 _CLOSE_WITHIN = 2.0  # seconds for the last bytes before the connection is cut
-
-
-class Message(Protocol):
-    """What we read of a message of nats-py."""
-
-    @property
-    def subject(self) -> str:
-        """Where it was sent."""
-        ...
-
-    @property
-    def reply(self) -> str:
-        """Where the answer is awaited, empty for nowhere."""
-        ...
-
-    @property
-    def data(self) -> bytes:
-        """The payload."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str] | None:
-        """The headers, `None` for none."""
-        ...
-
-
-def failed(text: str, *, outcome: str, retryable: bool | None = None) -> CatgaError:
-    """Return the error of a connection; `outcome` tells programs whether a peer may have acted: `not_sent`, `unknown`."""
-    return CatgaError(
-        text, code=ErrorCode.TRANSPORT_FAILED, retryable=retryable, details={"outcome": outcome}
-    )
 
 
 class NatsConnection:
@@ -94,6 +64,11 @@ class NatsConnection:
         server = 1024 * 1024 if self.client is None else self.client.max_payload
         return server if self._options.max_payload is None else min(server, self._options.max_payload)
 
+    @property
+    def buffer(self) -> int:
+        """Bytes that may wait to be written before even answers are dropped."""
+        return 8 * BACKLOG
+
     async def start(self) -> None:
         """Return when a server has taken us.
 
@@ -109,19 +84,34 @@ class NatsConnection:
     async def _open(self) -> CatgaClient:
         from catga_nats.client import CatgaClient
 
+        client = CatgaClient(demand_tls=self._options.wants_tls)
+        attempt = _Attempt()
+        connecting = asyncio.create_task(client.connect(**self._connect_arguments(client, attempt)))
+        refused = asyncio.create_task(attempt.refused.wait())
+        try:
+            await asyncio.wait(
+                {connecting, refused},
+                timeout=self._options.connect_timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if await attempt.succeeded(connecting):
+                return client
+        except BaseException:
+            await _discard(client, connecting)
+            raise
+        finally:
+            refused.cancel()
+        await _discard(client, connecting)
+        raise self._unreachable(attempt.errors)
+
+    def _connect_arguments(self, client: CatgaClient, attempt: _Attempt) -> dict[str, Any]:
         options = self._options
-        client = CatgaClient(demand_tls=options.wants_tls)
-        loop = asyncio.get_running_loop()
-        refused: asyncio.Future[Exception] = loop.create_future()
-        seen: list[Exception] = []
 
         async def on_error(error: Exception) -> None:
             if self.client is client:
                 self._on_error(error)
-                return
-            seen.append(error)
-            if _is_final(error) and not refused.done():
-                refused.set_result(error)
+            else:
+                attempt.note(error)
 
         async def on_disconnected() -> None:
             if self.client is client:
@@ -135,45 +125,28 @@ class NatsConnection:
                 self._note_lost()
                 self._reviver = asyncio.create_task(self._revive())
 
-        connecting = asyncio.create_task(
-            client.connect(
-                servers=list(options.server_urls),
-                name=options.name,
-                error_cb=on_error,
-                disconnected_cb=on_disconnected,
-                reconnected_cb=on_reconnected,
-                closed_cb=on_closed,
-                # With more than one server, one that hangs must not use up the time of the others.
-                connect_timeout=options.connect_timeout / len(options.server_urls),  # type: ignore[arg-type]
-                # Only the first connection uses this wait; later ones ask _next_server.
-                reconnect_time_wait=0.1,  # type: ignore[arg-type]
-                max_reconnect_attempts=-1,
-                reconnect_to_server_handler=self._next_server,
-                # nats-py's own pings are the second line: ours notice first, and can leave a hung server (abort).
-                ping_interval=options.ping_interval,  # type: ignore[arg-type]
-                # Our own check (BACKLOG) comes first: nats-py's waits for a hung server without any limit.
-                pending_size=8 * BACKLOG,
-                flush_timeout=options.connect_timeout,
-                # Subjects are checked once where they are made, not by two regular expressions a message.
-                skip_subject_validation=True,
-                **self._arguments,
-            )
-        )
-        try:
-            await asyncio.wait(
-                {connecting, refused}, timeout=options.connect_timeout, return_when=asyncio.FIRST_COMPLETED
-            )
-            if connecting.done() and not refused.done():
-                try:
-                    await connecting
-                except Exception as cause:
-                    seen.append(cause)
-                else:
-                    return client
-            raise self._unreachable(seen)
-        except BaseException:
-            await _discard(client, connecting)
-            raise
+        return {
+            "servers": list(options.server_urls),
+            "name": options.name,
+            "error_cb": on_error,
+            "disconnected_cb": on_disconnected,
+            "reconnected_cb": on_reconnected,
+            "closed_cb": on_closed,
+            # With more than one server, one that hangs must not use up the time of the others.
+            "connect_timeout": options.connect_timeout / len(options.server_urls),
+            # Only the first connection uses this wait; later ones ask _next_server.
+            "reconnect_time_wait": 0.1,
+            "max_reconnect_attempts": -1,
+            "reconnect_to_server_handler": self._next_server,
+            # nats-py's own pings are the second line: ours notice first, and can leave a hung server (abort).
+            "ping_interval": options.ping_interval,
+            # Our own check (BACKLOG) comes first: nats-py's waits for a hung server without any limit.
+            "pending_size": 16 * BACKLOG,
+            "flush_timeout": options.connect_timeout,
+            # Subjects are checked once where they are made, not by two regular expressions a message.
+            "skip_subject_validation": True,
+            **self._arguments,
+        }
 
     def _unreachable(self, seen: list[Exception]) -> CatgaError:
         options = self._options
@@ -335,13 +308,6 @@ class NatsConnection:
             logger().info(CONNECTION_RESTORED, server=self.client.server_name, after_seconds=seconds)
 
     def _on_error(self, error: Exception) -> None:
-        from nats.errors import SlowConsumerError
-
-        if isinstance(error, SlowConsumerError):
-            for subscription in self._subscriptions:
-                if subscription.inner is error.sub:
-                    subscription.dropped(error.reply)
-            return
         # One line tells that the connection was lost; each failed attempt after it would only repeat that.
         if self._lost_at is None and not isinstance(error, OSError):
             logger().warning(CONNECTION_ERROR, error=_describe(error))
@@ -416,6 +382,31 @@ class NatsConnection:
             await asyncio.sleep(interval)
 
 
+class _Attempt:
+    """What went wrong while a first connection is tried."""
+
+    def __init__(self) -> None:
+        self.errors: list[Exception] = []
+        self.refused = asyncio.Event()
+
+    def note(self, error: Exception) -> None:
+        """Keep an error; one that trying again cannot mend ends the attempt."""
+        self.errors.append(error)
+        if _is_final(error):
+            self.refused.set()
+
+    async def succeeded(self, connecting: asyncio.Task[None]) -> bool:
+        """Tell whether there is a connection now."""
+        if not connecting.done() or self.refused.is_set():
+            return False
+        try:
+            await connecting
+        except Exception as error:  # noqa: BLE001  # whatever nats-py raises here is the cause to report
+            self.errors.append(error)
+            return False
+        return True
+
+
 async def _discard(client: CatgaClient, connecting: asyncio.Task[Any]) -> None:
     connecting.cancel()
     client.abort()
@@ -447,6 +438,3 @@ def _is_final(error: Exception) -> bool:
     import ssl
 
     return _is_auth(error) or _is_unencrypted(error) or isinstance(error, ssl.SSLError)
-
-
-Callback = Callable[[Message], Awaitable[None]]

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError
 from catga_core.intake import Intake
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.serializer import Serializer
-from catga_core.interfaces.transport import EventEndpoint, RequestEndpoint
+from catga_core.interfaces.transport import RequestEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_core.messages import MessageType
 from catga_core.results import CatgaResult, Failure
 from catga_core.serialization import EnvelopeCodec
 from catga_nats import headers as headers_form
-from catga_nats.connection import Message, NatsConnection, failed
+from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
+from catga_nats.failures import busy, expired, internal, shutting_down, too_large
 from catga_nats.subscription import Subscription
 
-_LAST_ANSWERS = 1.0  # seconds to refuse what still waits once the time of a drain is over
+Headers = Mapping[str, str] | None
 
 
 class Listener:
@@ -28,6 +30,8 @@ class Listener:
 
     Parameters:
         message_type: what arrives here.
+        subject: where it arrives.
+        queue: the queue group.
         connection: where to answer.
         codec: the array form of the envelope.
         serializer: the bodies of the headers form.
@@ -35,17 +39,18 @@ class Listener:
         counters: where to count.
     """
 
-    subscription: Subscription
-
     def __init__(
         self,
         message_type: MessageType,
+        subject: str,
+        queue: str,
         connection: NatsConnection,
         codec: EnvelopeCodec,
         serializer: Serializer,
         limit: int,
         counters: Counters,
     ) -> None:
+        self.subscription = Subscription(subject, queue, self.deliver)
         self._type = message_type
         self._connection = connection
         self._codec = codec
@@ -54,51 +59,55 @@ class Listener:
         self._intake = Intake(limit)
         self._stopping = False
 
-    def _read(self, message: Message) -> tuple[Any, MessageContext]:
+    def deliver(self, subject: bytes, reply: bytes, data: bytes, headers: Headers, /) -> None:
+        """Take one message; it neither raises nor waits."""
+        raise NotImplementedError
+
+    def _read(self, data: bytes, headers: Headers) -> tuple[Any, MessageContext]:
         """Return the body and the context of a message, in whichever form it came.
 
         Raises:
             CatgaError: `SERIALIZATION_FAILED`.
         """
-        data = message.data
-        limit = self._connection.payload_limit
-        if len(data) > limit:
-            raise too_large(str(self._type), len(data), limit)
-        headers = message.headers
+        if len(data) > self._connection.payload_limit:
+            raise too_large(str(self._type), len(data), self._connection.payload_limit)
         if headers is not None and headers_form.is_headers_form(headers):
             context = headers_form.decode(self._type, headers)
             return self._serializer.decoder(self._type.cls)(data), context
         envelope = self._codec.decode(self._type, data)
         return envelope.body, envelope.context()
 
+    def _run_now(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what does not wait to its end, here and without a task."""
+        try:
+            work.send(None)
+        except StopIteration:
+            return
+        # It waited all the same, against its word: what it waits for must not be awaited by whoever reads the socket.
+        work.close()
+        raise RuntimeError(f"the handling of {self._type} waits although its endpoint says it does not")
+
     def _refused(self, error: CatgaError) -> None:
         logger().warning(MESSAGE_REFUSED, message=str(self._type), code=error.code, reason=error.message)
 
-    async def drain(self, timeout: float) -> int:
-        """Take no more; return when all that had arrived was handled, or refused after the timeout.
+    async def drain(self, timeout: float) -> None:
+        """Take no more; return when all that had arrived was handled, or cancelled and answered after the timeout.
 
         Parameters:
             timeout: seconds.
-
-        Returns:
-            how many messages were cancelled or refused.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
-        before = self._given_up()
         draining = loop.create_task(self.subscription.drain())
         await asyncio.wait({draining}, timeout=timeout)
-        # From here on what still waits is answered with an error instead of being started.
+        await self._finish(until)
+        # Only what the server sent before it heard of the end, over a connection that hangs, can arrive from here on.
         self._stopping = True
         await self._intake.drain(max(0.0, until - loop.time()))
-        if not draining.done():
-            await asyncio.wait({draining}, timeout=_LAST_ANSWERS)
-            draining.cancel()
-            await self._intake.drain(0)
-        return self._given_up() - before
+        draining.cancel()
 
-    def _given_up(self) -> int:
-        return self._counters.requests_abandoned + self._counters.events_dropped
+    async def _finish(self, until: float) -> None:
+        """Have what waits for a place started."""
 
 
 class RequestListener(Listener):
@@ -107,181 +116,81 @@ class RequestListener(Listener):
     Parameters:
         endpoint: what handles it.
         clock: what deadlines are compared with.
+        shared: as for every listener.
     """
 
-    def __init__(self, endpoint: RequestEndpoint, clock: Clock, *shared: Any) -> None:
-        super().__init__(endpoint.message_type, *shared)
+    def __init__(
+        self, endpoint: RequestEndpoint, clock: Clock, subject: str, queue: str, *shared: Any
+    ) -> None:
+        super().__init__(endpoint.message_type, subject, queue, *shared)
         self._endpoint = endpoint
         self._clock = clock
 
-    async def on_message(self, message: Message) -> None:
-        """Take one request; returns at once unless it is handled without waiting."""
-        endpoint = self._endpoint
-        concurrent = endpoint.may_suspend
-        if self._stopping:
-            self._counters.requests_abandoned += 1
-            await self._answer(message, Failure(_shutting_down(self._type)))
-            return
+    def deliver(self, _: bytes, reply: bytes, data: bytes, headers: Headers, /) -> None:
+        """Take one request: handled here when it does not wait, else in a task of its own."""
+        concurrent = self._endpoint.may_suspend
         if concurrent and self._intake.full:
             self._counters.requests_limited += 1
-            await self._answer(message, Failure(self._busy()))
+            self._answer(reply, headers, Failure(busy(self._type, self._intake.limit)))
+            return
+        if self._stopping:
+            self._counters.requests_abandoned += 1
+            self._answer(reply, headers, Failure(shutting_down(self._type, started=False)))
             return
         try:
-            body, context = self._read(message)
+            body, context = self._read(data, headers)
         except CatgaError as error:
             self._counters.requests_refused += 1
             self._refused(error)
-            await self._answer(message, Failure(error))
+            self._answer(reply, headers, Failure(error))
             return
         deadline = context.deadline
         if deadline is not None and deadline <= self._clock.time():
             self._counters.requests_expired += 1
-            await self._answer(message, Failure(_expired(self._type)))
+            self._answer(reply, headers, Failure(expired(self._type)))
             return
         self._counters.requests_received += 1
+        work = self._run(reply, headers, body, context)
         if concurrent:
-            self._intake.spawn(self._run(message, body, context))
+            self._intake.spawn(work)
         else:
-            await self._run(message, body, context)
+            self._run_now(work)
 
-    def on_dropped(self, reply: str) -> None:
-        """Answer a request that nats-py had no room to keep."""
-        self._counters.requests_limited += 1
-        if reply:
-            # Which form it came in is not known any more; a sender reads both.
-            self._intake.spawn(self._send(reply, self._codec.encode_result(Failure(self._busy())), None))
-
-    async def _run(self, message: Message, body: Any, context: MessageContext) -> None:
+    async def _run(self, reply: bytes, headers: Headers, body: Any, context: MessageContext) -> None:
+        result: CatgaResult[Any]
         try:
             result = await self._endpoint.handle(body, context)
         except asyncio.CancelledError:
             self._counters.requests_abandoned += 1
             logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
-            await self._answer(message, Failure(_shutting_down(self._type, started=True)))
-            return
-        except Exception as error:
-            # An endpoint never raises; should one all the same, its sender still gets an answer.
+            result = Failure(shutting_down(self._type, started=True))
+        except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, its sender gets an answer
             logger().error(
                 MESSAGE_FAILED, message=str(self._type), error=type(error).__name__, exc_info=error
             )
-            text = f"{self._type} failed inside its receiver: see the receiver's log"
-            result = Failure(CatgaError(text, code=ErrorCode.INTERNAL_ERROR))
-        await self._answer(message, result)
+            result = Failure(internal(self._type))
+        self._answer(reply, headers, result)
 
-    async def _answer(self, message: Message, result: CatgaResult[Any]) -> None:
-        if not message.reply:
+    def _answer(self, reply: bytes, headers: Headers, result: CatgaResult[Any]) -> None:
+        if not reply:
             return
-        data, headers = self._encode(message, result)
-        limit = self._connection.payload_limit
-        length = len(data) if headers is None else len(data) + headers_form.size(headers)
-        if length > limit:
-            error = too_large(f"the answer to {self._type}", length, limit)
+        foreign = headers is not None and headers_form.is_headers_form(headers)
+        data, own = self._encode(result, foreign=foreign)
+        size = len(data) if own is None else len(data) + headers_form.size(own)
+        connection = self._connection
+        if size > connection.payload_limit:
+            error = too_large(f"the answer to {self._type}", size, connection.payload_limit)
             self._refused(error)
-            data, headers = self._encode(message, Failure(error))
-        await self._send(message.reply, data, headers)
-
-    def _encode(self, message: Message, result: CatgaResult[Any]) -> tuple[bytes, dict[str, str] | None]:
-        if message.headers is not None and headers_form.is_headers_form(message.headers):
-            headers, data = headers_form.encode_result(result, self._serializer)
-            return data, headers
-        return self._codec.encode_result(result), None
-
-    async def _send(self, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
-        client = self._connection.client
-        if client is None:
-            return
-        try:
-            # While it reconnects, nats-py keeps up to its buffer's size and sends it afterwards.
-            await client.publish(reply, data, headers=headers)
-        except Exception as error:
+            data, own = self._encode(Failure(error), foreign=foreign)
+        client = connection.client
+        # While it reconnects, what is sent stays in nats-py's buffer and goes out afterwards; the buffer has its limit.
+        if client is None or client.is_closed or client.pending_data_size > connection.buffer:
             self._counters.replies_lost += 1
-            logger().warning(MESSAGE_FAILED, message=str(self._type), error=f"answer not sent: {error}")
-
-    def _busy(self) -> CatgaError:
-        return CatgaError(
-            f"{self._intake.limit} {self._type} are being handled here already: try again later, "
-            "raise max_concurrent_requests, or start another replica",
-            code=ErrorCode.CONCURRENCY_LIMITED,
-        )
-
-
-class EventListener(Listener):
-    """Hands each delivery of one type of event to this service's handlers.
-
-    Parameters:
-        endpoint: what handles it.
-    """
-
-    def __init__(self, endpoint: EventEndpoint, *shared: Any) -> None:
-        super().__init__(endpoint.message_type, *shared)
-        self._endpoint = endpoint
-        self._slot: asyncio.Future[None] | None = None
-
-    async def on_message(self, message: Message) -> None:
-        """Take one event; over the limit it waits for a place, and what comes after it waits in nats-py's queue."""
-        endpoint = self._endpoint
-        if self._stopping:
-            self._counters.events_dropped += 1
             return
-        try:
-            body, context = self._read(message)
-        except CatgaError as error:
-            self._counters.events_refused += 1
-            self._refused(error)
-            return
-        if not endpoint.may_suspend:
-            self._counters.events_received += 1
-            await self._run(body, context)
-            return
-        while self._intake.full:
-            self._slot = asyncio.get_running_loop().create_future()
-            await self._slot
-            # A finished task leaves the intake one turn after its last line.
-            await asyncio.sleep(0)
-        self._counters.events_received += 1
-        self._intake.spawn(self._run(body, context))
+        client.send(reply, b"", data, own)
 
-    def on_dropped(self, _: str) -> None:
-        """Count an event that nats-py had no room to keep."""
-        self._counters.events_dropped += 1
-
-    async def _run(self, body: Any, context: MessageContext) -> None:
-        try:
-            await self._endpoint.handle(body, context)
-        except asyncio.CancelledError:
-            self._counters.events_dropped += 1
-            logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
-        except Exception as error:
-            logger().error(
-                MESSAGE_FAILED, message=str(self._type), error=type(error).__name__, exc_info=error
-            )
-        slot, self._slot = self._slot, None
-        if slot is not None and not slot.done():
-            slot.set_result(None)
-
-
-def too_large(what: str, size: int, limit: int) -> CatgaError:
-    """Return the error of a message that is larger than the wire takes."""
-    return CatgaError(
-        f"{what} has {size} bytes and NATS takes {limit} here: send less, or raise max_payload on server and clients",
-        code=ErrorCode.SERIALIZATION_FAILED,
-        details={"size": size, "limit": limit},
-    )
-
-
-def _expired(message_type: MessageType) -> CatgaError:
-    return CatgaError(
-        f"{message_type} arrived after its deadline and was not started: give it more time, or check the clocks",
-        code=ErrorCode.TIMEOUT,
-        details={"outcome": "not_started"},
-    )
-
-
-def _shutting_down(message_type: MessageType, *, started: bool = False) -> CatgaError:
-    if started:
-        return failed(
-            f"{message_type} was cancelled, because its receiver is shutting down", outcome="unknown"
-        )
-    return failed(
-        f"{message_type} was not started, because its receiver is shutting down", outcome="not_started"
-    )
+    def _encode(self, result: CatgaResult[Any], *, foreign: bool) -> tuple[bytes, dict[str, str] | None]:
+        if foreign:
+            own, data = headers_form.encode_result(result, self._serializer)
+            return data, own
+        return self._codec.encode_result(result), None

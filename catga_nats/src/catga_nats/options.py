@@ -49,8 +49,8 @@ class NatsOptions:
         tls_hostname: the name to expect in the server's certificate, `None` for the one in the URL.
         tls_verify: whether to check the server's certificate at all.
         max_payload: bytes of the largest message to send or to take, `None` for the server's own limit.
-        max_pending_messages: how many messages of one subscription may wait to be handled before further ones are
-            refused (requests) or dropped and counted (events).
+        max_pending_messages: how many deliveries of one event may wait for a handler before further ones are dropped
+            and counted (requests never wait: over the limit they are refused).
         max_pending_bytes: the same in bytes.
 
     Raises:
@@ -190,16 +190,15 @@ class NatsOptions:
             "max_pending_messages",
             "max_pending_bytes",
         )
-        for option in positive:
-            if not _is_number(getattr(self, option)) or getattr(self, option) <= 0:
-                problems.append(
-                    f"NATS option {option}={getattr(self, option)!r} cannot work: give a number above 0"
-                )
-        for option in ("reconnect_wait", "reconnect_jitter"):
-            if not _is_number(getattr(self, option)) or getattr(self, option) < 0:
-                problems.append(
-                    f"NATS option {option}={getattr(self, option)!r} cannot work: give seconds, 0 or more"
-                )
+        for names, least, mend in (
+            (positive, math.ulp(0.0), "give a number above 0"),
+            (("reconnect_wait", "reconnect_jitter"), 0.0, "give seconds, 0 or more"),
+        ):
+            problems.extend(
+                f"NATS option {option}={getattr(self, option)!r} cannot work: {mend}"
+                for option in names
+                if not _is_number(getattr(self, option)) or getattr(self, option) < least
+            )
         if self.max_payload is not None and (not _is_number(self.max_payload) or self.max_payload < 1024):
             problems.append(
                 f"NATS option max_payload={self.max_payload!r} leaves no room for an envelope: "

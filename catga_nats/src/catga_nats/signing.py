@@ -53,8 +53,7 @@ def _seed(given: str) -> str:
     seed = next((line.strip() for line in text.splitlines() if line.strip().startswith("SU")), "")
     try:
         nkeys.from_seed(bytearray(seed.encode())).wipe()
-    except Exception:
-        # The cause is left out on purpose: it may quote the seed.
+    except Exception:  # noqa: BLE001  # nkeys raises many kinds; none is shown, because it may quote the seed
         raise ConfigurationError(
             "NATS option nkeys_seed holds no seed of a user: give the text that begins with SU, or the path of its file"
         ) from None

@@ -48,24 +48,24 @@ class Subjects:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._requests: dict[str, str] = {}
-        self._events: dict[str, str] = {}
+        self._requests: dict[str, bytes] = {}
+        self._events: dict[str, bytes] = {}
 
-    def request(self, name: str) -> str:
+    def request(self, name: str) -> bytes:
         """Return where requests of this wire name go: `<prefix>.request.<name>`."""
         known = self._requests.get(name)
         if known is None:
             known = self._requests[name] = self._subject("request", name)
         return known
 
-    def event(self, name: str) -> str:
+    def event(self, name: str) -> bytes:
         """Return where events of this wire name go: `<prefix>.event.<name>`."""
         known = self._events.get(name)
         if known is None:
             known = self._events[name] = self._subject("event", name)
         return known
 
-    def _subject(self, kind: str, name: str) -> str:
+    def _subject(self, kind: str, name: str) -> bytes:
         # nats-py and the server let "a..b" and "a.*" through where a message is sent, and deliver them nowhere.
         if _UNSAFE.search(name) or not all(name.split(".")):
             raise CatgaError(
@@ -73,4 +73,4 @@ class Subjects:
                 "give the class one with @message(name='orders.create')",
                 code=ErrorCode.SERIALIZATION_FAILED,
             )
-        return f"{self._prefix}.{kind}.{name}"
+        return f"{self._prefix}.{kind}.{name}".encode()

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from catga_core.log import MESSAGE_REFUSED, logger
-
 if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
-
-_BURST_OVER_AFTER = 5.0  # seconds without a drop after which the next one is news again
 
 
 class Subscription:
@@ -21,69 +16,32 @@ class Subscription:
     Parameters:
         subject: where to listen.
         queue: the queue group, empty for none.
-        on_message: awaited for each message, one after the other.
-        on_dropped: called for each message that found the waiting queue full, with the subject of its answer.
-        max_messages: how many messages may wait for `on_message`; 0 for any number.
-        max_bytes: the same in bytes.
+        deliver: takes subject, reply subject, payload and headers of each message; it neither raises nor waits.
     """
 
-    __slots__ = (
-        "_drained",
-        "_last_drop",
-        "_limits",
-        "_on_dropped",
-        "_on_message",
-        "inner",
-        "queue",
-        "subject",
-    )
+    __slots__ = ("_deliver", "_drained", "_inner", "queue", "subject")
 
     def __init__(
         self,
         subject: str,
         queue: str,
-        on_message: Callable[[Any], Coroutine[Any, Any, None]],
-        on_dropped: Callable[[str], None],
-        *,
-        max_messages: int = 0,
-        max_bytes: int = 0,
+        deliver: Callable[[bytes, bytes, bytes, Mapping[str, str] | None], None],
     ) -> None:
         self.subject = subject
         self.queue = queue
-        self.inner: Any = None
-        self._on_message = on_message
-        self._on_dropped = on_dropped
-        self._limits = (max_messages, max_bytes)
-        self._last_drop = float("-inf")
+        self._deliver = deliver
+        self._inner: Any = None
         self._drained = False
 
     async def attach(self, client: CatgaClient) -> None:
         """Listen on this connection from now on."""
-        if self._drained:
-            return
-        messages, size = self._limits
-        self.inner = await client.subscribe(
-            self.subject,
-            queue=self.queue,
-            cb=self._on_message,
-            pending_msgs_limit=messages,
-            pending_bytes_limit=size,
-        )
-
-    def dropped(self, reply: str) -> None:
-        """Note a message that nats-py had no room for; one log line tells of a whole burst."""
-        now = asyncio.get_running_loop().time()
-        if now - self._last_drop > _BURST_OVER_AFTER:
-            logger().warning(
-                MESSAGE_REFUSED, subject=self.subject, reason="too many messages wait to be handled"
-            )
-        self._last_drop = now
-        self._on_dropped(reply)
+        if not self._drained:
+            self._inner = await client.listen(self.subject, self.queue, self._deliver)
 
     async def drain(self) -> None:
-        """Take no more messages; return when all that had arrived were passed on."""
+        """Take no more messages; return when all that had arrived were delivered."""
         self._drained = True
-        if self.inner is not None:
-            # Closed, or being closed: then nothing more arrives either.
+        if self._inner is not None:
+            # Closed, or lost just now: then nothing more arrives either.
             with suppress(Exception):
-                await self.inner.drain()
+                await self._inner.drain()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ErrorCode
-from catga_core.interfaces.context import MessageContext
+from catga_core.errors import CatgaError
+from catga_core.interfaces.context import NO_HEADERS, MessageContext
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
@@ -15,13 +15,14 @@ from catga_core.messages import Event, MessageType, Request
 from catga_core.results import CatgaResult, Failure
 from catga_core.serialization import EnvelopeCodec, json_serializer, msgpack_serializer
 from catga_nats import headers as headers_form
-from catga_nats.connection import BACKLOG, NatsConnection, failed
+from catga_nats.connection import BACKLOG, NatsConnection
 from catga_nats.counters import Counters
-from catga_nats.inbound import EventListener, RequestListener, too_large
-from catga_nats.mux import RequestMux, interrupted
+from catga_nats.events import EventListener
+from catga_nats.failures import failed, interrupted, too_large, too_late, unhandled
+from catga_nats.inbound import Listener, RequestListener
+from catga_nats.mux import Answer, RequestMux
 from catga_nats.options import NatsOptions
 from catga_nats.subjects import REQUEST_GROUP, Subjects, check_service_name
-from catga_nats.subscription import Subscription
 
 R = TypeVar("R")
 
@@ -42,11 +43,12 @@ class NatsTransport:
         self._serializer = serializer
         self._clock = clock
         self._codec = EnvelopeCodec(serializer)
+        self._array = options.envelope == "body"
         self._subjects = Subjects(options.subject_prefix)
         self._counters = Counters()
         self._connection: NatsConnection | None = None
         self._mux: RequestMux | None = None
-        self._listeners: list[RequestListener | EventListener] = []
+        self._listeners: list[Listener] = []
         self._closed = False
 
     @property
@@ -62,10 +64,10 @@ class NatsTransport:
             CatgaError: `TRANSPORT_FAILED` when no server answers within `connect_timeout`, or it refuses us.
         """
         connection = NatsConnection(self._options, self._counters, self._on_lost)
-        mux = RequestMux(connection, self._counters)
+        mux = RequestMux(self._counters)
         await connection.start()
         self._connection, self._mux = connection, mux
-        await mux.start()
+        await connection.subscribe(mux.subscription)
 
     async def serve(self, inbound: Inbound, /) -> None:
         """Listen for what this process handles; return when the servers know of it.
@@ -76,32 +78,27 @@ class NatsTransport:
         check_service_name(inbound.service_name)
         connection = self._connected()
         shared = (connection, self._codec, self._serializer, inbound.max_concurrent, self._counters)
+        options = self._options
+        listeners: list[Listener] = []
         for request in inbound.requests:
-            subject = self._subjects.request(request.message_type.name)
-            await self._listen(subject, REQUEST_GROUP, RequestListener(request, self._clock, *shared))
+            subject = self._subjects.request(request.message_type.name).decode()
+            listeners.append(RequestListener(request, self._clock, subject, REQUEST_GROUP, *shared))
         for event in inbound.events:
-            subject = self._subjects.event(event.message_type.name)
-            await self._listen(subject, inbound.service_name, EventListener(event, *shared))
+            subject = self._subjects.event(event.message_type.name).decode()
+            limits = (options.max_pending_messages, options.max_pending_bytes)
+            listeners.append(EventListener(event, *limits, subject, inbound.service_name, *shared))
+        for listener in listeners:
+            self._listeners.append(listener)
+            await connection.subscribe(listener.subscription)
         await connection.flush()
-
-    async def _listen(self, subject: str, group: str, listener: RequestListener | EventListener) -> None:
-        listener.subscription = Subscription(
-            subject,
-            group,
-            listener.on_message,
-            listener.on_dropped,
-            max_messages=self._options.max_pending_messages,
-            max_bytes=self._options.max_pending_bytes,
-        )
-        self._listeners.append(listener)
-        await self._connected().subscribe(listener.subscription)
 
     async def request(
         self, message_type: MessageType, message: Request[R], context: MessageContext, /
     ) -> CatgaResult[R]:
         """Have a request handled by exactly one process and return its result; never raises but for cancellation."""
+        connection = self._connection
         mux = self._mux
-        if mux is None:
+        if connection is None or mux is None or self._closed:
             return Failure(self._unusable())
         now = self._clock.time()
         deadline = context.deadline
@@ -111,27 +108,47 @@ class NatsTransport:
         else:
             timeout = deadline - now
             if timeout <= 0:
-                return Failure(_too_late(message_type))
+                return Failure(too_late(message_type))
         try:
-            if self._options.envelope == "body":
+            subject = self._subjects.request(message_type.name)
+            if self._array:
                 payload = self._codec.encode(message_type, message, context, deadline)
                 headers = None
+                size = len(payload)
             else:
                 payload = self._serializer.encode(message)
                 headers = headers_form.encode(message_type, context, deadline)
-            self._check_size(message_type, payload, headers)
-            answer = await mux.request(self._subjects.request(message_type.name), payload, timeout, headers)
+                size = len(payload) + headers_form.size(headers)
+            if size > connection.payload_limit:
+                return Failure(too_large(str(message_type), size, connection.payload_limit))
+            client = connection.client
+            if client is None or not client.is_connected or client.pending_data_size > BACKLOG:
+                client = await connection.ready(timeout)
+                timeout = deadline - self._clock.time()
         except CatgaError as error:
             return Failure(error)
-        except Exception as error:
-            return Failure(self._broken(error))
-        if answer.headers is not None:
-            result = headers_form.decode_result(
-                message_type.result, answer.headers, answer.data, self._serializer
-            )
-            if result is not None:
-                return result
-        return self._codec.decode_result(message_type.result, answer.data)
+        reply, future = mux.open(timeout)
+        client.send(subject, reply, payload, headers)
+        self._counters.requests_sent += 1
+        try:
+            answer = await future
+        except asyncio.CancelledError:
+            mux.forget(reply)
+            raise
+        if type(answer) is bytes:
+            return self._codec.decode_result(message_type.result, answer)
+        return self._unusual(message_type, answer)
+
+    def _unusual(self, message_type: MessageType, answer: Answer) -> CatgaResult[Any]:
+        if isinstance(answer, CatgaError):
+            return Failure(answer)
+        data, headers = answer if isinstance(answer, tuple) else (answer, NO_HEADERS)
+        # An empty payload with status 503 is the server's word that nobody listens.
+        if not data and headers.get("Status") == "503":
+            self._counters.requests_unroutable += 1
+            return Failure(unhandled(self._subjects.request(message_type.name).decode()))
+        result = headers_form.decode_result(message_type.result, headers, data, self._serializer)
+        return self._codec.decode_result(message_type.result, data) if result is None else result
 
     async def publish(self, message_type: MessageType, event: Event, context: MessageContext, /) -> None:
         """Hand an event to the connection, to be delivered at most once to every service that listens.
@@ -139,21 +156,22 @@ class NatsTransport:
         Raises:
             CatgaError: `SERIALIZATION_FAILED` or `TRANSPORT_FAILED`: it was not handed over.
         """
-        if self._options.envelope == "body":
+        connection = self._connected()
+        if self._array:
             payload = self._codec.encode(message_type, event, context, context.deadline)
             headers = None
+            size = len(payload)
         else:
             payload = self._serializer.encode(event)
             headers = headers_form.encode(message_type, context, context.deadline)
-        self._check_size(message_type, payload, headers)
-        connection = self._connected()
+            size = len(payload) + headers_form.size(headers)
+        if size > connection.payload_limit:
+            raise too_large(str(message_type), size, connection.payload_limit)
+        subject = self._subjects.event(message_type.name)
         client = connection.client
         if client is None or not client.is_connected or client.pending_data_size > BACKLOG:
             client = await connection.ready(self._patience(context))
-        try:
-            await client.publish(self._subjects.event(message_type.name), payload, headers=headers)
-        except Exception as error:
-            raise self._broken(error) from error
+        client.send(subject, b"", payload, headers)
         self._counters.events_published += 1
 
     async def drain(self, timeout: float, /) -> None:
@@ -171,7 +189,8 @@ class NatsTransport:
         """Send what is left and release the connection."""
         self._closed = True
         if self._mux is not None:
-            self._mux.stop(self._unusable())
+            self._mux.fail_all(self._unusable())
+            self._mux.close()
         if self._connection is not None:
             await self._connection.close()
 
@@ -192,12 +211,6 @@ class NatsTransport:
         ):
             self._mux.fail_all(interrupted(self._connection.shown))
 
-    def _check_size(self, message_type: MessageType, payload: bytes, headers: dict[str, str] | None) -> None:
-        size = len(payload) if headers is None else len(payload) + headers_form.size(headers)
-        limit = self._connected().payload_limit
-        if size > limit:
-            raise too_large(str(message_type), size, limit)
-
     def _patience(self, context: MessageContext) -> float:
         if context.deadline is None:
             return self._options.request_timeout
@@ -211,14 +224,3 @@ class NatsTransport:
     def _unusable(self) -> CatgaError:
         state = "closed" if self._closed else "not started"
         return failed(f"the NATS transport is {state}: send between start and stop", outcome="not_sent")
-
-    def _broken(self, error: Exception) -> CatgaError:
-        return failed(f"NATS did not take the message ({error}): try again later", outcome="not_sent")
-
-
-def _too_late(message_type: MessageType) -> CatgaError:
-    return CatgaError(
-        f"the deadline of {message_type} had passed before it was sent: give it more time",
-        code=ErrorCode.TIMEOUT,
-        details={"outcome": "not_sent"},
-    )

@@ -1,0 +1,106 @@
+"""Request and reply: a typed command and its typed result, beside nats-py's own `request` of as many bytes.
+
+Run it alone with `python -m benchmarks.nats_rpc`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import nats
+from nats.aio.msg import Msg
+
+from benchmarks.measure import Row, paired
+from benchmarks.nats_common import ORDER, Endpoint, PlaceOrder, main, run_pinned, sizes, transport
+from catga_core.context import begin_context
+from catga_core.interfaces import Inbound
+from catga_core.messages import Command, message, message_type
+
+RAW = "bench.raw"
+CASES = ((1, 400, ">= 0.95"), (64, 4096, ">= 1.3"), (256, 4096, ">= 1.3"))
+
+
+@message(name="PlaceOrderInTask")
+class PlaceOrderInTask(PlaceOrder, frozen=True):
+    """The same, to a handler that may wait and so gets a task of its own."""
+
+
+async def answer(url: str) -> None:
+    _, size, _ = sizes()
+    raw = await nats.connect(url)
+    reply = b"x" * size
+
+    async def on_request(request: Msg) -> None:
+        await raw.publish(request.reply, reply)
+
+    await raw.subscribe(RAW, cb=on_request)
+    await raw.flush()
+    ours = transport(url)
+    await ours.connect()
+    await ours.serve(
+        Inbound(
+            "bench",
+            [Endpoint(message_type(PlaceOrder)), Endpoint(message_type(PlaceOrderInTask), suspends=True)],
+            [],
+            1000,
+        )
+    )
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
+async def timed(call: Callable[[], Awaitable[object]], *, at_once: int, count: int) -> float:
+    async def worker() -> None:
+        for _ in range(count // at_once):
+            await call()
+
+    start = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    return time.perf_counter() - start
+
+
+async def measure(url: str, rounds: int) -> list[Row]:
+    size, _, _ = sizes()
+    payload = b"x" * size
+    raw = await nats.connect(url)
+    ours = transport(url)
+    await ours.connect()
+
+    async def by_nats() -> None:
+        await raw.request(RAW, payload, timeout=30)
+
+    def by_catga(order: Command[Any]) -> Callable[[], Awaitable[None]]:
+        kind = message_type(type(order))
+
+        async def send() -> None:
+            result = await ours.request(kind, order, begin_context())
+            assert result.is_success
+
+        return send
+
+    in_task = PlaceOrderInTask(ORDER.order_id, ORDER.customer_id, ORDER.items)
+    rows: list[Row] = []
+    for at_once, count, goal in CASES:
+        for name, send in (("", by_catga(ORDER)), (", handler in a task", by_catga(in_task))):
+            ratio, our_seconds, limit_seconds = await paired(
+                lambda: timed(send, at_once=at_once, count=count),  # noqa: B023  # used within the round
+                lambda: timed(by_nats, at_once=at_once, count=count),  # noqa: B023
+                rounds=rounds,
+            )
+            title = f"request over NATS, {at_once} in flight{name}"
+            rows.append(Row(title, ratio, count / our_seconds, count / limit_seconds, "requests/s", goal))
+    await ours.close()
+    await raw.close()
+    return rows
+
+
+def run(rounds: int = 11) -> list[Row]:
+    """Return the rows of the table; takes about two seconds a round."""
+    return run_pinned("benchmarks.nats_rpc", rounds)
+
+
+if __name__ == "__main__":
+    main("benchmarks.nats_rpc", answer, measure, rounds=11)

@@ -1,0 +1,114 @@
+"""Events that arrive: handled up to a limit at a time, and kept waiting in order beyond it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from catga_core.errors import CatgaError
+from catga_core.interfaces.context import MessageContext
+from catga_core.interfaces.transport import EventEndpoint
+from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
+from catga_nats.inbound import Headers, Listener
+
+_BURST_OVER_AFTER = 5.0  # seconds without a drop after which the next one is news again
+
+
+class EventListener(Listener):
+    """Hands each delivery of one type of event to this service's handlers.
+
+    Parameters:
+        endpoint: what handles it.
+        max_messages: how many deliveries may wait for a place.
+        max_bytes: the same in bytes.
+        shared: as for every listener.
+    """
+
+    def __init__(
+        self,
+        endpoint: EventEndpoint,
+        max_messages: int,
+        max_bytes: int,
+        subject: str,
+        queue: str,
+        *shared: Any,
+    ) -> None:
+        super().__init__(endpoint.message_type, subject, queue, *shared)
+        self._endpoint = endpoint
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._waiting: deque[tuple[bytes, Headers]] = deque()
+        self._waiting_bytes = 0
+        self._last_drop = float("-inf")
+
+    def deliver(self, _: bytes, __: bytes, data: bytes, headers: Headers, /) -> None:
+        """Take one event: handled here when it does not wait, else in a task; over the limit it waits for a place."""
+        if not self._endpoint.may_suspend:
+            self._start(data, headers, concurrent=False)
+        elif self._waiting or self._intake.full:
+            self._keep(data, headers)
+        else:
+            self._start(data, headers, concurrent=True)
+
+    def _start(self, data: bytes, headers: Headers, *, concurrent: bool) -> None:
+        if self._stopping:
+            self._drop()
+            return
+        try:
+            body, context = self._read(data, headers)
+        except CatgaError as error:
+            self._counters.events_refused += 1
+            self._refused(error)
+            return
+        self._counters.events_received += 1
+        work = self._run(body, context)
+        if concurrent:
+            self._intake.spawn(work)
+        else:
+            self._run_now(work)
+
+    def _keep(self, data: bytes, headers: Headers) -> None:
+        if len(self._waiting) >= self._max_messages or self._waiting_bytes + len(data) > self._max_bytes:
+            self._drop()
+            return
+        self._waiting.append((data, headers))
+        self._waiting_bytes += len(data)
+
+    def _drop(self) -> None:
+        self._counters.events_dropped += 1
+        now = asyncio.get_running_loop().time()
+        if now - self._last_drop > _BURST_OVER_AFTER:
+            reason = "too many deliveries wait for a handler; details count them all"
+            logger().warning(MESSAGE_REFUSED, message=str(self._type), reason=reason)
+        self._last_drop = now
+
+    async def _run(self, body: Any, context: MessageContext) -> None:
+        try:
+            await self._endpoint.handle(body, context)
+        except asyncio.CancelledError:
+            self._counters.events_dropped += 1
+            logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
+        except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, the others go on
+            logger().error(
+                MESSAGE_FAILED, message=str(self._type), error=type(error).__name__, exc_info=error
+            )
+        if self._waiting:
+            # A finished task leaves the intake one turn after its last line.
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        while self._waiting and not self._intake.full:
+            data, headers = self._waiting.popleft()
+            self._waiting_bytes -= len(data)
+            self._start(data, headers, concurrent=True)
+
+    async def _finish(self, until: float) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting and loop.time() < until:  # noqa: ASYNC110  # once in a process's life; an event would cost every delivery
+            await asyncio.sleep(0.005)
+        left = len(self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        for _ in range(left):
+            self._drop()
