@@ -1,1 +1,86 @@
 """Catga: commands, queries and events, in one process or over a message bus."""
+
+from typing import TYPE_CHECKING, Any
+
+from catga_core.clock import Clock, SystemClock
+from catga_core.composition import add_catga, add_module, run
+from catga_core.container import CatgaApp, CatgaContainer, Lifetime, Module
+from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
+from catga_core.handlers import EventHandler, RequestHandler, StreamHandler
+from catga_core.interfaces import (
+    Health,
+    HealthReporter,
+    HealthStatus,
+    HostedService,
+    MessageContext,
+    Serializer,
+    Transport,
+    TransportCapabilities,
+    ValidationProblem,
+    Validator,
+)
+from catga_core.mediator import CatgaMediator
+from catga_core.messages import Command, Event, MessageType, Query, StreamQuery, message, message_type
+from catga_core.options import CatgaOptions
+from catga_core.pipeline import Behavior, Next
+from catga_core.plugins import plugin
+from catga_core.results import CatgaResult, Failure, Success
+from catga_core.version import __version__
+
+if TYPE_CHECKING:
+    from catga_core.context import current_context
+
+__all__ = [
+    "Behavior",
+    "CatgaApp",
+    "CatgaContainer",
+    "CatgaError",
+    "CatgaMediator",
+    "CatgaOptions",
+    "CatgaResult",
+    "Clock",
+    "Command",
+    "ConfigurationError",
+    "ErrorCode",
+    "Event",
+    "EventHandler",
+    "Failure",
+    "Health",
+    "HealthReporter",
+    "HealthStatus",
+    "HostedService",
+    "Lifetime",
+    "MessageContext",
+    "MessageType",
+    "Module",
+    "Next",
+    "Query",
+    "RequestHandler",
+    "Serializer",
+    "StreamHandler",
+    "StreamQuery",
+    "Success",
+    "SystemClock",
+    "Transport",
+    "TransportCapabilities",
+    "ValidationProblem",
+    "Validator",
+    "__version__",
+    "add_catga",
+    "add_module",
+    "current_context",
+    "message",
+    "message_type",
+    "plugin",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Naming current_context is what puts the context into the pipelines (catga_core.context).
+    if name == "current_context":
+        from catga_core import context
+
+        return context.current_context
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

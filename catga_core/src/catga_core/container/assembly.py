@@ -86,15 +86,17 @@ class Assembly:
         """Compile every pipeline anew when it is next asked for."""
         self._routes.clear()
 
-    def roots(self) -> list[Registration]:
-        """Return how every handler, behavior and validator is made."""
+    def declared(self) -> list[Registration]:
+        """Return how every handler, behavior and validator is made, as registered."""
         entries: list[HandlerEntry] = [*self.requests.values(), *self.streams.values()]
         entries += [entry for several in self.events.values() for entry in several]
         registrations = [entry.registration for entry in entries]
         registrations += [behavior.registration for behavior in self.behaviors]
-        registrations += [validator.registration for validator in self.validators]
-        # A handler may be overridden by its class, like any service.
-        return [self._resolver.effective(each.service) or each for each in registrations]
+        return registrations + [validator.registration for validator in self.validators]
+
+    def roots(self) -> list[Registration]:
+        """Return how every handler, behavior and validator is made now; each may be overridden by its class."""
+        return [self._resolver.effective(each.service) or each for each in self.declared()]
 
     # --- inside ---
 

@@ -23,7 +23,7 @@ class ServiceProvider(Provider[T]):
     """
 
     def __init__(self, service: Any, resolver: Resolver, replace: Callable[[Any, Any], Override]) -> None:
-        self._service = service
+        self.service = service
         self._resolver = resolver
         self._replace = replace
         super().__init__()
@@ -33,7 +33,7 @@ class ServiceProvider(Provider[T]):
         return self
 
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
-        return self._resolver.resolve(self._service)  # type: ignore[no-any-return]
+        return self._resolver.resolve(self.service)  # type: ignore[no-any-return]
 
     def override(self, provider: Any) -> Override:  # type: ignore[override]
         """Replace the service until the returned context manager is left.
@@ -41,15 +41,15 @@ class ServiceProvider(Provider[T]):
         Parameters:
             provider: an object, a class, or a dependency-injector provider.
         """
-        return self._replace(self._service, provider)
+        return self._replace(self.service, provider)
 
     def reset_last_overriding(self) -> None:
         """Take back the newest replacement."""
-        self._resolver.overrides.pop(self._service)
+        self._resolver.overrides.pop(self.service)
 
     def reset_override(self) -> None:  # type: ignore[override]
         """Take back every replacement."""
-        self._resolver.overrides.clear(self._service)
+        self._resolver.overrides.clear(self.service)
 
     @property
     def related(self) -> Iterator[Provider[Any]]:

@@ -89,6 +89,11 @@ class Resolver:
                 found |= self.reach(parameter.service)
         return frozenset(found)
 
+    def registered(self) -> None:
+        """Forget what was worked out, because a service has been registered."""
+        self._supplies.clear()
+        self._reach.clear()
+
     # --- making things ---
 
     def supply(self, service: Any) -> Supply:

@@ -1,0 +1,53 @@
+"""The functions that begin a composition."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from catga_core.container import CatgaContainer, Module
+from catga_core.options import CatgaOptions
+from catga_core.plugins import apply_plugins
+
+
+def add_catga(options: CatgaOptions | None = None) -> CatgaContainer:
+    """Return a new container, with the plugins that its options name.
+
+    Parameters:
+        options: `None` for the defaults: one process, no server, nothing but the handlers in the pipelines.
+
+    Raises:
+        ConfigurationError: for an option that cannot work, or a plugin that cannot be loaded.
+    """
+    chosen = options or CatgaOptions()
+    container = CatgaContainer(chosen)
+    apply_plugins(container, chosen)
+    return container
+
+
+def add_module(container: CatgaContainer, module: type[Module] | Module) -> None:
+    """Let a module register itself in a container, as `container.add_module` does.
+
+    Parameters:
+        container: the container.
+        module: a class derived from `Module`, or an object of one.
+    """
+    container.add_module(module)
+
+
+def run(container: CatgaContainer) -> None:
+    """Run an application in an event loop of its own until SIGINT or SIGTERM.
+
+    The loop is uvloop's where it is installed (`pip install "catga[speed]"`), else asyncio's.
+
+    Parameters:
+        container: the composed application.
+    """
+    factory = None
+    if sys.platform != "win32":
+        try:
+            from uvloop import new_event_loop as factory
+        except ImportError:
+            factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(container.run())

@@ -1,0 +1,261 @@
+"""Starts everything in dependency order, and stops it in reverse without losing what is in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from catga_core.container.application import CatgaApp
+from catga_core.container.endpoints import event_endpoints, request_endpoints
+from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
+from catga_core.handlers.hints import shown
+from catga_core.interfaces.health import Health, HealthStatus
+from catga_core.interfaces.hosting import HealthReporter
+from catga_core.interfaces.transport import Inbound, Transport
+from catga_core.log import STARTED, STOP_FAILED, STOPPED, logger
+from catga_core.mediator import CatgaMediator
+from catga_core.options import CatgaOptions
+
+if TYPE_CHECKING:
+    from catga_core.container.container import CatgaContainer
+
+_POLL_SECONDS = 0.005
+
+
+class State(StrEnum):
+    """Where a container is in its life."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+class Lifecycle:
+    """One container's starting and stopping.
+
+    Parameters:
+        container: the container.
+    """
+
+    def __init__(self, container: CatgaContainer) -> None:
+        self._container = container
+        self.state = State.STOPPED
+        self._transport: Transport | None = None
+        self._started: list[tuple[Any, Any]] = []
+
+    @property
+    def started(self) -> bool:
+        """Whether the composition is fixed for now."""
+        return self.state is not State.STOPPED
+
+    async def start(self) -> CatgaApp:
+        """Check and start everything; what was started is stopped again when something fails."""
+        if self.started:
+            msg = f"the container is {self.state} already: leave its first running() block before the next"
+            raise ConfigurationError(msg)
+        container = self._container
+        container.validate()
+        self.state = State.STARTING
+        try:
+            await self._make_singletons()
+            if container._resolver.effective(Transport) is not None:
+                transport: Transport = container.get(Transport)
+                await transport.connect()
+                self._transport = transport
+            below, above = self._hosted_in_order()
+            for service in below:
+                await self._start_hosted(service)
+            container._mediator.open()
+            self._compile_all()
+            for service in above:
+                await self._start_hosted(service)
+            if self._transport is not None:
+                await self._transport.serve(self._inbound())
+        except BaseException:
+            await self._stop_quietly()
+            raise
+        self.state = State.RUNNING
+        options: CatgaOptions = container.get(CatgaOptions)
+        logger().info(STARTED, service_name=options.service_name, handlers=self._handler_count())
+        return CatgaApp(container)
+
+    async def stop(self) -> None:
+        """Refuse new work, finish what is in flight within the shutdown timeout, close everything in reverse.
+
+        Raises:
+            ExceptionGroup: of everything that went wrong; all the rest is stopped all the same.
+        """
+        if self.state is not State.RUNNING:
+            return
+        # A stop that is cancelled half way would leave servers connected and files open.
+        await asyncio.shield(asyncio.ensure_future(self._stop()))
+
+    async def run_until_signal(self) -> None:
+        """Run until SIGINT or SIGTERM."""
+        asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for each in signals:
+            try:
+                loop.add_signal_handler(each, asked.set)
+            except NotImplementedError:
+                # Windows has no such handlers; there KeyboardInterrupt ends the run.
+                break
+        try:
+            async with self._container.running():
+                await asked.wait()
+        finally:
+            for each in signals:
+                try:
+                    loop.remove_signal_handler(each)
+                except NotImplementedError:
+                    break
+
+    def health(self) -> dict[str, Health]:
+        """Return each part's state."""
+        status = HealthStatus.HEALTHY if self.state is State.RUNNING else HealthStatus.UNHEALTHY
+        mediator = self._container._mediator
+        found = {
+            "mediator": Health(
+                status,
+                f"the container is {self.state}",
+                {"in_flight": mediator.in_flight, "failed_event_handlers": mediator.failed_deliveries.count},
+            )
+        }
+        if self._transport is not None:
+            found["transport"] = self._transport.health()
+        for service, made in self._started:
+            if isinstance(made, HealthReporter):
+                found[self._name_of(service)] = made.health()
+        return found
+
+    # --- starting ---
+
+    async def _make_singletons(self) -> None:
+        resolver = self._container._resolver
+        for service in list(self._container._registrations):
+            await resolver.build(service)
+        await self._container._assembly.prepare()
+
+    def _compile_all(self) -> None:
+        assembly = self._container._assembly
+        for cls in assembly.requests:
+            assembly.request_route(cls)
+        for cls in assembly.streams:
+            assembly.stream_route(cls)
+        for cls in assembly.events:
+            assembly.event_routes(cls)
+
+    def _hosted_in_order(self) -> tuple[list[Any], list[Any]]:
+        """Return the hosted services that messages rely on, and those that rely on the mediator, each in order."""
+        resolver = self._container._resolver
+        ordered: list[Any] = []
+        for service in self._container._hosted:
+            for held in sorted(resolver.reach(service) & set(self._container._hosted), key=_reach_size(resolver)):
+                if held not in ordered:
+                    ordered.append(held)
+        above = [service for service in ordered if CatgaMediator in resolver.reach(service)]
+        return [service for service in ordered if service not in above], above
+
+    async def _start_hosted(self, service: Any) -> None:
+        options: CatgaOptions = self._container.get(CatgaOptions)
+        made = self._container.get(service)
+        try:
+            async with asyncio.timeout(options.start_timeout_seconds) as limit:
+                await made.start()
+        except TimeoutError as cause:
+            if not limit.expired():
+                raise
+            msg = (
+                f"{shown(service)} did not start within {options.start_timeout_seconds:g} s: "
+                "look at what it waits for, or raise start_timeout_seconds"
+            )
+            raise CatgaError(msg, code=ErrorCode.INTERNAL_ERROR) from cause
+        self._started.append((service, made))
+
+    def _inbound(self) -> Inbound:
+        options: CatgaOptions = self._container.get(CatgaOptions)
+        assembly, mediator = self._container._assembly, self._container._mediator
+        return Inbound(
+            options.service_name,
+            request_endpoints(mediator, assembly.requests),
+            event_endpoints(mediator, assembly.events),
+            options.max_concurrent_requests,
+        )
+
+    # --- stopping ---
+
+    async def _stop(self) -> None:
+        self.state = State.STOPPING
+        options: CatgaOptions = self._container.get(CatgaOptions)
+        mediator = self._container._mediator
+        errors: list[BaseException] = []
+        above = [each for each in self._started if CatgaMediator in self._container._resolver.reach(each[0])]
+        below = [each for each in self._started if each not in above]
+        await self._stop_hosted(above, errors)
+        mediator.refuse()
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + options.shutdown_timeout_seconds
+        if self._transport is not None:
+            await _collect(self._transport.drain(options.shutdown_timeout_seconds), errors)
+        while mediator.in_flight and loop.time() < ends_at:
+            # What is in flight cannot tell us without a cost to every message, so it is asked.
+            await asyncio.sleep(_POLL_SECONDS)
+        left = mediator.in_flight
+        mediator.close()
+        await self._stop_hosted(below, errors)
+        if self._transport is not None:
+            await _collect(self._transport.close(), errors)
+            self._transport = None
+        errors += await self._container._resolver.close()
+        self._container._assembly.forget()
+        self._started.clear()
+        self.state = State.STOPPED
+        logger().info(STOPPED, service_name=options.service_name, left_in_flight=left)
+        if errors:
+            logger().error(STOP_FAILED, service_name=options.service_name, errors=len(errors))
+            msg = f"{options.service_name} stopped, and {len(errors)} of its parts could not stop cleanly"
+            raise BaseExceptionGroup(msg, errors)
+
+    async def _stop_hosted(self, services: Sequence[tuple[Any, Any]], errors: list[BaseException]) -> None:
+        options: CatgaOptions = self._container.get(CatgaOptions)
+        for service, made in reversed(services):
+            try:
+                async with asyncio.timeout(max(options.shutdown_timeout_seconds, 1.0)):
+                    await made.stop()
+            except Exception as error:  # noqa: BLE001 - the others must still be stopped
+                error.add_note(f"while stopping {shown(service)}")
+                errors.append(error)
+
+    async def _stop_quietly(self) -> None:
+        self.state = State.RUNNING
+        try:
+            await self._stop()
+        except BaseExceptionGroup as group:
+            # The failure to start is what the caller has to see.
+            logger().error(STOP_FAILED, errors=len(group.exceptions))
+
+    def _handler_count(self) -> int:
+        assembly = self._container._assembly
+        return len(assembly.requests) + len(assembly.streams) + sum(len(each) for each in assembly.events.values())
+
+    def _name_of(self, service: Any) -> str:
+        for name, provider in self._container.providers.items():
+            if getattr(provider, "service", None) == service:
+                return str(name)
+        return shown(service)
+
+
+def _reach_size(resolver: Any) -> Any:
+    return lambda service: len(resolver.reach(service))
+
+
+async def _collect(work: Any, errors: list[BaseException]) -> None:
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - the others must still be stopped
+        errors.append(error)

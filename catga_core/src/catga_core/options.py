@@ -1,0 +1,113 @@
+"""What can be configured, in code or by the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from catga_core.errors import ConfigurationError
+
+_PREFIX = "CATGA_"
+
+
+class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a container is set up; every option does what it says and nothing else.
+
+    Parameters:
+        service_name: this service's name; its replicas share it and share each event's deliveries.
+        transport: a URL whose scheme names a transport plugin, such as `nats://localhost:4222`; `None` for one process.
+        store: a URL whose scheme names a store plugin; `None` for none.
+        serializer: the name of a serializer plugin: `msgpack` or `json`.
+        plugins: names of further plugins to load, of the group `catga.behaviors`.
+        disabled_plugins: names of plugins that are never loaded, whoever asks for them.
+        enable_logging: write a line for each message handled here.
+        enable_validation: check messages against their types and constraints before they are handled: `None` where the
+            message declares constraints or a validator is registered for it, `True` for every message, `False` never.
+        timeout_seconds: how long handling a request may take before it fails with `TIMEOUT`; `None` for no limit.
+        max_concurrent_requests: how many messages of one subscription are handled at the same time; a request beyond
+            fails with `CONCURRENCY_LIMITED` at once.
+        shutdown_timeout_seconds: how long a stopping container waits for what is in flight.
+        start_timeout_seconds: how long each hosted service may take to start.
+    """
+
+    service_name: str = "app"
+    transport: str | None = None
+    store: str | None = None
+    serializer: str = "msgpack"
+    plugins: tuple[str, ...] | list[str] = ()
+    disabled_plugins: tuple[str, ...] | list[str] = ()
+    enable_logging: bool = False
+    enable_validation: bool | None = None
+    timeout_seconds: float | None = None
+    max_concurrent_requests: int = 256
+    shutdown_timeout_seconds: float = 30.0
+    start_timeout_seconds: float = 30.0
+
+    @staticmethod
+    def from_env(environment: Mapping[str, str] | None = None) -> CatgaOptions:
+        """Read the options from the environment: `CATGA_SERVICE_NAME`, `CATGA_TRANSPORT`, `CATGA_PLUGINS=a,b` and so on.
+
+        Parameters:
+            environment: `None` for the process's own.
+
+        Raises:
+            ConfigurationError: naming every variable that is unknown or cannot be read.
+        """
+        found = os.environ if environment is None else environment
+        fields = {field.name: field.type for field in msgspec.structs.fields(CatgaOptions)}
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for variable in sorted(name for name in found if name.startswith(_PREFIX)):
+            name = variable.removeprefix(_PREFIX).lower()
+            if name not in fields:
+                known = ", ".join(_PREFIX + field.upper() for field in fields)
+                problems.append(f"{variable} is no option: the options are {known}")
+                continue
+            try:
+                values[name] = _read(found[variable], fields[name])
+            except msgspec.ValidationError as cause:
+                problems.append(f"{variable} cannot be read: {cause}")
+        if problems:
+            raise ConfigurationError(problems)
+        options = CatgaOptions(**values)
+        check_options(options)
+        return options
+
+
+def check_options(options: CatgaOptions) -> None:
+    """Refuse values that cannot work.
+
+    Raises:
+        ConfigurationError: naming each option, what is wrong with it and what is possible.
+    """
+    problems: list[str] = []
+    allowed = options.service_name.replace("_", "").replace("-", "")
+    if not (allowed.isalnum() and allowed.isascii()):
+        problems.append(
+            f"service_name={options.service_name!r} cannot name a service: use ASCII letters, digits, '_' and '-'"
+        )
+    if options.max_concurrent_requests < 1:
+        problems.append(
+            f"max_concurrent_requests={options.max_concurrent_requests} would refuse every request: use 1 or more"
+        )
+    for name in ("timeout_seconds", "shutdown_timeout_seconds", "start_timeout_seconds"):
+        seconds = getattr(options, name)
+        lowest_allowed = name == "shutdown_timeout_seconds"
+        if seconds is None:
+            continue
+        if not (seconds > 0 or (lowest_allowed and seconds == 0)) or seconds == float("inf"):
+            problems.append(f"{name}={seconds} is no time to wait: use a number of seconds above 0")
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def _read(text: str, type_: Any) -> Any:
+    if isinstance(text, str) and "tuple" in str(type_):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if str(type_) in {"str", "<class 'str'>", "str | None"}:
+        return text
+    lowered = {"yes": "true", "on": "true", "no": "false", "off": "false", "": "null"}.get(text.lower(), text)
+    return msgspec.convert(lowered, type_, strict=False)

@@ -1,0 +1,169 @@
+"""Finds transports, stores, behaviors and serializers that other distributions bring, by entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from catga_core.errors import ConfigurationError
+from catga_core.log import PLUGINS_LOADED, logger
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from catga_core.options import CatgaOptions
+
+PLUGIN_API = 1
+"""The version of the contract between Catga and its plugins."""
+
+TRANSPORTS = "catga.transports"
+STORES = "catga.stores"
+BEHAVIORS = "catga.behaviors"
+SERIALIZERS = "catga.serializers"
+
+_MEMBERS = {
+    "nats": "nats",
+    "tls": "nats",
+    "redis": "redis",
+    "rediss": "redis",
+    "sqlite": "sqlite",
+    "otel": "otel",
+}
+_API = "__catga_plugin_api__"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def plugin(*, api: int) -> Callable[[F], F]:
+    """Mark an `add_*` function as a plugin made for a version of the plugin contract.
+
+    Parameters:
+        api: `PLUGIN_API` as it was when the plugin was written, as a number.
+    """
+
+    def mark(function: F) -> F:
+        setattr(function, _API, api)
+        return function
+
+    return mark
+
+
+class PluginLoader:
+    """Loads plugins by name and remembers what it loaded, for one log line.
+
+    Parameters:
+        disabled: names that are never loaded.
+    """
+
+    def __init__(self, disabled: Collection[str]) -> None:
+        self._disabled = frozenset(disabled)
+        self._loaded: list[str] = []
+
+    def load(self, group: str, name: str) -> Callable[..., Any]:
+        """Return the `add_*` function of a plugin.
+
+        Parameters:
+            group: one of the four entry-point groups.
+            name: the plugin's name; for transports and stores the URL's scheme.
+
+        Raises:
+            ConfigurationError: when it is not installed, disabled, there twice, broken, or of another contract.
+        """
+        if name in self._disabled:
+            msg = f"the plugin {name!r} of {group} is asked for and disabled: take it out of disabled_plugins"
+            raise ConfigurationError(msg)
+        entry = _only(group, name)
+        function = _imported(group, entry)
+        _check_api(group, entry, function)
+        made_by = entry.dist
+        self._loaded.append(f"{group}:{name}" + (f" ({made_by.name} {made_by.version})" if made_by else ""))
+        return function
+
+    def report(self) -> None:
+        """Write one line that says what was loaded; none where nothing was."""
+        if self._loaded:
+            logger().info(PLUGINS_LOADED, plugins=list(self._loaded))
+
+
+def apply_plugins(container: Any, options: CatgaOptions) -> None:
+    """Load every plugin the options name and let it fill the container.
+
+    Parameters:
+        container: the container.
+        options: name the transport, the store, the serializer and further plugins.
+
+    Raises:
+        ConfigurationError: for the first that cannot be loaded.
+    """
+    loader = PluginLoader(options.disabled_plugins)
+    if options.serializer != "msgpack":
+        # The default is there already, without a look at every installed distribution.
+        loader.load(SERIALIZERS, options.serializer)(container, options.serializer)
+    for group, url, option in ((TRANSPORTS, options.transport, "transport"), (STORES, options.store, "store")):
+        if url is not None:
+            loader.load(group, scheme_of(url, option))(container, url)
+    for name in options.plugins:
+        loader.load(BEHAVIORS, name)(container, name)
+    loader.report()
+
+
+def scheme_of(url: str, option: str) -> str:
+    """Return a URL's scheme.
+
+    Raises:
+        ConfigurationError: when it has none.
+    """
+    scheme, found, _ = url.partition("://")
+    if not found or not scheme:
+        msg = f"{option}={url!r} is no URL: write {option}='scheme://...', such as 'nats://localhost:4222'"
+        raise ConfigurationError(msg)
+    return scheme
+
+
+def _entries(group: str) -> list[EntryPoint]:
+    # Imported here: reading the metadata of every installed distribution is not needed to import Catga.
+    from importlib.metadata import entry_points
+
+    return list(entry_points(group=group))
+
+
+def _only(group: str, name: str) -> EntryPoint:
+    installed = _entries(group)
+    found = [entry for entry in installed if entry.name == name]
+    # The same distribution may be on the path twice (an editable install beside a wheel); that is no duplicate.
+    values = {entry.value for entry in found}
+    if not found:
+        names = ", ".join(sorted({entry.name for entry in installed})) or "none"
+        member = _MEMBERS.get(name)
+        mend = f'pip install "catga[{member}]"' if member else "install the distribution that brings it"
+        msg = f"no plugin of {group} is called {name!r}: installed are {names}; {mend}"
+        raise ConfigurationError(msg)
+    if len(values) > 1:
+        brought = " and ".join(sorted(entry.dist.name if entry.dist else entry.value for entry in found))
+        msg = f"{name!r} of {group} is there twice, from {brought}: uninstall one of them"
+        raise ConfigurationError(msg)
+    return found[0]
+
+
+def _imported(group: str, entry: EntryPoint) -> Callable[..., Any]:
+    try:
+        function = entry.load()
+    except Exception as cause:
+        brought = entry.dist.name if entry.dist else entry.value
+        msg = f"the plugin {entry.name!r} of {group} ({brought}) cannot be imported: {cause}: install it again"
+        raise ConfigurationError(msg) from cause
+    if not callable(function):
+        msg = f"the plugin {entry.name!r} of {group} is no function: its entry point must name an add_* function"
+        raise ConfigurationError(msg)
+    return function  # type: ignore[no-any-return]
+
+
+def _check_api(group: str, entry: EntryPoint, function: Callable[..., Any]) -> None:
+    api = getattr(function, _API, None)
+    if api == PLUGIN_API:
+        return
+    brought = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+    said = "does not say for which plugin contract it is made" if api is None else f"is made for plugin contract {api}"
+    mend = f"mark its function with @plugin(api={PLUGIN_API})" if api is None else "install a version that fits"
+    msg = f"the plugin {entry.name!r} of {group} ({brought}) {said}, and this is {PLUGIN_API}: {mend}"
+    raise ConfigurationError(msg)
