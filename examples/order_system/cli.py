@@ -1,0 +1,140 @@
+"""The command line: `python -m examples.order_system --help`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from catga_core import CatgaContainer, CatgaError, ConfigurationError
+
+from . import compositions
+from .fleet import FleetError
+from .report import Report, differences
+from .runs import Plan, run_one_process, run_services
+from .show import Narrator, text_of
+from .source import SourceError, open_source
+
+_HINT = (
+    "(where a product was wanted more often than there is, who comes first gets it: "
+    "--concurrency 1 makes that the same in both runs)"
+)
+_BALANCED, _UNBALANCED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    compose: Callable[[], CatgaContainer] = compositions.one_process,
+) -> int:
+    """Run the orders and return the exit code: 0 when everything balances, 1 when not, 2 for a wrong call.
+
+    Parameters:
+        arguments: those of the command line, without the program.
+        compose: makes the one process; a test puts its own in.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    narrator = Narrator(quiet=options.quiet)
+    try:
+        with tempfile.TemporaryDirectory(prefix="order-system-") as folder:
+            source = _source(options.source, Path(folder), twice=options.services)
+            plan = Plan(source, options.concurrency, options.kill_replica, options.restart_nats)
+            reports = asyncio.run(_runs(plan, narrator, compose, services=options.services))
+    except SourceError as error:
+        parser.error(str(error))
+    except (FleetError, CatgaError, ConfigurationError) as error:
+        print(f"order_system: {error}", file=sys.stderr)
+        return _UNBALANCED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return _tell(reports, as_json=options.json)
+
+
+async def _runs(
+    plan: Plan, narrator: Narrator, compose: Callable[[], CatgaContainer], *, services: bool
+) -> list[Report]:
+    reports = [await run_one_process(plan, narrator, compose())]
+    if services:
+        reports.append(await run_services(plan, narrator, lines=reports[0].totals.read))
+    return reports
+
+
+def _source(name: str, folder: Path, *, twice: bool) -> str:
+    """Return a file that can be read as often as it has to be."""
+    with open_source(name) as source:
+        if name != "-" or not twice:
+            return name
+        copy = folder / "stdin.jsonl"
+        with copy.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        return str(copy)
+
+
+def _tell(reports: Sequence[Report], *, as_json: bool) -> int:
+    differing = differences(reports[0].totals, reports[-1].totals)
+    balanced = not any(report.mismatches or report.undecided for report in reports)
+    if as_json:
+        summary = {"balanced": balanced, "differences": differing, "runs": reports}
+        print(msgspec.json.format(msgspec.json.encode(summary)).decode())
+    else:
+        for report in reports:
+            print(text_of(report), end="\n\n")
+        if differing:
+            print("THE RUNS DIFFER", *differing, _HINT, sep="\n  ")
+        elif len(reports) > 1:
+            print("The runs agree to the cent.")
+    return _BALANCED if balanced and not differing else _UNBALANCED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="order_system",
+        description="Runs orders through the order system, in one process, and compares it with services over NATS.",
+    )
+    parser.add_argument(
+        "source",
+        nargs="?",
+        default=str(compositions.DATA / "orders.jsonl"),
+        metavar="FILE",
+        help="orders as JSON Lines, '-' for the standard input (default: the file that comes with it)",
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=_positive,
+        default=32,
+        metavar="N",
+        help="orders under way at a time (%(default)s)",
+    )
+    parser.add_argument(
+        "--services",
+        action="store_true",
+        help="run them once more through services over a nats-server, and compare",
+    )
+    parser.add_argument(
+        "--kill-replica",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="with --services: kill one of the two payments replicas on the way (on by default)",
+    )
+    parser.add_argument(
+        "--restart-nats",
+        action="store_true",
+        help="with --services: kill and restart the nats-server on the way",
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1")
+    return number

@@ -1,0 +1,159 @@
+"""The services as processes of their own, and what is done to them on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+# payments decides from the request alone, so there may be as many of it as one likes.
+REPLICAS = {"orders": 1, "inventory": 1, "payments": 2}
+
+_PACKAGE = __package__ or "order_system"
+# Where this package was found, the services find it too, whatever the current directory.
+_ROOT = Path(__file__).resolve().parents[_PACKAGE.count(".") + 1]
+_READY = b"catga.started"
+_READY_WITHIN = 30.0
+_ENDED_WITHIN = 10.0
+_LOG_LINES = 20
+
+
+class FleetError(Exception):
+    """A service did not start, or ended by itself; the text holds the end of its log."""
+
+
+class ServiceProcess:
+    """One running service."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.name = name
+        self._process = process
+        self._log = log
+        self._ended_by_us = False
+
+    def freeze(self) -> None:
+        """Stop it in its tracks (SIGSTOP): it still is there, but nothing answers."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    async def kill(self) -> None:
+        """End it as a crash would (SIGKILL)."""
+        self._ended_by_us = True
+        self._process.kill()
+        await self._process.wait()
+
+    async def ready(self) -> None:
+        """Wait until it can be asked.
+
+        Raises:
+            FleetError: when it ended, or takes too long.
+        """
+        try:
+            async with asyncio.timeout(_READY_WITHIN):
+                while _READY not in await asyncio.to_thread(self._log.read_bytes):
+                    self.check()
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise FleetError(
+                f"{self.name} was not ready within {_READY_WITHIN:.0f} s\n{self.log_tail()}"
+            ) from None
+
+    def check(self) -> None:
+        """Raise when it ended and nobody asked it to.
+
+        Raises:
+            FleetError: with its exit code and the end of its log.
+        """
+        code = self._process.returncode
+        if code is not None and not self._ended_by_us:
+            raise FleetError(f"{self.name} ended with exit code {code}\n{self.log_tail()}")
+
+    async def watch(self) -> None:
+        """Wait until it ended.
+
+        Raises:
+            FleetError: when nobody asked it to.
+        """
+        await self._process.wait()
+        self.check()
+
+    async def end(self) -> None:
+        """Ask it to end in good order (SIGTERM), and make it when it does not."""
+        if self._process.returncode is not None:
+            return
+        self._ended_by_us = True
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+            self._process.send_signal(signal.SIGCONT)
+        try:
+            async with asyncio.timeout(_ENDED_WITHIN):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+
+    def log_tail(self) -> str:
+        """Return the last lines of its log."""
+        lines = self._log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+        return "\n".join((f"--- the end of {self.name}'s log", *lines, "---"))
+
+
+class Fleet:
+    """All services; `async with running(url) as fleet:` starts them and ends them."""
+
+    def __init__(self, processes: dict[str, ServiceProcess]) -> None:
+        self._processes = processes
+
+    def __getitem__(self, name: str) -> ServiceProcess:
+        return self._processes[name]
+
+    async def watch(self) -> None:
+        """Wait until all services have ended, or one that nobody asked to.
+
+        Raises:
+            FleetError: with its exit code and the end of its log.
+        """
+        await asyncio.gather(*(process.watch() for process in self._processes.values()))
+
+    def logs(self) -> str:
+        """Return the ends of all logs."""
+        return "\n".join(process.log_tail() for process in self._processes.values())
+
+
+@asynccontextmanager
+async def running(nats: str) -> AsyncIterator[Fleet]:
+    """Start every replica of every service, and end them all.
+
+    Raises:
+        FleetError: when one of them does not start.
+    """
+    processes: dict[str, ServiceProcess] = {}
+    with tempfile.TemporaryDirectory(prefix="order-system-") as folder:
+        try:
+            for name, count in REPLICAS.items():
+                for number in range(1, count + 1):
+                    called = name if count == 1 else f"{name}-{number}"
+                    processes[called] = await _start(name, called, nats, Path(folder))
+            await asyncio.gather(*(process.ready() for process in processes.values()))
+            yield Fleet(processes)
+        finally:
+            await asyncio.gather(*(process.end() for process in processes.values()))
+
+
+async def _start(service: str, called: str, nats: str, folder: Path) -> ServiceProcess:
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    log = folder / f"{called}.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", f"{_PACKAGE}.service", service, "--nats", nats, "--with-parent",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"},
+            # Ctrl-C is for the driver, which then ends the services in good order.
+            start_new_session=True,
+        )  # fmt: skip
+    return ServiceProcess(called, process, log)

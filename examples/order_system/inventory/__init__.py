@@ -1,0 +1,1 @@
+"""Inventory: knows the products, their prices and how many there are."""

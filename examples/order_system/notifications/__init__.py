@@ -1,0 +1,1 @@
+"""Notifications: tells every customer what became of the order, once."""

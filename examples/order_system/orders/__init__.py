@@ -1,0 +1,1 @@
+"""Orders: decides what becomes of an order, with the help of inventory and payments."""

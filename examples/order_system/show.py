@@ -1,0 +1,94 @@
+"""What a person is shown: progress on the way and the totals at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+
+from .report import Report
+from .tally import Tally
+
+_BAD_LINES_SHOWN = 5
+_COLUMNS = 3
+
+
+def text_of(report: Report) -> str:
+    """Lay a report out."""
+    return "\n".join(_lines(report))
+
+
+def _lines(report: Report) -> Iterator[str]:
+    totals = report.totals
+    yield f"== {report.title}"
+    yield f"  orders read   {totals.read:>12,}"
+    yield f"  accepted      {totals.accepted:>12,}"
+    yield f"  refused       {sum(totals.refused.values()):>12,}"
+    for reason, count in sorted(totals.refused.items(), key=lambda entry: -entry[1]):
+        yield f"    {reason:<18}{count:>6,}"
+    for order in report.undecided[:_BAD_LINES_SHOWN]:
+        yield f"    UNDECIDED line {order.number}, {order.order_id}: {order.error}"
+    if report.bad_lines:
+        yield "  lines that are no orders"
+    for line in report.bad_lines[:_BAD_LINES_SHOWN]:
+        yield f"    line {line.number}: {line.reason}"
+    if len(report.bad_lines) > _BAD_LINES_SHOWN:
+        yield f"    and {len(report.bad_lines) - _BAD_LINES_SHOWN} more (--json lists them all)"
+    yield f"  revenue       {totals.revenue:>12,.2f}"
+    yield f"  charges       {totals.charges:>12,}"
+    yield f"  notifications {totals.notifications:>12,}   ({report.caught_up} caught up without their event)"
+    yield f"  sent again    {report.sent_again:>12,}"
+    yield f"  stock left    {sum(totals.stock_left.values()):>12,}"
+    products = [f"{product:<18}{left:>4}" for product, left in totals.stock_left.items()]
+    for start in range(0, len(products), _COLUMNS):
+        yield "    " + "   ".join(products[start : start + _COLUMNS])
+    yield (
+        f"  {report.seconds:.2f} s, {report.orders_per_second:,.0f} orders/s, "
+        f"p50 {report.p50_ms:.1f} ms, p99 {report.p99_ms:.1f} ms"
+    )
+    for mismatch in report.mismatches:
+        yield f"  DOES NOT BALANCE  {mismatch}"
+    if not report.mismatches:
+        yield "  everything balances"
+
+
+class Narrator:
+    """Tells on the standard error what is going on: a line that changes on a terminal, few lines elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+
+    def say(self, text: str) -> None:
+        """Tell something that happened."""
+        if not self._quiet:
+            print(f"\r\033[K{text}" if self._terminal else text, file=sys.stderr, flush=True)
+
+    @asynccontextmanager
+    async def following(self, tally: Tally) -> AsyncIterator[None]:
+        """Show how a run gets on."""
+        if self._quiet:
+            yield
+            return
+        ticker = asyncio.create_task(self._tick(tally))
+        try:
+            yield
+        finally:
+            ticker.cancel()
+            with suppress(asyncio.CancelledError):
+                await ticker
+            if self._terminal:
+                print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    async def _tick(self, tally: Tally) -> None:
+        began = time.perf_counter()
+        while True:
+            await asyncio.sleep(0.1 if self._terminal else 2.0)
+            rate = tally.done / (time.perf_counter() - began)
+            text = f"{tally.done:,} of {tally.read:,} read: {tally.accepted:,} accepted, {rate:,.0f}/s"
+            if self._terminal:
+                print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+            else:
+                print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,109 @@
+"""Each module asked more than once: nothing is counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import pytest
+
+from catga_core import CatgaMediator
+from examples.order_system import compositions
+from examples.order_system.inventory.messages import Line, ReleaseStock, ReserveStock, StockLevel, StockLevels
+from examples.order_system.notifications.messages import CatchUp, Mailing
+from examples.order_system.orders.messages import CreateOrder, Customer, Decision, GetOrder, Item, SalesReport
+from examples.order_system.payments.domain import passes_luhn
+from examples.order_system.payments.messages import ChargeCard
+
+ANN = Customer("Ann Abel", "ann.abel@example.com")
+TEA = Item("TEA-ASSAM", 2, Decimal("11.90"))
+ORDER = CreateOrder("A-1", ANN, "4242424242424242", (TEA,), Decimal("7.5"))
+DECLINED = CreateOrder("A-2", ANN, "4000000000000002", (TEA,))
+
+
+@pytest.fixture
+async def mediator() -> AsyncIterator[CatgaMediator]:
+    async with compositions.one_process().running() as app:
+        yield app.mediator
+
+
+async def tea(mediator: CatgaMediator) -> StockLevel:
+    levels = (await mediator.send(StockLevels())).unwrap()
+    return next(level for level in levels if level.product == TEA.product)
+
+
+async def test_the_same_message_gets_the_same_answer_and_counts_once(mediator: CatgaMediator) -> None:
+    answers = [(await mediator.send(ORDER, message_id="m-1")).unwrap() for _ in range(3)]
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0].total == Decimal("22.02")  # 23.80 less 7.5 %: 22.015, and half a cent goes up
+    sales = (await mediator.send(SalesReport())).unwrap()
+    assert (sales.accepted, sales.charges, sales.revenue) == (1, 1, Decimal("22.02"))
+    assert (await tea(mediator)).reserved == 2
+    assert (await mediator.send(CatchUp())).unwrap() == Mailing(sent=1, caught_up=0)
+
+
+async def test_another_message_with_the_same_order_is_a_duplicate(mediator: CatgaMediator) -> None:
+    assert (await mediator.send(ORDER, message_id="m-1")).is_success
+    again = await mediator.send(ORDER, message_id="m-2")
+    assert again.error.code == "DUPLICATE_ORDER"
+    assert (await mediator.send(SalesReport())).unwrap().accepted == 1
+
+
+async def test_what_a_declined_order_had_set_aside_is_put_back_once(mediator: CatgaMediator) -> None:
+    before = await tea(mediator)
+    for _ in range(2):
+        refused = await mediator.send(DECLINED, message_id="m-1")
+        assert (refused.error.code, refused.error.message) == ("CARD_DECLINED", "declined by the issuer")
+    assert await tea(mediator) == before
+    decision = (await mediator.send(GetOrder("A-2"))).unwrap()
+    assert decision == Decision("A-2", ANN.email, reason="CARD_DECLINED")
+    assert (await mediator.send(GetOrder("A-3"))).unwrap() is None
+
+
+async def test_a_reservation_that_comes_late_sets_nothing_aside_again(mediator: CatgaMediator) -> None:
+    before = await tea(mediator)
+    reserve = ReserveStock("A-9", (Line(TEA.product, 3),))
+    first = (await mediator.send(reserve)).unwrap()
+    assert (await tea(mediator)).left == before.left - 3
+    for _ in range(2):
+        assert (await mediator.send(ReleaseStock("A-9"))).is_success
+    assert (await mediator.send(reserve)).unwrap() == first
+    assert await tea(mediator) == before
+
+
+async def test_an_order_that_wants_too_much_gets_nothing_of_it(mediator: CatgaMediator) -> None:
+    before = await tea(mediator)
+    answer = await mediator.send(ReserveStock("A-9", (Line(TEA.product, 1), Line("KETTLE", 9999))))
+    assert answer.error.code == "OUT_OF_STOCK"
+    assert await tea(mediator) == before
+
+
+async def test_the_rules_of_an_order_are_all_told_at_once(mediator: CatgaMediator) -> None:
+    odd = Item("TEA-ASSAM", 1, Decimal("-0.001"))
+    result = await mediator.send(CreateOrder("A-1", ANN, "4242424242424242", (odd, TEA), Decimal(120)))
+    assert result.error.code == "VALIDATION_FAILED"
+    told = str(result.error.details)
+    for field in ("items[0].price", "items[1].product", "discount_percent"):
+        assert field in told
+
+
+async def test_every_replica_of_payments_gives_the_same_answer() -> None:
+    charge = ChargeCard("A-1", "4242424242424242", Decimal("22.02"))
+    receipts = []
+    for _ in range(2):
+        async with compositions.one_process().running() as app:
+            receipts.append((await app.mediator.send(charge)).unwrap())
+    assert receipts[0] == receipts[1]
+
+
+@pytest.mark.parametrize(
+    ("card", "passes"),
+    [
+        ("4242424242424242", True),
+        ("378282246310005", True),
+        ("4242424242424241", False),
+        ("000000000000", True),
+    ],
+)
+def test_luhn(card: str, passes: bool) -> None:
+    assert passes_luhn(card) is passes

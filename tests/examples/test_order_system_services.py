@@ -1,0 +1,98 @@
+"""The same orders through services of their own, with things broken on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.examples import oracle
+from tests.examples.runner import DATA, ROOT, Run
+
+pytestmark = [pytest.mark.nats, pytest.mark.timeout(120)]
+
+Demo = Callable[..., Run]
+
+
+def check_agreement(run: Run) -> None:
+    assert run.code == 0, run.out + run.err
+    assert run.summary["balanced"] is True
+    assert run.summary["differences"] == []
+    one_process, services = run.summary["runs"]
+    expected = oracle.totals(DATA / "orders.jsonl", DATA / "catalog.json")
+    expected.pop("bad_lines")
+    assert one_process["totals"] == services["totals"] == expected
+    assert services["undecided"] == []
+
+
+def test_services_agree_to_the_cent_while_a_replica_is_killed(demo: Demo) -> None:
+    run = demo("--services", "--json", timeout=100)
+    check_agreement(run)
+    assert "payments-2 killed (SIGKILL)" in run.err
+    assert run.summary["runs"][1]["sent_again"] > 0  # what the dead replica held
+    assert run.summary["runs"][0]["sent_again"] == 0
+
+
+def test_services_agree_when_nothing_is_broken(demo: Demo) -> None:
+    run = demo("--services", "--no-kill-replica", "--json", timeout=100)
+    check_agreement(run)
+    assert "killed" not in run.err
+
+
+@pytest.mark.slow
+def test_services_agree_while_the_server_is_restarted(demo: Demo) -> None:
+    run = demo("--services", "--restart-nats", "--json", timeout=100)
+    check_agreement(run)
+    assert "nats-server killed (SIGKILL)" in run.err
+    assert "nats-server started again" in run.err
+    assert run.summary["runs"][1]["sent_again"] > 0
+
+
+def test_orders_from_standard_input_are_read_for_both_runs(demo: Demo, shipped: list[str]) -> None:
+    run = demo("-", "--services", "--json", stdin="\n".join(shipped[:60]), timeout=100)
+    assert run.code == 0, run.out + run.err
+    assert [report["totals"]["read"] for report in run.summary["runs"]] == [60, 60]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_nothing_is_left_behind_when_the_driver_is_killed() -> None:
+    command = [sys.executable, "-m", "examples.order_system", "--services", "--no-kill-replica"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
+        started = until(lambda: len(services_of(driver.pid)) == 4 and services_of(driver.pid), within=40)
+        driver.send_signal(signal.SIGKILL)
+    assert until(lambda: not [pid for pid in started if alive(pid)] and [True], within=20)
+
+
+def services_of(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            ours = entry.name.isdigit() and f"\nPPid:\t{parent}\n" in (entry / "status").read_text()
+            if ours and b"order_system.service" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return b"order_system.service" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def until(check: Callable[[], list[int] | list[bool] | bool], *, within: float) -> list[int]:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        found = check()
+        if found:
+            return [int(each) for each in found] if isinstance(found, list) else []
+        time.sleep(0.05)
+    pytest.fail(f"not within {within} s; our pid is {os.getpid()}")
