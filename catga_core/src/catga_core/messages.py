@@ -177,7 +177,9 @@ def type_argument(cls: type[Any], base: type[Any], index: int = 0) -> Any:
 
 def _check_name(name: str) -> None:
     words = name.split(".")
-    if not all(word and word.replace("_", "").replace("-", "").isalnum() and word.isascii() for word in words):
+    if not all(
+        word and word.replace("_", "").replace("-", "").isalnum() and word.isascii() for word in words
+    ):
         msg = (
             f"{name!r} cannot be a message's wire name: use ASCII letters, digits, '_' and '-', "
             "with single dots between words, such as 'orders.create'"

@@ -99,7 +99,10 @@ def apply_plugins(container: Any, options: CatgaOptions) -> None:
     if options.serializer != "msgpack":
         # The default is there already, without a look at every installed distribution.
         loader.load(SERIALIZERS, options.serializer)(container, options.serializer)
-    for group, url, option in ((TRANSPORTS, options.transport, "transport"), (STORES, options.store, "store")):
+    for group, url, option in (
+        (TRANSPORTS, options.transport, "transport"),
+        (STORES, options.store, "store"),
+    ):
         if url is not None:
             loader.load(group, scheme_of(url, option))(container, url)
     for name in options.plugins:
@@ -150,7 +153,9 @@ def _imported(group: str, entry: EntryPoint) -> Callable[..., Any]:
         function = entry.load()
     except Exception as cause:
         brought = entry.dist.name if entry.dist else entry.value
-        msg = f"the plugin {entry.name!r} of {group} ({brought}) cannot be imported: {cause}: install it again"
+        msg = (
+            f"the plugin {entry.name!r} of {group} ({brought}) cannot be imported: {cause}: install it again"
+        )
         raise ConfigurationError(msg) from cause
     if not callable(function):
         msg = f"the plugin {entry.name!r} of {group} is no function: its entry point must name an add_* function"
@@ -163,7 +168,13 @@ def _check_api(group: str, entry: EntryPoint, function: Callable[..., Any]) -> N
     if api == PLUGIN_API:
         return
     brought = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-    said = "does not say for which plugin contract it is made" if api is None else f"is made for plugin contract {api}"
-    mend = f"mark its function with @plugin(api={PLUGIN_API})" if api is None else "install a version that fits"
+    said = (
+        "does not say for which plugin contract it is made"
+        if api is None
+        else f"is made for plugin contract {api}"
+    )
+    mend = (
+        f"mark its function with @plugin(api={PLUGIN_API})" if api is None else "install a version that fits"
+    )
     msg = f"the plugin {entry.name!r} of {group} ({brought}) {said}, and this is {PLUGIN_API}: {mend}"
     raise ConfigurationError(msg)

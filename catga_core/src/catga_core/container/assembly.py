@@ -142,7 +142,11 @@ class Assembly:
         make = supply.make
         if supply.constant:
             handle = make(None)
-            handle = handle if layer is not None and callable(handle) and not hasattr(handle, "handle") else handle.handle
+            handle = (
+                handle
+                if layer is not None and callable(handle) and not hasattr(handle, "handle")
+                else handle.handle
+            )
             return _constant(handle, touches=supply.touches_context), layer is not None
         return _replace(supply, lambda scope: make(scope).handle), layer is not None
 
@@ -216,7 +220,11 @@ def _validation(cls: type[Message], supplies: Sequence[Supply]) -> tuple[int, St
 
 def _fixed(behavior: Any) -> tuple[int, Stage, bool]:
     cls = type(behavior)
-    return cls.order, Stage(cls.__name__, _constant(behavior, touches=False), may_suspend=False), cls.uses_context
+    return (
+        cls.order,
+        Stage(cls.__name__, _constant(behavior, touches=False), may_suspend=False),
+        cls.uses_context,
+    )
 
 
 def _constant(value: Any, *, touches: bool) -> Supply:
@@ -224,7 +232,4 @@ def _constant(value: Any, *, touches: bool) -> Supply:
 
 
 def _replace(supply: Supply, make: Callable[[Any], Any]) -> Supply:
-    return Supply(
-        make, scoped=supply.scoped, prepare=supply.prepare, touches_context=supply.touches_context
-    )
-
+    return Supply(make, scoped=supply.scoped, prepare=supply.prepare, touches_context=supply.touches_context)

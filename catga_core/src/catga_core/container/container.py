@@ -114,7 +114,11 @@ class CatgaContainer(DynamicContainer):
         self._add(service, implementation, Lifetime.SINGLETON, name, instance=instance)
 
     def add_scoped(
-        self, service: ServiceType[S] | type[Any], implementation: Callable[..., S] | Any = None, *, name: str | None = None
+        self,
+        service: ServiceType[S] | type[Any],
+        implementation: Callable[..., S] | Any = None,
+        *,
+        name: str | None = None,
     ) -> None:
         """Register a service of which there is one for each message, closed when the message is done.
 
@@ -132,7 +136,11 @@ class CatgaContainer(DynamicContainer):
         self._add(service, implementation, Lifetime.SCOPED, name)
 
     def add_transient(
-        self, service: ServiceType[S] | type[Any], implementation: Callable[..., S] | Any = None, *, name: str | None = None
+        self,
+        service: ServiceType[S] | type[Any],
+        implementation: Callable[..., S] | Any = None,
+        *,
+        name: str | None = None,
     ) -> None:
         """Register a service that is made anew wherever it is needed.
 
@@ -168,7 +176,11 @@ class CatgaContainer(DynamicContainer):
                     raise ConfigurationError(msg)
                 several.append(entry)
             else:
-                entries = self._assembly.streams if described.kind is MessageKind.STREAM else self._assembly.requests
+                entries = (
+                    self._assembly.streams
+                    if described.kind is MessageKind.STREAM
+                    else self._assembly.requests
+                )
                 known = entries.get(described.cls)
                 if known is not None:
                     raise ConfigurationError(_two_handlers(described, known.definition.target, target))
@@ -214,7 +226,11 @@ class CatgaContainer(DynamicContainer):
         self._assembly.forget()
 
     def add_hosted(
-        self, service: ServiceType[S] | type[Any], implementation: Callable[..., S] | Any = None, *, name: str | None = None
+        self,
+        service: ServiceType[S] | type[Any],
+        implementation: Callable[..., S] | Any = None,
+        *,
+        name: str | None = None,
     ) -> None:
         """Register a singleton with `start()` and `stop()` that runs as long as the container.
 
@@ -275,7 +291,9 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when nothing is registered for it, or the replacement cannot be made.
         """
-        if isinstance(service, DynamicContainer):  # pragma: no cover - dependency-injector's own meaning of the word
+        if isinstance(
+            service, DynamicContainer
+        ):  # pragma: no cover - dependency-injector's own meaning of the word
             super().override(service)
         key = self._service_of(service)
         replaced = self._replaced(key)
@@ -375,13 +393,21 @@ class CatgaContainer(DynamicContainer):
     # --- inside ---
 
     def _add(
-        self, service: Any, implementation: Any, lifetime: Lifetime, name: str | None, *, instance: bool = False
+        self,
+        service: Any,
+        implementation: Any,
+        lifetime: Lifetime,
+        name: str | None,
+        *,
+        instance: bool = False,
     ) -> None:
         self._expect_stopped("services")
         if service is CatgaMediator or service is CatgaOptions:
             msg = f"{shown(service)} is the container's own: override it in a test, or make another container"
             raise ConfigurationError(msg)
-        self._put(register_source(service, implementation, lifetime, caller_locals(), instance=instance), name)
+        self._put(
+            register_source(service, implementation, lifetime, caller_locals(), instance=instance), name
+        )
 
     def _put(self, registration: Registration, name: str | None = None) -> None:
         service = registration.service

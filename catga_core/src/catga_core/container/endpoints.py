@@ -49,11 +49,15 @@ class MediatorEventEndpoint:
         return self._mediator.deliver(event, context)
 
 
-def request_endpoints(mediator: CatgaMediator, classes: Iterable[type[Message]]) -> tuple[MediatorRequestEndpoint, ...]:
+def request_endpoints(
+    mediator: CatgaMediator, classes: Iterable[type[Message]]
+) -> tuple[MediatorRequestEndpoint, ...]:
     """Return one endpoint for each request class."""
     return tuple(MediatorRequestEndpoint(mediator, message_type(cls)) for cls in classes)
 
 
-def event_endpoints(mediator: CatgaMediator, classes: Iterable[type[Message]]) -> tuple[MediatorEventEndpoint, ...]:
+def event_endpoints(
+    mediator: CatgaMediator, classes: Iterable[type[Message]]
+) -> tuple[MediatorEventEndpoint, ...]:
     """Return one endpoint for each event class."""
     return tuple(MediatorEventEndpoint(mediator, message_type(cls)) for cls in classes)

@@ -90,7 +90,9 @@ def handler_entry(target: Any, lifetime: Lifetime | None, names: Mapping[str, An
             msg = f"{with_place(definition.name, target)} is a function and has no lifetime: leave lifetime= out"
             raise ConfigurationError(msg)
         parameters = parameters_of(target, SourceKind.FACTORY, names, skip=1)
-        registration = Registration(target, Lifetime.TRANSIENT, SourceKind.FACTORY, target, parameters, skip=1)
+        registration = Registration(
+            target, Lifetime.TRANSIENT, SourceKind.FACTORY, target, parameters, skip=1
+        )
     return HandlerEntry(definition, registration, lifetime)
 
 

@@ -155,7 +155,9 @@ class Lifecycle:
         resolver = self._container._resolver
         ordered: list[Any] = []
         for service in self._container._hosted:
-            for held in sorted(resolver.reach(service) & set(self._container._hosted), key=_reach_size(resolver)):
+            for held in sorted(
+                resolver.reach(service) & set(self._container._hosted), key=_reach_size(resolver)
+            ):
                 if held not in ordered:
                     ordered.append(held)
         above = [service for service in ordered if CatgaMediator in resolver.reach(service)]
@@ -241,7 +243,11 @@ class Lifecycle:
 
     def _handler_count(self) -> int:
         assembly = self._container._assembly
-        return len(assembly.requests) + len(assembly.streams) + sum(len(each) for each in assembly.events.values())
+        return (
+            len(assembly.requests)
+            + len(assembly.streams)
+            + sum(len(each) for each in assembly.events.values())
+        )
 
     def _name_of(self, service: Any) -> str:
         for name, provider in self._container.providers.items():

@@ -133,7 +133,9 @@ def register_source(
     return Registration(service, lifetime, kind, source, parameters_of(source, kind, names))
 
 
-def parameters_of(source: Any, kind: SourceKind, names: Mapping[str, Any], skip: int = 0) -> tuple[Parameter, ...]:
+def parameters_of(
+    source: Any, kind: SourceKind, names: Mapping[str, Any], skip: int = 0
+) -> tuple[Parameter, ...]:
     """Return what a class or factory needs.
 
     Raises:
@@ -217,7 +219,9 @@ def _check_constructible(service: Any) -> None:
     abstract = getattr(origin, "__abstractmethods__", frozenset())
     if getattr(origin, "_is_protocol", False) or abstract:
         why = f"it leaves {', '.join(sorted(abstract))} open" if abstract else "it is a Protocol"
-        msg = f"{shown(service)} cannot be made, because {why}: name what implements it as the second argument"
+        msg = (
+            f"{shown(service)} cannot be made, because {why}: name what implements it as the second argument"
+        )
         raise ConfigurationError(msg)
 
 
@@ -262,7 +266,9 @@ def _members(protocol: type[Any]) -> set[str]:
 def _has(cls: type[Any], member: str) -> bool:
     if hasattr(cls, member):
         return True
-    return any(member in getattr(base, "__annotations__", {}) for base in cls.__mro__) or "__getattr__" in dir(cls)
+    return any(
+        member in getattr(base, "__annotations__", {}) for base in cls.__mro__
+    ) or "__getattr__" in dir(cls)
 
 
 def _product_of(source: Callable[..., Any], kind: SourceKind, names: Mapping[str, Any]) -> Any:

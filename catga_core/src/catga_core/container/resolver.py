@@ -42,7 +42,11 @@ class Resolver:
     """
 
     def __init__(
-        self, registrations: Mapping[Any, Registration], *, asks_for_context: frozenset[Any], quiet: frozenset[Any]
+        self,
+        registrations: Mapping[Any, Registration],
+        *,
+        asks_for_context: frozenset[Any],
+        quiet: frozenset[Any],
     ) -> None:
         self._registrations = registrations
         self._asks_for_context = asks_for_context
@@ -185,7 +189,9 @@ class Resolver:
         gone = self.overrides.top(layer.service) is not layer
         if gone:
             # What was built under this override can never be asked for again; its closers stay until the end.
-            self._singletons = {key: made for key, made in self._singletons.items() if layer.number not in key[1]}
+            self._singletons = {
+                key: made for key, made in self._singletons.items() if layer.number not in key[1]
+            }
         for notify in self.changed:
             notify()
 
@@ -225,7 +231,10 @@ class Resolver:
             if inspect.isawaitable(made):
                 raise AsyncNeeded
             return made, None
-        arguments = {parameter.name: self.supply(parameter.service).make(None) for parameter, _ in self.needs(registration)}
+        arguments = {
+            parameter.name: self.supply(parameter.service).make(None)
+            for parameter, _ in self.needs(registration)
+        }
         made = source(**arguments)
         if registration.kind is SourceKind.GENERATOR:
             return next(made), closer_of_generator(made)
@@ -237,7 +246,10 @@ class Resolver:
             return (await made if inspect.isawaitable(made) else made), None
         if not registration.kind.is_async:
             return self._make_now(registration)
-        arguments = {parameter.name: self.supply(parameter.service).make(None) for parameter, _ in self.needs(registration)}
+        arguments = {
+            parameter.name: self.supply(parameter.service).make(None)
+            for parameter, _ in self.needs(registration)
+        }
         made = registration.source(**arguments)
         if registration.kind is SourceKind.ASYNC_GENERATOR:
             return await anext(made), closer_of_async_generator(made)
@@ -285,8 +297,12 @@ class Resolver:
         touches = inner.touches_context
         if kind.is_async:
             prepare = (*inner.prepare, _async_opener(service, make, kind))
-            return Supply(lambda scope: _opened(scope)[service], scoped=True, prepare=prepare, touches_context=touches)
-        return Supply(_sync_opener(service, make, kind), scoped=True, prepare=inner.prepare, touches_context=touches)
+            return Supply(
+                lambda scope: _opened(scope)[service], scoped=True, prepare=prepare, touches_context=touches
+            )
+        return Supply(
+            _sync_opener(service, make, kind), scoped=True, prepare=inner.prepare, touches_context=touches
+        )
 
 
 def _sync_opener(service: Any, make: Make, kind: SourceKind) -> Make:

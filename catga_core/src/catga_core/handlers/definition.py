@@ -214,7 +214,9 @@ def _check_result(target: Any, handled: MessageType, declared: Any, returned: An
     for part in (*wrapped, *bare):
         if not _fits(part, handled.result):
             raise ConfigurationError(_misfit(target, handled, part))
-    return not wrapped and not any(part is Any or isinstance(part, TypeVar) or part is object for part in bare)
+    return not wrapped and not any(
+        part is Any or isinstance(part, TypeVar) or part is object for part in bare
+    )
 
 
 def _split(annotation: Any) -> tuple[list[Any], list[Any]]:
@@ -231,14 +233,25 @@ def _split(annotation: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _fits(found: Any, expected: Any) -> bool:
-    if found is Any or expected is Any or isinstance(found, TypeVar) or found == expected or expected is object:
+    if (
+        found is Any
+        or expected is Any
+        or isinstance(found, TypeVar)
+        or found == expected
+        or expected is object
+    ):
         return True
     union = {Union, types.UnionType}
     if get_origin(found) in union:
         return all(_fits(member, expected) for member in get_args(found))
     if get_origin(expected) in union:
         return any(_fits(found, member) for member in get_args(expected))
-    if isinstance(found, type) and isinstance(expected, type) and not get_args(found) and not get_args(expected):
+    if (
+        isinstance(found, type)
+        and isinstance(expected, type)
+        and not get_args(found)
+        and not get_args(expected)
+    ):
         return issubclass(found, expected)
     found_origin, expected_origin = get_origin(found) or found, get_origin(expected) or expected
     if not (isinstance(found_origin, type) and isinstance(expected_origin, type)):

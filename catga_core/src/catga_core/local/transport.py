@@ -68,7 +68,9 @@ class LocalTransport:
             return Failure(_late(message_type, "was not started: its deadline had passed", started=False))
         listener = self._bus.handler_of(message_type.cls)
         if listener is None:
-            text = f"nobody handles {message_type.name} on this bus: register a handler with add_handlers(...)"
+            text = (
+                f"nobody handles {message_type.name} on this bus: register a handler with add_handlers(...)"
+            )
             return Failure(CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND))
         if listener.intake.full:
             text = f"{message_type.name} was refused: {listener.intake.limit} are being handled already; try again"
@@ -142,7 +144,9 @@ async def _answered(
         result = await listener.endpoint.handle(message, context)
     except asyncio.CancelledError:
         if not answer.done():
-            text = f"{name} was cancelled: the container that handled it stops, and how far it came is unknown"
+            text = (
+                f"{name} was cancelled: the container that handled it stops, and how far it came is unknown"
+            )
             answer.set_result(Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED)))
         raise
     if not answer.done():
@@ -156,7 +160,8 @@ async def _deliver(listener: Listener, event: Event, context: MessageContext) ->
 
 def _closed(message_type: MessageType) -> CatgaError:
     return CatgaError(
-        f"{message_type.name} was not sent: the local transport is not connected", code=ErrorCode.TRANSPORT_FAILED
+        f"{message_type.name} was not sent: the local transport is not connected",
+        code=ErrorCode.TRANSPORT_FAILED,
     )
 
 

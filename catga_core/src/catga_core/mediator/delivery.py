@@ -116,7 +116,9 @@ async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
             task.result()
 
 
-async def deliver_in_context(deliver: Callable[[Any], Awaitable[None]], event: Any, context: MessageContext) -> None:
+async def deliver_in_context(
+    deliver: Callable[[Any], Awaitable[None]], event: Any, context: MessageContext
+) -> None:
     """Deliver an event whose context is given."""
     token = active_context.set(context)
     try:

@@ -74,5 +74,3 @@ class RouteSource(Protocol):
     async def prepare(self) -> None:
         """Make the services that have to be awaited."""
         ...
-
-

@@ -167,4 +167,3 @@ def _in_scope(chain: Chain, prepare: Sequence[Prepare], name: str) -> Chain:
         return result
 
     return scoped
-

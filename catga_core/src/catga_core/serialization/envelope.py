@@ -150,7 +150,11 @@ class EnvelopeCodec:
             # Read again without the body, to tell a wrong envelope or version from a wrong body.
             _check(message_type, self._peek(data))
             raise
-        if envelope.format != FORMAT or envelope.version != message_type.version or envelope.name != message_type.name:
+        if (
+            envelope.format != FORMAT
+            or envelope.version != message_type.version
+            or envelope.name != message_type.name
+        ):
             _check(message_type, envelope)
         if self._embedded:
             return envelope
@@ -185,7 +189,11 @@ class EnvelopeCodec:
 
     def _encode_error(self, error: CatgaError) -> bytes:
         refusal = _Refusal(
-            ok=False, code=error.code, message=error.message, retryable=error.retryable, details=dict(error.details)
+            ok=False,
+            code=error.code,
+            message=error.message,
+            retryable=error.retryable,
+            details=dict(error.details),
         )
         try:
             return self._outer.encode(refusal)
@@ -217,7 +225,9 @@ class EnvelopeCodec:
         except CatgaError as error:
             return Failure(unreadable or error)
         return Failure(
-            CatgaError(refusal.message, code=refusal.code, retryable=refusal.retryable, details=refusal.details)
+            CatgaError(
+                refusal.message, code=refusal.code, retryable=refusal.retryable, details=refusal.details
+            )
         )
 
 
