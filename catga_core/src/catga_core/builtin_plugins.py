@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 @plugin(api=1)
-def add_msgpack_serializer(container: CatgaContainer, name: str = "msgpack") -> None:
+def add_msgpack_serializer(container: CatgaContainer, _name: str = "msgpack") -> None:
     """Make msgpack the container's serializer."""
     container.add_singleton(Serializer, msgpack_serializer)
 
 
 @plugin(api=1)
-def add_json_serializer(container: CatgaContainer, name: str = "json") -> None:
+def add_json_serializer(container: CatgaContainer, _name: str = "json") -> None:
     """Make JSON the container's serializer."""
     container.add_singleton(Serializer, json_serializer)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 import sys
+from collections.abc import Callable
 
 from catga_core.container import CatgaContainer, Module
 from catga_core.options import CatgaOptions
@@ -43,11 +46,10 @@ def run(container: CatgaContainer) -> None:
     Parameters:
         container: the composed application.
     """
-    factory = None
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
-        try:
-            from uvloop import new_event_loop as factory
-        except ImportError:
-            factory = None
+        # By name: it is an extra, and a type checker need not find it.
+        with contextlib.suppress(ImportError):
+            factory = importlib.import_module("uvloop").new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(container.run())

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from catga_core.identifiers import new_id
 from catga_core.interfaces.context import NO_HEADERS, MessageContext
 
-
 # The message being handled in this task. Catga's own modules read it here; users call current_context().
 active_context: ContextVar[MessageContext | None] = ContextVar("catga_message_context", default=None)
 

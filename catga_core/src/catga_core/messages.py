@@ -121,16 +121,16 @@ def message_type(cls: type[Any]) -> MessageType:
     return known
 
 
-def _describe(cls: type[Any]) -> MessageType:
-    for base, kind in _KINDS.items():
-        if isinstance(cls, type) and issubclass(cls, base) and cls is not base:
-            break
-    else:
+def _describe(cls: Any) -> MessageType:
+    bases = cls.__mro__[1:] if isinstance(cls, type) else ()
+    base = next((base for base in _KINDS if base in bases), None)
+    if base is None:
         shown = getattr(cls, "__name__", cls)
         msg = f"{shown} is not a message: derive it from Command[R], Query[R], StreamQuery[T] or Event"
         raise TypeError(msg)
     # Only the class's own mark counts: a subclass is another message and must not share its parent's name.
     name, version = cls.__dict__.get(_NAMED, (cls.__name__, 1))
+    kind = _KINDS[base]
     result = None if kind is MessageKind.EVENT else _result_of(cls, base, kind)
     return MessageType(cls, name, version, kind, result)
 

@@ -105,7 +105,7 @@ def check_options(options: CatgaOptions) -> None:
 
 
 def _read(text: str, type_: Any) -> Any:
-    if isinstance(text, str) and "tuple" in str(type_):
+    if "tuple" in str(type_):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if str(type_) in {"str", "<class 'str'>", "str | None"}:
         return text

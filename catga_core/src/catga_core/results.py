@@ -60,7 +60,7 @@ class CatgaResult(msgspec.Struct, Generic[T], frozen=True):
         Parameters:
             change: called with the value; what it raises passes through.
         """
-        raise _abstract()
+        return Success(change(self.value)) if self.is_success else Failure(self.error)
 
     @staticmethod
     def success(value: U) -> CatgaResult[U]:
@@ -97,7 +97,8 @@ class Success(CatgaResult[T], Generic[T], frozen=True):
         value: what its handler returned.
     """
 
-    value: T
+    # A field in the place of a property: it reads alike, and faster.
+    value: T  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @property
     def is_success(self) -> bool:
@@ -110,10 +111,6 @@ class Success(CatgaResult[T], Generic[T], frozen=True):
         msg = "a success has no error: look at is_success first, or use match"
         raise ValueError(msg)
 
-    def map(self, change: Callable[[T], U]) -> CatgaResult[U]:
-        """Return a success with the changed value."""
-        return Success(change(self.value))
-
 
 class Failure(CatgaResult[T], Generic[T], frozen=True):
     """The result of a message that was not handled as asked.
@@ -122,7 +119,8 @@ class Failure(CatgaResult[T], Generic[T], frozen=True):
         error: why, with a stable `code`.
     """
 
-    error: CatgaError
+    # As `Success.value`.
+    error: CatgaError  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @property
     def is_success(self) -> bool:
@@ -133,10 +131,6 @@ class Failure(CatgaResult[T], Generic[T], frozen=True):
     def value(self) -> NoReturn:
         """Raise the failure's error."""
         raise self.error
-
-    def map(self, change: Callable[[T], U]) -> CatgaResult[U]:
-        """Return this failure."""
-        return Failure(self.error)
 
 
 def _abstract() -> TypeError:

@@ -28,11 +28,11 @@ class ServiceProvider(Provider[T]):
         self._replace = replace
         super().__init__()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ServiceProvider[T]:
+    def __deepcopy__(self, memo: dict[Any, Any] | None = None) -> ServiceProvider[T]:
         # A copy would give other singletons than the container does.
         return self
 
-    def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+    def _provide(self, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> T:
         return self._resolver.resolve(self.service)  # type: ignore[no-any-return]
 
     def override(self, provider: Any) -> Override:  # type: ignore[override]
@@ -47,7 +47,7 @@ class ServiceProvider(Provider[T]):
         """Take back the newest replacement."""
         self._resolver.overrides.pop(self.service)
 
-    def reset_override(self) -> None:  # type: ignore[override]
+    def reset_override(self) -> None:
         """Take back every replacement."""
         self._resolver.overrides.clear(self.service)
 

@@ -34,18 +34,21 @@ def hints_of(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str
     try:
         return get_type_hints(plain)
     except NameError:
-        closure = inspect.getclosurevars(plain).nonlocals if inspect.isfunction(plain) else {}
+        closure: Mapping[str, Any] = (
+            inspect.getclosurevars(plain).nonlocals if inspect.isfunction(plain) else {}
+        )
         return get_type_hints(plain, localns={**names, **closure})
 
 
 def place_of(thing: Any) -> str:
     """Return `file.py:12` for a class, function or method, as short as still helps; empty where there is none."""
-    subject = inspect.unwrap(thing) if callable(thing) else thing
+    subject: Any = inspect.unwrap(thing) if callable(thing) else thing
     if isinstance(subject, type):
         return _place_of_class(subject)
     code = getattr(getattr(subject, "__func__", subject), "__code__", None)
     if code is None:
-        return "" if isinstance(thing, type) else _place_of_class(type(thing))
+        made_of: type[Any] = type(thing)
+        return _place_of_class(made_of)
     return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
 
 

@@ -53,7 +53,7 @@ class LocalTransport:
             self._bus.listen_for_event(each, inbound.service_name, limit) for each in inbound.events
         ]
 
-    async def request(
+    async def request(  # noqa: PLR0911 - one return for each reason to refuse
         self, message_type: MessageType, message: Request[R], context: MessageContext, /
     ) -> CatgaResult[R]:
         """Have a request handled by one of the containers on the bus.
@@ -81,8 +81,9 @@ class LocalTransport:
         # The handler must see nothing of its caller's surroundings but what the message brings.
         Context().run(listener.intake.spawn, _answered(listener, message, context, answer))
         self._pending.add(answer)
+        limit = asyncio.timeout(left)
         try:
-            async with asyncio.timeout(left) as limit:
+            async with limit:
                 return await answer
         except TimeoutError:
             if not limit.expired():

@@ -24,7 +24,7 @@ class Behavior(ABC, Generic[M, R]):
     """
 
     @abstractmethod
-    async def handle(self, message: M, next: Next[M, R]) -> CatgaResult[R]:  # noqa: A002 - the field's own word
+    async def handle(self, message: M, next: Next[M, R]) -> CatgaResult[R]:
         """Return the message's result, usually the one of `await next(message)`.
 
         Parameters:

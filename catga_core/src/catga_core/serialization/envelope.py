@@ -76,6 +76,11 @@ class _Refusal(msgspec.Struct, array_like=True, frozen=True):
     details: dict[str, Any]
 
 
+# Parameterised at run time, which no type checker follows.
+_ENVELOPE: Any = Envelope
+_ANSWER: Any = _Answer
+
+
 class EnvelopeCodec:
     """Makes envelopes and results into bytes and back.
 
@@ -143,7 +148,7 @@ class EnvelopeCodec:
         cls = message_type.cls
         decode = self._envelopes.get(cls)
         if decode is None:
-            decode = self._envelopes[cls] = self._outer.decoder(Envelope[cls if self._embedded else bytes])  # type: ignore[valid-type]
+            decode = self._envelopes[cls] = self._outer.decoder(_ENVELOPE[cls if self._embedded else bytes])
         try:
             envelope: Envelope[Any] = decode(data)
         except CatgaError:
@@ -209,8 +214,7 @@ class EnvelopeCodec:
         """
         decode = self._answers.get(type_)
         if decode is None:
-            outer_type = _Answer[type_ if self._embedded else bytes]  # type: ignore[valid-type]
-            decode = self._answers[type_] = self._outer.decoder(outer_type)
+            decode = self._answers[type_] = self._outer.decoder(_ANSWER[type_ if self._embedded else bytes])
         try:
             answer = decode(data)
             if answer.ok:
