@@ -52,16 +52,15 @@ class CatgaClient(Client):
 
     Parameters:
         demand_tls: whether to refuse a server that does not encrypt, before any credentials are sent.
-        fast: whether to use the short ways.
     """
 
-    def __init__(self, *, demand_tls: bool, fast: bool = FITS) -> None:
+    def __init__(self, *, demand_tls: bool) -> None:
         super().__init__()
         self._demand_tls = demand_tls
-        self._fast = fast
+        self._fast = FITS
         self._sinks: dict[bytes, Deliver] = {}
         self._sending: set[asyncio.Task[None]] = set()
-        if fast:
+        if self._fast:
             self._ps = FastParser(self, self._sinks)
 
     @property
@@ -151,7 +150,7 @@ class CatgaClient(Client):
     async def _process_pong(self) -> None:
         # nats-py sets the result of a ping that has timed out or was cancelled, which raises InvalidStateError and
         # ends its read loop for good while it goes on calling itself connected.
-        pongs: list[Any] = self._pongs  # pyright: ignore[reportUnknownMemberType]
+        pongs: Any = self._pongs  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         if pongs and pongs[0].done():
             del pongs[0]
             self._pings_outstanding = 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+import types
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from typing import Any
 
 from catga_core.clock import Clock
@@ -23,6 +24,27 @@ from catga_nats.failures import busy, expired, internal, shutting_down, too_larg
 from catga_nats.subscription import Subscription
 
 Headers = Mapping[str, str] | None
+
+
+@types.coroutine
+def _resume(work: Coroutine[Any, Any, None], waited: Any) -> Generator[Any, Any, None]:
+    """Go on, in another task, with a coroutine that has begun to wait."""
+    step: Callable[[Any], Any]
+    while True:
+        try:
+            given: Any = yield waited
+            step = work.send
+        except BaseException as error:  # noqa: BLE001  # a cancellation, say: the coroutine's own affair
+            given = error
+            step = work.throw
+        try:
+            waited = step(given)
+        except StopIteration:
+            return
+
+
+async def _go_on(work: Coroutine[Any, Any, None], waited: Any) -> None:
+    await _resume(work, waited)
 
 
 class Listener:
@@ -80,12 +102,11 @@ class Listener:
     def _run_now(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what does not wait to its end, here and without a task."""
         try:
-            work.send(None)
+            waited = work.send(None)
         except StopIteration:
             return
-        # It waited all the same, against its word: what it waits for must not be awaited by whoever reads the socket.
-        work.close()
-        raise RuntimeError(f"the handling of {self._type} waits although its endpoint says it does not")
+        # It waits all the same, against its endpoint's word: whoever reads the socket must not wait with it.
+        self._intake.spawn(_go_on(work, waited))
 
     def _refused(self, error: CatgaError) -> None:
         logger().warning(MESSAGE_REFUSED, message=str(self._type), code=error.code, reason=error.message)

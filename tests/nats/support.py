@@ -1,0 +1,133 @@
+"""Messages, endpoints and running transports for the tests of the NATS transport."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from catga_core.clock import SystemClock
+from catga_core.context import begin_context
+from catga_core.interfaces import Inbound, MessageContext
+from catga_core.messages import Command, Event, Message, message, message_type
+from catga_core.results import CatgaResult, Success
+from catga_core.serialization import msgpack_serializer
+from catga_nats import NatsOptions, NatsTransport
+
+
+class Sum(msgspec.Struct, frozen=True):
+    total: int
+
+
+class Add(Command[Sum], frozen=True):
+    left: int
+    right: int
+
+
+class Slow(Command[Sum], frozen=True):
+    number: int
+
+
+class Nothing(Command[None], frozen=True):
+    pass
+
+
+class Blob(Command[bytes], frozen=True):
+    data: bytes
+    answer_size: int = 0
+
+
+class Happened(Event, frozen=True):
+    number: int
+
+
+@message(name="Add", version=2)
+class AddOfTomorrow(Command[Sum], frozen=True):
+    left: int
+    right: int
+
+
+Handle = Callable[[Any, MessageContext], Awaitable[Any]]
+
+
+class Endpoint:
+    """Handles one type of message with a function, as the container's endpoints do."""
+
+    def __init__(self, cls: type[Message], handle: Handle, *, may_suspend: bool = True) -> None:
+        self.message_type = message_type(cls)
+        self.may_suspend = may_suspend
+        self._handle = handle
+
+    async def handle(self, message: Any, context: MessageContext, /) -> Any:
+        return await self._handle(message, context)
+
+
+async def add(message: Add, context: MessageContext) -> CatgaResult[Sum]:
+    return Success(Sum(message.left + message.right))
+
+
+def adder(*, may_suspend: bool = False) -> Endpoint:
+    return Endpoint(Add, add, may_suspend=may_suspend)
+
+
+class Gate:
+    """A handler that waits until it is let go, and tells how many wait."""
+
+    def __init__(self) -> None:
+        self.entered = 0
+        self.left = 0
+        self.open = asyncio.Event()
+
+    async def __call__(self, message: Any, context: MessageContext) -> CatgaResult[Sum]:
+        self.entered += 1
+        await self.open.wait()
+        self.left += 1
+        return Success(Sum(self.entered))
+
+
+def transport(servers: str, clock: Any = None, **options: Any) -> NatsTransport:
+    return NatsTransport(NatsOptions(servers, **options), msgpack_serializer(), clock or SystemClock())
+
+
+@asynccontextmanager
+async def running(
+    servers: str,
+    *endpoints: Endpoint,
+    events: tuple[Endpoint, ...] = (),
+    service: str = "tests",
+    limit: int = 100,
+    **options: Any,
+) -> AsyncIterator[NatsTransport]:
+    """A transport from its connection to its end."""
+    made = transport(servers, **options)
+    await made.connect()
+    try:
+        if endpoints or events:
+            await made.serve(Inbound(service, endpoints, events, limit))
+        yield made
+        await made.drain(2.0)
+    finally:
+        await made.close()
+
+
+async def send(
+    sender: NatsTransport, message: Any, *, timeout: float | None = 5.0, **headers: str
+) -> CatgaResult[Any]:
+    context = begin_context(
+        deadline=None if timeout is None else time.time() + timeout, headers=headers or None
+    )
+    return await sender.request(message_type(type(message)), message, context)
+
+
+async def publish(sender: NatsTransport, event: Any, *, deadline: float | None = None) -> None:
+    await sender.publish(message_type(type(event)), event, begin_context(deadline=deadline))
+
+
+def count(made: NatsTransport, name: str) -> int:
+    number = made.health().details[name]
+    assert isinstance(number, int)
+    return number
