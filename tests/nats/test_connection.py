@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from catga_core.errors import CatgaError
+from catga_core.interfaces import Inbound
+from catga_core.results import Success
+from catga_testing.servers import Link, NatsServer, UserAuth
+from catga_testing.waiting import eventually
+from tests.nats.support import (
+    Add,
+    Blob,
+    Endpoint,
+    Gate,
+    Happened,
+    Slow,
+    Sum,
+    adder,
+    count,
+    publish,
+    running,
+    send,
+    transport,
+)
+
+pytestmark = pytest.mark.nats
+
+QUICK: dict[str, Any] = {"reconnect_wait": 0.05, "reconnect_jitter": 0.02}
+
+
+def state(made: Any) -> Any:
+    return made.health().details["state"]
+
+
+async def test_start_fails_in_time_and_names_servers_cause_and_mend() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        made = transport(f"nats://me:s3cret@127.0.0.1:{port},localhost:{port}", connect_timeout=0.4)
+        start = time.monotonic()
+        with pytest.raises(CatgaError) as error:
+            await made.connect()
+        assert 0.3 < time.monotonic() - start < 2
+        await made.close()
+    text = error.value.message
+    assert error.value.code == "TRANSPORT_FAILED"
+    assert f"127.0.0.1:{port}" in text
+    assert f"localhost:{port}" in text
+    assert "s3cret" not in text
+    assert "0.4 s" in text
+    assert "start a server" in text
+
+
+async def test_start_fails_in_time_when_the_peer_accepts_and_says_nothing() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        made = transport(f"nats://127.0.0.1:{port}", connect_timeout=0.4)
+        start = time.monotonic()
+        with pytest.raises(CatgaError, match="no NATS server answered"):
+            await made.connect()
+        assert time.monotonic() - start < 2.5
+        await made.close()
+
+
+async def test_start_waits_within_its_time_for_a_server_that_comes_later() -> None:
+    async with NatsServer() as server:
+        url = server.url
+        await server.kill()
+        made = transport(url, connect_timeout=10.0)
+        starting = asyncio.create_task(made.connect())
+        await server.restart()
+        await starting
+        assert made.health().status == "healthy"
+        await made.close()
+
+
+async def test_start_takes_the_server_that_lives() -> None:
+    async with NatsServer() as dead, NatsServer() as server:
+        await dead.kill()
+        async with running(f"{dead.url},{server.url}", adder()) as both:
+            assert (await send(both, Add(1, 2))).is_success
+
+
+async def test_before_the_start_and_after_the_end_everything_fails_clearly(nats_server_shared: NatsServer) -> None:
+    made = transport(nats_server_shared.url)
+    assert (made.health().status, state(made)) == ("unhealthy", "new")
+    assert (await send(made, Add(1, 2))).error.code == "TRANSPORT_FAILED"
+    with pytest.raises(CatgaError, match="not started"):
+        await publish(made, Happened(1))
+    await made.connect()
+    assert (made.health().status, state(made)) == ("healthy", "connected")
+    await made.drain(1)
+    await made.close()
+    await made.close()
+    assert (made.health().status, state(made)) == ("unhealthy", "closed")
+    error = (await send(made, Add(1, 2))).error
+    assert (error.code, error.details["outcome"]) == ("TRANSPORT_FAILED", "not_sent")
+    with pytest.raises(CatgaError, match="closed"):
+        await publish(made, Happened(1))
+
+
+async def test_health_names_server_and_round_trip_when_connected(nats_server: NatsServer) -> None:
+    async with running(nats_server.url, ping_interval=0.05) as made:
+        await eventually(lambda: made.health().details["rtt_ms"] is not None)
+        health = made.health()
+        assert nats_server.name in health.description
+        assert health.details["server"] == nats_server.name
+        assert 0 < health.details["rtt_ms"] < 1000
+
+
+async def test_while_disconnected_fail_refuses_at_once_and_recovers(
+    nats_server: NatsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running(nats_server.url, adder(), **QUICK) as both:
+        await nats_server.kill()
+        await eventually(lambda: state(both) == "reconnecting")
+        assert both.health().status == "unhealthy"
+        assert "reconnecting for" in both.health().description
+        start = time.monotonic()
+        error = (await send(both, Add(1, 2), timeout=20)).error
+        assert (error.code, error.retryable, error.details["outcome"]) == ("TRANSPORT_FAILED", True, "not_sent")
+        with pytest.raises(CatgaError, match="no connection to NATS"):
+            await publish(both, Happened(1))
+        assert time.monotonic() - start < 0.5
+        await nats_server.restart()
+        await eventually(lambda: state(both) == "connected", within=10)
+        assert await send(both, Add(1, 2)) == Success(Sum(3))
+        assert count(both, "connections_lost") == 1
+    logged = capsys.readouterr().out
+    assert logged.count("catga.connection_lost") == 1
+    assert logged.count("catga.connection_restored") == 1
+
+
+async def test_while_disconnected_wait_sends_when_the_server_is_back(nats_server: NatsServer) -> None:
+    handled: list[int] = []
+
+    async def handle(event: Happened, context: Any) -> None:
+        handled.append(event.number)
+
+    events = (Endpoint(Happened, handle),)
+    async with running(nats_server.url, adder(), events=events, while_disconnected="wait", **QUICK) as both:
+        await nats_server.kill()
+        await eventually(lambda: state(both) == "reconnecting")
+        requests = [asyncio.create_task(send(both, Add(n, 0), timeout=15)) for n in range(20)]
+        published = asyncio.create_task(publish(both, Happened(7)))
+        await nats_server.restart()
+        assert [result.unwrap().total for result in await asyncio.gather(*requests)] == list(range(20))
+        await published
+        await eventually(lambda: handled == [7])
+
+
+async def test_while_disconnected_wait_gives_up_at_the_deadline(nats_server: NatsServer) -> None:
+    async with running(nats_server.url, while_disconnected="wait", request_timeout=0.3, **QUICK) as sender:
+        await nats_server.kill()
+        await eventually(lambda: state(sender) == "reconnecting")
+        start = time.monotonic()
+        error = (await send(sender, Add(1, 2), timeout=0.3)).error
+        assert (error.code, error.details["outcome"]) == ("TRANSPORT_FAILED", "not_sent")
+        with pytest.raises(CatgaError):
+            await publish(sender, Happened(1))
+        with pytest.raises(CatgaError):
+            await publish(sender, Happened(1), deadline=time.time() + 0.1)
+        assert time.monotonic() - start < 2
+
+
+async def test_a_pending_request_fails_with_an_unknown_outcome_when_the_connection_is_lost(
+    nats_server: NatsServer,
+) -> None:
+    gate = Gate()
+    async with running(nats_server.url, Endpoint(Slow, gate), **QUICK) as both:
+        asking = asyncio.create_task(send(both, Slow(1), timeout=30))
+        await eventually(lambda: gate.entered == 1)
+        start = time.monotonic()
+        await nats_server.kill()
+        error = (await asking).error
+        assert time.monotonic() - start < 2
+        assert (error.code, error.retryable, error.details["outcome"]) == ("TRANSPORT_FAILED", True, "unknown")
+        assert "may or may not" in error.message
+        gate.open.set()
+        await nats_server.restart()
+        await eventually(lambda: state(both) == "connected", within=10)
+
+
+async def test_a_pending_request_waits_for_its_answer_over_the_next_connection_where_told_to_wait(
+    nats_server: NatsServer,
+) -> None:
+    gate = Gate()
+    async with running(nats_server.url, Endpoint(Slow, gate), while_disconnected="wait", **QUICK) as both:
+        asking = asyncio.create_task(send(both, Slow(1), timeout=20))
+        await eventually(lambda: gate.entered == 1)
+        await nats_server.kill()
+        await eventually(lambda: state(both) == "reconnecting")
+        await nats_server.restart()
+        await eventually(lambda: state(both) == "connected", within=10)
+        gate.open.set()
+        assert (await asking).is_success
+
+
+async def test_a_hung_server_is_told_by_health_and_left(nats_server: NatsServer) -> None:
+    async with running(nats_server.url, adder(), ping_interval=0.2, connect_timeout=1.0, **QUICK) as both:
+        nats_server.blocking.stop()
+        asking = asyncio.create_task(send(both, Add(1, 2), timeout=1.5))
+        await eventually(lambda: count(both, "servers_hung") >= 1, within=5)
+        await eventually(lambda: state(both) == "reconnecting")
+        error = (await asking).error
+        assert error.code == "TRANSPORT_FAILED"
+        nats_server.blocking.resume()
+        await eventually(lambda: state(both) == "connected", within=10)
+        assert (await send(both, Add(1, 2))).is_success
+
+
+async def test_health_says_stale_while_a_ping_is_unanswered(nats_server: NatsServer) -> None:
+    async with running(nats_server.url, ping_interval=30.0) as made:
+        connection = made._connection
+        assert connection is not None
+        assert connection._watcher is not None
+        connection._watcher.cancel()
+        await nats_server.stop()
+        watcher = asyncio.create_task(connection._watch())
+        await eventually(lambda: state(made) == "stale", within=5)
+        health = made.health()
+        assert health.status == "degraded"
+        assert "has not answered a ping for" in health.description
+        await nats_server.resume()
+        await eventually(lambda: state(made) == "connected")
+        watcher.cancel()
+
+
+async def test_a_hung_server_with_megabytes_unsent_blocks_nobody_past_its_deadline(nats_server: NatsServer) -> None:
+    data = b"x" * 500_000
+    async with running(nats_server.url, ping_interval=1.0, connect_timeout=1.0, **QUICK) as sender:
+        await nats_server.stop()
+        start = time.monotonic()
+        results = await asyncio.gather(*(send(sender, Blob(data), timeout=0.5) for _ in range(40)))
+        assert time.monotonic() - start < 2.5
+        assert {result.error.code for result in results} <= {"TIMEOUT", "TRANSPORT_FAILED"}
+        await eventually(lambda: state(sender) == "reconnecting", within=10)
+        await nats_server.resume()
+        await eventually(lambda: state(sender) == "connected", within=10)
+
+
+async def test_closing_does_not_wait_for_a_hung_server(nats_server: NatsServer) -> None:
+    made = transport(nats_server.url)
+    await made.connect()
+    await nats_server.stop()
+    results = await asyncio.gather(*(send(made, Blob(b"x" * 500_000), timeout=0.2) for _ in range(10)))
+    assert not any(result.is_success for result in results)
+    start = time.monotonic()
+    await made.drain(0.5)
+    await made.close()
+    assert time.monotonic() - start < 6
+
+
+async def test_draining_and_closing_while_reconnecting_neither_raise_nor_hang(nats_server: NatsServer) -> None:
+    gate = Gate()
+    made = transport(nats_server.url, while_disconnected="wait", **QUICK)
+    await made.connect()
+    await made.serve(Inbound("s", [Endpoint(Slow, gate)], [], 10))
+    asking = asyncio.create_task(send(made, Slow(1), timeout=30))
+    await eventually(lambda: gate.entered == 1)
+    await nats_server.kill()
+    await eventually(lambda: state(made) == "reconnecting")
+    start = time.monotonic()
+    await made.drain(0.3)
+    await made.close()
+    assert time.monotonic() - start < 4
+    assert (await asking).error.code == "TRANSPORT_FAILED"
+
+
+async def test_a_link_that_is_cut_again_and_again_is_mended_each_time(nats_server: NatsServer) -> None:
+    async with Link(nats_server.url) as link, running(link.url, adder(), **QUICK) as both:
+        for round_ in range(5):
+            await link.cut()
+            await eventually(lambda: state(both) == "reconnecting")
+            await link.restore()
+            await eventually(lambda: state(both) == "connected")
+            assert (await send(both, Add(round_, 0))).is_success
+        assert count(both, "connections_lost") == 5
+
+
+async def test_credentials_that_the_server_takes_back_and_gives_again(nats_server: NatsServer) -> None:
+    """nats-py closes for good on such an error; the transport comes back all the same."""
+    async with NatsServer(auth=UserAuth("me", "one")) as server:
+        async with running(server.url, adder(), user="me", password="one", **QUICK) as both:
+            config = server.blocking.process.log.parent
+            files = [path for path in config.rglob("*") if path.suffix in {".conf", ".json"}]
+            assert files, list(config.rglob("*"))
+            path = files[0]
+            text = path.read_text()
+            path.write_text(text.replace("one", "two"))
+            os.kill(server.pid, signal.SIGHUP)
+            await eventually(lambda: state(both) == "reconnecting", within=5)
+            path.write_text(text)
+            os.kill(server.pid, signal.SIGHUP)
+            await eventually(lambda: state(both) == "connected", within=10)
+            assert (await send(both, Add(1, 2))).is_success
