@@ -12,7 +12,8 @@ from catga_core.interfaces.transport import Transport
 from catga_core.mediator import CatgaMediator
 
 if TYPE_CHECKING:
-    from catga_core.container.container import CatgaContainer, ServiceType
+    from catga_core.container.container import CatgaContainer
+    from catga_core.container.services import ServiceType
 
 S = TypeVar("S")
 
@@ -41,22 +42,19 @@ class CatgaApp:
         Raises:
             ConfigurationError: when there is none.
         """
-        found: Transport = self.container.get(Transport)  # type: ignore[type-abstract, unused-ignore]
-        return found
+        return self.container.get(Transport)
 
     @property
     def serializer(self) -> Serializer:
         """Turns messages into bytes."""
-        found: Serializer = self.container.get(Serializer)  # type: ignore[type-abstract, unused-ignore]
-        return found
+        return self.container.get(Serializer)
 
     @property
     def clock(self) -> Clock:
         """The container's time."""
-        found: Clock = self.container.get(Clock)  # type: ignore[type-abstract, unused-ignore]
-        return found
+        return self.container.get(Clock)
 
-    def get(self, service: ServiceType[S] | type[Any]) -> S:
+    def get(self, service: ServiceType[S]) -> S:
         """Return a service by its type, as `CatgaContainer.get` does."""
         return self.container.get(service)
 

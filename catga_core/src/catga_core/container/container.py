@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar, get_origin
+from typing import Any, TypeVar, get_origin
 
 from dependency_injector.containers import DynamicContainer
 
@@ -20,11 +20,11 @@ from catga_core.container.overrides import Override
 from catga_core.container.provider import ServiceProvider
 from catga_core.container.registration import Lifetime, Registration, SourceKind, register_source
 from catga_core.container.resolver import Resolver
+from catga_core.container.services import Implementation, ServiceType
 from catga_core.errors import ConfigurationError
-from catga_core.handlers.hints import caller_locals, shown, with_place
+from catga_core.handlers.hints import caller_locals, class_of, shown, with_place
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.health import Health
-from catga_core.interfaces.hosting import HostedService
 from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import Transport
 from catga_core.mediator import CatgaMediator
@@ -33,7 +33,6 @@ from catga_core.options import CatgaOptions, check_options
 from catga_core.serialization import msgpack_serializer
 
 S = TypeVar("S")
-S_inv = TypeVar("S_inv")
 
 PORTS: Mapping[Any, str] = {
     CatgaMediator: "mediator",
@@ -42,18 +41,6 @@ PORTS: Mapping[Any, str] = {
     Clock: "clock",
     CatgaOptions: "options",
 }
-
-
-class ServiceType(Protocol[S_inv]):
-    """Any class, seen so that a type checker takes it as it is and not as one of its bases.
-
-    `type[S]` would let `add_singleton(Gateway, Unrelated)` pass with `S` widened to what both have in common. This
-    method's list binds `S` to exactly the first class, abstract ones and Protocols included.
-    """
-
-    def __subclasses__(self) -> list[type[S_inv]]:
-        """Return the classes derived from it."""
-        ...
 
 
 class CatgaContainer(DynamicContainer):
@@ -81,7 +68,9 @@ class CatgaContainer(DynamicContainer):
         self._resolver.changed.append(self._mediator.forget_routes)
         self._modules: list[Module] = []
         self._hosted: list[Any] = []
-        self._lifecycle = Lifecycle(self)
+        self._lifecycle = Lifecycle(
+            self, self._mediator, self._assembly, self._resolver, self._registrations, self._hosted
+        )
         self._put(register_source(CatgaOptions, chosen, Lifetime.SINGLETON, {}, instance=True))
         self._put(register_source(CatgaMediator, self._mediator, Lifetime.SINGLETON, {}, instance=True))
         self._put(register_source(Clock, SystemClock, Lifetime.SINGLETON, {}))
@@ -92,8 +81,8 @@ class CatgaContainer(DynamicContainer):
 
     def add_singleton(
         self,
-        service: ServiceType[S] | type[Any],
-        implementation: Callable[..., S] | Any = None,
+        service: ServiceType[S],
+        implementation: Implementation[S] | None = None,
         *,
         name: str | None = None,
         instance: bool = False,
@@ -115,8 +104,8 @@ class CatgaContainer(DynamicContainer):
 
     def add_scoped(
         self,
-        service: ServiceType[S] | type[Any],
-        implementation: Callable[..., S] | Any = None,
+        service: ServiceType[S],
+        implementation: Implementation[S] | None = None,
         *,
         name: str | None = None,
     ) -> None:
@@ -137,8 +126,8 @@ class CatgaContainer(DynamicContainer):
 
     def add_transient(
         self,
-        service: ServiceType[S] | type[Any],
-        implementation: Callable[..., S] | Any = None,
+        service: ServiceType[S],
+        implementation: Implementation[S] | None = None,
         *,
         name: str | None = None,
     ) -> None:
@@ -227,8 +216,8 @@ class CatgaContainer(DynamicContainer):
 
     def add_hosted(
         self,
-        service: ServiceType[S] | type[Any],
-        implementation: Callable[..., S] | Any = None,
+        service: ServiceType[S],
+        implementation: Implementation[S] | None = None,
         *,
         name: str | None = None,
     ) -> None:
@@ -264,8 +253,8 @@ class CatgaContainer(DynamicContainer):
             ConfigurationError: when it is no module, was added already, or registers something that does not fit.
         """
         self._expect_stopped("modules")
-        made = module() if isinstance(module, type) else module
-        cls = type(made)
+        made: Any = module() if isinstance(module, type) else module
+        cls = class_of(made)
         if not isinstance(made, Module):
             msg = f"{with_place(cls.__name__, cls)} is no module: derive it from Module"
             raise ConfigurationError(msg)
@@ -277,7 +266,11 @@ class CatgaContainer(DynamicContainer):
 
     # --- replacing parts of it ---
 
-    def override(self, service: Any, implementation: Any = None, *, instance: bool = False) -> Override:
+    # dependency-injector's own override replaces a whole container, and still does when it is given one. What stands
+    # in is Any: a test's double need not be derived from what it doubles.
+    def override(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, service: Any, implementation: Any = None, *, instance: bool = False
+    ) -> Override:
         """Replace a service while a `with` block lasts, on a container that runs or one that does not yet.
 
         The next message sees it, also through singletons that were built before: those are built anew for as long as
@@ -313,7 +306,7 @@ class CatgaContainer(DynamicContainer):
 
     # --- using it ---
 
-    def get(self, service: ServiceType[S] | type[Any]) -> S:
+    def get(self, service: ServiceType[S]) -> S:
         """Return a service: the singleton, the surrounding message's own, or a new one.
 
         Parameters:
@@ -325,7 +318,7 @@ class CatgaContainer(DynamicContainer):
         """
         return self._resolver.resolve(service)  # type: ignore[no-any-return]
 
-    def provider(self, service: ServiceType[S] | type[Any]) -> ServiceProvider[S]:
+    def provider(self, service: ServiceType[S]) -> ServiceProvider[S]:
         """Return the dependency-injector provider of a service.
 
         Parameters:
@@ -355,7 +348,7 @@ class CatgaContainer(DynamicContainer):
             raise ConfigurationError(problems)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[CatgaApp]:
+    async def running(self) -> AsyncGenerator[CatgaApp, None]:
         """Check, connect and start everything; drain and close it when the block is left.
 
         Raises:

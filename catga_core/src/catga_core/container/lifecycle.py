@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from catga_core.container.application import CatgaApp
+from catga_core.container.assembly import Assembly
 from catga_core.container.endpoints import event_endpoints, request_endpoints
+from catga_core.container.registration import Registration
+from catga_core.container.resolver import Resolver
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.health import Health, HealthStatus
@@ -39,10 +42,28 @@ class Lifecycle:
 
     Parameters:
         container: the container.
+        mediator: the container's mediator.
+        assembly: its handlers and behaviors.
+        resolver: makes its services.
+        registrations: its services.
+        hosted: the services that are started and stopped.
     """
 
-    def __init__(self, container: CatgaContainer) -> None:
+    def __init__(
+        self,
+        container: CatgaContainer,
+        mediator: CatgaMediator,
+        assembly: Assembly,
+        resolver: Resolver,
+        registrations: Mapping[Any, Registration],
+        hosted: Sequence[Any],
+    ) -> None:
         self._container = container
+        self._mediator = mediator
+        self._assembly = assembly
+        self._resolver = resolver
+        self._registrations = registrations
+        self._hosted = hosted
         self.state = State.STOPPED
         self._transport: Transport | None = None
         self._started: list[tuple[Any, Any]] = []
@@ -62,14 +83,14 @@ class Lifecycle:
         self.state = State.STARTING
         try:
             await self._make_singletons()
-            if container._resolver.effective(Transport) is not None:
-                transport: Transport = container.get(Transport)
+            if self._resolver.effective(Transport) is not None:
+                transport = container.get(Transport)
                 await transport.connect()
                 self._transport = transport
             below, above = self._hosted_in_order()
             for service in below:
                 await self._start_hosted(service)
-            container._mediator.open()
+            self._mediator.open()
             self._compile_all()
             for service in above:
                 await self._start_hosted(service)
@@ -118,7 +139,7 @@ class Lifecycle:
     def health(self) -> dict[str, Health]:
         """Return each part's state."""
         status = HealthStatus.HEALTHY if self.state is State.RUNNING else HealthStatus.UNHEALTHY
-        mediator = self._container._mediator
+        mediator = self._mediator
         found = {
             "mediator": Health(
                 status,
@@ -136,13 +157,13 @@ class Lifecycle:
     # --- starting ---
 
     async def _make_singletons(self) -> None:
-        resolver = self._container._resolver
-        for service in list(self._container._registrations):
+        resolver = self._resolver
+        for service in list(self._registrations):
             await resolver.build(service)
-        await self._container._assembly.prepare()
+        await self._assembly.prepare()
 
     def _compile_all(self) -> None:
-        assembly = self._container._assembly
+        assembly = self._assembly
         for cls in assembly.requests:
             assembly.request_route(cls)
         for cls in assembly.streams:
@@ -152,22 +173,21 @@ class Lifecycle:
 
     def _hosted_in_order(self) -> tuple[list[Any], list[Any]]:
         """Return the hosted services that messages rely on, and those that rely on the mediator, each in order."""
-        resolver = self._container._resolver
+        resolver = self._resolver
         ordered: list[Any] = []
-        for service in self._container._hosted:
-            for held in sorted(
-                resolver.reach(service) & set(self._container._hosted), key=_reach_size(resolver)
-            ):
+        for service in self._hosted:
+            for held in sorted(resolver.reach(service) & set(self._hosted), key=_reach_size(resolver)):
                 if held not in ordered:
                     ordered.append(held)
         above = [service for service in ordered if CatgaMediator in resolver.reach(service)]
         return [service for service in ordered if service not in above], above
 
     async def _start_hosted(self, service: Any) -> None:
-        options: CatgaOptions = self._container.get(CatgaOptions)
+        options = self._container.get(CatgaOptions)
         made = self._container.get(service)
+        limit = asyncio.timeout(options.start_timeout_seconds)
         try:
-            async with asyncio.timeout(options.start_timeout_seconds) as limit:
+            async with limit:
                 await made.start()
         except TimeoutError as cause:
             if not limit.expired():
@@ -180,8 +200,8 @@ class Lifecycle:
         self._started.append((service, made))
 
     def _inbound(self) -> Inbound:
-        options: CatgaOptions = self._container.get(CatgaOptions)
-        assembly, mediator = self._container._assembly, self._container._mediator
+        options = self._container.get(CatgaOptions)
+        assembly, mediator = self._assembly, self._mediator
         return Inbound(
             options.service_name,
             request_endpoints(mediator, assembly.requests),
@@ -193,10 +213,10 @@ class Lifecycle:
 
     async def _stop(self) -> None:
         self.state = State.STOPPING
-        options: CatgaOptions = self._container.get(CatgaOptions)
-        mediator = self._container._mediator
+        options = self._container.get(CatgaOptions)
+        mediator = self._mediator
         errors: list[BaseException] = []
-        above = [each for each in self._started if CatgaMediator in self._container._resolver.reach(each[0])]
+        above = [each for each in self._started if CatgaMediator in self._resolver.reach(each[0])]
         below = [each for each in self._started if each not in above]
         await self._stop_hosted(above, errors)
         mediator.refuse()
@@ -204,8 +224,8 @@ class Lifecycle:
         ends_at = loop.time() + options.shutdown_timeout_seconds
         if self._transport is not None:
             await _collect(self._transport.drain(options.shutdown_timeout_seconds), errors)
-        while mediator.in_flight and loop.time() < ends_at:
-            # What is in flight cannot tell us without a cost to every message, so it is asked.
+        # What is in flight cannot tell us without a cost to every message, so it is asked.
+        while mediator.in_flight and loop.time() < ends_at:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(_POLL_SECONDS)
         left = mediator.in_flight
         mediator.close()
@@ -213,8 +233,8 @@ class Lifecycle:
         if self._transport is not None:
             await _collect(self._transport.close(), errors)
             self._transport = None
-        errors += await self._container._resolver.close()
-        self._container._assembly.forget()
+        errors += await self._resolver.close()
+        self._assembly.forget()
         self._started.clear()
         self.state = State.STOPPED
         logger().info(STOPPED, service_name=options.service_name, left_in_flight=left)
@@ -224,7 +244,7 @@ class Lifecycle:
             raise BaseExceptionGroup(msg, errors)
 
     async def _stop_hosted(self, services: Sequence[tuple[Any, Any]], errors: list[BaseException]) -> None:
-        options: CatgaOptions = self._container.get(CatgaOptions)
+        options = self._container.get(CatgaOptions)
         for service, made in reversed(services):
             try:
                 async with asyncio.timeout(max(options.shutdown_timeout_seconds, 1.0)):
@@ -242,7 +262,7 @@ class Lifecycle:
             logger().error(STOP_FAILED, errors=len(group.exceptions))
 
     def _handler_count(self) -> int:
-        assembly = self._container._assembly
+        assembly = self._assembly
         return (
             len(assembly.requests)
             + len(assembly.streams)
@@ -256,8 +276,11 @@ class Lifecycle:
         return shown(service)
 
 
-def _reach_size(resolver: Any) -> Any:
-    return lambda service: len(resolver.reach(service))
+def _reach_size(resolver: Resolver) -> Callable[[Any], int]:
+    def size(service: Any) -> int:
+        return len(resolver.reach(service))
+
+    return size
 
 
 async def _collect(work: Any, errors: list[BaseException]) -> None:

@@ -40,7 +40,8 @@ def check_modules(modules: Sequence[Module], provided: frozenset[Any]) -> list[s
     added = {type(module): module for module in modules}
     problems: dict[str, None] = {}
     for module in modules:
-        for need in module.needs:
+        needs: Sequence[Any] = module.needs
+        for need in needs:
             if isinstance(need, type) and issubclass(need, Module):
                 if need not in added:
                     problems[

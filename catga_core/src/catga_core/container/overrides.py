@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from catga_core.container.registration import Registration
 
@@ -28,7 +28,7 @@ class Override:
         """Take the replacement back; a second time does nothing."""
         self._restore(self)
 
-    def __enter__(self) -> Override:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

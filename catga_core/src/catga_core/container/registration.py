@@ -7,13 +7,13 @@ import inspect
 import types
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Union, get_args, get_origin
+from typing import Any, TypeGuard, Union, get_args, get_origin
 
 import msgspec
 from dependency_injector.providers import Provider
 
 from catga_core.errors import ConfigurationError
-from catga_core.handlers.hints import hints_of, place_of, shown
+from catga_core.handlers.hints import class_of, hints_of, place_of, shown
 
 
 class Lifetime(StrEnum):
@@ -108,7 +108,7 @@ def register_source(
         ConfigurationError: naming the service, the cause and the mend.
     """
     source = service if implementation is None else implementation
-    kind = SourceKind.INSTANCE if instance else _kind_of(service, source)
+    kind = SourceKind.INSTANCE if instance else _kind_of(source)
     if implementation is None:
         _check_constructible(service)
     if kind is SourceKind.INSTANCE and lifetime is not Lifetime.SINGLETON:
@@ -149,8 +149,9 @@ def parameters_of(
         if function is object.__init__:
             return ()
         skip += 1
-    elif isinstance(source, functools.partial):
-        function = source.func
+    given: dict[str, Any] = {}
+    if _is_partial(source):
+        function, given = source.func, source.keywords
         skip += len(source.args)
     owner = str(getattr(source, "__qualname__", source)).split("<locals>.")[-1]
     try:
@@ -165,24 +166,27 @@ def parameters_of(
             "define the type before the service is registered, or import it outside of TYPE_CHECKING"
         )
         raise ConfigurationError(msg) from None
-    given = set(source.keywords) if isinstance(source, functools.partial) else set()
-    found: list[Parameter] = []
-    for parameter in list(signature.parameters.values())[skip:]:
-        if parameter.name in given or parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
-            continue
-        optional = parameter.default is not parameter.empty
-        service = _asked_for(hints.get(parameter.name))
-        if service is None and not optional:
-            msg = (
-                f"{owner} does not say what its parameter {parameter.name!r} is: "
-                "annotate it with a service's type, or give it a default"
-            )
-            raise ConfigurationError(msg)
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            msg = f"{owner} takes {parameter.name!r} by position only, and the container gives by name: remove the '/'"
-            raise ConfigurationError(msg)
-        found.append(Parameter(parameter.name, service, optional, parameter.kind is parameter.KEYWORD_ONLY))
-    return tuple(found)
+    return tuple(
+        _parameter(owner, parameter, hints.get(parameter.name))
+        for parameter in list(signature.parameters.values())[skip:]
+        if parameter.name not in given
+        and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+    )
+
+
+def _parameter(owner: str, parameter: inspect.Parameter, annotation: Any) -> Parameter:
+    optional = parameter.default is not parameter.empty
+    service = _asked_for(annotation)
+    if service is None and not optional:
+        msg = (
+            f"{owner} does not say what its parameter {parameter.name!r} is: "
+            "annotate it with a service's type, or give it a default"
+        )
+        raise ConfigurationError(msg)
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        msg = f"{owner} takes {parameter.name!r} by position only, and the container gives by name: remove the '/'"
+        raise ConfigurationError(msg)
+    return Parameter(parameter.name, service, optional, parameter.kind is parameter.KEYWORD_ONLY)
 
 
 def _asked_for(annotation: Any) -> Any:
@@ -192,23 +196,26 @@ def _asked_for(annotation: Any) -> Any:
     return annotation
 
 
-def _kind_of(service: Any, source: Any) -> SourceKind:
+def _kind_of(source: Any) -> SourceKind:
     if isinstance(source, Provider):
         return SourceKind.PROVIDER
     if isinstance(source, type) or get_origin(source) is not None:
         return SourceKind.CLASS
-    plain = inspect.unwrap(source) if callable(source) else source
-    while isinstance(plain, functools.partial):
+    plain: Any = inspect.unwrap(source) if callable(source) else source
+    while _is_partial(plain):
         plain = plain.func
-    if not (inspect.isroutine(plain) or isinstance(source, functools.partial)):
+    if not (inspect.isroutine(plain) or _is_partial(source)):
         return SourceKind.INSTANCE
-    if inspect.isasyncgenfunction(plain):
-        return SourceKind.ASYNC_GENERATOR
-    if inspect.isgeneratorfunction(plain):
-        return SourceKind.GENERATOR
-    if inspect.iscoroutinefunction(plain):
-        return SourceKind.ASYNC_FACTORY
-    return SourceKind.FACTORY
+    tests = (
+        (inspect.isasyncgenfunction, SourceKind.ASYNC_GENERATOR),
+        (inspect.isgeneratorfunction, SourceKind.GENERATOR),
+        (inspect.iscoroutinefunction, SourceKind.ASYNC_FACTORY),
+    )
+    return next((kind for test, kind in tests if test(plain)), SourceKind.FACTORY)
+
+
+def _is_partial(source: Any) -> TypeGuard[functools.partial[Any]]:
+    return isinstance(source, functools.partial)
 
 
 def _check_constructible(service: Any) -> None:
@@ -216,7 +223,7 @@ def _check_constructible(service: Any) -> None:
     if not isinstance(origin, type):
         msg = f"{service!r} is not a class: register services by their class"
         raise ConfigurationError(msg)
-    abstract = getattr(origin, "__abstractmethods__", frozenset())
+    abstract: frozenset[str] = getattr(origin, "__abstractmethods__", frozenset())
     if getattr(origin, "_is_protocol", False) or abstract:
         why = f"it leaves {', '.join(sorted(abstract))} open" if abstract else "it is a Protocol"
         msg = (
@@ -233,7 +240,7 @@ def _check_fit(service: Any, source: Any, kind: SourceKind, names: Mapping[str, 
     if kind is SourceKind.CLASS:
         found = get_origin(source) or source
     elif kind is SourceKind.INSTANCE:
-        found = type(source)
+        found = class_of(source)
     elif kind is not SourceKind.PROVIDER:
         found = _product_of(source, kind, names)
     if not isinstance(found, type) or found is wanted:
@@ -272,7 +279,9 @@ def _has(cls: type[Any], member: str) -> bool:
 
 
 def _product_of(source: Callable[..., Any], kind: SourceKind, names: Mapping[str, Any]) -> Any:
-    plain = source.func if isinstance(source, functools.partial) else source
+    plain: Any = source
+    if _is_partial(plain):
+        plain = plain.func
     try:
         returned = hints_of(plain, names).get("return")
     except (NameError, TypeError):

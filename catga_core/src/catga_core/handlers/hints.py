@@ -40,6 +40,11 @@ def hints_of(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str
         return get_type_hints(plain, localns={**names, **closure})
 
 
+def class_of(thing: object) -> type[Any]:
+    """Return what a thing is made of; for a type checker, whatever it has learned of the thing before."""
+    return type(thing)
+
+
 def place_of(thing: Any) -> str:
     """Return `file.py:12` for a class, function or method, as short as still helps; empty where there is none."""
     subject: Any = inspect.unwrap(thing) if callable(thing) else thing
@@ -47,8 +52,7 @@ def place_of(thing: Any) -> str:
         return _place_of_class(subject)
     code = getattr(getattr(subject, "__func__", subject), "__code__", None)
     if code is None:
-        made_of: type[Any] = type(thing)
-        return _place_of_class(made_of)
+        return _place_of_class(class_of(thing))
     return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
 
 
