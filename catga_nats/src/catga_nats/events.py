@@ -10,6 +10,7 @@ from catga_core.errors import CatgaError
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
+from catga_nats.failures import whereabouts
 from catga_nats.inbound import Headers, Listener
 
 _BURST_OVER_AFTER = 5.0  # seconds without a drop after which the next one is news again

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.messages import MessageType
 
@@ -77,6 +79,17 @@ def internal(message_type: MessageType) -> CatgaError:
     """An endpoint raised, which it never should."""
     text = f"{message_type} failed inside its receiver: see the receiver's log"
     return CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
+
+
+def whereabouts(error: BaseException) -> str:
+    """Return which kind of error was raised and where, for a log line.
+
+    Neither its text nor its traceback: an error's text may quote the message, and structlog's console shows the local
+    variables of every frame where rich is installed.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 def too_large(what: str, size: int, limit: int) -> CatgaError:

@@ -20,7 +20,7 @@ from catga_core.serialization import EnvelopeCodec
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
-from catga_nats.failures import busy, expired, internal, shutting_down, too_large
+from catga_nats.failures import busy, expired, internal, shutting_down, too_large, whereabouts
 from catga_nats.subscription import Subscription
 
 Headers = Mapping[str, str] | None
