@@ -94,14 +94,13 @@ class CatgaError(Exception):
         return f"{type(self).__name__}({self.message!r}, code={self.code!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.message, self.code, self.retryable, dict(self.details))
+        # Not by the class: a subclass may have a constructor of its own, and attributes beside these.
+        return _rebuild, (type(self), self.message), {**self.__dict__, "details": dict(self.details)}
 
 
-def _rebuild(
-    cls: type[CatgaError], message: str, code: str, retryable: bool, details: Mapping[str, Any]
-) -> CatgaError:
+def _rebuild(cls: type[CatgaError], message: str) -> CatgaError:
     error = cls.__new__(cls)
-    CatgaError.__init__(error, message, code=code, retryable=retryable, details=details)
+    CatgaError.__init__(error, message)
     return error
 
 

@@ -33,3 +33,15 @@ def logger() -> FilteringBoundLogger:
 
     made: Any = structlog.get_logger("catga")
     return made  # type: ignore[no-any-return]
+
+
+def traceback_of(error: BaseException | None) -> str | None:
+    """Return an exception's traceback as plain text, `None` for none.
+
+    structlog's own rendering of `exc_info` may print local variables, and those hold payloads.
+    """
+    if error is None:
+        return None
+    import traceback
+
+    return "".join(traceback.format_exception(error))

@@ -159,7 +159,8 @@ def type_argument(cls: type[Any], base: type[Any], index: int = 0) -> Any:
     Returns:
         the argument, a `TypeVar` where it was left open, or `None` where the base is not parameterised.
     """
-    for entry in getattr(cls, "__orig_bases__", cls.__bases__):
+    # Only its own: inherited, the bases of one parent would hide the others.
+    for entry in cls.__dict__.get("__orig_bases__", cls.__bases__):
         origin = get_origin(entry) or entry
         if not (isinstance(origin, type) and issubclass(origin, base)):
             continue
@@ -168,11 +169,19 @@ def type_argument(cls: type[Any], base: type[Any], index: int = 0) -> Any:
             return arguments[index] if index < len(arguments) else None
         inner = type_argument(origin, base, index)
         parameters: tuple[Any, ...] = getattr(origin, "__parameters__", ())
-        if isinstance(inner, TypeVar) and arguments and inner in parameters:
-            return arguments[parameters.index(inner)]
+        if arguments:
+            inner = _filled(inner, dict(zip(parameters, arguments, strict=False)))
         if inner is not None:
             return inner
     return None
+
+
+def _filled(type_: Any, arguments: dict[Any, Any]) -> Any:
+    """Put arguments in for the type parameters of a type, also within one such as `list[T]`."""
+    if isinstance(type_, TypeVar):
+        return arguments.get(type_, type_)
+    inner: tuple[Any, ...] = () if isinstance(type_, type) else getattr(type_, "__parameters__", ())
+    return type_[tuple(arguments.get(each, each) for each in inner)] if inner else type_
 
 
 def _check_name(name: str) -> None:

@@ -83,7 +83,10 @@ def check_options(options: CatgaOptions) -> None:
     Raises:
         ConfigurationError: naming each option, what is wrong with it and what is possible.
     """
-    problems: list[str] = []
+    problems = _wrong_types(options)
+    if problems:
+        # What is of another type cannot be compared.
+        raise ConfigurationError(problems)
     allowed = options.service_name.replace("_", "").replace("-", "")
     if not (allowed.isalnum() and allowed.isascii()):
         problems.append(

@@ -130,7 +130,12 @@ class Failure(CatgaResult[T], Generic[T], frozen=True):
     @property
     def value(self) -> NoReturn:
         """Raise the failure's error."""
-        raise self.error
+        error = self.error
+        try:
+            raise error
+        finally:
+            # The error's traceback holds this frame; holding the error in turn would be a cycle.
+            del self, error
 
 
 def _abstract() -> TypeError:

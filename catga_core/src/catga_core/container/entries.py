@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_origin
 
@@ -125,7 +126,7 @@ def behavior_entry(
         _class_argument(cls, Behavior),
         when,
         lifetime,
-        may_suspend(cls.handle),
+        may_suspend(cls.handle, besides=list(inspect.signature(cls.handle).parameters)[-1]),
         bool(getattr(cls, "uses_context", False)),
     )
 

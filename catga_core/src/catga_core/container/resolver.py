@@ -20,6 +20,7 @@ from catga_core.scope import (
     closer_of_async_generator,
     closer_of_generator,
     closer_of_object,
+    is_closable,
 )
 
 SingletonKey = tuple[Any, frozenset[int]]
@@ -119,9 +120,14 @@ class Resolver:
             self._supplies[service] = known
         return known
 
-    def supply_for(self, registration: Registration) -> Supply:
-        """Return where the product of a registration that is not a service comes from: a handler, a behavior."""
-        return self._make_supply(registration)
+    def supply_for(self, registration: Registration, *, method: str = "") -> Supply:
+        """Return where the product of a registration that is not a service comes from: a handler, a behavior.
+
+        Parameters:
+            registration: how it is made.
+            method: the name of the method to give instead of the object.
+        """
+        return self._make_supply(registration, f".{method}" if method else "")
 
     def kept(self, registration: Registration) -> Any:
         """Return the one product of a registration that is not a service: a handler or behavior that lasts."""
@@ -256,7 +262,7 @@ class Resolver:
         made = await made
         return made, closer_of_object(made)
 
-    def _make_supply(self, registration: Registration) -> Supply:
+    def _make_supply(self, registration: Registration, attribute: str = "") -> Supply:
         """Compile a call that makes a new object each time."""
         if registration.kind is SourceKind.PROVIDER:
             source = registration.source
@@ -267,7 +273,7 @@ class Resolver:
         held = [(parameter, self._held(parameter)) for parameter in registration.parameters]
         given = [supply for _, supply in held if supply is not None]
         return Supply(
-            _compile_call(registration, held),
+            _compile_call(registration, held, attribute),
             scoped=any(supply.scoped for supply in given),
             prepare=tuple(dict.fromkeys(each for supply in given for each in supply.prepare)),
             # Only a class the container makes itself is known through and through.
@@ -300,9 +306,24 @@ class Resolver:
             return Supply(
                 lambda scope: _opened(scope)[service], scoped=True, prepare=prepare, touches_context=touches
             )
+        if kind is SourceKind.CLASS and not is_closable(registration.source):
+            return Supply(_quick_opener(service, make), scoped=True, prepare=inner.prepare, touches_context=touches)
         return Supply(
             _sync_opener(service, make, kind), scoped=True, prepare=inner.prepare, touches_context=touches
         )
+
+
+def _quick_opener(service: Any, make: Make) -> Make:
+    """Return the opener of a class that needs no closing, which is known without an object of it."""
+
+    def opened(scope: Scope | None) -> Any:
+        instances = _opened(scope) if scope is None else scope.instances
+        if service in instances:
+            return instances[service]
+        made = instances[service] = make(scope)
+        return made
+
+    return opened
 
 
 def _sync_opener(service: Any, make: Make, kind: SourceKind) -> Make:
@@ -345,7 +366,9 @@ def _async_opener(service: Any, make: Make, kind: SourceKind) -> Prepare:
     return opened
 
 
-def _compile_call(registration: Registration, held: Sequence[tuple[Parameter, Supply | None]]) -> Make:
+def _compile_call(
+    registration: Registration, held: Sequence[tuple[Parameter, Supply | None]], attribute: str = ""
+) -> Make:
     """Return `lambda scope: source(...)` with each constant in place, at half the cost of building arguments."""
     names: dict[str, Any] = {"source": registration.source}
     parts: list[str] = []
@@ -363,7 +386,7 @@ def _compile_call(registration: Registration, held: Sequence[tuple[Parameter, Su
             part = f"make{number}(scope)"
         by_name = by_name or parameter.keyword
         parts.append(f"{parameter.name}={part}" if by_name else part)
-    call = f"source({', '.join(parts)})"
+    call = f"source({', '.join(parts)}){attribute}"
     if registration.skip:
         # A function handler: what is made is a call that waits for its message.
         call = f"lambda message: source({', '.join(['message', *parts])})"

@@ -100,17 +100,45 @@ def define_handler(target: Any, names: Mapping[str, Any]) -> HandlerDefinition:
     return HandlerDefinition(target, function, handled, plain, suspends)
 
 
-def may_suspend(function: Any) -> bool:
-    """Tell whether running a coroutine function may wait; `False` only where its code has no `await` at all.
+def may_suspend(function: Any, *, besides: str | None = None) -> bool:
+    """Tell whether running a coroutine function may wait; `False` only where its code shows that it cannot.
 
-    Such a coroutine ends at its first step, so it needs neither a task nor counting (docs/decisions/0002).
+    A coroutine without any `await` ends at its first step, so it needs neither a task nor counting
+    (docs/decisions/0002).
+
+    Parameters:
+        function: a function or method.
+        besides: the name of a parameter whose calls may be awaited: a behavior's `next`, which is judged by itself.
     """
     plain = getattr(function, "__func__", function)
     code = getattr(plain, "__code__", None)
     if code is None or not code.co_flags & inspect.CO_COROUTINE:
         return True
-    waits = {"GET_AWAITABLE", "GET_AITER", "GET_ANEXT", "YIELD_FROM", "SEND"}
-    return any(instruction.opname in waits for instruction in dis.get_instructions(code))
+    steps = [step for step in dis.get_instructions(code) if step.opname not in _SILENT]
+    for number, step in enumerate(steps):
+        if step.opname in {"GET_AITER", "GET_ANEXT", "BEFORE_ASYNC_WITH"}:
+            return True
+        if step.opname == "GET_AWAITABLE" and not _calls(besides, steps[max(0, number - 3) : number]):
+            return True
+    return False
+
+
+_SILENT = {"CACHE", "PUSH_NULL", "PRECALL", "RESUME", "NOP", "EXTENDED_ARG"}
+
+
+def _calls(name: str | None, before: list[dis.Instruction]) -> bool:
+    """Tell whether three instructions are `name(something)`, with something a plain local name."""
+    if name is None or len(before) != 3:
+        return False
+    callee, argument, call = before
+    loads = {"LOAD_FAST", "LOAD_FAST_BORROW"}
+    return (
+        callee.opname in loads
+        and callee.argval == name
+        and argument.opname in loads
+        and call.opname == "CALL"
+        and call.arg == 1
+    )
 
 
 def _names_results(function: Any) -> bool:

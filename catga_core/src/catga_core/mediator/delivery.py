@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from catga_core.context import active_context
 from catga_core.interfaces.context import MessageContext
-from catga_core.log import EVENT_HANDLER_FAILED, logger
+from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
 from catga_core.mediator.routes import Route
 from catga_core.pipeline import failure_of
 from catga_core.results import CatgaResult, Failure
@@ -40,7 +40,7 @@ class FailedDeliveries:
             error=error.message,
             message_id=None if context is None else context.message_id,
             correlation_id=None if context is None else context.correlation_id,
-            exc_info=cause,
+            traceback=traceback_of(cause),
         )
 
 

@@ -15,7 +15,7 @@ from catga_core.mediator.routes import NotPrepared, RouteSource
 from catga_core.mediator.streams import run_stream
 from catga_core.messages import Event, MessageKind, MessageType, Request, StreamQuery, message_type
 from catga_core.pipeline import Dispatch, deadline_passed, run_in_context
-from catga_core.pipeline.compiler import Chain
+from catga_core.pipeline.way import Chain
 from catga_core.results import CatgaResult, Failure
 
 R = TypeVar("R")

@@ -29,7 +29,8 @@ class Behavior(ABC, Generic[M, R]):
 
         Parameters:
             message: the message as the behaviors before this one passed it on.
-            next: the rest of the pipeline; it always gives a result and raises nothing but cancellation.
+            next: the rest of the pipeline; what the handler raises is a failed result here, what an inner behavior
+                raises passes through.
 
         Raises:
             Exception: becomes a failed result, as in a handler.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
-from catga_core.pipeline.failures import as_result, cause_of, failure_of
+from catga_core.pipeline.failures import as_result, failure_of
+from catga_core.pipeline.linked import Behave, link
+from catga_core.pipeline.scoped import in_scope
 from catga_core.pipeline.supply import Prepare, Supply
+from catga_core.pipeline.way import Call, Chain, Way
 from catga_core.results import CatgaResult, Success
 from catga_core.scope import Scope, active_scope
-
-Call: TypeAlias = Callable[[Any], Awaitable[Any]]
-Chain: TypeAlias = Callable[[Any], Coroutine[Any, Any, CatgaResult[Any]]]
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -52,22 +52,20 @@ class Pipeline(msgspec.Struct, frozen=True):
     Parameters:
         bare: the handler alone, where there is nothing else: no behavior and no scope; else `None`.
         wrap: makes what `bare` returns into a result.
-        first: the outermost behavior's `handle`, where there is no scope; else `None`.
-        rest: what `first` calls as `next`.
         chain: the whole, always there; it gives a result and raises nothing but cancellation.
         name: the handler's name, for errors.
         may_suspend: whether any part may wait.
         prepare: what a stream awaits in its scope before it calls `chain`; everywhere else `chain` does so itself.
+        way: the movable form of `chain` that needs no counting by the dispatch; else `None`.
     """
 
     bare: Call | None
     wrap: Callable[[Any], CatgaResult[Any]]
-    first: Callable[[Any, Any], Awaitable[CatgaResult[Any]]] | None
-    rest: Any
     chain: Chain
     name: str
     may_suspend: bool
     prepare: tuple[Prepare, ...] = ()
+    way: Way | None = None
 
 
 def compile_pipeline(handler: HandlerStage, behaviors: Sequence[Stage], *, stream: bool = False) -> Pipeline:
@@ -85,23 +83,22 @@ def compile_pipeline(handler: HandlerStage, behaviors: Sequence[Stage], *, strea
     suspends = handler.may_suspend or any(stage.may_suspend for stage in behaviors)
     name = handler.name
     if not behaviors and not scoped:
-        return Pipeline(call, wrap, None, None, core, name, suspends)
-    rest: Any = core
-    for stage in reversed(behaviors[1:]):
-        rest = _link(_behavior_of(stage.supply), rest)
-    if not behaviors:
-        linked: Chain = core
-        first = None
+        return Pipeline(call, wrap, core, name, suspends)
+    if behaviors:
+        way = link([(stage.name, _behavior_of(stage.supply)) for stage in behaviors], call, wrap, name)
+        linked = way.call
     else:
-        first = _behavior_of(behaviors[0].supply)
-        linked = _guard(_link(first, rest), as_result, behaviors[0].name)
+        linked = core
     if scoped:
         needed = (*handler.supply.prepare, *(each for stage in behaviors for each in stage.supply.prepare))
         prepare = tuple(dict.fromkeys(needed))
         if stream:
-            return Pipeline(None, wrap, None, None, linked, name, may_suspend=True, prepare=prepare)
-        return Pipeline(None, wrap, None, None, _in_scope(linked, prepare, name), name, may_suspend=True)
-    return Pipeline(None, wrap, first, rest, linked, name, suspends)
+            return Pipeline(None, wrap, linked, name, may_suspend=True, prepare=prepare)
+        run = _ignoring_scope(linked) if behaviors else handler.supply.make
+        way = in_scope(run, wrap if not behaviors else as_result, prepare, name)
+        return Pipeline(None, wrap, way.call, name, may_suspend=True, way=way)
+    # What may wait has to be counted, and that is the dispatch's affair.
+    return Pipeline(None, wrap, linked, name, suspends, way=None if suspends else way)
 
 
 def _call_of(supply: Supply) -> Call:
@@ -120,18 +117,13 @@ def _opening(call: Any) -> Call:
     return opened
 
 
-def _behavior_of(supply: Supply) -> Callable[[Any, Any], Awaitable[CatgaResult[Any]]]:
+def _behavior_of(supply: Supply) -> Behave:
     make = supply.make
     if supply.constant:
         return make(None).handle  # type: ignore[no-any-return]
     if supply.scoped:
         return lambda message, rest: make(active_scope.get()).handle(message, rest)
     return lambda message, rest: make(None).handle(message, rest)
-
-
-def _link(behavior: Callable[[Any, Any], Awaitable[CatgaResult[Any]]], rest: Any) -> Any:
-    # A lambda costs half of functools.partial here, and nothing is made per message (docs/benchmarks.md).
-    return lambda message: behavior(message, rest)
 
 
 def _guard(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str) -> Chain:
@@ -144,26 +136,6 @@ def _guard(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str) -> Ch
     return guarded
 
 
-def _in_scope(chain: Chain, prepare: Sequence[Prepare], name: str) -> Chain:
-    set_scope, reset_scope = active_scope.set, active_scope.reset
-
-    async def scoped(message: Any) -> CatgaResult[Any]:
-        scope = Scope()
-        token = set_scope(scope)
-        try:
-            try:
-                for each in prepare:
-                    await each(scope)
-                result = await chain(message)
-            except BaseException as error:
-                await scope.close(error)
-                raise
-            if scope.closers:
-                await scope.close(cause_of(result))
-        except Exception as error:  # noqa: BLE001 - a commit that fails is the message's failure
-            return failure_of(error, name)
-        finally:
-            reset_scope(token)
-        return result
-
-    return scoped
+def _ignoring_scope(chain: Chain) -> Callable[[Scope], Chain]:
+    # Behaviors and handler find the scope by its variable.
+    return lambda _scope: chain

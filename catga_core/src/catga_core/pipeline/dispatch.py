@@ -12,11 +12,10 @@ from typing import Any
 from catga_core.context import active_context, begin_context
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
-from catga_core.pipeline.compiler import Call, Chain, Pipeline
+from catga_core.pipeline.compiler import Pipeline
 from catga_core.pipeline.failures import failure_of
+from catga_core.pipeline.way import Call, Chain, Way
 from catga_core.results import CatgaResult, Failure
-
-Count = Callable[[], int]
 
 
 class Dispatch:
@@ -44,22 +43,18 @@ class Dispatch:
         self._lay(target)
 
 
-def _shape(
-    pipeline: Pipeline, *, context: bool, now: Callable[[], float]
-) -> tuple[Chain, Callable[[Chain], None], Count]:
+def _shape(pipeline: Pipeline, *, context: bool, now: Callable[[], float]) -> Way:
     if context:
         return _with_context(pipeline.chain, now)
+    if pipeline.way is not None:
+        return pipeline.way
     if pipeline.bare is not None:
         shape = _bare_counted if pipeline.may_suspend else _bare
         return shape(pipeline.bare, pipeline.wrap, pipeline.name)
-    if pipeline.first is not None:
-        return _behaviors(pipeline.first, pipeline.rest, pipeline.name)
     return _counted(pipeline.chain)
 
 
-def _bare(
-    call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str
-) -> tuple[Chain, Callable[[Chain], None], Count]:
+def _bare(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str) -> Way:
     async def dispatch(message: Any) -> CatgaResult[Any]:
         try:
             return wrap(await call(message))
@@ -70,12 +65,10 @@ def _bare(
         nonlocal call, wrap
         call, wrap = target, _same
 
-    return dispatch, lay, _none_running
+    return Way(dispatch, lay, _none_running)
 
 
-def _bare_counted(
-    call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str
-) -> tuple[Chain, Callable[[Chain], None], Count]:
+def _bare_counted(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str) -> Way:
     running = 0
 
     async def dispatch(message: Any) -> CatgaResult[Any]:
@@ -92,30 +85,10 @@ def _bare_counted(
         nonlocal call, wrap
         call, wrap = target, _same
 
-    return dispatch, lay, lambda: running
+    return Way(dispatch, lay, lambda: running)
 
 
-def _behaviors(first: Any, rest: Any, name: str) -> tuple[Chain, Callable[[Chain], None], Count]:
-    running = 0
-
-    async def dispatch(message: Any) -> CatgaResult[Any]:
-        nonlocal running
-        running += 1
-        try:
-            return await first(message, rest)  # type: ignore[no-any-return]
-        except Exception as error:  # noqa: BLE001 - every outcome but cancellation is a result
-            return failure_of(error, name)
-        finally:
-            running -= 1
-
-    def lay(target: Chain) -> None:
-        nonlocal first
-        first = lambda message, _rest: target(message)  # noqa: E731
-
-    return dispatch, lay, lambda: running
-
-
-def _counted(chain: Chain) -> tuple[Chain, Callable[[Chain], None], Count]:
+def _counted(chain: Chain) -> Way:
     running = 0
 
     async def dispatch(message: Any) -> CatgaResult[Any]:
@@ -130,10 +103,10 @@ def _counted(chain: Chain) -> tuple[Chain, Callable[[Chain], None], Count]:
         nonlocal chain
         chain = target
 
-    return dispatch, lay, lambda: running
+    return Way(dispatch, lay, lambda: running)
 
 
-def _with_context(chain: Chain, now: Callable[[], float]) -> tuple[Chain, Callable[[Chain], None], Count]:
+def _with_context(chain: Chain, now: Callable[[], float]) -> Way:
     running = 0
     moved: Chain | None = None
     enter, leave = active_context.set, active_context.reset
@@ -158,7 +131,7 @@ def _with_context(chain: Chain, now: Callable[[], float]) -> tuple[Chain, Callab
         nonlocal moved
         moved = target
 
-    return dispatch, lay, lambda: running
+    return Way(dispatch, lay, lambda: running)
 
 
 async def run_in_context(chain: Chain, message: Any, context: MessageContext) -> CatgaResult[Any]:
