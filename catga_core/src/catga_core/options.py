@@ -107,10 +107,32 @@ def check_options(options: CatgaOptions) -> None:
         raise ConfigurationError(problems)
 
 
+def _wrong_types(options: CatgaOptions) -> list[str]:
+    problems: list[str] = []
+    for field in msgspec.structs.fields(CatgaOptions):
+        value = getattr(options, field.name)
+        if _is_names(field.type):
+            # A bare string would be taken for its letters.
+            if not (isinstance(value, (tuple, list)) and all(isinstance(each, str) for each in value)):
+                problems.append(f"{field.name}={value!r} is no list of names: write {field.name}=['...']")
+            continue
+        try:
+            msgspec.convert(value, field.type)
+        except msgspec.ValidationError as cause:
+            problems.append(f"{field.name}={value!r} is of the wrong type: {cause}")
+    return problems
+
+
+def _is_names(type_: Any) -> bool:
+    return "tuple" in str(type_)
+
+
 def _read(text: str, type_: Any) -> Any:
-    if "tuple" in str(type_):
+    if _is_names(type_):
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    if str(type_) in {"str", "<class 'str'>", "str | None"}:
+    if type_ is str:
         return text
+    if type_ == str | None:
+        return text or None
     lowered = {"yes": "true", "on": "true", "no": "false", "off": "false", "": "null"}.get(text.lower(), text)
     return msgspec.convert(lowered, type_, strict=False)
