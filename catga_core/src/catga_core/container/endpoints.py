@@ -14,39 +14,39 @@ from catga_core.results import CatgaResult
 class MediatorRequestEndpoint:
     """One request type, handled through the mediator."""
 
-    __slots__ = ("_mediator", "message_type")
+    __slots__ = ("_arrivals", "message_type")
 
     def __init__(self, mediator: CatgaMediator, described: MessageType) -> None:
-        self._mediator = mediator
+        self._arrivals = mediator.arrivals
         self.message_type = described
 
     @property
     def may_suspend(self) -> bool:
         """Whether handling may wait."""
-        return self._mediator.may_suspend(self.message_type)
+        return self._arrivals.of(self.message_type).may_suspend
 
     def handle(self, message: Any, context: MessageContext, /) -> Coroutine[Any, Any, CatgaResult[Any]]:
         """Handle one request."""
-        return self._mediator.handle(message, context)
+        return self._arrivals.of(self.message_type).call(message, context)
 
 
 class MediatorEventEndpoint:
     """One event type, delivered through the mediator."""
 
-    __slots__ = ("_mediator", "message_type")
+    __slots__ = ("_arrivals", "message_type")
 
     def __init__(self, mediator: CatgaMediator, described: MessageType) -> None:
-        self._mediator = mediator
+        self._arrivals = mediator.arrivals
         self.message_type = described
 
     @property
     def may_suspend(self) -> bool:
         """Whether handling may wait."""
-        return self._mediator.may_suspend(self.message_type)
+        return self._arrivals.of(self.message_type).may_suspend
 
     def handle(self, event: Any, context: MessageContext, /) -> Coroutine[Any, Any, None]:
         """Deliver one event to every handler of this process."""
-        return self._mediator.deliver(event, context)
+        return self._arrivals.of(self.message_type).call(event, context)
 
 
 def request_endpoints(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
 from catga_core.context import active_context
-from catga_core.interfaces.context import MessageContext
 from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
 from catga_core.mediator.routes import Route
 from catga_core.pipeline import failure_of
@@ -114,14 +113,3 @@ async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
         # A handler that cancels itself is cancelled alone; nothing but that can come out of a chain.
         if not task.cancelled():
             task.result()
-
-
-async def deliver_in_context(
-    deliver: Callable[[Any], Awaitable[None]], event: Any, context: MessageContext
-) -> None:
-    """Deliver an event whose context is given."""
-    token = active_context.set(context)
-    try:
-        await deliver(event)
-    finally:
-        active_context.reset(token)

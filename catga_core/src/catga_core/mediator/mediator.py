@@ -10,7 +10,8 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from catga_core.context import active_context, begin_context, context_demand
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
-from catga_core.mediator.delivery import Deliver, FailedDeliveries, deliver_in_context, deliver_to
+from catga_core.mediator.arrivals import Arrivals
+from catga_core.mediator.delivery import Deliver, FailedDeliveries, deliver_to
 from catga_core.mediator.routes import NotPrepared, RouteSource
 from catga_core.mediator.streams import run_stream
 from catga_core.messages import Event, MessageKind, MessageType, Request, StreamQuery, message_type
@@ -67,6 +68,7 @@ class CatgaMediator:
         self._open = False
         self._ended = False
         self.failed_deliveries = FailedDeliveries()
+        self.arrivals = Arrivals(source, self.failed_deliveries, lambda: self._ended)
         context_demand.listen(weakref.WeakMethod(self.forget_routes))
 
     # The options are **options, not three keywords: empty they cost a fifth of a bare send less (docs/benchmarks.md).
@@ -203,7 +205,7 @@ class CatgaMediator:
         await self._prepared(described)
         route = self._source.stream_route(type(query))
         if route is None:
-            raise _no_handler(described, self._source.service_name, remote=False)
+            raise _no_handler(described, self._source.service_name)
         context = self._context(options)
         self._waiting += 1
         try:
@@ -219,7 +221,7 @@ class CatgaMediator:
         """How many messages of this process are being handled that may still wait."""
         self._retired = [dispatch for dispatch in self._retired if dispatch.in_flight]
         current = sum(dispatch.in_flight for dispatch in self._dispatches.values())
-        return self._waiting + current + sum(dispatch.in_flight for dispatch in self._retired)
+        return self._waiting + self.arrivals.running + current + sum(dispatch.in_flight for dispatch in self._retired)
 
     def open(self) -> None:
         """Take messages from now on."""
@@ -245,35 +247,8 @@ class CatgaMediator:
         self._retired.extend(dispatch for dispatch in self._dispatches.values() if dispatch.in_flight)
         self._calls.clear()
         self._deliveries.clear()
+        self.arrivals.forget()
         self._dispatches.clear()
-
-    async def handle(self, request: Any, context: MessageContext) -> CatgaResult[Any]:
-        """Handle a request that came from another process; every outcome but cancellation is a result."""
-        described = message_type(type(request))
-        refusal = self._refusal(described, nested=False)
-        if refusal is not None:
-            return Failure(refusal)
-        return await self._run_local(described, request, context, elsewhere=False)
-
-    async def deliver(self, event: Any, context: MessageContext) -> None:
-        """Run this process's handlers of an event that came from another process, or from this one's transport."""
-        described = message_type(type(event))
-        await self._prepared(described)
-        self._waiting += 1
-        try:
-            await deliver_in_context(self._local_delivery(type(event)), event, context)
-        finally:
-            self._waiting -= 1
-
-    def may_suspend(self, described: MessageType) -> bool:
-        """Tell whether handling a message of this type may wait."""
-        try:
-            if described.kind is MessageKind.EVENT:
-                return any(route.pipeline.may_suspend for route in self._source.event_routes(described.cls))
-            route = self._source.request_route(described.cls)
-        except NotPrepared:
-            return True
-        return route is None or route.pipeline.may_suspend
 
     # --- inside ---
 
@@ -297,13 +272,13 @@ class CatgaMediator:
             return Failure(refusal)
         deadline = context.deadline
         if deadline is None:
-            return await self._run_local(described, request, context)
+            return await self._run(described, request, context)
         left = deadline - self._source.clock.time()
         if left <= 0:
             return Failure(deadline_passed(described.name))
         try:
             async with asyncio.timeout(left) as limit:
-                return await self._run_local(described, request, context)
+                return await self._run(described, request, context)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -314,15 +289,13 @@ class CatgaMediator:
                 )
             )
 
-    async def _run_local(
-        self, described: MessageType, request: Any, context: MessageContext, *, elsewhere: bool = True
-    ) -> CatgaResult[Any]:
+    async def _run(self, described: MessageType, request: Any, context: MessageContext) -> CatgaResult[Any]:
         await self._prepared(described)
         route = self._source.request_route(described.cls)
         if route is None:
-            transport = self._source.transport if elsewhere else None
+            transport = self._source.transport
             if transport is None:
-                return Failure(_no_handler(described, self._source.service_name, remote=False))
+                return Failure(_no_handler(described, self._source.service_name))
             return await transport.request(described, request, context)
         self._waiting += 1
         try:
@@ -359,7 +332,7 @@ class CatgaMediator:
             def call(request: Any) -> Coroutine[Any, Any, CatgaResult[Any]]:
                 return request_remote(described, request, begin_context())
         else:
-            call = _answer(Failure(_no_handler(described, source.service_name, remote=False)))
+            call = _answer(Failure(_no_handler(described, source.service_name)))
         if self._open:
             # While stopping, each message has to be looked at: only those that belong to running work go through.
             self._calls[described.cls] = call
@@ -423,9 +396,6 @@ class CatgaMediator:
 
         return counted
 
-    def _local_delivery(self, cls: type[Any]) -> Deliver:
-        return deliver_to(self._source.event_routes(cls), self.failed_deliveries)
-
     async def _publish_with(self, event: Any, **options: Unpack[PublishOptions]) -> None:
         described = _expect(event, {MessageKind.EVENT}, "publish() takes an Event")
         context = self._context(options)
@@ -436,10 +406,10 @@ class CatgaMediator:
         if transport is not None:
             await transport.publish(described, event, context)
         else:
-            await self.deliver(event, context)
+            await self.arrivals.of(described).call(event, context)
 
-    def _refusal(self, described: MessageType, *, nested: bool = True) -> CatgaError | None:
-        if self._open or (nested and not self._ended and active_context.get() is not None):
+    def _refusal(self, described: MessageType) -> CatgaError | None:
+        if self._open or (not self._ended and active_context.get() is not None):
             return None
         name = self._source.service_name
         state = "has stopped" if self._ended else "is not running"
@@ -478,10 +448,9 @@ def _expect(message: Any, kinds: Sequence[MessageKind] | set[MessageKind], expec
     return described
 
 
-def _no_handler(described: MessageType, service: str, *, remote: bool) -> CatgaError:
-    where = "in any service" if remote else f"in {service}, and {service} has no transport to ask elsewhere"
+def _no_handler(described: MessageType, service: str) -> CatgaError:
     return CatgaError(
-        f"nobody handles {described.name} {where}: register a handler with add_handlers(...)",
+        f"nobody handles {described.name} in {service}, and there is no transport to ask elsewhere: register a handler with add_handlers(...)",
         code=ErrorCode.HANDLER_NOT_FOUND,
         details={"message": described.name, "version": described.version},
     )

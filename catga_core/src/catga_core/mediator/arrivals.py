@@ -1,0 +1,125 @@
+"""Messages that come in by a transport: the same pipelines, in the context that came with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from catga_core.context import active_context
+from catga_core.errors import CatgaError, ErrorCode
+from catga_core.interfaces.context import MessageContext
+from catga_core.mediator.delivery import FailedDeliveries, deliver_to
+from catga_core.mediator.routes import NotPrepared, RouteSource
+from catga_core.messages import MessageKind, MessageType
+from catga_core.results import CatgaResult, Failure
+
+
+class Arrival(NamedTuple):
+    """How one message type is handled when it comes in.
+
+    Parameters:
+        may_suspend: whether handling may wait.
+        call: handles a message; a request's gives its result, and raises nothing but cancellation.
+    """
+
+    may_suspend: bool
+    call: Callable[[Any, MessageContext], Coroutine[Any, Any, Any]]
+
+
+class Arrivals:
+    """Finds the way of each message type that comes in, once until something changes.
+
+    Parameters:
+        source: knows the pipelines.
+        failed: told of each event handler that fails.
+        ended: tells whether the mediator takes nothing any more.
+    """
+
+    __slots__ = ("_ended", "_failed", "_known", "_source", "running")
+
+    def __init__(self, source: RouteSource, failed: FailedDeliveries, ended: Callable[[], bool]) -> None:
+        self._source = source
+        self._failed = failed
+        self._ended = ended
+        self._known: dict[type[Any], Arrival] = {}
+        self.running = 0
+
+    def forget(self) -> None:
+        """Find every way anew when it is next asked for."""
+        self._known.clear()
+
+    def of(self, described: MessageType) -> Arrival:
+        """Return how a message type is handled now.
+
+        Parameters:
+            described: a request or event of this process.
+        """
+        try:
+            return self._known[described.cls]
+        except KeyError:
+            return self._find(described)
+
+    def _find(self, described: MessageType) -> Arrival:
+        if self._ended():
+            return Arrival(may_suspend=False, call=_refuse(described, self._source.service_name))
+        try:
+            if described.kind is MessageKind.EVENT:
+                found = self._event(described)
+            else:
+                found = self._request(described)
+        except NotPrepared:
+            return Arrival(may_suspend=True, call=self._prepare(described))
+        self._known[described.cls] = found
+        return found
+
+    def _request(self, described: MessageType) -> Arrival:
+        route = self._source.request_route(described.cls)
+        if route is None:
+            return Arrival(may_suspend=False, call=_refuse(described, self._source.service_name))
+        chain, may_suspend = route.pipeline.chain, route.pipeline.may_suspend
+        if not route.context and not may_suspend:
+            return Arrival(may_suspend, lambda message, _context: chain(message))
+        return Arrival(may_suspend, self._in_context(chain))
+
+    def _event(self, described: MessageType) -> Arrival:
+        routes = self._source.event_routes(described.cls)
+        may_suspend = any(route.pipeline.may_suspend for route in routes)
+        # With its context, so that the line of a failing handler says which event it was.
+        return Arrival(may_suspend, self._in_context(deliver_to(routes, self._failed)))
+
+    def _in_context(
+        self, handle: Callable[[Any], Coroutine[Any, Any, Any]]
+    ) -> Callable[[Any, MessageContext], Coroutine[Any, Any, Any]]:
+        enter, leave = active_context.set, active_context.reset
+
+        async def call(message: Any, context: MessageContext) -> Any:
+            self.running += 1
+            token = enter(context)
+            try:
+                return await handle(message)
+            finally:
+                leave(token)
+                self.running -= 1
+
+        return call
+
+    def _prepare(self, described: MessageType) -> Callable[[Any, MessageContext], Coroutine[Any, Any, Any]]:
+        async def call(message: Any, context: MessageContext) -> Any:
+            await self._source.prepare()
+            return await self.of(described).call(message, context)
+
+        return call
+
+
+def _refuse(described: MessageType, service: str) -> Callable[[Any, MessageContext], Coroutine[Any, Any, Any]]:
+    error = CatgaError(
+        f"{described.name} was not handled: {service} has stopped; another replica may take it",
+        code=ErrorCode.TRANSPORT_FAILED,
+        details={"started": False},
+    )
+    refused: CatgaResult[Any] = Failure(error)
+
+    async def call(_message: Any, _context: MessageContext) -> CatgaResult[Any]:
+        return refused
+
+    return call
