@@ -9,6 +9,7 @@ from catga_core.clock import Clock
 from catga_core.errors import ConfigurationError
 from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import Transport
+from catga_core.plugins import plugin
 from catga_nats.options import NatsOptions
 from catga_nats.transport import NatsTransport
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from catga_core.container import CatgaContainer
 
 
+@plugin(api=1)
 def add_nats_catga(container: CatgaContainer, options: str | NatsOptions = "nats://localhost:4222") -> None:
     """Send to other processes over NATS, and listen there for what this one handles.
 
