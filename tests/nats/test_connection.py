@@ -93,7 +93,9 @@ async def test_start_takes_the_server_that_lives() -> None:
             assert (await send(both, Add(1, 2))).is_success
 
 
-async def test_before_the_start_and_after_the_end_everything_fails_clearly(nats_server_shared: NatsServer) -> None:
+async def test_before_the_start_and_after_the_end_everything_fails_clearly(
+    nats_server_shared: NatsServer,
+) -> None:
     made = transport(nats_server_shared.url)
     assert (made.health().status, state(made)) == ("unhealthy", "new")
     assert (await send(made, Add(1, 2))).error.code == "TRANSPORT_FAILED"
@@ -130,7 +132,11 @@ async def test_while_disconnected_fail_refuses_at_once_and_recovers(
         assert "reconnecting for" in both.health().description
         start = time.monotonic()
         error = (await send(both, Add(1, 2), timeout=20)).error
-        assert (error.code, error.retryable, error.details["outcome"]) == ("TRANSPORT_FAILED", True, "not_sent")
+        assert (error.code, error.retryable, error.details["outcome"]) == (
+            "TRANSPORT_FAILED",
+            True,
+            "not_sent",
+        )
         with pytest.raises(CatgaError, match="no connection to NATS"):
             await publish(both, Happened(1))
         assert time.monotonic() - start < 0.5
@@ -186,11 +192,41 @@ async def test_a_pending_request_fails_with_an_unknown_outcome_when_the_connecti
         await nats_server.kill()
         error = (await asking).error
         assert time.monotonic() - start < 2
-        assert (error.code, error.retryable, error.details["outcome"]) == ("TRANSPORT_FAILED", True, "unknown")
+        assert (error.code, error.retryable, error.details["outcome"]) == (
+            "TRANSPORT_FAILED",
+            True,
+            "unknown",
+        )
         assert "may or may not" in error.message
         gate.open.set()
         await nats_server.restart()
         await eventually(lambda: state(both) == "connected", within=10)
+
+
+@pytest.mark.parametrize("while_disconnected", ["fail", "wait"])
+async def test_nobody_listens_is_no_final_answer_shortly_after_an_outage(
+    nats_server: NatsServer, while_disconnected: str
+) -> None:
+    options: dict[str, Any] = {**QUICK, "while_disconnected": while_disconnected}
+    late: dict[str, Any] = {**options, "reconnect_wait": 0.5}
+    async with (
+        running(nats_server.url, adder(), **late) as receiver,
+        running(nats_server.url, **options) as sender,
+    ):
+        await nats_server.kill()
+        await eventually(lambda: state(sender) == state(receiver) == "reconnecting")
+        await nats_server.restart()
+        await eventually(lambda: state(sender) == "connected", within=10)
+        result = await send(sender, Add(1, 2))
+        if while_disconnected == "wait":
+            assert result == Success(Sum(3))
+        elif not result.is_success:
+            assert (result.error.code, result.error.details["outcome"]) == ("TRANSPORT_FAILED", "not_started")
+            assert result.error.retryable
+        await eventually(lambda: state(receiver) == "connected", within=10)
+        assert (await send(sender, Add(1, 2))).is_success
+        await eventually(lambda: not sender._connected().settling)
+        assert (await send(sender, Slow(1))).error.code == "HANDLER_NOT_FOUND"
 
 
 async def test_a_pending_request_waits_for_its_answer_over_the_next_connection_where_told_to_wait(
@@ -238,7 +274,9 @@ async def test_health_says_stale_while_a_ping_is_unanswered(nats_server: NatsSer
         watcher.cancel()
 
 
-async def test_a_hung_server_with_megabytes_unsent_blocks_nobody_past_its_deadline(nats_server: NatsServer) -> None:
+async def test_a_hung_server_with_megabytes_unsent_blocks_nobody_past_its_deadline(
+    nats_server: NatsServer,
+) -> None:
     data = b"x" * 500_000
     async with running(nats_server.url, ping_interval=1.0, connect_timeout=1.0, **QUICK) as sender:
         await nats_server.stop()
@@ -263,7 +301,9 @@ async def test_closing_does_not_wait_for_a_hung_server(nats_server: NatsServer) 
     assert time.monotonic() - start < 6
 
 
-async def test_draining_and_closing_while_reconnecting_neither_raise_nor_hang(nats_server: NatsServer) -> None:
+async def test_draining_and_closing_while_reconnecting_neither_raise_nor_hang(
+    nats_server: NatsServer,
+) -> None:
     gate = Gate()
     made = transport(nats_server.url, while_disconnected="wait", **QUICK)
     await made.connect()

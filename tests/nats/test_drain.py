@@ -58,7 +58,9 @@ async def test_what_does_not_finish_in_time_is_cancelled_and_answered(nats_serve
         await receiver.close()
         results = await asyncio.gather(*asking)
         assert time.monotonic() - start < 2
-    errors = {(result.error.code, result.error.retryable, result.error.details["outcome"]) for result in results}
+    errors = {
+        (result.error.code, result.error.retryable, result.error.details["outcome"]) for result in results
+    }
     assert errors == {("TRANSPORT_FAILED", True, "unknown")}
     assert count(receiver, "requests_abandoned") == 10
 
@@ -130,7 +132,9 @@ async def test_waiting_events_are_handled_or_counted(nats_server_shared: NatsSer
 
 
 @pytest.mark.parametrize("may_suspend", [True, False])
-async def test_drain_under_load_loses_no_accepted_request(nats_server_shared: NatsServer, may_suspend: bool) -> None:
+async def test_drain_under_load_loses_no_accepted_request(
+    nats_server_shared: NatsServer, may_suspend: bool
+) -> None:
     """Replicas come and go under load: every sender gets a result, or is told at once that nobody listens."""
     handled: dict[int, int] = {}
 

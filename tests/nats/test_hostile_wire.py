@@ -49,7 +49,9 @@ async def peer(nats_server_shared: NatsServer) -> AsyncIterator[Client]:
     await client.close()
 
 
-async def ask(peer: Client, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> CatgaResult[Any]:
+async def ask(
+    peer: Client, subject: str, payload: bytes, headers: dict[str, str] | None = None
+) -> CatgaResult[Any]:
     answer = await peer.request(subject, payload, timeout=5, headers=headers)
     return CODEC.decode_result(Sum, answer.data)
 
@@ -73,7 +75,11 @@ async def ask(peer: Client, subject: str, payload: bytes, headers: dict[str, str
     ],
 )
 async def test_what_cannot_be_read_is_answered_and_recorded_without_its_payload(
-    nats_server_shared: NatsServer, peer: Client, payload: bytes, told: str, capsys: pytest.CaptureFixture[str]
+    nats_server_shared: NatsServer,
+    peer: Client,
+    payload: bytes,
+    told: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     async with running(nats_server_shared.url, adder(), subject_prefix="hostile") as receiver:
         error = (await ask(peer, "hostile.request.Add", payload)).error
@@ -113,7 +119,9 @@ async def test_an_older_receiver_says_which_version_it_knows(nats_server_shared:
     assert "v1" in error.message
 
 
-async def test_a_request_without_a_place_to_answer_is_handled(nats_server_shared: NatsServer, peer: Client) -> None:
+async def test_a_request_without_a_place_to_answer_is_handled(
+    nats_server_shared: NatsServer, peer: Client
+) -> None:
     async with running(nats_server_shared.url, adder(), subject_prefix="no-reply") as receiver:
         await peer.publish("no-reply.request.Add", msgspec.msgpack.encode(ENVELOPE))
         await eventually(lambda: count(receiver, "requests_received") == 1)
@@ -132,7 +140,9 @@ async def test_an_unreadable_answer_is_a_failure(nats_server_shared: NatsServer,
     assert "secret" not in error.message
 
 
-async def test_answers_nobody_asked_for_are_counted_and_dropped(nats_server_shared: NatsServer, peer: Client) -> None:
+async def test_answers_nobody_asked_for_are_counted_and_dropped(
+    nats_server_shared: NatsServer, peer: Client
+) -> None:
     async def twice(request: Any) -> None:
         for _ in range(2):
             await request.respond(CODEC.encode_result(Success(Sum(1))))
@@ -144,7 +154,9 @@ async def test_answers_nobody_asked_for_are_counted_and_dropped(nats_server_shar
         await eventually(lambda: count(sender, "replies_late") == 1)
 
 
-async def test_a_foreign_peer_needs_one_header_and_the_bare_body(nats_server_shared: NatsServer, peer: Client) -> None:
+async def test_a_foreign_peer_needs_one_header_and_the_bare_body(
+    nats_server_shared: NatsServer, peer: Client
+) -> None:
     seen: list[MessageContext] = []
 
     async def handle(message: Add, context: MessageContext) -> CatgaResult[Sum]:
@@ -154,7 +166,9 @@ async def test_a_foreign_peer_needs_one_header_and_the_bare_body(nats_server_sha
     options: dict[str, Any] = {"serializer": "json", "subject_prefix": "foreign"}
     async with running(nats_server_shared.url, Endpoint(Add, handle), **options):
         headers = {"Catga-Format": "1", "x-tenant": "a"}
-        answer = await peer.request("foreign.request.Add", b'{"left":1,"right":2}', timeout=5, headers=headers)
+        answer = await peer.request(
+            "foreign.request.Add", b'{"left":1,"right":2}', timeout=5, headers=headers
+        )
         assert answer.data == b'{"total":3}'
         assert answer.headers == {"catga-status": "ok"}
         refused = await peer.request("foreign.request.Add", b"[]", timeout=5, headers={"catga-format": "2"})
@@ -189,7 +203,9 @@ async def blob(message: Blob, context: MessageContext) -> CatgaResult[bytes]:
 
 
 @pytest.mark.parametrize("envelope", ["body", "headers"])
-async def test_an_oversized_request_is_not_sent_and_an_oversized_answer_becomes_an_error(envelope: str) -> None:
+async def test_an_oversized_request_is_not_sent_and_an_oversized_answer_becomes_an_error(
+    envelope: str,
+) -> None:
     async with NatsServer(max_payload=64 * 1024) as server:
         async with running(server.url, Endpoint(Blob, blob), envelope=envelope) as both:
             error = (await send(both, Blob(b"x" * 70_000))).error
@@ -233,5 +249,3 @@ async def test_large_messages_pass_whole_among_small_ones(nats_server_shared: Na
         results = await asyncio.gather(*large, *small)
     assert [len(result.unwrap()) for result in results[: len(sizes)]] == sizes
     assert [result.unwrap().total for result in results[len(sizes) :]] == list(range(500))
-
-

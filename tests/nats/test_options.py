@@ -96,7 +96,9 @@ def test_a_url_that_cannot_work_is_refused_with_thing_cause_and_mend(url: str, t
         ({"max_pending_bytes": 0}, "max_pending_bytes"),
     ],
 )
-def test_an_option_that_cannot_work_is_refused_with_thing_cause_and_mend(options: dict[str, Any], told: str) -> None:
+def test_an_option_that_cannot_work_is_refused_with_thing_cause_and_mend(
+    options: dict[str, Any], told: str
+) -> None:
     with pytest.raises(ConfigurationError) as refused:
         NatsOptions("nats://a", **options)
     assert told in str(refused.value)
@@ -118,7 +120,9 @@ def test_all_mistakes_are_told_at_once() -> None:
         ({"tls_cert": "missing.pem"}, "tls_cert='missing.pem'"),
     ],
 )
-async def test_a_file_that_cannot_be_read_is_a_mistake_of_configuration(options: dict[str, Any], told: str) -> None:
+async def test_a_file_that_cannot_be_read_is_a_mistake_of_configuration(
+    options: dict[str, Any], told: str
+) -> None:
     made = NatsTransport(NatsOptions("nats://127.0.0.1:1", **options), msgpack_serializer(), SystemClock())
     with pytest.raises(ConfigurationError) as refused:
         await made.connect()
@@ -128,7 +132,9 @@ async def test_a_file_that_cannot_be_read_is_a_mistake_of_configuration(options:
 async def test_a_credentials_file_without_a_token_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.creds"
     path.write_text("hello")
-    made = NatsTransport(NatsOptions("nats://127.0.0.1:1", credentials=str(path)), msgpack_serializer(), SystemClock())
+    made = NatsTransport(
+        NatsOptions("nats://127.0.0.1:1", credentials=str(path)), msgpack_serializer(), SystemClock()
+    )
     with pytest.raises(ConfigurationError, match="no user JWT"):
         await made.connect()
 

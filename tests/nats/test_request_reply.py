@@ -205,8 +205,8 @@ async def test_cancelling_one_request_leaves_the_others_alone_and_nothing_behind
         others = await asyncio.gather(*tasks[:3], *tasks[4:])
         assert all(result.is_success for result in others)
         assert count(both, "requests_waiting") == 0
-        mux = both._mux
-        assert mux is not None
+        assert both._connection is not None
+        mux = both._connection.mux
         assert not any(mux._buckets.values())
 
 
@@ -215,8 +215,8 @@ async def test_thousands_of_timeouts_leave_nothing_behind(nats_server_shared: Na
     async with running(nats_server_shared.url, Endpoint(Slow, gate), limit=3000) as both:
         results = await asyncio.gather(*(send(both, Slow(n), timeout=0.2 + n / 10_000) for n in range(2000)))
         assert {result.error.code for result in results} == {"TIMEOUT"}
-        mux = both._mux
-        assert mux is not None
+        assert both._connection is not None
+        mux = both._connection.mux
         await eventually(lambda: not mux._buckets)
         assert (mux.pending, mux._due, mux._timer) == (0, [], None)
         gate.open.set()

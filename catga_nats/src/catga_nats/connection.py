@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, logger
 from catga_nats.counters import Counters
-from catga_nats.failures import failed
+from catga_nats.failures import failed, interrupted
+from catga_nats.mux import RequestMux
 from catga_nats.options import NatsOptions
 from catga_nats.signing import connect_arguments
 from catga_nats.subscription import Subscription
@@ -24,6 +24,7 @@ BACKLOG = 2 * 1024 * 1024
 """Bytes that may wait to be written before senders wait too (nats-py's own figure)."""
 
 _STALE_AFTER = 1.0  # seconds after which an unanswered ping is worth telling
+_SETTLED_WITHIN = 5.0  # seconds after an outage when "nobody listens" is believed at the latest
 _CLOSE_WITHIN = 2.0  # seconds for the last bytes before the connection is cut
 
 
@@ -33,18 +34,18 @@ class NatsConnection:
     Parameters:
         options: where and how.
         counters: where to count losses.
-        on_lost: called each time the connection is lost.
     """
 
-    def __init__(self, options: NatsOptions, counters: Counters, on_lost: Callable[[], None]) -> None:
+    def __init__(self, options: NatsOptions, counters: Counters) -> None:
         self.client: CatgaClient | None = None
         self._options = options
         self._counters = counters
-        self._on_lost = on_lost
+        self.mux = RequestMux(counters)
         self._subscriptions: list[Subscription] = []
         self._connected = asyncio.Event()
         self._closed = False
         self._lost_at: float | None = None
+        self._settled_at = float("-inf")
         self._attempts = 0
         self._rtt: float | None = None
         self._ping: asyncio.Task[float] | None = None
@@ -79,6 +80,7 @@ class NatsConnection:
         self._arguments = await asyncio.to_thread(connect_arguments, self._options)
         self.client = await self._open()
         self._connected.set()
+        await self.subscribe(self.mux.subscription)
         self._watcher = asyncio.create_task(self._watch())
 
     async def _open(self) -> CatgaClient:
@@ -177,6 +179,11 @@ class NatsConnection:
 
     # --- while it runs ---
 
+    @property
+    def settling(self) -> bool:
+        """Whether the connection came back so lately that other processes may not have found theirs yet."""
+        return asyncio.get_running_loop().time() < self._settled_at
+
     async def subscribe(self, subscription: Subscription) -> None:
         """Listen, and listen again on whatever connection comes after this one."""
         assert self.client is not None  # noqa: S101  # only called after start
@@ -238,7 +245,11 @@ class NatsConnection:
     def health(self) -> Health:
         """Return the state as it is now."""
         client = self.client
-        details: dict[str, Any] = {"servers": list(self._options.server_urls), **self._counters.details()}
+        details: dict[str, Any] = {
+            "servers": list(self._options.server_urls),
+            **self._counters.details(),
+            "requests_waiting": self.mux.pending,
+        }
         if self._closed:
             return Health(HealthStatus.UNHEALTHY, "closed", {**details, "state": "closed"})
         if client is None:
@@ -262,6 +273,7 @@ class NatsConnection:
     async def close(self) -> None:
         """Send what is left, as far as the server takes it, and release everything."""
         self._closed = True
+        self.mux.close()
         self._connected.set()
         for task in (self._watcher, self._reviver, self._ping):
             if task is not None:
@@ -298,10 +310,16 @@ class NatsConnection:
         self._counters.connections_lost += 1
         self._forget_ping()
         logger().warning(CONNECTION_LOST, servers=self.shown)
-        self._on_lost()
+        # "wait": an answer may still come over the next connection, so those who can wait do (docs/decisions).
+        if self._options.while_disconnected == "fail":
+            self.mux.fail_all(interrupted(self.shown))
 
     def _note_restored(self) -> None:
         since, self._lost_at = self._lost_at, None
+        options = self._options
+        self._settled_at = (
+            asyncio.get_running_loop().time() + options.reconnect_wait + 2 * options.reconnect_jitter + 1
+        )
         self._connected.set()
         if since is not None and self.client is not None:
             seconds = round(asyncio.get_running_loop().time() - since, 3)

@@ -91,9 +91,7 @@ class EventListener(Listener):
             self._counters.events_dropped += 1
             logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
         except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, the others go on
-            logger().error(
-                MESSAGE_FAILED, message=str(self._type), error=type(error).__name__, exc_info=error
-            )
+            logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
         if self._waiting:
             # A finished task leaves the intake one turn after its last line.
             asyncio.get_running_loop().call_soon(self._next)

@@ -27,6 +27,15 @@ def unhandled(subject: str) -> CatgaError:
     )
 
 
+def returning(servers: str, subject: str) -> CatgaError:
+    """Nobody listens, shortly after the connection came back: those who do may still be on their way."""
+    return failed(
+        f"the connection to NATS at {servers} has just come back, and no process that handles {subject} has yet: "
+        "try again",
+        outcome="not_started",
+    )
+
+
 def interrupted(servers: str) -> CatgaError:
     """The connection was lost while the answer was awaited."""
     return failed(

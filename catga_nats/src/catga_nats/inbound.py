@@ -186,9 +186,7 @@ class RequestListener(Listener):
             logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
             result = Failure(shutting_down(self._type, started=True))
         except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, its sender gets an answer
-            logger().error(
-                MESSAGE_FAILED, message=str(self._type), error=type(error).__name__, exc_info=error
-            )
+            logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
             result = Failure(internal(self._type))
         self._answer(reply, headers, result)
 

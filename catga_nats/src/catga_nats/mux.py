@@ -29,7 +29,7 @@ class RequestMux:
         counters: where to count.
     """
 
-    __slots__ = ("_buckets", "_count", "_counters", "_due", "_inbox", "_loop", "_pending", "_timer")
+    __slots__ = ("_buckets", "_count", "_counters", "_due", "_inbox", "_pending", "_timer")
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
@@ -40,7 +40,6 @@ class RequestMux:
         self._count = itertools.count(1)
         # 96 random bits: nobody else's inbox, and nobody's guess.
         self._inbox = b"_INBOX.%b." % secrets.token_hex(12).encode()
-        self._loop = asyncio.get_running_loop()
 
     @property
     def pending(self) -> int:
@@ -61,7 +60,7 @@ class RequestMux:
         Returns:
             the subject to answer to, and the future of the answer.
         """
-        loop = self._loop
+        loop = asyncio.get_running_loop()
         tick = int((loop.time() + timeout) * _TICKS) + 1
         bucket = self._buckets.get(tick)
         if bucket is None:
@@ -111,10 +110,10 @@ class RequestMux:
     def _arm(self, tick: int) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(tick / _TICKS, self._sweep)
+        self._timer = asyncio.get_running_loop().call_at(tick / _TICKS, self._sweep)
 
     def _sweep(self) -> None:
-        now = self._loop.time() * _TICKS
+        now = asyncio.get_running_loop().time() * _TICKS
         while self._due and self._due[0] <= now:
             for reply in self._buckets.pop(heapq.heappop(self._due)):
                 future, _ = self._pending.pop(reply)

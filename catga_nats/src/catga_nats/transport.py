@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 from typing import Any, TypeVar
 
+import msgspec
+
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
 from catga_core.interfaces.context import NO_HEADERS, MessageContext
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
-from catga_core.messages import Event, MessageType, Request
+from catga_core.messages import Event, Message, MessageType, Request
 from catga_core.results import CatgaResult, Failure
 from catga_core.serialization import EnvelopeCodec, json_serializer, msgpack_serializer
 from catga_nats import headers as headers_form
 from catga_nats.connection import BACKLOG, NatsConnection
 from catga_nats.counters import Counters
 from catga_nats.events import EventListener
-from catga_nats.failures import failed, interrupted, too_large, too_late, unhandled
+from catga_nats.failures import failed, returning, too_large, too_late, unhandled
 from catga_nats.inbound import Listener, RequestListener
-from catga_nats.mux import Answer, RequestMux
+from catga_nats.mux import Answer
 from catga_nats.options import NatsOptions
 from catga_nats.subjects import REQUEST_GROUP, Subjects, check_service_name
 
 R = TypeVar("R")
+
+_AGAIN_AFTER = 0.05  # seconds between two tries of a request that nobody listens for shortly after an outage
 
 
 class NatsTransport:
@@ -47,7 +51,6 @@ class NatsTransport:
         self._subjects = Subjects(options.subject_prefix)
         self._counters = Counters()
         self._connection: NatsConnection | None = None
-        self._mux: RequestMux | None = None
         self._listeners: list[Listener] = []
         self._closed = False
 
@@ -63,11 +66,9 @@ class NatsTransport:
             ConfigurationError: when files the options name cannot be read.
             CatgaError: `TRANSPORT_FAILED` when no server answers within `connect_timeout`, or it refuses us.
         """
-        connection = NatsConnection(self._options, self._counters, self._on_lost)
-        mux = RequestMux(self._counters)
+        connection = NatsConnection(self._options, self._counters)
         await connection.start()
-        self._connection, self._mux = connection, mux
-        await connection.subscribe(mux.subscription)
+        self._connection = connection
 
     async def serve(self, inbound: Inbound, /) -> None:
         """Listen for what this process handles; return when the servers know of it.
@@ -96,57 +97,77 @@ class NatsTransport:
         self, message_type: MessageType, message: Request[R], context: MessageContext, /
     ) -> CatgaResult[R]:
         """Have a request handled by exactly one process and return its result; never raises but for cancellation."""
-        connection = self._connection
-        mux = self._mux
-        if connection is None or mux is None or self._closed:
-            return Failure(self._unusable())
-        now = self._clock.time()
-        deadline = context.deadline
-        if deadline is None:
-            timeout = self._options.request_timeout
-            deadline = now + timeout
-        else:
-            timeout = deadline - now
-            if timeout <= 0:
-                return Failure(too_late(message_type))
         try:
-            subject = self._subjects.request(message_type.name)
-            if self._array:
-                payload = self._codec.encode(message_type, message, context, deadline)
-                headers = None
-                size = len(payload)
+            connection = self._connected()
+            deadline = context.deadline
+            if deadline is None:
+                timeout = self._options.request_timeout
+                deadline = self._clock.time() + timeout
             else:
-                payload = self._serializer.encode(message)
-                headers = headers_form.encode(message_type, context, deadline)
-                size = len(payload) + headers_form.size(headers)
-            if size > connection.payload_limit:
-                return Failure(too_large(str(message_type), size, connection.payload_limit))
+                timeout = self._left(message_type, deadline)
+            subject = self._subjects.request(message_type.name)
+            payload, headers = self._pack(message_type, message, context, deadline)
             client = connection.client
             if client is None or not client.is_connected or client.pending_data_size > BACKLOG:
                 client = await connection.ready(timeout)
-                timeout = deadline - self._clock.time()
+                timeout = self._left(message_type, deadline)
         except CatgaError as error:
             return Failure(error)
-        reply, future = mux.open(timeout)
+        reply, future = connection.mux.open(timeout)
         client.send(subject, reply, payload, headers)
         self._counters.requests_sent += 1
         try:
             answer = await future
         except asyncio.CancelledError:
-            mux.forget(reply)
+            connection.mux.forget(reply)
             raise
         if type(answer) is bytes:
             return self._codec.decode_result(message_type.result, answer)
-        return self._unusual(message_type, answer)
+        result = self._unusual(message_type, answer)
+        if result is None:
+            # Nobody got it, so it can be sent again.
+            await asyncio.sleep(_AGAIN_AFTER)
+            return await self.request(
+                message_type, message, msgspec.structs.replace(context, deadline=deadline)
+            )
+        return result
 
-    def _unusual(self, message_type: MessageType, answer: Answer) -> CatgaResult[Any]:
+    def _left(self, message_type: MessageType, deadline: float) -> float:
+        left = deadline - self._clock.time()
+        if left <= 0:
+            raise too_late(message_type)
+        return left
+
+    def _pack(
+        self, message_type: MessageType, message: Message, context: MessageContext, deadline: float | None
+    ) -> tuple[bytes, dict[str, str] | None]:
+        if self._array:
+            payload = self._codec.encode(message_type, message, context, deadline)
+            headers = None
+            size = len(payload)
+        else:
+            payload = self._serializer.encode(message)
+            headers = headers_form.encode(message_type, context, deadline)
+            size = len(payload) + headers_form.size(headers)
+        if size > self._connected().payload_limit:
+            raise too_large(str(message_type), size, self._connected().payload_limit)
+        return payload, headers
+
+    def _unusual(self, message_type: MessageType, answer: Answer) -> CatgaResult[Any] | None:
+        """Return the result in an answer that is more than a payload, `None` for one to be asked for again."""
         if isinstance(answer, CatgaError):
             return Failure(answer)
         data, headers = answer if isinstance(answer, tuple) else (answer, NO_HEADERS)
         # An empty payload with status 503 is the server's word that nobody listens.
         if not data and headers.get("Status") == "503":
-            self._counters.requests_unroutable += 1
-            return Failure(unhandled(self._subjects.request(message_type.name).decode()))
+            subject = self._subjects.request(message_type.name).decode()
+            connection = self._connected()
+            if not connection.settling:
+                self._counters.requests_unroutable += 1
+                return Failure(unhandled(subject))
+            # The server is back after an outage, and who handles this may still be on the way.
+            waits = self._options.while_disconnected == "wait"
+            return None if waits else Failure(returning(connection.shown, subject))
         result = headers_form.decode_result(message_type.result, headers, data, self._serializer)
         return self._codec.decode_result(message_type.result, data) if result is None else result
 
@@ -157,16 +178,7 @@ class NatsTransport:
             CatgaError: `SERIALIZATION_FAILED` or `TRANSPORT_FAILED`: it was not handed over.
         """
         connection = self._connected()
-        if self._array:
-            payload = self._codec.encode(message_type, event, context, context.deadline)
-            headers = None
-            size = len(payload)
-        else:
-            payload = self._serializer.encode(event)
-            headers = headers_form.encode(message_type, context, context.deadline)
-            size = len(payload) + headers_form.size(headers)
-        if size > connection.payload_limit:
-            raise too_large(str(message_type), size, connection.payload_limit)
+        payload, headers = self._pack(message_type, event, context, context.deadline)
         subject = self._subjects.event(message_type.name)
         client = connection.client
         if client is None or not client.is_connected or client.pending_data_size > BACKLOG:
@@ -178,38 +190,23 @@ class NatsTransport:
         """Take no new work, finish and answer what runs within so many seconds, then cancel and answer the rest."""
         if self._listeners:
             await asyncio.gather(*(listener.drain(timeout) for listener in self._listeners))
-        if self._mux is not None:
-            self._mux.fail_all(
+        if self._connection is not None:
+            self._connection.mux.fail_all(
                 failed("this process is shutting down and no longer waits for the answer", outcome="unknown")
             )
-        if self._connection is not None:
             await self._connection.flush(min(max(timeout, 0.1), 2.0))
 
     async def close(self) -> None:
         """Send what is left and release the connection."""
         self._closed = True
-        if self._mux is not None:
-            self._mux.fail_all(self._unusable())
-            self._mux.close()
         if self._connection is not None:
+            self._connection.mux.fail_all(self._unusable())
             await self._connection.close()
 
     def health(self) -> Health:
         """Return the connection's state as it is now, with all counters."""
-        if self._connection is None:
-            return NatsConnection(self._options, self._counters, self._on_lost).health()
-        health = self._connection.health()
-        waiting = 0 if self._mux is None else self._mux.pending
-        return Health(health.status, health.description, {**health.details, "requests_waiting": waiting})
-
-    def _on_lost(self) -> None:
-        # "wait": an answer may still come over the next connection, so those who can wait do (decision 0005).
-        if (
-            self._options.while_disconnected == "fail"
-            and self._mux is not None
-            and self._connection is not None
-        ):
-            self._mux.fail_all(interrupted(self._connection.shown))
+        connection = self._connection or NatsConnection(self._options, self._counters)
+        return connection.health()
 
     def _patience(self, context: MessageContext) -> float:
         if context.deadline is None:
