@@ -27,6 +27,17 @@ class Scope(msgspec.Struct):
     instances: dict[Any, Any] = {}
     closers: list[Any] = []
 
+    async def abandon(self, error: BaseException) -> None:
+        """Close everything after a message that has failed; how it ended stays, a cancellation above all.
+
+        Parameters:
+            error: what the message ended with; it is noted on it when closing fails too.
+        """
+        try:
+            await self.close(error)
+        except Exception as also:  # noqa: BLE001 - told with the first error
+            error.add_note(f"closing its scope failed too: {type(also).__name__}: {also}")
+
     async def close(self, error: BaseException | None) -> None:
         """Close everything in reverse order; every closer runs, then the first new exception is raised.
 
@@ -42,14 +53,64 @@ class Scope(msgspec.Struct):
                     await pending
             except BaseException as raised:  # noqa: BLE001 - the closers that are left must still run
                 # A generator that lets the message's own exception through has said nothing new.
-                if raised is not error and first is None:
-                    first = raised
-        self.instances.clear()
+                if raised is not error:
+                    # As in nested `async with` blocks: what is further out must not commit what failed further in.
+                    error = raised
+                    first = first or raised
+        self.instances = _OVER
         if first is not None:
-            raise first
+            try:
+                raise first
+            finally:
+                # The exception's traceback holds this frame; holding the exception in turn would be a cycle.
+                del first, error
 
+
+class _Over(dict[Any, Any]):
+    """What a closed scope holds: a task that outlives its message must not make services nobody will close."""
+
+    def __contains__(self, service: object) -> bool:
+        raise _over(service)
+
+    def __missing__(self, service: object) -> Any:
+        raise _over(service)
+
+
+def _over(service: object) -> LookupError:
+    name = getattr(service, "__name__", service)
+    return LookupError(
+        f"{name} is scoped, and the message is over: ask for it while the message is being handled, "
+        "or do the work in a message of its own"
+    )
+
+
+_OVER: dict[Any, Any] = _Over()
 
 active_scope: ContextVar[Scope | None] = ContextVar("catga_scope", default=None)
+
+
+def first_of(generator: Generator[Any, None, None]) -> Any:
+    """Return the service of a `yield`-style factory.
+
+    Raises:
+        RuntimeError: when it ends without a `yield`.
+    """
+    try:
+        return next(generator)
+    except StopIteration:
+        raise RuntimeError(_no_yield(generator)) from None
+
+
+async def first_of_async(generator: AsyncGenerator[Any, None]) -> Any:
+    """Return the service of an `async` `yield`-style factory.
+
+    Raises:
+        RuntimeError: when it ends without a `yield`.
+    """
+    try:
+        return await anext(generator)
+    except StopAsyncIteration:
+        raise RuntimeError(_no_yield(generator)) from None
 
 
 def closer_of_generator(generator: Generator[Any, None, None]) -> Closer:
@@ -122,6 +183,11 @@ def closer_of_object(service: object) -> Closer | None:
         return pending if inspect.isawaitable(pending) else None
 
     return close
+
+
+def _no_yield(generator: object) -> str:
+    name = getattr(generator, "__qualname__", "the factory")
+    return f"{name} ended without a yield: a service factory yields its service once and cleans up after it"
 
 
 def _second_yield(generator: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from catga_core.scope import (
     closer_of_async_generator,
     closer_of_generator,
     closer_of_object,
+    first_of,
+    first_of_async,
     is_closable,
 )
 
@@ -56,6 +59,7 @@ class Resolver:
         self.changed: list[Callable[[], None]] = []
         self._singletons: dict[SingletonKey, Any] = {}
         self._closers: list[tuple[SingletonKey, Closer]] = []
+        self._building: dict[SingletonKey, asyncio.Lock] = {}
         self._supplies: dict[Any, Supply] = {}
         self._reach: dict[Any, frozenset[Any]] = {}
 
@@ -147,7 +151,10 @@ class Resolver:
         supply = self.supply(service)
         scope = active_scope.get()
         if supply.scoped and scope is None:
-            msg = f"{shown(service)} is scoped: it exists only while a message is being handled"
+            msg = (
+                f"{shown(service)} is scoped, and no message with a scope is being handled here: take it in the "
+                "constructor of a handler or behavior"
+            )
             raise LookupError(msg)
         return supply.make(scope)
 
@@ -160,14 +167,19 @@ class Resolver:
             return None
         await self.build_needs(registration)
         key = self._key(service)
-        if key not in self._singletons:
-            made, closer = await self._make_async(registration)
-            # Someone else may have been faster while this one waited.
-            if key in self._singletons:
-                await _close_now(closer)
-            else:
-                self._keep(key, made, closer)
-        return self._singletons[key]
+        if key in self._singletons:
+            return self._singletons[key]
+        # One makes it and the others wait; a waiter that is cancelled takes nothing from them.
+        lock = self._building.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                if key not in self._singletons:
+                    made, closer = await self._make_async(registration)
+                    self._keep(key, made, closer)
+                return self._singletons[key]
+        finally:
+            if not lock.locked():
+                self._building.pop(key, None)
 
     async def build_needs(self, registration: Registration) -> None:
         """Make every singleton a registration holds."""
@@ -185,6 +197,7 @@ class Resolver:
                 errors.append(error)
         self._singletons.clear()
         self._supplies.clear()
+        self._building.clear()
         return errors
 
     # --- inside ---
@@ -196,7 +209,9 @@ class Resolver:
         if gone:
             # What was built under this override can never be asked for again; its closers stay until the end.
             self._singletons = {
-                key: made for key, made in self._singletons.items() if layer.number not in key[1]
+                key: made
+                for key, made in self._singletons.items()
+                if layer.number not in key[1] and key[0] is not layer.registration
             }
         for notify in self.changed:
             notify()
@@ -206,8 +221,10 @@ class Resolver:
         return service, frozenset(layer.number for layer in layers if layer is not None)
 
     def _keep(self, key: SingletonKey, made: Any, closer: Closer | None) -> None:
+        # A factory may give out another service's object under a second name; it is closed once.
+        shared = any(made is known for known in self._singletons.values())
         self._singletons[key] = made
-        if closer is not None:
+        if closer is not None and not shared:
             self._closers.append((key, closer))
 
     def _supply_of(self, service: Any, registration: Registration) -> Supply:
@@ -243,7 +260,7 @@ class Resolver:
         }
         made = source(**arguments)
         if registration.kind is SourceKind.GENERATOR:
-            return next(made), closer_of_generator(made)
+            return first_of(made), closer_of_generator(made)
         return made, closer_of_object(made)
 
     async def _make_async(self, registration: Registration) -> tuple[Any, Closer | None]:
@@ -258,7 +275,7 @@ class Resolver:
         }
         made = registration.source(**arguments)
         if registration.kind is SourceKind.ASYNC_GENERATOR:
-            return await anext(made), closer_of_async_generator(made)
+            return await first_of_async(made), closer_of_async_generator(made)
         made = await made
         return made, closer_of_object(made)
 
@@ -266,7 +283,13 @@ class Resolver:
         """Compile a call that makes a new object each time."""
         if registration.kind is SourceKind.PROVIDER:
             source = registration.source
-            return Supply(lambda _scope: source(), touches_context=True)
+            inner = [self.supply(parameter.service) for parameter, _ in self.needs(registration)]
+            return Supply(
+                lambda _scope: source(),
+                scoped=any(supply.scoped for supply in inner),
+                prepare=tuple(dict.fromkeys(each for supply in inner for each in supply.prepare)),
+                touches_context=True,
+            )
         if registration.kind is SourceKind.INSTANCE:
             source = registration.source
             return Supply(lambda _scope: source, constant=True, touches_context=True)
@@ -302,15 +325,17 @@ class Resolver:
         make, kind = inner.make, registration.kind
         touches = inner.touches_context
         if kind.is_async:
-            prepare = (*inner.prepare, _async_opener(service, make, kind))
-            return Supply(
-                lambda scope: _opened(scope)[service], scoped=True, prepare=prepare, touches_context=touches
-            )
+            prepare = (*inner.prepare, _async_opener(service, make, kind, self._is_kept))
+            return Supply(_prepared(service), scoped=True, prepare=prepare, touches_context=touches)
         if kind is SourceKind.CLASS and not is_closable(registration.source):
-            return Supply(_quick_opener(service, make), scoped=True, prepare=inner.prepare, touches_context=touches)
-        return Supply(
-            _sync_opener(service, make, kind), scoped=True, prepare=inner.prepare, touches_context=touches
-        )
+            return Supply(
+                _quick_opener(service, make), scoped=True, prepare=inner.prepare, touches_context=touches
+            )
+        opener = _sync_opener(service, make, kind, self._is_kept)
+        return Supply(opener, scoped=True, prepare=inner.prepare, touches_context=touches)
+
+    def _is_kept(self, made: Any) -> bool:
+        return any(made is known for known in self._singletons.values())
 
 
 def _quick_opener(service: Any, make: Make) -> Make:
@@ -326,7 +351,21 @@ def _quick_opener(service: Any, make: Make) -> Make:
     return opened
 
 
-def _sync_opener(service: Any, make: Make, kind: SourceKind) -> Make:
+def _prepared(service: Any) -> Make:
+    def opened(scope: Scope | None) -> Any:
+        try:
+            return _opened(scope)[service]
+        except KeyError:
+            msg = (
+                f"{shown(service)} has to be awaited, and was not for this message: "
+                "take it in the constructor of the message's handler or of one of its behaviors"
+            )
+            raise LookupError(msg) from None
+
+    return opened
+
+
+def _sync_opener(service: Any, make: Make, kind: SourceKind, is_kept: Callable[[Any], bool]) -> Make:
     def opened(scope: Scope | None) -> Any:
         instances = _opened(scope)
         try:
@@ -336,11 +375,11 @@ def _sync_opener(service: Any, make: Make, kind: SourceKind) -> Make:
         closers = scope.closers  # type: ignore[union-attr]
         if kind is SourceKind.GENERATOR:
             generator = made
-            made = next(generator)
+            made = first_of(generator)
             closers.append(closer_of_generator(generator))
         elif kind is not SourceKind.PROVIDER:
             closer = closer_of_object(made)
-            if closer is not None:
+            if closer is not None and (kind is SourceKind.CLASS or not _is_shared(made, instances, is_kept)):
                 closers.append(closer)
         instances[service] = made
         return made
@@ -348,17 +387,22 @@ def _sync_opener(service: Any, make: Make, kind: SourceKind) -> Make:
     return opened
 
 
-def _async_opener(service: Any, make: Make, kind: SourceKind) -> Prepare:
+def _is_shared(made: Any, instances: Mapping[Any, Any], is_kept: Callable[[Any], bool]) -> bool:
+    """Tell whether a factory has given out an object that another service owns, and so closes."""
+    return any(made is known for known in instances.values()) or is_kept(made)
+
+
+def _async_opener(service: Any, make: Make, kind: SourceKind, is_kept: Callable[[Any], bool]) -> Prepare:
     async def opened(scope: Scope) -> None:
         made = make(scope)
         closer: Closer | None
         if kind is SourceKind.ASYNC_GENERATOR:
             generator = made
-            made = await anext(generator)
+            made = await first_of_async(generator)
             closer = closer_of_async_generator(generator)
         else:
             made = await made
-            closer = closer_of_object(made)
+            closer = None if _is_shared(made, scope.instances, is_kept) else closer_of_object(made)
         if closer is not None:
             scope.closers.append(closer)
         scope.instances[service] = made

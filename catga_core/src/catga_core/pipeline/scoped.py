@@ -47,7 +47,7 @@ def in_scope(
                 result = wrap(await make(scope)(message))
             except BaseException as error:
                 if scope.closers:
-                    await scope.close(error)
+                    await scope.abandon(error)
                 raise
             if scope.closers:
                 await scope.close(cause_of(result))
