@@ -18,16 +18,22 @@ _EAGER = sys.version_info >= (3, 12)
 
 
 class FailedDeliveries:
-    """Counts the handlers that failed and writes a line for each; a payload is never written."""
+    """Counts the handlers that failed and writes a line for each; a payload is never written.
 
-    __slots__ = ("count",)
+    Whoever wants to know more of each failure than the log says (a test host does) puts a function into `watchers`.
+    """
+
+    __slots__ = ("count", "watchers")
 
     def __init__(self) -> None:
         self.count = 0
+        self.watchers: list[Callable[[Any, str, CatgaResult[Any]], None]] = []
 
     def record(self, event: Any, handler: str, failure: CatgaResult[Any]) -> None:
         """Note that a handler failed for an event."""
         self.count += 1
+        for watch in self.watchers:
+            watch(event, handler, failure)
         error = failure.error
         context = active_context.get()
         cause = error.__cause__
