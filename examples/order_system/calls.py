@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import msgspec
 
-from catga_core import CatgaError, CatgaMediator, CatgaResult, ErrorCode
+from catga_core import CatgaMediator, CatgaResult
 from catga_core.messages import Request
 
 R = TypeVar("R")
@@ -53,15 +53,9 @@ class Caller:
         pause = patience.pause
         for _ in range(patience.attempts - 1):
             result = await self._mediator.send(request, timeout=patience.timeout, message_id=message_id)
-            if result.is_success or not _may_pass(result.error):
+            if result.is_success or not result.error.retryable:
                 return result
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             self.sent_again += 1
         return await self._mediator.send(request, timeout=patience.timeout, message_id=message_id)
-
-
-def _may_pass(error: CatgaError) -> bool:
-    # "No handler anywhere" is a mistake in a composition, so it is not retryable by itself. While a service starts or
-    # finds its way back to a restarted server, it is also what the others see for a moment.
-    return error.retryable or error.code == ErrorCode.HANDLER_NOT_FOUND

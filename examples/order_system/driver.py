@@ -18,7 +18,9 @@ from .source import BadLine, OrderLine, read_orders
 from .tally import Tally
 
 # Long enough for a server to be restarted and everybody to find the way back; short enough to give up some time.
-_STUBBORN = Patience(attempts=12, timeout=3.0, pause=0.1)
+_STUBBORN = Patience(attempts=10, timeout=3.0, pause=0.1)
+# After so many orders that nobody could decide, the others would fare no better.
+_HOPELESS = 20
 
 
 class Driver:
@@ -35,10 +37,12 @@ class Driver:
         self._free = asyncio.Semaphore(concurrency)
 
     async def run(self, source: FileIO) -> float:
-        """Hand every order in and return the seconds it took."""
+        """Hand every order in and return the seconds it took; give up when it is of no use."""
         began = time.perf_counter()
         async with asyncio.TaskGroup() as orders, aclosing(read_orders(source)) as lines:
             async for line in lines:
+                if len(self.tally.undecided) >= _HOPELESS:
+                    break
                 self.tally.read += 1
                 if isinstance(line, BadLine):
                     self.tally.bad(line)

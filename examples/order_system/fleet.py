@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -124,7 +124,7 @@ class Fleet:
 
 
 @asynccontextmanager
-async def running(nats: str) -> AsyncIterator[Fleet]:
+async def running(nats: str) -> AsyncGenerator[Fleet, None]:
     """Start every replica of every service, and end them all.
 
     Raises:

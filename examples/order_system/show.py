@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 from .report import Report
@@ -67,7 +67,7 @@ class Narrator:
             print(f"\r\033[K{text}" if self._terminal else text, file=sys.stderr, flush=True)
 
     @asynccontextmanager
-    async def following(self, tally: Tally) -> AsyncIterator[None]:
+    async def following(self, tally: Tally) -> AsyncGenerator[None, None]:
         """Show how a run gets on."""
         if self._quiet:
             yield
@@ -84,10 +84,14 @@ class Narrator:
 
     async def _tick(self, tally: Tally) -> None:
         began = time.perf_counter()
+        done = 0
         while True:
             await asyncio.sleep(0.1 if self._terminal else 2.0)
-            rate = tally.done / (time.perf_counter() - began)
-            text = f"{tally.done:,} of {tally.read:,} read: {tally.accepted:,} accepted, {rate:,.0f}/s"
+            if tally.done == done:
+                continue
+            done = tally.done
+            rate = done / (time.perf_counter() - began)
+            text = f"{done:,} of {tally.read:,} read: {tally.accepted:,} accepted, {rate:,.0f}/s"
             if self._terminal:
                 print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
             else:

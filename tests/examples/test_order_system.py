@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_orders_are_taken_as_they_come(shipped: list[str]) -> None:
 def test_each_bad_line_is_refused_with_its_number_and_reason(demo: Demo, shipped: list[str]) -> None:
     good = json.loads(shipped[0])
     item = good["items"][0]
-    lines = [
+    lines: list[tuple[Any, str | None]] = [
         (good, None),
         ('{"order_id": "A-1",', "truncated"),
         ("not json", "malformed"),

@@ -13,7 +13,7 @@ from examples.order_system.inventory.messages import Line, ReleaseStock, Reserve
 from examples.order_system.notifications.messages import CatchUp, Mailing
 from examples.order_system.orders.messages import CreateOrder, Customer, Decision, GetOrder, Item, SalesReport
 from examples.order_system.payments.domain import passes_luhn
-from examples.order_system.payments.messages import ChargeCard
+from examples.order_system.payments.messages import ChargeCard, Receipt
 
 ANN = Customer("Ann Abel", "ann.abel@example.com")
 TEA = Item("TEA-ASSAM", 2, Decimal("11.90"))
@@ -89,7 +89,7 @@ async def test_the_rules_of_an_order_are_all_told_at_once(mediator: CatgaMediato
 
 async def test_every_replica_of_payments_gives_the_same_answer() -> None:
     charge = ChargeCard("A-1", "4242424242424242", Decimal("22.02"))
-    receipts = []
+    receipts: list[Receipt] = []
     for _ in range(2):
         async with compositions.one_process().running() as app:
             receipts.append((await app.mediator.send(charge)).unwrap())

@@ -70,7 +70,7 @@ def test_nothing_is_left_behind_when_the_driver_is_killed() -> None:
 
 
 def services_of(parent: int) -> list[int]:
-    found = []
+    found: list[int] = []
     for entry in Path("/proc").iterdir():
         try:
             ours = entry.name.isdigit() and f"\nPPid:\t{parent}\n" in (entry / "status").read_text()

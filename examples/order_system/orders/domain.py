@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 
@@ -84,7 +84,7 @@ class InMemoryOrders(OrderRepository):
         self._interested: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def alone(self, order_id: str) -> AsyncIterator[None]:
+    async def alone(self, order_id: str) -> AsyncGenerator[None, None]:
         self._interested[order_id] += 1
         try:
             async with self._locks.setdefault(order_id, asyncio.Lock()):
