@@ -75,12 +75,13 @@ __all__ = [
     "run",
 ]
 
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for Any
 
-def __getattr__(name: str) -> Any:
-    # Naming current_context is what puts the context into the pipelines (catga_core.context).
-    if name == "current_context":
-        from catga_core import context
+    def __getattr__(name: str) -> Any:
+        # Naming current_context is what puts the context into the pipelines (catga_core.context).
+        if name == "current_context":
+            from catga_core import context
 
-        return context.current_context
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+            return context.current_context
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)

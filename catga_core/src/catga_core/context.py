@@ -71,7 +71,7 @@ class ContextDemand:
     __slots__ = ("_listeners", "wanted")
 
     def __init__(self) -> None:
-        self.wanted = False
+        self.wanted: bool = False
         self._listeners: list[Callable[[], Callable[[], None] | None]] = []
 
     def listen(self, listener: Callable[[], Callable[[], None] | None]) -> None:
@@ -95,7 +95,7 @@ class ContextDemand:
         self._listeners.clear()
 
 
-context_demand = ContextDemand()
+context_demand: ContextDemand = ContextDemand()
 
 if TYPE_CHECKING:
     current_context = _current_context

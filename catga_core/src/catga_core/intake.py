@@ -17,7 +17,7 @@ class Intake:
     __slots__ = ("_tasks", "limit")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        self.limit: int = limit
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property

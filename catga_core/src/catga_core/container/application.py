@@ -28,7 +28,7 @@ class CatgaApp:
     __slots__ = ("container",)
 
     def __init__(self, container: CatgaContainer) -> None:
-        self.container = container
+        self.container: CatgaContainer = container
 
     @property
     def mediator(self) -> CatgaMediator:

@@ -18,7 +18,7 @@ class MediatorRequestEndpoint:
 
     def __init__(self, mediator: CatgaMediator, described: MessageType) -> None:
         self._arrivals = mediator.arrivals
-        self.message_type = described
+        self.message_type: MessageType = described
 
     @property
     def may_suspend(self) -> bool:
@@ -37,7 +37,7 @@ class MediatorEventEndpoint:
 
     def __init__(self, mediator: CatgaMediator, described: MessageType) -> None:
         self._arrivals = mediator.arrivals
-        self.message_type = described
+        self.message_type: MessageType = described
 
     @property
     def may_suspend(self) -> bool:

@@ -64,7 +64,7 @@ class Lifecycle:
         self._resolver = resolver
         self._registrations = registrations
         self._hosted = hosted
-        self.state = State.STOPPED
+        self.state: State = State.STOPPED
         self._transport: Transport | None = None
         self._started: list[tuple[Any, Any]] = []
 

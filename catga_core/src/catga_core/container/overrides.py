@@ -19,9 +19,9 @@ class Override:
     __slots__ = ("_restore", "number", "registration", "service")
 
     def __init__(self, number: int, registration: Registration, restore: Callable[[Override], None]) -> None:
-        self.number = number
-        self.service = registration.service
-        self.registration = registration
+        self.number: int = number
+        self.service: Any = registration.service
+        self.registration: Registration = registration
         self._restore = restore
 
     def restore(self) -> None:

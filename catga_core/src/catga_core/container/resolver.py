@@ -55,7 +55,7 @@ class Resolver:
         self._registrations = registrations
         self._asks_for_context = asks_for_context
         self._quiet = quiet
-        self.overrides = Overrides(self._forget)
+        self.overrides: Overrides = Overrides(self._forget)
         self.changed: list[Callable[[], None]] = []
         self._singletons: dict[SingletonKey, Any] = {}
         self._closers: list[tuple[SingletonKey, Closer]] = []

@@ -23,9 +23,9 @@ class Listener:
     __slots__ = ("endpoint", "intake", "room")
 
     def __init__(self, endpoint: Any, limit: int) -> None:
-        self.endpoint = endpoint
-        self.intake = Intake(limit)
-        self.room = asyncio.Semaphore(limit)
+        self.endpoint: Any = endpoint
+        self.intake: Intake = Intake(limit)
+        self.room: asyncio.Semaphore = asyncio.Semaphore(limit)
 
 
 class LocalBus:

@@ -27,7 +27,7 @@ class MsgspecSerializer:
         encode: Callable[[object], bytes],
         decoder: Callable[[Any], Callable[[bytes | memoryview], Any]],
     ) -> None:
-        self.name = name
+        self.name: str = name
         self._encode = encode
         self._decoder = decoder
         self._decoders: dict[Any, Callable[[bytes | memoryview], Any]] = {}
