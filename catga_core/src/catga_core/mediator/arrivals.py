@@ -42,7 +42,7 @@ class Arrivals:
         self._failed = failed
         self._ended = ended
         self._known: dict[type[Any], Arrival] = {}
-        self.running = 0
+        self.running: int = 0
 
     def forget(self) -> None:
         """Find every way anew when it is next asked for."""
@@ -69,6 +69,8 @@ class Arrivals:
                 found = self._request(described)
         except NotPrepared:
             return Arrival(may_suspend=True, call=self._prepare(described))
+        except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
+            return Arrival(may_suspend=False, call=self._fail(described, error))
         self._known[described.cls] = found
         return found
 
@@ -103,23 +105,55 @@ class Arrivals:
 
         return call
 
+    def _fail(
+        self, described: MessageType, error: Exception
+    ) -> Callable[[Any, MessageContext], Coroutine[Any, Any, Any]]:
+        async def call(message: Any, context: MessageContext) -> Any:
+            failed: CatgaResult[Any] = Failure(not_built(described, error))
+            if described.kind is not MessageKind.EVENT:
+                return failed
+            token = active_context.set(context)
+            try:
+                self._failed.record(message, "its handlers", failed)
+            finally:
+                active_context.reset(token)
+            return None
+
+        return call
+
     def _prepare(self, described: MessageType) -> Callable[[Any, MessageContext], Coroutine[Any, Any, Any]]:
         async def call(message: Any, context: MessageContext) -> Any:
-            await self._source.prepare()
+            try:
+                await self._source.prepare()
+            except Exception as error:  # noqa: BLE001 - as above
+                return await self._fail(described, error)(message, context)
             return await self.of(described).call(message, context)
 
         return call
 
 
-def _refuse(described: MessageType, service: str) -> Callable[[Any, MessageContext], Coroutine[Any, Any, Any]]:
-    error = CatgaError(
-        f"{described.name} was not handled: {service} has stopped; another replica may take it",
-        code=ErrorCode.TRANSPORT_FAILED,
-        details={"started": False},
+def not_built(described: MessageType, error: Exception) -> CatgaError:
+    """Return the error for a message whose handler cannot be made."""
+    if isinstance(error, CatgaError):
+        return error
+    failed = CatgaError(
+        f"{described.name} could not be handled: what its handler needs could not be made: {error}",
+        code=ErrorCode.INTERNAL_ERROR,
     )
-    refused: CatgaResult[Any] = Failure(error)
+    failed.__cause__ = error
+    return failed
 
+
+def _refuse(
+    described: MessageType, service: str
+) -> Callable[[Any, MessageContext], Coroutine[Any, Any, Any]]:
     async def call(_message: Any, _context: MessageContext) -> CatgaResult[Any]:
-        return refused
+        # An error of its own for each message: raised by unwrap(), a shared one would gather their tracebacks.
+        error = CatgaError(
+            f"{described.name} was not handled: {service} has stopped; another replica may take it",
+            code=ErrorCode.TRANSPORT_FAILED,
+            details={"started": False},
+        )
+        return Failure(error)
 
     return call

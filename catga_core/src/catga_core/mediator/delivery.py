@@ -26,7 +26,7 @@ class FailedDeliveries:
     __slots__ = ("count", "watchers")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
         self.watchers: list[Callable[[Any, str, CatgaResult[Any]], None]] = []
 
     def record(self, event: Any, handler: str, failure: CatgaResult[Any]) -> None:
@@ -101,6 +101,7 @@ def _quietly(route: Route, failed: FailedDeliveries) -> Deliver:
 
 async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
     loop = asyncio.get_running_loop()
+    tasks: list[asyncio.Task[None]]
     if _EAGER:
         # An eager task costs a third where the handler turns out not to wait.
         tasks = [asyncio.Task(each, loop=loop, eager_start=True) for each in work]  # type: ignore[call-arg, unused-ignore]

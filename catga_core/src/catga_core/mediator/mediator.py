@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from catga_core.context import active_context, begin_context, context_demand
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
-from catga_core.mediator.arrivals import Arrivals
+from catga_core.mediator.arrivals import Arrivals, not_built
 from catga_core.mediator.delivery import Deliver, FailedDeliveries, deliver_to
-from catga_core.mediator.routes import NotPrepared, RouteSource
+from catga_core.mediator.routes import NotPrepared, Route, RouteSource
 from catga_core.mediator.streams import run_stream
-from catga_core.messages import Event, MessageKind, MessageType, Request, StreamQuery, message_type
+from catga_core.messages import Event, Message, MessageKind, MessageType, Request, StreamQuery, message_type
 from catga_core.pipeline import Dispatch, deadline_passed, run_in_context
 from catga_core.pipeline.way import Chain
 from catga_core.results import CatgaResult, Failure
@@ -62,13 +63,13 @@ class CatgaMediator:
         self._calls: dict[type[Any], Chain] = {}
         self._deliveries: dict[type[Any], Callable[[Any], Awaitable[None]]] = {}
         self._dispatches: dict[type[Any], Dispatch] = {}
-        self._handed_out: dict[type[Any], list[Dispatch]] = {}
         self._retired: list[Dispatch] = []
         self._waiting = 0
         self._open = False
+        self._draining = False
         self._ended = False
-        self.failed_deliveries = FailedDeliveries()
-        self.arrivals = Arrivals(source, self.failed_deliveries, lambda: self._ended)
+        self.failed_deliveries: FailedDeliveries = FailedDeliveries()
+        self.arrivals: Arrivals = Arrivals(source, self.failed_deliveries, lambda: self._ended)
         context_demand.listen(weakref.WeakMethod(self.forget_routes))
 
     # The options are **options, not three keywords: empty they cost a fifth of a bare send less (docs/benchmarks.md).
@@ -108,15 +109,11 @@ class CatgaMediator:
         Parameters:
             request_type: the class whose messages will be sent.
         """
-        described = message_type(request_type)
+        described = _expect(request_type, _REQUESTS, "sender() takes the class of a Command or a Query")
         call = self._calls.get(request_type) or self._find_call_of(described)
         dispatch = self._dispatches.get(request_type)
-        if dispatch is None or dispatch.call is not call:
-            return self._resend
-        known = self._handed_out.setdefault(request_type, [])
-        if dispatch not in known:
-            known.append(dispatch)
-        return call
+        # What has no way that can be laid anew is looked up for each message.
+        return self._resend if dispatch is None or dispatch.call is not call else call
 
     async def send_batch(
         self, requests: Iterable[Request[R]], /, *, max_concurrent: int = 64, **options: Unpack[SendOptions]
@@ -139,9 +136,13 @@ class CatgaMediator:
             for number, request in numbered:
                 results[number] = await self.send(request, **options)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(max_concurrent):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(max_concurrent):
+                    group.create_task(work())
+        except BaseExceptionGroup as several:
+            # Only a thing that is no request, or the iterable itself, can raise: the caller sees it as from send().
+            raise several.exceptions[0] from None
         return [results[number] for number in range(len(results))]
 
     def publish(self, event: Event, /, **options: Unpack[PublishOptions]) -> Awaitable[None]:
@@ -172,8 +173,7 @@ class CatgaMediator:
         Raises:
             CatgaError: for the first that could not be handed over; `details["published"]` tells how many were.
         """
-        published = 0
-        for event in events:
+        for published, event in enumerate(events):
             try:
                 await self.publish(event)
             except CatgaError as error:
@@ -181,7 +181,6 @@ class CatgaMediator:
                 raise CatgaError(
                     error.message, code=error.code, retryable=error.retryable, details=details
                 ) from error
-            published += 1
 
     async def stream(self, query: StreamQuery[T], /, **options: Unpack[SendOptions]) -> AsyncIterator[T]:
         """Ask a stream query of this process and return its items as they come.
@@ -198,19 +197,20 @@ class CatgaMediator:
         Raises:
             CatgaError: when it cannot be answered, also between items.
         """
-        described = _expect(query, {MessageKind.STREAM}, "stream() takes a StreamQuery")
+        described = _expect(type(query), _STREAMS, "stream() takes a StreamQuery")
         refusal = self._refusal(described)
         if refusal is not None:
             raise refusal
-        await self._prepared(described)
-        route = self._source.stream_route(type(query))
+        route = await self._route(described, self._source.stream_route)
         if route is None:
             raise _no_handler(described, self._source.service_name)
         context = self._context(options)
         self._waiting += 1
         try:
-            async for item in run_stream(route.pipeline, query, context, self._source.clock):
-                yield item
+            # Left early, the inner generator would otherwise be closed some time later, by the garbage collector.
+            async with aclosing(run_stream(route.pipeline, query, context, self._source.clock)) as items:
+                async for item in items:
+                    yield item
         finally:
             self._waiting -= 1
 
@@ -221,29 +221,33 @@ class CatgaMediator:
         """How many messages of this process are being handled that may still wait."""
         self._retired = [dispatch for dispatch in self._retired if dispatch.in_flight]
         current = sum(dispatch.in_flight for dispatch in self._dispatches.values())
-        return self._waiting + self.arrivals.running + current + sum(dispatch.in_flight for dispatch in self._retired)
+        return (
+            self._waiting
+            + self.arrivals.running
+            + current
+            + sum(dispatch.in_flight for dispatch in self._retired)
+        )
 
     def open(self) -> None:
         """Take messages from now on."""
-        self._open, self._ended = True, False
+        self._open, self._draining, self._ended = True, False, False
         self.forget_routes()
 
     def refuse(self) -> None:
         """Take no new conversation; what belongs to a message being handled still goes through."""
-        self._open = False
+        self._open, self._draining = False, True
         self.forget_routes()
 
     def close(self) -> None:
         """Take nothing any more."""
-        self._open, self._ended = False, True
+        self._open, self._draining, self._ended = False, False, True
         self.forget_routes()
 
     def forget_routes(self) -> None:
         """Have every pipeline linked anew at its next message: after an override, or when the context is wanted."""
-        for dispatches in self._handed_out.values():
-            for dispatch in dispatches:
-                dispatch.redirect(self._resend)
-        self._handed_out.clear()
+        for dispatch in self._dispatches.values():
+            # Senders hold it, and coroutines of messages that have been sent and not yet begun.
+            dispatch.redirect(self._resend)
         self._retired.extend(dispatch for dispatch in self._dispatches.values() if dispatch.in_flight)
         self._calls.clear()
         self._deliveries.clear()
@@ -263,9 +267,7 @@ class CatgaMediator:
         )
 
     async def _send_with(self, request: Any, **options: Unpack[SendOptions]) -> CatgaResult[Any]:
-        described = _expect(
-            request, {MessageKind.COMMAND, MessageKind.QUERY}, "send() takes a Command or a Query"
-        )
+        described = _expect(type(request), _REQUESTS, "send() takes a Command or a Query")
         context = self._context(options)
         refusal = self._refusal(described)
         if refusal is not None:
@@ -290,8 +292,10 @@ class CatgaMediator:
             )
 
     async def _run(self, described: MessageType, request: Any, context: MessageContext) -> CatgaResult[Any]:
-        await self._prepared(described)
-        route = self._source.request_route(described.cls)
+        try:
+            route = await self._route(described, self._source.request_route)
+        except CatgaError as error:
+            return Failure(error)
         if route is None:
             transport = self._source.transport
             if transport is None:
@@ -307,72 +311,83 @@ class CatgaMediator:
         return await self.send(request)
 
     def _find_call(self, request: Any) -> Chain:
-        kinds = {MessageKind.COMMAND, MessageKind.QUERY}
-        return self._find_call_of(_expect(request, kinds, "send() takes a Command or a Query"))
+        return self._find_call_of(_expect(type(request), _REQUESTS, "send() takes a Command or a Query"))
 
     def _find_call_of(self, described: MessageType) -> Chain:
         refusal = self._refusal(described)
         if refusal is not None:
-            return _answer(Failure(refusal))
+            return _answer(lambda: refusal)
         source = self._source
         try:
             route = source.request_route(described.cls)
+            transport = source.transport if route is None else None
         except NotPrepared:
             return self._prepare_and_send
         except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
-            return _answer(Failure(_not_built(described, error)))
+            failed = not_built(described, error)
+            return _answer(lambda: failed)
         if route is not None:
             dispatch = Dispatch(route.pipeline, context=route.context, now=source.clock.time)
             call = dispatch.call
             if self._open:
                 self._dispatches[described.cls] = dispatch
-        elif (transport := source.transport) is not None:
+        elif transport is not None:
             request_remote = transport.request
 
             def call(request: Any) -> Coroutine[Any, Any, CatgaResult[Any]]:
                 return request_remote(described, request, begin_context())
         else:
-            call = _answer(Failure(_no_handler(described, source.service_name)))
-        if self._open:
+            call = _answer(lambda: _no_handler(described, source.service_name))
+        if not self._open:
             # While stopping, each message has to be looked at: only those that belong to running work go through.
-            self._calls[described.cls] = call
+            return self._counting(call)
+        self._calls[described.cls] = call
         return call
 
     async def _prepare_and_send(self, request: Any) -> CatgaResult[Any]:
         try:
             await self._source.prepare()
         except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
-            return Failure(_not_built(message_type(type(request)), error))
+            return Failure(not_built(message_type(type(request)), error))
         return await self.send(request)
 
-    async def _prepared(self, described: MessageType) -> None:
+    async def _route(
+        self, described: MessageType, find: Callable[[type[Message]], Route | None]
+    ) -> Route | None:
+        """Return a pipeline, making first what has to be awaited.
+
+        Raises:
+            CatgaError: when something it needs cannot be made.
+        """
         try:
-            if described.kind is MessageKind.EVENT:
-                self._source.event_routes(described.cls)
-            elif described.kind is MessageKind.STREAM:
-                self._source.stream_route(described.cls)
-            else:
-                self._source.request_route(described.cls)
-        except NotPrepared:
-            await self._source.prepare()
+            while True:
+                try:
+                    return find(described.cls)
+                except NotPrepared:
+                    await self._source.prepare()
+        except Exception as error:
+            raise not_built(described, error) from error
 
     def _find_delivery(self, event: Any) -> Callable[[Any], Awaitable[None]]:
-        described = _expect(event, {MessageKind.EVENT}, "publish() takes an Event")
+        described = _expect(type(event), _EVENTS, "publish() takes an Event")
         refusal = self._refusal(described)
         if refusal is not None:
             raise refusal
         source = self._source
-        transport = source.transport
+        try:
+            transport = source.transport
+            routes = source.event_routes(described.cls) if transport is None else ()
+        except NotPrepared:
+            return self._prepare_and_publish
+        except Exception as error:
+            raise not_built(described, error) from error
+        deliver: Deliver
         if transport is not None:
             publish_remote = transport.publish
 
-            def deliver(event: Any) -> Awaitable[None]:
+            def deliver(event: Any) -> Coroutine[Any, Any, None]:
                 return publish_remote(described, event, begin_context())
         else:
-            try:
-                routes = source.event_routes(described.cls)
-            except NotPrepared:
-                return self._prepare_and_publish
             deliver = deliver_to(routes, self.failed_deliveries)
             if any(route.context for route in routes):
                 deliver = _contextual(deliver)
@@ -383,21 +398,24 @@ class CatgaMediator:
         return deliver
 
     async def _prepare_and_publish(self, event: Any) -> None:
-        await self._source.prepare()
+        try:
+            await self._source.prepare()
+        except Exception as error:
+            raise not_built(message_type(type(event)), error) from error
         await self.publish(event)
 
-    def _counting(self, deliver: Callable[[Any], Awaitable[None]]) -> Deliver:
-        async def counted(event: Any) -> None:
+    def _counting(self, call: Callable[[Any], Awaitable[T]]) -> Callable[[Any], Coroutine[Any, Any, T]]:
+        async def counted(message: Any) -> T:
             self._waiting += 1
             try:
-                await deliver(event)
+                return await call(message)
             finally:
                 self._waiting -= 1
 
         return counted
 
     async def _publish_with(self, event: Any, **options: Unpack[PublishOptions]) -> None:
-        described = _expect(event, {MessageKind.EVENT}, "publish() takes an Event")
+        described = _expect(type(event), _EVENTS, "publish() takes an Event")
         context = self._context(options)
         refusal = self._refusal(described)
         if refusal is not None:
@@ -409,7 +427,7 @@ class CatgaMediator:
             await self.arrivals.of(described).call(event, context)
 
     def _refusal(self, described: MessageType) -> CatgaError | None:
-        if self._open or (not self._ended and active_context.get() is not None):
+        if self._open or (self._draining and active_context.get() is not None):
             return None
         name = self._source.service_name
         state = "has stopped" if self._ended else "is not running"
@@ -432,15 +450,21 @@ def _contextual(deliver: Deliver) -> Deliver:
     return delivered
 
 
-def _answer(result: CatgaResult[Any]) -> Chain:
+def _answer(fail: Callable[[], CatgaError]) -> Chain:
     async def answer(_message: Any) -> CatgaResult[Any]:
-        return result
+        # An error of its own for each message: raised by unwrap(), a shared one would gather their tracebacks.
+        return Failure(fail())
 
     return answer
 
 
-def _expect(message: Any, kinds: Sequence[MessageKind] | set[MessageKind], expectation: str) -> MessageType:
-    described = message_type(type(message))
+_REQUESTS = frozenset({MessageKind.COMMAND, MessageKind.QUERY})
+_EVENTS = frozenset({MessageKind.EVENT})
+_STREAMS = frozenset({MessageKind.STREAM})
+
+
+def _expect(cls: type[Any], kinds: frozenset[MessageKind], expectation: str) -> MessageType:
+    described = message_type(cls)
     if described.kind not in kinds:
         mend = {"event": "publish() it", "stream": "stream() it"}.get(described.kind, "send() it")
         msg = f"{expectation}, and {described.name} is a {described.kind}: {mend}"
@@ -450,16 +474,8 @@ def _expect(message: Any, kinds: Sequence[MessageKind] | set[MessageKind], expec
 
 def _no_handler(described: MessageType, service: str) -> CatgaError:
     return CatgaError(
-        f"nobody handles {described.name} in {service}, and there is no transport to ask elsewhere: register a handler with add_handlers(...)",
+        f"nobody handles {described.name} in {service}, and there is no transport to ask elsewhere: "
+        "register a handler with add_handlers(...)",
         code=ErrorCode.HANDLER_NOT_FOUND,
         details={"message": described.name, "version": described.version},
     )
-
-
-def _not_built(described: MessageType, error: Exception) -> CatgaError:
-    failed = CatgaError(
-        f"{described.name} could not be handled: what its handler needs could not be made: {error}",
-        code=ErrorCode.INTERNAL_ERROR,
-    )
-    failed.__cause__ = error
-    return failed

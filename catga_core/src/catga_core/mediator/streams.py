@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,14 +11,14 @@ from catga_core.clock import Clock
 from catga_core.context import active_context
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
-from catga_core.pipeline import Pipeline, cause_of, failure_of
-from catga_core.results import CatgaResult, Failure
+from catga_core.pipeline import Pipeline, failure_of
+from catga_core.results import Failure
 from catga_core.scope import Scope, active_scope
 
 
 async def run_stream(
     pipeline: Pipeline, query: Any, context: MessageContext, clock: Clock
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Yield a stream's items; the message's scope stays open until the last, or until the consumer leaves.
 
     Parameters:
@@ -32,15 +32,10 @@ async def run_stream(
         CatgaError: what the pipeline or the handler failed with, `TIMEOUT` after the deadline.
     """
     scope = Scope()
-    ended_with: BaseException | None = None
     name = type(query).__name__
     items: Any = None
     try:
-        opened = await _step(_open(pipeline, query, scope), context, scope, clock, name)
-        if isinstance(opened, Failure):
-            ended_with = cause_of(opened)
-            raise opened.error
-        items = opened.value
+        items = await _step(_open(pipeline, query, scope), context, scope, clock, name)
         while True:
             try:
                 item = await _step(anext(items), context, scope, clock, name)
@@ -49,49 +44,78 @@ async def run_stream(
             yield item
     except GeneratorExit:
         # A consumer that has seen enough is no failure: the unit of work may end well.
+        await _finish(items, context, scope, pipeline.name)
         raise
-    except CatgaError as error:
-        ended_with = ended_with or error
-        raise
-    except Exception as error:
-        ended_with = error
-        raise failure_of(error, pipeline.name).error from error
     except BaseException as error:
-        ended_with = error
-        raise
-    finally:
+        # What the handler raised, not what it is told as, is what a unit of work decides by.
+        cause = (error.__cause__ if isinstance(error, CatgaError) else None) or error
         with _entered(context, scope):
-            try:
-                if items is not None and hasattr(items, "aclose"):
-                    await items.aclose()
-            finally:
-                await scope.close(ended_with)
+            await _close(items, error)
+            await scope.abandon(cause)
+        if isinstance(error, Exception) and not isinstance(error, CatgaError):
+            raise failure_of(error, pipeline.name).error from error
+        raise
+    await _finish(items, context, scope, pipeline.name)
 
 
-async def _open(pipeline: Pipeline, query: Any, scope: Scope) -> CatgaResult[Any]:
+async def _open(pipeline: Pipeline, query: Any, scope: Scope) -> Any:
     for prepare in pipeline.prepare:
         await prepare(scope)
-    return await pipeline.chain(query)
+    opened = await pipeline.chain(query)
+    if isinstance(opened, Failure):
+        raise opened.error
+    return aiter(opened.value)
+
+
+async def _finish(items: Any, context: MessageContext, scope: Scope, name: str) -> None:
+    """Close a stream that ended well; a commit that fails is the message's failure."""
+    with _entered(context, scope):
+        try:
+            await _close(items, None)
+            await scope.close(None)
+        except CatgaError:
+            raise
+        except Exception as error:
+            raise failure_of(error, name).error from error
+
+
+async def _close(items: Any, failed: BaseException | None) -> None:
+    if hasattr(items, "aclose"):
+        try:
+            await items.aclose()
+        except Exception as also:
+            if failed is None:
+                raise
+            failed.add_note(f"closing the stream failed too: {type(also).__name__}: {also}")
 
 
 async def _step(
     work: Coroutine[Any, Any, Any], context: MessageContext, scope: Scope, clock: Clock, name: str
 ) -> Any:
-    with _entered(context, scope):
-        if context.deadline is None:
+    if context.deadline is None:
+        with _entered(context, scope):
             return await work
-        try:
-            async with asyncio.timeout(max(0.0, context.deadline - clock.time())) as limit:
+    left = context.deadline - clock.time()
+    if left <= 0:
+        work.close()
+        raise _late(name)
+    limit = asyncio.timeout(left)
+    try:
+        with _entered(context, scope):
+            async with limit:
                 return await work
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            msg = f"the stream of {name} was not finished by its deadline"
-            raise CatgaError(msg, code=ErrorCode.TIMEOUT) from error
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise _late(name) from None
+
+
+def _late(name: str) -> CatgaError:
+    return CatgaError(f"the stream of {name} was not finished by its deadline", code=ErrorCode.TIMEOUT)
 
 
 @contextmanager
-def _entered(context: MessageContext, scope: Scope) -> Iterator[None]:
+def _entered(context: MessageContext, scope: Scope) -> Generator[None, None, None]:
     context_token = active_context.set(context)
     scope_token = active_scope.set(scope)
     try:
