@@ -62,7 +62,10 @@ async def test_start_fails_in_time_when_the_peer_accepts_and_says_nothing() -> N
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        left.set()
 
+    left = asyncio.Event()
     listener = await asyncio.start_server(silent, "127.0.0.1", 0)
     async with listener:
         port = listener.sockets[0].getsockname()[1]
@@ -71,6 +74,7 @@ async def test_start_fails_in_time_when_the_peer_accepts_and_says_nothing() -> N
         with pytest.raises(CatgaError, match="no NATS server answered"):
             await made.connect()
         assert time.monotonic() - start < 2.5
+        await left.wait()
         await made.close()
 
 
@@ -330,11 +334,11 @@ async def test_a_link_that_is_cut_again_and_again_is_mended_each_time(nats_serve
         assert count(both, "connections_lost") == 5
 
 
-async def test_credentials_that_the_server_takes_back_and_gives_again(nats_server: NatsServer) -> None:
+async def test_credentials_that_the_server_takes_back_and_gives_again() -> None:
     """nats-py closes for good on such an error; the transport comes back all the same."""
     async with NatsServer(auth=UserAuth("me", "one")) as server:
+        config = server.blocking.process.log.parent
         async with running(server.url, adder(), user="me", password="one", **QUICK) as both:
-            config = server.blocking.process.log.parent
             files = [path for path in config.rglob("*") if path.suffix in {".conf", ".json"}]
             assert files, list(config.rglob("*"))
             path = files[0]

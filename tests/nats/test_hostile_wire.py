@@ -207,7 +207,8 @@ async def test_an_oversized_request_is_not_sent_and_an_oversized_answer_becomes_
     envelope: str,
 ) -> None:
     async with NatsServer(max_payload=64 * 1024) as server:
-        async with running(server.url, Endpoint(Blob, blob), envelope=envelope) as both:
+        receiver = Endpoint(Blob, blob)
+        async with running(server.url, receiver, envelope=envelope) as both:
             error = (await send(both, Blob(b"x" * 70_000))).error
             assert (error.code, error.details["limit"]) == ("SERIALIZATION_FAILED", 65_536)
             assert "70" in error.message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +14,14 @@ from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORE
 from catga_nats.counters import Counters
 from catga_nats.failures import failed, interrupted
 from catga_nats.mux import RequestMux
+from catga_nats.opening import BACKLOG, describe, discard, open_client
 from catga_nats.options import NatsOptions
-from catga_nats.signing import connect_arguments
+from catga_nats.pulse import Pulse
 from catga_nats.subscription import Subscription
 
 if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
 
-BACKLOG = 2 * 1024 * 1024
-"""Bytes that may wait to be written before senders wait too (nats-py's own figure)."""
-
-_STALE_AFTER = 1.0  # seconds after which an unanswered ping is worth telling
 _SETTLED_WITHIN = 5.0  # seconds after an outage when "nobody listens" is believed at the latest
 _CLOSE_WITHIN = 2.0  # seconds for the last bytes before the connection is cut
 
@@ -47,12 +45,9 @@ class NatsConnection:
         self._lost_at: float | None = None
         self._settled_at = float("-inf")
         self._attempts = 0
-        self._rtt: float | None = None
-        self._ping: asyncio.Task[float] | None = None
-        self._ping_sent: float | None = None
+        self._pulse = Pulse(options.ping_interval)
         self._watcher: asyncio.Task[None] | None = None
         self._reviver: asyncio.Task[None] | None = None
-        self._arguments: dict[str, Any] = {}
 
     @property
     def shown(self) -> str:
@@ -77,112 +72,17 @@ class NatsConnection:
             ConfigurationError: for files that cannot be read.
             CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the mend.
         """
-        self._arguments = await asyncio.to_thread(connect_arguments, self._options)
-        self.client = await self._open()
+        self.client = await open_client(self._options, self)
         self._connected.set()
         await self.subscribe(self.mux.subscription)
         self._watcher = asyncio.create_task(self._watch())
-
-    async def _open(self) -> CatgaClient:
-        from catga_nats.client import CatgaClient
-
-        client = CatgaClient(demand_tls=self._options.wants_tls)
-        attempt = _Attempt()
-        connecting = asyncio.create_task(client.connect(**self._connect_arguments(client, attempt)))
-        refused = asyncio.create_task(attempt.refused.wait())
-        try:
-            await asyncio.wait(
-                {connecting, refused},
-                timeout=self._options.connect_timeout,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if await attempt.succeeded(connecting):
-                return client
-        except BaseException:
-            await _discard(client, connecting)
-            raise
-        finally:
-            refused.cancel()
-        await _discard(client, connecting)
-        raise self._unreachable(attempt.errors)
-
-    def _connect_arguments(self, client: CatgaClient, attempt: _Attempt) -> dict[str, Any]:
-        options = self._options
-
-        async def on_error(error: Exception) -> None:
-            if self.client is client:
-                self._on_error(error)
-            else:
-                attempt.note(error)
-
-        async def on_disconnected() -> None:
-            if self.client is client:
-                self._note_lost()
-
-        async def on_reconnected() -> None:
-            self._note_restored()
-
-        async def on_closed() -> None:
-            if self.client is client and not self._closed:
-                self._note_lost()
-                self._reviver = asyncio.create_task(self._revive())
-
-        return {
-            "servers": list(options.server_urls),
-            "name": options.name,
-            "error_cb": on_error,
-            "disconnected_cb": on_disconnected,
-            "reconnected_cb": on_reconnected,
-            "closed_cb": on_closed,
-            # With more than one server, one that hangs must not use up the time of the others.
-            "connect_timeout": options.connect_timeout / len(options.server_urls),
-            # Only the first connection uses this wait; later ones ask _next_server.
-            "reconnect_time_wait": 0.1,
-            "max_reconnect_attempts": -1,
-            "reconnect_to_server_handler": self._next_server,
-            # nats-py's own pings are the second line: ours notice first, and can leave a hung server (abort).
-            "ping_interval": options.ping_interval,
-            # Our own check (BACKLOG) comes first: nats-py's waits for a hung server without any limit.
-            "pending_size": 16 * BACKLOG,
-            "flush_timeout": options.connect_timeout,
-            # Subjects are checked once where they are made, not by two regular expressions a message.
-            "skip_subject_validation": True,
-            **self._arguments,
-        }
-
-    def _unreachable(self, seen: list[Exception]) -> CatgaError:
-        options = self._options
-        final = next((error for error in seen if _is_final(error)), None)
-        if final is None:
-            cause = _describe(seen[-1]) if seen else "no answer"
-            return failed(
-                f"no NATS server answered within {options.connect_timeout:g} s at {self.shown} ({cause}): "
-                "start a server there, or correct the URL",
-                outcome="not_sent",
-            )
-        if _is_auth(final):
-            mend = (
-                "check token, user and password, nkeys_seed or credentials against the server's configuration"
-            )
-            text = f"the NATS server at {self.shown} refused our credentials ({_describe(final)}): {mend}"
-        elif _is_unencrypted(final):
-            text = (
-                f"the NATS server at {self.shown} does not encrypt, and the options demand it: "
-                "set up TLS on the server, or use nats:// without tls_ options"
-            )
-        else:
-            text = (
-                f"no trusted encryption with the NATS server at {self.shown} ({_describe(final)}): "
-                "check tls_ca, tls_hostname, tls_cert and tls_key"
-            )
-        return failed(text, outcome="not_sent", retryable=False)
 
     # --- while it runs ---
 
     @property
     def settling(self) -> bool:
         """Whether the connection came back so lately that other processes may not have found theirs yet."""
-        return asyncio.get_running_loop().time() < self._settled_at
+        return time.monotonic() < self._settled_at
 
     async def subscribe(self, subscription: Subscription) -> None:
         """Listen, and listen again on whatever connection comes after this one."""
@@ -227,7 +127,7 @@ class NatsConnection:
             if client.is_connected:
                 if client.pending_data_size <= BACKLOG:
                     return client
-                if left <= 0 or (self._stale_for() is not None and not waits):
+                if left <= 0 or (self._pulse.stale_for is not None and not waits):
                     raise failed(
                         f"the NATS server at {self.shown} does not read what is sent to it: try again later",
                         outcome="not_sent",
@@ -248,6 +148,7 @@ class NatsConnection:
         details: dict[str, Any] = {
             "servers": list(self._options.server_urls),
             **self._counters.details(),
+            "servers_hung": self._pulse.left,
             "requests_waiting": self.mux.pending,
         }
         if self._closed:
@@ -260,12 +161,13 @@ class NatsConnection:
             return Health(HealthStatus.UNHEALTHY, text, {**details, "state": "reconnecting"})
         url = client.connected_url
         server = client.server_name or (url.netloc.rpartition("@")[2] if url else "")
-        details |= {"server": server, "rtt_ms": None if self._rtt is None else round(self._rtt * 1000, 3)}
-        stale = self._stale_for()
+        trip = self._pulse.round_trip
+        details |= {"server": server, "rtt_ms": None if trip is None else round(trip * 1000, 3)}
+        stale = self._pulse.stale_for
         if stale is not None:
             text = f"the server {server} has not answered a ping for {stale:.1f} s"
             return Health(HealthStatus.DEGRADED, text, {**details, "state": "stale"})
-        known = "" if self._rtt is None else f", round trip {self._rtt * 1000:.2f} ms"
+        known = "" if trip is None else f", round trip {trip * 1000:.2f} ms"
         return Health(
             HealthStatus.HEALTHY, f"connected to {server}{known}", {**details, "state": "connected"}
         )
@@ -275,9 +177,10 @@ class NatsConnection:
         self._closed = True
         self.mux.close()
         self._connected.set()
-        for task in (self._watcher, self._reviver, self._ping):
+        for task in (self._watcher, self._reviver):
             if task is not None:
                 task.cancel()
+        self._pulse.forget()
         client = self.client
         if client is None:
             return
@@ -297,40 +200,48 @@ class NatsConnection:
     # --- losing and finding it ---
 
     def _outage(self) -> str:
-        since = self._lost_at
-        ago = 0.0 if since is None else asyncio.get_running_loop().time() - since
+        ago = 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
         return f"reconnecting for {ago:.1f} s"
 
-    def _note_lost(self) -> None:
-        if self._lost_at is not None or self._closed:
+    def on_lost(self, client: CatgaClient) -> None:
+        """Note an outage, once, and end what waits for an answer where the options say so."""
+        if self.client is not client or self._lost_at is not None or self._closed:
             return
-        self._lost_at = asyncio.get_running_loop().time()
+        self._lost_at = time.monotonic()
         self._attempts = 0
         self._connected.clear()
         self._counters.connections_lost += 1
-        self._forget_ping()
+        self._pulse.forget()
         logger().warning(CONNECTION_LOST, servers=self.shown)
         # "wait": an answer may still come over the next connection, so those who can wait do (docs/decisions).
         if self._options.while_disconnected == "fail":
             self.mux.fail_all(interrupted(self.shown))
 
-    def _note_restored(self) -> None:
-        since, self._lost_at = self._lost_at, None
+    def on_restored(self, client: CatgaClient) -> None:
+        """Note the end of an outage."""
+        if self.client is not client:
+            return
         options = self._options
-        self._settled_at = (
-            asyncio.get_running_loop().time() + options.reconnect_wait + 2 * options.reconnect_jitter + 1
-        )
+        others_need = options.reconnect_wait + 2 * options.reconnect_jitter + 1.0
+        self._settled_at = time.monotonic() + min(others_need, _SETTLED_WITHIN)
         self._connected.set()
-        if since is not None and self.client is not None:
-            seconds = round(asyncio.get_running_loop().time() - since, 3)
-            logger().info(CONNECTION_RESTORED, server=self.client.server_name, after_seconds=seconds)
+        if self._lost_at is not None:
+            seconds = round(time.monotonic() - self._lost_at, 3)
+            logger().info(CONNECTION_RESTORED, server=client.server_name, after_seconds=seconds)
+        self._lost_at = None
 
-    def _on_error(self, error: Exception) -> None:
-        # One line tells that the connection was lost; each failed attempt after it would only repeat that.
-        if self._lost_at is None and not isinstance(error, OSError):
-            logger().warning(CONNECTION_ERROR, error=_describe(error))
+    def on_error(self, client: CatgaClient, error: Exception) -> None:
+        """Log what is more than the outage that is logged already."""
+        if self.client is client and self._lost_at is None and not isinstance(error, OSError):
+            logger().warning(CONNECTION_ERROR, error=describe(error))
 
-    def _next_server(self, servers: list[Any], _: dict[str, Any]) -> tuple[Any, float]:
+    def on_closed(self, client: CatgaClient) -> None:
+        """Begin to look for another client, unless we closed this one."""
+        if self.client is client and not self._closed:
+            self.on_lost(client)
+            self._reviver = asyncio.create_task(self._revive())
+
+    def next_server(self, servers: list[Any], info: dict[str, Any]) -> tuple[Any, float]:  # noqa: ARG002
         """Choose where nats-py tries next, and after how many seconds."""
         count = len(servers)
         attempt, self._attempts = self._attempts, self._attempts + 1
@@ -348,111 +259,30 @@ class NatsConnection:
         nats-py closes for good on any error line of the server but two: credentials that expired, say, or a reload of
         the server's users. Such a state may be mended on the server at any time.
         """
-        wait = self._options.reconnect_wait
         while not self._closed:
-            await asyncio.sleep(wait + random.random() * self._options.reconnect_jitter)  # noqa: S311
-            wait = max(wait, 0.1)
+            pause = max(self._options.reconnect_wait, 0.1) + random.random() * self._options.reconnect_jitter  # noqa: S311
+            await asyncio.sleep(pause)
             try:
-                self._arguments = await asyncio.to_thread(connect_arguments, self._options)
-                client = await self._open()
+                client = await open_client(self._options, self)
             except (CatgaError, ConfigurationError):
                 continue
+            try:
+                for subscription in self._subscriptions:
+                    await subscription.attach(client)
+            except Exception as error:  # noqa: BLE001  # it was lost again meanwhile: then another one
+                logger().warning(CONNECTION_ERROR, error=describe(error))
+                await discard(client)
+                continue
             self.client = client
-            for subscription in self._subscriptions:
-                await subscription.attach(client)
-            self._note_restored()
-            return
-
-    # --- a server that hangs ---
-
-    def _stale_for(self) -> float | None:
-        if self._ping_sent is None:
-            return None
-        age = asyncio.get_running_loop().time() - self._ping_sent
-        return age if age > _STALE_AFTER else None
-
-    def _forget_ping(self) -> None:
-        if self._ping is not None:
-            self._ping.cancel()
-        self._ping = self._ping_sent = None
+            # Lost since it was opened, it tells of its return itself; closed, it never will.
+            if client.is_connected:
+                self.on_restored(client)
+            if not client.is_closed:
+                return
 
     async def _watch(self) -> None:
-        interval = self._options.ping_interval
-        loop = asyncio.get_running_loop()
         while True:
             client = self.client
             if client is not None and client.is_connected:
-                ping = self._ping = asyncio.create_task(client.rtt(timeout=1 << 20))
-                self._ping_sent = loop.time()
-                await asyncio.wait({ping}, timeout=interval)
-                if ping.done():
-                    if not ping.cancelled() and ping.exception() is None:
-                        self._rtt = ping.result()
-                elif self._ping is ping:
-                    self._counters.servers_hung += 1
-                    logger().warning(
-                        CONNECTION_ERROR,
-                        error=f"no answer to a ping within {interval:g} s: leaving this server",
-                    )
-                    client.abort()
-                if self._ping is ping:
-                    self._forget_ping()
-            await asyncio.sleep(interval)
-
-
-class _Attempt:
-    """What went wrong while a first connection is tried."""
-
-    def __init__(self) -> None:
-        self.errors: list[Exception] = []
-        self.refused = asyncio.Event()
-
-    def note(self, error: Exception) -> None:
-        """Keep an error; one that trying again cannot mend ends the attempt."""
-        self.errors.append(error)
-        if _is_final(error):
-            self.refused.set()
-
-    async def succeeded(self, connecting: asyncio.Task[None]) -> bool:
-        """Tell whether there is a connection now."""
-        if not connecting.done() or self.refused.is_set():
-            return False
-        try:
-            await connecting
-        except Exception as error:  # noqa: BLE001  # whatever nats-py raises here is the cause to report
-            self.errors.append(error)
-            return False
-        return True
-
-
-async def _discard(client: CatgaClient, connecting: asyncio.Task[Any]) -> None:
-    connecting.cancel()
-    client.abort()
-    with suppress(Exception):
-        await asyncio.wait({connecting}, timeout=1.0)
-    with suppress(Exception):
-        async with asyncio.timeout(1.0):
-            await client.close()
-
-
-def _describe(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return text.removeprefix("nats: ").strip("'")
-
-
-# The words below are the NATS protocol's own; nats-py keeps nothing else of them.
-def _is_auth(error: Exception) -> bool:
-    text = str(error).lower()
-    return "authorization violation" in text or "authentication" in text
-
-
-def _is_unencrypted(error: Exception) -> bool:
-    from nats.errors import SecureConnRequiredError
-
-    return isinstance(error, SecureConnRequiredError)
-
-
-def _is_final(error: Exception) -> bool:
-    import ssl
-
-    return _is_auth(error) or _is_unencrypted(error) or isinstance(error, ssl.SSLError)
+                await self._pulse.beat(client)
+            await asyncio.sleep(self._options.ping_interval)

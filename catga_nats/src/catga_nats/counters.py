@@ -26,7 +26,6 @@ class Counters:
         events_refused: events that arrived and could not be read.
         events_dropped: events that arrived and found the waiting queue full, or a shutdown at its time limit.
         connections_lost: how often the connection was lost.
-        servers_hung: how often it was given up because a ping was not answered.
     """
 
     requests_sent: int = 0
@@ -45,7 +44,6 @@ class Counters:
     events_refused: int = 0
     events_dropped: int = 0
     connections_lost: int = 0
-    servers_hung: int = 0
 
     def details(self) -> dict[str, int]:
         """Return all counts by name."""

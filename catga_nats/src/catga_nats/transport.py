@@ -17,12 +17,13 @@ from catga_core.messages import Event, Message, MessageType, Request
 from catga_core.results import CatgaResult, Failure
 from catga_core.serialization import EnvelopeCodec, json_serializer, msgpack_serializer
 from catga_nats import headers as headers_form
-from catga_nats.connection import BACKLOG, NatsConnection
+from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
 from catga_nats.events import EventListener
 from catga_nats.failures import failed, returning, too_large, too_late, unhandled
 from catga_nats.inbound import Listener, RequestListener
 from catga_nats.mux import Answer
+from catga_nats.opening import BACKLOG
 from catga_nats.options import NatsOptions
 from catga_nats.subjects import REQUEST_GROUP, Subjects, check_service_name
 
