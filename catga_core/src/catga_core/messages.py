@@ -180,7 +180,9 @@ def _filled(type_: Any, arguments: dict[Any, Any]) -> Any:
     """Put arguments in for the type parameters of a type, also within one such as `list[T]`."""
     if isinstance(type_, TypeVar):
         return arguments.get(type_, type_)
-    inner: tuple[Any, ...] = () if isinstance(type_, type) else getattr(type_, "__parameters__", ())
+    if isinstance(type_, type):
+        return type_
+    inner: tuple[Any, ...] = getattr(type_, "__parameters__", ())
     return type_[tuple(arguments.get(each, each) for each in inner)] if inner else type_
 
 

@@ -10,6 +10,7 @@ from catga_core.container.entries import BehaviorEntry, HandlerEntry, ValidatorE
 from catga_core.container.registration import Lifetime, Registration, SourceKind
 from catga_core.container.resolver import AsyncNeeded, Resolver
 from catga_core.context import context_demand
+from catga_core.handlers.hints import class_of
 from catga_core.interfaces.transport import Transport
 from catga_core.mediator import NotPrepared, Route
 from catga_core.messages import Message, MessageKind, MessageType
@@ -142,12 +143,10 @@ class Assembly:
         make = supply.make
         if supply.constant:
             handle = make(None)
-            handle = (
-                handle
-                if layer is not None and callable(handle) and not hasattr(handle, "handle")
-                else handle.handle
-            )
-            return _constant(handle, touches=supply.touches_context), layer is not None
+            bare: bool = layer is not None and callable(handle) and not hasattr(handle, "handle")
+            return _constant(
+                handle if bare else handle.handle, touches=supply.touches_context
+            ), layer is not None
         if registration.kind is SourceKind.CLASS:
             return self._resolver.supply_for(registration, method="handle"), layer is not None
         return _replace(supply, lambda scope: make(scope).handle), layer is not None
@@ -221,7 +220,7 @@ def _validation(cls: type[Message], supplies: Sequence[Supply]) -> tuple[int, St
 
 
 def _fixed(behavior: Any) -> tuple[int, Stage, bool]:
-    cls = type(behavior)
+    cls: Any = class_of(behavior)
     return (
         cls.order,
         Stage(cls.__name__, _constant(behavior, touches=False), may_suspend=False),

@@ -17,7 +17,7 @@ from catga_core.container.registration import (
 )
 from catga_core.errors import ConfigurationError
 from catga_core.handlers import HandlerDefinition, define_handler, may_suspend
-from catga_core.handlers.hints import shown, with_place
+from catga_core.handlers.hints import class_of, shown, with_place
 from catga_core.interfaces.validation import Validator
 from catga_core.messages import Message, MessageType, type_argument
 from catga_core.pipeline.behavior import Behavior
@@ -109,8 +109,8 @@ def behavior_entry(
     Raises:
         ConfigurationError: when it is none.
     """
-    cls = behavior if isinstance(behavior, type) else type(behavior)
-    if not issubclass(cls, Behavior):
+    cls = _class_of(behavior)
+    if not _derives(cls, Behavior):
         msg = (
             f"{with_place(cls.__name__, cls)} is no behavior: derive it from Behavior[Message, Result] "
             "and write async def handle(self, message, next)"
@@ -137,8 +137,8 @@ def validator_entry(validator: Any, names: Mapping[str, Any]) -> ValidatorEntry:
     Raises:
         ConfigurationError: when it is none, or does not say for what.
     """
-    cls = validator if isinstance(validator, type) else type(validator)
-    applies_to = _class_argument(cls, Validator) if issubclass(cls, Validator) else None
+    cls = _class_of(validator)
+    applies_to = _class_argument(cls, Validator) if _derives(cls, Validator) else None
     if applies_to is None:
         msg = f"{with_place(cls.__name__, cls)} does not say what it validates: derive it from Validator[YourMessage]"
         raise ConfigurationError(msg)
@@ -147,6 +147,16 @@ def validator_entry(validator: Any, names: Mapping[str, Any]) -> ValidatorEntry:
     else:
         registration = Registration(validator, Lifetime.SINGLETON, SourceKind.INSTANCE, validator, ())
     return ValidatorEntry(registration, applies_to)
+
+
+def _class_of(given: Any) -> type[Any]:
+    if isinstance(given, type):
+        return given
+    return class_of(given)
+
+
+def _derives(cls: type[Any], base: type[Any]) -> bool:
+    return issubclass(cls, base)
 
 
 def _class_argument(cls: type[Any], base: type[Any]) -> type[Any] | None:
