@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -10,9 +11,18 @@ import pytest
 from catga_core import CatgaMediator
 from examples.order_system import compositions
 from examples.order_system.inventory.messages import Line, ReleaseStock, ReserveStock, StockLevel, StockLevels
-from examples.order_system.notifications.messages import CatchUp, Mailing
-from examples.order_system.orders.messages import CreateOrder, Customer, Decision, GetOrder, Item, SalesReport
-from examples.order_system.payments.domain import passes_luhn
+from examples.order_system.notifications.handlers import TellAccepted
+from examples.order_system.notifications.messages import CatchUp, Mailing, MailingReport
+from examples.order_system.orders.messages import (
+    CreateOrder,
+    Customer,
+    Decision,
+    GetOrder,
+    Item,
+    OrderAccepted,
+    SalesReport,
+)
+from examples.order_system.payments.domain import Bank, Declined, passes_luhn
 from examples.order_system.payments.messages import ChargeCard, Receipt
 
 ANN = Customer("Ann Abel", "ann.abel@example.com")
@@ -85,6 +95,48 @@ async def test_the_rules_of_an_order_are_all_told_at_once(mediator: CatgaMediato
     told = str(result.error.details)
     for field in ("items[0].price", "items[1].product", "discount_percent"):
         assert field in told
+
+
+class Deaf:
+    """Stands in for a handler whose event was lost on the way."""
+
+    async def handle(self, message: OrderAccepted) -> None:
+        return
+
+
+async def test_customers_are_told_also_when_the_event_was_lost() -> None:
+    catga = compositions.one_process()
+    async with catga.running() as app:
+        with catga.override(TellAccepted, Deaf()):
+            assert (await app.mediator.send(ORDER)).is_success
+        assert (await app.mediator.send(MailingReport())).unwrap() == Mailing(sent=0, caught_up=0)
+        for _ in range(2):
+            assert (await app.mediator.send(CatchUp())).unwrap() == Mailing(sent=1, caught_up=1)
+
+
+async def test_an_order_without_an_answer_from_payments_is_not_decided_and_may_come_again() -> None:
+    catga = compositions.one_process()
+    async with catga.running() as app:
+        with catga.override(Bank, Closed()):
+            refused = await app.mediator.send(ORDER, message_id="m-1")
+        assert refused.error.code == "HANDLER_FAILED"
+        assert (await app.mediator.send(GetOrder("A-1"))).unwrap() is None
+        assert (await app.mediator.send(ORDER, message_id="m-1")).unwrap().total == Decimal("22.02")
+        assert (await tea(app.mediator)).reserved == 2
+
+
+class Closed(Bank):
+    """A bank on a Sunday."""
+
+    async def authorize(self, reference: str, card: str, amount: Decimal) -> str | Declined:
+        raise OSError
+
+
+async def test_many_askers_of_one_order_get_one_decision(mediator: CatgaMediator) -> None:
+    results = await asyncio.gather(*(mediator.send(ORDER, message_id="m-1") for _ in range(20)))
+    assert len({result.unwrap() for result in results}) == 1
+    assert (await mediator.send(SalesReport())).unwrap().accepted == 1
+    assert (await tea(mediator)).reserved == 2
 
 
 async def test_every_replica_of_payments_gives_the_same_answer() -> None:

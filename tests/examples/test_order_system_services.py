@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -54,10 +55,35 @@ def test_services_agree_while_the_server_is_restarted(demo: Demo) -> None:
     assert run.summary["runs"][1]["sent_again"] > 0
 
 
-def test_orders_from_standard_input_are_read_for_both_runs(demo: Demo, shipped: list[str]) -> None:
-    run = demo("-", "--services", "--json", stdin="\n".join(shipped[:60]), timeout=100)
+def test_one_at_a_time_even_the_last_one_in_stock_goes_to_the_same_order(
+    demo: Demo, shipped: list[str]
+) -> None:
+    catalog = json.loads((DATA / "catalog.json").read_text())["products"]
+    kettle = next(product for product in catalog if product["code"] == "KETTLE")
+    order = json.loads(shipped[0])
+    item = {"product": "KETTLE", "price": kettle["price"], "quantity": kettle["stock"] // 10}
+    # From standard input, which can be read only once, though there are two runs.
+    lines = [json.dumps({**order, "order_id": f"B-{number}", "items": [item]}) for number in range(30)]
+    run = demo("-", "--services", "--json", "--concurrency", "1", stdin="\n".join(lines), timeout=100)
     assert run.code == 0, run.out + run.err
-    assert [report["totals"]["read"] for report in run.summary["runs"]] == [60, 60]
+    one_process, services = (report["totals"] for report in run.summary["runs"])
+    assert one_process == services
+    assert (services["accepted"], services["refused"]) == (10, {"OUT_OF_STOCK": 20})
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_service_that_dies_by_itself_ends_the_run_and_shows_its_log() -> None:
+    command = [sys.executable, "-m", "examples.order_system", "--services", "--quiet"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as driver:
+        victim = until(lambda: services_of(driver.pid), within=40)[0]
+        os.kill(victim, signal.SIGKILL)
+        out, err = driver.communicate(timeout=60)
+    assert driver.returncode == 1
+    assert "orders ended with exit code -9" in err
+    assert "the end of orders's log" in err
+    assert out == ""
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
