@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,12 +26,10 @@ class Assembly:
     """Compiles the pipelines of a container, each once until an override changes them.
 
     Parameters:
-        options: the container's.
         resolver: makes what is in the pipelines.
     """
 
-    def __init__(self, options: CatgaOptions, resolver: Resolver) -> None:
-        self._options = options
+    def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
         self.requests: dict[type[Message], HandlerEntry] = {}
         self.streams: dict[type[Message], HandlerEntry] = {}
@@ -40,6 +39,7 @@ class Assembly:
         self.opaque = False
         self._routes: dict[Any, Any] = {}
         resolver.changed.append(self.forget)
+        context_demand.listen(weakref.WeakMethod(self.forget))
 
     # --- what the mediator asks ---
 
@@ -47,6 +47,10 @@ class Assembly:
     def service_name(self) -> str:
         """The name of this service."""
         return self._options.service_name
+
+    @property
+    def _options(self) -> CatgaOptions:
+        return self._resolver.resolve(CatgaOptions)  # type: ignore[no-any-return]
 
     @property
     def clock(self) -> Clock:
@@ -58,7 +62,10 @@ class Assembly:
         """The way to other processes, `None` when everything is in this one."""
         if self._resolver.effective(Transport) is None:
             return None
-        return self._resolver.resolve(Transport)  # type: ignore[no-any-return]
+        try:
+            return self._resolver.resolve(Transport)  # type: ignore[no-any-return]
+        except AsyncNeeded:
+            raise NotPrepared from None
 
     def request_route(self, cls: type[Message]) -> Route | None:
         """Return the pipeline of a request handled here, `None` for any other."""
@@ -78,6 +85,7 @@ class Assembly:
 
     async def prepare(self) -> None:
         """Make the singletons that have to be awaited, for every handler and behavior as it is now."""
+        await self._resolver.build(Transport)
         for registration in self.roots():
             await self._resolver.build_needs(registration)
 
@@ -119,6 +127,9 @@ class Assembly:
     def _compiled(self, entry: HandlerEntry) -> Route:
         described = entry.definition.message_type
         handler, overridden = self._handler(entry)
+        if self.opaque and not handler.scoped and self._resolver.has_scoped:
+            # What is injected into the handler's body finds the message's scope by its variable.
+            handler = _in_scope(handler)
         stages = self._stages(described)
         pipeline = compile_pipeline(
             HandlerStage(
@@ -131,7 +142,7 @@ class Assembly:
             [stage for _, stage, _ in stages],
             stream=described.kind is MessageKind.STREAM,
         )
-        touched = handler.touches_context or any(uses for _, _, uses in stages)
+        touched = handler.touches_context or entry.definition.sends or any(uses for _, _, uses in stages)
         return Route(pipeline, context=touched or overridden or self.opaque or context_demand.wanted)
 
     def _handler(self, entry: HandlerEntry) -> tuple[Supply, bool]:
@@ -143,7 +154,7 @@ class Assembly:
         make = supply.make
         if supply.constant:
             handle = make(None)
-            bare: bool = layer is not None and callable(handle) and not hasattr(handle, "handle")
+            bare = layer is not None and _is_bare(handle)
             return _constant(
                 handle if bare else handle.handle, touches=supply.touches_context
             ), layer is not None
@@ -177,12 +188,13 @@ class Assembly:
         found = [*self._built_in(described)]
         for entry in self.behaviors:
             if entry.fits(described):
-                supply = self._object(
-                    self._resolver.effective(entry.registration.service) or entry.registration, entry.lifetime
-                )
-                name = entry.registration.name
-                uses = entry.uses_context or supply.touches_context
-                found.append((entry.order, Stage(name, supply, entry.may_suspend), uses))
+                layer = self._resolver.overrides.top(entry.registration.service)
+                registration = entry.registration if layer is None else layer.registration
+                supply = self._object(registration, entry.lifetime)
+                # Of what stands in for a behavior nothing is known.
+                stage = Stage(entry.registration.name, supply, entry.may_suspend or layer is not None)
+                uses = entry.uses_context or supply.touches_context or layer is not None
+                found.append((entry.order, stage, uses))
         return sorted(found, key=lambda each: each[0])
 
     def _built_in(self, described: MessageType) -> list[tuple[int, Stage, bool]]:
@@ -219,6 +231,10 @@ def _validation(cls: type[Message], supplies: Sequence[Supply]) -> tuple[int, St
     return ValidationBehavior.order, Stage("ValidationBehavior", supply, may_suspend=bool(supplies)), touches
 
 
+def _is_bare(handler: Any) -> bool:
+    return callable(handler) and not hasattr(handler, "handle")
+
+
 def _fixed(behavior: Any) -> tuple[int, Stage, bool]:
     cls: Any = class_of(behavior)
     return (
@@ -230,6 +246,14 @@ def _fixed(behavior: Any) -> tuple[int, Stage, bool]:
 
 def _constant(value: Any, *, touches: bool) -> Supply:
     return Supply(lambda _scope: value, constant=True, touches_context=touches)
+
+
+def _in_scope(supply: Supply) -> Supply:
+    make = supply.make
+    if supply.constant:
+        handle = make(None)
+        make = lambda _scope: handle  # noqa: E731
+    return Supply(make, scoped=True, prepare=supply.prepare, touches_context=supply.touches_context)
 
 
 def _replace(supply: Supply, make: Callable[[Any], Any]) -> Supply:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, get_origin
 
 import msgspec
 
+from catga_core.handlers.hints import class_of
 from catga_core.interfaces.validation import ValidationProblem
 from catga_core.pipeline.rules import Rule, Test
 
@@ -75,7 +76,7 @@ def instance(cls: Any) -> Check:
 def literal(values: tuple[Any, ...]) -> Check:
     """Return the check for one of a few values."""
     shown = _any_of([repr(value) for value in values])
-    kinds = tuple({type(value) for value in values})
+    kinds: tuple[type[object], ...] = tuple({class_of(value) for value in values})
 
     def fits(value: Any) -> bool:
         return isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)

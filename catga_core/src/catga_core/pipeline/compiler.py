@@ -84,6 +84,7 @@ def compile_pipeline(handler: HandlerStage, behaviors: Sequence[Stage], *, strea
     name = handler.name
     if not behaviors and not scoped:
         return Pipeline(call, wrap, core, name, suspends)
+    way: Way | None = None
     if behaviors:
         way = link([(stage.name, _behavior_of(stage.supply)) for stage in behaviors], call, wrap, name)
         linked = way.call
@@ -106,8 +107,8 @@ def _call_of(supply: Supply) -> Call:
     if supply.constant:
         return make(None)  # type: ignore[no-any-return]
     if supply.scoped:
-        return lambda message: make(active_scope.get())(message)
-    return lambda message: make(None)(message)
+        return lambda message: make(active_scope.get())(message)  # noqa: PLW0108 - made anew for each message
+    return lambda message: make(None)(message)  # noqa: PLW0108 - as above
 
 
 def _opening(call: Any) -> Call:

@@ -62,7 +62,10 @@ def link(
     exec(compile(text, f"<pipeline of {handler}>", "exec"), names)  # noqa: S102
 
     def lay(target: Chain) -> None:
-        names["behavior_0"] = lambda message, _rest: target(message)
+        def moved(message: Any, _rest: Chain) -> Awaitable[CatgaResult[Any]]:
+            return target(message)
+
+        names["behavior_0"] = moved
 
     return Way(names["dispatch"], lay, _none)
 
