@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -113,7 +113,8 @@ def _wrong_types(options: CatgaOptions) -> list[str]:
         value = getattr(options, field.name)
         if _is_names(field.type):
             # A bare string would be taken for its letters.
-            if not (isinstance(value, (tuple, list)) and all(isinstance(each, str) for each in value)):
+            names: Iterable[object] = value if isinstance(value, (tuple, list)) else (None,)
+            if not all(isinstance(each, str) for each in names):
                 problems.append(f"{field.name}={value!r} is no list of names: write {field.name}=['...']")
             continue
         try:

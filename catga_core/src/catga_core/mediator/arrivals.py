@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from catga_core.context import active_context
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
-from catga_core.mediator.delivery import FailedDeliveries, deliver_to
+from catga_core.mediator.delivery import FailedDeliveries, deliver_arrived, deliver_to
 from catga_core.mediator.routes import NotPrepared, RouteSource
 from catga_core.messages import MessageKind, MessageType
+from catga_core.pipeline.way import Chain
 from catga_core.results import CatgaResult, Failure
 
 
@@ -80,11 +81,14 @@ class Arrivals:
             return Arrival(may_suspend=False, call=_refuse(described, self._source.service_name))
         chain, may_suspend = route.pipeline.chain, route.pipeline.may_suspend
         if not route.context and not may_suspend:
-            return Arrival(may_suspend, lambda message, _context: chain(message))
+            return Arrival(may_suspend, _without_context(chain))
         return Arrival(may_suspend, self._in_context(chain))
 
     def _event(self, described: MessageType) -> Arrival:
         routes = self._source.event_routes(described.cls)
+        quick = deliver_arrived(routes, self._failed)
+        if quick is not None:
+            return Arrival(may_suspend=False, call=quick)
         may_suspend = any(route.pipeline.may_suspend for route in routes)
         # With its context, so that the line of a failing handler says which event it was.
         return Arrival(may_suspend, self._in_context(deliver_to(routes, self._failed)))
@@ -142,6 +146,13 @@ def not_built(described: MessageType, error: Exception) -> CatgaError:
     )
     failed.__cause__ = error
     return failed
+
+
+def _without_context(chain: Chain) -> Callable[[Any, MessageContext], Coroutine[Any, Any, Any]]:
+    def handle(message: Any, _context: MessageContext) -> Coroutine[Any, Any, CatgaResult[Any]]:
+        return chain(message)
+
+    return handle
 
 
 def _refuse(

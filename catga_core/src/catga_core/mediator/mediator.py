@@ -266,7 +266,7 @@ class CatgaMediator:
             message_id=options.get("message_id"), deadline=deadline, headers=options.get("headers")
         )
 
-    async def _send_with(self, request: Any, **options: Unpack[SendOptions]) -> CatgaResult[Any]:
+    async def _send_with(self, request: Request[Any], **options: Unpack[SendOptions]) -> CatgaResult[Any]:
         described = _expect(type(request), _REQUESTS, "send() takes a Command or a Query")
         context = self._context(options)
         refusal = self._refusal(described)
@@ -278,8 +278,9 @@ class CatgaMediator:
         left = deadline - self._source.clock.time()
         if left <= 0:
             return Failure(deadline_passed(described.name))
+        limit = asyncio.timeout(left)
         try:
-            async with asyncio.timeout(left) as limit:
+            async with limit:
                 return await self._run(described, request, context)
         except TimeoutError:
             if not limit.expired():
@@ -310,7 +311,7 @@ class CatgaMediator:
     async def _resend(self, request: Any) -> CatgaResult[Any]:
         return await self.send(request)
 
-    def _find_call(self, request: Any) -> Chain:
+    def _find_call(self, request: object) -> Chain:
         return self._find_call_of(_expect(type(request), _REQUESTS, "send() takes a Command or a Query"))
 
     def _find_call_of(self, described: MessageType) -> Chain:
@@ -328,14 +329,16 @@ class CatgaMediator:
             return _answer(lambda: failed)
         if route is not None:
             dispatch = Dispatch(route.pipeline, context=route.context, now=source.clock.time)
-            call = dispatch.call
+            call: Chain = dispatch.call
             if self._open:
                 self._dispatches[described.cls] = dispatch
         elif transport is not None:
             request_remote = transport.request
 
-            def call(request: Any) -> Coroutine[Any, Any, CatgaResult[Any]]:
+            def call_remote(request: Any) -> Coroutine[Any, Any, CatgaResult[Any]]:
                 return request_remote(described, request, begin_context())
+
+            call = call_remote
         else:
             call = _answer(lambda: _no_handler(described, source.service_name))
         if not self._open:
@@ -344,7 +347,7 @@ class CatgaMediator:
         self._calls[described.cls] = call
         return call
 
-    async def _prepare_and_send(self, request: Any) -> CatgaResult[Any]:
+    async def _prepare_and_send(self, request: Request[Any]) -> CatgaResult[Any]:
         try:
             await self._source.prepare()
         except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
@@ -368,7 +371,7 @@ class CatgaMediator:
         except Exception as error:
             raise not_built(described, error) from error
 
-    def _find_delivery(self, event: Any) -> Callable[[Any], Awaitable[None]]:
+    def _find_delivery(self, event: object) -> Callable[[Any], Awaitable[None]]:
         described = _expect(type(event), _EVENTS, "publish() takes an Event")
         refusal = self._refusal(described)
         if refusal is not None:
@@ -385,8 +388,10 @@ class CatgaMediator:
         if transport is not None:
             publish_remote = transport.publish
 
-            def deliver(event: Any) -> Coroutine[Any, Any, None]:
+            def deliver_remote(event: Any) -> Coroutine[Any, Any, None]:
                 return publish_remote(described, event, begin_context())
+
+            deliver = deliver_remote
         else:
             deliver = deliver_to(routes, self.failed_deliveries)
             if any(route.context for route in routes):
@@ -397,7 +402,7 @@ class CatgaMediator:
             self._deliveries[described.cls] = deliver
         return deliver
 
-    async def _prepare_and_publish(self, event: Any) -> None:
+    async def _prepare_and_publish(self, event: Event) -> None:
         try:
             await self._source.prepare()
         except Exception as error:
@@ -414,7 +419,7 @@ class CatgaMediator:
 
         return counted
 
-    async def _publish_with(self, event: Any, **options: Unpack[PublishOptions]) -> None:
+    async def _publish_with(self, event: Event, **options: Unpack[PublishOptions]) -> None:
         described = _expect(type(event), _EVENTS, "publish() takes an Event")
         context = self._context(options)
         refusal = self._refusal(described)

@@ -48,6 +48,10 @@ def _described(hint: Any, known: dict[Any, shape.Type]) -> shape.Type:
     cls = origin or hint
     if not isinstance(cls, type):
         return shape.AnyType()
+    return _class_shape(cls, known)
+
+
+def _class_shape(cls: type[Any], known: dict[Any, shape.Type]) -> shape.Type:
     if not issubclass(cls, msgspec.Struct):
         return shape.CustomType(cls)
     if cls not in known:
