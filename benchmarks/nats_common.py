@@ -19,13 +19,10 @@ from typing import Any
 import msgspec
 
 from benchmarks.measure import Row, table
-from catga_core.clock import SystemClock
+from catga_core import CatgaContainer, CatgaOptions, Command, Event, Success, add_catga, message_type
 from catga_core.context import begin_context
-from catga_core.interfaces import MessageContext
-from catga_core.messages import Command, Event, MessageType, message_type
-from catga_core.results import CatgaResult, Success
 from catga_core.serialization import EnvelopeCodec, msgpack_serializer
-from catga_nats import NatsOptions, NatsTransport
+from catga_nats import add_nats_catga
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -62,23 +59,16 @@ ACCEPTED = OrderAccepted(
 )
 
 
-class Endpoint:
-    """Answers every order; like a handler that does not wait."""
-
-    may_suspend = False
-
-    def __init__(self, type_: MessageType, *, suspends: bool = False) -> None:
-        self.message_type = type_
-        self.may_suspend = suspends
-
-    async def handle(self, message: PlaceOrder, context: MessageContext) -> CatgaResult[OrderAccepted]:
-        return Success(
-            OrderAccepted(message.order_id, message.customer_id, Decimal("44.30"), 2, ACCEPTED.remarks)
-        )
+def accept(message: PlaceOrder) -> OrderAccepted:
+    """Answer an order."""
+    return OrderAccepted(message.order_id, message.customer_id, Decimal("44.30"), 2, ACCEPTED.remarks)
 
 
-def transport(url: str) -> NatsTransport:
-    return NatsTransport(NatsOptions(url), msgpack_serializer(), SystemClock())
+def service(name: str, url: str) -> CatgaContainer:
+    """Return a service on NATS, to be given its handlers."""
+    catga = add_catga(CatgaOptions(service_name=name, max_concurrent_requests=1000))
+    add_nats_catga(catga, url)
+    return catga
 
 
 def sizes() -> tuple[int, int, int]:
@@ -112,7 +102,8 @@ def processes(module: str, url: str) -> Iterator[list[str]]:
     )
     try:
         assert other.stdout is not None
-        if other.stdout.readline().strip() != "ready":
+        # Its log goes the same way.
+        if not any(line.strip() == "ready" for line in other.stdout):
             raise RuntimeError(f"{module} --other did not start")
         yield pinned(sys.executable, "-m", module, "--client", url)
     finally:
@@ -134,7 +125,7 @@ def run_pinned(module: str, rounds: int) -> list[Row]:
                 stdout=subprocess.PIPE,
                 env=environment(),
             )
-    return [Row(**row) for row in json.loads(done.stdout)]
+    return [Row(**row) for row in json.loads(done.stdout.splitlines()[-1])]
 
 
 def main(

@@ -14,10 +14,8 @@ import nats
 from nats.aio.msg import Msg
 
 from benchmarks.measure import Row, paired
-from benchmarks.nats_common import PLACED, OrderPlaced, main, run_pinned, sizes, transport
-from catga_core.context import begin_context
-from catga_core.interfaces import Inbound, MessageContext
-from catga_core.messages import message_type
+from benchmarks.nats_common import PLACED, OrderPlaced, main, run_pinned, service, sizes
+from catga_core import CatgaMediator
 
 RAW = "bench.raw.event"
 DONE = "bench.done"
@@ -27,23 +25,24 @@ COUNT = 5000
 class Handled:
     """Counts what was handled, and tells the publisher of every `COUNT`."""
 
-    may_suspend = False
-
     def __init__(self, client: Any) -> None:
-        self.message_type = message_type(OrderPlaced)
         self._client = client
         self._handled = 0
 
-    async def handle(self, event: OrderPlaced, context: MessageContext) -> None:
-        self.count()
-
     def count(self) -> None:
+        """Count one."""
         self._handled += 1
         if self._handled % COUNT == 0:
             self._tell = asyncio.ensure_future(self._client.publish(DONE, b""))
 
 
+async def count_order(event: OrderPlaced, handled: Handled) -> None:
+    """Count an event."""
+    handled.count()
+
+
 async def listen(url: str) -> None:
+    """Be the process that listens: by nats-py alone, and as a Catga service."""
     raw = await nats.connect(url)
     by_nats = Handled(raw)
 
@@ -52,22 +51,27 @@ async def listen(url: str) -> None:
 
     await raw.subscribe(RAW, cb=on_event)
     await raw.flush()
-    ours = transport(url)
-    await ours.connect()
-    await ours.serve(Inbound("bench", [], [Handled(raw)], 1000))
-    print("ready", flush=True)
-    await asyncio.Event().wait()
+    catga = service("listens", url)
+    catga.add_singleton(Handled, Handled(raw))
+    catga.add_handlers(count_order)
+    async with catga.running():
+        print("ready", flush=True)
+        await asyncio.Event().wait()
 
 
 async def measure(url: str, rounds: int) -> list[Row]:
+    """Be the process that publishes."""
+    async with service("publishes", url).running() as app:
+        return await _measure(url, rounds, app.mediator)
+
+
+async def _measure(url: str, rounds: int, mediator: CatgaMediator) -> list[Row]:
     _, _, size = sizes()
     payload = b"x" * size
     raw = await nats.connect(url)
-    ours = transport(url)
-    await ours.connect()
     done = await raw.subscribe(DONE)
     await raw.flush()
-    kind = message_type(OrderPlaced)
+    publish = mediator.publish
 
     async def by_nats() -> float:
         start = time.perf_counter()
@@ -79,7 +83,7 @@ async def measure(url: str, rounds: int) -> list[Row]:
     async def by_catga() -> float:
         start = time.perf_counter()
         for _ in range(COUNT):
-            await ours.publish(kind, PLACED, begin_context())
+            await publish(PLACED)
         await done.next_msg(timeout=30)
         return time.perf_counter() - start
 
@@ -94,7 +98,7 @@ async def measure(url: str, rounds: int) -> list[Row]:
     async def call_catga() -> float:
         start = time.perf_counter()
         for _ in range(COUNT):
-            await ours.publish(kind, PLACED, begin_context())
+            await publish(PLACED)
         spent = time.perf_counter() - start
         await done.next_msg(timeout=30)
         return spent
@@ -106,7 +110,6 @@ async def measure(url: str, rounds: int) -> list[Row]:
     ):
         ratio, our_seconds, limit_seconds = await paired(ours_, limit, rounds=rounds)
         rows.append(Row(title, ratio, COUNT / our_seconds, COUNT / limit_seconds, "events/s", goal))
-    await ours.close()
     await raw.close()
     return rows
 

@@ -14,10 +14,17 @@ import nats
 from nats.aio.msg import Msg
 
 from benchmarks.measure import Row, paired
-from benchmarks.nats_common import ORDER, Endpoint, PlaceOrder, main, run_pinned, sizes, transport
-from catga_core.context import begin_context
-from catga_core.interfaces import Inbound
-from catga_core.messages import Command, message, message_type
+from benchmarks.nats_common import (
+    ORDER,
+    OrderAccepted,
+    PlaceOrder,
+    accept,
+    main,
+    run_pinned,
+    service,
+    sizes,
+)
+from catga_core import Command, message
 
 RAW = "bench.raw"
 CASES = ((1, 400, ">= 0.95"), (64, 4096, ">= 1.3"), (256, 4096, ">= 1.3"))
@@ -28,7 +35,19 @@ class PlaceOrderInTask(PlaceOrder, frozen=True):
     """The same, to a handler that may wait and so gets a task of its own."""
 
 
+async def place_order(message: PlaceOrder) -> OrderAccepted:
+    """Answer at once."""
+    return accept(message)
+
+
+async def place_order_in_task(message: PlaceOrderInTask) -> OrderAccepted:
+    """Answer after having given the others a turn."""
+    await asyncio.sleep(0)
+    return accept(message)
+
+
 async def answer(url: str) -> None:
+    """Be the process that answers: by nats-py alone, and as a Catga service."""
     _, size, _ = sizes()
     raw = await nats.connect(url)
     reply = b"x" * size
@@ -38,18 +57,11 @@ async def answer(url: str) -> None:
 
     await raw.subscribe(RAW, cb=on_request)
     await raw.flush()
-    ours = transport(url)
-    await ours.connect()
-    await ours.serve(
-        Inbound(
-            "bench",
-            [Endpoint(message_type(PlaceOrder)), Endpoint(message_type(PlaceOrderInTask), suspends=True)],
-            [],
-            1000,
-        )
-    )
-    print("ready", flush=True)
-    await asyncio.Event().wait()
+    catga = service("answers", url)
+    catga.add_handlers(place_order, place_order_in_task)
+    async with catga.running():
+        print("ready", flush=True)
+        await asyncio.Event().wait()
 
 
 async def timed(call: Callable[[], Awaitable[object]], *, at_once: int, count: int) -> float:
@@ -66,33 +78,36 @@ async def measure(url: str, rounds: int) -> list[Row]:
     size, _, _ = sizes()
     payload = b"x" * size
     raw = await nats.connect(url)
-    ours = transport(url)
-    await ours.connect()
 
     async def by_nats() -> None:
         await raw.request(RAW, payload, timeout=30)
 
-    def by_catga(order: Command[Any]) -> Callable[[], Awaitable[None]]:
-        kind = message_type(type(order))
+    async with service("asks", url).running() as app:
+        send = app.mediator.send
 
-        async def send() -> None:
-            result = await ours.request(kind, order, begin_context())
-            assert result.is_success
+        def by_catga(order: Command[Any]) -> Callable[[], Awaitable[None]]:
+            async def call() -> None:
+                result = await send(order)
+                assert result.is_success
 
-        return send
+            return call
 
-    in_task = PlaceOrderInTask(ORDER.order_id, ORDER.customer_id, ORDER.items)
-    rows: list[Row] = []
-    for at_once, count, goal in CASES:
-        for name, send in (("", by_catga(ORDER)), (", handler in a task", by_catga(in_task))):
-            ratio, our_seconds, limit_seconds = await paired(
-                lambda: timed(send, at_once=at_once, count=count),  # noqa: B023  # used within the round
-                lambda: timed(by_nats, at_once=at_once, count=count),  # noqa: B023
-                rounds=rounds,
-            )
-            title = f"request over NATS, {at_once} in flight{name}"
-            rows.append(Row(title, ratio, count / our_seconds, count / limit_seconds, "requests/s", goal))
-    await ours.close()
+        in_task = PlaceOrderInTask(ORDER.order_id, ORDER.customer_id, ORDER.items)
+        rows: list[Row] = []
+        for at_once, count, goal in CASES:
+            for name, call, wanted in (
+                ("", by_catga(ORDER), goal),
+                (", handler in a task", by_catga(in_task), ""),
+            ):
+                ratio, our_seconds, limit_seconds = await paired(
+                    lambda: timed(call, at_once=at_once, count=count),  # noqa: B023  # used within the round
+                    lambda: timed(by_nats, at_once=at_once, count=count),  # noqa: B023
+                    rounds=rounds,
+                )
+                title = f"send over NATS / raw request, {at_once} in flight{name}"
+                rows.append(
+                    Row(title, ratio, count / our_seconds, count / limit_seconds, "requests/s", wanted)
+                )
     await raw.close()
     return rows
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
 from catga_core.context import active_context
+from catga_core.interfaces.context import MessageContext
 from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
 from catga_core.mediator.routes import Route
 from catga_core.pipeline import failure_of
@@ -29,13 +30,22 @@ class FailedDeliveries:
         self.count: int = 0
         self.watchers: list[Callable[[Any, str, CatgaResult[Any]], None]] = []
 
-    def record(self, event: Any, handler: str, failure: CatgaResult[Any]) -> None:
-        """Note that a handler failed for an event."""
+    def record(
+        self, event: Any, handler: str, failure: CatgaResult[Any], context: MessageContext | None = None
+    ) -> None:
+        """Note that a handler failed for an event.
+
+        Parameters:
+            event: the event; only its type is written.
+            handler: the handler's name.
+            failure: what it ended with.
+            context: the event's, `None` for the one that surrounds the call.
+        """
         self.count += 1
         for watch in self.watchers:
             watch(event, handler, failure)
         error = failure.error
-        context = active_context.get()
+        context = context or active_context.get()
         cause = error.__cause__
         logger().error(
             EVENT_HANDLER_FAILED,
@@ -84,6 +94,27 @@ def _one_by_one(routes: Sequence[Route], failed: FailedDeliveries) -> Deliver:
                 await handle(event)  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001 - handlers are independent
                 failed.record(event, name, failure_of(error, name))
+
+    return deliver
+
+
+def deliver_arrived(
+    routes: Sequence[Route], failed: FailedDeliveries
+) -> Callable[[Any, MessageContext], Coroutine[Any, Any, None]] | None:
+    """Link handlers that neither wait nor ask for the context into one call; `None` where any does.
+
+    The context is bound for none of them and only named where one fails: half the cost of an event that arrives.
+    """
+    if any(route.context or route.pipeline.may_suspend or route.pipeline.bare is None for route in routes):
+        return None
+    calls = tuple((route.pipeline.bare, route.pipeline.name) for route in routes)
+
+    async def deliver(event: Any, context: MessageContext) -> None:
+        for handle, name in calls:
+            try:
+                await handle(event)  # type: ignore[misc]
+            except Exception as error:  # noqa: BLE001 - handlers are independent
+                failed.record(event, name, failure_of(error, name), context)
 
     return deliver
 
