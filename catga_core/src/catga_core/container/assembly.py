@@ -103,6 +103,13 @@ class Assembly:
         registrations += [behavior.registration for behavior in self.behaviors]
         return registrations + [validator.registration for validator in self.validators]
 
+    def handled_by(self, target: Any) -> MessageType | None:
+        """Return what a registered handler handles, `None` for what is no handler."""
+        entries: list[HandlerEntry] = [*self.requests.values(), *self.streams.values()]
+        entries += [entry for several in self.events.values() for entry in several]
+        found = (entry.definition for entry in entries if entry.definition.target is target)
+        return next((definition.message_type for definition in found), None)
+
     def roots(self) -> list[Registration]:
         """Return how every handler, behavior and validator is made now; each may be overridden by its class."""
         return [self._resolver.effective(each.service) or each for each in self.declared()]

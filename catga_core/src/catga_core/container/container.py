@@ -16,7 +16,7 @@ from catga_core.container.graph import check_graph
 from catga_core.container.lifecycle import Lifecycle
 from catga_core.container.modules import Module, check_modules
 from catga_core.container.naming import provider_name
-from catga_core.container.overrides import Override
+from catga_core.container.overrides import Override, Overriding
 from catga_core.container.provider import ServiceProvider
 from catga_core.container.registration import Lifetime, Registration, SourceKind, register_source
 from catga_core.container.resolver import Resolver
@@ -63,7 +63,7 @@ class CatgaContainer(DynamicContainer):
             asks_for_context=frozenset({CatgaMediator, MessageContext}),
             quiet=frozenset({CatgaOptions, Clock, Serializer, Transport}),
         )
-        self._assembly = Assembly(chosen, self._resolver)
+        self._assembly = Assembly(self._resolver)
         self._mediator = CatgaMediator(self._assembly)
         self._resolver.changed.append(self._mediator.forget_routes)
         self._modules: list[Module] = []
@@ -75,6 +75,8 @@ class CatgaContainer(DynamicContainer):
         self._put(register_source(CatgaMediator, self._mediator, Lifetime.SINGLETON, {}, instance=True))
         self._put(register_source(Clock, SystemClock, Lifetime.SINGLETON, {}))
         self._put(register_source(Serializer, msgpack_serializer, Lifetime.SINGLETON, {}))
+        # There before a transport is, so that a test can put one in by its name.
+        self.set_provider("transport", ServiceProvider(Transport, self._resolver, self.override))
         self._catga_ready = True
 
     # --- filling it ---
@@ -234,12 +236,15 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when it cannot be started and stopped, or the container runs already.
         """
-        self._add(service, implementation, Lifetime.SINGLETON, name)
-        made = self._registrations[service].source
-        product = made if isinstance(made, type) else service
-        if isinstance(product, type) and not all(hasattr(product, each) for each in ("start", "stop")):
-            msg = f"{shown(product)} cannot be hosted: give it async def start(self) and async def stop(self)"
+        product: Any = implementation
+        if implementation is None or (callable(implementation) and not isinstance(implementation, type)):
+            # What a factory makes is only known by what it is registered as.
+            product = service
+        if not all(hasattr(product, each) for each in ("start", "stop")):
+            named = product if isinstance(product, type) else class_of(product)
+            msg = f"{shown(named)} cannot be hosted: give it async def start(self) and async def stop(self)"
             raise ConfigurationError(msg)
+        self._add(service, implementation, Lifetime.SINGLETON, name)
         if service not in self._hosted:
             self._hosted.append(service)
 
@@ -266,8 +271,8 @@ class CatgaContainer(DynamicContainer):
 
     # --- replacing parts of it ---
 
-    # dependency-injector's own override replaces a whole container, and still does when it is given one. What stands
-    # in is Any: a test's double need not be derived from what it doubles.
+    # dependency-injector's own override takes a whole container; override_providers(**other.providers) says the same.
+    # What stands in is Any: a test's double need not be derived from what it doubles.
     def override(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         self, service: Any, implementation: Any = None, *, instance: bool = False
     ) -> Override:
@@ -284,25 +289,39 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when nothing is registered for it, or the replacement cannot be made.
         """
-        if isinstance(
-            service, DynamicContainer
-        ):  # pragma: no cover - dependency-injector's own meaning of the word
-            super().override(service)
         key = self._service_of(service)
-        replaced = self._replaced(key)
-        if instance or not _is_made(implementation):
-            # Any object may stand in: a test's double need not be derived from what it doubles.
-            made = Registration(key, replaced.lifetime, SourceKind.INSTANCE, implementation, ())
-        else:
-            made = register_source(key, implementation, replaced.lifetime, caller_locals())
-        if made.kind in {SourceKind.INSTANCE, SourceKind.PROVIDER} and replaced.lifetime is Lifetime.SCOPED:
-            made = Registration(key, Lifetime.TRANSIENT, made.kind, made.source, ())
+        made = self._replacement(key, implementation, instance=instance)
+        known = set(self._graph_problems())
         layer = self._resolver.overrides.push(made)
-        problems = check_graph(self._resolver, [made])
+        problems = [problem for problem in self._graph_problems(made) if problem not in known]
         if problems:
             layer.restore()
             raise ConfigurationError(problems)
         return layer
+
+    def override_providers(self, **replacements: Any) -> Overriding:  # type: ignore[override]
+        """Replace several parts by their providers' names, while a `with` block lasts.
+
+        Parameters:
+            replacements: objects, classes or dependency-injector providers, by provider name.
+
+        Raises:
+            ConfigurationError: when one of them cannot be replaced; then none is.
+        """
+        overriding = Overriding()
+        try:
+            for name, implementation in replacements.items():
+                found = self.providers.get(name)
+                if found is None or isinstance(found, ServiceProvider):
+                    overriding.add(self.override(name, implementation).restore)
+                else:
+                    # A provider that was put in by hand: dependency-injector knows how to override those.
+                    found.override(implementation)
+                    overriding.add(found.reset_last_overriding)
+        except BaseException:
+            overriding.restore()
+            raise
+        return overriding
 
     # --- using it ---
 
@@ -340,8 +359,7 @@ class CatgaContainer(DynamicContainer):
             ConfigurationError: listing every mistake, each with its cause and mend.
         """
         assembly = self._assembly
-        roots = [self._resolver.effective(service) or made for service, made in self._registrations.items()]
-        problems = check_graph(self._resolver, [*roots, *assembly.roots()])
+        problems = self._graph_problems()
         problems += check_modules(self._modules, frozenset(self._registrations))
         problems += _shared_names([*assembly.requests, *assembly.streams, *assembly.events])
         if problems:
@@ -384,6 +402,31 @@ class CatgaContainer(DynamicContainer):
         super().wire(*arguments, **options)
 
     # --- inside ---
+
+    def _graph_problems(self, *more: Registration) -> list[str]:
+        roots = [self._resolver.effective(service) or made for service, made in self._registrations.items()]
+        return check_graph(self._resolver, [*roots, *self._assembly.roots(), *more])
+
+    def _replacement(self, key: Any, implementation: Any, *, instance: bool) -> Registration:
+        replaced, names = self._replaced(key), caller_locals()
+        if instance or not _is_made(implementation):
+            # Any object may stand in: a test's double need not be derived from what it doubles. It is what it is,
+            # for every message.
+            lifetime = Lifetime.TRANSIENT if replaced.lifetime is Lifetime.SCOPED else replaced.lifetime
+            return Registration(key, lifetime, SourceKind.INSTANCE, implementation, ())
+        handled = self._assembly.handled_by(key)
+        if handled is None or not isinstance(implementation, type):
+            return register_source(key, implementation, replaced.lifetime, names)
+        # Another handler of the same message may stand in for a handler.
+        entry = handler_entry(implementation, None, names)
+        if entry.definition.message_type.cls is not handled.cls:
+            msg = (
+                f"{with_place(implementation.__name__, implementation)} cannot stand in for {shown(key)}: "
+                f"it handles {entry.definition.message_type}, not {handled}"
+            )
+            raise ConfigurationError(msg)
+        made = entry.registration
+        return Registration(key, replaced.lifetime, made.kind, made.source, made.parameters)
 
     def _add(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_origin
 
 from catga_core.container.registration import Lifetime, Parameter, Registration
 from catga_core.container.resolver import Resolver
@@ -44,7 +44,7 @@ def _missing(resolver: Resolver, registration: Registration) -> Iterator[Paramet
 def _missing_text(registration: Registration, parameter: Parameter) -> str:
     needed = shown(parameter.service)
     place = f", {registration.place}" if registration.place else ""
-    if parameter.service in _BUILTIN:
+    if (get_origin(parameter.service) or parameter.service) in _BUILTIN:
         mend = (
             f"a plain {needed} is no service: wrap it in a settings class, or register {registration.name} "
             "with a factory that gives it"

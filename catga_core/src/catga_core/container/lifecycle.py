@@ -97,7 +97,12 @@ class Lifecycle:
             if self._transport is not None:
                 await self._transport.serve(self._inbound())
         except BaseException:
-            await self._stop_quietly()
+            self.state = State.RUNNING
+            try:
+                await self.stop()
+            except BaseExceptionGroup as group:
+                # The failure to start is what the caller has to see.
+                logger().error(STOP_FAILED, errors=len(group.exceptions))
             raise
         self.state = State.RUNNING
         options: CatgaOptions = container.get(CatgaOptions)
@@ -112,8 +117,20 @@ class Lifecycle:
         """
         if self.state is not State.RUNNING:
             return
-        # A stop that is cancelled half way would leave servers connected and files open.
-        await asyncio.shield(asyncio.ensure_future(self._stop()))
+        # A stop that is cancelled half way would leave servers connected and files open: it goes on, and the
+        # cancellation waits for its end.
+        stopping = asyncio.ensure_future(self._stop())
+        cancelled: asyncio.CancelledError | None = None
+        while not stopping.done():
+            try:
+                await asyncio.wait([stopping])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            if stopping.cancelled() or stopping.exception() is None:
+                raise cancelled
+            raise cancelled from stopping.exception()
+        await stopping
 
     async def run_until_signal(self) -> None:
         """Run until SIGINT or SIGTERM."""
@@ -252,14 +269,6 @@ class Lifecycle:
             except Exception as error:  # noqa: BLE001 - the others must still be stopped
                 error.add_note(f"while stopping {shown(service)}")
                 errors.append(error)
-
-    async def _stop_quietly(self) -> None:
-        self.state = State.RUNNING
-        try:
-            await self._stop()
-        except BaseExceptionGroup as group:
-            # The failure to start is what the caller has to see.
-            logger().error(STOP_FAILED, errors=len(group.exceptions))
 
     def _handler_count(self) -> int:
         assembly = self._assembly

@@ -37,6 +37,32 @@ class Override:
         self.restore()
 
 
+class Overriding:
+    """Several replacements that are taken back together; leave it as a context manager or by `restore()`."""
+
+    __slots__ = ("_restores",)
+
+    def __init__(self) -> None:
+        self._restores: list[Callable[[], object]] = []
+
+    def add(self, restore: Callable[[], object]) -> None:
+        """Take one more replacement in."""
+        self._restores.append(restore)
+
+    def restore(self) -> None:
+        """Take the replacements back; a second time does nothing."""
+        while self._restores:
+            self._restores.pop()()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.restore()
+
+
 class Overrides:
     """The layers in force, by service.
 

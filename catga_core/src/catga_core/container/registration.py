@@ -141,10 +141,13 @@ def parameters_of(
     Raises:
         ConfigurationError: for a parameter that tells no type and has no default.
     """
-    if kind in {SourceKind.INSTANCE, SourceKind.PROVIDER}:
+    if kind is SourceKind.INSTANCE:
         return ()
+    if kind is SourceKind.PROVIDER:
+        return _parameters_of_provider(source)
     function: Any = source
     if kind is SourceKind.CLASS:
+        source = get_origin(source) or source
         function = source.__init__
         if function is object.__init__:
             return ()
@@ -152,6 +155,9 @@ def parameters_of(
     given: dict[str, Any] = {}
     if _is_partial(source):
         function, given = source.func, source.keywords
+        if isinstance(function, type):
+            function = getattr(function, "__init__")  # noqa: B009 - the checker takes it for an instance's
+            skip += 1
         skip += len(source.args)
     owner = str(getattr(source, "__qualname__", source)).split("<locals>.")[-1]
     try:
@@ -172,6 +178,15 @@ def parameters_of(
         if parameter.name not in given
         and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
     )
+
+
+def _parameters_of_provider(source: Provider[Any]) -> tuple[Parameter, ...]:
+    # dependency-injector gives them; the container has to know, to follow overrides and scopes through them.
+    from catga_core.container.provider import ServiceProvider
+
+    providers: list[Provider[Any]] = [source, *source.traverse()]
+    services = dict.fromkeys(each.service for each in providers if isinstance(each, ServiceProvider))
+    return tuple(Parameter("", service, optional=False) for service in services)
 
 
 def _parameter(owner: str, parameter: inspect.Parameter, annotation: Any) -> Parameter:

@@ -70,6 +70,11 @@ class Resolver:
         layer = self.overrides.top(service)
         return layer.registration if layer is not None else self._registrations.get(service)
 
+    @property
+    def has_scoped(self) -> bool:
+        """Whether any service lives as long as a message."""
+        return any(each.lifetime is Lifetime.SCOPED for each in self._registrations.values())
+
     def needs(self, registration: Registration) -> Iterator[tuple[Parameter, Registration]]:
         """Yield what a registration is given, leaving out what is optional and not there."""
         for parameter in registration.parameters:

@@ -13,6 +13,7 @@ import msgspec
 
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.bases import EventHandler, RequestHandler, StreamHandler
+from catga_core.handlers.fitting import fits
 from catga_core.handlers.hints import hints_of, shown, with_place
 from catga_core.messages import MessageKind, MessageType, message_type, type_argument
 from catga_core.results import CatgaResult
@@ -38,6 +39,7 @@ class HandlerDefinition(msgspec.Struct, frozen=True):
         message_type: what it handles.
         plain: whether it can only return the bare value, never a `CatgaResult`, so that no look is needed.
         may_suspend: whether handling may wait for anything.
+        sends: whether its code shows that it may send further messages, by a mediator it was not given.
     """
 
     target: Any
@@ -45,6 +47,7 @@ class HandlerDefinition(msgspec.Struct, frozen=True):
     message_type: MessageType
     plain: bool
     may_suspend: bool
+    sends: bool
 
     @property
     def name(self) -> str:
@@ -93,11 +96,12 @@ def define_handler(target: Any, names: Mapping[str, Any]) -> HandlerDefinition:
         msg = f"{_named(target)} cannot handle {shown(message_class)}: {cause}"
         raise ConfigurationError(msg) from None
     _check_kind(target, handled)
+    _check_stream(target, function, handled)
     returned = hints.get("return", inspect.Parameter.empty)
     plain = _check_result(target, handled, declared_result, returned)
     suspends = may_suspend(function)
     plain = plain and not suspends and not _names_results(function)
-    return HandlerDefinition(target, function, handled, plain, suspends)
+    return HandlerDefinition(target, function, handled, plain, suspends, _sends(function))
 
 
 def may_suspend(function: Any, *, besides: str | None = None) -> bool:
@@ -139,6 +143,22 @@ def _calls(name: str | None, before: list[dis.Instruction]) -> bool:
         and call.opname == "CALL"
         and call.arg == 1
     )
+
+
+_SENDING = {"mediator", "send", "send_batch", "sender", "publish", "publish_batch", "stream", "enqueue"}
+
+
+def _sends(function: Any) -> bool:
+    """Tell whether code names a way to send, also in the functions within it: then it needs the message's context."""
+    plain = getattr(inspect.unwrap(function), "__func__", inspect.unwrap(function))
+    code = getattr(plain, "__code__", None)
+    waiting: list[types.CodeType] = [] if code is None else [code]
+    while waiting:
+        looked_at = waiting.pop()
+        if not _SENDING.isdisjoint(looked_at.co_names):
+            return True
+        waiting += [each for each in looked_at.co_consts if isinstance(each, types.CodeType)]
+    return False
 
 
 def _names_results(function: Any) -> bool:
@@ -225,22 +245,31 @@ def _check_kind(target: Any, handled: MessageType) -> None:
             raise ConfigurationError(msg)
 
 
+def _check_stream(target: Any, function: Any, handled: MessageType) -> None:
+    if handled.kind is MessageKind.STREAM and inspect.iscoroutinefunction(function):
+        msg = (
+            f"{_named(target)} has to be awaited before it gives any item: yield the items in it, "
+            "or write def instead of async def and return an async iterator"
+        )
+        raise ConfigurationError(msg)
+
+
 def _check_result(target: Any, handled: MessageType, declared: Any, returned: Any) -> bool:
     """Check both places where a result is declared; return whether only bare values are."""
     if handled.kind is MessageKind.EVENT:
         return True
-    if declared is not None and not _fits(declared, handled.result):
+    if declared is not None and not fits(declared, handled.result):
         raise ConfigurationError(_misfit(target, handled, declared))
     if returned is inspect.Parameter.empty:
         return False
     if handled.kind is MessageKind.STREAM:
         item = get_args(returned)[0] if get_origin(returned) in _ITERATORS and get_args(returned) else Any
-        if not _fits(item, handled.result):
+        if not fits(item, handled.result):
             raise ConfigurationError(_misfit(target, handled, item))
         return True
     wrapped, bare = _split(returned)
     for part in (*wrapped, *bare):
-        if not _fits(part, handled.result):
+        if not fits(part, handled.result):
             raise ConfigurationError(_misfit(target, handled, part))
     return not wrapped and not any(
         part is Any or isinstance(part, TypeVar) or part is object for part in bare
@@ -258,36 +287,6 @@ def _split(annotation: Any) -> tuple[list[Any], list[Any]]:
         else:
             bare.append(member)
     return wrapped, bare
-
-
-def _fits(found: Any, expected: Any) -> bool:
-    if (
-        found is Any
-        or expected is Any
-        or isinstance(found, TypeVar)
-        or found == expected
-        or expected is object
-    ):
-        return True
-    union = {Union, types.UnionType}
-    if get_origin(found) in union:
-        return all(_fits(member, expected) for member in get_args(found))
-    if get_origin(expected) in union:
-        return any(_fits(found, member) for member in get_args(expected))
-    if (
-        isinstance(found, type)
-        and isinstance(expected, type)
-        and not get_args(found)
-        and not get_args(expected)
-    ):
-        return issubclass(found, expected)
-    found_origin, expected_origin = get_origin(found) or found, get_origin(expected) or expected
-    if not (isinstance(found_origin, type) and isinstance(expected_origin, type)):
-        return False
-    # Generics fit when their origins do and no argument contradicts another.
-    return issubclass(found_origin, expected_origin) and all(
-        _fits(one, other) for one, other in zip(get_args(found), get_args(expected), strict=False)
-    )
 
 
 def _misfit(target: Any, handled: MessageType, found: Any) -> str:
