@@ -73,6 +73,16 @@ def test_a_person_reads_the_totals(demo: Demo) -> None:
     assert re.search(r"orders/s, p50 [\d.]+ ms, p99 [\d.]+ ms", run.out)
 
 
+def test_the_readme_shows_these_totals() -> None:
+    readme = (DATA.parent / "README.md").read_text(encoding="utf-8")
+    expected = oracle.totals(DATA / "orders.jsonl", DATA / "catalog.json")
+    for figure in (expected["read"], expected["accepted"], sum(expected["refused"].values())):
+        assert readme.count(f" {figure:,}\n") >= 2  # in both runs
+    assert readme.count(f"{float(expected['revenue']):,.2f}") == 2
+    for product, left in expected["stock_left"].items():
+        assert re.search(rf"{product} +{left}\b", readme)
+
+
 def test_orders_come_from_standard_input(demo: Demo, shipped: list[str]) -> None:
     run = demo("-", "--json", "--quiet", stdin="\n".join(shipped[:20]))
     assert run.code == 0, run.err

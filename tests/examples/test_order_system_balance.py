@@ -82,7 +82,7 @@ def few(tmp_path: Path, shipped: list[str]) -> str:
     ],
 )
 def test_what_does_not_balance_is_named(
-    few: str, capsys: pytest.CaptureFixture[str], service: type[Any], broken: type[Any], named: str
+    few: str, capsys: pytest.CaptureFixture[str], service: Any, broken: Any, named: str
 ) -> None:
     def compose() -> CatgaContainer:
         catga = compositions.one_process()

@@ -61,33 +61,8 @@ GOOD_CARDS = (
 DECLINED_CARDS = ("4000000000000002", "4000000000009995", "4000000000000069")
 WRONG_CARDS = ("4242424242424241", "5555555555554443")
 DISCOUNTS = (None, None, None, None, None, "2.5", "5", "7.5", "12.5")
-FIRST_NAMES = [
-    "Ada",
-    "Ben",
-    "Cleo",
-    "Dario",
-    "Elif",
-    "Finn",
-    "Greta",
-    "Hugo",
-    "Ines",
-    "Jonas",
-    "Kaya",
-    "Lars",
-]
-LAST_NAMES = [
-    "Abel",
-    "Brandt",
-    "Castell",
-    "Dorn",
-    "Eder",
-    "Falk",
-    "Gruber",
-    "Haas",
-    "Ivers",
-    "Jansen",
-    "Kolb",
-]
+FIRST_NAMES = ("Ada", "Ben", "Cleo", "Dario", "Elif", "Finn", "Greta", "Hugo", "Ida", "Jonas")
+LAST_NAMES = ("Abel", "Brandt", "Castell", "Dorn", "Eder", "Falk", "Gruber", "Haas", "Ivers", "Jansen")
 
 
 class Dice:
