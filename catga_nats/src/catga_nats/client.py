@@ -16,6 +16,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import SecureConnRequiredError
 from nats.protocol.parser import Parser
 
+from catga_nats.opening import BACKLOG
 from catga_nats.parser import Deliver, FastParser
 
 
@@ -32,7 +33,7 @@ def _fits() -> bool:
         and isinstance(getattr(client, "_ps", None), Parser)
         and all(
             hasattr(client, name)
-            for name in ("_pending_data_size", "_flush_queue", "_process_headers", "stats")
+            for name in ("_pending_data_size", "_flush_queue", "_process_headers", "_status")
         )
         and all(hasattr(Parser(), name) for name in ("buf", "state"))
     )
@@ -67,6 +68,13 @@ class CatgaClient(Client):
     def server_name(self) -> str:
         """What the server calls itself, empty before the first connection."""
         return str(self._server_info.get("server_name", ""))
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether there is a connection, and room in the buffer before it."""
+        if self._fast:
+            return self._status == Client.CONNECTED and self._pending_data_size <= BACKLOG
+        return self.is_connected and self.pending_data_size <= BACKLOG
 
     async def listen(self, subject: str, queue: str, deliver: Deliver) -> Subscription:
         """Subscribe.
@@ -117,9 +125,6 @@ class CatgaClient(Client):
         pending.append(b"\r\n")
         size = len(payload)
         self._pending_data_size += len(head) + size + 2
-        stats = self.stats
-        stats["out_msgs"] += 1
-        stats["out_bytes"] += size
         queue = self._flush_queue
         if queue is not None and queue.empty():
             queue.put_nowait(asyncio.get_running_loop().create_future())

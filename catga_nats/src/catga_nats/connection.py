@@ -22,6 +22,7 @@ from catga_nats.subscription import Subscription
 if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
 
+_DEFAULT_LIMIT = 1024 * 1024  # NATS' own, until a server has told its limit
 _SETTLED_WITHIN = 5.0  # seconds after an outage when "nobody listens" is believed at the latest
 _CLOSE_WITHIN = 2.0  # seconds for the last bytes before the connection is cut
 
@@ -39,6 +40,8 @@ class NatsConnection:
         self._options = options
         self._counters = counters
         self.mux = RequestMux(counters)
+        # Bytes of the largest message that may be sent; kept here because it is asked for with each message.
+        self.payload_limit = _DEFAULT_LIMIT
         self._subscriptions: list[Subscription] = []
         self._connected = asyncio.Event()
         self._closed = False
@@ -55,12 +58,6 @@ class NatsConnection:
         return ", ".join(self._options.server_urls)
 
     @property
-    def payload_limit(self) -> int:
-        """Bytes of the largest message that may be sent."""
-        server = 1024 * 1024 if self.client is None else self.client.max_payload
-        return server if self._options.max_payload is None else min(server, self._options.max_payload)
-
-    @property
     def buffer(self) -> int:
         """Bytes that may wait to be written before even answers are dropped."""
         return 8 * BACKLOG
@@ -73,6 +70,7 @@ class NatsConnection:
             CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the mend.
         """
         self.client = await open_client(self._options, self)
+        self._read_limit(self.client)
         self._connected.set()
         await self.subscribe(self.mux.subscription)
         self._watcher = asyncio.create_task(self._watch())
@@ -221,6 +219,7 @@ class NatsConnection:
         """Note the end of an outage."""
         if self.client is not client:
             return
+        self._read_limit(client)
         options = self._options
         others_need = options.reconnect_wait + 2 * options.reconnect_jitter + 1.0
         self._settled_at = time.monotonic() + min(others_need, _SETTLED_WITHIN)
@@ -252,6 +251,10 @@ class NatsConnection:
         else:
             wait = (self._options.reconnect_wait if attempt % count == 0 else 0.0) + jitter
         return servers[attempt % count], wait
+
+    def _read_limit(self, client: CatgaClient) -> None:
+        own = self._options.max_payload
+        self.payload_limit = client.max_payload if own is None else min(own, client.max_payload)
 
     async def _revive(self) -> None:
         """Open a new client in place of one that closed itself.

@@ -23,7 +23,6 @@ from catga_nats.events import EventListener
 from catga_nats.failures import failed, returning, too_large, too_late, unhandled
 from catga_nats.inbound import Listener, RequestListener
 from catga_nats.mux import Answer
-from catga_nats.opening import BACKLOG
 from catga_nats.options import NatsOptions
 from catga_nats.subjects import REQUEST_GROUP, Subjects, check_service_name
 
@@ -107,9 +106,9 @@ class NatsTransport:
             else:
                 timeout = self._left(message_type, deadline)
             subject = self._subjects.request(message_type.name)
-            payload, headers = self._pack(message_type, message, context, deadline)
+            payload, headers = self._pack(message_type, message, context, deadline, connection.payload_limit)
             client = connection.client
-            if client is None or not client.is_connected or client.pending_data_size > BACKLOG:
+            if client is None or not client.takes_more:
                 client = await connection.ready(timeout)
                 timeout = self._left(message_type, deadline)
         except CatgaError as error:
@@ -140,7 +139,12 @@ class NatsTransport:
         return left
 
     def _pack(
-        self, message_type: MessageType, message: Message, context: MessageContext, deadline: float | None
+        self,
+        message_type: MessageType,
+        message: Message,
+        context: MessageContext,
+        deadline: float | None,
+        limit: int,
     ) -> tuple[bytes, dict[str, str] | None]:
         if self._array:
             payload = self._codec.encode(message_type, message, context, deadline)
@@ -150,8 +154,8 @@ class NatsTransport:
             payload = self._serializer.encode(message)
             headers = headers_form.encode(message_type, context, deadline)
             size = len(payload) + headers_form.size(headers)
-        if size > self._connected().payload_limit:
-            raise too_large(str(message_type), size, self._connected().payload_limit)
+        if size > limit:
+            raise too_large(str(message_type), size, limit)
         return payload, headers
 
     def _unusual(self, message_type: MessageType, answer: Answer) -> CatgaResult[Any] | None:
@@ -179,10 +183,12 @@ class NatsTransport:
             CatgaError: `SERIALIZATION_FAILED` or `TRANSPORT_FAILED`: it was not handed over.
         """
         connection = self._connected()
-        payload, headers = self._pack(message_type, event, context, context.deadline)
+        payload, headers = self._pack(
+            message_type, event, context, context.deadline, connection.payload_limit
+        )
         subject = self._subjects.event(message_type.name)
         client = connection.client
-        if client is None or not client.is_connected or client.pending_data_size > BACKLOG:
+        if client is None or not client.takes_more:
             client = await connection.ready(self._patience(context))
         client.send(subject, b"", payload, headers)
         self._counters.events_published += 1
