@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from catga_core import CatgaContainer
+from catga_core import CatgaContainer, CatgaError
 
 from . import fleet
 from .compositions import client
@@ -57,6 +57,7 @@ async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
 
     Raises:
         FleetError: when the server or a service does not start, or ends by itself.
+        CatgaError: when a module does not tell its totals.
     """
     # Here, because the one process needs none of it.
     try:
@@ -71,7 +72,11 @@ async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
                 driver = Driver(app.mediator, concurrency=plan.concurrency)
                 trouble = Trouble(plan, narrator, driver.tally)
                 drive = _drive(driver, plan, narrator, "Services over NATS")
-                report = await _beside(drive, trouble.happens(services, server, lines), services.watch())
+                try:
+                    report = await _beside(drive, trouble.happens(services, server, lines), services.watch())
+                except CatgaError:
+                    print(services.logs(), file=sys.stderr)
+                    raise
             if report.mismatches:
                 print(services.logs(), file=sys.stderr)
             return report
