@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -113,8 +113,7 @@ def _wrong_types(options: CatgaOptions) -> list[str]:
         value = getattr(options, field.name)
         if _is_names(field.type):
             # A bare string would be taken for its letters.
-            names: Iterable[object] = value if isinstance(value, (tuple, list)) else (None,)
-            if not all(isinstance(each, str) for each in names):
+            if not (isinstance(value, (tuple, list)) and _all_texts(cast("list[Any]", value))):
                 problems.append(f"{field.name}={value!r} is no list of names: write {field.name}=['...']")
             continue
         try:
@@ -122,6 +121,10 @@ def _wrong_types(options: CatgaOptions) -> list[str]:
         except msgspec.ValidationError as cause:
             problems.append(f"{field.name}={value!r} is of the wrong type: {cause}")
     return problems
+
+
+def _all_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(each, str) for each in values)
 
 
 def _is_names(type_: Any) -> bool:

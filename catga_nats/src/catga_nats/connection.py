@@ -39,9 +39,9 @@ class NatsConnection:
         self.client: CatgaClient | None = None
         self._options = options
         self._counters = counters
-        self.mux = RequestMux(counters)
+        self.mux: RequestMux = RequestMux(counters)
         # Bytes of the largest message that may be sent; kept here because it is asked for with each message.
-        self.payload_limit = _DEFAULT_LIMIT
+        self.payload_limit: int = _DEFAULT_LIMIT
         self._subscriptions: list[Subscription] = []
         self._connected = asyncio.Event()
         self._closed = False

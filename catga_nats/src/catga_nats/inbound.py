@@ -72,7 +72,7 @@ class Listener:
         limit: int,
         counters: Counters,
     ) -> None:
-        self.subscription = Subscription(subject, queue, self.deliver)
+        self.subscription: Subscription = Subscription(subject, queue, self.deliver)
         self._type = message_type
         self._connection = connection
         self._codec = codec

@@ -35,7 +35,7 @@ class FastParser(Parser):
             return
         if self.buf:
             data = bytes(self.buf) + data
-            self.buf = bytearray()
+            self.buf: bytearray = bytearray()
         sinks = self._sinks
         position = 0
         length = len(data)

@@ -23,7 +23,7 @@ class Pulse:
 
     def __init__(self, interval: float) -> None:
         self.round_trip: float | None = None
-        self.left = 0
+        self.left: int = 0
         self._interval = interval
         self._ping: asyncio.Task[float] | None = None
         self._sent_at: float | None = None

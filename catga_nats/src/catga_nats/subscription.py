@@ -27,8 +27,8 @@ class Subscription:
         queue: str,
         deliver: Callable[[bytes, bytes, bytes, Mapping[str, str] | None], None],
     ) -> None:
-        self.subject = subject
-        self.queue = queue
+        self.subject: str = subject
+        self.queue: str = queue
         self._deliver = deliver
         self._inner: Any = None
         self._drained = False

@@ -26,6 +26,8 @@ class Dispatch:
 
     __slots__ = ("_lay", "_running", "call")
 
+    call: Chain
+
     def __init__(self, pipeline: Pipeline, *, context: bool, now: Callable[[], float]) -> None:
         self.call, self._lay, self._running = _shape(pipeline, context=context, now=now)
 

@@ -71,7 +71,9 @@ class NatsCluster:
                 extra_config={"cluster": cluster, **(extra_config or {})},
             )
 
-        self.nodes = tuple(node(index, port.number) for index, port in enumerate(self._route_ports))
+        self.nodes: tuple[NatsServer, ...] = tuple(
+            node(index, port.number) for index, port in enumerate(self._route_ports)
+        )
 
     @property
     def urls(self) -> list[str]:

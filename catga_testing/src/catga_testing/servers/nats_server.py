@@ -51,7 +51,7 @@ class NatsServer:
             start_within: Seconds that a start may take, also a restart.
 
         """
-        self.name = name or f"catga-{secrets.token_hex(4)}"
+        self.name: str = name or f"catga-{secrets.token_hex(4)}"
         self._tls = tls
 
         def settings(directory: Path) -> NatsSettings:
@@ -66,7 +66,7 @@ class NatsServer:
                 extra_config=extra_config or {},
             )
 
-        self.blocking = BlockingNatsServer(
+        self.blocking: BlockingNatsServer = BlockingNatsServer(
             settings, keep_store=store_dir is not None, start_within=start_within
         )
 

@@ -30,7 +30,7 @@ class ServerProcess:
 
         """
         self.directory = directory
-        self.log = directory / "server.log"
+        self.log: Path = directory / "server.log"
         self._guard = Guard(directory)
         self._process: subprocess.Popen[bytes] | None = None
 
