@@ -1,0 +1,125 @@
+"""Run every benchmark and print one table; `--write FILE` puts it into the documentation page as well."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.measure import Row, table
+
+_PACKAGES = (
+    "catga-core",
+    "msgspec",
+    "dependency-injector",
+    "nats-py",
+    "uvloop",
+    "mediatr",
+    "mediatorx",
+    "python-cqrs",
+    "faststream",
+)
+_BEGIN = "<!-- table: begin -->"
+_END = "<!-- table: end -->"
+
+
+def _dispatch(rounds: int) -> list[Row]:
+    from benchmarks import dispatch
+
+    return asyncio.run(dispatch.run(rounds * 4 + 1))
+
+
+def _peers(rounds: int) -> list[Row]:
+    from benchmarks import peers
+
+    return asyncio.run(peers.run(rounds * 2 + 1))
+
+
+def _requests(rounds: int) -> list[Row]:
+    from benchmarks import nats_rpc
+
+    return nats_rpc.run(rounds)
+
+
+def _publish(rounds: int) -> list[Row]:
+    from benchmarks import nats_publish
+
+    return nats_publish.run(rounds * 2 + 1)
+
+
+def _faststream(rounds: int) -> list[Row]:
+    try:
+        import faststream  # noqa: F401
+    except ImportError:
+        return []
+    from benchmarks import nats_faststream
+
+    return nats_faststream.run(max(3, rounds // 2))
+
+
+def _imports(rounds: int) -> list[Row]:
+    from benchmarks import import_time
+
+    return import_time.run(rounds * 2 + 1)
+
+
+SUITES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
+    "dispatch": ("Dispatch in one process (lower is better)", _dispatch),
+    "peers": ("The same by other mediators (lower is better)", _peers),
+    "requests": ("Requests over NATS, three processes on one CPU (higher is better)", _requests),
+    "publish": ("Events over NATS, three processes on one CPU (higher is better)", _publish),
+    "faststream": ("FastStream on the same messages (higher is better)", _faststream),
+    "imports": ("Import time (lower is better)", _imports),
+}
+
+
+def _versions() -> Iterable[str]:
+    yield f"CPython {platform.python_version()}"
+    server = Path(sys.executable).with_name("nats-server")
+    if server.exists():
+        told = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout
+        yield told.strip().replace(": v", " ")
+    for package in _PACKAGES:
+        try:
+            yield f"{package} {version(package)}"
+        except PackageNotFoundError:
+            continue
+
+
+def main() -> int:
+    """Print the table; the exit code says whether every goal is met."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help="which; all of them if none is named")
+    parser.add_argument("--rounds", type=int, default=11, help="paired slices for each row; more is steadier")
+    parser.add_argument("--write", type=Path, help="the page whose table is to be replaced")
+    arguments = parser.parse_args()
+    parts: list[str] = []
+    missed = 0
+    for name in arguments.suites or SUITES:
+        title, run = SUITES[name]
+        rows = run(arguments.rounds)
+        if not rows:
+            continue
+        missed += sum(not row.met for row in rows)
+        parts.append(f"### {title}\n\n{table(rows)}")
+        print(f"\n{parts[-1]}", flush=True)
+    versions = ", ".join(_versions())
+    print(f"\n{versions}")
+    if arguments.write is not None:
+        page = arguments.write.read_text()
+        head, _, rest = page.partition(_BEGIN)
+        _, _, tail = rest.partition(_END)
+        made = "\n\n".join(parts)
+        arguments.write.write_text(f"{head}{_BEGIN}\n\n{made}\n\nMeasured with {versions}.\n\n{_END}{tail}")
+    if missed:
+        print(f"{missed} goals missed")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
