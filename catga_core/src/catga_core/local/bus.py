@@ -5,27 +5,101 @@ from __future__ import annotations
 import asyncio
 import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from contextvars import Context
 from typing import Any
 
+from catga_core.errors import CatgaError, ErrorCode
 from catga_core.intake import Intake
+from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.transport import EventEndpoint, RequestEndpoint
+from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, logger, traceback_of
+from catga_core.results import CatgaResult, Failure
+
+Answer = asyncio.Future[CatgaResult[Any]]
 
 
 class Listener:
-    """One endpoint on the bus.
+    """One endpoint on the bus, and the work it is doing; that work belongs to the container that listens.
 
     Parameters:
         endpoint: what handles the messages.
         limit: how many messages it may handle at the same time.
     """
 
-    __slots__ = ("endpoint", "intake", "room")
+    __slots__ = ("_deliveries", "_room", "endpoint", "intake")
 
     def __init__(self, endpoint: Any, limit: int) -> None:
-        self.endpoint: Any = endpoint
-        self.intake: Intake = Intake(limit)
-        self.room: asyncio.Semaphore = asyncio.Semaphore(limit)
+        self.endpoint = endpoint
+        self.intake = Intake(limit)
+        # Events over the limit are tasks that wait for room: nobody could be told that they are refused.
+        self._deliveries = Intake(limit)
+        self._room = asyncio.Semaphore(limit)
+
+    @property
+    def running(self) -> int:
+        """How many messages it has accepted and not finished."""
+        return self.intake.running + self._deliveries.running
+
+    def ask(self, message: Any, context: MessageContext) -> Answer:
+        """Handle a request in a task of its own; whoever stops waiting for the answer cancels nothing."""
+        answer: Answer = asyncio.get_running_loop().create_future()
+        _spawn(self.intake, self._answer(message, context, answer))
+        return answer
+
+    def tell(self, event: Any, context: MessageContext) -> None:
+        """Handle an event in a task of its own, when there is room."""
+        _spawn(self._deliveries, self._deliver(event, context))
+
+    async def drain(self, timeout: float) -> None:
+        """Finish everything within so many seconds, then cancel the rest.
+
+        Parameters:
+            timeout: seconds.
+        """
+        await asyncio.gather(self.intake.drain(timeout), self._deliveries.drain(timeout))
+
+    async def _answer(self, message: Any, context: MessageContext, answer: Answer) -> None:
+        name = self.endpoint.message_type.name
+        result: CatgaResult[Any]
+        try:
+            result = await self.endpoint.handle(message, context)
+        except asyncio.CancelledError:
+            text = (
+                f"{name} was cancelled: the container that handled it stops, and how far it came is unknown"
+            )
+            result = Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED))
+        except Exception as error:  # noqa: BLE001 - an endpoint never raises; should one, its sender gets an answer
+            self._failed(error, context)
+            text = f"{name} failed inside its receiver: see the receiver's log"
+            result = Failure(CatgaError(text, code=ErrorCode.INTERNAL_ERROR))
+        if not answer.done():
+            answer.set_result(result)
+
+    async def _deliver(self, event: Any, context: MessageContext) -> None:
+        try:
+            async with self._room:
+                await self.endpoint.handle(event, context)
+        except asyncio.CancelledError:
+            logger().warning(
+                MESSAGE_CANCELLED, message=str(self.endpoint.message_type), message_id=context.message_id
+            )
+        except Exception as error:  # noqa: BLE001 - an endpoint never raises; should one, the others go on
+            self._failed(error, context)
+
+    def _failed(self, error: Exception, context: MessageContext) -> None:
+        logger().error(
+            MESSAGE_FAILED,
+            message=str(self.endpoint.message_type),
+            message_id=context.message_id,
+            error=type(error).__name__,
+            traceback=traceback_of(error),
+        )
+
+
+def _spawn(intake: Intake, work: Coroutine[Any, Any, None]) -> None:
+    # The handler must see nothing of its caller's surroundings but what the message brings.
+    Context().run(intake.spawn, work)
 
 
 class LocalBus:

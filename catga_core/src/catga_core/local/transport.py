@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import Context
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from catga_core.clock import Clock, SystemClock
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
-from catga_core.local.bus import Listener, LocalBus
+from catga_core.local.bus import Answer, Listener, LocalBus
 from catga_core.messages import Event, MessageType, Request
 from catga_core.results import CatgaResult, Failure
 
@@ -28,12 +27,11 @@ class LocalTransport:
     """
 
     def __init__(self, bus: LocalBus, clock: Clock | None = None, *, request_timeout: float = 30.0) -> None:
-        self._bus = bus
+        self.bus = bus
         self._clock = clock or SystemClock()
         self._request_timeout = request_timeout
         self._listeners: list[Listener] = []
-        self._pending: set[asyncio.Future[CatgaResult[Any]]] = set()
-        self._deliveries: set[asyncio.Task[None]] = set()
+        self._pending: set[Answer] = set()
         self._connected = False
 
     @property
@@ -48,9 +46,9 @@ class LocalTransport:
     async def serve(self, inbound: Inbound, /) -> None:
         """Put this container's endpoints on the bus."""
         limit = inbound.max_concurrent
-        self._listeners += [self._bus.listen_for_request(each, limit) for each in inbound.requests]
+        self._listeners += [self.bus.listen_for_request(each, limit) for each in inbound.requests]
         self._listeners += [
-            self._bus.listen_for_event(each, inbound.service_name, limit) for each in inbound.events
+            self.bus.listen_for_event(each, inbound.service_name, limit) for each in inbound.events
         ]
 
     async def request(  # noqa: PLR0911 - one return for each reason to refuse
@@ -66,7 +64,7 @@ class LocalTransport:
         left = self._request_timeout if deadline is None else deadline - self._clock.time()
         if left <= 0:
             return Failure(_late(message_type, "was not started: its deadline had passed", started=False))
-        listener = self._bus.handler_of(message_type.cls)
+        listener = self.bus.handler_of(message_type.cls)
         if listener is None:
             text = (
                 f"nobody handles {message_type.name} on this bus: register a handler with add_handlers(...)"
@@ -77,9 +75,7 @@ class LocalTransport:
             return Failure(CatgaError(text, code=ErrorCode.CONCURRENCY_LIMITED))
         if not listener.endpoint.may_suspend:
             return await listener.endpoint.handle(message, context)  # type: ignore[no-any-return]
-        answer: asyncio.Future[CatgaResult[Any]] = asyncio.get_running_loop().create_future()
-        # The handler must see nothing of its caller's surroundings but what the message brings.
-        Context().run(listener.intake.spawn, _answered(listener, message, context, answer))
+        answer = listener.ask(message, context)
         self._pending.add(answer)
         limit = asyncio.timeout(left)
         try:
@@ -96,67 +92,41 @@ class LocalTransport:
         """Hand an event to one container of each service that listens; returns before they have handled it."""
         if not self._connected:
             raise _closed(message_type)
-        loop = asyncio.get_running_loop()
-        for listener in self._bus.listeners_of(message_type.cls):
-            task = loop.create_task(_deliver(listener, event, context), context=Context())
-            self._deliveries.add(task)
-            task.add_done_callback(self._deliveries.discard)
+        for listener in self.bus.listeners_of(message_type.cls):
+            listener.tell(event, context)
 
     async def drain(self, timeout: float, /) -> None:
-        """Leave the bus, finish what runs here and was published here, fail what still waits for an answer."""
+        """Leave the bus, finish what runs here, then fail what still waits for an answer.
+
+        Parameters:
+            timeout: seconds after which what runs is cancelled; its senders are told.
+        """
         for listener in self._listeners:
-            self._bus.leave(listener)
-        ends_at = asyncio.get_running_loop().time() + timeout
-        if self._deliveries:
-            await asyncio.wait(tuple(self._deliveries), timeout=timeout)
-        for listener in self._listeners:
-            await listener.intake.drain(max(0.0, ends_at - asyncio.get_running_loop().time()))
+            self.bus.leave(listener)
+        await asyncio.gather(*(listener.drain(timeout) for listener in self._listeners))
         self._listeners.clear()
-        for answer in tuple(self._pending):
-            if not answer.done():
-                text = "the request was given up: its sender's container stops, and whether it took effect is unknown"
-                answer.set_result(Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED)))
+        self._give_up()
 
     async def close(self) -> None:
-        """Send nothing any more; deliveries that outlasted the drain are cancelled."""
+        """Send nothing any more; what still waits for an answer fails."""
         self._connected = False
-        left = tuple(self._deliveries)
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left)
+        self._give_up()
 
     def health(self) -> Health:
         """Tell whether messages can be sent."""
         details = {
             "pending_requests": len(self._pending),
-            "running": sum(listener.intake.running for listener in self._listeners),
+            "running": sum(listener.running for listener in self._listeners),
         }
         if self._connected:
             return Health(HealthStatus.HEALTHY, "in process", details)
         return Health(HealthStatus.UNHEALTHY, "not connected", details)
 
-
-async def _answered(
-    listener: Listener, message: Any, context: MessageContext, answer: asyncio.Future[CatgaResult[Any]]
-) -> None:
-    name = listener.endpoint.message_type.name
-    try:
-        result = await listener.endpoint.handle(message, context)
-    except asyncio.CancelledError:
-        if not answer.done():
-            text = (
-                f"{name} was cancelled: the container that handled it stops, and how far it came is unknown"
-            )
-            answer.set_result(Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED)))
-        raise
-    if not answer.done():
-        answer.set_result(result)
-
-
-async def _deliver(listener: Listener, event: Event, context: MessageContext) -> None:
-    async with listener.room:
-        await listener.endpoint.handle(event, context)
+    def _give_up(self) -> None:
+        for answer in tuple(self._pending):
+            if not answer.done():
+                text = "the request was given up: its sender's container stops, and whether it took effect is unknown"
+                answer.set_result(Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED)))
 
 
 def _closed(message_type: MessageType) -> CatgaError:
