@@ -1,1 +1,46 @@
 """Contract kits, fixtures and test tools for Catga."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from catga_testing.clock import ManualClock
+    from catga_testing.contracts import TransportContract
+    from catga_testing.host import HostedApp, test_host
+    from catga_testing.recording import HandlerFailure, NotSettledError, Outcome, Published, Received, Sent
+    from catga_testing.waiting import NotInTimeError, eventually
+
+__all__ = [
+    "HandlerFailure",
+    "HostedApp",
+    "ManualClock",
+    "NotInTimeError",
+    "NotSettledError",
+    "Outcome",
+    "Published",
+    "Received",
+    "Sent",
+    "TransportContract",
+    "eventually",
+    "test_host",
+]
+
+# Every pytest run of an environment with catga-testing imports this package: only what is asked for is loaded.
+_HOMES = {
+    "HostedApp": "host",
+    "ManualClock": "clock",
+    "NotInTimeError": "waiting",
+    "TransportContract": "contracts",
+    "eventually": "waiting",
+    "test_host": "host",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'recording')}"), name)

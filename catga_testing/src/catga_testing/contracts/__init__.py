@@ -1,0 +1,11 @@
+"""Contract kits: what a plugin has to keep, as tests that its author subclasses."""
+
+import pytest
+
+# The kits' assertions tell what they saw, like those in a test module. It has to be said before they are imported.
+pytest.register_assert_rewrite("catga_testing.contracts.kept", "catga_testing.contracts.transports")
+
+from catga_testing.contracts.kept import Contract  # noqa: E402
+from catga_testing.contracts.transport import TransportContract, TransportFactory  # noqa: E402
+
+__all__ = ["Contract", "TransportContract", "TransportFactory"]

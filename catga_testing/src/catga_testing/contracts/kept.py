@@ -1,0 +1,61 @@
+"""What every contract kit has: its tests run under any asyncio mode, and none can be dropped in silence."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+
+
+class Contract:
+    """The base of a contract kit.
+
+    A plugin's author derives a test class from a kit and gives its fixtures. Overriding a kit's test takes a reason:
+    `@pytest.mark.xfail(reason="...")`.
+    """
+
+    # A mark, not the user's asyncio_mode, makes the tests run: "strict" is pytest-asyncio's default.
+    pytestmark: ClassVar[list[pytest.MarkDecorator]] = [pytest.mark.asyncio]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a subclass without the test that guards all others."""
+        super().__init_subclass__(**options)
+        if "test_no_test_was_dropped" in vars(cls) and Contract in cls.__mro__[1:]:
+            msg = f"{cls.__name__} replaces test_no_test_was_dropped, which guards the others: remove it"
+            raise TypeError(msg)
+
+    async def test_no_test_was_dropped(self) -> None:
+        """Every test of the kit is there as the kit has it, or marked xfail with a reason."""
+        dropped = dropped_tests(type(self))
+
+        assert not dropped, (
+            f"{type(self).__name__} leaves out what the kit tests: {', '.join(dropped)}. Remove the override, or mark "
+            'it @pytest.mark.xfail(reason="why it cannot hold")'
+        )
+
+
+def dropped_tests(cls: type[Contract]) -> list[str]:
+    """Return the names of the kit's tests that a subclass removed, or replaced without an xfail and its reason.
+
+    Parameters:
+        cls: a test class derived from a kit.
+    """
+    found: list[str] = []
+    for name, original in _kit_tests(cls).items():
+        actual = getattr(cls, name, None)
+        if actual is not original and not _excused(actual):
+            found.append(name)
+    return sorted(found)
+
+
+def _kit_tests(cls: type[Contract]) -> dict[str, object]:
+    tests: dict[str, object] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            tests.update({name: value for name, value in vars(base).items() if name.startswith("test_")})
+    return tests
+
+
+def _excused(test: object) -> bool:
+    marks: list[pytest.Mark] = getattr(test, "pytestmark", [])
+    return any(mark.name == "xfail" and str(mark.kwargs.get("reason", "")).strip() for mark in marks)

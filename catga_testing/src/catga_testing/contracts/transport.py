@@ -1,0 +1,51 @@
+"""`TransportContract`: every promise of a transport, as one test each."""
+
+from __future__ import annotations
+
+from catga_testing.contracts.transports.base import GarbageSender, TransportFactory
+from catga_testing.contracts.transports.concurrency import ConcurrencyContract
+from catga_testing.contracts.transports.containers import ContainersContract
+from catga_testing.contracts.transports.context import ContextContract
+from catga_testing.contracts.transports.deadlines import DeadlinesContract
+from catga_testing.contracts.transports.draining import DrainingContract
+from catga_testing.contracts.transports.errors import ErrorsContract
+from catga_testing.contracts.transports.events import EventsContract
+from catga_testing.contracts.transports.lifecycle import LifecycleContract
+from catga_testing.contracts.transports.requests import RequestsContract
+from catga_testing.contracts.transports.wire import WireContract
+
+__all__ = ["GarbageSender", "TransportContract", "TransportFactory"]
+
+
+class TransportContract(
+    RequestsContract,
+    ErrorsContract,
+    DeadlinesContract,
+    ConcurrencyContract,
+    ContextContract,
+    EventsContract,
+    DrainingContract,
+    LifecycleContract,
+    WireContract,
+    ContainersContract,
+):
+    """The tests a transport has to pass: derive from it and give the fixture `make_transport`.
+
+    ```python
+    class TestMyTransport(TransportContract):
+        @pytest.fixture
+        def make_transport(self) -> TransportFactory:
+            network = MyNetwork()
+            return lambda clock: MyTransport(network, clock)
+    ```
+
+    `make_transport` returns a function that makes one more transport, not yet connected, on the network of this one
+    test; its parameter is the clock that deadlines are compared with. A test makes up to five of them, connects,
+    serves, drains and closes each once, and stands for as many processes.
+
+    `send_garbage` is a second fixture, for remote transports that want their decoding tested: it returns an `async`
+    function that puts bytes on the wire where messages of a type arrive.
+
+    What is tested depends on the transport's own `capabilities`; a test that does not apply is skipped with the
+    capability's name. The tests need pytest-asyncio, in any mode.
+    """

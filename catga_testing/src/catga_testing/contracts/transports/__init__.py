@@ -1,0 +1,1 @@
+"""The parts of `TransportContract`, one file for each kind of promise."""

@@ -1,0 +1,160 @@
+"""The transport inside whole applications, as its users will have it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from catga_core import (
+    CatgaContainer,
+    CatgaMediator,
+    CatgaOptions,
+    ErrorCode,
+    EventHandler,
+    RequestHandler,
+    Success,
+    SystemClock,
+    Transport,
+    add_catga,
+)
+from catga_testing.contracts.transports.base import TransportContractBase, TransportFactory
+from catga_testing.contracts.transports.messages import Echo, Happened, Other
+from catga_testing.contracts.transports.peers import SOON
+from catga_testing.host import test_host
+from catga_testing.waiting import eventually
+
+
+class OtherHandler(RequestHandler[Other, str]):
+    """Asks another application and tells what happened."""
+
+    def __init__(self, mediator: CatgaMediator) -> None:
+        self._mediator = mediator
+
+    async def handle(self, message: Other) -> str:
+        """Ask, tell, answer."""
+        answer = await self._mediator.send(Echo(message.text))
+        await self._mediator.publish(Happened(len(message.text)))
+        return answer.unwrap()
+
+
+class EchoHandler(RequestHandler[Echo, str]):
+    """Answers with the text."""
+
+    async def handle(self, message: Echo) -> str:
+        """Answer after a turn of the loop."""
+        await asyncio.sleep(0)
+        return message.text
+
+
+class FailingEchoHandler(RequestHandler[Echo, str]):
+    """Fails."""
+
+    async def handle(self, message: Echo) -> str:
+        """Raise what has nothing to do with Catga."""
+        raise ZeroDivisionError(message.text)
+
+
+class Heard(list[int]):
+    """The numbers of the events that were handled."""
+
+
+class Listening(EventHandler[Happened]):
+    """Keeps the number."""
+
+    def __init__(self, heard: Heard) -> None:
+        self._heard = heard
+
+    async def handle(self, message: Happened) -> None:
+        """Keep it."""
+        self._heard.append(message.number)
+
+
+class FailingListener(EventHandler[Happened]):
+    """Fails."""
+
+    async def handle(self, message: Happened) -> None:
+        """Raise what has nothing to do with Catga."""
+        raise ZeroDivisionError(message.number)
+
+
+def _compose(service: str, make_transport: TransportFactory, *handlers: type) -> CatgaContainer:
+    catga = add_catga(CatgaOptions(service_name=service))
+    catga.add_singleton(Transport, lambda: make_transport(SystemClock()))
+    catga.add_singleton(Heard)
+    catga.add_handlers(*handlers)
+    return catga
+
+
+class ContainersContract(TransportContractBase):
+    """Handlers notice nothing of the transport but that it works."""
+
+    async def test_handlers_of_several_applications_work_together(
+        self, make_transport: TransportFactory
+    ) -> None:
+        """A request goes through two of them, and its event reaches a third, all in one conversation."""
+        front = _compose("front", make_transport, OtherHandler)
+        back = _compose("back", make_transport, EchoHandler)
+        mail = _compose("mail", make_transport, Listening)
+
+        async with test_host(mail) as mails, test_host(back) as backs, test_host(front) as fronts:
+            result = await fronts.send(Other("hello"))
+
+            assert result == Success("hello")
+            assert mails.app.get(Heard) == [5]
+            (asked,), (heard,) = backs.received(Echo), mails.received(Happened)
+            first = fronts.sent(Other)[0].context
+            assert asked.context.correlation_id == heard.context.correlation_id == first.message_id
+            assert asked.context.causation_id == heard.context.causation_id == first.message_id
+
+    async def test_a_handler_that_raises_is_a_failed_result_without_a_traceback(
+        self, make_transport: TransportFactory
+    ) -> None:
+        """HANDLER_FAILED, with nothing of the receiver's files in it."""
+        back = _compose("back", make_transport, FailingEchoHandler)
+        front = _compose("front", make_transport, OtherHandler)
+
+        async with test_host(back), test_host(front) as fronts:
+            error = (await fronts.mediator.send(Echo("x"))).error
+
+        assert error.code == ErrorCode.HANDLER_FAILED
+        assert not error.retryable
+        assert "Traceback" not in f"{error.message}{dict(error.details)}"
+        assert ".py" not in f"{error.message}{dict(error.details)}"
+
+    async def test_a_failing_event_handler_is_recorded_and_stops_no_other(
+        self, make_transport: TransportFactory
+    ) -> None:
+        """Neither beside it, nor in another service, nor at the next event, nor at the publisher."""
+        mixed = _compose("mixed", make_transport, FailingListener, Listening)
+        mail = _compose("mail", make_transport, Listening)
+        front = _compose("front", make_transport)
+
+        async with test_host(mixed) as mixeds, test_host(mail) as mails, test_host(front) as fronts:
+            await fronts.publish(Happened(1))
+            await fronts.publish(Happened(2))
+
+            assert sorted(mixeds.app.get(Heard)) == sorted(mails.app.get(Heard)) == [1, 2]
+            assert [each.handler for each in mixeds.failures(Happened)] == ["FailingListener"] * 2
+            assert mixeds.app.health()["mediator"].details["failed_event_handlers"] == 2
+
+    async def test_an_application_that_stops_answers_what_it_has_begun(
+        self, make_transport: TransportFactory
+    ) -> None:
+        """All of it, although it stops under load."""
+        back = _compose("back", make_transport, EchoHandler)
+        front = _compose("front", make_transport)
+
+        async with test_host(front) as fronts:
+            async with test_host(back) as backs:
+                tasks = [
+                    asyncio.create_task(fronts.mediator.send(Echo(str(number)), timeout=10))
+                    for number in range(50)
+                ]
+                await eventually(lambda: backs.received(Echo), within=SOON, every=0)
+            results = await asyncio.gather(*tasks)
+            answered = [result.value for result in results if result.is_success]
+
+        assert sorted(answered) == sorted(each.message.text for each in backs.received(Echo))
+        assert {result.error.code for result in results if not result.is_success} <= {
+            str(ErrorCode.TRANSPORT_FAILED),
+            str(ErrorCode.HANDLER_NOT_FOUND),
+        }

@@ -1,0 +1,93 @@
+"""What travels beside a message."""
+
+from __future__ import annotations
+
+import pytest
+
+from catga_core import MessageContext
+from catga_testing.contracts.transports.base import TransportContractBase
+from catga_testing.contracts.transports.messages import Echo, Happened
+from catga_testing.contracts.transports.peers import Inbox, Peer, Peers
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+_both_kinds = pytest.mark.parametrize("kind", ["request", "event"])
+HEADERS = {"tenant": "acme", "note": "größer: ja, 100 %", "empty": ""}
+
+
+async def _send(peer: Peer, context: MessageContext, kind: str) -> None:
+    if kind == "request":
+        assert (await peer.ask(Echo("x"), context=context)).is_success
+    else:
+        await peer.tell(Happened(1), context=context)
+
+
+class ContextContract(TransportContractBase):
+    """A receiver knows of a message what its sender knew."""
+
+    @_both_kinds
+    async def test_the_ids_travel(self, peers: Peers, kind: str) -> None:
+        """Message, correlation and causation id, so that a conversation can be followed."""
+        inbox = Inbox()
+        await peers.add("reader", requests={Echo: inbox}, events={Happened: inbox})
+        sender = await peers.add()
+        context = sender.context(message_id="m-1", correlation_id="c-1", causation_id="m-0")
+
+        await _send(sender, context, kind)
+
+        await inbox.until(1)
+        got = inbox.got[0][1]
+        assert (got.message_id, got.correlation_id, got.causation_id) == ("m-1", "c-1", "m-0")
+
+    @_both_kinds
+    async def test_a_first_message_is_its_own_correlation_and_has_no_cause(
+        self, peers: Peers, kind: str
+    ) -> None:
+        """As it was sent, so it arrives."""
+        inbox = Inbox()
+        await peers.add("reader", requests={Echo: inbox}, events={Happened: inbox})
+        sender = await peers.add()
+
+        await _send(sender, sender.context(message_id="m-1"), kind)
+
+        await inbox.until(1)
+        got = inbox.got[0][1]
+        assert (got.message_id, got.correlation_id, got.causation_id) == ("m-1", "m-1", None)
+
+    @_both_kinds
+    async def test_the_deadline_travels(self, peers: Peers, kind: str) -> None:
+        """To the hundredth of a second, so that what is sent from the handler can keep to it."""
+        inbox = Inbox()
+        await peers.add("reader", requests={Echo: inbox}, events={Happened: inbox})
+        sender = await peers.add()
+        context = sender.context(timeout=7.5)
+
+        await _send(sender, context, kind)
+
+        await inbox.until(1)
+        assert inbox.got[0][1].deadline == pytest.approx(context.deadline, abs=0.01)
+
+    @_both_kinds
+    async def test_headers_travel(self, peers: Peers, kind: str) -> None:
+        """With any text in them, and no others appear."""
+        inbox = Inbox()
+        await peers.add("reader", requests={Echo: inbox}, events={Happened: inbox})
+        sender = await peers.add()
+
+        await _send(sender, sender.context(headers=HEADERS), kind)
+        await _send(sender, sender.context(), kind)
+
+        await inbox.until(2)
+        assert sorted((dict(context.headers) for _, context in inbox.got), key=len) == [{}, HEADERS]
+
+    @_both_kinds
+    async def test_the_trace_context_travels(self, peers: Peers, kind: str) -> None:
+        """`traceparent` and `tracestate` as they were."""
+        inbox = Inbox()
+        await peers.add("reader", requests={Echo: inbox}, events={Happened: inbox})
+        sender = await peers.add()
+
+        await _send(sender, sender.context(traceparent=TRACEPARENT, tracestate="vendor=a,other=b"), kind)
+
+        await inbox.until(1)
+        got = inbox.got[0][1]
+        assert (got.traceparent, got.tracestate) == (TRACEPARENT, "vendor=a,other=b")

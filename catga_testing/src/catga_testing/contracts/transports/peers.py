@@ -1,0 +1,242 @@
+"""Peers on one network, and handlers that a test holds in its hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from catga_core import CatgaResult, Clock, MessageContext, SystemClock, Transport, message_type
+from catga_core.identifiers import new_id
+from catga_core.interfaces import Inbound
+from catga_core.messages import Event, Message, MessageKind, MessageType, Request
+from catga_core.pipeline import as_result
+from catga_testing.waiting import NotInTimeError
+
+TransportFactory = Callable[[Clock], Transport]
+"""Makes one more transport on a test's network; its deadlines are compared with the clock."""
+
+Handler = Callable[[Any, MessageContext], Awaitable[Any]]
+"""Handles one message; what it returns becomes a success unless it is a result."""
+
+PATIENCE = 15.0  # seconds after which the kit gives up on a transport: no test may hang
+SOON = 2.0  # seconds within which "at once" has to happen on a busy machine
+DEADLINE = 10.0  # seconds a request of the kit has, where a test says nothing else
+
+
+class Endpoint:
+    """One message type with the function that handles it.
+
+    Parameters:
+        cls: the message's class.
+        handle: what handles it.
+        may_suspend: what the endpoint says of itself.
+    """
+
+    def __init__(self, cls: type[Message], handle: Handler, *, may_suspend: bool = True) -> None:
+        self.message_type: MessageType = message_type(cls)
+        self.may_suspend = may_suspend
+        self._handle = handle
+
+    async def handle(self, message: Any, context: MessageContext, /) -> Any:
+        """Handle one message."""
+        found: Any = await self._handle(message, context)
+        if self.message_type.kind is MessageKind.EVENT:
+            return None
+        return as_result(found)
+
+
+class Peer:
+    """One process on the network, as the kit sees it.
+
+    Parameters:
+        transport: its transport.
+        clock: its clock.
+    """
+
+    def __init__(self, transport: Transport, clock: Clock) -> None:
+        self.transport = transport
+        self._clock = clock
+        self._drained = False
+        self._closed = False
+
+    def context(self, *, timeout: float | None = DEADLINE, **given: Any) -> MessageContext:
+        """Return a context for a message of its own conversation.
+
+        Parameters:
+            timeout: seconds until its deadline.
+            given: fields of `MessageContext` to set.
+        """
+        identity = given.get("message_id") or new_id()
+        deadline = None if timeout is None else self._clock.time() + timeout
+        return msgspec.structs.replace(MessageContext(identity, identity, None, deadline), **given)
+
+    async def ask(
+        self,
+        request: Request[Any],
+        *,
+        timeout: float | None = DEADLINE,
+        context: MessageContext | None = None,
+    ) -> CatgaResult[Any]:
+        """Send a request and return its result.
+
+        Parameters:
+            request: the message.
+            timeout: seconds until its deadline.
+            context: its context, else one of its own.
+        """
+        async with asyncio.timeout(PATIENCE):
+            return await self.transport.request(
+                message_type(type(request)), request, context or self.context(timeout=timeout)
+            )
+
+    async def tell(self, event: Event, *, context: MessageContext | None = None) -> None:
+        """Publish an event."""
+        async with asyncio.timeout(PATIENCE):
+            await self.transport.publish(
+                message_type(type(event)), event, context or self.context(timeout=None)
+            )
+
+    async def drain(self, timeout: float = 5.0) -> None:
+        """Drain the transport; once, as the container does."""
+        self._drained = True
+        async with asyncio.timeout(PATIENCE):
+            await self.transport.drain(timeout)
+
+    async def close(self) -> None:
+        """Close the transport, drained before."""
+        if not self._drained:
+            await self.drain(0.0)
+        if not self._closed:
+            self._closed = True
+            async with asyncio.timeout(PATIENCE):
+                await self.transport.close()
+
+
+class Peers:
+    """All peers of one test.
+
+    Parameters:
+        make_transport: the subclass's fixture.
+    """
+
+    def __init__(self, make_transport: TransportFactory) -> None:
+        self._make = make_transport
+        self._peers: list[Peer] = []
+
+    def unconnected(self, clock: Clock | None = None) -> Peer:
+        """Return a peer whose transport was only made."""
+        chosen = clock or SystemClock()
+        return Peer(self._make(chosen), chosen)
+
+    async def add(
+        self,
+        service: str = "asking",
+        *,
+        requests: Mapping[type[Request[Any]], Handler] | None = None,
+        events: Mapping[type[Event], Handler] | None = None,
+        may_suspend: bool = True,
+        max_concurrent: int = 256,
+        clock: Clock | None = None,
+    ) -> Peer:
+        """Return a peer that is connected and serves.
+
+        Parameters:
+            service: its service's name.
+            requests: what it handles.
+            events: what it listens for.
+            may_suspend: what its endpoints say of themselves.
+            max_concurrent: its limit.
+            clock: its clock; the machine's without one.
+        """
+        peer = self.unconnected(clock)
+        self._peers.append(peer)
+        async with asyncio.timeout(PATIENCE):
+            await peer.transport.connect()
+            await peer.transport.serve(
+                Inbound(
+                    service,
+                    [Endpoint(cls, each, may_suspend=may_suspend) for cls, each in (requests or {}).items()],
+                    [Endpoint(cls, each, may_suspend=may_suspend) for cls, each in (events or {}).items()],
+                    max_concurrent,
+                )
+            )
+        return peer
+
+    async def close(self) -> None:
+        """Drain and close every peer that a test has left open."""
+        for peer in reversed(self._peers):
+            await peer.close()
+
+
+class Gate:
+    """A handler that waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.entered: int = 0
+        self.left: int = 0
+        self.most: int = 0
+        self._open = asyncio.Event()
+        self._changed = asyncio.Condition()
+
+    async def __call__(self, message: Any, _context: MessageContext) -> str:
+        """Wait for `open`, then answer with the message's own text or number."""
+        async with self._changed:
+            self.entered += 1
+            self.most = max(self.most, self.entered - self.left)
+            self._changed.notify_all()
+        await self._open.wait()
+        async with self._changed:
+            self.left += 1
+            self._changed.notify_all()
+        return str(getattr(message, "text", None) or getattr(message, "number", ""))
+
+    def open(self) -> None:
+        """Let everyone through, now and later."""
+        self._open.set()
+
+    async def until(self, *, entered: int = 0, left: int = 0) -> None:
+        """Return when so many messages have come in and gone out."""
+        try:
+            async with asyncio.timeout(PATIENCE), self._changed:
+                await self._changed.wait_for(lambda: self.entered >= entered and self.left >= left)
+        except TimeoutError:
+            seen = f"{self.entered} messages came in and {self.left} went out"
+            msg = f"after {PATIENCE:g} s {seen}, not {entered} and {left}"
+            raise NotInTimeError(msg) from None
+
+
+class Inbox:
+    """A handler that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[Any, MessageContext]] = []
+        self._changed = asyncio.Condition()
+
+    async def __call__(self, message: Any, context: MessageContext) -> str:
+        """Keep the message, and answer with its own text."""
+        async with self._changed:
+            self.got.append((message, context))
+            self._changed.notify_all()
+        return str(getattr(message, "text", ""))
+
+    @property
+    def messages(self) -> list[Any]:
+        """What has come so far."""
+        return [message for message, _ in self.got]
+
+    async def until(self, count: int) -> None:
+        """Return when so many messages have come."""
+        try:
+            async with asyncio.timeout(PATIENCE), self._changed:
+                await self._changed.wait_for(lambda: len(self.got) >= count)
+        except TimeoutError:
+            msg = f"after {PATIENCE:g} s {len(self.got)} of {count} messages had come"
+            raise NotInTimeError(msg) from None
+
+
+async def echo(message: Any, _context: MessageContext) -> str:
+    """Answer with the message's own text, without waiting."""
+    return str(message.text)

@@ -1,0 +1,251 @@
+"""`test_host`: an application under test, with a record of its messages and no guessing when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any, TypeVar, Unpack, overload
+
+from catga_core import (
+    CatgaApp,
+    CatgaContainer,
+    CatgaMediator,
+    CatgaOptions,
+    CatgaResult,
+    Clock,
+    Event,
+    Transport,
+)
+from catga_core.container.resolver import AsyncNeeded
+from catga_core.context import active_context
+from catga_core.errors import ConfigurationError
+from catga_core.mediator import PublishOptions, SendOptions
+from catga_core.messages import Request
+from catga_testing.recording import HandlerFailure, Journal, Network, Published, Received, Sent, join_network
+from catga_testing.recording.mediator import RecordingMediator
+from catga_testing.recording.transport import ObservedTransport
+
+M = TypeVar("M")
+R = TypeVar("R")
+E = TypeVar("E", bound=Event)
+Record = TypeVar("Record", Sent[Any], Published[Any], Received[Any], HandlerFailure[Any])
+
+
+class HostedApp:
+    """A running application and everything it has sent, published and received; `test_host` gives it.
+
+    Parameters:
+        app: the running application.
+        journal: its records.
+        network: the work under way.
+    """
+
+    def __init__(self, app: CatgaApp, journal: Journal, network: Network) -> None:
+        self.app = app
+        self._journal = journal
+        self._network = network
+
+    @property
+    def mediator(self) -> CatgaMediator:
+        """The application's mediator, recorded; unlike `host.send` it does not wait for what comes of a message."""
+        return self.app.mediator
+
+    @property
+    def messages(self) -> Sequence[Sent[Any] | Published[Any]]:
+        """Everything this application sent and published, in order."""
+        return tuple(self._journal.messages)
+
+    @overload
+    def sent(self) -> list[Sent[Any]]: ...
+    @overload
+    def sent(self, message_type: type[M]) -> list[Sent[M]]: ...
+    def sent(self, message_type: type[Any] = object) -> list[Sent[Any]]:
+        """Return what this application sent, in order: by a test, by its handlers, by its services.
+
+        Parameters:
+            message_type: a request's class, or a base of several; left out, all of them.
+        """
+        found = [each for each in self._journal.messages if isinstance(each, Sent)]
+        return _of_type(found, message_type)
+
+    @overload
+    def published(self) -> list[Published[Any]]: ...
+    @overload
+    def published(self, event_type: type[E]) -> list[Published[E]]: ...
+    def published(self, event_type: type[Any] = object) -> list[Published[Any]]:
+        """Return the events that this application published, in order.
+
+        Parameters:
+            event_type: an event's class, or a base of several; left out, all of them.
+        """
+        found = [each for each in self._journal.messages if isinstance(each, Published)]
+        return _of_type(found, event_type)
+
+    @overload
+    def received(self) -> list[Received[Any]]: ...
+    @overload
+    def received(self, message_type: type[M]) -> list[Received[M]]: ...
+    def received(self, message_type: type[Any] = object) -> list[Received[Any]]:
+        """Return what reached this application over its transport, in order; nothing where it has none.
+
+        Parameters:
+            message_type: a message's class, or a base of several; left out, all of them.
+        """
+        return _of_type(self._journal.received, message_type)
+
+    @overload
+    def failures(self) -> list[HandlerFailure[Any]]: ...
+    @overload
+    def failures(self, event_type: type[E]) -> list[HandlerFailure[E]]: ...
+    def failures(self, event_type: type[Any] = object) -> list[HandlerFailure[Any]]:
+        """Return the event handlers of this application that failed, in order.
+
+        Parameters:
+            event_type: an event's class, or a base of several; left out, all of them.
+        """
+        return _of_type(self._journal.failures, event_type)
+
+    async def send(
+        self, request: Request[R], /, *, within: float = 5.0, **options: Unpack[SendOptions]
+    ) -> CatgaResult[R]:
+        """Send a request and return its result when everything that came of it is done as well.
+
+        Parameters:
+            request: the message.
+            within: real seconds to wait for what is still under way after the result.
+            timeout: as in `CatgaMediator.send`.
+            message_id: as in `CatgaMediator.send`.
+            headers: as in `CatgaMediator.send`.
+
+        Raises:
+            NotSettledError: naming what still runs.
+        """
+        result = await self.mediator.send(request, **options)
+        await self.settled(within=within)
+        return result
+
+    async def publish(
+        self, event: Event, /, *, within: float = 5.0, **options: Unpack[PublishOptions]
+    ) -> None:
+        """Publish an event and return when every handler it reached, and everything that came of it, is done.
+
+        Parameters:
+            event: the fact.
+            within: real seconds to wait for what is still under way after it was handed over.
+            message_id: as in `CatgaMediator.publish`.
+            headers: as in `CatgaMediator.publish`.
+
+        Raises:
+            CatgaError: when it could not be handed over.
+            NotSettledError: naming what still runs.
+        """
+        await self.mediator.publish(event, **options)
+        await self.settled(within=within)
+
+    async def settled(self, *, within: float = 5.0) -> None:
+        """Return when no message is being handled and no published event is on its way.
+
+        It counts, and neither sleeps nor polls: the messages of this application and of every other `test_host` that
+        it can reach, whether sent here, nested, or brought by the transport. What a handler starts by
+        `asyncio.create_task` and does not await counts while it sends or publishes, not between.
+
+        Parameters:
+            within: real seconds to wait.
+
+        Raises:
+            NotSettledError: naming what still runs and what has not arrived.
+        """
+        await self._network.settled(within)
+
+    def clear(self) -> None:
+        """Forget what was recorded so far."""
+        self._journal.clear()
+
+
+@asynccontextmanager
+async def test_host(
+    catga: CatgaContainer,
+    overrides: Mapping[Any, Any] | None = None,  # noqa: PT028 - no test, whatever its name says
+    *,
+    network: Hashable = None,  # noqa: PT028
+) -> AsyncGenerator[HostedApp]:
+    """Run an application with parts of it replaced, and record its messages.
+
+    The overrides are in force before anything is made, and taken back after everything has stopped. Several hosts of
+    one test wait for each other's work when they can reach one another.
+
+    Parameters:
+        catga: a composed container that does not run yet.
+        overrides: what stands in for what: by a service's type, a handler's class or a provider's name (`"clock"`), as
+            in `catga.override`.
+        network: hosts with equal networks wait for each other. `None` for those with the same kind of transport (and
+            the same bus, in process): give names where two servers are in play.
+
+    Raises:
+        ConfigurationError: for a composition that cannot work, with the overrides in force.
+        CatgaError: when a server cannot be reached.
+        ExceptionGroup: of what went wrong while stopping.
+    """
+    with ExitStack() as stack:
+        for service, implementation in (overrides or {}).items():
+            stack.enter_context(catga.override(service, implementation))
+        # A wrong composition is told as a whole, before the transport alone is made.
+        catga.validate()
+        transport = await _transport_of(catga)
+        key = _network_of(transport) if network is None else network
+        joined = stack.enter_context(join_network(key))
+        journal = Journal()
+        _record(catga, transport, journal, joined, stack)
+        async with catga.running() as app:
+            yield HostedApp(app, journal, joined)
+
+
+# A test module imports it, and pytest would take it for a test.
+test_host.__test__ = False  # type: ignore[attr-defined]
+
+
+def _record(
+    catga: CatgaContainer, transport: Transport | None, journal: Journal, network: Network, stack: ExitStack
+) -> None:
+    mediator: CatgaMediator = catga.get(CatgaMediator)
+    options: CatgaOptions = catga.get(CatgaOptions)
+    if transport is not None:
+        observed = ObservedTransport(transport, journal, network)
+        stack.enter_context(catga.override(Transport, observed, instance=True))
+    recording = RecordingMediator(mediator, journal, network, options.service_name, lambda: _clock_of(catga))
+    stack.enter_context(catga.override(CatgaMediator, recording, instance=True))
+    watchers = mediator.failed_deliveries.watchers
+
+    def watch(event: Any, handler: str, failure: CatgaResult[Any]) -> None:
+        journal.failures.append(HandlerFailure(event, handler, failure.error, active_context.get()))
+
+    watchers.append(watch)
+    stack.callback(watchers.remove, watch)
+
+
+async def _transport_of(catga: CatgaContainer) -> Transport | None:
+    try:
+        found: Transport = catga.get(Transport)
+    except ConfigurationError:
+        # None is registered; one that cannot be made fails the start just as well.
+        return None
+    except AsyncNeeded:
+        found = await catga._resolver.build(Transport)  # noqa: SLF001 - the start would do the same
+    return found
+
+
+def _network_of(transport: Transport | None) -> Hashable:
+    if transport is None:
+        return object()
+    # What connects transports of one process is an attribute of theirs; a kind of transport has one network else.
+    bus = getattr(transport, "bus", None)
+    return type(transport), None if bus is None else id(bus)
+
+
+def _clock_of(catga: CatgaContainer) -> Clock:
+    found: Clock = catga.get(Clock)
+    return found
+
+
+def _of_type(records: Sequence[Record], message_type: type[Any]) -> list[Record]:
+    return [each for each in records if isinstance(each.message, message_type)]

@@ -1,0 +1,156 @@
+"""The mediator that an application under test is given: the real one, with a record of everything it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
+from contextlib import aclosing, contextmanager
+from typing import Any, TypeVar, Unpack
+
+from catga_core.clock import Clock
+from catga_core.context import active_context, begin_context
+from catga_core.errors import CatgaError
+from catga_core.interfaces.context import MessageContext
+from catga_core.mediator import CatgaMediator, PublishOptions, SendOptions
+from catga_core.messages import Event, Request, StreamQuery
+from catga_core.results import CatgaResult, Failure, Success
+from catga_testing.recording.network import Network
+from catga_testing.recording.records import Journal, Outcome, Published, Sent
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class RecordingMediator(CatgaMediator):
+    """Passes everything on to a mediator and writes it down.
+
+    Parameters:
+        inner: what does the work.
+        journal: where to write.
+        network: where to count.
+        service: this application's name, for errors.
+        clock: gives the application's clock as it is now.
+    """
+
+    def __init__(
+        self,
+        inner: CatgaMediator,
+        journal: Journal,
+        network: Network,
+        service: str,
+        clock: Callable[[], Clock],
+    ) -> None:
+        # Not the base's: what it would set up is the inner one's.
+        self._inner = inner
+        self._journal = journal
+        self._network = network
+        self._service = service
+        self._clock = clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def send(
+        self, request: Request[R], /, **options: Unpack[SendOptions]
+    ) -> Coroutine[Any, Any, CatgaResult[R]]:
+        """Send, and record the request with its result."""
+        return self._send(request, options)
+
+    def sender(
+        self, request_type: type[Request[R]]
+    ) -> Callable[[Request[R]], Coroutine[Any, Any, CatgaResult[R]]]:
+        """Return a sender that records."""
+        self._inner.sender(request_type)
+        return self.send
+
+    def publish(self, event: Event, /, **options: Unpack[PublishOptions]) -> Coroutine[Any, Any, None]:
+        """Publish, and record the event."""
+        return self._publish(event, options)
+
+    async def stream(self, query: StreamQuery[T], /, **options: Unpack[SendOptions]) -> AsyncIterator[T]:
+        """Give the stream, and record the query with the items that were read."""
+        context = self._context(options)
+        sent: Sent[Any] = Sent(query, context, active_context.get() is not None)
+        self._journal.messages.append(sent)
+        options["message_id"] = context.message_id
+        items: list[T] = []
+        with self._ending(sent, "streams"):
+            inner: Any = self._inner.stream(query, **options)
+            async with aclosing(inner) as stream:
+                try:
+                    async for item in stream:
+                        items.append(item)
+                        yield item
+                except CatgaError as error:
+                    sent.end(Failure(error))
+                    raise
+                except GeneratorExit:
+                    sent.end(Success(items))
+                    raise
+            sent.end(Success(items))
+
+    async def _send(self, request: Request[R], options: SendOptions) -> CatgaResult[R]:
+        context = self._context(options)
+        sent: Sent[Any] = Sent(request, context, active_context.get() is not None)
+        self._journal.messages.append(sent)
+        options["message_id"] = context.message_id
+        with self._ending(sent, "waits for"):
+            result = await self._inner.send(request, **options)
+            sent.end(result)
+            return result
+
+    async def _publish(self, event: Event, options: PublishOptions) -> None:
+        context = self._context(options)
+        published: Published[Any] = Published(event, context, active_context.get() is not None)
+        self._journal.messages.append(published)
+        options["message_id"] = context.message_id
+        with self._ending(published, "publishes"):
+            try:
+                await self._inner.publish(event, **options)
+            except CatgaError as error:
+                published.error, published.outcome = error, Outcome.FAILED
+                raise
+            published.outcome = Outcome.SUCCEEDED
+
+    def _context(self, options: SendOptions | PublishOptions) -> MessageContext:
+        timeout: float | None = options.get("timeout")  # type: ignore[assignment]
+        headers: Mapping[str, str] | None = options.get("headers")
+        deadline = None if timeout is None else self._clock().time() + timeout
+        return begin_context(message_id=options.get("message_id"), deadline=deadline, headers=headers)
+
+    @contextmanager
+    def _ending(self, record: Sent[Any] | Published[Any], does: str) -> Generator[None]:
+        what = f"{self._service} {does} {type(record.message).__name__} ({record.context.message_id})"
+        with self._network.working(what):
+            try:
+                yield
+            except asyncio.CancelledError:
+                record.outcome = Outcome.CANCELLED
+                raise
+            except BaseException:
+                if record.outcome is Outcome.RUNNING:
+                    record.outcome = Outcome.FAILED
+                raise
+
+    # --- what the container asks of its mediator goes to the real one ---
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages are being handled."""
+        return self._inner.in_flight
+
+    def open(self) -> None:
+        """Take messages."""
+        self._inner.open()
+
+    def refuse(self) -> None:
+        """Take no new conversation."""
+        self._inner.refuse()
+
+    def close(self) -> None:
+        """Take nothing any more."""
+        self._inner.close()
+
+    def forget_routes(self) -> None:
+        """Have every pipeline linked anew."""
+        self._inner.forget_routes()

@@ -1,0 +1,150 @@
+"""The hosts of a process that can reach one another, and the work that is under way among them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable, Generator, Hashable
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+from catga_core.messages import MessageType
+
+
+class NotSettledError(AssertionError):
+    """Work was still under way when a test stopped waiting; the text names each piece of it."""
+
+
+class Network:
+    """Counts what runs, and which published events have still to arrive; nobody has to poll or to guess."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._running: dict[int, tuple[str, float]] = {}
+        self._services: dict[str, list[frozenset[str]]] = {}
+        self._expected: Counter[tuple[str, str, str]] = Counter()
+        self._idle: set[asyncio.Future[None]] = set()
+
+    @contextmanager
+    def working(self, what: str) -> Generator[None]:
+        """Count one piece of work while the block lasts.
+
+        Parameters:
+            what: the work in words, for the error of `settled`.
+        """
+        number = next(self._numbers)
+        self._running[number] = (what, asyncio.get_running_loop().time())
+        try:
+            yield
+        finally:
+            del self._running[number]
+            self._look()
+
+    def serve(self, service: str, events: frozenset[str]) -> Callable[[], None]:
+        """Expect events at a service from now on; call what is returned when it listens no more.
+
+        Parameters:
+            service: its name; an event has arrived when one of its replicas has it.
+            events: what it listens for, as `str(MessageType)`.
+        """
+        replicas = self._services.setdefault(service, [])
+        replicas.append(events)
+
+        def leave() -> None:
+            replicas.remove(events)
+            if not replicas:
+                for key in [key for key in self._expected if key[0] == service]:
+                    del self._expected[key]
+                self._look()
+
+        return leave
+
+    def expect(self, event: MessageType, message_id: str) -> Callable[[], None]:
+        """Wait for an event to arrive at each service that listens for it; call what is returned to give it up."""
+        name = str(event)
+        keys = [
+            (service, name, message_id)
+            for service, replicas in self._services.items()
+            if any(name in events for events in replicas)
+        ]
+        self._expected.update(keys)
+
+        def give_up() -> None:
+            for service, _, _ in keys:
+                self.arrived(service, event, message_id)
+
+        return give_up
+
+    def arrived(self, service: str, event: MessageType, message_id: str) -> None:
+        """Note that one replica of a service has an event; call it from inside `working`."""
+        key = (service, str(event), message_id)
+        if self._expected[key] > 1:
+            self._expected[key] -= 1
+        else:
+            del self._expected[key]
+        self._look()
+
+    async def settled(self, within: float) -> None:
+        """Return when nothing runs and nothing is on its way.
+
+        Parameters:
+            within: real seconds to wait.
+
+        Raises:
+            NotSettledError: naming what still runs and what has not arrived.
+        """
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + within
+        while self._running or self._expected:
+            future: asyncio.Future[None] = loop.create_future()
+            self._idle.add(future)
+            try:
+                async with asyncio.timeout_at(ends_at):
+                    await future
+            except TimeoutError:
+                raise NotSettledError(self._report(within)) from None
+            finally:
+                self._idle.discard(future)
+
+    def _look(self) -> None:
+        if self._running or self._expected:
+            return
+        for future in self._idle:
+            if not future.done():
+                future.set_result(None)
+
+    def _report(self, within: float) -> str:
+        now = asyncio.get_running_loop().time()
+        lines = [f"{what}, for {now - since:.3g} s" for what, since in self._running.values()]
+        lines += [
+            f"{event} ({message_id}) has not arrived at {service}"
+            for service, event, message_id in self._expected
+        ]
+        text = f"not settled within {within:g} s: " + "".join(f"\n  - {line}" for line in lines)
+        if self._expected:
+            text += (
+                "\nAn event counts as arrived when a test_host of the service has it: start every replica "
+                "by test_host, and give hosts that cannot reach each other different network= names."
+            )
+        return text
+
+
+_networks: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, tuple[Network, list[object]]]] = (
+    WeakKeyDictionary()
+)
+
+
+@contextmanager
+def join_network(key: Hashable) -> Generator[Network]:
+    """Share a network with the other hosts of this loop that give an equal key, while the block lasts."""
+    known = _networks.setdefault(asyncio.get_running_loop(), {})
+    network, members = known.setdefault(key, (Network(), []))
+    me = object()
+    members.append(me)
+    try:
+        yield network
+    finally:
+        members.remove(me)
+        if not members:
+            del known[key]

@@ -1,0 +1,116 @@
+"""The records of one host: what was sent, published and received, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from catga_core.errors import CatgaError
+from catga_core.interfaces.context import MessageContext
+from catga_core.results import CatgaResult, Failure
+
+M = TypeVar("M")
+
+
+class Outcome(StrEnum):
+    """How a message ended, if it has."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True, eq=False)
+class Sent(Generic[M]):
+    """A request or stream query that this application sent.
+
+    Parameters:
+        message: what was sent.
+        context: its ids, deadline and headers.
+        nested: whether it was sent while another message was being handled; that one is `context.causation_id`.
+        outcome: how it ended.
+        result: its result, for a stream a success with the list of items; `None` while it runs or when it was cancelled.
+    """
+
+    message: M
+    context: MessageContext
+    nested: bool
+    outcome: Outcome = Outcome.RUNNING
+    result: CatgaResult[Any] | None = None
+
+    def end(self, result: CatgaResult[Any]) -> None:
+        """Note the result."""
+        self.result = result
+        self.outcome = Outcome.FAILED if isinstance(result, Failure) else Outcome.SUCCEEDED
+
+
+@dataclass(slots=True, eq=False)
+class Published(Generic[M]):
+    """An event that this application published.
+
+    Parameters:
+        message: the event.
+        context: its ids and headers.
+        nested: whether it was published while another message was being handled; that one is `context.causation_id`.
+        outcome: whether it was handed over; what its handlers made of it is in `failures`.
+        error: why it could not be handed over, else `None`.
+    """
+
+    message: M
+    context: MessageContext
+    nested: bool
+    outcome: Outcome = Outcome.RUNNING
+    error: CatgaError | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Received(Generic[M]):
+    """A request or an event that reached this application over its transport, its own events included.
+
+    Parameters:
+        message: what arrived.
+        context: as it travelled.
+        outcome: how handling it ended.
+        result: a request's result; `None` for an event and while it runs.
+    """
+
+    message: M
+    context: MessageContext
+    outcome: Outcome = Outcome.RUNNING
+    result: CatgaResult[Any] | None = None
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class HandlerFailure(Generic[M]):
+    """An event handler of this application that failed.
+
+    Parameters:
+        message: the event.
+        handler: the handler's name.
+        error: why, with its code; the exception is its `__cause__`.
+        context: the event's, `None` where none was bound.
+    """
+
+    message: M
+    handler: str
+    error: CatgaError
+    context: MessageContext | None
+
+
+class Journal:
+    """The records of one host."""
+
+    __slots__ = ("failures", "messages", "received")
+
+    def __init__(self) -> None:
+        self.messages: list[Sent[Any] | Published[Any]] = []
+        self.received: list[Received[Any]] = []
+        self.failures: list[HandlerFailure[Any]] = []
+
+    def clear(self) -> None:
+        """Forget everything so far."""
+        self.messages.clear()
+        self.received.clear()
+        self.failures.clear()
