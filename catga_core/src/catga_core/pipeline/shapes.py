@@ -45,7 +45,7 @@ def _described(hint: Any, known: dict[Any, shape.Type]) -> shape.Type:
         return _described(get_args(hint)[0], known)
     if origin is Union or origin is UnionType:
         return shape.UnionType(tuple(_described(each, known) for each in get_args(hint)))
-    cls = origin or hint
+    cls: Any = origin or hint
     if not isinstance(cls, type):
         return shape.AnyType()
     return _class_shape(cls, known)
