@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, get_type_hints
 
 
@@ -53,7 +52,14 @@ def place_of(thing: Any) -> str:
     code = getattr(getattr(subject, "__func__", subject), "__code__", None)
     if code is None:
         return _place_of_class(class_of(thing))
-    return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+    return f"{_file_name(code.co_filename)}:{code.co_firstlineno}"
+
+
+def _file_name(path: str) -> str:
+    # Imported here: it is only asked for where something is wrong.
+    from pathlib import Path
+
+    return Path(path).name
 
 
 def _place_of_class(cls: type[Any]) -> str:
@@ -62,7 +68,7 @@ def _place_of_class(cls: type[Any]) -> str:
         file = inspect.getsourcefile(cls)
     except (OSError, TypeError):
         return ""
-    return f"{Path(file).name}:{first}" if file and lines else ""
+    return f"{_file_name(file)}:{first}" if file and lines else ""
 
 
 def shown(type_: Any) -> str:
