@@ -130,6 +130,13 @@ class Failure(CatgaResult[T], Generic[T], frozen=True):
     @property
     def value(self) -> NoReturn:
         """Raise the failure's error."""
+        try:
+            self.unwrap()
+        finally:
+            del self
+
+    def unwrap(self) -> NoReturn:
+        """Raise the failure's error."""
         error = self.error
         try:
             raise error

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catga_core import CatgaError, ConfigurationError, ErrorCode
+from catga_core.errors import is_retryable
+
+RETRYABLE = {
+    "HANDLER_NOT_FOUND": False,
+    "HANDLER_FAILED": False,
+    "VALIDATION_FAILED": False,
+    "TIMEOUT": True,
+    "CIRCUIT_OPEN": True,
+    "RATE_LIMITED": True,
+    "CONCURRENCY_LIMITED": True,
+    "CONFLICT": True,
+    "LOCKED": True,
+    "DUPLICATE_IN_PROGRESS": True,
+    "TRANSPORT_FAILED": True,
+    "PERSISTENCE_FAILED": True,
+    "SERIALIZATION_FAILED": False,
+    "INTERNAL_ERROR": False,
+}
+
+
+class Declined(CatgaError):
+    def __init__(self, card: str) -> None:
+        super().__init__(f"{card} was declined", code="DECLINED", retryable=True, details={"card": card})
+        self.card = card
+
+
+def test_the_codes_and_their_flags_are_fixed():
+    assert {str(code): is_retryable(code) for code in ErrorCode} == RETRYABLE
+
+
+@pytest.mark.parametrize(("code", "retryable"), RETRYABLE.items())
+def test_an_error_takes_its_codes_flag(code: str, retryable: bool):
+    assert CatgaError(code=code).retryable is retryable
+    assert CatgaError(code=ErrorCode(code), retryable=not retryable).retryable is not retryable
+
+
+def test_a_code_of_the_applications_own_is_not_retryable_unless_it_is_said():
+    assert not CatgaError(code="OUT_OF_STOCK").retryable
+    assert CatgaError(code="OUT_OF_STOCK", retryable=True).retryable
+
+
+def test_what_is_not_said_is_a_failed_handler_without_details():
+    error = CatgaError("it broke")
+
+    assert (error.message, error.code, error.retryable, error.details) == (
+        "it broke",
+        "HANDLER_FAILED",
+        False,
+        {},
+    )
+
+
+def test_a_code_is_a_plain_string_wherever_it_came_from():
+    assert type(CatgaError(code=ErrorCode.TIMEOUT).code) is str
+
+
+def test_the_text_shows_code_and_message():
+    assert str(CatgaError("too late", code="TIMEOUT")) == "TIMEOUT: too late"
+    assert str(CatgaError(code="TIMEOUT")) == "TIMEOUT"
+    assert repr(CatgaError("too late", code="TIMEOUT")) == "CatgaError('too late', code='TIMEOUT')"
+
+
+@given(
+    st.text(),
+    st.text(min_size=1),
+    st.booleans(),
+    st.dictionaries(st.text(), st.none() | st.integers() | st.lists(st.text())),
+)
+def test_an_error_survives_pickling_and_copying(
+    message: str, code: str, retryable: bool, details: dict[str, object]
+):
+    error = CatgaError(message, code=code, retryable=retryable, details=details)
+
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert (again.message, again.code, again.retryable, again.details, again.args) == (
+            message,
+            code,
+            retryable,
+            details,
+            error.args,
+        )
+
+
+def test_an_error_of_the_applications_own_survives_pickling_with_what_it_has_of_its_own():
+    error = Declined("4242")
+    error.add_note("seen at the till")
+
+    again = pickle.loads(pickle.dumps(error))
+
+    assert type(again) is Declined
+    assert (again.card, again.code, again.retryable, str(again), again.__notes__) == (
+        "4242",
+        "DECLINED",
+        True,
+        "DECLINED: 4242 was declined",
+        ["seen at the till"],
+    )
+
+
+def test_one_mistake_in_a_composition_is_its_own_text():
+    assert str(ConfigurationError("a is missing")) == "a is missing"
+    assert ConfigurationError("a is missing").problems == ("a is missing",)
+
+
+def test_several_mistakes_in_a_composition_are_all_listed():
+    error = ConfigurationError(["a is missing", "b is missing"])
+
+    assert str(error) == "2 mistakes in the composition:\n  1. a is missing\n  2. b is missing"
+
+
+@pytest.mark.parametrize("problems", [["a"], ["a", "b"]])
+def test_a_configuration_error_survives_pickling(problems: list[str]):
+    error = ConfigurationError(problems)
+
+    again = pickle.loads(pickle.dumps(error))
+
+    assert (again.problems, str(again)) == (error.problems, str(error))
