@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Generic, TypeVar, get_args, get_origin
+from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_origin
 
 import msgspec
 
@@ -13,6 +13,8 @@ T = TypeVar("T")
 M = TypeVar("M", bound="Message")
 
 
+# For type checkers: what derives from it is frozen as well, without saying so, as it is at run time.
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Message(msgspec.Struct, frozen=True):
     """The base of everything that is sent or published; derive from one of its four kinds."""
 

@@ -35,17 +35,17 @@ from catga_core import (
 
 
 @message(name="orders.pay", version=2)
-class Pay(Command[bool], frozen=True):
+class Pay(Command[bool]):
     cents: int
 
 
 @message()
-class Paid(Event, frozen=True):
+class Paid(Event):
     cents: int
 
 
 @message(title="orders.pay")  # E: mypy[call-arg] pyright[reportCallIssue, reportUntypedClassDecorator]
-class Titled(Event, frozen=True):
+class Titled(Event):
     pass
 
 

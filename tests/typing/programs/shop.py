@@ -26,24 +26,24 @@ class OrderResult(msgspec.Struct, frozen=True):
     order_id: str
 
 
-class CreateOrder(Command[OrderResult], frozen=True):
+class CreateOrder(Command[OrderResult]):
     customer_id: str
     items: list[str]
 
 
-class CountOrders(Query[int], frozen=True):
+class CountOrders(Query[int]):
     customer_id: str = ""
 
 
-class Forget(Command[None], frozen=True):
+class Forget(Command[None]):
     customer_id: str
 
 
-class ListOrders(StreamQuery[OrderResult], frozen=True):
+class ListOrders(StreamQuery[OrderResult]):
     customer_id: str
 
 
-class OrderCreated(Event, frozen=True):
+class OrderCreated(Event):
     order_id: str
 
 
