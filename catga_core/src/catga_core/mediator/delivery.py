@@ -11,7 +11,7 @@ from catga_core.context import active_context
 from catga_core.interfaces.context import MessageContext
 from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
 from catga_core.mediator.routes import Route
-from catga_core.pipeline import failure_of
+from catga_core.pipeline import as_result, failure_of
 from catga_core.results import CatgaResult, Failure
 
 Deliver: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
@@ -70,7 +70,9 @@ def deliver_to(routes: Sequence[Route], failed: FailedDeliveries) -> Deliver:
     """
     quick = [_quietly(route, failed) for route in routes if not route.pipeline.may_suspend]
     waiting = [_quietly(route, failed) for route in routes if route.pipeline.may_suspend]
-    if not waiting and all(route.pipeline.bare is not None for route in routes):
+    # What may answer with a failed result instead of raising is looked at.
+    silent = all(route.pipeline.bare is not None and route.pipeline.wrap is not as_result for route in routes)
+    if not waiting and silent:
         return _one_by_one(routes, failed)
     alone = waiting[0] if len(waiting) == 1 else None
 
