@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any, assert_type
 
 from shop import CountOrders, CreateOrder, Forget, ListOrders, OrderCreated, OrderResult, Unrelated
@@ -27,9 +28,11 @@ async def good(mediator: CatgaMediator) -> None:
     assert_type(await mediator.send_batch(orders, timeout=2), list[CatgaResult[OrderResult]])
 
     stream = mediator.stream(ListOrders("c-1"), timeout=3)
-    assert_type(stream, AsyncIterator[OrderResult])
+    assert_type(stream, AsyncGenerator[OrderResult, None])
     async for item in stream:
         assert_type(item, OrderResult)
+    async with aclosing(mediator.stream(ListOrders("c-1"))) as items:
+        assert_type(await anext(items), OrderResult)
 
     await mediator.publish(OrderCreated("o-1"), message_id="m-2", headers={"a": "b"})
     await mediator.publish_batch([OrderCreated("o-1"), OrderCreated("o-2")])

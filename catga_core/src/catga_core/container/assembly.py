@@ -258,8 +258,7 @@ def _constant(value: Any, *, touches: bool) -> Supply:
 def _in_scope(supply: Supply) -> Supply:
     make = supply.make
     if supply.constant:
-        handle = make(None)
-        make = lambda _scope: handle  # noqa: E731
+        make = _constant(make(None), touches=supply.touches_context).make
     return Supply(make, scoped=True, prepare=supply.prepare, touches_context=supply.touches_context)
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar, get_origin
 
 from dependency_injector.containers import DynamicContainer
+from dependency_injector.providers import Provider
 
 from catga_core.clock import Clock, SystemClock
 from catga_core.container.application import CatgaApp
@@ -316,7 +317,7 @@ class CatgaContainer(DynamicContainer):
                     overriding.add(self.override(name, implementation).restore)
                 else:
                     # A provider that was put in by hand: dependency-injector knows how to override those.
-                    found.override(implementation)
+                    _override_by_hand(found, implementation)
                     overriding.add(found.reset_last_overriding)
         except BaseException:
             overriding.restore()
@@ -494,9 +495,12 @@ class CatgaContainer(DynamicContainer):
             raise ConfigurationError(msg)
 
 
-def _is_made(implementation: Any) -> bool:
-    from dependency_injector.providers import Provider
+def _override_by_hand(provider: Any, implementation: Any) -> None:
+    # Of Any: dependency-injector's own stubs leave the type of what comes back open.
+    provider.override(implementation)
 
+
+def _is_made(implementation: Any) -> bool:
     return isinstance(implementation, (type, Provider)) or get_origin(implementation) is not None
 
 

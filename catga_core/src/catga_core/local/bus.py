@@ -30,8 +30,8 @@ class Listener:
     __slots__ = ("_deliveries", "_room", "endpoint", "intake")
 
     def __init__(self, endpoint: Any, limit: int) -> None:
-        self.endpoint = endpoint
-        self.intake = Intake(limit)
+        self.endpoint: Any = endpoint
+        self.intake: Intake = Intake(limit)
         # Events over the limit are tasks that wait for room: nobody could be told that they are refused.
         self._deliveries = Intake(limit)
         self._room = asyncio.Semaphore(limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, TypedDict, TypeVar, Unpack
 
@@ -182,7 +182,9 @@ class CatgaMediator:
                     error.message, code=error.code, retryable=error.retryable, details=details
                 ) from error
 
-    async def stream(self, query: StreamQuery[T], /, **options: Unpack[SendOptions]) -> AsyncIterator[T]:
+    async def stream(
+        self, query: StreamQuery[T], /, **options: Unpack[SendOptions]
+    ) -> AsyncGenerator[T, None]:
         """Ask a stream query of this process and return its items as they come.
 
         Leaving the loop early closes the handler's generator and the message's scope; use `contextlib.aclosing` to have

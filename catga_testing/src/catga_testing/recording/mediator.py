@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar, Unpack
 
@@ -67,7 +67,9 @@ class RecordingMediator(CatgaMediator):
         """Publish, and record the event."""
         return self._publish(event, options)
 
-    async def stream(self, query: StreamQuery[T], /, **options: Unpack[SendOptions]) -> AsyncIterator[T]:
+    async def stream(
+        self, query: StreamQuery[T], /, **options: Unpack[SendOptions]
+    ) -> AsyncGenerator[T, None]:
         """Give the stream, and record the query with the items that were read."""
         context = self._context(options)
         sent: Sent[Any] = Sent(query, context, active_context.get() is not None)
