@@ -350,3 +350,40 @@ async def test_credentials_that_the_server_takes_back_and_gives_again() -> None:
             os.kill(server.pid, signal.SIGHUP)
             await eventually(lambda: state(both) == "connected", within=10)
             assert (await send(both, Add(1, 2))).is_success
+
+
+async def test_a_logger_that_raises_does_not_end_the_connection(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a callback raises ends nats-py's read loop for good."""
+
+    def broken() -> Any:
+        raise RuntimeError
+
+    async with running(nats_server.url, adder(), **QUICK) as both:
+        monkeypatch.setattr("catga_nats.connection.logger", broken)
+        monkeypatch.setattr("catga_nats.inbound.logger", broken)
+        await nats_server.kill()
+        await eventually(lambda: state(both) == "reconnecting")
+        await nats_server.restart()
+        await eventually(lambda: state(both) == "connected", within=10)
+        connection = both._connection
+        assert connection is not None
+        assert connection.client is not None
+        connection.client.send(b"catga.request.Add", b"", b"\xc1", None)
+        connection.client.send(b"catga.request.Add", b"", b"", {"catga-format": "x"})
+        assert (await send(both, Add(1, 2))).is_success
+
+
+async def test_a_late_pong_does_not_end_the_connection(nats_server: NatsServer) -> None:
+    """nats-py 2.16 sets the result of a ping that has timed out, and its read loop ends by that."""
+    async with running(nats_server.url, adder(), ping_interval=30.0) as both:
+        assert both._connection is not None
+        client = both._connection.client
+        assert client is not None
+        await nats_server.stop()
+        with pytest.raises(TimeoutError):
+            await client.flush(timeout=0.1)  # type: ignore[arg-type]
+        await nats_server.resume()
+        await eventually(lambda: not client._pongs)
+        assert (await send(both, Add(1, 2))).is_success

@@ -80,7 +80,8 @@ class NatsConnection:
     @property
     def settling(self) -> bool:
         """Whether the connection came back so lately that other processes may not have found theirs yet."""
-        return time.monotonic() < self._settled_at
+        # nats-py says it is connected a little before it tells us that it has returned.
+        return self._lost_at is not None or time.monotonic() < self._settled_at
 
     async def subscribe(self, subscription: Subscription) -> None:
         """Listen, and listen again on whatever connection comes after this one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable
 from typing import Any
 
 from catga_core.errors import CatgaError
@@ -11,7 +12,7 @@ from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_nats.failures import whereabouts
-from catga_nats.inbound import Headers, Listener
+from catga_nats.inbound import Headers, Listener, resume
 
 _BURST_OVER_AFTER = 5.0  # seconds without a drop after which the next one is news again
 
@@ -63,11 +64,19 @@ class EventListener(Listener):
             self._refused(error)
             return
         self._counters.events_received += 1
-        work = self._run(body, context)
+        work = self._endpoint.handle(body, context)
         if concurrent:
-            self._intake.spawn(work)
+            self._intake.spawn(self._run(work, context))
+            return
+        try:
+            waited = work.send(None)
+        except StopIteration:
+            return
+        except Exception as error:  # noqa: BLE001  # as in _run
+            self._broken(error)
         else:
-            self._run_now(work)
+            # It waits all the same, against its endpoint's word: whoever reads the socket must not wait with it.
+            self._intake.spawn(self._run(resume(work, waited), context))
 
     def _keep(self, data: bytes, headers: Headers) -> None:
         if len(self._waiting) >= self._max_messages or self._waiting_bytes + len(data) > self._max_bytes:
@@ -84,17 +93,20 @@ class EventListener(Listener):
             logger().warning(MESSAGE_REFUSED, message=str(self._type), reason=reason)
         self._last_drop = now
 
-    async def _run(self, body: Any, context: MessageContext) -> None:
+    async def _run(self, work: Awaitable[None], context: MessageContext) -> None:
         try:
-            await self._endpoint.handle(body, context)
+            await work
         except asyncio.CancelledError:
             self._counters.events_dropped += 1
             logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
         except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, the others go on
-            logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
+            self._broken(error)
         if self._waiting:
             # A finished task leaves the intake one turn after its last line.
             asyncio.get_running_loop().call_soon(self._next)
+
+    def _broken(self, error: Exception) -> None:
+        logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
 
     def _next(self) -> None:
         while self._waiting and not self._intake.full:

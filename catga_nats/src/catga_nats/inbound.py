@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from typing import Any
 
 from catga_core.clock import Clock
@@ -27,8 +27,13 @@ Headers = Mapping[str, str] | None
 
 
 @types.coroutine
-def _resume(work: Coroutine[Any, Any, None], waited: Any) -> Generator[Any, Any, None]:
-    """Go on, in another task, with a coroutine that has begun to wait."""
+def resume(work: Coroutine[Any, Any, Any], waited: Any) -> Generator[Any, Any, Any]:
+    """Go on, in another task, with a coroutine that has begun to wait.
+
+    Parameters:
+        work: the coroutine.
+        waited: what it waits for.
+    """
     step: Callable[[Any], Any]
     while True:
         try:
@@ -39,12 +44,8 @@ def _resume(work: Coroutine[Any, Any, None], waited: Any) -> Generator[Any, Any,
             step = work.throw
         try:
             waited = step(given)
-        except StopIteration:
-            return
-
-
-async def _go_on(work: Coroutine[Any, Any, None], waited: Any) -> None:
-    await _resume(work, waited)
+        except StopIteration as stop:
+            return stop.value
 
 
 class Listener:
@@ -98,15 +99,6 @@ class Listener:
             return self._serializer.decoder(self._type.cls)(data), context
         envelope = self._codec.decode(self._type, data)
         return envelope.body, envelope.context()
-
-    def _run_now(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run what does not wait to its end, here and without a task."""
-        try:
-            waited = work.send(None)
-        except StopIteration:
-            return
-        # It waits all the same, against its endpoint's word: whoever reads the socket must not wait with it.
-        self._intake.spawn(_go_on(work, waited))
 
     def _refused(self, error: CatgaError) -> None:
         logger().warning(MESSAGE_REFUSED, message=str(self._type), code=error.code, reason=error.message)
@@ -171,24 +163,37 @@ class RequestListener(Listener):
             self._answer(reply, headers, Failure(expired(self._type)))
             return
         self._counters.requests_received += 1
-        work = self._run(reply, headers, body, context)
+        work = self._endpoint.handle(body, context)
         if concurrent:
-            self._intake.spawn(work)
+            self._intake.spawn(self._run(reply, headers, work, context))
+            return
+        try:
+            waited = work.send(None)
+        except StopIteration as stop:
+            self._answer(reply, headers, stop.value)
+        except Exception as error:  # noqa: BLE001  # as in _run
+            self._answer(reply, headers, self._broken(error))
         else:
-            self._run_now(work)
+            # It waits all the same, against its endpoint's word: whoever reads the socket must not wait with it.
+            self._intake.spawn(self._run(reply, headers, resume(work, waited), context))
 
-    async def _run(self, reply: bytes, headers: Headers, body: Any, context: MessageContext) -> None:
+    async def _run(
+        self, reply: bytes, headers: Headers, work: Awaitable[CatgaResult[Any]], context: MessageContext
+    ) -> None:
         result: CatgaResult[Any]
         try:
-            result = await self._endpoint.handle(body, context)
+            result = await work
         except asyncio.CancelledError:
             self._counters.requests_abandoned += 1
             logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
             result = Failure(shutting_down(self._type, started=True))
         except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, its sender gets an answer
-            logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
-            result = Failure(internal(self._type))
+            result = self._broken(error)
         self._answer(reply, headers, result)
+
+    def _broken(self, error: Exception) -> CatgaResult[Any]:
+        logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
+        return Failure(internal(self._type))
 
     def _answer(self, reply: bytes, headers: Headers, result: CatgaResult[Any]) -> None:
         if not reply:

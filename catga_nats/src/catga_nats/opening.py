@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import logging
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from catga_core.errors import CatgaError
+from catga_core.log import logger
 from catga_nats.failures import failed
 from catga_nats.options import NatsOptions
 from catga_nats.signing import connect_arguments
@@ -54,7 +58,8 @@ async def open_client(options: NatsOptions, owner: Owner) -> CatgaClient:
         ConfigurationError: for files that cannot be read.
         CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the mend.
     """
-    arguments = await asyncio.to_thread(connect_arguments, options)
+    # In a thread: it reads files, and imports nats-py and structlog, which takes as long as a hundred messages.
+    arguments = await asyncio.to_thread(_prepare, options)
     from catga_nats.client import CatgaClient
 
     client = CatgaClient(demand_tls=options.wants_tls)
@@ -75,6 +80,12 @@ async def open_client(options: NatsOptions, owner: Owner) -> CatgaClient:
         refused.cancel()
     await discard(client, connecting)
     raise _unreachable(options, attempt.errors)
+
+
+def _prepare(options: NatsOptions) -> dict[str, Any]:
+    importlib.import_module("catga_nats.client")
+    logger()
+    return connect_arguments(options)
 
 
 def describe(error: Exception) -> str:
@@ -141,20 +152,21 @@ def _settings(options: NatsOptions) -> dict[str, Any]:
 
 
 def _callbacks(client: CatgaClient, owner: Owner, attempt: _Attempt) -> dict[str, Any]:
+    # What a callback raises ends nats-py's read loop for good, while the client goes on calling itself connected.
     async def on_error(error: Exception) -> None:
         if attempt.over:
-            owner.on_error(client, error)
+            _tell(owner.on_error, client, error)
         else:
             attempt.note(error)
 
     async def on_disconnected() -> None:
-        owner.on_lost(client)
+        _tell(owner.on_lost, client)
 
     async def on_reconnected() -> None:
-        owner.on_restored(client)
+        _tell(owner.on_restored, client)
 
     async def on_closed() -> None:
-        owner.on_closed(client)
+        _tell(owner.on_closed, client)
 
     return {
         "error_cb": on_error,
@@ -163,6 +175,13 @@ def _callbacks(client: CatgaClient, owner: Owner, attempt: _Attempt) -> dict[str
         "closed_cb": on_closed,
         "reconnect_to_server_handler": owner.next_server,
     }
+
+
+def _tell(callback: Callable[..., None], *arguments: Any) -> None:
+    try:
+        callback(*arguments)
+    except Exception:  # a logger of the application's that fails, say
+        logging.getLogger("catga").exception("a callback of the NATS connection failed")
 
 
 def _unreachable(options: NatsOptions, seen: list[Exception]) -> CatgaError:

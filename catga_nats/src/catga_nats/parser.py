@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
+from catga_nats.failures import whereabouts
+
 Deliver = Callable[[bytes, bytes, bytes, Mapping[str, str] | None], None]
-"""Takes subject, reply subject (empty for none), payload and headers of one message; never raises, never waits."""
+"""Takes subject, reply subject (empty for none), payload and headers of one message; never waits."""
 
 _LARGE = 65_536  # a message that is longer is gathered by nats-py's parser, which appends without copying
+
+
+def not_taken(subject: bytes, error: Exception) -> None:
+    """Log that a receiver raised, which it never should."""
+    shown = subject.decode(errors="replace")
+    logging.getLogger("catga").error("a message on %s could not be taken: %s", shown, whereabouts(error))
 
 
 class FastParser(Parser):
@@ -55,7 +64,10 @@ class FastParser(Parser):
                     self.buf = bytearray(data[position:])
                     return
                 break
-            sink(words[0], words[2] if len(words) == 4 else b"", data[start:end], None)
+            try:
+                sink(words[0], words[2] if len(words) == 4 else b"", data[start:end], None)
+            except Exception as error:  # noqa: BLE001  # it would end nats-py's read loop, and all subscriptions with it
+                not_taken(words[0], error)
             position = end + 2
         if position < length:
             await super().parse(data[position:] if position else data)

@@ -37,35 +37,19 @@ def check_service_name(name: str) -> None:
         )
 
 
-class Subjects:
-    """The subjects of one prefix, each worked out once.
+class Subjects(dict[str, bytes]):
+    """The subjects of one kind by wire name: `<prefix>.<kind>.<name>`, each worked out once.
 
     Parameters:
         prefix: the first word of every subject.
+        kind: `request` or `event`.
     """
 
-    __slots__ = ("_events", "_prefix", "_requests")
+    def __init__(self, prefix: str, kind: str) -> None:
+        super().__init__()
+        self._start = f"{prefix}.{kind}."
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self._requests: dict[str, bytes] = {}
-        self._events: dict[str, bytes] = {}
-
-    def request(self, name: str) -> bytes:
-        """Return where requests of this wire name go: `<prefix>.request.<name>`."""
-        known = self._requests.get(name)
-        if known is None:
-            known = self._requests[name] = self._subject("request", name)
-        return known
-
-    def event(self, name: str) -> bytes:
-        """Return where events of this wire name go: `<prefix>.event.<name>`."""
-        known = self._events.get(name)
-        if known is None:
-            known = self._events[name] = self._subject("event", name)
-        return known
-
-    def _subject(self, kind: str, name: str) -> bytes:
+    def __missing__(self, name: str) -> bytes:
         # nats-py and the server let "a..b" and "a.*" through where a message is sent, and deliver them nowhere.
         if _UNSAFE.search(name) or not all(name.split(".")):
             raise CatgaError(
@@ -73,4 +57,5 @@ class Subjects:
                 "give the class one with @message(name='orders.create')",
                 code=ErrorCode.SERIALIZATION_FAILED,
             )
-        return f"{self._prefix}.{kind}.{name}".encode()
+        made = self[name] = (self._start + name).encode()
+        return made

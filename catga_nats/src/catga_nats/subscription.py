@@ -16,7 +16,7 @@ class Subscription:
     Parameters:
         subject: where to listen.
         queue: the queue group, empty for none.
-        deliver: takes subject, reply subject, payload and headers of each message; it neither raises nor waits.
+        deliver: takes subject, reply subject, payload and headers of each message, without waiting.
     """
 
     __slots__ = ("_deliver", "_drained", "_inner", "queue", "subject")

@@ -48,7 +48,8 @@ class NatsTransport:
         self._clock = clock
         self._codec = EnvelopeCodec(serializer)
         self._array = options.envelope == "body"
-        self._subjects = Subjects(options.subject_prefix)
+        self._requests = Subjects(options.subject_prefix, "request")
+        self._events = Subjects(options.subject_prefix, "event")
         self._counters = Counters()
         self._connection: NatsConnection | None = None
         self._listeners: list[Listener] = []
@@ -82,10 +83,10 @@ class NatsTransport:
         options = self._options
         listeners: list[Listener] = []
         for request in inbound.requests:
-            subject = self._subjects.request(request.message_type.name).decode()
+            subject = self._requests[request.message_type.name].decode()
             listeners.append(RequestListener(request, self._clock, subject, REQUEST_GROUP, *shared))
         for event in inbound.events:
-            subject = self._subjects.event(event.message_type.name).decode()
+            subject = self._events[event.message_type.name].decode()
             limits = (options.max_pending_messages, options.max_pending_bytes)
             listeners.append(EventListener(event, *limits, subject, inbound.service_name, *shared))
         for listener in listeners:
@@ -105,7 +106,7 @@ class NatsTransport:
                 deadline = self._clock.time() + timeout
             else:
                 timeout = self._left(message_type, deadline)
-            subject = self._subjects.request(message_type.name)
+            subject = self._requests[message_type.name]
             payload, headers = self._pack(message_type, message, context, deadline, connection.payload_limit)
             client = connection.client
             if client is None or not client.takes_more:
@@ -165,7 +166,7 @@ class NatsTransport:
         data, headers = answer if isinstance(answer, tuple) else (answer, NO_HEADERS)
         # An empty payload with status 503 is the server's word that nobody listens.
         if not data and headers.get("Status") == "503":
-            subject = self._subjects.request(message_type.name).decode()
+            subject = self._requests[message_type.name].decode()
             connection = self._connected()
             if not connection.settling:
                 self._counters.requests_unroutable += 1
@@ -186,7 +187,7 @@ class NatsTransport:
         payload, headers = self._pack(
             message_type, event, context, context.deadline, connection.payload_limit
         )
-        subject = self._subjects.event(message_type.name)
+        subject = self._events[message_type.name]
         client = connection.client
         if client is None or not client.takes_more:
             client = await connection.ready(self._patience(context))
