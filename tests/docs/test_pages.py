@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -14,14 +18,27 @@ from tests.docs.pages import NEEDS_NATS, PAGES, ROOT, blocks_of, name_of
 WITH_PYTHON = [page for page in PAGES if any(block.language in {"python", "py"} for block in blocks_of(page))]
 
 
-def run(page: Path, directory: Path, nats: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(page: Path, directory: Path, nats: str | None = None, *, within: float = 50) -> tuple[int, str]:
+    """Run a page and return its exit code and what it had to say; processes that it leaves behind are ended."""
     environment = {**os.environ, "NO_COLOR": "1"}
     if nats is not None:
         environment["DOCS_NATS_URL"] = nats
     command = [sys.executable, "-W", "error", "-m", "tests.docs.run_page", str(page), str(directory)]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50, check=False
-    )
+    # A file and no pipe: a process the page has started would keep a pipe open, and reading it would never end.
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            process.wait(timeout=within)
+        except subprocess.TimeoutExpired:
+            output.write(f"\n{name_of(page)} did not end within {within} s\n")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        return process.returncode, output.read()
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
@@ -30,8 +47,8 @@ def test_the_blocks_of_a_page_do_what_it_says(
 ) -> None:
     wants_server = NEEDS_NATS in page.read_text(encoding="utf-8")
     nats = request.getfixturevalue("nats_server_shared").url if wants_server else None
-    done = run(page, tmp_path, nats)
-    assert done.returncode == 0, done.stderr
+    code, output = run(page, tmp_path, nats)
+    assert code == 0, output
 
 
 def written(directory: Path, text: str) -> Path:
@@ -56,10 +73,10 @@ def written(directory: Path, text: str) -> Path:
     ],
 )
 def test_a_block_that_is_wrong_fails_its_page(tmp_path: Path, text: str, complaint: str) -> None:
-    done = run(written(tmp_path, f"# Page\n\n```python\nx = 1\n```\n\n{text}\n"), tmp_path)
-    assert done.returncode == 1
-    assert complaint in done.stderr
-    assert "page.md:8: this block fails" in done.stderr
+    code, output = run(written(tmp_path, f"# Page\n\n```python\nx = 1\n```\n\n{text}\n"), tmp_path)
+    assert code == 1
+    assert complaint in output
+    assert "page.md:8: this block fails" in output
 
 
 def test_blocks_build_on_each_other_and_on_files_and_may_await(tmp_path: Path) -> None:
@@ -101,6 +118,29 @@ async def test_two():
     assert two() == 2
 ```
 """
-    done = run(written(tmp_path, text), tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "5 blocks" in done.stderr
+    code, output = run(written(tmp_path, text), tmp_path)
+    assert code == 0, output
+    assert "5 blocks" in output
+
+
+def test_a_page_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
+    text = """
+```python
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open("child", "w").write(str(child.pid))
+```
+
+```python
+import threading
+threading.Event().wait()
+```
+"""
+    code, output = run(written(tmp_path, text), tmp_path, within=3)
+    assert code != 0
+    assert "did not end within 3 s" in output
+    child = int((tmp_path / "child").read_text())
+    with pytest.raises(ProcessLookupError):
+        for _ in range(500):
+            os.kill(child, 0)
+            time.sleep(0.01)
