@@ -93,6 +93,9 @@ def register(catga: CatgaContainer) -> None:
     catga.add_behavior(Timed, order=3, when=lambda described: described.version == 1)
     catga.add_behavior(OnlyOrders)
     catga.add_validator(NotEmpty, NotEmptyLater())
+    catga.add_behavior(NotEmpty)  # E: mypy[arg-type] pyright[reportArgumentType]
+    catga.add_validator(Timed())  # E: mypy[arg-type] pyright[reportArgumentType]
+    catga.add_handlers("pay")  # E: mypy[arg-type] pyright[reportArgumentType]
 
 
 class WrongResult(RequestHandler[CreateOrder, OrderResult]):

@@ -28,9 +28,11 @@ from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import Transport
+from catga_core.interfaces.validation import Validator
 from catga_core.mediator import CatgaMediator
 from catga_core.messages import Message, MessageKind, MessageType
 from catga_core.options import CatgaOptions, check_options
+from catga_core.pipeline.behavior import AnyBehavior
 from catga_core.serialization import msgpack_serializer
 
 S = TypeVar("S")
@@ -146,7 +148,7 @@ class CatgaContainer(DynamicContainer):
         """
         self._add(service, implementation, Lifetime.TRANSIENT, name)
 
-    def add_handlers(self, *handlers: Any, lifetime: Lifetime | None = None) -> None:
+    def add_handlers(self, *handlers: Callable[..., Any], lifetime: Lifetime | None = None) -> None:
         """Register handlers: classes with a `handle` method, or functions whose first parameter is the message.
 
         Parameters:
@@ -181,7 +183,7 @@ class CatgaContainer(DynamicContainer):
 
     def add_behavior(
         self,
-        behavior: Any,
+        behavior: type[AnyBehavior] | AnyBehavior,
         *,
         order: int | None = None,
         when: Callable[[MessageType], bool] | None = None,
@@ -203,7 +205,7 @@ class CatgaContainer(DynamicContainer):
         self._assembly.behaviors.append(behavior_entry(behavior, order, when, lifetime, caller_locals()))
         self._assembly.forget()
 
-    def add_validator(self, *validators: Any) -> None:
+    def add_validator(self, *validators: type[Validator[Any]] | Validator[Any]) -> None:
         """Have messages checked by a rule before they are handled.
 
         Parameters:
