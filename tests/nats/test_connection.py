@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -259,6 +260,29 @@ async def test_a_hung_server_is_told_by_health_and_left(nats_server: NatsServer)
         nats_server.blocking.resume()
         await eventually(lambda: state(both) == "connected", within=10)
         assert (await send(both, Add(1, 2))).is_success
+
+
+async def test_attempts_that_a_hung_server_does_not_answer_leave_no_socket_open(
+    nats_server: NatsServer,
+) -> None:
+    """nats-py forgets the socket of such an attempt."""
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("this system does not show a process's open files")
+
+    def sockets() -> int:
+        return sum(path.is_socket() for path in Path("/proc/self/fd").iterdir())
+
+    async with running(nats_server.url, ping_interval=0.1, connect_timeout=0.2, **QUICK) as made:
+        await nats_server.stop()
+        connection = made._connection
+        assert connection is not None
+        await eventually(lambda: state(made) == "reconnecting")
+        await eventually(lambda: connection._attempts >= 3)
+        before = sockets()
+        await eventually(lambda: connection._attempts >= 12, within=10)
+        assert sockets() <= before + 1
+        await nats_server.resume()
+        await eventually(lambda: state(made) == "connected", within=10)
 
 
 async def test_health_says_stale_while_a_ping_is_unanswered(nats_server: NatsServer) -> None:

@@ -168,12 +168,17 @@ def _callbacks(client: CatgaClient, owner: Owner, attempt: _Attempt) -> dict[str
     async def on_closed() -> None:
         _tell(owner.on_closed, client)
 
+    def next_server(servers: list[Any], info: dict[str, Any]) -> tuple[Any, float]:
+        # nats-py forgets the socket of an attempt that got no answer, without closing it.
+        client.abort()
+        return owner.next_server(servers, info)
+
     return {
         "error_cb": on_error,
         "disconnected_cb": on_disconnected,
         "reconnected_cb": on_reconnected,
         "closed_cb": on_closed,
-        "reconnect_to_server_handler": owner.next_server,
+        "reconnect_to_server_handler": next_server,
     }
 
 
