@@ -94,7 +94,9 @@ def _versions() -> Iterable[str]:
 def main() -> int:
     """Print the table; the exit code says whether every goal is met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help="which; all of them if none is named")
+    parser.add_argument(
+        "suites", nargs="*", choices=[[], *SUITES], help="which; all of them if none is named"
+    )
     parser.add_argument("--rounds", type=int, default=11, help="paired slices for each row; more is steadier")
     parser.add_argument("--write", type=Path, help="the page whose table is to be replaced")
     arguments = parser.parse_args()

@@ -13,8 +13,8 @@ from benchmarks.measure import Row, paired, table
 from benchmarks.subjects import (
     Bare,
     BareHandler,
-    CountOne,
     Counter,
+    CountOne,
     CountThree,
     CountTwo,
     First,

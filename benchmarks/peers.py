@@ -11,8 +11,8 @@ from benchmarks.measure import Row, paired, table
 from benchmarks.subjects import (
     Bare,
     BareHandler,
-    CountOne,
     Counter,
+    CountOne,
     CountThree,
     CountTwo,
     Happened,
@@ -48,7 +48,7 @@ def _mediatr() -> list[tuple[str, Callable[[Any], Awaitable[Any]], str]]:
 
     def behavior() -> type[Any]:
         class Passing:
-            async def handle(self, request: Surrounded, next: Callable[[], Awaitable[Any]]) -> Any:  # noqa: A002
+            async def handle(self, request: Surrounded, next: Callable[[], Awaitable[Any]]) -> Any:
                 return await next()
 
         Passing.handle.__annotations__["request"] = Surrounded
@@ -63,7 +63,7 @@ def _mediatorx() -> list[tuple[str, Callable[[Any], Awaitable[Any]], str]]:
     from mediatorx import DictResolver, Mediator
 
     class Passing:
-        async def handle(self, message: Any, next: Callable[[], Awaitable[Any]]) -> Any:  # noqa: A002
+        async def handle(self, message: Any, next: Callable[[], Awaitable[Any]]) -> Any:
             return await next()
 
     class Passing2(Passing):
@@ -80,7 +80,9 @@ def _mediatorx() -> list[tuple[str, Callable[[Any], Awaitable[Any]], str]]:
     surrounded.register(Surrounded, SurroundedHandler)
     for each in (Passing, Passing2, Passing3):
         surrounded.add_behavior(each, object)
-    publisher = Mediator(_Made({CountOne: CountOne(counter), CountTwo: CountTwo(counter), CountThree: CountThree(counter)}))
+    publisher = Mediator(
+        _Made({CountOne: CountOne(counter), CountTwo: CountTwo(counter), CountThree: CountThree(counter)})
+    )
     for handler in (CountOne, CountTwo, CountThree):
         publisher.register_notification(Happened, handler)
     return [

@@ -89,7 +89,7 @@ class ScopedHandler(RequestHandler[Scoped, OrderResult]):
 class First(Behavior[Any, Any]):
     """Passes through."""
 
-    async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:  # noqa: A002
+    async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
         """Go on."""
         return await next(message)
 

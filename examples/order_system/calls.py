@@ -8,8 +8,7 @@ from uuid import uuid4
 
 import msgspec
 
-from catga_core import CatgaMediator, CatgaResult
-from catga_core.messages import Request
+from catga_core import CatgaMediator, CatgaResult, Request
 
 R = TypeVar("R")
 

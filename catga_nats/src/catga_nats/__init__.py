@@ -3,5 +3,6 @@
 from catga_nats.options import NatsOptions
 from catga_nats.plugin import add_nats_catga, add_nats_transport
 from catga_nats.transport import NatsTransport
+from catga_nats.version import __version__
 
-__all__ = ["NatsOptions", "NatsTransport", "add_nats_catga", "add_nats_transport"]
+__all__ = ["NatsOptions", "NatsTransport", "__version__", "add_nats_catga", "add_nats_transport"]
