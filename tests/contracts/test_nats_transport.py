@@ -9,9 +9,9 @@ import nats
 import pytest
 
 from catga_core import MessageType
+from catga_core.messages import MessageKind
 from catga_core.serialization import msgpack_serializer
 from catga_nats import NatsOptions, NatsTransport
-from catga_nats.subjects import Subjects
 from catga_testing.contracts import TransportContract, TransportFactory
 from catga_testing.contracts.transport import GarbageSender
 from catga_testing.servers import NatsServer
@@ -35,11 +35,10 @@ class NatsContract(TransportContract):
     @pytest.fixture
     async def send_garbage(self, nats_server_shared: NatsServer, prefix: str) -> AsyncIterator[GarbageSender]:
         client = await nats.connect(nats_server_shared.url)
-        subjects = Subjects(prefix)
 
         async def send(described: MessageType, data: bytes) -> None:
-            subject = subjects.event if described.result is None else subjects.request
-            await client.publish(subject(described.name).decode(), data, reply=client.new_inbox())
+            kind = "event" if described.kind is MessageKind.EVENT else "request"
+            await client.publish(f"{prefix}.{kind}.{described.name}", data, reply=client.new_inbox())
             await client.flush()
 
         yield send

@@ -77,8 +77,7 @@ class RecordingMediator(CatgaMediator):
         options["message_id"] = context.message_id
         items: list[T] = []
         with self._ending(sent, "streams"):
-            inner: Any = self._inner.stream(query, **options)
-            async with aclosing(inner) as stream:
+            async with aclosing(self._inner.stream(query, **options)) as stream:
                 try:
                     async for item in stream:
                         items.append(item)

@@ -6,8 +6,9 @@ import pytest
 
 from catga_core import MessageContext
 from catga_testing.contracts.transports.base import TransportContractBase
+from catga_testing.contracts.transports.handlers import Inbox
 from catga_testing.contracts.transports.messages import Echo, Happened
-from catga_testing.contracts.transports.peers import Inbox, Peer, Peers
+from catga_testing.contracts.transports.peers import Peer, Peers
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 _both_kinds = pytest.mark.parametrize("kind", ["request", "event"])

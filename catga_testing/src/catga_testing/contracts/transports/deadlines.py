@@ -10,8 +10,10 @@ import pytest
 from catga_core import ErrorCode, Success, TransportCapabilities
 from catga_testing.clock import ManualClock
 from catga_testing.contracts.transports.base import TransportContractBase, requires
+from catga_testing.contracts.transports.handlers import Gate, Inbox, echo
+from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import Echo, Other
-from catga_testing.contracts.transports.peers import SOON, Gate, Inbox, Peers, echo
+from catga_testing.contracts.transports.peers import Peers
 
 
 class DeadlinesContract(TransportContractBase):

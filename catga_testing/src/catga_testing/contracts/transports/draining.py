@@ -7,8 +7,10 @@ from typing import Any
 
 from catga_core import CatgaResult, ErrorCode, MessageContext, Success
 from catga_testing.contracts.transports.base import TransportContractBase
+from catga_testing.contracts.transports.handlers import Gate, echo
+from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import Echo, Happened, Other
-from catga_testing.contracts.transports.peers import SOON, Gate, Peer, Peers, echo
+from catga_testing.contracts.transports.peers import Peer, Peers
 
 
 class DrainingContract(TransportContractBase):
@@ -23,6 +25,7 @@ class DrainingContract(TransportContractBase):
         await gate.until(entered=5)
 
         draining = asyncio.create_task(leaving.drain())
+        await _still_waits(draining)
         gate.open()
         await draining
 
@@ -40,7 +43,7 @@ class DrainingContract(TransportContractBase):
         await gate.until(entered=5)
 
         draining = asyncio.create_task(leaving.drain())
-        await asyncio.sleep(0)
+        await _still_waits(draining)
         gate.open()
         await draining
 
@@ -62,7 +65,7 @@ class DrainingContract(TransportContractBase):
         await gate.until(entered=1)
 
         draining = asyncio.create_task(leaving.drain())
-        await asyncio.sleep(0)
+        await _still_waits(draining)
         gate.open()
         await draining
 
@@ -158,3 +161,9 @@ class DrainingContract(TransportContractBase):
         refused = {result.error.code for result in results if not result.is_success}
         assert answered == sorted(handled)
         assert refused <= {str(ErrorCode.TRANSPORT_FAILED), str(ErrorCode.HANDLER_NOT_FOUND)}
+
+
+async def _still_waits(draining: asyncio.Task[None]) -> None:
+    # Long enough for a drain that does not wait to show itself.
+    await asyncio.wait({draining}, timeout=0.1)
+    assert not draining.done(), "the drain returned while a handler was running"

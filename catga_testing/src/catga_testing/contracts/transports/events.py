@@ -7,8 +7,10 @@ import asyncio
 import pytest
 
 from catga_testing.contracts.transports.base import TransportContractBase
+from catga_testing.contracts.transports.handlers import Gate, Inbox
+from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import Happened, Unheard
-from catga_testing.contracts.transports.peers import SOON, Gate, Inbox, Peers
+from catga_testing.contracts.transports.peers import Peers
 
 
 class EventsContract(TransportContractBase):

@@ -13,17 +13,13 @@ from catga_core.identifiers import new_id
 from catga_core.interfaces import Inbound
 from catga_core.messages import Event, Message, MessageKind, MessageType, Request
 from catga_core.pipeline import as_result
-from catga_testing.waiting import NotInTimeError
+from catga_testing.contracts.transports.limits import DEADLINE, PATIENCE
 
 TransportFactory = Callable[[Clock], Transport]
 """Makes one more transport on a test's network; its deadlines are compared with the clock."""
 
 Handler = Callable[[Any, MessageContext], Awaitable[Any]]
 """Handles one message; what it returns becomes a success unless it is a result."""
-
-PATIENCE = 15.0  # seconds after which the kit gives up on a transport: no test may hang
-SOON = 2.0  # seconds within which "at once" has to happen on a busy machine
-DEADLINE = 10.0  # seconds a request of the kit has, where a test says nothing else
 
 
 class Endpoint:
@@ -169,74 +165,3 @@ class Peers:
         """Drain and close every peer that a test has left open."""
         for peer in reversed(self._peers):
             await peer.close()
-
-
-class Gate:
-    """A handler that waits until the test lets it go on."""
-
-    def __init__(self) -> None:
-        self.entered: int = 0
-        self.left: int = 0
-        self.most: int = 0
-        self._open = asyncio.Event()
-        self._changed = asyncio.Condition()
-
-    async def __call__(self, message: Any, _context: MessageContext) -> str:
-        """Wait for `open`, then answer with the message's own text or number."""
-        async with self._changed:
-            self.entered += 1
-            self.most = max(self.most, self.entered - self.left)
-            self._changed.notify_all()
-        await self._open.wait()
-        async with self._changed:
-            self.left += 1
-            self._changed.notify_all()
-        return str(getattr(message, "text", None) or getattr(message, "number", ""))
-
-    def open(self) -> None:
-        """Let everyone through, now and later."""
-        self._open.set()
-
-    async def until(self, *, entered: int = 0, left: int = 0) -> None:
-        """Return when so many messages have come in and gone out."""
-        try:
-            async with asyncio.timeout(PATIENCE), self._changed:
-                await self._changed.wait_for(lambda: self.entered >= entered and self.left >= left)
-        except TimeoutError:
-            seen = f"{self.entered} messages came in and {self.left} went out"
-            msg = f"after {PATIENCE:g} s {seen}, not {entered} and {left}"
-            raise NotInTimeError(msg) from None
-
-
-class Inbox:
-    """A handler that keeps what it gets."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[Any, MessageContext]] = []
-        self._changed = asyncio.Condition()
-
-    async def __call__(self, message: Any, context: MessageContext) -> str:
-        """Keep the message, and answer with its own text."""
-        async with self._changed:
-            self.got.append((message, context))
-            self._changed.notify_all()
-        return str(getattr(message, "text", ""))
-
-    @property
-    def messages(self) -> list[Any]:
-        """What has come so far."""
-        return [message for message, _ in self.got]
-
-    async def until(self, count: int) -> None:
-        """Return when so many messages have come."""
-        try:
-            async with asyncio.timeout(PATIENCE), self._changed:
-                await self._changed.wait_for(lambda: len(self.got) >= count)
-        except TimeoutError:
-            msg = f"after {PATIENCE:g} s {len(self.got)} of {count} messages had come"
-            raise NotInTimeError(msg) from None
-
-
-async def echo(message: Any, _context: MessageContext) -> str:
-    """Answer with the message's own text, without waiting."""
-    return str(message.text)

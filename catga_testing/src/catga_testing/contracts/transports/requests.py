@@ -11,6 +11,8 @@ import pytest
 
 from catga_core import CatgaResult, ErrorCode, MessageContext, Success, TransportCapabilities
 from catga_testing.contracts.transports.base import TransportContractBase, requires
+from catga_testing.contracts.transports.handlers import Inbox, echo
+from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import (
     Anything,
     Build,
@@ -21,7 +23,7 @@ from catga_testing.contracts.transports.messages import (
     Part,
     Whole,
 )
-from catga_testing.contracts.transports.peers import SOON, Inbox, Peers, echo
+from catga_testing.contracts.transports.peers import Peers
 
 
 class RequestsContract(TransportContractBase):

@@ -16,6 +16,7 @@ from catga_core import (
 from catga_core import message_type as described
 from catga_core.messages import Request
 from catga_testing.contracts.transports.base import GarbageSender, TransportContractBase, requires
+from catga_testing.contracts.transports.handlers import Inbox, echo
 from catga_testing.contracts.transports.messages import (
     Anything,
     Echo,
@@ -24,7 +25,7 @@ from catga_testing.contracts.transports.messages import (
     OldVersion,
     WrongEcho,
 )
-from catga_testing.contracts.transports.peers import Inbox, Peers, echo
+from catga_testing.contracts.transports.peers import Peers
 
 GARBAGE = [
     b"",

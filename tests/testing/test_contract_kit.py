@@ -1,0 +1,182 @@
+"""The contract kit finds transports that break a promise, and subclasses that leave a test out."""
+
+from __future__ import annotations
+
+import pytest
+
+from catga_testing.contracts import TransportContract, TransportFactory
+from catga_testing.contracts.kept import dropped_tests
+
+pytest_plugins = ["pytester"]
+
+HEAD = """
+    import pytest
+    from catga_core.local import LocalBus, LocalTransport
+    from catga_testing.contracts import TransportContract
+    from tests.testing import broken_transports
+
+    class Given(TransportContract):
+        made = LocalTransport
+
+        @pytest.fixture
+        def make_transport(self):
+            bus = LocalBus()
+            return lambda clock: self.made(bus, clock)
+"""
+
+
+def run(pytester: pytest.Pytester, body: str, *arguments: str, mode: str = "strict") -> pytest.RunResult:
+    """Run a test module of a plugin's author, with no configuration but the asyncio mode."""
+    pytester.makepyfile(HEAD + body)
+    settings = ["-o", f"asyncio_mode={mode}", "-o", "asyncio_default_fixture_loop_scope=function"]
+    return pytester.runpytest_inprocess("-q", "-rs", "-p", "no:cacheprovider", *settings, *arguments)
+
+
+BROKEN = {
+    "Twice": ["test_exactly_one_of_several_replicas_handles_a_request"],
+    "Silent": ["test_a_request_nobody_handles_fails_at_once", "test_after_a_drain_others_take_over"],
+    "Forgetful": ["test_headers_travel[request]", "test_headers_travel[event]"],
+    "Hasty": [
+        "test_a_drain_finishes_and_answers_what_runs",
+        "test_a_drain_finishes_the_events_that_are_being_handled",
+    ],
+    "Attached": [
+        "test_a_cancelled_sender_leaves_the_handler_and_the_others_alone",
+        "test_a_request_over_the_limit_is_refused_at_once",
+    ],
+    "Optimistic": ["test_health_tells_each_state"],
+    "Boastful": [
+        "test_a_traceback_never_leaves_the_process",
+        "test_a_message_that_does_not_fit_is_answered_with_an_error[body]",
+    ],
+}
+
+
+def test_a_broken_promise_is_found(pytester: pytest.Pytester) -> None:
+    classes = (f"class Test{name}(Given):\n        made = broken_transports.{name}\n" for name in BROKEN)
+    promises = [f"Test{name}::{promise}" for name, several in BROKEN.items() for promise in several]
+
+    # One run for all of them: each costs a second to start.
+    module = "test_a_broken_promise_is_found.py"
+    result = run(
+        pytester, "\n    " + "\n    ".join(classes), "-rf", *(f"{module}::{each}" for each in promises)
+    )
+
+    failed = {line.split(" ")[1].partition("::")[2] for line in result.outlines if line.startswith("FAILED ")}
+    assert failed == set(promises)
+
+
+@pytest.mark.parametrize("mode", ["strict", "auto"])
+def test_a_good_transport_passes_in_any_asyncio_mode(pytester: pytest.Pytester, mode: str) -> None:
+    body = """
+    class TestGood(Given):
+        pass
+    """
+
+    outcome = run(pytester, body, "-W", "error", "-k", "TestGood", mode=mode).parseoutcomes()
+
+    assert outcome["passed"] > 50
+    assert set(outcome) <= {"passed", "skipped", "deselected"}
+
+
+def test_a_test_that_does_not_apply_is_skipped_with_the_capability_that_says_so(
+    pytester: pytest.Pytester,
+) -> None:
+    body = """
+    class TestGood(Given):
+        pass
+    """
+
+    result = run(
+        pytester, body, "-k", "TestGood and wire or TestGood and no_test or TestGood and after_its_deadline"
+    )
+
+    result.stdout.fnmatch_lines(["*TransportCapabilities.remote is False*"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        """
+    class TestDropping(Given):
+        test_headers_travel = None
+        """,
+        """
+    class TestDropping(Given):
+        async def test_headers_travel(self):
+            pass
+        """,
+        """
+    class TestDropping(Given):
+        @pytest.mark.skip(reason="later")
+        async def test_headers_travel(self):
+            pass
+        """,
+        """
+    class TestDropping(Given):
+        @pytest.mark.xfail
+        async def test_headers_travel(self):
+            assert False
+        """,
+        """
+    class Between(Given):
+        test_headers_travel = None
+
+    class TestDropping(Between):
+        pass
+        """,
+    ],
+    ids=["removed", "replaced", "skipped", "xfail without a reason", "removed in between"],
+)
+def test_a_dropped_test_is_found(pytester: pytest.Pytester, body: str) -> None:
+    result = run(pytester, body, "-k", "TestDropping and no_test_was_dropped")
+
+    result.assert_outcomes(failed=1, deselected=None)
+    result.stdout.fnmatch_lines(["*leaves out what the kit tests: test_headers_travel.*"])
+
+
+def test_a_test_may_be_marked_xfail_with_a_reason(pytester: pytest.Pytester) -> None:
+    body = """
+    class TestExcused(Given):
+        made = broken_transports.Forgetful
+
+        @pytest.mark.xfail(reason="our protocol has no headers", strict=True)
+        @pytest.mark.parametrize("kind", ["request", "event"])
+        async def test_headers_travel(self, peers, kind):
+            await super().test_headers_travel(peers, kind)
+    """
+
+    outcome = run(
+        pytester, body, "-k", "TestExcused and (no_test_was_dropped or headers_travel)"
+    ).parseoutcomes()
+
+    assert (outcome["passed"], outcome["xfailed"]) == (1, 2)
+
+
+def test_the_guard_itself_cannot_be_dropped() -> None:
+    with pytest.raises(TypeError, match="which guards the others"):
+        type("TestClever", (TransportContract,), {"test_no_test_was_dropped": None})
+
+
+def test_a_test_of_the_authors_own_is_welcome() -> None:
+    async def test_mine(self: object) -> None: ...
+
+    assert dropped_tests(type("Fuller", (TransportContract,), {"test_mine": test_mine})) == []
+
+
+def test_a_subclass_without_a_transport_is_told_what_to_write(pytester: pytest.Pytester) -> None:
+    body = """
+    class TestEmpty(TransportContract):
+        pass
+    """
+
+    result = run(pytester, body, "-k", "TestEmpty and no_value_is_a_value")
+
+    result.stdout.fnmatch_lines(["*TestEmpty gives no transport: write @pytest.fixture def make_transport*"])
+
+
+def test_the_kit_itself_is_not_collected(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "", "--collect-only")
+
+    result.stdout.fnmatch_lines(["*no tests collected*"])
+    assert TransportFactory is not None
