@@ -195,6 +195,8 @@ async def test_a_level_that_is_changed_later_counts_at_once(log: Lines, levels: 
     behavior = LoggingBehavior(SteppingClock())
     levels(logging.CRITICAL)
     await behavior.handle(Pay(), failing(broken("HANDLER_FAILED")))
+    await behavior.handle(Pay(), failing(CatgaError("declined", code="DECLINED")))
+    await behavior.handle(Pay(), handled)
     assert log == []
 
     levels(logging.INFO)

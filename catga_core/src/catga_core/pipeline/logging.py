@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from logging import INFO, WARNING
+from logging import ERROR, INFO, WARNING
 from typing import Any, ClassVar
 
 from catga_core.clock import Clock
@@ -57,18 +57,15 @@ class LoggingBehavior(Behavior[Any, Any]):
         return result
 
     def _failed(self, message: Any, began: float, error: CatgaError) -> None:
+        fault = error.code in _FAULTS
+        if not self._levels.writes(ERROR if fault else WARNING):
+            return
         facts = self._facts(message, began)
-        if error.code in _FAULTS:
-            logger().error(
-                MESSAGE_FAILED,
-                **facts,
-                outcome="failed",
-                code=error.code,
-                error=error.message,
-                exc_info=error.__cause__,
-            )
-        elif self._levels.writes(WARNING):
-            logger().warning(MESSAGE_FAILED, **facts, outcome="failed", code=error.code, error=error.message)
+        facts |= {"outcome": "failed", "code": error.code, "error": error.message}
+        if fault:
+            logger().error(MESSAGE_FAILED, **facts, exc_info=error.__cause__)
+        else:
+            logger().warning(MESSAGE_FAILED, **facts)
 
     def _facts(self, message: Any, began: float) -> dict[str, Any]:
         described = message_type(message.__class__)
