@@ -85,7 +85,7 @@ def handler_entry(target: Any, lifetime: Lifetime | None, names: Mapping[str, An
     """
     definition = define_handler(target, names)
     if definition.is_class:
-        registration = register_source(target, None, lifetime or Lifetime.TRANSIENT, names)
+        registration = register_source(target, target, lifetime or Lifetime.TRANSIENT, names)
     else:
         if lifetime is not None:
             msg = f"{with_place(definition.name, target)} is a function and has no lifetime: leave lifetime= out"
@@ -117,7 +117,7 @@ def behavior_entry(
         )
         raise ConfigurationError(msg)
     if isinstance(behavior, type):
-        registration = register_source(behavior, None, lifetime or Lifetime.TRANSIENT, names)
+        registration = register_source(behavior, behavior, lifetime or Lifetime.TRANSIENT, names)
     else:
         registration = Registration(behavior, Lifetime.SINGLETON, SourceKind.INSTANCE, behavior, ())
     return BehaviorEntry(
@@ -143,7 +143,7 @@ def validator_entry(validator: Any, names: Mapping[str, Any]) -> ValidatorEntry:
         msg = f"{with_place(cls.__name__, cls)} does not say what it validates: derive it from Validator[YourMessage]"
         raise ConfigurationError(msg)
     if isinstance(validator, type):
-        registration = register_source(validator, None, Lifetime.TRANSIENT, names)
+        registration = register_source(validator, validator, Lifetime.TRANSIENT, names)
     else:
         registration = Registration(validator, Lifetime.SINGLETON, SourceKind.INSTANCE, validator, ())
     return ValidatorEntry(registration, applies_to)

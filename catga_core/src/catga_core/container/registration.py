@@ -110,7 +110,9 @@ def register_source(
     source = service if implementation is None else implementation
     kind = SourceKind.INSTANCE if instance else _kind_of(source)
     if implementation is None:
-        _check_constructible(service)
+        _check_constructible(service, "name what implements it as the second argument")
+    elif kind is SourceKind.CLASS:
+        _check_constructible(source, "implement what is open")
     if kind is SourceKind.INSTANCE and lifetime is not Lifetime.SINGLETON:
         msg = (
             f"{shown(service)} is registered {lifetime} with an object, and there is only one of it: "
@@ -192,6 +194,12 @@ def _parameters_of_provider(source: Provider[Any]) -> tuple[Parameter, ...]:
 def _parameter(owner: str, parameter: inspect.Parameter, annotation: Any) -> Parameter:
     optional = parameter.default is not parameter.empty
     service = _asked_for(annotation)
+    if service is None and annotation is not None and not optional:
+        msg = (
+            f"{owner} takes {parameter.name!r}, which could be any of {shown(annotation)}, "
+            "and the container cannot choose: ask for one, or give it a default"
+        )
+        raise ConfigurationError(msg)
     if service is None and not optional:
         msg = (
             f"{owner} does not say what its parameter {parameter.name!r} is: "
@@ -233,7 +241,7 @@ def _is_partial(source: Any) -> TypeGuard[functools.partial[Any]]:
     return isinstance(source, functools.partial)
 
 
-def _check_constructible(service: Any) -> None:
+def _check_constructible(service: Any, mend: str) -> None:
     origin = get_origin(service) or service
     if not isinstance(origin, type):
         msg = f"{service!r} is not a class: register services by their class"
@@ -241,9 +249,7 @@ def _check_constructible(service: Any) -> None:
     abstract: frozenset[str] = getattr(origin, "__abstractmethods__", frozenset())
     if getattr(origin, "_is_protocol", False) or abstract:
         why = f"it leaves {', '.join(sorted(abstract))} open" if abstract else "it is a Protocol"
-        msg = (
-            f"{shown(service)} cannot be made, because {why}: name what implements it as the second argument"
-        )
+        msg = f"{shown(service)} cannot be made, because {why}: {mend}"
         raise ConfigurationError(msg)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
+import types
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 
 def caller_locals() -> Mapping[str, Any]:
@@ -66,9 +67,15 @@ def _place_of_class(cls: type[Any]) -> str:
     try:
         lines, first = inspect.getsourcelines(cls)
         file = inspect.getsourcefile(cls)
-    except (OSError, TypeError):
-        return ""
+    except Exception:  # noqa: BLE001 - whatever keeps the source from being read must not hide the mistake itself
+        return _place_of_method(cls)
     return f"{_file_name(file)}:{first}" if file and lines else ""
+
+
+def _place_of_method(cls: type[Any]) -> str:
+    codes = [each.__code__ for each in vars(cls).values() if inspect.isfunction(each)]
+    first = min(codes, key=lambda code: code.co_firstlineno, default=None)
+    return f"{_file_name(first.co_filename)}:{first.co_firstlineno}" if first else ""
 
 
 def shown(type_: Any) -> str:
@@ -77,6 +84,11 @@ def shown(type_: Any) -> str:
         return "None"
     if isinstance(type_, type) and not getattr(type_, "__args__", ()):
         return type_.__name__
+    origin, arguments = get_origin(type_), get_args(type_)
+    if origin in {Union, types.UnionType}:
+        return " | ".join(shown(each) for each in arguments)
+    if isinstance(origin, type) and arguments and not any(isinstance(each, list) for each in arguments):
+        return f"{origin.__name__}[{', '.join('...' if each is ... else shown(each) for each in arguments)}]"
     return str(type_).replace("typing.", "").replace("collections.abc.", "")
 
 

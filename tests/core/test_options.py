@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from catga_core import CatgaOptions, ConfigurationError
+
+
+def test_an_empty_environment_gives_the_defaults():
+    assert CatgaOptions.from_env({}) == CatgaOptions()
+
+
+def test_the_processes_own_environment_is_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CATGA_SERVICE_NAME", "orders")
+
+    assert CatgaOptions.from_env().service_name == "orders"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "option", "value"),
+    [
+        ("CATGA_SERVICE_NAME", "orders", "service_name", "orders"),
+        ("CATGA_TRANSPORT", "nats://localhost:4222", "transport", "nats://localhost:4222"),
+        ("CATGA_TRANSPORT", "", "transport", None),
+        ("CATGA_STORE", "redis://localhost", "store", "redis://localhost"),
+        ("CATGA_PLUGINS", "otel, audit,", "plugins", ("otel", "audit")),
+        ("CATGA_PLUGINS", "", "plugins", ()),
+        ("CATGA_DISABLED_PLUGINS", "otel", "disabled_plugins", ("otel",)),
+        ("CATGA_ENABLE_LOGGING", "true", "enable_logging", True),
+        ("CATGA_ENABLE_LOGGING", "1", "enable_logging", True),
+        ("CATGA_ENABLE_LOGGING", "On", "enable_logging", True),
+        ("CATGA_ENABLE_LOGGING", "no", "enable_logging", False),
+        ("CATGA_ENABLE_VALIDATION", "", "enable_validation", None),
+        ("CATGA_ENABLE_VALIDATION", "off", "enable_validation", False),
+        ("CATGA_TIMEOUT_SECONDS", "2.5", "timeout_seconds", 2.5),
+        ("CATGA_TIMEOUT_SECONDS", "2", "timeout_seconds", 2.0),
+        ("CATGA_TIMEOUT_SECONDS", "", "timeout_seconds", None),
+        ("CATGA_MAX_CONCURRENT_REQUESTS", "7", "max_concurrent_requests", 7),
+    ],
+)
+def test_each_variable_sets_its_option(variable: str, text: str, option: str, value: object):
+    assert getattr(CatgaOptions.from_env({variable: text}), option) == value
+
+
+def test_variables_of_others_are_left_alone():
+    assert CatgaOptions.from_env({"PATH": "/bin", "CATGAX": "1", "catga_transport": "x"}) == CatgaOptions()
+
+
+def test_everything_that_cannot_be_read_is_listed_at_once():
+    with pytest.raises(ConfigurationError) as raised:
+        CatgaOptions.from_env(
+            {
+                "CATGA_TRANSPROT": "nats://",
+                "CATGA_TIMEOUT_SECONDS": "soon",
+                "CATGA_MAX_CONCURRENT_REQUESTS": "",
+            }
+        )
+
+    many, late, unknown = raised.value.problems
+    assert many.startswith("CATGA_MAX_CONCURRENT_REQUESTS cannot be read: Expected `int`")
+    assert late.startswith("CATGA_TIMEOUT_SECONDS cannot be read: Expected `float | null`")
+    assert unknown.startswith(
+        "CATGA_TRANSPROT is no option: the options are CATGA_SERVICE_NAME, CATGA_TRANSPORT, "
+    )
+
+
+def test_values_that_can_be_read_and_cannot_work_are_refused():
+    with pytest.raises(ConfigurationError, match=r"timeout_seconds=-1.0 is no time to wait"):
+        CatgaOptions.from_env({"CATGA_TIMEOUT_SECONDS": "-1"})
