@@ -135,7 +135,7 @@ async def test_waiting_events_are_handled_or_counted(nats_server_shared: NatsSer
 async def test_drain_under_load_loses_no_accepted_request(
     nats_server_shared: NatsServer, may_suspend: bool
 ) -> None:
-    """Replicas come and go under load: every sender gets a result, or is told at once that nobody listens."""
+    """Replicas come and go under load: every sender gets a result, or is told at once that it was not started."""
     handled: dict[int, int] = {}
 
     async def handle(message: Add, context: MessageContext) -> CatgaResult[Sum]:
@@ -154,7 +154,7 @@ async def test_drain_under_load_loses_no_accepted_request(
             while not stop:
                 number = next(numbers)
                 result = await send(sender, Add(number, 0), timeout=10)
-                outcome = "ok" if result.is_success else result.error.code
+                outcome = "ok" if result.is_success else result.error.details["outcome"]
                 outcomes[outcome] = outcomes.get(outcome, 0) + 1
                 if not result.is_success:
                     assert number not in handled
@@ -171,6 +171,7 @@ async def test_drain_under_load_loses_no_accepted_request(
         stop = True
         await asyncio.gather(*workers)
     print(f"drain under load: {outcomes}, handled {len(handled)}")
-    assert set(outcomes) <= {"ok", "HANDLER_NOT_FOUND"}
+    # Not started: nobody listened, or (seldom) the server delivered it after it had confirmed our leaving.
+    assert set(outcomes) <= {"ok", "not_started"}
     assert outcomes["ok"] == len(handled) > 100
     assert set(handled.values()) == {1}

@@ -113,8 +113,10 @@ class Listener:
         until = loop.time() + timeout
         draining = loop.create_task(self.subscription.drain())
         await asyncio.wait({draining}, timeout=timeout)
+        # The server may be delivering a message while another of its threads reads our leaving: one more round trip.
+        await self._connection.flush(max(0.01, min(1.0, until - loop.time())))
         await self._finish(until)
-        # Only what the server sent before it heard of the end, over a connection that hangs, can arrive from here on.
+        # What arrives all the same is answered with an error that allows another try.
         self._stopping = True
         await self._intake.drain(max(0.0, until - loop.time()))
         draining.cancel()
