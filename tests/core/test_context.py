@@ -273,3 +273,30 @@ def test_importing_catga_does_not_name_the_current_context():
         from catga_core.context import context_demand
         assert not context_demand.wanted
     """)
+
+
+class Decided(Event):
+    number: int
+
+
+class Decide(Command[None]):
+    number: int
+
+
+async def test_an_event_does_not_inherit_the_deadline_of_the_request_that_published_it():
+    deadlines: dict[str, float | None] = {}
+
+    async def decide(message: Decide, mediator: CatgaMediator, context: MessageContext) -> None:
+        deadlines["request"] = context.deadline
+        await mediator.publish(Decided(message.number))
+
+    async def on_decided(event: Decided, context: MessageContext) -> None:
+        deadlines["event"] = context.deadline
+
+    catga = add_catga()
+    catga.add_handlers(decide, on_decided)
+    async with catga.running() as app:
+        (await app.mediator.send(Decide(1), timeout=5.0)).unwrap()
+
+    assert deadlines["request"] is not None
+    assert deadlines["event"] is None

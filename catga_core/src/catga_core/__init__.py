@@ -20,7 +20,16 @@ from catga_core.interfaces import (
     Validator,
 )
 from catga_core.mediator import CatgaMediator
-from catga_core.messages import Command, Event, MessageType, Query, Request, StreamQuery, message, message_type
+from catga_core.messages import (
+    Command,
+    Event,
+    MessageType,
+    Query,
+    Request,
+    StreamQuery,
+    message,
+    message_type,
+)
 from catga_core.options import CatgaOptions
 from catga_core.pipeline import Behavior, Next
 from catga_core.plugins import plugin

@@ -47,6 +47,33 @@ def begin_context(
     )
 
 
+def begin_event_context(
+    *, message_id: str | None = None, headers: Mapping[str, str] | None = None
+) -> MessageContext:
+    """Make the context of an event that is published from here.
+
+    It continues the handled message as `begin_context` does, but without its deadline: a fact does not expire, and who
+    reacts to it keeps nobody waiting.
+
+    Parameters:
+        message_id: an id to keep, `None` for a new one.
+        headers: the publisher's own headers.
+    """
+    parent = active_context.get()
+    identity = message_id or new_id()
+    if parent is None:
+        return MessageContext(identity, identity, None, None, headers or NO_HEADERS)
+    return MessageContext(
+        identity,
+        parent.correlation_id,
+        parent.message_id,
+        None,
+        headers or NO_HEADERS,
+        parent.traceparent,
+        parent.tracestate,
+    )
+
+
 def _current_context() -> MessageContext:
     """Return the context of the message that is being handled here.
 

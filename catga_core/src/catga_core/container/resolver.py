@@ -29,7 +29,7 @@ from catga_core.scope import (
 SingletonKey = tuple[Any, frozenset[int]]
 
 
-class AsyncNeeded(Exception):  # noqa: N818 - control flow between resolver and container
+class AsyncNeeded(LookupError):  # noqa: N818 - control flow between resolver and container
     """A singleton has to be awaited before the graph can be used."""
 
 
@@ -153,7 +153,14 @@ class Resolver:
         Raises:
             LookupError: for a scoped service where no message is being handled.
         """
-        supply = self.supply(service)
+        try:
+            supply = self.supply(service)
+        except AsyncNeeded:
+            msg = (
+                f"{shown(service)} has to be awaited, and has not been since it was overridden: "
+                "it is there after the next message that needs it"
+            )
+            raise AsyncNeeded(msg) from None
         scope = active_scope.get()
         if supply.scoped and scope is None:
             msg = (
@@ -257,6 +264,8 @@ class Resolver:
         if registration.kind is SourceKind.PROVIDER:
             made = source()
             if inspect.isawaitable(made):
+                # Only asking tells that it has to be awaited; whoever can await asks again.
+                _give_up(made)
                 raise AsyncNeeded
             return made, None
         arguments = {
@@ -456,6 +465,10 @@ def _opened(scope: Scope | None) -> dict[Any, Any]:
         msg = "a scoped service exists only while a message is being handled"
         raise LookupError(msg)
     return scope.instances
+
+
+def _give_up(begun: Any) -> None:
+    (begun.close if inspect.iscoroutine(begun) else begun.cancel)()
 
 
 async def _close_now(closer: Closer | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from contextlib import aclosing
 from typing import Any, TypedDict, TypeVar, Unpack
 
-from catga_core.context import active_context, begin_context, context_demand
+from catga_core.context import active_context, begin_context, begin_event_context, context_demand
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
 from catga_core.mediator.arrivals import Arrivals, not_built
@@ -258,8 +258,8 @@ class CatgaMediator:
 
     # --- inside ---
 
-    def _context(self, options: SendOptions | PublishOptions) -> MessageContext:
-        timeout: float | None = options.get("timeout")  # type: ignore[assignment]
+    def _context(self, options: SendOptions) -> MessageContext:
+        timeout = options.get("timeout")
         if timeout is not None and timeout < 0:
             msg = f"timeout={timeout} is in the past: use seconds from now, or None"
             raise ValueError(msg)
@@ -391,7 +391,7 @@ class CatgaMediator:
             publish_remote = transport.publish
 
             def deliver_remote(event: Any) -> Coroutine[Any, Any, None]:
-                return publish_remote(described, event, begin_context())
+                return publish_remote(described, event, begin_event_context())
 
             deliver = deliver_remote
         else:
@@ -423,7 +423,7 @@ class CatgaMediator:
 
     async def _publish_with(self, event: Event, **options: Unpack[PublishOptions]) -> None:
         described = _expect(type(event), _EVENTS, "publish() takes an Event")
-        context = self._context(options)
+        context = begin_event_context(message_id=options.get("message_id"), headers=options.get("headers"))
         refusal = self._refusal(described)
         if refusal is not None:
             raise refusal
@@ -448,7 +448,7 @@ def _contextual(deliver: Deliver) -> Deliver:
     enter, leave = active_context.set, active_context.reset
 
     async def delivered(event: Any) -> None:
-        token = enter(begin_context())
+        token = enter(begin_event_context())
         try:
             await deliver(event)
         finally:

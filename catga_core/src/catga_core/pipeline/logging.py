@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from catga_core.clock import Clock
 from catga_core.context import active_context
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_HANDLED, logger
+from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_HANDLED, logger, traceback_of
 from catga_core.messages import message_type
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.failures import failure_of
@@ -63,7 +63,7 @@ class LoggingBehavior(Behavior[Any, Any]):
         facts = self._facts(message, began)
         facts |= {"outcome": "failed", "code": error.code, "error": error.message}
         if fault:
-            logger().error(MESSAGE_FAILED, **facts, exc_info=error.__cause__)
+            logger().error(MESSAGE_FAILED, **facts, traceback=traceback_of(error.__cause__))
         else:
             logger().warning(MESSAGE_FAILED, **facts)
 

@@ -8,7 +8,7 @@ from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar, Unpack
 
 from catga_core.clock import Clock
-from catga_core.context import active_context, begin_context
+from catga_core.context import active_context, begin_context, begin_event_context
 from catga_core.errors import CatgaError
 from catga_core.interfaces.context import MessageContext
 from catga_core.mediator import CatgaMediator, PublishOptions, SendOptions
@@ -101,7 +101,7 @@ class RecordingMediator(CatgaMediator):
             return result
 
     async def _publish(self, event: Event, options: PublishOptions) -> None:
-        context = self._context(options)
+        context = begin_event_context(message_id=options.get("message_id"), headers=options.get("headers"))
         published: Published[Any] = Published(event, context, active_context.get() is not None)
         self._journal.messages.append(published)
         options["message_id"] = context.message_id
@@ -113,9 +113,9 @@ class RecordingMediator(CatgaMediator):
                 raise
             published.outcome = Outcome.SUCCEEDED
 
-    def _context(self, options: SendOptions | PublishOptions) -> MessageContext:
-        timeout: float | None = options.get("timeout")  # type: ignore[assignment]
-        headers: Mapping[str, str] | None = options.get("headers")
+    def _context(self, options: SendOptions) -> MessageContext:
+        timeout = options.get("timeout")
+        headers = options.get("headers")
         deadline = None if timeout is None else self._clock().time() + timeout
         return begin_context(message_id=options.get("message_id"), deadline=deadline, headers=headers)
 
