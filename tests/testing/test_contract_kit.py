@@ -25,10 +25,13 @@ HEAD = """
 """
 
 
-def run(pytester: pytest.Pytester, body: str, *arguments: str, mode: str = "strict") -> pytest.RunResult:
-    """Run a test module of a plugin's author, with no configuration but the asyncio mode."""
+def run(
+    pytester: pytest.Pytester, body: str, *arguments: str, mode: str = "strict", loop_scope: str = "function"
+) -> pytest.RunResult:
+    """Run a test module of a plugin's author, with no configuration but pytest-asyncio's."""
     pytester.makepyfile(HEAD + body)
-    settings = ["-o", f"asyncio_mode={mode}", "-o", "asyncio_default_fixture_loop_scope=function"]
+    scopes = [f"asyncio_default_{what}_loop_scope={loop_scope}" for what in ("fixture", "test")]
+    settings = [each for setting in (f"asyncio_mode={mode}", *scopes) for each in ("-o", setting)]
     return pytester.runpytest_inprocess("-q", "-rs", "-p", "no:cacheprovider", *settings, *arguments)
 
 
@@ -66,14 +69,18 @@ def test_a_broken_promise_is_found(pytester: pytest.Pytester) -> None:
     assert failed == set(promises)
 
 
-@pytest.mark.parametrize("mode", ["strict", "auto"])
-def test_a_good_transport_passes_in_any_asyncio_mode(pytester: pytest.Pytester, mode: str) -> None:
+@pytest.mark.parametrize(("mode", "loop_scope"), [("strict", "function"), ("auto", "session")])
+def test_a_good_transport_passes_however_pytest_asyncio_is_set(
+    pytester: pytest.Pytester, mode: str, loop_scope: str
+) -> None:
     body = """
     class TestGood(Given):
         pass
     """
 
-    outcome = run(pytester, body, "-W", "error", "-k", "TestGood", mode=mode).parseoutcomes()
+    outcome = run(
+        pytester, body, "-W", "error", "-k", "TestGood", mode=mode, loop_scope=loop_scope
+    ).parseoutcomes()
 
     assert outcome["passed"] > 50
     assert set(outcome) <= {"passed", "skipped", "deselected"}

@@ -6,6 +6,17 @@ import pytest
 pytest.register_assert_rewrite("catga_testing.contracts.kept", "catga_testing.contracts.transports")
 
 from catga_testing.contracts.kept import Contract  # noqa: E402
-from catga_testing.contracts.transport import TransportContract, TransportFactory  # noqa: E402
+from catga_testing.contracts.transport import GarbageSender, TransportContract, TransportFactory  # noqa: E402
+from catga_testing.contracts.transports.handlers import Gate, Inbox  # noqa: E402
+from catga_testing.contracts.transports.peers import Peer, Peers  # noqa: E402
 
-__all__ = ["Contract", "TransportContract", "TransportFactory"]
+__all__ = [
+    "Contract",
+    "GarbageSender",
+    "Gate",
+    "Inbox",
+    "Peer",
+    "Peers",
+    "TransportContract",
+    "TransportFactory",
+]

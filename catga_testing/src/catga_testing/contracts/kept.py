@@ -14,8 +14,8 @@ class Contract:
     `@pytest.mark.xfail(reason="...")`.
     """
 
-    # A mark, not the user's asyncio_mode, makes the tests run: "strict" is pytest-asyncio's default.
-    pytestmark: ClassVar[list[pytest.MarkDecorator]] = [pytest.mark.asyncio]
+    # Said here, so that neither the user's asyncio_mode nor a default loop scope has a say in how the tests run.
+    pytestmark: ClassVar[list[pytest.MarkDecorator]] = [pytest.mark.asyncio(loop_scope="function")]
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse a subclass without the test that guards all others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -17,10 +18,15 @@ GarbageSender = Callable[[MessageType, bytes], Awaitable[None]]
 __all__ = ["GarbageSender", "TransportContractBase", "TransportFactory", "requires"]
 
 
+def _overridable(function: Callable[..., Any]) -> Any:
+    # A subclass may give the fixture by pytest.fixture or by pytest_asyncio.fixture, whose types differ.
+    return pytest.fixture(function)
+
+
 class TransportContractBase(Contract):
     """What a subclass gives, and what is made of it."""
 
-    @pytest.fixture
+    @_overridable
     def make_transport(self) -> TransportFactory:
         """Return what makes one more transport on this test's network: the fixture every subclass gives."""
         msg = (
@@ -29,7 +35,7 @@ class TransportContractBase(Contract):
         )
         raise NotImplementedError(msg)
 
-    @pytest.fixture
+    @_overridable
     def send_garbage(self) -> GarbageSender | None:
         """Return what puts bytes on the wire; `None` skips the tests that need it."""
         return None
@@ -39,7 +45,7 @@ class TransportContractBase(Contract):
         """Return what the transport says it can do."""
         return make_transport(SystemClock()).capabilities
 
-    @pytest_asyncio.fixture
+    @pytest_asyncio.fixture(loop_scope="function")
     async def peers(self, make_transport: TransportFactory) -> AsyncIterator[Peers]:
         """Give the network of one test, and close what is left on it."""
         peers = Peers(make_transport)
