@@ -82,6 +82,9 @@ class Registration(msgspec.Struct, frozen=True, eq=False):
     @property
     def name(self) -> str:
         """The name to show: the implementation's where it has one."""
+        if self.service is self.source and self.kind is SourceKind.INSTANCE:
+            # A behavior or validator given as an object; what it prints as is its own affair.
+            return shown(class_of(self.source))
         if self.kind in {SourceKind.INSTANCE, SourceKind.PROVIDER}:
             return shown(self.service)
         return str(getattr(self.source, "__qualname__", shown(self.service))).split("<locals>.")[-1]

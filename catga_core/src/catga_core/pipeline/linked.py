@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
+from catga_core.pipeline.behavior import Behavior
 from catga_core.pipeline.failures import failure_of
 from catga_core.pipeline.way import Call, Chain, Way
 from catga_core.results import CatgaResult
@@ -31,7 +32,7 @@ async def dispatch(message):
     try:
         return await behavior_0(message, rest_1)
     except Exception as error:
-        return failure_of(error, outermost)
+        return failure_of(error, raised_by(error, outermost))
 """
 
 
@@ -54,6 +55,7 @@ def link(
         "wrap": wrap,
         "call": call,
         "failure_of": failure_of,
+        "raised_by": _raised_by,
         "handler": handler,
         "outermost": behaviors[0][0],
     }
@@ -68,6 +70,19 @@ def link(
         names["behavior_0"] = moved
 
     return Way(names["dispatch"], lay, _none)
+
+
+def _raised_by(error: Exception, outermost: str) -> str:
+    """Return the name of the behavior that raised: the innermost one the error has come through."""
+    name = outermost
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        owner = frame.f_locals.get("self") if frame.f_code.co_name == "handle" else None
+        if isinstance(owner, Behavior):
+            name = type(owner).__qualname__.split("<locals>.")[-1]
+        trace = trace.tb_next
+    return name
 
 
 def _none() -> int:
