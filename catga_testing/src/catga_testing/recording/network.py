@@ -121,7 +121,7 @@ class Network:
             f"{event} ({message_id}) has not arrived at {service}"
             for service, event, message_id in self._expected
         ]
-        text = f"not settled within {within:g} s: " + "".join(f"\n  - {line}" for line in lines)
+        text = f"not settled within {within:g} s:" + "".join(f"\n  - {line}" for line in lines)
         if self._expected:
             text += (
                 "\nAn event counts as arrived when a test_host of the service has it: start every replica "
