@@ -68,6 +68,8 @@ def blocks_of(page: Path) -> list[Block]:
         )
         if block.language == "text" and not between.strip() and found and found[-1].language == "python":
             before = found[-1]
-            found[-1] = Block(before.language, before.title, before.source, before.line, tuple(source.splitlines()))
+            found[-1] = Block(
+                before.language, before.title, before.source, before.line, tuple(source.splitlines())
+            )
         found.append(block)
     return found

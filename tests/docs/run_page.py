@@ -52,12 +52,10 @@ def main(page: Path, directory: Path) -> int:
         for block in blocks_of(page):
             if block.language not in {"python", "py"}:
                 continue
-            if nats is not None:
-                block = _at(block, nats)
             count += 1
             try:
-                _run(block, page, module.__dict__, runner)
-            except BaseException:
+                _run(block if nats is None else _at(block, nats), page, module.__dict__, runner)
+            except BaseException:  # noqa: BLE001 - SystemExit too is a block that does not do what it should
                 where = f"{name_of(page)}:{block.line}"
                 sys.stderr.write(f"\n{where}: this block fails\n\n{traceback.format_exc()}")
                 return 1
@@ -70,7 +68,7 @@ def _run(block: Block, page: Path, namespace: dict[str, Any], runner: asyncio.Ru
         _write(block)
         return
     tree = ast.parse(block.source)
-    tests = [each.name for each in ast.walk(tree) if _is_test(each)]
+    tests = [each.name for each in ast.walk(tree) if isinstance(each, _FUNCTIONS) and _is_test(each)]
     if tests:
         msg = f'{", ".join(tests)} would never run: give the block a title="test_....py", so that pytest runs it'
         raise WrongBlockError(msg)
@@ -97,10 +95,11 @@ async def _awaited(code: types.CodeType, namespace: dict[str, Any]) -> None:
     await eval(code, namespace)
 
 
-def _is_test(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_") and (
-        not node.args.args or node.args.args[0].arg != "self"
-    )
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _is_test(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return function.name.startswith("test_")
 
 
 def _write(block: Block) -> None:
@@ -118,7 +117,10 @@ def _pytest(path: Path) -> None:
     options = ["-q", "-p", "no:cacheprovider", *settings, "-W", "error", "--rootdir", "."]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([".", *filter(None, [os.environ.get("PYTHONPATH")])])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([".", *filter(None, [os.environ.get("PYTHONPATH")])]),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -129,7 +131,9 @@ def _pytest(path: Path) -> None:
 
 
 def _at(block: Block, nats: str) -> Block:
-    return Block(block.language, block.title, block.source.replace(_LOCAL_NATS, nats), block.line, block.expected)
+    return Block(
+        block.language, block.title, block.source.replace(_LOCAL_NATS, nats), block.line, block.expected
+    )
 
 
 def compare(said: Sequence[str], printed: Sequence[str]) -> None:
@@ -140,7 +144,14 @@ def compare(said: Sequence[str], printed: Sequence[str]) -> None:
     """
     same = len(said) == len(printed) and all(map(_fits, said, printed))
     if not same:
-        msg = "\n".join(["the page says", *(f"    {line}" for line in said), "and printed was", *(f"    {line}" for line in printed)])
+        msg = "\n".join(
+            [
+                "the page says",
+                *(f"    {line}" for line in said),
+                "and printed was",
+                *(f"    {line}" for line in printed),
+            ]
+        )
         raise WrongBlockError(msg)
 
 
