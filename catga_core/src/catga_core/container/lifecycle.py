@@ -84,9 +84,7 @@ class Lifecycle:
         try:
             await self._make_singletons()
             if self._resolver.effective(Transport) is not None:
-                transport = container.get(Transport)
-                await transport.connect()
-                self._transport = transport
+                await self._connect(container.get(Transport))
             below, above = self._hosted_in_order()
             for service in below:
                 await self._start_hosted(service)
@@ -178,6 +176,19 @@ class Lifecycle:
         for service in list(self._registrations):
             await resolver.build(service)
         await self._assembly.prepare()
+
+    async def _connect(self, transport: Transport) -> None:
+        # It is closed after the drain, not with the other singletons.
+        self._resolver.disown(transport)
+        try:
+            await transport.connect()
+        except BaseException as error:
+            try:
+                await transport.close()
+            except Exception as also:  # noqa: BLE001 - why it could not connect is what the caller has to see
+                error.add_note(f"closing it failed too: {type(also).__name__}: {also}")
+            raise
+        self._transport = transport
 
     def _compile_all(self) -> None:
         assembly = self._assembly

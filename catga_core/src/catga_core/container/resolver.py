@@ -198,6 +198,14 @@ class Resolver:
         for parameter, _ in self.needs(registration):
             await self.build(parameter.service)
 
+    def disown(self, made: Any) -> None:
+        """Leave the closing of a singleton to somebody else.
+
+        Parameters:
+            made: the object.
+        """
+        self._closers = [each for each in self._closers if self._singletons.get(each[0]) is not made]
+
     async def close(self) -> list[BaseException]:
         """Close every singleton in reverse order of making; return what went wrong."""
         errors: list[BaseException] = []
