@@ -100,6 +100,9 @@ class NatsConnection:
             from nats.errors import Error
 
             with suppress(Error, OSError):
+                # nats-py writes its ping past what is still in its buffer: the answer to the first one only tells that
+                # the buffer has been written meanwhile, the answer to the second that it has been read.
+                await client.flush(timeout)  # type: ignore[arg-type]
                 await client.flush(timeout)  # type: ignore[arg-type]
 
     async def ready(self, timeout: float) -> CatgaClient:
