@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from catga_core.local import LocalBus, LocalTransport
-from catga_testing.contracts import TransportContract, TransportFactory
+from catga_core import ErrorCode, Event, MessageContext, Query
+from catga_core.local import LocalBus, LocalTransport, local_bus
+from catga_testing.contracts import Gate, Peers, TransportContract, TransportFactory
 
 
 class TestLocalTransport(TransportContract):
@@ -13,3 +16,52 @@ class TestLocalTransport(TransportContract):
     def make_transport(self) -> TransportFactory:
         bus = LocalBus()
         return lambda clock: LocalTransport(bus, clock)
+
+
+async def test_an_endpoint_that_raises_against_its_word_is_answered_all_the_same() -> None:
+    async def broken(_message: Ask, _context: MessageContext) -> str:
+        raise ZeroDivisionError
+
+    peers = peers_on(LocalBus())
+    await peers.add("broken", requests={Ask: broken}, events={Told: broken})
+    asking = await peers.add("asking")
+
+    async with asyncio.timeout(2):
+        result = await asking.ask(Ask())
+    await asking.tell(Told())
+
+    assert result.error.code == ErrorCode.INTERNAL_ERROR
+    await peers.close()
+
+
+async def test_an_endpoint_that_waits_against_its_word_is_answered_all_the_same() -> None:
+    gate = Gate()
+    peers = peers_on(LocalBus())
+    await peers.add("waiting", requests={Ask: gate}, may_suspend=False)
+    asking = await peers.add("asking")
+
+    async with asyncio.timeout(2):
+        result = await asking.ask(Ask())
+
+    assert result.error.code == ErrorCode.INTERNAL_ERROR
+    assert "waits although its endpoint says it does not" in result.error.message
+    await peers.close()
+
+
+async def test_buses_of_one_name_are_one_as_long_as_somebody_holds_it() -> None:
+    held = local_bus("held")
+
+    assert local_bus("held") is held
+    assert local_bus("another") is not held
+
+
+class Ask(Query[str]):
+    pass
+
+
+class Told(Event):
+    pass
+
+
+def peers_on(bus: LocalBus) -> Peers:
+    return Peers(lambda clock: LocalTransport(bus, clock))

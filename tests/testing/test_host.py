@@ -141,6 +141,26 @@ async def test_overrides_are_restored_when_the_start_fails() -> None:
     assert isinstance(catga.get(Gateway), RealGateway)
 
 
+async def test_a_cycle_behind_the_transport_is_told_as_such() -> None:
+    class First:
+        def __init__(self, second: Second) -> None: ...
+
+    class Second:
+        def __init__(self, first: First) -> None: ...
+
+    def made(first: First) -> LocalTransport:
+        return LocalTransport(LocalBus())
+
+    catga = compose(*EVERYTHING)
+    catga.add_singleton(Second)
+    catga.add_singleton(First)
+    catga.add_singleton(Transport, made)
+
+    with pytest.raises(ConfigurationError, match="First needs itself"):
+        async with test_host(catga):
+            pytest.fail("it started")
+
+
 async def test_an_override_of_something_that_is_not_there_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="nosuch"):
         async with test_host(compose(*EVERYTHING), overrides={"nosuch": object()}):
@@ -296,15 +316,17 @@ async def test_clear_forgets_what_was_recorded() -> None:
 
 
 async def test_nothing_is_recorded_of_a_later_run() -> None:
-    catga = compose(*EVERYTHING)
+    catga = compose(*EVERYTHING, BrokenListener)
     async with test_host(catga, overrides={Gateway: FakeGateway()}) as host:
         await host.send(Charge(1))
 
     async with catga.running() as app:
         await app.mediator.send(Charge(2))
         await app.mediator.publish(Bought("a lamp"))
+        assert app.health()["mediator"].details["failed_event_handlers"] == 1
 
     assert len(host.messages) == 1
+    assert host.failures() == []
 
 
 # --- when all is done ---
@@ -436,6 +458,25 @@ async def test_an_event_that_has_not_arrived_is_named() -> None:
     ) as host:
         with pytest.raises(NotSettledError, match=r"Bought v1 \(m-1\) has not arrived at post"):
             await host.publish(Bought("a lamp"), message_id="m-1", within=0.01)
+
+
+async def test_a_service_that_has_stopped_is_not_waited_for() -> None:
+    bus = LocalBus()
+
+    class Losing(LocalTransport):
+        async def publish(self, *_: Any) -> None:
+            return
+
+    post = compose(Thank, Archive, service="post", transport=lambda: LocalTransport(bus))
+    shop = compose(service="shop", transport=lambda: Losing(bus))
+
+    async with test_host(shop, network="one") as shops:
+        async with test_host(post, network="one"):
+            await shops.mediator.publish(Bought("a lamp"))
+            with pytest.raises(NotSettledError):
+                await shops.settled(within=0.01)
+
+        await shops.settled(within=0.5)
 
 
 async def test_hosts_of_different_networks_do_not_wait_for_each_other() -> None:

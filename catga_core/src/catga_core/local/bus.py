@@ -42,9 +42,16 @@ class Listener:
         return self.intake.running + self._deliveries.running
 
     def ask(self, message: Any, context: MessageContext) -> Answer:
-        """Handle a request in a task of its own; whoever stops waiting for the answer cancels nothing."""
+        """Handle a request: here and now where it does not wait, else in a task of its own.
+
+        Whoever stops waiting for the answer cancels nothing.
+        """
         answer: Answer = asyncio.get_running_loop().create_future()
-        _spawn(self.intake, self._answer(message, context, answer))
+        work = self._answer(message, context, answer)
+        if self.endpoint.may_suspend:
+            _spawn(self.intake, work)
+        else:
+            self._run_now(work, context, answer)
         return answer
 
     def tell(self, event: Any, context: MessageContext) -> None:
@@ -58,6 +65,19 @@ class Listener:
             timeout: seconds.
         """
         await asyncio.gather(self.intake.drain(timeout), self._deliveries.drain(timeout))
+
+    def _run_now(self, work: Coroutine[Any, Any, None], context: MessageContext, answer: Answer) -> None:
+        try:
+            Context().run(work.send, None)
+        except StopIteration:
+            return
+        # It waited all the same, against its word, and a coroutine that has begun cannot become a task.
+        work.close()
+        text = (
+            f"the handling of {self.endpoint.message_type.name} waits although its endpoint says it does not"
+        )
+        self._failed(RuntimeError(text), context)
+        answer.set_result(Failure(CatgaError(text, code=ErrorCode.INTERNAL_ERROR)))
 
     async def _answer(self, message: Any, context: MessageContext, answer: Answer) -> None:
         name = self.endpoint.message_type.name

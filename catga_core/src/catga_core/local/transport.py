@@ -73,9 +73,9 @@ class LocalTransport:
         if listener.intake.full:
             text = f"{message_type.name} was refused: {listener.intake.limit} are being handled already; try again"
             return Failure(CatgaError(text, code=ErrorCode.CONCURRENCY_LIMITED))
-        if not listener.endpoint.may_suspend:
-            return await listener.endpoint.handle(message, context)  # type: ignore[no-any-return]
         answer = listener.ask(message, context)
+        if answer.done():
+            return answer.result()
         self._pending.add(answer)
         limit = asyncio.timeout(left)
         try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from typing import Any
+
 import pytest
 
 from catga_core import MessageContext
@@ -11,6 +14,7 @@ from catga_testing.contracts.transports.messages import Echo, Happened
 from catga_testing.contracts.transports.peers import Peer, Peers
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+_surroundings: ContextVar[str] = ContextVar("catga_contract_surroundings", default="nothing")
 _both_kinds = pytest.mark.parametrize("kind", ["request", "event"])
 HEADERS = {"tenant": "acme", "note": "größer: ja, 100 %", "empty": ""}
 
@@ -92,3 +96,30 @@ class ContextContract(TransportContractBase):
         await inbox.until(1)
         got = inbox.got[0][1]
         assert (got.traceparent, got.tracestate) == (TRACEPARENT, "vendor=a,other=b")
+
+    @pytest.mark.parametrize("may_suspend", [True, False])
+    @_both_kinds
+    async def test_a_handler_sees_nothing_of_its_senders_surroundings(
+        self,
+        peers: Peers,
+        kind: str,
+        may_suspend: bool,
+    ) -> None:
+        """What a sender keeps in context variables is its own, in one process as in two."""
+        seen: list[str] = []
+        inbox = Inbox()
+
+        async def look(message: Any, context: MessageContext) -> str:
+            seen.append(_surroundings.get())
+            return await inbox(message, context)
+
+        await peers.add("reader", requests={Echo: look}, events={Happened: look}, may_suspend=may_suspend)
+        sender = await peers.add()
+        token = _surroundings.set("the sender's")
+        try:
+            await _send(sender, sender.context(), kind)
+            await inbox.until(1)
+        finally:
+            _surroundings.reset(token)
+
+        assert seen == ["nothing"]
