@@ -29,7 +29,6 @@ from catga_core import (
     add_module,
     message,
 )
-from catga_core.container import Implementation
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -215,8 +214,9 @@ def test_what_has_a_default_need_not_be_there():
 
 def test_a_cycle_is_drawn():
     catga = add_catga()
-    for each in (Chicken, Egg, Nest):
-        catga.add_singleton(each)
+    catga.add_singleton(Chicken)
+    catga.add_singleton(Egg)
+    catga.add_singleton(Nest)
 
     assert mistake_of(catga) == (
         "Chicken needs itself: Chicken -> Egg -> Nest -> Chicken: break the ring by giving one of them what it "
@@ -230,8 +230,9 @@ def test_one_cycle_is_one_mistake_whoever_leads_into_it():
 
     catga = add_catga()
     catga.add_transient(Farm)
-    for each in (Nest, Egg, Chicken):
-        catga.add_singleton(each)
+    catga.add_singleton(Nest)
+    catga.add_singleton(Egg)
+    catga.add_singleton(Chicken)
 
     assert mistake_of(catga).startswith("Chicken needs itself: Chicken -> Egg -> Nest -> Chicken")
 
@@ -383,7 +384,7 @@ def test_an_abstract_handler_cannot_be_made():
 
 
 def test_what_does_not_derive_from_its_service_is_refused():
-    unrelated: Implementation[Any] = Session
+    unrelated: Any = Session
 
     with pytest.raises(ConfigurationError) as raised:
         add_catga().add_singleton(Store, unrelated)

@@ -577,6 +577,37 @@ async def test_a_transport_that_cannot_serve_is_closed_again(noted: list[str]):
     assert noted == ["connect", "Pool started", "serve", "drain", "Pool stopped", "close"]
 
 
+async def test_work_in_flight_that_waits_for_another_process_is_finished():
+    gate = Gate()
+
+    async def work(message: Work, mediator: CatgaMediator) -> str:
+        return (await mediator.send(Inner())).unwrap()
+
+    async def slow_inner(message: Inner) -> str:
+        await gate.pass_through()
+        return "from far away"
+
+    here, far_away = add_catga(), add_catga()
+    for catga in (here, far_away):
+        catga.add_singleton(Transport, lambda: LocalTransport(local_bus("far")))
+    here.add_handlers(work)
+    far_away.add_handlers(slow_inner)
+
+    async def open_later() -> None:
+        await eventually(lambda: "stopping" in here.health()["mediator"].description)
+        await asyncio.sleep(0)
+        gate.open()
+
+    async with far_away.running():
+        async with here.running() as app:
+            sending = asyncio.ensure_future(app.mediator.send(Work()))
+            opening = asyncio.ensure_future(open_later())
+            await gate.reached()
+        await opening
+
+    assert (await sending).unwrap() == "from far away"
+
+
 # --- health ---
 
 

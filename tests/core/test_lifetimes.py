@@ -69,8 +69,10 @@ async def test_a_singleton_is_made_once_when_the_container_starts():
 
 async def test_a_singleton_is_shared_by_all_who_need_it():
     catga = add_catga()
-    for each in (Thing, Left, Right, Pair):
-        catga.add_singleton(each)
+    catga.add_singleton(Thing)
+    catga.add_singleton(Left)
+    catga.add_singleton(Right)
+    catga.add_singleton(Pair)
 
     async with catga.running() as app:
         pair = app.get(Pair)
@@ -81,8 +83,9 @@ async def test_a_singleton_is_shared_by_all_who_need_it():
 async def test_a_transient_is_made_anew_wherever_it_is_needed():
     catga = add_catga()
     catga.add_transient(Thing)
-    for each in (Left, Right, Pair):
-        catga.add_singleton(each)
+    catga.add_singleton(Left)
+    catga.add_singleton(Right)
+    catga.add_singleton(Pair)
 
     async with catga.running() as app:
         pair = app.get(Pair)
@@ -94,8 +97,9 @@ async def test_a_transient_is_made_anew_wherever_it_is_needed():
 async def test_a_scoped_service_is_one_for_each_message():
     catga = add_catga()
     catga.add_scoped(Thing)
-    for each in (Left, Right, Pair):
-        catga.add_transient(each)
+    catga.add_transient(Left)
+    catga.add_transient(Right)
+    catga.add_transient(Pair)
     catga.add_handlers(PairHandler)
 
     async with catga.running() as app:

@@ -99,12 +99,21 @@ class LocalTransport:
         """Leave the bus, finish what runs here, then fail what still waits for an answer.
 
         Parameters:
-            timeout: seconds after which what runs is cancelled; its senders are told.
+            timeout: seconds after which what runs is cancelled, and its senders are told; this process's own requests
+                have as long to be answered.
         """
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + timeout
         for listener in self._listeners:
             self.bus.leave(listener)
         await asyncio.gather(*(listener.drain(timeout) for listener in self._listeners))
         self._listeners.clear()
+        while waiting := [answer for answer in self._pending if not answer.done()]:
+            left = ends_at - loop.time()
+            if left <= 0:
+                break
+            # Work in flight goes on with what it is answered, and may ask again.
+            await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         self._give_up()
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
+from catga_core.handlers.hints import class_of
 from catga_core.pipeline.behavior import Behavior
 from catga_core.pipeline.failures import failure_of
 from catga_core.pipeline.way import Call, Chain, Way
@@ -78,9 +79,10 @@ def _raised_by(error: Exception, outermost: str) -> str:
     trace = error.__traceback__
     while trace is not None:
         frame = trace.tb_frame
-        owner = frame.f_locals.get("self") if frame.f_code.co_name == "handle" else None
-        if isinstance(owner, Behavior):
-            name = type(owner).__qualname__.split("<locals>.")[-1]
+        owner: Any = frame.f_locals.get("self") if frame.f_code.co_name == "handle" else None
+        cls: Any = class_of(owner)
+        if issubclass(cls, Behavior):
+            name = cls.__qualname__.split("<locals>.")[-1]
         trace = trace.tb_next
     return name
 
