@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from catga_core.container.application import CatgaApp
 from catga_core.container.assembly import Assembly
-from catga_core.container.endpoints import event_endpoints, request_endpoints
+from catga_core.container.endpoints import endpoints_of
 from catga_core.container.registration import Registration
 from catga_core.container.resolver import Resolver
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
@@ -232,8 +232,8 @@ class Lifecycle:
         assembly, mediator = self._assembly, self._mediator
         return Inbound(
             options.service_name,
-            request_endpoints(mediator, assembly.requests),
-            event_endpoints(mediator, assembly.events),
+            endpoints_of(mediator, assembly.requests),
+            endpoints_of(mediator, assembly.events),
             options.max_concurrent_requests,
         )
 
