@@ -682,8 +682,31 @@ def test_a_handler_that_is_not_asynchronous_is_refused():
 
 @pytest.mark.parametrize("thing", [3, "handler", object()])
 def test_what_is_no_handler_is_refused(thing: Any):
-    with pytest.raises(ConfigurationError, match=r"is no handler: register a class with a handle method"):
+    with pytest.raises(ConfigurationError, match=r"is no handler: give a class with a handle method"):
         add_catga().add_handlers(thing)
+
+
+def test_a_list_of_handlers_is_told_to_be_unpacked():
+    async def place(message: Place) -> int:
+        return 1
+
+    with pytest.raises(ConfigurationError, match=r"is no handler: .*add_handlers\(\*handlers\)"):
+        add_catga().add_handlers([place])  # type: ignore[arg-type]
+
+
+def test_a_url_in_place_of_the_options_is_told_where_it_belongs():
+    with pytest.raises(ConfigurationError, match=r"takes CatgaOptions, not a str: .*transport="):
+        add_catga("nats://localhost:4222")  # type: ignore[arg-type]
+
+
+def test_a_module_that_registers_nothing_is_refused():
+    class Empty(Module):
+        pass
+
+    with pytest.raises(
+        ConfigurationError, match=r"Empty .*does not say what it registers: write def register"
+    ):
+        add_catga().add_module(Empty)
 
 
 def test_a_class_without_handle_is_told_what_to_derive_from():

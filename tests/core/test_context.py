@@ -300,3 +300,35 @@ async def test_an_event_does_not_inherit_the_deadline_of_the_request_that_publis
 
     assert deadlines["request"] is not None
     assert deadlines["event"] is None
+
+
+class ThroughHelper(Command[MessageContext]):
+    pass
+
+
+reachable: list[CatgaMediator] = []
+
+
+async def helper() -> MessageContext:
+    return (await reachable[0].send(Inner())).unwrap()
+
+
+async def through_helper(message: ThroughHelper) -> MessageContext:
+    return await helper()
+
+
+async def inner_context(message: Inner, context: MessageContext) -> MessageContext:
+    return context
+
+
+async def test_a_send_by_a_mediator_that_nobody_was_given_belongs_to_the_handled_message_all_the_same():
+    catga = add_catga()
+    catga.add_handlers(through_helper, inner_context)
+    async with catga.running() as app:
+        reachable[:] = [app.mediator]
+        context = (await app.mediator.send(ThroughHelper(), message_id="outer")).unwrap()
+
+        plain = (await app.mediator.send(ThroughHelper())).unwrap()
+
+    assert (context.causation_id, context.correlation_id) == ("outer", "outer")
+    assert plain.causation_id == plain.correlation_id != plain.message_id

@@ -85,7 +85,7 @@ async def test_a_failing_handler_stops_no_other_and_does_not_reach_the_publisher
         "HANDLER_FAILED",
     )
     assert "no paper left" in line["error"]
-    assert "no paper left" in line["traceback"]
+    assert "no paper left" in line["stack"]
 
 
 async def test_the_record_of_a_failing_handler_names_the_event_where_it_is_known(

@@ -181,8 +181,10 @@ async def test_the_type_error_says_what_to_do_instead():
     async with add_catga().running() as app:
         with pytest.raises(TypeError, match=r"send\(\) takes a Command or a Query, .* publish\(\) it"):
             await app.mediator.send(Happened())  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match=r"is a stream: stream\(\) it"):
+        with pytest.raises(TypeError, match=r"is a stream query: stream\(\) it"):
             await app.mediator.send(Count())  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"a class was given instead of a message: make one"):
+            await app.mediator.send(Add)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("options", [{}, {"timeout": 30.0}])

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from catga_core.container import CatgaContainer, Module
+from catga_core.errors import ConfigurationError
 from catga_core.options import CatgaOptions
 from catga_core.plugins import apply_plugins
 
@@ -22,7 +23,14 @@ def add_catga(options: CatgaOptions | None = None) -> CatgaContainer:
     Raises:
         ConfigurationError: for an option that cannot work, or a plugin that cannot be loaded.
     """
-    chosen = options or CatgaOptions()
+    # An object, because a URL in its place is a likely slip, and the checker would call the test unreachable.
+    chosen: object = options or CatgaOptions()
+    if not isinstance(chosen, CatgaOptions):
+        msg = (
+            f"add_catga() takes CatgaOptions, not a {type(chosen).__name__}: "
+            'write add_catga(CatgaOptions(transport="nats://..."))'
+        )
+        raise ConfigurationError(msg)
     container = CatgaContainer(chosen)
     apply_plugins(container, chosen)
     return container

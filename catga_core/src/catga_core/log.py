@@ -38,7 +38,8 @@ def logger() -> FilteringBoundLogger:
 def traceback_of(error: BaseException | None) -> str | None:
     """Return an exception's traceback as plain text, `None` for none.
 
-    structlog's own rendering of `exc_info` may print local variables, and those hold payloads.
+    structlog's own rendering of `exc_info` may print local variables, and those hold payloads. Given as `stack`, the text
+    stands on lines of its own on a console.
     """
     if error is None:
         return None

@@ -77,6 +77,20 @@ class RequestMux:
         if entry is not None:
             entry[1].discard(reply)
 
+    async def settle(self, timeout: float) -> None:
+        """Wait for the answers that are still out, also of what is asked meanwhile.
+
+        Parameters:
+            timeout: seconds.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        while waiting := [future for future, _ in self._pending.values() if not future.done()]:
+            left = until - loop.time()
+            if left <= 0:
+                return
+            await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+
     def fail_all(self, error: CatgaError) -> None:
         """End every request that waits with this error."""
         for reply, (future, _) in tuple(self._pending.items()):

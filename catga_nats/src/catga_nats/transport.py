@@ -195,10 +195,16 @@ class NatsTransport:
         self._counters.events_published += 1
 
     async def drain(self, timeout: float, /) -> None:
-        """Take no new work, finish and answer what runs within so many seconds, then cancel and answer the rest."""
+        """Take no new work, finish and answer what runs within so many seconds, then cancel and answer the rest.
+
+        This process's own requests have as long to be answered: work in flight here may be waiting for them.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
         if self._listeners:
             await asyncio.gather(*(listener.drain(timeout) for listener in self._listeners))
         if self._connection is not None:
+            await self._connection.mux.settle(until - loop.time())
             self._connection.mux.fail_all(
                 failed("this process is shutting down and no longer waits for the answer", outcome="unknown")
             )

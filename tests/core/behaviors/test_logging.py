@@ -108,7 +108,7 @@ async def test_a_failure_is_a_warning_with_code_and_message(log: Lines):
     assert log[0]["event"] == "catga.message_failed"
     assert log[0]["log_level"] == "warning"
     assert (log[0]["outcome"], log[0]["code"], log[0]["error"]) == ("failed", "DECLINED", "declined")
-    assert "traceback" not in log[0]
+    assert "stack" not in log[0]
 
 
 @pytest.mark.parametrize("code", [ErrorCode.HANDLER_FAILED, ErrorCode.INTERNAL_ERROR])
@@ -120,7 +120,7 @@ async def test_a_fault_of_the_program_is_an_error_with_its_cause(log: Lines, cod
     assert log[0]["log_level"] == "error"
     assert log[0]["code"] == code
     # Text, because structlog renders an exception with its local variables, which hold payloads.
-    assert repr(error.__cause__) in log[0]["traceback"] or str(error.__cause__) in log[0]["traceback"]
+    assert repr(error.__cause__) in log[0]["stack"] or str(error.__cause__) in log[0]["stack"]
     assert "exc_info" not in log[0]
 
 
@@ -132,7 +132,7 @@ async def test_what_an_inner_behavior_raises_is_logged_and_passes(log: Lines):
         await run(raises)
 
     assert (log[0]["event"], log[0]["code"]) == ("catga.message_failed", "HANDLER_FAILED")
-    assert "OSError: no disk" in log[0]["traceback"]
+    assert "OSError: no disk" in log[0]["stack"]
 
 
 async def test_a_cancelled_message_is_logged_and_stays_cancelled(log: Lines):

@@ -200,7 +200,7 @@ class Assembly:
                 supply = self._object(registration, entry.lifetime)
                 # Of what stands in for a behavior nothing is known.
                 stage = Stage(entry.registration.name, supply, entry.may_suspend or layer is not None)
-                uses = entry.uses_context or supply.touches_context or layer is not None
+                uses = entry.uses_context or entry.may_suspend or supply.touches_context or layer is not None
                 found.append((entry.order, stage, uses))
         return sorted(found, key=lambda each: each[0])
 

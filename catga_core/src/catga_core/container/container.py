@@ -261,6 +261,9 @@ class CatgaContainer(DynamicContainer):
             ConfigurationError: when it is no module, was added already, or registers something that does not fit.
         """
         self._expect_stopped("modules")
+        if isinstance(module, type) and getattr(module, "__abstractmethods__", None):
+            msg = f"{with_place(module.__name__, module)} does not say what it registers: write def register(self, catga)"
+            raise ConfigurationError(msg)
         made: Any = module() if isinstance(module, type) else module
         cls = class_of(made)
         if not isinstance(made, Module):

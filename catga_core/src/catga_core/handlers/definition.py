@@ -39,7 +39,7 @@ class HandlerDefinition(msgspec.Struct, frozen=True):
         message_type: what it handles.
         plain: whether it can only return the bare value, never a `CatgaResult`, so that no look is needed.
         may_suspend: whether handling may wait for anything.
-        sends: whether its code shows that it may send further messages, by a mediator it was not given.
+        sends: whether it may send further messages, by a mediator it was not given: whatever it awaits might.
     """
 
     target: Any
@@ -101,7 +101,7 @@ def define_handler(target: Any, names: Mapping[str, Any]) -> HandlerDefinition:
     plain = _check_result(target, handled, declared_result, returned)
     suspends = may_suspend(function)
     plain = plain and not suspends and not _names_results(function)
-    return HandlerDefinition(target, function, handled, plain, suspends, _sends(function))
+    return HandlerDefinition(target, function, handled, plain, suspends, suspends or _sends(function))
 
 
 def may_suspend(function: Any, *, besides: str | None = None) -> bool:
@@ -149,7 +149,7 @@ _SENDING = {"mediator", "send", "send_batch", "sender", "publish", "publish_batc
 
 
 def _sends(function: Any) -> bool:
-    """Tell whether code names a way to send, also in the functions within it: then it needs the message's context."""
+    """Tell whether code that awaits nothing names a way to send, for a task it starts say."""
     plain = getattr(inspect.unwrap(function), "__func__", inspect.unwrap(function))
     code = getattr(plain, "__code__", None)
     waiting: list[types.CodeType] = [] if code is None else [code]
@@ -182,7 +182,13 @@ def _function_of(target: Any) -> Any:
     elif inspect.isfunction(target):
         function = target
     else:
-        msg = f"{target!r} is no handler: register a class with a handle method, or a function"
+        several = isinstance(target, (list, tuple, set, frozenset))
+        mend = (
+            "give them one by one: add_handlers(*handlers)"
+            if several
+            else "give a class with a handle method, or a function"
+        )
+        msg = f"{type(target).__name__} object {target!r} is no handler: {mend}"
         raise ConfigurationError(msg)
     if not inspect.iscoroutinefunction(function) and not inspect.isasyncgenfunction(function):
         # A wrapper may hide what it wraps; only what is plainly synchronous is refused.

@@ -113,7 +113,7 @@ class Listener:
             message=str(self.endpoint.message_type),
             message_id=context.message_id,
             error=type(error).__name__,
-            traceback=traceback_of(error),
+            stack=traceback_of(error),
         )
 
 

@@ -55,7 +55,7 @@ class FailedDeliveries:
             error=error.message,
             message_id=None if context is None else context.message_id,
             correlation_id=None if context is None else context.correlation_id,
-            traceback=traceback_of(cause),
+            stack=traceback_of(cause),
         )
 
 

@@ -126,6 +126,9 @@ class CatgaMediator:
             timeout: seconds for each of them.
             headers: for each of them.
         """
+        if options.get("message_id") is not None:
+            msg = "send_batch() takes no message_id=, because every message has its own: use send() for one that is known"
+            raise ValueError(msg)
         if max_concurrent < 1:
             msg = f"max_concurrent={max_concurrent} would never send anything: use 1 or more"
             raise ValueError(msg)
@@ -205,7 +208,12 @@ class CatgaMediator:
             raise refusal
         route = await self._route(described, self._source.stream_route)
         if route is None:
-            raise _no_handler(described, self._source.service_name)
+            raise CatgaError(
+                f"nobody answers {described.name} in {self._source.service_name}, and a stream is answered in the process "
+                "that asks: register its handler here with add_handlers(...)",
+                code=ErrorCode.HANDLER_NOT_FOUND,
+                details={"message": described.name, "version": described.version},
+            )
         context = self._context(options)
         self._waiting += 1
         try:
@@ -471,10 +479,14 @@ _STREAMS = frozenset({MessageKind.STREAM})
 
 
 def _expect(cls: type[Any], kinds: frozenset[MessageKind], expectation: str) -> MessageType:
+    if issubclass(cls, type):
+        msg = f"{expectation}, and a class was given instead of a message: make one, such as CreateOrder(...)"
+        raise TypeError(msg)
     described = message_type(cls)
     if described.kind not in kinds:
         mend = {"event": "publish() it", "stream": "stream() it"}.get(described.kind, "send() it")
-        msg = f"{expectation}, and {described.name} is a {described.kind}: {mend}"
+        kind = {"event": "an event", "stream": "a stream query"}.get(described.kind, f"a {described.kind}")
+        msg = f"{expectation}, and {described.name} is {kind}: {mend}"
         raise TypeError(msg)
     return described
 

@@ -63,7 +63,7 @@ class LoggingBehavior(Behavior[Any, Any]):
         facts = self._facts(message, began)
         facts |= {"outcome": "failed", "code": error.code, "error": error.message}
         if fault:
-            logger().error(MESSAGE_FAILED, **facts, traceback=traceback_of(error.__cause__))
+            logger().error(MESSAGE_FAILED, **facts, stack=traceback_of(error.__cause__))
         else:
             logger().warning(MESSAGE_FAILED, **facts)
 

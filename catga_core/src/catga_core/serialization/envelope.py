@@ -12,7 +12,7 @@ from catga_core.interfaces.context import NO_HEADERS, MessageContext
 from catga_core.interfaces.serializer import Serializer
 from catga_core.messages import MessageType
 from catga_core.results import CatgaResult, Failure, Success
-from catga_core.serialization.serializers import MsgspecSerializer, msgpack_serializer
+from catga_core.serialization.serializers import MsgspecSerializer, msgpack_serializer, shown_type
 
 B = TypeVar("B")
 
@@ -79,6 +79,9 @@ class _Refusal(msgspec.Struct, array_like=True, frozen=True):
 # Parameterised at run time, which no type checker follows.
 _ENVELOPE: Any = Envelope
 _ANSWER: Any = _Answer
+# Where the body and the value lie in the arrays, as msgspec's errors name it.
+_BODY = f"$[{len(Envelope.__struct_fields__) - 1}]"
+_VALUE = f"$[{len(_Answer.__struct_fields__) - 1}]"
 
 
 class EnvelopeCodec:
@@ -91,7 +94,16 @@ class EnvelopeCodec:
         serializer: the format of the bodies.
     """
 
-    __slots__ = ("_answers", "_embedded", "_envelopes", "_outer", "_peek", "_refusal", "_serializer")
+    __slots__ = (
+        "_answers",
+        "_any_answer",
+        "_embedded",
+        "_envelopes",
+        "_outer",
+        "_peek",
+        "_refusal",
+        "_serializer",
+    )
 
     def __init__(self, serializer: Serializer) -> None:
         self._embedded = isinstance(serializer, MsgspecSerializer)
@@ -101,6 +113,7 @@ class EnvelopeCodec:
         self._answers: dict[Any, Callable[[bytes | memoryview], Any]] = {}
         self._peek = self._outer.decoder(Envelope[msgspec.Raw])
         self._refusal = self._outer.decoder(_Refusal)
+        self._any_answer = self._outer.decoder(_ANSWER[msgspec.Raw])
 
     def encode(
         self, message_type: MessageType, message: object, context: MessageContext, deadline: float | None
@@ -151,10 +164,13 @@ class EnvelopeCodec:
             decode = self._envelopes[cls] = self._outer.decoder(_ENVELOPE[cls if self._embedded else bytes])
         try:
             envelope: Envelope[Any] = decode(data)
-        except CatgaError:
+        except CatgaError as error:
             # Read again without the body, to tell a wrong envelope or version from a wrong body.
-            _check(message_type, self._peek(data))
-            raise
+            peeked = self.peek(data)
+            if peeked is None:
+                raise self._foreign("bytes are no message", error) from error
+            _check(message_type, peeked)
+            raise _misfit(f"body is no {message_type}", _BODY, error) from error
         if (
             envelope.format != FORMAT
             or envelope.version != message_type.version
@@ -192,6 +208,20 @@ class EnvelopeCodec:
                 return self._encode_error(error)
         return self._encode_error(result.error)
 
+    def _foreign(self, what: str, error: CatgaError) -> CatgaError:
+        text = error.message.partition(": ")[2]
+        return CatgaError(
+            f"the {what} in {self._outer.name}: {text}; do both sides use the same serializer?",
+            code=ErrorCode.SERIALIZATION_FAILED,
+        )
+
+    def _is_answer(self, data: bytes | memoryview) -> bool:
+        try:
+            self._any_answer(data)
+        except CatgaError:
+            return False
+        return True
+
     def _encode_error(self, error: CatgaError) -> bytes:
         refusal = _Refusal(
             ok=False,
@@ -222,17 +252,25 @@ class EnvelopeCodec:
                 return Success(value)
             unreadable: CatgaError | None = None
         except CatgaError as error:
-            unreadable = error
+            unreadable = _misfit(f"answer is no {shown_type(type_)}", _VALUE, error)
         # A refusal has a text where a success has its value, so it seldom fits the first decoder.
         try:
             refusal: _Refusal = self._refusal(data)
         except CatgaError as error:
-            return Failure(unreadable or error)
+            if unreadable is None or not self._is_answer(data):
+                return Failure(self._foreign("answer cannot be read", error))
+            return Failure(unreadable)
         return Failure(
             CatgaError(
                 refusal.message, code=refusal.code, retryable=refusal.retryable, details=refusal.details
             )
         )
+
+
+def _misfit(what: str, place: str, error: CatgaError) -> CatgaError:
+    # The array around it is ours; a person looks for the field.
+    text = error.message.partition(": ")[2].replace(place, "$")
+    return CatgaError(f"the {what}: {text}", code=ErrorCode.SERIALIZATION_FAILED)
 
 
 def _check(expected: MessageType, envelope: Envelope[Any]) -> None:

@@ -54,7 +54,7 @@ class MsgspecSerializer:
             try:
                 known = self._decoder(type_)
             except TypeError as cause:
-                msg = f"{_shown(type_)} cannot be decoded: {cause}"
+                msg = f"{shown_type(type_)} cannot be decoded: {cause}"
                 raise CatgaError(msg, code=ErrorCode.SERIALIZATION_FAILED) from cause
             known = self._decoders[type_] = _guarded(known, type_)
         return known
@@ -77,7 +77,7 @@ def json_serializer() -> MsgspecSerializer:
 def undecodable(type_: Any, cause: BaseException) -> CatgaError:
     """Return the error for bytes that are not a value of a type; it tells where, never what stood there."""
     text = "nested too deep" if isinstance(cause, RecursionError) else str(cause)
-    return CatgaError(f"the bytes are no {_shown(type_)}: {text}", code=ErrorCode.SERIALIZATION_FAILED)
+    return CatgaError(f"the bytes are no {shown_type(type_)}: {text}", code=ErrorCode.SERIALIZATION_FAILED)
 
 
 def unserializable(value: object, cause: BaseException) -> CatgaError:
@@ -98,5 +98,6 @@ def _guarded(decode: Callable[[Any], Any], type_: Any) -> Callable[[bytes | memo
     return guarded
 
 
-def _shown(type_: Any) -> str:
+def shown_type(type_: Any) -> str:
+    """Return a type's name as a person would write it."""
     return getattr(type_, "__name__", None) or str(type_)
