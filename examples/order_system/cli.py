@@ -18,7 +18,7 @@ from . import compositions
 from .fleet import FleetError
 from .report import Report, differences
 from .runs import Plan, run_one_process, run_services
-from .show import Narrator, text_of
+from .show import Narrator, text_of, text_of_trouble
 from .source import SourceError, open_source
 
 _HINT = (
@@ -41,11 +41,13 @@ def main(
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    if not options.services:
+        _refuse_what_only_services_have(parser, options)
     narrator = Narrator(quiet=options.quiet)
     try:
         with tempfile.TemporaryDirectory(prefix="order-system-") as folder:
             source = _source(options.source, Path(folder), twice=options.services)
-            plan = Plan(source, options.concurrency, options.kill_replica, options.restart_nats)
+            plan = Plan(source, options.concurrency, options.kill_replica is not False, options.restart_nats)
             reports = asyncio.run(_runs(plan, narrator, compose, services=options.services))
     except SourceError as error:
         parser.error(str(error))
@@ -85,7 +87,10 @@ def _tell(reports: Sequence[Report], *, as_json: bool) -> int:
         print(msgspec.json.format(msgspec.json.encode(summary)).decode())
     else:
         for report in reports:
-            print(text_of(report), end="\n\n")
+            print(text_of(report))
+            if report is not reports[0]:
+                print(f"  {text_of_trouble(report)}")
+            print()
         if differing:
             print("THE RUNS DIFFER", *differing, _HINT, sep="\n  ")
         elif len(reports) > 1:
@@ -120,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--kill-replica",
         action=argparse.BooleanOptionalAction,
-        default=True,
+        default=None,
         help="with --services: kill one of the two payments replicas on the way (on by default)",
     )
     parser.add_argument(
@@ -134,7 +139,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used: give a whole number, 1 or more")
     return number
+
+
+def _refuse_what_only_services_have(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    asked = {"--kill-replica": options.kill_replica, "--restart-nats": options.restart_nats}
+    for name, wanted in asked.items():
+        if wanted:
+            parser.error(f"{name} needs --services: in one process there is no replica and no server to kill")

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, suppress
 
+from .calls import PATIENT
 from .report import Report
 from .tally import Tally
 
@@ -52,6 +53,24 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  DOES NOT BALANCE  {mismatch}"
     if not report.mismatches:
         yield "  everything balances"
+    yield from _remark(report)
+
+
+def _remark(report: Report) -> Iterator[str]:
+    if not report.totals.read:
+        yield "  there were no orders in the source"
+    elif not report.totals.accepted:
+        yield "  no order was accepted: is this the right file?"
+
+
+def text_of_trouble(report: Report) -> str:
+    """Say in one line what the figures of a run of services owe to what was killed on the way."""
+    if not report.sent_again:
+        return "nothing had to be sent again"
+    return (
+        "sent again and p99: what has no answer, as the requests that a killed process held, is sent again after "
+        f"{PATIENT.timeout:g} s"
+    )
 
 
 class Narrator:

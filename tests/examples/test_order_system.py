@@ -95,6 +95,15 @@ def test_no_orders_at_all_balance(demo: Demo) -> None:
     assert run.summary["runs"][0]["totals"]["revenue"] == "0"
 
 
+def test_a_file_without_an_accepted_order_gets_a_remark(demo: Demo, tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.write_text('{"name": "of another program"}\n', encoding="utf-8")
+    run = demo(str(file), "--quiet")
+    assert run.code == 0
+    assert run.out.rstrip().endswith("no order was accepted: is this the right file?")
+    assert "there were no orders in the source" in demo("-", "--quiet", stdin="").out
+
+
 def test_orders_are_taken_as_they_come(shipped: list[str]) -> None:
     command = [sys.executable, "-u", "-m", "examples.order_system", "-"]
     with subprocess.Popen(
@@ -172,8 +181,10 @@ def test_no_number_is_odd_enough_to_break_the_sums(
         (["nowhere.jsonl"], "cannot read nowhere.jsonl: No such file or directory"),
         (["tests"], "cannot read tests: Is a directory"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
-        (["--concurrency", "0"], "0 is not a number from 1"),
-        (["--concurrency", "many"], "invalid"),
+        (["--concurrency", "0"], "'0' cannot be used: give a whole number, 1 or more"),
+        (["--concurrency", "many"], "'many' cannot be used: give a whole number, 1 or more"),
+        (["--kill-replica"], "--kill-replica needs --services"),
+        (["--restart-nats", "--no-kill-replica"], "--restart-nats needs --services"),
     ],
 )
 def test_a_wrong_call_is_told_in_one_line(demo: Demo, arguments: list[str], told: str) -> None:

@@ -40,6 +40,14 @@ def test_services_agree_to_the_cent_while_a_replica_is_killed(demo: Demo) -> Non
     assert run.summary["runs"][0]["sent_again"] == 0
 
 
+def test_a_person_reads_what_the_killed_replica_cost(demo: Demo) -> None:
+    run = demo("--services", "--quiet", timeout=100)
+    assert run.code == 0, run.out + run.err
+    one_process, services = run.out.split("== Services over NATS")
+    assert "the requests that a killed process held" in services
+    assert "sent again and p99" not in one_process
+
+
 def test_services_agree_when_nothing_is_broken(demo: Demo) -> None:
     run = demo("--services", "--no-kill-replica", "--json", timeout=100)
     check_agreement(run)
