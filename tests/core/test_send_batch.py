@@ -163,4 +163,4 @@ async def test_a_batch_of_events_that_cannot_be_handed_over_says_how_many_were()
 
     with pytest.raises(CatgaError) as raised:
         await mediator.publish_batch(events)
-    assert raised.value.details == {"published": 0}
+    assert raised.value.details == {"published": 0, "outcome": "not_sent"}

@@ -56,12 +56,12 @@ async def test_a_request_without_any_time_is_not_started():
     async with catga.running() as app:
         error = (await app.mediator.send(Wait(), timeout=0)).error
 
-    assert (started, error.code, error.details) == ([], "TIMEOUT", {"started": False})
+    assert (started, error.code, error.details) == ([], "TIMEOUT", {"outcome": "not_started"})
 
 
 async def test_a_negative_timeout_is_a_value_error():
     async with add_catga().running() as app:
-        with pytest.raises(ValueError, match="timeout=-1 is in the past: use seconds from now, or None"):
+        with pytest.raises(ValueError, match="timeout=-1 is no time to wait: use seconds from now, or None"):
             await app.mediator.send(Wait(), timeout=-1)
 
 

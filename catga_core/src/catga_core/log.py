@@ -14,6 +14,7 @@ STOP_FAILED = "catga.stop_failed"
 PLUGINS_LOADED = "catga.plugins_loaded"
 MESSAGE_HANDLED = "catga.message_handled"
 MESSAGE_FAILED = "catga.message_failed"
+HANDLER_RAISED = "catga.handler_raised"
 EVENT_HANDLER_FAILED = "catga.event_handler_failed"
 MESSAGE_REFUSED = "catga.message_refused"
 MESSAGE_CANCELLED = "catga.message_cancelled"
@@ -23,16 +24,53 @@ CONNECTION_ERROR = "catga.connection_error"
 SISTER_MISMATCH = "catga.sister_version_mismatch"
 
 
+class SafeLogger:
+    """structlog's logger, except that a line which cannot be written never changes what the program does.
+
+    A full disk or a closed pipe must not fail a message, end a connection or keep a container from stopping.
+
+    Parameters:
+        inner: structlog's logger.
+    """
+
+    __slots__ = ("inner", "lost")
+
+    def __init__(self, inner: FilteringBoundLogger) -> None:
+        self.inner = inner
+        self.lost: int = 0
+
+    def debug(self, event: str, **facts: Any) -> None:
+        """Write a line for who looks into Catga itself."""
+        self._write("debug", event, facts)
+
+    def info(self, event: str, **facts: Any) -> None:
+        """Write a line about what went as it should."""
+        self._write("info", event, facts)
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Write a line about what somebody may want to look at."""
+        self._write("warning", event, facts)
+
+    def error(self, event: str, **facts: Any) -> None:
+        """Write a line about what somebody has to look at."""
+        self._write("error", event, facts)
+
+    def _write(self, level: str, event: str, facts: dict[str, Any]) -> None:
+        try:
+            getattr(self.inner, level)(event, **facts)
+        except Exception:  # noqa: BLE001 - whatever the application's processors raise
+            self.lost += 1
+
+
 @functools.cache
-def logger() -> FilteringBoundLogger:
+def logger() -> SafeLogger:
     """Return Catga's logger; the application's `structlog.configure` decides where it writes.
 
     structlog is imported at the first line that is logged: it costs as much as importing asyncio.
     """
     import structlog
 
-    made: Any = structlog.get_logger("catga")
-    return made  # type: ignore[no-any-return]
+    return SafeLogger(structlog.get_logger("catga"))
 
 
 def traceback_of(error: BaseException | None) -> str | None:

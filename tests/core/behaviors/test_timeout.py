@@ -76,7 +76,7 @@ async def test_the_failure_says_what_timed_out_after_how_long_and_that_the_effec
     assert error.message == (
         "Reserve timed out after 0.01 s: it was cancelled, and whether it had its effect is unknown"
     )
-    assert error.details == {"started": True, "seconds": SOON}
+    assert error.details == {"outcome": "unknown", "seconds": SOON}
 
 
 async def test_a_timeout_error_of_the_inside_stays_its_own():
@@ -184,7 +184,7 @@ async def test_with_a_deadline_that_has_passed_nothing_is_started(deadline: floa
         active_context.reset(token)
 
     assert error.code == "TIMEOUT"
-    assert error.details == {"started": False}
+    assert error.details == {"outcome": "not_started"}
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, "5"])

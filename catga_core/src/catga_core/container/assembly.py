@@ -16,7 +16,14 @@ from catga_core.interfaces.transport import Transport
 from catga_core.mediator import NotPrepared, Route
 from catga_core.messages import Message, MessageKind, MessageType
 from catga_core.options import CatgaOptions
-from catga_core.pipeline import HandlerStage, Stage, Supply, compile_pipeline
+from catga_core.pipeline import (
+    HandlerStage,
+    Stage,
+    Supply,
+    compile_pipeline,
+    failure_of,
+    reported_failure_of,
+)
 from catga_core.pipeline.logging import LoggingBehavior
 from catga_core.pipeline.timeout import TimeoutBehavior
 from catga_core.pipeline.validation import ValidationBehavior, has_constraints
@@ -138,6 +145,7 @@ class Assembly:
             # What is injected into the handler's body finds the message's scope by its variable.
             handler = _in_scope(handler)
         stages = self._stages(described)
+        is_event = described.kind is MessageKind.EVENT
         pipeline = compile_pipeline(
             HandlerStage(
                 entry.definition.name,
@@ -148,6 +156,9 @@ class Assembly:
             ),
             [stage for _, stage, _ in stages],
             stream=described.kind is MessageKind.STREAM,
+            # One line for each failure: an event's is written by its delivery, a logged message's by the behavior.
+            fail=failure_of if is_event or self._options.enable_logging else reported_failure_of,
+            fail_outside=failure_of if is_event else reported_failure_of,
         )
         touched = handler.touches_context or entry.definition.sends or any(uses for _, _, uses in stages)
         return Route(pipeline, context=touched or overridden or self.opaque or context_demand.wanted)

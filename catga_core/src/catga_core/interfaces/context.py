@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
-NO_HEADERS: Mapping[str, str] = {}
+# Shared by all messages without headers, so that nobody may write into it.
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class MessageContext(msgspec.Struct, frozen=True):

@@ -146,6 +146,6 @@ def _closed(message_type: MessageType) -> CatgaError:
 
 
 def _late(message_type: MessageType, what: str, *, started: bool | None) -> CatgaError:
-    details = {} if started is None else {"started": started}
+    details = {"outcome": "unknown" if started is None else "not_started"}
     unknown = "; whether it took effect is unknown" if started is None else ""
     return CatgaError(f"{message_type.name} {what}{unknown}", code=ErrorCode.TIMEOUT, details=details)

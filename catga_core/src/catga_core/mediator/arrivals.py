@@ -163,7 +163,7 @@ def _refuse(
         error = CatgaError(
             f"{described.name} was not handled: {service} has stopped; another replica may take it",
             code=ErrorCode.TRANSPORT_FAILED,
-            details={"started": False},
+            details={"outcome": "not_started"},
         )
         return Failure(error)
 

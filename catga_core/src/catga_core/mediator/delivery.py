@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
-from catga_core.context import active_context
+from catga_core.context import active_context, begin_event_context
 from catga_core.interfaces.context import MessageContext
 from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
+from catga_core.mediator.cancellation import being_cancelled, cancelled_itself
 from catga_core.mediator.routes import Route
 from catga_core.pipeline import as_result, failure_of
 from catga_core.results import CatgaResult, Failure
@@ -96,6 +98,10 @@ def _one_by_one(routes: Sequence[Route], failed: FailedDeliveries) -> Deliver:
                 await handle(event)  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001 - handlers are independent
                 failed.record(event, name, failure_of(error, name))
+            except asyncio.CancelledError:
+                if being_cancelled():
+                    raise
+                failed.record(event, name, Failure(cancelled_itself(name)))
 
     return deliver
 
@@ -117,6 +123,10 @@ def deliver_arrived(
                 await handle(event)  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001 - handlers are independent
                 failed.record(event, name, failure_of(error, name), context)
+            except asyncio.CancelledError:
+                if being_cancelled():
+                    raise
+                failed.record(event, name, Failure(cancelled_itself(name)), context)
 
     return deliver
 
@@ -125,7 +135,12 @@ def _quietly(route: Route, failed: FailedDeliveries) -> Deliver:
     chain, name = route.pipeline.chain, route.pipeline.name
 
     async def handle(event: Any) -> None:
-        result = await chain(event)
+        try:
+            result = await chain(event)
+        except asyncio.CancelledError:
+            if being_cancelled():
+                raise
+            result = Failure(cancelled_itself(name))
         if isinstance(result, Failure):
             failed.record(event, name, result)
 
@@ -147,9 +162,24 @@ async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
     except asyncio.CancelledError:
         for task in pending:
             task.cancel()
-        await asyncio.wait(pending)
+        # Also a publisher that is cancelled again leaves no handler running behind its back.
+        while left := [task for task in pending if not task.done()]:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait(left)
         raise
     for task in tasks:
-        # A handler that cancels itself is cancelled alone; nothing but that can come out of a chain.
-        if not task.cancelled():
-            task.result()
+        task.result()
+
+
+def contextual(deliver: Deliver) -> Deliver:
+    """Have an event delivered in a context of its own."""
+    enter, leave = active_context.set, active_context.reset
+
+    async def delivered(event: Any) -> None:
+        token = enter(begin_event_context())
+        try:
+            await deliver(event)
+        finally:
+            leave(token)
+
+    return delivered

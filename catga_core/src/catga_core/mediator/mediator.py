@@ -4,50 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 from catga_core.context import active_context, begin_context, begin_event_context, context_demand
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
 from catga_core.mediator.arrivals import Arrivals, not_built
-from catga_core.mediator.delivery import Deliver, FailedDeliveries, deliver_to
+from catga_core.mediator.cancellation import being_cancelled, cancelled_itself
+from catga_core.mediator.delivery import Deliver, FailedDeliveries, contextual, deliver_to
+from catga_core.mediator.options import (
+    BATCH,
+    PUBLISH,
+    SEND,
+    PublishOptions,
+    SendOptions,
+    check_options,
+    frozen,
+)
+from catga_core.mediator.refusals import (
+    EVENTS,
+    REQUESTS,
+    STREAMS,
+    answer,
+    expect,
+    no_handler,
+    no_stream_handler,
+    not_running,
+)
 from catga_core.mediator.routes import NotPrepared, Route, RouteSource
 from catga_core.mediator.streams import run_stream
-from catga_core.messages import Event, Message, MessageKind, MessageType, Request, StreamQuery, message_type
+from catga_core.messages import Event, Message, MessageType, Request, StreamQuery, message_type
 from catga_core.pipeline import Dispatch, deadline_passed, run_in_context
 from catga_core.pipeline.way import Chain
 from catga_core.results import CatgaResult, Failure
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-
-class SendOptions(TypedDict, total=False):
-    """What may be said beside a request.
-
-    Parameters:
-        timeout: seconds after which nobody waits for the answer any more; never later than the surrounding deadline.
-        message_id: the message's identity; the same for every try of the same request.
-        headers: travel with this message and no further.
-    """
-
-    timeout: float | None
-    message_id: str | None
-    headers: Mapping[str, str] | None
-
-
-class PublishOptions(TypedDict, total=False):
-    """What may be said beside an event.
-
-    Parameters:
-        message_id: the event's identity; the same for every try of the same event.
-        headers: travel with this event and no further.
-    """
-
-    message_id: str | None
-    headers: Mapping[str, str] | None
 
 
 class CatgaMediator:
@@ -109,7 +103,7 @@ class CatgaMediator:
         Parameters:
             request_type: the class whose messages will be sent.
         """
-        described = _expect(request_type, _REQUESTS, "sender() takes the class of a Command or a Query")
+        described = expect(request_type, REQUESTS, "sender() takes the class of a Command or a Query")
         call = self._calls.get(request_type) or self._find_call_of(described)
         dispatch = self._dispatches.get(request_type)
         # What has no way that can be laid anew is looked up for each message.
@@ -126,9 +120,7 @@ class CatgaMediator:
             timeout: seconds for each of them.
             headers: for each of them.
         """
-        if options.get("message_id") is not None:
-            msg = "send_batch() takes no message_id=, because every message has its own: use send() for one that is known"
-            raise ValueError(msg)
+        check_options("send_batch", options, BATCH)
         if max_concurrent < 1:
             msg = f"max_concurrent={max_concurrent} would never send anything: use 1 or more"
             raise ValueError(msg)
@@ -137,7 +129,12 @@ class CatgaMediator:
 
         async def work() -> None:
             for number, request in numbered:
-                results[number] = await self.send(request, **options)
+                try:
+                    results[number] = await self.send(request, **options)
+                except asyncio.CancelledError:
+                    if being_cancelled():
+                        raise
+                    results[number] = Failure(cancelled_itself(type(request).__name__))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -202,19 +199,14 @@ class CatgaMediator:
         Raises:
             CatgaError: when it cannot be answered, also between items.
         """
-        described = _expect(type(query), _STREAMS, "stream() takes a StreamQuery")
+        described = expect(type(query), STREAMS, "stream() takes a StreamQuery")
         refusal = self._refusal(described)
         if refusal is not None:
             raise refusal
         route = await self._route(described, self._source.stream_route)
         if route is None:
-            raise CatgaError(
-                f"nobody answers {described.name} in {self._source.service_name}, and a stream is answered in the process "
-                "that asks: register its handler here with add_handlers(...)",
-                code=ErrorCode.HANDLER_NOT_FOUND,
-                details={"message": described.name, "version": described.version},
-            )
-        context = self._context(options)
+            raise no_stream_handler(described, self._source.service_name)
+        context = self._context("stream", options)
         self._waiting += 1
         try:
             # Left early, the inner generator would otherwise be closed some time later, by the garbage collector.
@@ -266,19 +258,16 @@ class CatgaMediator:
 
     # --- inside ---
 
-    def _context(self, options: SendOptions) -> MessageContext:
+    def _context(self, call: str, options: SendOptions) -> MessageContext:
+        check_options(call, options, SEND)
         timeout = options.get("timeout")
-        if timeout is not None and timeout < 0:
-            msg = f"timeout={timeout} is in the past: use seconds from now, or None"
-            raise ValueError(msg)
         deadline = None if timeout is None else self._source.clock.time() + timeout
-        return begin_context(
-            message_id=options.get("message_id"), deadline=deadline, headers=options.get("headers")
-        )
+        headers = frozen(options.get("headers"))
+        return begin_context(message_id=options.get("message_id"), deadline=deadline, headers=headers)
 
     async def _send_with(self, request: Request[Any], **options: Unpack[SendOptions]) -> CatgaResult[Any]:
-        described = _expect(type(request), _REQUESTS, "send() takes a Command or a Query")
-        context = self._context(options)
+        described = expect(type(request), REQUESTS, "send() takes a Command or a Query")
+        context = self._context("send", options)
         refusal = self._refusal(described)
         if refusal is not None:
             return Failure(refusal)
@@ -288,6 +277,9 @@ class CatgaMediator:
         left = deadline - self._source.clock.time()
         if left <= 0:
             return Failure(deadline_passed(described.name))
+        if not await self._is_local(described):
+            # A transport keeps the deadline itself, and knows how far the request has come.
+            return await self._run(described, request, context)
         limit = asyncio.timeout(left)
         try:
             async with limit:
@@ -299,8 +291,15 @@ class CatgaMediator:
                 CatgaError(
                     f"{described.name} was not answered within its {left:.3g} s; whether it took effect is unknown",
                     code=ErrorCode.TIMEOUT,
+                    details={"outcome": "unknown"},
                 )
             )
+
+    async def _is_local(self, described: MessageType) -> bool:
+        try:
+            return await self._route(described, self._source.request_route) is not None
+        except CatgaError:
+            return True
 
     async def _run(self, described: MessageType, request: Any, context: MessageContext) -> CatgaResult[Any]:
         try:
@@ -310,7 +309,7 @@ class CatgaMediator:
         if route is None:
             transport = self._source.transport
             if transport is None:
-                return Failure(_no_handler(described, self._source.service_name))
+                return Failure(no_handler(described, self._source.service_name))
             return await transport.request(described, request, context)
         self._waiting += 1
         try:
@@ -322,12 +321,12 @@ class CatgaMediator:
         return await self.send(request)
 
     def _find_call(self, request: object) -> Chain:
-        return self._find_call_of(_expect(type(request), _REQUESTS, "send() takes a Command or a Query"))
+        return self._find_call_of(expect(type(request), REQUESTS, "send() takes a Command or a Query"))
 
     def _find_call_of(self, described: MessageType) -> Chain:
         refusal = self._refusal(described)
         if refusal is not None:
-            return _answer(lambda: refusal)
+            return answer(lambda: refusal)
         source = self._source
         try:
             route = source.request_route(described.cls)
@@ -336,7 +335,7 @@ class CatgaMediator:
             return self._prepare_and_send
         except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
             failed = not_built(described, error)
-            return _answer(lambda: failed)
+            return answer(lambda: failed)
         if route is not None:
             dispatch = Dispatch(route.pipeline, context=route.context, now=source.clock.time)
             call: Chain = dispatch.call
@@ -350,7 +349,7 @@ class CatgaMediator:
 
             call = call_remote
         else:
-            call = _answer(lambda: _no_handler(described, source.service_name))
+            call = answer(lambda: no_handler(described, source.service_name))
         if not self._open:
             # While stopping, each message has to be looked at: only those that belong to running work go through.
             return self._counting(call)
@@ -382,7 +381,7 @@ class CatgaMediator:
             raise not_built(described, error) from error
 
     def _find_delivery(self, event: object) -> Callable[[Any], Awaitable[None]]:
-        described = _expect(type(event), _EVENTS, "publish() takes an Event")
+        described = expect(type(event), EVENTS, "publish() takes an Event")
         refusal = self._refusal(described)
         if refusal is not None:
             raise refusal
@@ -405,7 +404,7 @@ class CatgaMediator:
         else:
             deliver = deliver_to(routes, self.failed_deliveries)
             if any(route.context for route in routes):
-                deliver = _contextual(deliver)
+                deliver = contextual(deliver)
             if any(route.pipeline.may_suspend for route in routes):
                 deliver = self._counting(deliver)
         if self._open:
@@ -430,8 +429,10 @@ class CatgaMediator:
         return counted
 
     async def _publish_with(self, event: Event, **options: Unpack[PublishOptions]) -> None:
-        described = _expect(type(event), _EVENTS, "publish() takes an Event")
-        context = begin_event_context(message_id=options.get("message_id"), headers=options.get("headers"))
+        described = expect(type(event), EVENTS, "publish() takes an Event")
+        check_options("publish", options, PUBLISH)
+        headers = frozen(options.get("headers"))
+        context = begin_event_context(message_id=options.get("message_id"), headers=headers)
         refusal = self._refusal(described)
         if refusal is not None:
             raise refusal
@@ -444,57 +445,4 @@ class CatgaMediator:
     def _refusal(self, described: MessageType) -> CatgaError | None:
         if self._open or (self._draining and active_context.get() is not None):
             return None
-        name = self._source.service_name
-        state = "has stopped" if self._ended else "is not running"
-        return CatgaError(
-            f"{described.name} was not sent: {name} {state} and takes no messages",
-            code=ErrorCode.INTERNAL_ERROR,
-        )
-
-
-def _contextual(deliver: Deliver) -> Deliver:
-    enter, leave = active_context.set, active_context.reset
-
-    async def delivered(event: Any) -> None:
-        token = enter(begin_event_context())
-        try:
-            await deliver(event)
-        finally:
-            leave(token)
-
-    return delivered
-
-
-def _answer(fail: Callable[[], CatgaError]) -> Chain:
-    async def answer(_message: Any) -> CatgaResult[Any]:
-        # An error of its own for each message: raised by unwrap(), a shared one would gather their tracebacks.
-        return Failure(fail())
-
-    return answer
-
-
-_REQUESTS = frozenset({MessageKind.COMMAND, MessageKind.QUERY})
-_EVENTS = frozenset({MessageKind.EVENT})
-_STREAMS = frozenset({MessageKind.STREAM})
-
-
-def _expect(cls: type[Any], kinds: frozenset[MessageKind], expectation: str) -> MessageType:
-    if issubclass(cls, type):
-        msg = f"{expectation}, and a class was given instead of a message: make one, such as CreateOrder(...)"
-        raise TypeError(msg)
-    described = message_type(cls)
-    if described.kind not in kinds:
-        mend = {"event": "publish() it", "stream": "stream() it"}.get(described.kind, "send() it")
-        kind = {"event": "an event", "stream": "a stream query"}.get(described.kind, f"a {described.kind}")
-        msg = f"{expectation}, and {described.name} is {kind}: {mend}"
-        raise TypeError(msg)
-    return described
-
-
-def _no_handler(described: MessageType, service: str) -> CatgaError:
-    return CatgaError(
-        f"nobody handles {described.name} in {service}, and there is no transport to ask elsewhere: "
-        "register a handler with add_handlers(...)",
-        code=ErrorCode.HANDLER_NOT_FOUND,
-        details={"message": described.name, "version": described.version},
-    )
+        return not_running(described, self._source.service_name, ended=self._ended)

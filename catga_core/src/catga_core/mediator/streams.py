@@ -53,7 +53,7 @@ async def run_stream(
             await _close(items, error)
             await scope.abandon(cause)
         if isinstance(error, Exception) and not isinstance(error, CatgaError):
-            raise failure_of(error, pipeline.name).error from error
+            raise pipeline.fail(error, pipeline.name).error from error
         raise
     await _finish(items, context, scope, pipeline.name)
 

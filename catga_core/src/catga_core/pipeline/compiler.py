@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from catga_core.pipeline.failures import as_result, failure_of
+from catga_core.pipeline.failures import as_result, reported_failure_of
 from catga_core.pipeline.linked import Behave, link
 from catga_core.pipeline.scoped import in_scope
 from catga_core.pipeline.supply import Prepare, Supply
-from catga_core.pipeline.way import Call, Chain, Way
+from catga_core.pipeline.way import Call, Chain, Fail, Way
 from catga_core.results import CatgaResult, Success
 from catga_core.scope import Scope, active_scope
 
@@ -55,6 +55,7 @@ class Pipeline(msgspec.Struct, frozen=True):
         chain: the whole, always there; it gives a result and raises nothing but cancellation.
         name: the handler's name, for errors.
         may_suspend: whether any part may wait.
+        fail: makes what is raised into a result.
         prepare: what a stream awaits in its scope before it calls `chain`; everywhere else `chain` does so itself.
         way: the movable form of `chain` that needs no counting by the dispatch; else `None`.
     """
@@ -64,29 +65,39 @@ class Pipeline(msgspec.Struct, frozen=True):
     chain: Chain
     name: str
     may_suspend: bool
+    fail: Fail
     prepare: tuple[Prepare, ...] = ()
     way: Way | None = None
 
 
-def compile_pipeline(handler: HandlerStage, behaviors: Sequence[Stage], *, stream: bool = False) -> Pipeline:
+def compile_pipeline(
+    handler: HandlerStage,
+    behaviors: Sequence[Stage],
+    *,
+    stream: bool = False,
+    fail: Fail = reported_failure_of,
+    fail_outside: Fail = reported_failure_of,
+) -> Pipeline:
     """Link a handler and the behaviors around it.
 
     Parameters:
         handler: the innermost stage.
         behaviors: from the outside in.
         stream: the handler gives an async iterator, and whoever reads it keeps the scope.
+        fail: makes what handler and behaviors raise into a result; not the reporting one where someone else reports.
+        fail_outside: the same for what the scope raises, outside of every behavior.
     """
     call = _opening(_call_of(handler.supply)) if stream else _call_of(handler.supply)
     wrap: Callable[[Any], CatgaResult[Any]] = Success if handler.plain else as_result
-    core = _guard(call, wrap, handler.name)
+    core = _guard(call, wrap, handler.name, fail)
     scoped = handler.supply.scoped or any(stage.supply.scoped for stage in behaviors)
     suspends = handler.may_suspend or any(stage.may_suspend for stage in behaviors)
     name = handler.name
     if not behaviors and not scoped:
-        return Pipeline(call, wrap, core, name, suspends)
+        return Pipeline(call, wrap, core, name, suspends, fail)
     way: Way | None = None
     if behaviors:
-        way = link([(stage.name, _behavior_of(stage.supply)) for stage in behaviors], call, wrap, name)
+        way = link([(stage.name, _behavior_of(stage.supply)) for stage in behaviors], call, wrap, name, fail)
         linked = way.call
     else:
         linked = core
@@ -94,12 +105,12 @@ def compile_pipeline(handler: HandlerStage, behaviors: Sequence[Stage], *, strea
         needed = (*handler.supply.prepare, *(each for stage in behaviors for each in stage.supply.prepare))
         prepare = tuple(dict.fromkeys(needed))
         if stream:
-            return Pipeline(None, wrap, linked, name, may_suspend=True, prepare=prepare)
+            return Pipeline(None, wrap, linked, name, may_suspend=True, fail=fail, prepare=prepare)
         run = _ignoring_scope(linked) if behaviors else handler.supply.make
-        way = in_scope(run, wrap if not behaviors else as_result, prepare, name)
-        return Pipeline(None, wrap, way.call, name, may_suspend=True, way=way)
+        way = in_scope(run, _same if behaviors else wrap, prepare, name, fail_outside)
+        return Pipeline(None, wrap, way.call, name, may_suspend=True, fail=fail_outside, way=way)
     # What may wait has to be counted, and that is the dispatch's affair.
-    return Pipeline(None, wrap, linked, name, suspends, way=None if suspends else way)
+    return Pipeline(None, wrap, linked, name, suspends, fail, way=None if suspends else way)
 
 
 def _call_of(supply: Supply) -> Call:
@@ -127,12 +138,16 @@ def _behavior_of(supply: Supply) -> Behave:
     return lambda message, rest: make(None).handle(message, rest)
 
 
-def _guard(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str) -> Chain:
+def _same(result: CatgaResult[Any]) -> CatgaResult[Any]:
+    return result
+
+
+def _guard(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str, fail: Fail) -> Chain:
     async def guarded(message: Any) -> CatgaResult[Any]:
         try:
             return wrap(await call(message))
         except Exception as error:  # noqa: BLE001 - every outcome but cancellation is a result
-            return failure_of(error, name)
+            return fail(error, name)
 
     return guarded
 

@@ -13,8 +13,7 @@ from catga_core.context import active_context, begin_context
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
 from catga_core.pipeline.compiler import Pipeline
-from catga_core.pipeline.failures import failure_of
-from catga_core.pipeline.way import Call, Chain, Way
+from catga_core.pipeline.way import Call, Chain, Fail, Way
 from catga_core.results import CatgaResult, Failure
 
 
@@ -52,16 +51,16 @@ def _shape(pipeline: Pipeline, *, context: bool, now: Callable[[], float]) -> Wa
         return pipeline.way
     if pipeline.bare is not None:
         shape = _bare_counted if pipeline.may_suspend else _bare
-        return shape(pipeline.bare, pipeline.wrap, pipeline.name)
+        return shape(pipeline.bare, pipeline.wrap, pipeline.name, pipeline.fail)
     return _counted(pipeline.chain)
 
 
-def _bare(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str) -> Way:
+def _bare(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str, fail: Fail) -> Way:
     async def dispatch(message: Any) -> CatgaResult[Any]:
         try:
             return wrap(await call(message))
         except Exception as error:  # noqa: BLE001 - every outcome but cancellation is a result
-            return failure_of(error, name)
+            return fail(error, name)
 
     def lay(target: Chain) -> None:
         nonlocal call, wrap
@@ -70,7 +69,7 @@ def _bare(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str) -> Way
     return Way(dispatch, lay, _none_running)
 
 
-def _bare_counted(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str) -> Way:
+def _bare_counted(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str, fail: Fail) -> Way:
     running = 0
 
     async def dispatch(message: Any) -> CatgaResult[Any]:
@@ -79,7 +78,7 @@ def _bare_counted(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str
         try:
             return wrap(await call(message))
         except Exception as error:  # noqa: BLE001 - every outcome but cancellation is a result
-            return failure_of(error, name)
+            return fail(error, name)
         finally:
             running -= 1
 
@@ -148,7 +147,9 @@ async def run_in_context(chain: Chain, message: Any, context: MessageContext) ->
 def deadline_passed(name: str) -> CatgaError:
     """Return the error for a message nobody waits for any more."""
     return CatgaError(
-        f"{name} was not started: its deadline had passed", code=ErrorCode.TIMEOUT, details={"started": False}
+        f"{name} was not started: its deadline had passed",
+        code=ErrorCode.TIMEOUT,
+        details={"outcome": "not_started"},
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from catga_core.context import active_context
 from catga_core.errors import CatgaError, ErrorCode
+from catga_core.log import HANDLER_RAISED, logger, traceback_of
 from catga_core.results import CatgaResult, Failure, Success
 
 
@@ -18,7 +20,7 @@ def failure_of(error: Exception, handler: str) -> CatgaResult[Any]:
     """
     if isinstance(error, CatgaError):
         return Failure(error)
-    text = str(error)
+    text = _text_of(error)
     kind = type(error).__name__
     failed = CatgaError(
         f"{handler} failed: {text}" if text else f"{handler} failed with {kind}",
@@ -27,6 +29,51 @@ def failure_of(error: Exception, handler: str) -> CatgaResult[Any]:
     )
     failed.__cause__ = error
     return Failure(failed)
+
+
+def reported_failure_of(error: Exception, handler: str) -> CatgaResult[Any]:
+    """Return what `failure_of` does, having written a line with the traceback of what nobody decided on.
+
+    The sender learns no more than that it failed, and may be in another process: here is where it can be looked into.
+
+    Parameters:
+        error: what was raised.
+        handler: the name of what raised.
+    """
+    if not isinstance(error, CatgaError):
+        context = active_context.get()
+        logger().error(
+            HANDLER_RAISED,
+            handler=handler,
+            error=type(error).__name__,
+            message_id=None if context is None else context.message_id,
+            correlation_id=None if context is None else context.correlation_id,
+            stack=traceback_of(error),
+        )
+    return failure_of(error, handler)
+
+
+def no_result(given: object, behaviors: str) -> CatgaResult[Any]:
+    """Return the failed result for a behavior that returned something else than a result.
+
+    Parameters:
+        given: what came out of the pipeline.
+        behaviors: the names of those it came through.
+    """
+    return Failure(
+        CatgaError(
+            f"{behaviors} returned {type(given).__name__} instead of a result: "
+            "a behavior ends with return await next(message), or with a CatgaResult of its own",
+            code=ErrorCode.INTERNAL_ERROR,
+        )
+    )
+
+
+def _text_of(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an exception whose text cannot be made is an outcome all the same
+        return ""
 
 
 def as_result(value: Any) -> CatgaResult[Any]:

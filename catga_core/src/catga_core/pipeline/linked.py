@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 from catga_core.handlers.hints import class_of
 from catga_core.pipeline.behavior import Behavior
-from catga_core.pipeline.failures import failure_of
-from catga_core.pipeline.way import Call, Chain, Way
-from catga_core.results import CatgaResult
+from catga_core.pipeline.failures import no_result
+from catga_core.pipeline.way import Call, Chain, Fail, Way
+from catga_core.results import CatgaResult, Failure, Success
 
 Behave: TypeAlias = Callable[[Any, Any], Awaitable[CatgaResult[Any]]]
 
@@ -22,7 +22,7 @@ async def rest_{last}(message):
     try:
         return wrap(await call(message))
     except Exception as error:
-        return failure_of(error, handler)
+        return fail(error, handler)
 """
 _LINK = """
 def rest_{number}(message):
@@ -31,14 +31,21 @@ def rest_{number}(message):
 _DISPATCH = """
 async def dispatch(message):
     try:
-        return await behavior_0(message, rest_1)
+        result = await behavior_0(message, rest_1)
+        if result.__class__ is Success or result.__class__ is Failure:
+            return result
+        return no_result(result, behaviors)
     except Exception as error:
-        return failure_of(error, raised_by(error, outermost))
+        return fail(error, raised_by(error, outermost))
 """
 
 
 def link(
-    behaviors: Sequence[tuple[str, Behave]], call: Call, wrap: Callable[[Any], CatgaResult[Any]], handler: str
+    behaviors: Sequence[tuple[str, Behave]],
+    call: Call,
+    wrap: Callable[[Any], CatgaResult[Any]],
+    handler: str,
+    fail: Fail,
 ) -> Way:
     """Return the call that runs behaviors around a handler.
 
@@ -47,6 +54,7 @@ def link(
         call: the handler.
         wrap: makes what the handler returns into a result.
         handler: its name, for errors.
+        fail: makes what is raised into a result.
     """
     last = len(behaviors)
     text = _CORE.format(last=last)
@@ -55,7 +63,11 @@ def link(
     names: dict[str, Any] = {
         "wrap": wrap,
         "call": call,
-        "failure_of": failure_of,
+        "fail": fail,
+        "no_result": no_result,
+        "Success": Success,
+        "Failure": Failure,
+        "behaviors": " or ".join(dict.fromkeys(name for name, _ in behaviors)),
         "raised_by": _raised_by,
         "handler": handler,
         "outermost": behaviors[0][0],

@@ -104,6 +104,6 @@ class _Levels:
             self._config = structlog.get_config
         wrapper = self._config()["wrapper_class"]
         if wrapper is not self._wrapper:
-            self._passes = getattr(logger().bind(), "is_enabled_for", None)
+            self._passes = getattr(logger().inner.bind(), "is_enabled_for", None)
             self._wrapper = wrapper
         return self._passes is None or bool(self._passes(level))

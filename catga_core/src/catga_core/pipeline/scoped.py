@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from catga_core.pipeline.failures import cause_of, failure_of
+from catga_core.pipeline.failures import cause_of
 from catga_core.pipeline.supply import Prepare
-from catga_core.pipeline.way import Chain, Way
+from catga_core.pipeline.way import Chain, Fail, Way
 from catga_core.results import CatgaResult
 from catga_core.scope import Scope, active_scope
 
@@ -17,6 +17,7 @@ def in_scope(
     wrap: Callable[[Any], CatgaResult[Any]],
     prepare: Sequence[Prepare],
     name: str,
+    fail: Fail,
 ) -> Way:
     """Return the call that handles a message in a new scope.
 
@@ -27,6 +28,7 @@ def in_scope(
         wrap: makes what that returns into a result.
         prepare: awaited in the new scope first.
         name: the handler's name, for errors.
+        fail: makes what is raised into a result.
     """
     enter, leave = active_scope.set, active_scope.reset
     running = 0
@@ -52,7 +54,7 @@ def in_scope(
             if scope.closers:
                 await scope.close(cause_of(result))
         except Exception as error:  # noqa: BLE001 - every outcome but cancellation is a result, a failed commit included
-            return failure_of(error, name)
+            return fail(error, name)
         finally:
             leave(token)
             running -= 1

@@ -23,7 +23,7 @@ class TimeoutBehavior(Behavior[Any, Any]):
 
     The deadline stands in the message's context, so what the handler sends inherits it, to other processes too; an
     earlier one that the message came with stays. A message whose deadline has passed is not started. The error's
-    `details["started"]` tells which of the two it was: what was started may have had its effect.
+    `details["outcome"]` tells which of the two it was: `unknown` of what was started, else `not_started`.
 
     Parameters:
         seconds: how long a message may take, more than 0.
@@ -74,7 +74,7 @@ def _timed_out(name: str, seconds: float) -> CatgaError:
     return CatgaError(
         f"{name} timed out after {seconds:.3g} s: it was cancelled, and whether it had its effect is unknown",
         code=ErrorCode.TIMEOUT,
-        details={"started": True, "seconds": seconds},
+        details={"outcome": "unknown", "seconds": seconds},
     )
 
 

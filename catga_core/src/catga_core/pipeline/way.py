@@ -14,6 +14,10 @@ Chain: TypeAlias = Callable[[Any], Coroutine[Any, Any, CatgaResult[Any]]]
 """Handles a message; gives a result and raises nothing but cancellation."""
 
 
+Fail: TypeAlias = Callable[[Exception, str], CatgaResult[Any]]
+"""Makes what was raised, and the name of what raised it, into a failed result."""
+
+
 class Way(NamedTuple):
     """One call and what can be done with it.
 

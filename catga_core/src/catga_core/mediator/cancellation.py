@@ -1,0 +1,30 @@
+"""Tells a task that is being cancelled from a handler that only raised the same error."""
+
+from __future__ import annotations
+
+import asyncio
+
+from catga_core.errors import CatgaError, ErrorCode
+
+
+def being_cancelled() -> bool:
+    """Tell whether someone wants the running task to end.
+
+    If nobody does, a `CancelledError` is a handler's own: it awaited what was cancelled elsewhere, say. That is a failure
+    of this handler, and none of whoever runs beside it.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def cancelled_itself(name: str) -> CatgaError:
+    """Return the error for a handler that raised `CancelledError` though nobody cancelled it.
+
+    Parameters:
+        name: the handler's name, or the message's.
+    """
+    return CatgaError(
+        f"{name} raised CancelledError though nobody cancelled it: what it awaited was cancelled elsewhere",
+        code=ErrorCode.HANDLER_FAILED,
+        details={"exception": "CancelledError"},
+    )
