@@ -125,3 +125,16 @@ def test_a_configuration_error_survives_pickling(problems: list[str]):
     again = pickle.loads(pickle.dumps(error))
 
     assert (again.problems, str(again)) == (error.problems, str(error))
+
+
+def test_an_error_made_of_odd_values_is_an_error_all_the_same():
+    error = CatgaError(
+        ValueError("no"),  # type: ignore[arg-type]
+        code="ODD",
+        retryable="yes",  # type: ignore[arg-type]
+        details={1: "a"},  # type: ignore[dict-item]
+    )
+    listed = CatgaError("no", details=["a"])  # type: ignore[arg-type]
+
+    assert (error.message, error.code, error.retryable, error.details) == ("no", "ODD", True, {"1": "a"})
+    assert listed.details == {"details": ["a"]}

@@ -80,12 +80,12 @@ class CatgaError(Exception):
         retryable: bool | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        # A plain str, so that the code compares, prints and serializes alike wherever it came from.
+        # Plain values, so that an error compares, prints and travels alike whatever it was made of.
+        self.message = str(message)
+        super().__init__(self.message)
         self.code = str(code)
-        self.retryable = self.code in _RETRYABLE if retryable is None else retryable
-        self.details = {} if details is None else details
+        self.retryable = self.code in _RETRYABLE if retryable is None else bool(retryable)
+        self.details = _plain(details)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}" if self.message else self.code
@@ -96,6 +96,15 @@ class CatgaError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Not by the class: a subclass may have a constructor of its own, and attributes beside these.
         return _rebuild, (type(self), self.message), {**self.__dict__, "details": dict(self.details)}
+
+
+def _plain(details: object) -> dict[str, Any]:
+    if details is None:
+        return {}
+    if isinstance(details, Mapping):
+        return {str(name): value for name, value in details.items()}
+    # An error is no place to raise another one for.
+    return {"details": details}
 
 
 def _rebuild(cls: type[CatgaError], message: str) -> CatgaError:

@@ -36,7 +36,7 @@ class SafeLogger:
     __slots__ = ("inner", "lost")
 
     def __init__(self, inner: FilteringBoundLogger) -> None:
-        self.inner = inner
+        self.inner: FilteringBoundLogger = inner
         self.lost: int = 0
 
     def debug(self, event: str, **facts: Any) -> None:
