@@ -9,8 +9,8 @@ import urllib.request
 from types import SimpleNamespace
 from typing import Any
 
-import nats
 import pytest
+from nats.aio.client import Client
 
 from catga_core.clock import SystemClock
 from catga_core.errors import ConfigurationError
@@ -42,8 +42,8 @@ async def test_peers_of_different_prefixes_do_not_hear_each_other(nats_server_sh
 
 async def test_without_a_serializer_of_its_own_it_uses_the_one_it_is_given(
     nats_server_shared: NatsServer,
+    peer: Client,
 ) -> None:
-    peer = await nats.connect(nats_server_shared.url)
     heard = await peer.subscribe("format.event.Happened")
     await peer.flush()
     made = NatsTransport(
@@ -56,13 +56,12 @@ async def test_without_a_serializer_of_its_own_it_uses_the_one_it_is_given(
         await publish(other, Happened(1))
         assert (await heard.next_msg()).data.endswith(b"\x81\xa6number\x01")
     await made.close()
-    await peer.close()
 
 
 async def test_envelope_body_travels_without_headers_and_headers_with_them(
     nats_server_shared: NatsServer,
+    peer: Client,
 ) -> None:
-    peer = await nats.connect(nats_server_shared.url)
     heard = await peer.subscribe("form.event.Happened")
     await peer.flush()
     for form in ("body", "headers"):
@@ -73,7 +72,6 @@ async def test_envelope_body_travels_without_headers_and_headers_with_them(
     assert headers is not None
     assert {name for name in headers if name != name.lower()} == set()
     assert headers["catga-name"] == "Happened"
-    await peer.close()
 
 
 def test_reconnecting_goes_round_the_servers_and_waits_with_jitter_after_each_round() -> None:

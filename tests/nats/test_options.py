@@ -163,3 +163,29 @@ def test_the_entry_point_takes_a_url_and_registers_the_transport() -> None:
     made = factory(serializer=msgpack_serializer(), clock=SystemClock())
     assert isinstance(made, NatsTransport)
     assert made.capabilities.remote
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nats://user:s3,cret@h",
+        "nats://user:s3,cr/et@h",
+        "nats://user:s3/cret@h",
+        "nats://user:s3#cret@h",
+        "nats://user:s3?cret@h",
+        "nats://user:s3@cret/@h",
+        "nats://[user:s3cret@h",
+        "nats://user:s3\u2100cret@h",
+        "nats://user:pass@h?s3cret=1",
+        "nats://h?password=s3&cret=1",
+        "s3cret:x://y@h",
+    ],
+)
+@pytest.mark.parametrize("read", [NatsOptions, NatsOptions.from_url])
+def test_no_part_of_a_password_is_in_the_text_of_an_error(read: Any, url: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read(url)
+    assert "s3" not in str(raised.value)
+    assert "cret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None

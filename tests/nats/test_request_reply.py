@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
+from catga_core.context import begin_context
 from catga_core.errors import CatgaError
 from catga_core.interfaces import MessageContext
 from catga_core.messages import message_type
 from catga_core.results import CatgaResult, Failure, Success
+from catga_testing.clock import ManualClock
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import eventually
 from tests.nats.support import (
@@ -26,6 +31,7 @@ from tests.nats.support import (
     publish,
     running,
     send,
+    transport,
 )
 
 pytestmark = pytest.mark.nats
@@ -340,3 +346,57 @@ async def test_everything_works_without_the_short_ways_into_nats_py(
             assert (await send(both, Slow(1))).error.code == "HANDLER_NOT_FOUND"
             await publish(both, Happened(7))
             await eventually(lambda: handled and handled.pop() == 7)
+
+
+@pytest.mark.parametrize("while_disconnected", ["fail", "wait"])
+async def test_a_deadline_is_kept_to_the_hundredths_and_counted(
+    nats_server_shared: NatsServer, while_disconnected: str
+) -> None:
+    gate = Gate()
+    prefix = f"precise-{while_disconnected}"
+    options: dict[str, Any] = {"subject_prefix": prefix, "while_disconnected": while_disconnected}
+    async with running(nats_server_shared.url, Endpoint(Slow, gate), **options) as both:
+        took: list[float] = []
+        for _ in range(5):
+            start = time.monotonic()
+            error = (await send(both, Slow(1), timeout=0.1)).error
+            took.append(time.monotonic() - start)
+            assert (error.code, error.details["outcome"]) == ("TIMEOUT", "unknown")
+        gate.open.set()
+        assert count(both, "requests_timed_out") == 5
+    # The best of five: a busy machine is not the transport's affair.
+    assert 0.1 <= min(took) <= 0.13
+
+
+@pytest.mark.parametrize("envelope", ["body", "headers"])
+@pytest.mark.parametrize("deadline", [math.inf, math.nan, 1e300])
+async def test_a_deadline_that_is_no_time_is_none(
+    nats_server_shared: NatsServer, envelope: str, deadline: float
+) -> None:
+    heard: list[MessageContext] = []
+
+    async def hear(event: Happened, context: MessageContext) -> None:
+        heard.append(context)
+
+    events = (Endpoint(Happened, hear),)
+    options: dict[str, Any] = {"envelope": envelope, "subject_prefix": f"endless-{envelope}"}
+    async with running(nats_server_shared.url, adder(), events=events, **options) as both:
+        context = msgspec.structs.replace(begin_context(), deadline=deadline)
+        result = await both.request(message_type(Add), Add(1, 2), context)
+        await both.publish(message_type(Happened), Happened(1), context)
+        await eventually(lambda: len(heard) == 1)
+    assert result == Success(Sum(3))
+    assert heard[0].deadline is None
+
+
+@pytest.mark.parametrize("now", [math.inf, -math.inf, math.nan])
+async def test_a_clock_that_shows_no_time_is_a_timeout_and_no_exception(
+    nats_server_shared: NatsServer, now: float
+) -> None:
+    broken = transport(nats_server_shared.url, ManualClock(), subject_prefix="clockless")
+    broken._clock = SimpleNamespace(time=lambda: now)  # type: ignore[assignment]
+    await broken.connect()
+    error = (await send(broken, Add(1, 2))).error
+    assert error.code == "TIMEOUT"
+    assert (await send(broken, Add(1, 2), timeout=None)).error.code == "HANDLER_NOT_FOUND"
+    await broken.close()

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import nats
 import pytest
+from nats.aio.client import Client
 
 from catga_core.errors import CatgaError, ErrorCode, is_retryable
 from catga_core.interfaces import MessageContext
@@ -86,13 +86,13 @@ def test_the_page_lists_every_code_with_its_flag() -> None:
 @pytest.mark.nats
 async def test_a_peer_with_nothing_but_nats_and_these_bytes_gets_its_answer(
     nats_server_shared: NatsServer,
+    peer: Client,
 ) -> None:
     async def place(order: PlaceOrder, context: MessageContext) -> CatgaResult[Sum]:
         assert (order, context.headers) == (PlaceOrder("o-1", Decimal("12.50")), {"tenant": "acme"})
         return Success(Sum(3))
 
     prefix = "wire"
-    peer = await nats.connect(nats_server_shared.url)
     items: list[Any] = msgspec.json.decode(example("message json"))
     items[6] = None
     async with running(
@@ -106,4 +106,3 @@ async def test_a_peer_with_nothing_but_nats_and_these_bytes_gets_its_answer(
         headers = dict(line.split(": ") for line in head.splitlines())
         answer = await peer.request(f"{prefix}.request.Add", body.encode(), timeout=5, headers=headers)
         assert (answer.headers, answer.data) == ({"catga-status": "ok"}, b'{"total":3}')
-    await peer.close()

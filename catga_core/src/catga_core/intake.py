@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any
+
+from catga_core.log import STOP_FAILED, logger
+
+_CANCELLED_WITHIN = 1.0  # seconds that cancelled work has for its end
 
 
 class Intake:
@@ -30,18 +35,22 @@ class Intake:
         """Whether one more message would be over the limit."""
         return len(self._tasks) >= self.limit
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Handle one message concurrently with the others.
+    def spawn(self, work: Coroutine[Any, Any, None], context: Context | None = None) -> None:
+        """Handle one message concurrently with the others, in surroundings of its own.
 
         Parameters:
             work: never raises but for cancellation: its outcomes are answers and records.
+            context: the context variables of work that has begun already, `None` for none.
         """
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, context=Context() if context is None else context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def drain(self, timeout: float) -> int:
         """Wait for what runs, then cancel the rest.
+
+        It ends a second after that at the latest: work that does not let itself be cancelled is left behind and told in
+        the log.
 
         Parameters:
             timeout: seconds to wait.
@@ -55,5 +64,17 @@ class Intake:
         for task in left:
             task.cancel()
         if left:
-            await asyncio.wait(left)
+            _, stuck = await asyncio.wait(left, timeout=_CANCELLED_WITHIN)
+            if stuck:
+                reason = "work in flight goes on after its cancellation: let CancelledError pass"
+                logger().error(STOP_FAILED, reason=reason, left=len(stuck))
         return len(left)
+
+
+def cancelled_itself() -> bool:
+    """Tell, where a CancelledError was caught, whether it is a failure of the work and not its task's cancellation.
+
+    A handler may raise one, or await something that was cancelled; nobody has cancelled the handler then.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() == 0

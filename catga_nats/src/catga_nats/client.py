@@ -18,7 +18,7 @@ from nats.protocol.parser import Parser
 
 from catga_core.errors import ConfigurationError
 from catga_nats.opening import BACKLOG
-from catga_nats.parser import Deliver, FastParser, not_taken
+from catga_nats.parser import RAISED, Deliver, FastParser, not_taken
 
 
 def _fits() -> bool:
@@ -93,7 +93,10 @@ class CatgaClient(Client):
         """
 
         async def on_message(message: Msg) -> None:
-            deliver(message.subject.encode(), message.reply.encode(), message.data, message.headers)
+            try:
+                deliver(message.subject.encode(), message.reply.encode(), message.data, message.headers)
+            except RAISED as error:  # it would end this subscription
+                not_taken(message.subject.encode(), error)
 
         if self._fast:
             # The id that `subscribe` takes next: what arrives before it returns must find its way as well.
@@ -158,7 +161,7 @@ class CatgaClient(Client):
         known = await self._process_headers(headers) if headers else None
         try:
             sink(subject, reply, data, known)
-        except Exception as error:  # noqa: BLE001  # it would end nats-py's read loop, and all subscriptions with it
+        except RAISED as error:  # it would end nats-py's read loop, and all subscriptions with it
             not_taken(subject, error)
 
     async def _process_pong(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.interfaces.health import Health, HealthStatus
-from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, logger
+from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, STOP_FAILED, logger
 from catga_nats.counters import Counters
 from catga_nats.failures import failed, interrupted
 from catga_nats.mux import RequestMux
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _DEFAULT_LIMIT = 1024 * 1024  # NATS' own, until a server has told its limit
 _SETTLED_WITHIN = 5.0  # seconds after an outage when "nobody listens" is believed at the latest
 _CLOSE_WITHIN = 2.0  # seconds for the last bytes before the connection is cut
+_CUT_WITHIN = 1.0  # seconds for it to end after that, and once more after its cancellation
 
 
 class NatsConnection:
@@ -99,11 +100,13 @@ class NatsConnection:
         if client is not None and client.is_connected:
             from nats.errors import Error
 
+            # nats-py's own timeout does not count what it waits for before it has sent its ping.
             with suppress(Error, OSError):
                 # nats-py writes its ping past what is still in its buffer: the answer to the first one only tells that
                 # the buffer has been written meanwhile, the answer to the second that it has been read.
-                await client.flush(timeout)  # type: ignore[arg-type]
-                await client.flush(timeout)  # type: ignore[arg-type]
+                async with asyncio.timeout(timeout):
+                    await client.flush(timeout)  # type: ignore[arg-type]
+                    await client.flush(timeout)  # type: ignore[arg-type]
 
     async def ready(self, timeout: float) -> CatgaClient:
         """Return the client when it can take a message.
@@ -190,9 +193,12 @@ class NatsConnection:
         done, _ = await asyncio.wait({closing}, timeout=_CLOSE_WITHIN)
         if not done:
             client.abort()
-            done, _ = await asyncio.wait({closing}, timeout=1.0)
+            done, _ = await asyncio.wait({closing}, timeout=_CUT_WITHIN)
+        if not done:
             closing.cancel()
-            await asyncio.wait({closing})
+            done, _ = await asyncio.wait({closing}, timeout=_CUT_WITHIN)
+        if not done:
+            logger().error(STOP_FAILED, reason="the NATS client does not close", left=1)
 
     async def _close(self, client: CatgaClient) -> None:
         await self.flush(_CLOSE_WITHIN / 2)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
+from contextvars import Context
 from typing import Any
 
 from catga_core.errors import CatgaError
+from catga_core.intake import cancelled_itself
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
@@ -68,15 +70,19 @@ class EventListener(Listener):
         if concurrent:
             self._intake.spawn(self._run(work, context))
             return
+        surroundings = Context()
         try:
-            waited = work.send(None)
+            waited = surroundings.run(work.send, None)
         except StopIteration:
             return
+        except asyncio.CancelledError as error:
+            # Nobody can cancel what does not wait, and it must not end the task that reads the socket.
+            self._broken(error)
         except Exception as error:  # noqa: BLE001  # as in _run
             self._broken(error)
         else:
             # It waits all the same, against its endpoint's word: whoever reads the socket must not wait with it.
-            self._intake.spawn(self._run(resume(work, waited), context))
+            self._intake.spawn(self._run(resume(work, waited), context), surroundings)
 
     def _keep(self, data: bytes, headers: Headers) -> None:
         if len(self._waiting) >= self._max_messages or self._waiting_bytes + len(data) > self._max_bytes:
@@ -96,16 +102,20 @@ class EventListener(Listener):
     async def _run(self, work: Awaitable[None], context: MessageContext) -> None:
         try:
             await work
-        except asyncio.CancelledError:
-            self._counters.events_dropped += 1
-            logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
+        except asyncio.CancelledError as error:
+            if cancelled_itself():
+                self._broken(error)
+            else:
+                self._counters.events_dropped += 1
+                logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
         except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, the others go on
             self._broken(error)
         if self._waiting:
             # A finished task leaves the intake one turn after its last line.
             asyncio.get_running_loop().call_soon(self._next)
 
-    def _broken(self, error: Exception) -> None:
+    def _broken(self, error: BaseException) -> None:
+        self._counters.events_failed += 1
         logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
 
     def _next(self) -> None:

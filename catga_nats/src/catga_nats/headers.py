@@ -13,12 +13,13 @@ from catga_core.interfaces.context import NO_HEADERS, MessageContext
 from catga_core.interfaces.serializer import Serializer
 from catga_core.messages import MessageType
 from catga_core.results import CatgaResult, Failure, Success
-from catga_core.serialization import FORMAT
+from catga_core.serialization import FORMAT, check_texts, refusal_of, undecodable, unserializable
 
 MARK = "catga-format"
 """The header that tells this form from the other; its value is the envelope's version."""
 
 _STATUS = "catga-status"
+_FAR = 1e12  # seconds
 _KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # Printable ASCII stays as it is; "%" itself, everything else and a space at either end are percent-encoded, because a
 # NATS header is trimmed, loses line breaks, and is read in different encodings by different clients.
@@ -35,8 +36,9 @@ def encode(message_type: MessageType, context: MessageContext, deadline: float |
     """Return the headers that carry a message's envelope.
 
     Raises:
-        CatgaError: `SERIALIZATION_FAILED` for a header of the sender's own that cannot be one.
+        CatgaError: `SERIALIZATION_FAILED` for an id or a header of the sender's own that cannot be one.
     """
+    check_texts(context)
     headers: dict[str, str] = {}
     for key, value in context.headers.items():
         if not _KEY.fullmatch(key) or _reserved(key.lower()):
@@ -45,16 +47,17 @@ def encode(message_type: MessageType, context: MessageContext, deadline: float |
                 "and no name that begins with 'catga-' or 'nats-'",
                 code=ErrorCode.SERIALIZATION_FAILED,
             )
-        headers[key] = _quoted(value)
+        headers[key] = _quoted(value, f"headers[{key!r}]")
     headers[MARK] = str(FORMAT)
     headers["catga-name"] = message_type.name
     headers["catga-version"] = str(message_type.version)
-    headers["catga-message-id"] = _quoted(context.message_id)
+    headers["catga-message-id"] = _quoted(context.message_id, "message_id")
     if context.correlation_id != context.message_id:
-        headers["catga-correlation-id"] = _quoted(context.correlation_id)
+        headers["catga-correlation-id"] = _quoted(context.correlation_id, "correlation_id")
     if context.causation_id is not None:
-        headers["catga-causation-id"] = _quoted(context.causation_id)
-    if deadline is not None:
+        headers["catga-causation-id"] = _quoted(context.causation_id, "causation_id")
+    # Neither infinity nor "not a number" is a limit.
+    if deadline is not None and abs(deadline) < _FAR:
         headers["catga-deadline"] = str(int(deadline * 1000))
     if context.traceparent is not None:
         headers["traceparent"] = context.traceparent
@@ -79,7 +82,7 @@ def decode(message_type: MessageType, headers: Mapping[str, str]) -> MessageCont
     deadline = known.get("catga-deadline")
     try:
         seconds = None if deadline is None else int(deadline) / 1000
-    except ValueError:
+    except (ValueError, OverflowError):
         raise CatgaError(
             "the header catga-deadline is no number: send milliseconds since 1970 UTC",
             code=ErrorCode.SERIALIZATION_FAILED,
@@ -97,24 +100,27 @@ def decode(message_type: MessageType, headers: Mapping[str, str]) -> MessageCont
 
 
 def encode_result(result: CatgaResult[Any], serializer: Serializer) -> tuple[dict[str, str], bytes]:
-    """Return the headers and the payload of an answer."""
+    """Return the headers and the payload of an answer; there always are some."""
+    error: Any
     if isinstance(result, Success):
+        value = result.value
         try:
-            return {_STATUS: "ok"}, serializer.encode(result.value)
-        except CatgaError as unserializable:
-            error = unserializable
+            return {_STATUS: "ok"}, serializer.encode(value)
+        except Exception as cause:  # noqa: BLE001  # a serializer of the application's may raise anything
+            error = cause if isinstance(cause, CatgaError) else unserializable(value, cause)
     else:
-        error = result.error
-    headers = {
-        _STATUS: "error",
-        "catga-code": _quoted(error.code),
-        "catga-message": _quoted(error.message),
-        "catga-retryable": "true" if error.retryable else "false",
-    }
+        error = result.error if isinstance(result, Failure) else result
+    refusal = refusal_of(error, serializer.encode)
     try:
-        return headers, serializer.encode(dict(error.details)) if error.details else b""
-    except CatgaError:
-        return headers, b""
+        data = serializer.encode(refusal.details) if refusal.details else b""
+    except Exception:  # noqa: BLE001  # as above
+        data = b""
+    return {
+        _STATUS: "error",
+        "catga-code": _quoted(refusal.code),
+        "catga-message": _quoted(refusal.message),
+        "catga-retryable": "true" if refusal.retryable else "false",
+    }, data
 
 
 def decode_result(
@@ -128,7 +134,8 @@ def decode_result(
     if status == "ok":
         try:
             return Success(serializer.decoder(type_)(data))
-        except CatgaError as error:
+        except Exception as cause:  # noqa: BLE001  # a serializer of the application's may raise anything
+            error = cause if isinstance(cause, CatgaError) else undecodable(type_, cause)
             return Failure(error)
     code = unquote(known.get("catga-code", ErrorCode.INTERNAL_ERROR))
     retryable = known.get("catga-retryable")
@@ -136,7 +143,7 @@ def decode_result(
     if data:
         try:
             details = serializer.decoder(dict[str, Any])(data)
-        except CatgaError:
+        except Exception:  # noqa: BLE001  # as above
             details = {}
     return Failure(
         CatgaError(
@@ -157,8 +164,12 @@ def _reserved(key: str) -> bool:
     return key.startswith(("catga-", "nats-")) or key in _TRACE or key in {"status", "description"}
 
 
-def _quoted(value: str) -> str:
-    quoted = quote(value, safe=_SAFE)
+def _quoted(value: str, what: str = "") -> str:
+    try:
+        quoted = quote(value, safe=_SAFE)
+    except UnicodeError:
+        text = f"{what} holds a lone surrogate, which has no bytes: write it as valid Unicode"
+        raise CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED) from None
     if quoted != quoted.strip():
         head = len(quoted) - len(quoted.lstrip())
         tail = len(quoted) - len(quoted.rstrip()) if head < len(quoted) else 0

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from contextvars import Context
 from typing import Any
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
-from catga_core.intake import Intake
+from catga_core.intake import Intake, cancelled_itself
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import RequestEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_core.messages import MessageType
 from catga_core.results import CatgaResult, Failure
-from catga_core.serialization import EnvelopeCodec
+from catga_core.serialization import EnvelopeCodec, misfit
+from catga_nats import failures
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
@@ -90,13 +92,16 @@ class Listener:
         """Return the body and the context of a message, in whichever form it came.
 
         Raises:
-            CatgaError: `SERIALIZATION_FAILED`.
+            CatgaError: `SERIALIZATION_FAILED`, or `VALIDATION_FAILED` for a body that breaks its types or constraints.
         """
         if len(data) > self._connection.payload_limit:
             raise too_large(str(self._type), len(data), self._connection.payload_limit)
         if headers is not None and headers_form.is_headers_form(headers):
             context = headers_form.decode(self._type, headers)
-            return self._serializer.decoder(self._type.cls)(data), context
+            try:
+                return self._serializer.decoder(self._type.cls)(data), context
+            except Exception as error:
+                raise misfit(self._type, error) from error
         envelope = self._codec.decode(self._type, data)
         return envelope.body, envelope.context()
 
@@ -169,15 +174,19 @@ class RequestListener(Listener):
         if concurrent:
             self._intake.spawn(self._run(reply, headers, work, context))
             return
+        surroundings = Context()
         try:
-            waited = work.send(None)
+            waited = surroundings.run(work.send, None)
         except StopIteration as stop:
             self._answer(reply, headers, stop.value)
+        except asyncio.CancelledError as error:
+            # Nobody can cancel what does not wait, and it must not end the task that reads the socket.
+            self._answer(reply, headers, self._cancelled_itself(error))
         except Exception as error:  # noqa: BLE001  # as in _run
             self._answer(reply, headers, self._broken(error))
         else:
             # It waits all the same, against its endpoint's word: whoever reads the socket must not wait with it.
-            self._intake.spawn(self._run(reply, headers, resume(work, waited), context))
+            self._intake.spawn(self._run(reply, headers, resume(work, waited), context), surroundings)
 
     async def _run(
         self, reply: bytes, headers: Headers, work: Awaitable[CatgaResult[Any]], context: MessageContext
@@ -185,15 +194,24 @@ class RequestListener(Listener):
         result: CatgaResult[Any]
         try:
             result = await work
-        except asyncio.CancelledError:
-            self._counters.requests_abandoned += 1
-            logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
-            result = Failure(shutting_down(self._type, started=True))
+        except asyncio.CancelledError as error:
+            if cancelled_itself():
+                result = self._cancelled_itself(error)
+            else:
+                self._counters.requests_abandoned += 1
+                logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
+                result = Failure(shutting_down(self._type, started=True))
         except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, its sender gets an answer
             result = self._broken(error)
         self._answer(reply, headers, result)
 
+    def _cancelled_itself(self, error: BaseException) -> CatgaResult[Any]:
+        self._counters.requests_failed += 1
+        logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
+        return Failure(failures.cancelled_itself(self._type))
+
     def _broken(self, error: Exception) -> CatgaResult[Any]:
+        self._counters.requests_failed += 1
         logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
         return Failure(internal(self._type))
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import logging
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from catga_core.errors import CatgaError
-from catga_core.log import logger
-from catga_nats.failures import failed
+from catga_core.log import CONNECTION_ERROR, logger
+from catga_nats.failures import failed, whereabouts
 from catga_nats.options import NatsOptions
 from catga_nats.signing import connect_arguments
 
@@ -185,8 +184,8 @@ def _callbacks(client: CatgaClient, owner: Owner, attempt: _Attempt) -> dict[str
 def _tell(callback: Callable[..., None], *arguments: Any) -> None:
     try:
         callback(*arguments)
-    except Exception:  # a logger of the application's that fails, say
-        logging.getLogger("catga").exception("a callback of the NATS connection failed")
+    except Exception as error:  # noqa: BLE001  # ours never raise; should one, the connection goes on
+        logger().error(CONNECTION_ERROR, error=f"a callback failed: {whereabouts(error)}")
 
 
 def _unreachable(options: NatsOptions, seen: list[Exception]) -> CatgaError:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
-from urllib.parse import ParseResult, parse_qsl, unquote, urlparse, urlsplit
+from urllib.parse import ParseResult, parse_qsl, unquote, urlparse
 
 from catga_core.errors import ConfigurationError
 from catga_nats.subjects import prefix_problem
@@ -17,6 +18,8 @@ SerializerName = Literal["json", "msgpack"]
 
 DEFAULT_PORT = 4222
 _SCHEMES = ("nats", "tls")
+_SECRET = ("token", "password", "nkeys_seed", "credentials")
+_ENCODE = "; in a password, write %2C for ',', %2F for '/', %3F for '?', %23 for '#' and %40 for '@'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,39 +122,46 @@ class NatsOptions:
             ConfigurationError: for what cannot be read, and for options that do not exist.
         """
         servers, _, query = url.partition("?")
+        # After a password with a "?" or "&" in it, parts of it look like options.
+        secret = "@" in url or any(f"{option}=" in query for option in _SECRET)
         known: dict[str, Any] = {entry.name: entry.type for entry in fields(cls) if entry.name != "servers"}
         problems: list[str] = []
         values: dict[str, Any] = {}
         for key, text in parse_qsl(query, keep_blank_values=True):
             if key not in known:
+                shown = "something" if secret else repr(key)
                 problems.append(
-                    f"the NATS URL sets {key!r}, which is no option: use one of {', '.join(sorted(known))}"
+                    f"the NATS URL sets {shown}, which is no option: use one of {', '.join(sorted(known))}"
+                    f"{_ENCODE if secret else ''}"
                 )
                 continue
             try:
                 values[key] = _read(str(known[key]), text)
             except ValueError:
+                shown = "***" if secret else repr(text)
                 problems.append(
-                    f"the NATS URL sets {key}={text!r}, which is no {_kind(str(known[key]))}: write {key}=<value>"
+                    f"the NATS URL sets {key}={shown}, which is no {_kind(str(known[key]))}: write {key}=<value>"
                 )
         if problems:
             raise ConfigurationError(problems)
         return cls(servers, **values)
 
     def _read_servers(self, problems: list[str]) -> tuple[str, ...]:
-        given: list[str] = []
+        # Each server with how it may be shown.
+        given: list[tuple[str, str]] = []
         for entry in [self.servers] if isinstance(self.servers, str) else self.servers:
-            given.extend(part.strip() for part in entry.split(","))
-        if not any(given):
+            parts = [part.strip() for part in entry.split(",")]
+            given.extend(zip(parts, _redacted(parts), strict=True))
+        if not any(text for text, _ in given):
             problems.append("no NATS server is named: write servers='nats://localhost:4222'")
             return ()
         urls: list[str] = []
         signed: set[tuple[str, str | None]] = set()
         scheme = "nats"
-        for text in given:
+        for text, shown in given:
             # "nats://a,b": what comes after a comma may leave the scheme out.
-            scheme = urlsplit(text).scheme if "://" in text else scheme
-            uri, problem = _parse_server(text if "://" in text else f"{scheme}://{text}")
+            scheme = text.partition("://")[0].lower() if "://" in text else scheme
+            uri, problem = _parse_server(text if "://" in text else f"{scheme}://{text}", shown)
             if uri is None:
                 problems.append(problem)
                 continue
@@ -241,24 +251,47 @@ class NatsOptions:
             )
 
 
-def _parse_server(text: str) -> tuple[ParseResult | None, str]:
-    """Return a server's URL in parts, or the problem with it (which never shows a password)."""
-    shown = text.rpartition("@")[2]
+def _redacted(parts: Sequence[str]) -> list[str]:
+    """Return how the servers of one text may be shown: nothing that may be a piece of a password.
+
+    A comma in a password tears it apart, so that what stands before a later "@" may be one as well.
+
+    Parameters:
+        parts: what stood between the commas.
+    """
+    last = max((index for index, part in enumerate(parts) if "@" in part), default=-1)
+    shown: list[str] = []
+    for index, part in enumerate(parts):
+        scheme, mark, host = part.rpartition("@")[2].rpartition("://")
+        host, *more = re.split("[/?#]", host, maxsplit=1)
+        torn = index < last or (index == last and more)
+        shown.append(f"number {index + 1}" if torn else repr(scheme + mark + host))
+    return shown
+
+
+def _parse_server(text: str, shown: str) -> tuple[ParseResult | None, str]:
+    """Return a server's URL in parts, or the problem with it (which never shows a password).
+
+    Parameters:
+        text: the URL.
+        shown: what may be shown of it.
+    """
     mend = "write nats://host:4222 or tls://host:4222"
+    if "@" in text or not shown.startswith("'"):
+        mend += _ENCODE
     try:
         uri = urlparse(text)
         port = uri.port
-    except ValueError as cause:
-        return None, f"the NATS server {shown!r} cannot be read: {cause}: {mend}"
+    except ValueError:
+        # Its text quotes what it could not read.
+        return None, f"the NATS server {shown} cannot be read: {mend}"
     if uri.scheme not in _SCHEMES:
-        return (
-            None,
-            f"the NATS server {shown!r} has the scheme {uri.scheme!r}, which is not spoken here: {mend}",
-        )
+        scheme = "a scheme" if "@" in text else f"the scheme {uri.scheme!r}"
+        return None, f"the NATS server {shown} has {scheme}, which is not spoken here: {mend}"
     if not uri.hostname or port == 0 or any(character.isspace() for character in uri.netloc):
-        return None, f"the NATS server {shown!r} names no host that can be reached: {mend}"
+        return None, f"the NATS server {shown} names no host that can be reached: {mend}"
     if uri.path not in {"", "/"} or uri.params or uri.query or uri.fragment:
-        return None, f"the NATS server {shown!r} has something after its port: {mend}"
+        return None, f"the NATS server {shown} has something after its port: {mend}"
     return uri, ""
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
+from catga_core.log import MESSAGE_REFUSED, logger
 from catga_nats.failures import whereabouts
 
 Deliver = Callable[[bytes, bytes, bytes, Mapping[str, str] | None], None]
@@ -16,10 +17,14 @@ Deliver = Callable[[bytes, bytes, bytes, Mapping[str, str] | None], None]
 _LARGE = 65_536  # a message that is longer is gathered by nats-py's parser, which appends without copying
 
 
-def not_taken(subject: bytes, error: Exception) -> None:
+RAISED = (Exception, asyncio.CancelledError)
+"""What a receiver may raise. It never waits, so that a cancellation out of it is not the reader's own."""
+
+
+def not_taken(subject: bytes, error: BaseException) -> None:
     """Log that a receiver raised, which it never should."""
     shown = subject.decode(errors="replace")
-    logging.getLogger("catga").error("a message on %s could not be taken: %s", shown, whereabouts(error))
+    logger().error(MESSAGE_REFUSED, subject=shown, reason="it could not be taken", error=whereabouts(error))
 
 
 class FastParser(Parser):
@@ -66,7 +71,7 @@ class FastParser(Parser):
                 break
             try:
                 sink(words[0], words[2] if len(words) == 4 else b"", data[start:end], None)
-            except Exception as error:  # noqa: BLE001  # it would end nats-py's read loop, and all subscriptions with it
+            except RAISED as error:  # it would end nats-py's read loop, and all subscriptions with it
                 not_taken(words[0], error)
             position = end + 2
         if position < length:

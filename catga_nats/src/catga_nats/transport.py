@@ -28,6 +28,7 @@ from catga_nats.subjects import REQUEST_GROUP, Subjects, check_service_name
 
 R = TypeVar("R")
 
+_FAR = 1e12  # seconds since the epoch; a deadline beyond it, infinity say, is none
 _AGAIN_AFTER = 0.05  # seconds between two tries of a request that nobody listens for shortly after an outage
 
 
@@ -101,7 +102,7 @@ class NatsTransport:
         try:
             connection = self._connected()
             deadline = context.deadline
-            if deadline is None:
+            if deadline is None or not deadline < _FAR:
                 timeout = self._options.request_timeout
                 deadline = self._clock.time() + timeout
             else:
@@ -127,7 +128,7 @@ class NatsTransport:
         result = self._unusual(message_type, answer)
         if result is None:
             # Nobody got it, so it can be sent again.
-            await asyncio.sleep(_AGAIN_AFTER)
+            await asyncio.sleep(min(_AGAIN_AFTER, max(0.0, deadline - self._clock.time())))
             return await self.request(
                 message_type, message, msgspec.structs.replace(context, deadline=deadline)
             )
@@ -135,7 +136,9 @@ class NatsTransport:
 
     def _left(self, message_type: MessageType, deadline: float) -> float:
         left = deadline - self._clock.time()
-        if left <= 0:
+        # Also for a clock that shows no number.
+        if not 0 < left < _FAR:
+            self._counters.requests_timed_out += 1
             raise too_late(message_type)
         return left
 

@@ -1,6 +1,7 @@
 """A message's bytes: the serializers and the wire envelope."""
 
-from catga_core.serialization.envelope import FORMAT, Envelope, EnvelopeCodec
+from catga_core.serialization.envelope import FORMAT, Envelope, EnvelopeCodec, check_texts, misfit
+from catga_core.serialization.refusals import last_resort, refusal_of
 from catga_core.serialization.serializers import (
     MsgspecSerializer,
     json_serializer,
@@ -14,8 +15,12 @@ __all__ = [
     "Envelope",
     "EnvelopeCodec",
     "MsgspecSerializer",
+    "check_texts",
     "json_serializer",
+    "last_resort",
+    "misfit",
     "msgpack_serializer",
+    "refusal_of",
     "undecodable",
     "unserializable",
 ]

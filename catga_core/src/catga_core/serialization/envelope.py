@@ -12,7 +12,15 @@ from catga_core.interfaces.context import NO_HEADERS, MessageContext
 from catga_core.interfaces.serializer import Serializer
 from catga_core.messages import MessageType
 from catga_core.results import CatgaResult, Failure, Success
-from catga_core.serialization.serializers import MsgspecSerializer, msgpack_serializer, shown_type
+from catga_core.serialization.refusals import Refusal, last_resort, refusal_of
+from catga_core.serialization.serializers import (
+    MsgspecSerializer,
+    broken_rule,
+    msgpack_serializer,
+    reason,
+    shown_type,
+    unserializable,
+)
 
 B = TypeVar("B")
 
@@ -52,6 +60,9 @@ class Envelope(msgspec.Struct, Generic[B], array_like=True, frozen=True, gc=Fals
     def context(self) -> MessageContext:
         """Return the context the sender gave the message."""
         deadline = self.deadline
+        if deadline is not None and abs(deadline) > _FAR:
+            # JSON has numbers that no float holds.
+            deadline = _FAR if deadline > 0 else -_FAR
         return MessageContext(
             self.message_id,
             self.correlation_id or self.message_id,
@@ -68,20 +79,13 @@ class _Answer(msgspec.Struct, Generic[B], array_like=True, frozen=True, gc=False
     value: B
 
 
-class _Refusal(msgspec.Struct, array_like=True, frozen=True):
-    ok: bool
-    code: str
-    message: str
-    retryable: bool
-    details: dict[str, Any]
-
-
 # Parameterised at run time, which no type checker follows.
 _ENVELOPE: Any = Envelope
 _ANSWER: Any = _Answer
 # Where the body and the value lie in the arrays, as msgspec's errors name it.
 _BODY = f"$[{len(Envelope.__struct_fields__) - 1}]"
 _VALUE = f"$[{len(_Answer.__struct_fields__) - 1}]"
+_FAR = 1 << 53  # milliseconds; what is further away is no limit
 
 
 class EnvelopeCodec:
@@ -112,7 +116,7 @@ class EnvelopeCodec:
         self._envelopes: dict[Any, Callable[[bytes | memoryview], Any]] = {}
         self._answers: dict[Any, Callable[[bytes | memoryview], Any]] = {}
         self._peek = self._outer.decoder(Envelope[msgspec.Raw])
-        self._refusal = self._outer.decoder(_Refusal)
+        self._refusal = self._outer.decoder(Refusal)
         self._any_answer = self._outer.decoder(_ANSWER[msgspec.Raw])
 
     def encode(
@@ -127,25 +131,33 @@ class EnvelopeCodec:
             deadline: seconds since the epoch; the transport's own limit where the context has none.
 
         Raises:
-            CatgaError: `SERIALIZATION_FAILED`, naming the type.
+            CatgaError: `SERIALIZATION_FAILED`, naming the type, or the id or header that is no text.
         """
+        message_id = context.message_id
         correlation = context.correlation_id
         headers = context.headers
-        return self._outer.encode(
-            Envelope(
-                FORMAT,
-                message_type.name,
-                message_type.version,
-                context.message_id,
-                "" if correlation == context.message_id else correlation,
-                context.causation_id,
-                None if deadline is None else int(deadline * 1000),
-                context.traceparent,
-                context.tracestate,
-                dict(headers) if headers else None,
-                message if self._embedded else self._serializer.encode(message),
+        if headers or message_id.__class__ is not str:
+            check_texts(context)
+        # Neither infinity nor "not a number" is a limit.
+        limit = int(deadline * 1000) if deadline is not None and -_FAR < deadline * 1000 < _FAR else None
+        try:
+            return self._outer.encode(
+                Envelope(
+                    FORMAT,
+                    message_type.name,
+                    message_type.version,
+                    message_id,
+                    "" if correlation == message_id else correlation,
+                    context.causation_id,
+                    limit,
+                    context.traceparent,
+                    context.tracestate,
+                    dict(headers) if headers else None,
+                    message if self._embedded else self._serializer.encode(message),
+                )
             )
-        )
+        except Exception as error:
+            raise self._unserializable(message, error) from error
 
     def decode(self, message_type: MessageType, data: bytes | memoryview) -> Envelope[Any]:
         """Return the envelope with the message in it.
@@ -156,7 +168,8 @@ class EnvelopeCodec:
 
         Raises:
             CatgaError: `SERIALIZATION_FAILED`: not an envelope, of another format, with another message or version in
-                it, or with a body that does not fit; the text never quotes the body.
+                it; `VALIDATION_FAILED`: with a body that breaks its types or constraints. The text never quotes the
+                body.
         """
         cls = message_type.cls
         decode = self._envelopes.get(cls)
@@ -166,11 +179,12 @@ class EnvelopeCodec:
             envelope: Envelope[Any] = decode(data)
         except CatgaError as error:
             # Read again without the body, to tell a wrong envelope or version from a wrong body.
-            peeked = self.peek(data)
-            if peeked is None:
+            try:
+                peeked: Envelope[Any] = self._peek(data)
+            except CatgaError:
                 raise self._foreign("bytes are no message", error) from error
             _check(message_type, peeked)
-            raise _misfit(f"body is no {message_type}", _BODY, error) from error
+            raise misfit(message_type, error, _BODY) from error
         if (
             envelope.format != FORMAT
             or envelope.version != message_type.version
@@ -179,22 +193,14 @@ class EnvelopeCodec:
             _check(message_type, envelope)
         if self._embedded:
             return envelope
-        return msgspec.structs.replace(envelope, body=self._serializer.decoder(cls)(envelope.body))
-
-    def peek(self, data: bytes | memoryview) -> Envelope[Any] | None:
-        """Return the envelope without reading its body, `None` where there is none to read.
-
-        Parameters:
-            data: anything that arrived.
-        """
         try:
-            envelope: Envelope[Any] = self._peek(data)
-        except CatgaError:
-            return None
-        return envelope
+            body = self._serializer.decoder(cls)(envelope.body)
+        except Exception as error:
+            raise misfit(message_type, error) from error
+        return msgspec.structs.replace(envelope, body=body)
 
     def encode_result(self, result: CatgaResult[Any]) -> bytes:
-        """Return a result's bytes.
+        """Return a result's bytes; there always are some.
 
         A value that cannot be serialized becomes a failure that says so; details that cannot be are left out.
         """
@@ -204,14 +210,25 @@ class EnvelopeCodec:
                 return self._outer.encode(
                     _Answer(ok=True, value=value if self._embedded else self._serializer.encode(value))
                 )
-            except CatgaError as error:
-                return self._encode_error(error)
-        return self._encode_error(result.error)
+            except Exception as error:  # noqa: BLE001  # a serializer of the application's may raise anything
+                return self._encode_error(self._unserializable(value, error))
+        return self._encode_error(result.error if isinstance(result, Failure) else result)
+
+    def _unserializable(self, value: object, error: Exception) -> CatgaError:
+        # The array around the value is ours; a person looks for the value's own type.
+        cause = error.__cause__ if isinstance(error, CatgaError) else error
+        if cause is None:
+            return error if isinstance(error, CatgaError) else unserializable(value, error)
+        try:
+            self._serializer.encode(value)
+        except Exception:  # noqa: BLE001  # it is the value
+            return unserializable(value, cause)
+        text = f"what travels beside a {type(value).__name__} (an id or a header) cannot be serialized"
+        return CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
 
     def _foreign(self, what: str, error: CatgaError) -> CatgaError:
-        text = error.message.partition(": ")[2]
         return CatgaError(
-            f"the {what} in {self._outer.name}: {text}; do both sides use the same serializer?",
+            f"the {what} in {self._outer.name}: {_told(error)}; do both sides use the same serializer?",
             code=ErrorCode.SERIALIZATION_FAILED,
         )
 
@@ -222,18 +239,11 @@ class EnvelopeCodec:
             return False
         return True
 
-    def _encode_error(self, error: CatgaError) -> bytes:
-        refusal = _Refusal(
-            ok=False,
-            code=error.code,
-            message=error.message,
-            retryable=error.retryable,
-            details=dict(error.details),
-        )
+    def _encode_error(self, error: Any) -> bytes:
         try:
-            return self._outer.encode(refusal)
+            return self._outer.encode(refusal_of(error, self._outer.encode))
         except CatgaError:
-            return self._outer.encode(msgspec.structs.replace(refusal, details={}))
+            return self._outer.encode(last_resort(error))
 
     def decode_result(self, type_: Any, data: bytes | memoryview) -> CatgaResult[Any]:
         """Return the result in an answer's bytes; what cannot be read is a failure that says so.
@@ -251,11 +261,14 @@ class EnvelopeCodec:
                 value = answer.value if self._embedded else self._serializer.decoder(type_)(answer.value)
                 return Success(value)
             unreadable: CatgaError | None = None
-        except CatgaError as error:
-            unreadable = _misfit(f"answer is no {shown_type(type_)}", _VALUE, error)
+        except Exception as error:  # noqa: BLE001  # a serializer of the application's may raise anything
+            unreadable = CatgaError(
+                f"the answer is no {shown_type(type_)}: {_told(error, _VALUE)}",
+                code=ErrorCode.SERIALIZATION_FAILED,
+            )
         # A refusal has a text where a success has its value, so it seldom fits the first decoder.
         try:
-            refusal: _Refusal = self._refusal(data)
+            refusal: Refusal = self._refusal(data)
         except CatgaError as error:
             if unreadable is None or not self._is_answer(data):
                 return Failure(self._foreign("answer cannot be read", error))
@@ -267,10 +280,61 @@ class EnvelopeCodec:
         )
 
 
-def _misfit(what: str, place: str, error: CatgaError) -> CatgaError:
-    # The array around it is ours; a person looks for the field.
-    text = error.message.partition(": ")[2].replace(place, "$")
-    return CatgaError(f"the {what}: {text}", code=ErrorCode.SERIALIZATION_FAILED)
+def misfit(message_type: MessageType, error: Exception, place: str = "$") -> CatgaError:
+    """Return the error for a message that could be read, with a body that does not fit.
+
+    Parameters:
+        message_type: what was expected.
+        error: what the serializer raised.
+        place: where in the bytes the body lies.
+
+    Returns:
+        `VALIDATION_FAILED` for a body that breaks its types or constraints, `SERIALIZATION_FAILED` for one that is not
+        even readable.
+    """
+    cause = error.__cause__ if isinstance(error, CatgaError) else error
+    if not isinstance(cause, msgspec.ValidationError):
+        text = f"the body is no {message_type}: {_told(error)}"
+        return CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+    path, rule = broken_rule(cause)
+    field = path.removeprefix(place).removeprefix(".")
+    shown = f"{field}: {rule}" if field else rule
+    return CatgaError(
+        f"{message_type.cls.__name__} is not valid, 1 problem: {shown}",
+        code=ErrorCode.VALIDATION_FAILED,
+        details={"errors": [{"field": field, "message": rule}]},
+    )
+
+
+def check_texts(context: MessageContext) -> None:
+    """Refuse ids and headers that are no texts, which no receiver could read.
+
+    Raises:
+        CatgaError: `SERIALIZATION_FAILED`, naming the argument.
+    """
+    if not isinstance(context.message_id, str):
+        raise _no_text("message_id", context.message_id)
+    for key, value in context.headers.items():
+        if not isinstance(key, str):
+            raise _no_text("a name in headers", key)
+        if not isinstance(value, str):
+            raise _no_text(f"headers[{key!r}]", value)
+
+
+def _no_text(what: str, value: object) -> CatgaError:
+    text = f"{what} must be a str, not {type(value).__name__}: write it as a text"
+    return CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+
+
+def _told(error: Exception, place: str = "$") -> str:
+    """Return what was wrong with the bytes, without what stood there."""
+    cause = error.__cause__ if isinstance(error, CatgaError) else error
+    if isinstance(cause, msgspec.ValidationError):
+        path, rule = broken_rule(cause)
+        return f"{rule} - at `{path.replace(place, '$', 1)}`" if path else rule
+    if cause is None:
+        return error.message if isinstance(error, CatgaError) else type(error).__name__
+    return reason(cause)
 
 
 def _check(expected: MessageType, envelope: Envelope[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +41,7 @@ class MsgspecSerializer:
         """
         try:
             return self._encode(value)
-        except (TypeError, ValueError, OverflowError, RecursionError, NotImplementedError) as cause:
+        except Exception as cause:  # also what a property of the value's own class raises
             raise unserializable(value, cause) from cause
 
     def decoder(self, type_: Any, /) -> Callable[[bytes | memoryview], Any]:
@@ -75,24 +76,79 @@ def json_serializer() -> MsgspecSerializer:
 
 
 def undecodable(type_: Any, cause: BaseException) -> CatgaError:
-    """Return the error for bytes that are not a value of a type; it tells where, never what stood there."""
-    text = "nested too deep" if isinstance(cause, RecursionError) else str(cause)
+    """Return the error for bytes that are not a value of a type; it tells where, never what stood there.
+
+    Raise it `from` its cause: a `msgspec.ValidationError` there says that the bytes could be read and hold something
+    else.
+
+    Parameters:
+        type_: what was expected.
+        cause: what the decoder raised.
+    """
+    if isinstance(cause, msgspec.ValidationError):
+        path, rule = broken_rule(cause)
+        text = f"{rule} - at `{path}`" if path else rule
+    else:
+        text = reason(cause)
     return CatgaError(f"the bytes are no {shown_type(type_)}: {text}", code=ErrorCode.SERIALIZATION_FAILED)
 
 
 def unserializable(value: object, cause: BaseException) -> CatgaError:
-    """Return the error for a value that has no bytes; it names the type, never the value."""
-    text = "nested too deep" if isinstance(cause, RecursionError) else str(cause)
+    """Return the error for a value that has no bytes; it names the type, never the value.
+
+    Parameters:
+        value: what should have been encoded.
+        cause: what the encoder raised.
+    """
     return CatgaError(
-        f"a {type(value).__name__} cannot be serialized: {text}", code=ErrorCode.SERIALIZATION_FAILED
+        f"a {type(value).__name__} cannot be serialized: {reason(cause)}",
+        code=ErrorCode.SERIALIZATION_FAILED,
     )
+
+
+def broken_rule(cause: msgspec.ValidationError) -> tuple[str, str]:
+    """Return where a value breaks which rule.
+
+    msgspec quotes what stood there for an enumeration, a tag and an unknown field; that is left out.
+
+    Parameters:
+        cause: what msgspec raised.
+
+    Returns:
+        the path (`$.items[0].quantity`, empty where none is known) and the rule.
+    """
+    found = _PLACE.search(text := str(cause))
+    path, rule = (found[2], text[: found.start()]) if found else ("", text)
+    if cause.__cause__ is not None:
+        # Out of the class's own __post_init__, whose text may quote anything.
+        rule = f"refused by the class itself ({type(cause.__cause__).__name__})"
+    for start in _QUOTING:
+        if rule.startswith(start):
+            rule = start
+    return path, f"a key of it: {rule}" if found and found[1] else rule
+
+
+_PLACE = re.compile(r" - at (`key` in )?`(\$(?:\.[\w-]+|\[\d+\]|\[\.\.\.\])*)`$")
+_QUOTING = ("Invalid enum value", "Invalid value", "Object contains unknown field")
+
+
+def reason(cause: BaseException) -> str:
+    """Return why a value has no bytes, or bytes are no value, without what is in them."""
+    if isinstance(cause, RecursionError):
+        return "nested too deep"
+    if isinstance(cause, UnicodeError):
+        # Its text shows the characters.
+        return "a text in it is no valid Unicode"
+    if isinstance(cause, msgspec.MsgspecError | TypeError | OverflowError | NotImplementedError):
+        return str(cause)
+    return type(cause).__name__
 
 
 def _guarded(decode: Callable[[Any], Any], type_: Any) -> Callable[[bytes | memoryview], Any]:
     def guarded(data: bytes | memoryview) -> Any:
         try:
             return decode(data)
-        except (ValueError, RecursionError) as cause:
+        except Exception as cause:  # also what a class's own __post_init__ raises
             raise undecodable(type_, cause) from cause
 
     return guarded

@@ -11,6 +11,7 @@ from catga_testing.contracts.transports.draining import DrainingContract
 from catga_testing.contracts.transports.errors import ErrorsContract
 from catga_testing.contracts.transports.events import EventsContract
 from catga_testing.contracts.transports.lifecycle import LifecycleContract
+from catga_testing.contracts.transports.outcomes import OutcomesContract
 from catga_testing.contracts.transports.requests import RequestsContract
 from catga_testing.contracts.transports.wire import WireContract
 
@@ -21,6 +22,7 @@ class TransportContract(
     RequestsContract,
     ErrorsContract,
     DeadlinesContract,
+    OutcomesContract,
     ConcurrencyContract,
     ContextContract,
     EventsContract,

@@ -123,3 +123,29 @@ class ContextContract(TransportContractBase):
             _surroundings.reset(token)
 
         assert seen == ["nothing"]
+
+    @pytest.mark.parametrize("may_suspend", [True, False])
+    @_both_kinds
+    async def test_what_a_handler_keeps_in_context_variables_ends_with_its_message(
+        self,
+        peers: Peers,
+        kind: str,
+        may_suspend: bool,
+    ) -> None:
+        """The next message begins as the first one did."""
+        seen: list[str] = []
+        inbox = Inbox()
+
+        async def leave(message: Any, context: MessageContext) -> str:
+            seen.append(_surroundings.get())
+            _surroundings.set("the message before")
+            return await inbox(message, context)
+
+        await peers.add("reader", requests={Echo: leave}, events={Happened: leave}, may_suspend=may_suspend)
+        sender = await peers.add()
+
+        for number in range(3):
+            await _send(sender, sender.context(), kind)
+            await inbox.until(number + 1)
+
+        assert seen == ["nothing"] * 3

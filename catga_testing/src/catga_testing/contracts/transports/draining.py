@@ -101,6 +101,31 @@ class DrainingContract(TransportContractBase):
         assert result.error.code == ErrorCode.TRANSPORT_FAILED
         assert result.error.message
 
+    async def test_a_drain_ends_although_a_handler_swallows_its_cancellation(self, peers: Peers) -> None:
+        """What does not let itself be cancelled is left behind, and cannot keep its process from ending."""
+        gate = Gate()
+
+        async def swallow(message: Any, context: MessageContext) -> str:
+            while True:
+                try:
+                    return await gate(message, context)
+                except asyncio.CancelledError:
+                    continue
+
+        leaving = await peers.add("leaving", requests={Echo: swallow}, events={Happened: swallow})
+        asking = await peers.add()
+        task = asyncio.create_task(asking.ask(Echo("stuck")))
+        await asking.tell(Happened(1))
+        await gate.until(entered=2)
+
+        async with asyncio.timeout(0.1 + 3 * SOON):
+            await leaving.drain(0.1)
+            await leaving.close()
+
+        gate.open()
+        task.cancel()
+        await asyncio.wait({task})
+
     async def test_own_requests_that_still_wait_get_a_clear_error(self, peers: Peers) -> None:
         """A process that leaves does not leave its own callers hanging."""
         gate = Gate()

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
-from catga_core import CatgaError, CatgaResult, ErrorCode, Failure, MessageContext, TransportCapabilities
+from catga_core import (
+    CatgaError,
+    CatgaResult,
+    ErrorCode,
+    Failure,
+    MessageContext,
+    Success,
+    TransportCapabilities,
+)
 from catga_testing.contracts.transports.base import TransportContractBase, requires
-from catga_testing.contracts.transports.messages import Echo
+from catga_testing.contracts.transports.handlers import Inbox
+from catga_testing.contracts.transports.limits import SOON
+from catga_testing.contracts.transports.messages import Echo, Happened
 from catga_testing.contracts.transports.peers import Peers
 
 
@@ -66,6 +79,47 @@ class ErrorsContract(TransportContractBase):
         told = f"{error.message} {dict(error.details)}"
         assert "the inside of the receiver" not in told
         assert "Traceback" not in told
+
+    @pytest.mark.parametrize("may_suspend", [True, False])
+    async def test_a_handler_that_cancels_itself_fails_alone(self, peers: Peers, may_suspend: bool) -> None:
+        """HANDLER_FAILED for a CancelledError that nobody asked for; whoever takes messages goes on taking them."""
+        inbox = Inbox()
+
+        async def cancel(message: Any, context: MessageContext) -> str:
+            if getattr(message, "text", "") == "cancel" or getattr(message, "number", 0) < 0:
+                raise asyncio.CancelledError
+            return await inbox(message, context)
+
+        await peers.add("own", requests={Echo: cancel}, events={Happened: cancel}, may_suspend=may_suspend)
+        asking = await peers.add()
+
+        async with asyncio.timeout(SOON):
+            cancelled = [await asking.ask(Echo("cancel")) for _ in range(3)]
+        await asking.tell(Happened(-1))
+        answered = await asking.ask(Echo("next"))
+        await asking.tell(Happened(1))
+
+        assert [result.error.code for result in cancelled] == [ErrorCode.HANDLER_FAILED] * 3
+        assert answered == Success("next")
+        await inbox.until(2)
+        assert inbox.messages == [Echo("next"), Happened(1)]
+
+    async def test_a_handler_that_awaits_what_was_cancelled_fails_alone(self, peers: Peers) -> None:
+        """HANDLER_FAILED, as nobody cancelled the handler."""
+
+        async def wait(message: Echo, _context: MessageContext) -> str:
+            inner = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(inner.cancel)
+            await inner
+            return message.text
+
+        await peers.add("own", requests={Echo: wait})
+        asking = await peers.add()
+
+        async with asyncio.timeout(SOON):
+            result = await asking.ask(Echo("x"))
+
+        assert result.error.code == ErrorCode.HANDLER_FAILED
 
 
 def _raise_inside() -> None:

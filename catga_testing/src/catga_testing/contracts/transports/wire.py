@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from catga_core import (
@@ -14,7 +16,6 @@ from catga_core import (
     TransportCapabilities,
 )
 from catga_core import message_type as described
-from catga_core.messages import Request
 from catga_testing.contracts.transports.base import GarbageSender, TransportContractBase, requires
 from catga_testing.contracts.transports.handlers import Inbox, echo
 from catga_testing.contracts.transports.messages import (
@@ -43,22 +44,37 @@ GARBAGE = [
 class WireContract(TransportContractBase):
     """It is answered or recorded with an error, and the next message is handled as if nothing had been."""
 
-    @pytest.mark.parametrize("wrong", [WrongEcho(1), NewVersion("x")], ids=["body", "version"])
-    async def test_a_message_that_does_not_fit_is_answered_with_an_error(
-        self, peers: Peers, capabilities: TransportCapabilities, wrong: Request[str]
+    async def test_a_message_of_another_version_is_answered_with_an_error(
+        self, peers: Peers, capabilities: TransportCapabilities
     ) -> None:
-        """SERIALIZATION_FAILED for another body or version than the receiver knows; it goes on receiving."""
+        """SERIALIZATION_FAILED; the receiver goes on receiving."""
         requires(capabilities, remote=True)
         inbox = Inbox()
-        await peers.add("strict", requests={Echo: inbox, OldVersion: inbox})
+        await peers.add("strict", requests={OldVersion: inbox})
         asking = await peers.add()
 
-        result = await asking.ask(wrong)
+        result = await asking.ask(NewVersion("x"))
 
         assert result.error.code == ErrorCode.SERIALIZATION_FAILED
         assert inbox.messages == []
-        assert await asking.ask(Echo("fits")) == Success("fits")
         assert await asking.ask(OldVersion("fits")) == Success("fits")
+
+    async def test_a_message_that_breaks_its_types_is_answered_as_invalid(
+        self, peers: Peers, capabilities: TransportCapabilities
+    ) -> None:
+        """VALIDATION_FAILED with the field, as a process answers that handles its own messages."""
+        requires(capabilities, remote=True)
+        inbox = Inbox()
+        await peers.add("strict", requests={Echo: inbox})
+        asking = await peers.add()
+
+        error = (await asking.ask(WrongEcho(1))).error
+
+        assert error.code == ErrorCode.VALIDATION_FAILED
+        assert [problem["field"] for problem in error.details["errors"]] == ["text"]
+        assert all(problem["message"] for problem in error.details["errors"])
+        assert inbox.messages == []
+        assert await asking.ask(Echo("fits")) == Success("fits")
 
     async def test_a_message_without_bytes_fails_with_its_sender(
         self, peers: Peers, capabilities: TransportCapabilities
@@ -92,21 +108,75 @@ class WireContract(TransportContractBase):
         assert result.error.code == ErrorCode.SERIALIZATION_FAILED
         assert await asking.ask(Echo("next")) == Success("next")
 
-    async def test_an_error_whose_details_have_no_bytes_keeps_its_code(
-        self, peers: Peers, capabilities: TransportCapabilities
+    @pytest.mark.parametrize(
+        ("details", "told"),
+        [
+            ({"what": object(), "sku": "a-1"}, {"sku": "a-1"}),
+            ({1: "one"}, {"1": "one"}),
+            ({"deep": [{"what": object()}]}, {}),
+            ({"text": "half \ud800 of it"}, {"text": "half ? of it"}),
+            ({"ha\ud800lf": 1}, {"ha?lf": 1}),
+        ],
+        ids=["no bytes", "a number for a key", "no bytes inside", "a surrogate", "a surrogate in a key"],
+    )
+    async def test_an_error_whose_details_have_no_bytes_keeps_its_code_and_the_other_details(
+        self, peers: Peers, capabilities: TransportCapabilities, details: Any, told: dict[str, Any]
     ) -> None:
         """What can be said is said."""
         requires(capabilities, zero_copy=False)
 
         async def refuse(_message: Echo, _context: MessageContext) -> CatgaResult[str]:
-            return Failure(CatgaError("no", code="REFUSED", details={"what": object()}))
+            return Failure(CatgaError("n\ud800", code="REFUSED", retryable=True, details=details))
 
         await peers.add("refusing", requests={Echo: refuse})
         asking = await peers.add()
 
         error = (await asking.ask(Echo("x"))).error
 
-        assert (error.code, error.message) == ("REFUSED", "no")
+        assert (error.code, error.message, error.retryable) == ("REFUSED", "n?", True)
+        assert error.details == told
+
+    async def test_an_error_that_cannot_be_told_is_answered_all_the_same(
+        self, peers: Peers, capabilities: TransportCapabilities
+    ) -> None:
+        """INTERNAL_ERROR instead of silence."""
+        requires(capabilities, zero_copy=False)
+
+        async def refuse(_message: Echo, _context: MessageContext) -> CatgaResult[str]:
+            error = CatgaError("no")
+            error.details = 5  # type: ignore[assignment]
+            return Failure(error)
+
+        await peers.add("refusing", requests={Echo: refuse})
+        asking = await peers.add()
+
+        error = (await asking.ask(Echo("x"))).error
+
+        assert error.code == ErrorCode.INTERNAL_ERROR
+        assert error.message
+
+    @pytest.mark.parametrize(
+        ("given", "named"),
+        [
+            ({"headers": {"tenant": 5}}, "headers['tenant']"),
+            ({"headers": {5: "x"}}, "headers"),
+            ({"message_id": 5, "correlation_id": 5}, "message_id"),
+        ],
+    )
+    async def test_an_id_or_a_header_that_is_no_text_fails_with_its_sender(
+        self, peers: Peers, capabilities: TransportCapabilities, given: dict[str, Any], named: str
+    ) -> None:
+        """SERIALIZATION_FAILED that names the argument."""
+        requires(capabilities, remote=True)
+        inbox = Inbox()
+        await peers.add("strict", requests={Echo: inbox})
+        asking = await peers.add()
+
+        error = (await asking.ask(Echo("x"), context=asking.context(**given))).error
+
+        assert error.code == ErrorCode.SERIALIZATION_FAILED
+        assert named in error.message
+        assert inbox.messages == []
 
     async def test_garbage_on_the_wire_stops_nothing(
         self, peers: Peers, capabilities: TransportCapabilities, send_garbage: GarbageSender | None
