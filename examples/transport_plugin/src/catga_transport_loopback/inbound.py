@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from catga_core import CatgaError, CatgaResult, Clock, ErrorCode, Failure
-from catga_core.intake import Intake
+from catga_core.intake import Intake, cancelled_itself
 from catga_core.interfaces import EventEndpoint, RequestEndpoint
 from catga_core.log import MESSAGE_REFUSED, logger
 from catga_core.serialization import EnvelopeCodec
@@ -41,7 +41,7 @@ class Requests:
         described = self._endpoint.message_type
         if self._intake.full:
             text = f"{self._intake.limit} {described} are being handled already: try again later"
-            refused = CatgaError(text, code=ErrorCode.CONCURRENCY_LIMITED)
+            refused = failed(text, "not_started", ErrorCode.CONCURRENCY_LIMITED)
             respond(self._codec.encode_result(Failure(refused)))
             return
         self._intake.spawn(self._handle(body, respond))
@@ -58,16 +58,19 @@ class Requests:
             context = envelope.context()
             if context.deadline is not None and context.deadline <= self._clock.time():
                 text = f"{described} arrived after its deadline and was not started"
-                result = Failure(CatgaError(text, code=ErrorCode.TIMEOUT))
+                result = Failure(failed(text, "not_started", ErrorCode.TIMEOUT))
             else:
                 result = await self._endpoint.handle(envelope.body, context)
         except CatgaError as error:
             logger().warning(MESSAGE_REFUSED, message=str(described), code=error.code, reason=error.message)
             result = Failure(error)
         except asyncio.CancelledError:
-            result = Failure(
-                failed(f"{described} was cancelled: its receiver stops, how far it came is unknown")
-            )
+            if cancelled_itself():
+                text = f"{described} was cancelled from within: by its handler, or by what that awaited"
+                result = Failure(CatgaError(text, code=ErrorCode.HANDLER_FAILED))
+            else:
+                text = f"{described} was cancelled: its receiver stops, how far it came is unknown"
+                result = Failure(failed(text, "unknown"))
         answer = self._codec.encode_result(result)
         if len(answer) > MAX_BODY:
             text = (

@@ -81,7 +81,7 @@ class LoopbackTransport:
                 reader, writer = await asyncio.open_connection(self._host, self._port)
         except (OSError, TimeoutError) as cause:
             text = f"no hub answers at {self._host}:{self._port}: start one with python -m catga_transport_loopback"
-            raise failed(text) from cause
+            raise failed(text, "not_sent") from cause
         self._wire = Wire(reader, writer, self._deliver)
 
     async def serve(self, inbound: Inbound, /) -> None:
@@ -104,7 +104,7 @@ class LoopbackTransport:
         deadline = now + self._request_timeout if context.deadline is None else context.deadline
         if deadline <= now:
             text = f"the deadline of {message_type} had passed before it was sent"
-            return Failure(CatgaError(text, code=ErrorCode.TIMEOUT))
+            return Failure(failed(text, "not_sent", ErrorCode.TIMEOUT))
         try:
             wire = self._usable()
             body = self._encode(message_type, message, context, deadline)
@@ -136,13 +136,13 @@ class LoopbackTransport:
             # A hub that does not answer sends nothing more either: what has arrived is finished all the same.
             pass
         await asyncio.gather(*(each.drain(timeout) for each in listening))
-        wire.fail_all(failed("this process stops and no longer waits for the answer"))
+        wire.fail_all(failed("this process stops and no longer waits for the answer", "unknown"))
 
     async def close(self) -> None:
         """Release the connection; a second time does nothing."""
         self._closed = True
         if self._wire is not None:
-            self._wire.fail_all(failed("this process stops and no longer waits for the answer"))
+            self._wire.fail_all(failed("this process stops and no longer waits for the answer", "unknown"))
             await self._wire.close()
 
     def health(self) -> Health:
@@ -164,7 +164,7 @@ class LoopbackTransport:
         if requests is not None:
             requests.take(frame.body, lambda body: wire.send(Answer(number, body)))
         else:
-            refused = failed(f"{frame.subject} came to a process that does not handle it")
+            refused = failed(f"{frame.subject} came to a process that does not handle it", "not_started")
             wire.send(Answer(number, self._codec.encode_result(Failure(refused))))
 
     def _encode(
@@ -178,9 +178,8 @@ class LoopbackTransport:
 
     def _usable(self) -> Wire:
         if self._wire is None or self._closed:
-            raise failed("the loopback transport is not connected: send between start and stop")
+            raise failed("the loopback transport is not connected: send between start and stop", "not_sent")
         if self._wire.lost:
-            raise failed(
-                f"the hub at {self._host}:{self._port} is lost: start it and then this process again"
-            )
+            text = f"the hub at {self._host}:{self._port} is lost: start it and then this process again"
+            raise failed(text, "not_sent")
         return self._wire

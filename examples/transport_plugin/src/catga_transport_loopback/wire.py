@@ -13,8 +13,9 @@ from .frames import Answer, Ask, Frame, Leave, Listen, Lost, Nobody, Tell, pack,
 Reply = bytes | CatgaError
 
 
-def failed(text: str) -> CatgaError:
-    return CatgaError(text, code=ErrorCode.TRANSPORT_FAILED)
+def failed(text: str, outcome: str, code: str = ErrorCode.TRANSPORT_FAILED) -> CatgaError:
+    """Return an error that says whether a handler may have run: not_sent, not_started or unknown."""
+    return CatgaError(text, code=code, details={"outcome": outcome})
 
 
 class Wire:
@@ -52,7 +53,7 @@ class Wire:
             CatgaError: when the connection is lost.
         """
         if self.lost:
-            raise failed("the connection to the hub is lost")
+            raise failed("the connection to the hub is lost", "not_sent")
         told = self._told[frame] = asyncio.get_running_loop().create_future()
         self.send(frame)
         await told
@@ -60,7 +61,8 @@ class Wire:
     async def ask(self, subject: str, body: bytes, seconds: float) -> Reply:
         """Return the answer's bytes, or why there are none."""
         if self.lost:
-            return failed("the connection to the hub is lost: start the hub and then this process again")
+            text = "the connection to the hub is lost: start the hub and then this process again"
+            return failed(text, "not_sent")
         number = next(self._numbers)
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
@@ -70,7 +72,7 @@ class Wire:
                 return await answer
         except TimeoutError:
             text = f"{subject} was not answered in time; whether it took effect is unknown"
-            return CatgaError(text, code=ErrorCode.TIMEOUT)
+            return failed(text, "unknown", ErrorCode.TIMEOUT)
         finally:
             # An answer that comes later finds nobody and is dropped.
             del self._waiting[number]
@@ -102,17 +104,18 @@ class Wire:
                     text = (
                         "nobody handles it: start a service that registers a handler with add_handlers(...)"
                     )
-                    self._answer(number, CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND))
+                    self._answer(number, failed(text, "not_started", ErrorCode.HANDLER_NOT_FOUND))
                 case Lost(number):
-                    self._answer(
-                        number, failed("the process that handled it is gone; how far it came is unknown")
-                    )
+                    text = "the process that handled it is gone; how far it came is unknown"
+                    self._answer(number, failed(text, "unknown"))
                 case Listen() | Leave():
                     self._told.pop(frame).set_result(None)
         self.lost = True
-        self.fail_all(failed("the connection to the hub was lost; whether it took effect is unknown"))
+        self.fail_all(
+            failed("the connection to the hub was lost; whether it took effect is unknown", "unknown")
+        )
         for told in self._told.values():
-            told.set_exception(failed("the connection to the hub was lost"))
+            told.set_exception(failed("the connection to the hub was lost", "unknown"))
 
     def _answer(self, number: int, reply: Reply) -> None:
         answer = self._waiting.get(number)
