@@ -841,6 +841,69 @@ def test_a_module_added_twice_is_named():
         add_module(catga, Orders())
 
 
+def test_what_is_no_module_is_refused_before_it_is_made():
+    class Loans:
+        def __init__(self, session: Session) -> None: ...
+
+    thing: Any = Loans
+
+    with pytest.raises(ConfigurationError, match=r"Loans \(.*\) is no module: derive it from Module"):
+        add_module(add_catga(), thing)
+
+
+def test_a_module_that_needs_something_to_be_made_is_added_as_an_object():
+    class Loans(Module):
+        def __init__(self, table: str, limit: int = 3) -> None: ...
+
+        def register(self, catga: CatgaContainer) -> None: ...
+
+    catga = add_catga()
+
+    with pytest.raises(
+        ConfigurationError,
+        match=r"Loans \(.*\) needs table to be made: add an object of it, add_module\(Loans\(\.\.\.\)\)",
+    ):
+        add_module(catga, Loans)
+    add_module(catga, Loans("loans"))
+
+
+def test_a_captive_service_is_named_and_where_its_factory_is():
+    async def open_session() -> AsyncIterator[Session]:
+        yield Session()
+
+    def make_holder(session: Session) -> Holder:
+        return Holder()
+
+    class Holder:
+        pass
+
+    catga = add_catga()
+    catga.add_scoped(Session, open_session)
+    catga.add_singleton(Holder, make_holder)
+
+    assert place(mistake_of(catga)) == (
+        "Holder (make_holder, HERE) is a singleton and holds Session (open_session, HERE), which is scoped: it would keep "
+        "one message's Session for ever; register it with add_scoped(Holder, ...), or do not ask for Session in its factory"
+    )
+
+
+def test_what_a_factory_misses_is_told_by_its_services_name():
+    class Missing:
+        pass
+
+    def open_session(missing: Missing) -> Session:
+        return Session()
+
+    catga = add_catga()
+    catga.add_scoped(Session, open_session)
+
+    assert re.fullmatch(
+        r"Session needs Missing, which nothing provides: register one with add_singleton\(Missing, \.\.\.\) "
+        rf"\(parameter 'missing', {re.escape(HERE)}:\d+\)",
+        mistake_of(catga),
+    )
+
+
 def test_what_is_no_module_is_refused():
     thing: Any = Session
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -422,3 +423,99 @@ async def test_a_second_run_has_singletons_of_its_own():
         second = app.get(Thing)
 
     assert first is not second
+
+
+# --- factories that contextlib has decorated ---
+
+
+class Handle:
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+
+@contextlib.contextmanager
+def handle_manager(log: Log) -> Iterator[Handle]:
+    try:
+        yield Handle(log.lines)
+        log.lines.append("committed")
+    except ValueError:
+        log.lines.append("rolled back")
+        raise
+
+
+@contextlib.asynccontextmanager
+async def async_handle_manager(log: Log) -> AsyncIterator[Handle]:
+    try:
+        yield Handle(log.lines)
+        log.lines.append("committed")
+    except ValueError:
+        log.lines.append("rolled back")
+        raise
+
+
+class Log:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+
+class Handles:
+    """Makes them by a method."""
+
+    @contextlib.asynccontextmanager
+    async def open(self, log: Log) -> AsyncIterator[Handle]:
+        yield Handle(log.lines)
+        log.lines.append("committed")
+
+
+class UseHandle(Command[str]):
+    fails: bool = False
+
+
+async def use_handle(message: UseHandle, handle: Handle) -> str:
+    handle.log.append("used")
+    if message.fails:
+        raise ValueError
+    return ""
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [handle_manager, async_handle_manager, Handles().open, partial(async_handle_manager)],
+)
+async def test_a_context_manager_of_contextlib_is_entered_and_left_with_each_message(factory: Any):
+    catga = add_catga()
+    catga.add_singleton(Log)
+    catga.add_scoped(Handle, factory)
+    catga.add_handlers(use_handle)
+
+    async with catga.running() as app:
+        (await app.mediator.send(UseHandle())).unwrap()
+
+        assert app.get(Log).lines == ["used", "committed"]
+
+
+@pytest.mark.parametrize("factory", [handle_manager, async_handle_manager])
+async def test_a_context_manager_of_contextlib_sees_the_messages_exception(factory: Any):
+    catga = add_catga()
+    catga.add_singleton(Log)
+    catga.add_scoped(Handle, factory)
+    catga.add_handlers(use_handle)
+
+    async with catga.running() as app:
+        assert not (await app.mediator.send(UseHandle(fails=True))).is_success
+
+        assert app.get(Log).lines == ["used", "rolled back"]
+
+
+@pytest.mark.parametrize("factory", [handle_manager, async_handle_manager])
+async def test_a_singletons_context_manager_of_contextlib_is_left_with_the_container(factory: Any):
+    catga = add_catga()
+    catga.add_singleton(Log)
+    catga.add_singleton(Handle, factory)
+    catga.add_handlers(use_handle)
+
+    async with catga.running() as app:
+        log = app.get(Log).lines
+        (await app.mediator.send(UseHandle())).unwrap()
+
+    assert log == ["used", "committed"]

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from dependency_injector import providers
@@ -117,16 +118,83 @@ async def test_a_service_is_overridden_by_its_type_on_a_running_container(lifeti
     assert (before, inside, after) == ("real", "fake", "real")
 
 
-async def test_any_object_may_stand_in():
-    class Unrelated:
-        def name(self) -> str:
-            return "double"
+class Unrelated:
+    def name(self) -> str:
+        return "double"
 
-    catga = shop()
+
+@pytest.mark.parametrize("lifetime", list(Lifetime))
+@pytest.mark.parametrize("double", [Unrelated, Unrelated()])
+async def test_a_double_need_not_be_derived_from_what_it_doubles(double: Any, lifetime: Lifetime):
+    catga = shop(lifetime)
 
     async with catga.running():
-        with catga.override(Gateway, Unrelated()):
+        with catga.override(Gateway, double):
             assert await ask(catga) == "double"
+
+
+def makes_fake() -> Gateway:
+    return Fake()
+
+
+async def awaits_fake() -> Gateway:
+    await asyncio.sleep(0)
+    return Fake()
+
+
+def yields_fake() -> Iterator[Gateway]:
+    yield Fake()
+
+
+async def yields_fake_async() -> AsyncIterator[Gateway]:
+    await asyncio.sleep(0)
+    yield Fake()
+
+
+@pytest.mark.parametrize("lifetime", [Lifetime.SINGLETON, Lifetime.SCOPED])
+@pytest.mark.parametrize("factory", [makes_fake, awaits_fake, yields_fake, yields_fake_async])
+async def test_a_factory_stands_in_by_what_it_makes(factory: Any, lifetime: Lifetime):
+    catga = shop(lifetime)
+
+    async with catga.running():
+        assert await ask(catga) == "real"
+        with catga.override(Gateway, factory):
+            assert [await ask(catga) for _ in range(2)] == ["fake", "fake"]
+        assert await ask(catga) == "real"
+
+
+async def test_a_factory_that_stands_in_is_given_what_it_needs_and_ended_with_the_message():
+    log: list[str] = []
+
+    class Settings:
+        name = "from the settings"
+
+    async def session(settings: Settings) -> AsyncIterator[Gateway]:
+        yield Named(settings.name)
+        log.append("ended")
+
+    catga = shop(Lifetime.SCOPED)
+    catga.add_singleton(Settings)
+
+    async with catga.running():
+        with catga.override(Gateway, session):
+            assert await ask(catga) == "from the settings"
+            assert log == ["ended"]
+
+
+async def test_a_function_stands_in_as_it_is_where_the_override_says_so():
+    catga = add_catga()
+    catga.add_singleton(Gateway)
+
+    async with catga.running() as app:
+        with catga.override(Gateway, makes_fake, instance=True):
+            given: Any = app.get(Gateway)
+            assert given is makes_fake
+
+
+def test_an_async_factory_for_a_transient_service_is_refused_at_once():
+    with pytest.raises(ConfigurationError, match=r"Gateway is transient with an async factory"):
+        shop(Lifetime.TRANSIENT).override(Gateway, awaits_fake)
 
 
 async def test_a_service_is_overridden_by_its_providers_name():
@@ -410,20 +478,130 @@ async def test_a_function_handler_is_overridden_by_the_function():
         assert await ask(catga) == "real"
 
 
-async def test_a_handler_of_another_message_cannot_stand_in():
-    class Other(Command[int]):
-        pass
+async def real_ask(message: Ask, gateway: Gateway) -> str:
+    return gateway.name()
 
-    class HandlesOther(RequestHandler[Other, int]):
-        async def handle(self, message: Other) -> int:
-            return 1
+
+async def stands_in_with_a_gateway(message: Ask, gateway: Gateway) -> str:
+    return f"another handler with the {gateway.name()} gateway"
+
+
+@pytest.mark.parametrize("handler", [AskHandler, real_ask])
+@pytest.mark.parametrize("lifetime", list(Lifetime))
+async def test_a_function_that_stands_in_for_a_handler_is_given_the_services_it_takes(
+    handler: Any, lifetime: Lifetime
+):
+    catga = add_catga()
+    {
+        Lifetime.SINGLETON: catga.add_singleton,
+        Lifetime.SCOPED: catga.add_scoped,
+        Lifetime.TRANSIENT: catga.add_transient,
+    }[lifetime](Gateway)
+    catga.add_transient(Service)
+    catga.add_handlers(handler)
+
+    async with catga.running():
+        with catga.override(handler, stands_in_with_a_gateway):
+            assert await ask(catga) == "another handler with the real gateway"
+            with catga.override(Gateway, Fake):
+                assert await ask(catga) == "another handler with the fake gateway"
+        assert await ask(catga) == "real"
+
+
+async def test_a_double_that_says_nothing_of_its_message_handles_that_of_its_handler():
+    async def function(message):
+        return type(message).__name__
+
+    class Double:
+        async def handle(self, message):
+            return type(message).__name__
 
     catga = shop()
 
+    async with catga.running():
+        for double in (
+            function,
+            Double,
+            Double(),
+            Double().handle,
+            AsyncMock(**{"handle.return_value": "Ask"}),
+        ):
+            with catga.override(AskHandler, double):
+                assert await ask(catga) == "Ask"
+
+
+class Other(Command[int]):
+    pass
+
+
+class HandlesOther(RequestHandler[Other, int]):
+    async def handle(self, message: Other) -> int:
+        return 1
+
+
+class DuckHandlesOther:
+    async def handle(self, message: Other) -> int:
+        return 1
+
+
+async def handles_other(message: Other) -> int:
+    return 1
+
+
+@pytest.mark.parametrize("handler", [AskHandler, real_ask])
+@pytest.mark.parametrize(
+    "double", [HandlesOther, HandlesOther(), DuckHandlesOther, DuckHandlesOther(), handles_other]
+)
+def test_a_handler_of_another_message_cannot_stand_in(double: Any, handler: Any):
+    catga = add_catga()
+    catga.add_handlers(handler)
+
     with pytest.raises(
-        ConfigurationError, match="cannot stand in for AskHandler: it handles Other v1, not Ask v1"
+        ConfigurationError,
+        match=rf"cannot stand in for .*{handler.__name__}.*: it handles Other v1, not Ask v1",
     ):
-        catga.override(AskHandler, HandlesOther)
+        catga.override(handler, double)
+
+
+@pytest.mark.parametrize("double", ["a text", 3, None, object()])
+@pytest.mark.parametrize("instance", [True, False])
+def test_what_is_no_handler_cannot_stand_in_for_one(double: Any, instance: bool):
+    with pytest.raises(
+        ConfigurationError, match=r"object .* cannot stand in for AskHandler: give a handler of Ask"
+    ):
+        shop().override(AskHandler, double, instance=instance)
+
+
+def test_a_handler_that_stands_in_has_to_be_asynchronous_and_to_find_what_it_needs():
+    def synchronous(message: Ask) -> str:
+        return ""
+
+    async def needs_more(message: Ask, missing: HandlerDouble) -> str:
+        return ""
+
+    catga = shop()
+
+    with pytest.raises(ConfigurationError, match="is not asynchronous: write async def"):
+        catga.override(AskHandler, synchronous)
+    with pytest.raises(ConfigurationError, match="needs_more needs HandlerDouble, which nothing provides"):
+        catga.override(AskHandler, needs_more)
+
+
+def test_overriding_a_message_names_its_handlers():
+    async def on_happened(message: Happened) -> None: ...
+
+    async def also_on_happened(message: Happened) -> None: ...
+
+    catga = shop()
+    catga.add_handlers(on_happened, also_on_happened)
+
+    for message, text in (
+        (Ask, r"Ask is a message, and .* override what handles it: override\(AskHandler, \.\.\.\)$"),
+        (Happened, r"override\(on_happened, \.\.\.\), or one of its other handlers: also_on_happened$"),
+        (Other, r"nothing handles it here, so register a handler first"),
+    ):
+        with pytest.raises(ConfigurationError, match=text):
+            catga.override(message, Fake())
 
 
 async def test_a_behavior_is_overridden_by_its_class():
@@ -582,7 +760,6 @@ class NeedsService(Gateway):
     [
         (NeedsMore, "NeedsMore needs HandlerDouble, which nothing provides"),
         (NeedsService, "NeedsService needs itself: NeedsService -> Service -> NeedsService"),
-        (HandlerDouble, "HandlerDouble is registered as Gateway, but it is no Gateway"),
     ],
 )
 async def test_an_override_that_cannot_work_raises_at_once_and_changes_nothing(double: Any, text: str):

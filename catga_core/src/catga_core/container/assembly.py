@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from catga_core.clock import Clock
+from catga_core.container.conflicts import two_handlers
 from catga_core.container.entries import BehaviorEntry, HandlerEntry, ValidatorEntry
 from catga_core.container.registration import Lifetime, Registration, SourceKind
 from catga_core.container.resolver import AsyncNeeded, Resolver
 from catga_core.context import context_demand
-from catga_core.handlers.hints import class_of
+from catga_core.errors import ConfigurationError
+from catga_core.handlers.hints import class_of, with_place
 from catga_core.interfaces.transport import Transport
 from catga_core.mediator import NotPrepared, Route
 from catga_core.messages import Message, MessageKind, MessageType
@@ -104,24 +106,49 @@ class Assembly:
 
     def declared(self) -> list[Registration]:
         """Return how every handler, behavior and validator is made, as registered."""
-        entries: list[HandlerEntry] = [*self.requests.values(), *self.streams.values()]
-        entries += [entry for several in self.events.values() for entry in several]
-        registrations = [entry.registration for entry in entries]
+        registrations = [entry.registration for entry in self._handlers()]
         registrations += [behavior.registration for behavior in self.behaviors]
         return registrations + [validator.registration for validator in self.validators]
 
     def handled_by(self, target: Any) -> MessageType | None:
         """Return what a registered handler handles, `None` for what is no handler."""
-        entries: list[HandlerEntry] = [*self.requests.values(), *self.streams.values()]
-        entries += [entry for several in self.events.values() for entry in several]
-        found = (entry.definition for entry in entries if entry.definition.target is target)
+        found = (entry.definition for entry in self._handlers() if entry.definition.target is target)
         return next((definition.message_type for definition in found), None)
+
+    def handlers_of(self, cls: type[Message]) -> list[str]:
+        """Return the names of a message's handlers."""
+        definitions = [entry.definition for entry in self._handlers()]
+        return [each.name for each in definitions if each.message_type.cls is cls]
 
     def roots(self) -> list[Registration]:
         """Return how every handler, behavior and validator is made now; each may be overridden by its class."""
         return [self._resolver.effective(each.service) or each for each in self.declared()]
 
+    def add_handler(self, entry: HandlerEntry) -> None:
+        """Take a handler in.
+
+        Raises:
+            ConfigurationError: when it is there already, or its request has another.
+        """
+        described, target = entry.definition.message_type, entry.definition.target
+        if described.kind is MessageKind.EVENT:
+            several = self.events.setdefault(described.cls, [])
+            if any(known.definition.target is target for known in several):
+                msg = f"{with_place(entry.definition.name, target)} is registered twice: take one away"
+                raise ConfigurationError(msg)
+            several.append(entry)
+        else:
+            entries = self.streams if described.kind is MessageKind.STREAM else self.requests
+            known = entries.get(described.cls)
+            if known is not None:
+                raise ConfigurationError(two_handlers(described, known.definition.target, target))
+            entries[described.cls] = entry
+
     # --- inside ---
+
+    def _handlers(self) -> list[HandlerEntry]:
+        entries: list[HandlerEntry] = [*self.requests.values(), *self.streams.values()]
+        return entries + [entry for several in self.events.values() for entry in several]
 
     def _one(self, cls: type[Message], entries: Mapping[type[Message], HandlerEntry]) -> Route | None:
         known: Route | None = self._routes.get(cls)
@@ -165,9 +192,9 @@ class Assembly:
 
     def _handler(self, entry: HandlerEntry) -> tuple[Supply, bool]:
         layer = self._resolver.overrides.top(entry.registration.service)
-        if not entry.definition.is_class and layer is None:
-            return self._function(entry.registration), False
         registration = entry.registration if layer is None else layer.registration
+        if registration.skip:
+            return self._function(registration), layer is not None
         supply = self._object(registration, entry.lifetime)
         make = supply.make
         if supply.constant:

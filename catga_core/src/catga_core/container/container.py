@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar
 
 from dependency_injector.containers import DynamicContainer
-from dependency_injector.providers import Provider
 
 from catga_core.clock import Clock, SystemClock
 from catga_core.container.application import CatgaApp
 from catga_core.container.assembly import Assembly
-from catga_core.container.entries import behavior_entry, handler_entry, validator_entry
+from catga_core.container.conflicts import shared_names
+from catga_core.container.entries import behavior_entry, check_hosted, handler_entry, validator_entry
 from catga_core.container.graph import check_graph
 from catga_core.container.lifecycle import Lifecycle
-from catga_core.container.modules import Module, check_modules
-from catga_core.container.naming import provider_name
+from catga_core.container.modules import Module, check_modules, module_of
+from catga_core.container.naming import name_for, provider_of, service_called
 from catga_core.container.overrides import Override, Overriding
 from catga_core.container.provider import ServiceProvider
-from catga_core.container.registration import Lifetime, Registration, SourceKind, register_source
+from catga_core.container.registration import Lifetime, Registration, register_source
+from catga_core.container.replacing import override_each, replaced_registration, replacement
 from catga_core.container.resolver import Resolver
 from catga_core.container.services import Implementation, ServiceType
 from catga_core.errors import ConfigurationError
-from catga_core.handlers.hints import caller_locals, class_of, shown, with_place
+from catga_core.handlers.hints import caller_locals, shown
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import Transport
 from catga_core.interfaces.validation import Validator
 from catga_core.mediator import CatgaMediator
-from catga_core.messages import Message, MessageKind, MessageType
+from catga_core.messages import MessageType
 from catga_core.options import CatgaOptions, check_options
 from catga_core.pipeline.behavior import AnyBehavior
 from catga_core.serialization import msgpack_serializer
 
 S = TypeVar("S")
-
-PORTS: Mapping[Any, str] = {
-    CatgaMediator: "mediator",
-    Transport: "transport",
-    Serializer: "serializer",
-    Clock: "clock",
-    CatgaOptions: "options",
-}
 
 
 class CatgaContainer(DynamicContainer):
@@ -53,8 +46,6 @@ class CatgaContainer(DynamicContainer):
     `catga.serializer`, `catga.clock`), every service is one under its snake_case name, and `wire`, `@inject` and
     `Provide["mediator"]` work. Make it with `add_catga()`.
     """
-
-    _catga_ready = False
 
     def __init__(self, options: CatgaOptions | None = None) -> None:
         super().__init__()
@@ -80,7 +71,6 @@ class CatgaContainer(DynamicContainer):
         self._put(register_source(Serializer, msgpack_serializer, Lifetime.SINGLETON, {}))
         # There before a transport is, so that a test can put one in by its name.
         self.set_provider("transport", ServiceProvider(Transport, self._resolver, self.override))
-        self._catga_ready = True
 
     # --- filling it ---
 
@@ -161,24 +151,7 @@ class CatgaContainer(DynamicContainer):
         self._expect_stopped("handlers")
         names = caller_locals()
         for target in handlers:
-            entry = handler_entry(target, lifetime, names)
-            described = entry.definition.message_type
-            if described.kind is MessageKind.EVENT:
-                several = self._assembly.events.setdefault(described.cls, [])
-                if any(known.definition.target is target for known in several):
-                    msg = f"{with_place(entry.definition.name, target)} is registered twice: take one away"
-                    raise ConfigurationError(msg)
-                several.append(entry)
-            else:
-                entries = (
-                    self._assembly.streams
-                    if described.kind is MessageKind.STREAM
-                    else self._assembly.requests
-                )
-                known = entries.get(described.cls)
-                if known is not None:
-                    raise ConfigurationError(_two_handlers(described, known.definition.target, target))
-                entries[described.cls] = entry
+            self._assembly.add_handler(handler_entry(target, lifetime, names))
         self._assembly.forget()
 
     def add_behavior(
@@ -239,14 +212,7 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when it cannot be started and stopped, or the container runs already.
         """
-        product: Any = implementation
-        if implementation is None or (callable(implementation) and not isinstance(implementation, type)):
-            # What a factory makes is only known by what it is registered as.
-            product = service
-        if not all(hasattr(product, each) for each in ("start", "stop")):
-            named = product if isinstance(product, type) else class_of(product)
-            msg = f"{shown(named)} cannot be hosted: give it async def start(self) and async def stop(self)"
-            raise ConfigurationError(msg)
+        check_hosted(service, implementation)
         self._add(service, implementation, Lifetime.SINGLETON, name)
         if service not in self._hosted:
             self._hosted.append(service)
@@ -261,17 +227,7 @@ class CatgaContainer(DynamicContainer):
             ConfigurationError: when it is no module, was added already, or registers something that does not fit.
         """
         self._expect_stopped("modules")
-        if isinstance(module, type) and getattr(module, "__abstractmethods__", None):
-            msg = f"{with_place(module.__name__, module)} does not say what it registers: write def register(self, catga)"
-            raise ConfigurationError(msg)
-        made: Any = module() if isinstance(module, type) else module
-        cls = class_of(made)
-        if not isinstance(made, Module):
-            msg = f"{with_place(cls.__name__, cls)} is no module: derive it from Module"
-            raise ConfigurationError(msg)
-        if any(type(known) is cls for known in self._modules):
-            msg = f"{with_place(cls.__name__, cls)} was added twice: take one away"
-            raise ConfigurationError(msg)
+        made = module_of(module, self._modules)
         self._modules.append(made)
         made.register(self)
 
@@ -289,14 +245,17 @@ class CatgaContainer(DynamicContainer):
 
         Parameters:
             service: a registered type, a handler class, or a provider's name.
-            implementation: an object, a class (made by the container) or a dependency-injector provider.
-            instance: take the implementation as the object itself, even where it is a class or a provider.
+            implementation: an object, or as in `add_singleton` a class, a factory or a dependency-injector provider. It
+                need not be derived from what it doubles. For a handler, whatever handles the same message.
+            instance: take the implementation as the object itself, even where it is a class, a function or a provider.
 
         Raises:
-            ConfigurationError: when nothing is registered for it, or the replacement cannot be made.
+            ConfigurationError: when nothing is registered for it, the replacement cannot be made, or is no handler.
         """
-        key = self._service_of(service)
-        made = self._replacement(key, implementation, instance=instance)
+        key = service_called(service, self.providers) if isinstance(service, str) else service
+        replaced = replaced_registration(key, self._registrations, self._assembly)
+        handled = self._assembly.handled_by(key)
+        made = replacement(replaced, implementation, handled, caller_locals(), instance=instance)
         known = set(self._graph_problems())
         layer = self._resolver.overrides.push(made)
         problems = [problem for problem in self._graph_problems(made) if problem not in known]
@@ -309,25 +268,12 @@ class CatgaContainer(DynamicContainer):
         """Replace several parts by their providers' names, while a `with` block lasts.
 
         Parameters:
-            replacements: objects, classes or dependency-injector providers, by provider name.
+            replacements: what stands in, as in `override`, by provider name.
 
         Raises:
             ConfigurationError: when one of them cannot be replaced; then none is.
         """
-        overriding = Overriding()
-        try:
-            for name, implementation in replacements.items():
-                found = self.providers.get(name)
-                if found is None or isinstance(found, ServiceProvider):
-                    overriding.add(self.override(name, implementation).restore)
-                else:
-                    # A provider that was put in by hand: dependency-injector knows how to override those.
-                    _override_by_hand(found, implementation)
-                    overriding.add(found.reset_last_overriding)
-        except BaseException:
-            overriding.restore()
-            raise
-        return overriding
+        return override_each(self.providers, self.override, replacements)
 
     # --- using it ---
 
@@ -352,11 +298,7 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when nothing provides it.
         """
-        for found in self.providers.values():
-            if isinstance(found, ServiceProvider) and found.service == service:
-                return found
-        msg = f"nothing provides {shown(service)}: register one with add_singleton({shown(service)}, ...)"
-        raise ConfigurationError(msg)
+        return provider_of(service, self.providers)
 
     def validate(self) -> None:
         """Check the whole composition without starting it.
@@ -367,7 +309,7 @@ class CatgaContainer(DynamicContainer):
         assembly = self._assembly
         problems = self._graph_problems()
         problems += check_modules(self._modules, frozenset(self._registrations))
-        problems += _shared_names([*assembly.requests, *assembly.streams, *assembly.events])
+        problems += shared_names([*assembly.requests, *assembly.streams, *assembly.events])
         if problems:
             raise ConfigurationError(problems)
 
@@ -387,7 +329,11 @@ class CatgaContainer(DynamicContainer):
             await self._lifecycle.stop()
 
     async def run(self) -> None:
-        """Run until SIGINT or SIGTERM, then drain and close."""
+        """Run until SIGINT or SIGTERM, then drain and close.
+
+        A signal while it still starts ends the start and returns; a second one while it stops ends the waiting for what
+        is in flight. Raises as `running()` does.
+        """
         await self._lifecycle.run_until_signal()
 
     def health(self) -> dict[str, Health]:
@@ -412,27 +358,6 @@ class CatgaContainer(DynamicContainer):
     def _graph_problems(self, *more: Registration) -> list[str]:
         roots = [self._resolver.effective(service) or made for service, made in self._registrations.items()]
         return check_graph(self._resolver, [*roots, *self._assembly.roots(), *more])
-
-    def _replacement(self, key: Any, implementation: Any, *, instance: bool) -> Registration:
-        replaced, names = self._replaced(key), caller_locals()
-        if instance or not _is_made(implementation):
-            # Any object may stand in: a test's double need not be derived from what it doubles. It is what it is,
-            # for every message.
-            lifetime = Lifetime.TRANSIENT if replaced.lifetime is Lifetime.SCOPED else replaced.lifetime
-            return Registration(key, lifetime, SourceKind.INSTANCE, implementation, ())
-        handled = self._assembly.handled_by(key)
-        if handled is None or not isinstance(implementation, type):
-            return register_source(key, implementation, replaced.lifetime, names)
-        # Another handler of the same message may stand in for a handler.
-        entry = handler_entry(implementation, None, names)
-        if entry.definition.message_type.cls is not handled.cls:
-            msg = (
-                f"{with_place(implementation.__name__, implementation)} cannot stand in for {shown(key)}: "
-                f"it handles {entry.definition.message_type}, not {handled}"
-            )
-            raise ConfigurationError(msg)
-        made = entry.registration
-        return Registration(key, replaced.lifetime, made.kind, made.source, made.parameters)
 
     def _add(
         self,
@@ -459,37 +384,9 @@ class CatgaContainer(DynamicContainer):
         self._assembly.forget()
         if known and name is None:
             return
-        chosen = name or PORTS.get(service) or provider_name(service)
-        taken = self.providers.get(chosen)
-        if chosen in _RESERVED or (taken is not None and getattr(taken, "service", None) != service):
-            if name is None:
-                # Found by type all the same; only the short name is somebody else's.
-                return
-            msg = f"the name {name!r} for {shown(service)} is taken: choose another name="
-            raise ConfigurationError(msg)
-        self.set_provider(chosen, ServiceProvider(service, self._resolver, self.override))
-
-    def _service_of(self, service: Any) -> Any:
-        if isinstance(service, str):
-            found = self.providers.get(service)
-            if not isinstance(found, ServiceProvider):
-                names = ", ".join(sorted(self.providers))
-                msg = f"there is no provider called {service!r} to override: there are {names}"
-                raise ConfigurationError(msg)
-            return found.service
-        return service
-
-    def _replaced(self, service: Any) -> Registration:
-        known = self._registrations.get(service)
-        if known is not None:
-            return known
-        for root in self._assembly.declared():
-            if root.service is service:
-                return root
-        if service is Transport:
-            return Registration(service, Lifetime.SINGLETON, SourceKind.INSTANCE, None, ())
-        msg = f"{shown(service)} cannot be overridden, because nothing provides it: register it first"
-        raise ConfigurationError(msg)
+        chosen = name_for(service, name, self.providers, _RESERVED)
+        if chosen is not None:
+            self.set_provider(chosen, ServiceProvider(service, self._resolver, self.override))
 
     def _expect_stopped(self, what: str) -> None:
         if self._lifecycle.started:
@@ -498,41 +395,6 @@ class CatgaContainer(DynamicContainer):
                 "or use override() to replace a part"
             )
             raise ConfigurationError(msg)
-
-
-def _override_by_hand(provider: Any, implementation: Any) -> None:
-    # Of Any: dependency-injector's own stubs leave the type of what comes back open.
-    provider.override(implementation)
-
-
-def _is_made(implementation: Any) -> bool:
-    return isinstance(implementation, (type, Provider)) or get_origin(implementation) is not None
-
-
-def _two_handlers(described: MessageType, first: Any, second: Any) -> str:
-    names = " and ".join(with_place(each.__name__, each) for each in (first, second))
-    if first is second:
-        return f"{with_place(first.__name__, first)} is registered twice for {described.name}: take one away"
-    return (
-        f"{described.name} has two handlers, {names}, and a request has exactly one: "
-        "take one away, or make it an event"
-    )
-
-
-def _shared_names(classes: list[type[Message]]) -> list[str]:
-    from catga_core.messages import message_type
-
-    seen: dict[tuple[str, int], type[Message]] = {}
-    problems: list[str] = []
-    for cls in dict.fromkeys(classes):
-        described = message_type(cls)
-        other = seen.setdefault((described.name, described.version), cls)
-        if other is not cls:
-            problems.append(
-                f"{with_place(other.__qualname__, other)} and {with_place(cls.__qualname__, cls)} are both called "
-                f"{described} on the wire: give one of them another name with @message(name=...)"
-            )
-    return problems
 
 
 _RESERVED = frozenset(name for name in dir(CatgaContainer) if not name.startswith("__"))

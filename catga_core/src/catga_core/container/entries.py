@@ -149,6 +149,26 @@ def validator_entry(validator: Any, names: Mapping[str, Any]) -> ValidatorEntry:
     return ValidatorEntry(registration, applies_to)
 
 
+def check_hosted(service: Any, implementation: Any) -> None:
+    """Refuse what cannot be started and stopped.
+
+    Parameters:
+        service: the type it is asked for by.
+        implementation: as given, `None` for the service itself.
+
+    Raises:
+        ConfigurationError: naming what lacks them.
+    """
+    product: Any = implementation
+    if implementation is None or (callable(implementation) and not isinstance(implementation, type)):
+        # What a factory makes is only known by what it is registered as.
+        product = service
+    if not all(hasattr(product, each) for each in ("start", "stop")):
+        named = product if isinstance(product, type) else class_of(product)
+        msg = f"{shown(named)} cannot be hosted: give it async def start(self) and async def stop(self)"
+        raise ConfigurationError(msg)
+
+
 def _class_of(given: Any) -> type[Any]:
     if isinstance(given, type):
         return given

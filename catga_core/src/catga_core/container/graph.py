@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, get_origin
 
-from catga_core.container.registration import Lifetime, Parameter, Registration
+from catga_core.container.registration import Lifetime, Parameter, Registration, SourceKind
 from catga_core.container.resolver import Resolver
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.context import MessageContext
@@ -108,10 +108,17 @@ def _way_to_scoped(resolver: Resolver, registration: Registration) -> list[Regis
 
 
 def _captive_text(registration: Registration, path: Sequence[Registration | None]) -> str:
-    names = ["MessageContext" if step is None else step.name for step in path]
+    names = ["MessageContext" if step is None else _named(step) for step in path]
+    held = "MessageContext" if path[-1] is None else path[-1].name
     through = f" through {', '.join(names[:-1])}" if len(names) > 1 else ""
     asked = shown(registration.service)
+    where = "constructor" if registration.kind is SourceKind.CLASS else "factory"
     return (
-        f"{registration.name} is a singleton and holds {names[-1]}, which is scoped{through}: it would keep one message's "
-        f"{names[-1]} for ever; register it with add_scoped({asked}, ...), or do not ask for {names[-1]} in its constructor"
+        f"{_named(registration)} is a singleton and holds {names[-1]}, which is scoped{through}: it would keep one "
+        f"message's {held} for ever; register it with add_scoped({asked}, ...), or do not ask for {held} in its {where}"
     )
+
+
+def _named(registration: Registration) -> str:
+    # A class is found by its name; of a factory the service's name says nothing.
+    return registration.name if registration.kind is SourceKind.CLASS else registration.told

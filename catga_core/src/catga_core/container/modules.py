@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from catga_core.handlers.hints import shown
+from catga_core.container.registration import SourceKind, parameters_of
+from catga_core.errors import ConfigurationError
+from catga_core.handlers.hints import class_of, shown, with_place
 
 if TYPE_CHECKING:
     from catga_core.container.container import CatgaContainer
@@ -28,6 +30,36 @@ class Module(ABC):
         Parameters:
             catga: the container to fill.
         """
+
+
+def module_of(given: type[Module] | Module, added: Sequence[Module]) -> Module:
+    """Return the module to register.
+
+    Parameters:
+        given: a class derived from `Module`, or an object of one.
+        added: those that are there.
+
+    Raises:
+        ConfigurationError: when it is no module, cannot be made, or was added already.
+    """
+    cls: type[Any] = given if isinstance(given, type) else class_of(given)
+    named = with_place(cls.__name__, cls)
+    if not issubclass(cls, Module):
+        msg = f"{named} is no module: derive it from Module"
+        raise ConfigurationError(msg)
+    if getattr(cls, "__abstractmethods__", None):
+        msg = f"{named} does not say what it registers: write def register(self, catga)"
+        raise ConfigurationError(msg)
+    if any(type(known) is cls for known in added):
+        msg = f"{named} was added twice: take one away"
+        raise ConfigurationError(msg)
+    if not isinstance(given, type):
+        return given
+    open_ones = [each.name for each in parameters_of(cls, SourceKind.CLASS, {}) if not each.optional]
+    if open_ones:
+        msg = f"{named} needs {', '.join(open_ones)} to be made: add an object of it, add_module({cls.__name__}(...))"
+        raise ConfigurationError(msg)
+    return cls()
 
 
 def check_modules(modules: Sequence[Module], provided: frozenset[Any]) -> list[str]:

@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Any, get_args, get_origin
+
+from catga_core.clock import Clock
+from catga_core.container.provider import ServiceProvider
+from catga_core.errors import ConfigurationError
+from catga_core.handlers.hints import shown
+from catga_core.interfaces.serializer import Serializer
+from catga_core.interfaces.transport import Transport
+from catga_core.mediator import CatgaMediator
+from catga_core.options import CatgaOptions
+
+PORTS: Mapping[Any, str] = {
+    CatgaMediator: "mediator",
+    Transport: "transport",
+    Serializer: "serializer",
+    Clock: "clock",
+    CatgaOptions: "options",
+}
 
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -14,3 +32,57 @@ def provider_name(service: Any) -> str:
     origin = get_origin(service) or service
     name = getattr(origin, "__name__", str(origin))
     return _WORDS.sub("_", name).lower() + arguments
+
+
+def name_for(
+    service: Any, name: str | None, providers: Mapping[str, Any], reserved: Collection[str]
+) -> str | None:
+    """Return the name of a service's provider, `None` where its own is somebody else's: it is found by type all the same.
+
+    Parameters:
+        service: the type it is asked for by.
+        name: as asked for, `None` for the service's own.
+        providers: those there are.
+        reserved: names of the container's own.
+
+    Raises:
+        ConfigurationError: when the name that was asked for is taken.
+    """
+    chosen = name or PORTS.get(service) or provider_name(service)
+    taken = providers.get(chosen)
+    if chosen not in reserved and (taken is None or getattr(taken, "service", None) == service):
+        return chosen
+    if name is None:
+        return None
+    msg = f"the name {name!r} for {shown(service)} is taken: choose another name="
+    raise ConfigurationError(msg)
+
+
+def service_called(name: str, providers: Mapping[str, Any]) -> Any:
+    """Return the service of a provider.
+
+    Raises:
+        ConfigurationError: when no service's provider is called so.
+    """
+    found = providers.get(name)
+    if not isinstance(found, ServiceProvider):
+        names = ", ".join(sorted(providers))
+        msg = f"there is no provider called {name!r} to override: there are {names}"
+        raise ConfigurationError(msg)
+    return found.service
+
+
+def provider_of(service: Any, providers: Mapping[str, Any]) -> ServiceProvider[Any]:
+    """Return the provider of a service.
+
+    Raises:
+        ConfigurationError: when nothing provides it.
+    """
+    known: list[ServiceProvider[Any]] = [
+        each for each in providers.values() if isinstance(each, ServiceProvider)
+    ]
+    found = next((each for each in known if each.service == service), None)
+    if found is not None:
+        return found
+    msg = f"nothing provides {shown(service)}: register one with add_singleton({shown(service)}, ...)"
+    raise ConfigurationError(msg)

@@ -39,7 +39,7 @@ class ServiceProvider(Provider[T]):
         """Replace the service until the returned context manager is left.
 
         Parameters:
-            provider: an object, a class, or a dependency-injector provider.
+            provider: what stands in, as in `CatgaContainer.override`.
         """
         return self._replace(self.service, provider)
 

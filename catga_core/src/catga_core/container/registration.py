@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from enum import StrEnum
 from typing import Any, TypeGuard, Union, get_args, get_origin
 
@@ -85,9 +86,19 @@ class Registration(msgspec.Struct, frozen=True, eq=False):
         if self.service is self.source and self.kind is SourceKind.INSTANCE:
             # A behavior or validator given as an object; what it prints as is its own affair.
             return shown(class_of(self.source))
-        if self.kind in {SourceKind.INSTANCE, SourceKind.PROVIDER}:
+        if not (self.kind is SourceKind.CLASS or self.skip):
+            # A factory's name is its author's affair; what it makes is asked for by the service's.
             return shown(self.service)
-        return str(getattr(self.source, "__qualname__", shown(self.service))).split("<locals>.")[-1]
+        return _own_name(self.source) or shown(self.service)
+
+    @property
+    def told(self) -> str:
+        """The name of the service, and what makes it with its place: `Session (open_session, app.py:12)`."""
+        service, maker = self.name if self.skip else shown(self.service), ""
+        if self.kind not in {SourceKind.INSTANCE, SourceKind.PROVIDER}:
+            maker = _own_name(self.source)
+        about = ", ".join(each for each in (maker if maker != service else "", self.place) if each)
+        return f"{service} ({about})" if about else service
 
     @property
     def place(self) -> str:
@@ -96,7 +107,13 @@ class Registration(msgspec.Struct, frozen=True, eq=False):
 
 
 def register_source(
-    service: Any, implementation: Any, lifetime: Lifetime, names: Mapping[str, Any], *, instance: bool = False
+    service: Any,
+    implementation: Any,
+    lifetime: Lifetime,
+    names: Mapping[str, Any],
+    *,
+    instance: bool = False,
+    double: bool = False,
 ) -> Registration:
     """Describe how a service is made, and check that what makes it fits.
 
@@ -106,12 +123,15 @@ def register_source(
         lifetime: how long it lives.
         names: what is in sight where it is registered.
         instance: whether the implementation is the object, whatever it looks like.
+        double: whether it stands in for the service in a test, and so need not be derived from it.
 
     Raises:
         ConfigurationError: naming the service, the cause and the mend.
     """
     source = service if implementation is None else implementation
-    kind = SourceKind.INSTANCE if instance else _kind_of(source)
+    kind = SourceKind.INSTANCE if instance else kind_of(source)
+    if kind in {SourceKind.GENERATOR, SourceKind.ASYNC_GENERATOR}:
+        source = _generator_of(source)
     if implementation is None:
         _check_constructible(service, "name what implements it as the second argument")
     elif kind is SourceKind.CLASS:
@@ -134,7 +154,8 @@ def register_source(
             f"use add_scoped({shown(service)}, ...), which ends it with the message"
         )
         raise ConfigurationError(msg)
-    _check_fit(service, source, kind, names)
+    if not double:
+        _check_fit(service, source, kind, names)
     return Registration(service, lifetime, kind, source, parameters_of(source, kind, names))
 
 
@@ -222,12 +243,13 @@ def _asked_for(annotation: Any) -> Any:
     return annotation
 
 
-def _kind_of(source: Any) -> SourceKind:
+def kind_of(source: Any) -> SourceKind:
+    """Return how something that is given for a service makes it; what makes nothing is the object itself."""
     if isinstance(source, Provider):
         return SourceKind.PROVIDER
     if isinstance(source, type) or get_origin(source) is not None:
         return SourceKind.CLASS
-    plain: Any = inspect.unwrap(source) if callable(source) else source
+    plain: Any = inspect.unwrap(_generator_of(source)) if callable(source) else source
     while _is_partial(plain):
         plain = plain.func
     if not (inspect.isroutine(plain) or _is_partial(source)):
@@ -238,6 +260,45 @@ def _kind_of(source: Any) -> SourceKind:
         (inspect.iscoroutinefunction, SourceKind.ASYNC_FACTORY),
     )
     return next((kind for test, kind in tests if test(plain)), SourceKind.FACTORY)
+
+
+def _generator_of(source: Any) -> Any:
+    """Return the generator function that `contextlib` made a context manager of; any other stays as it is."""
+    if _is_partial(source):
+        function = _generator_of(source.func)
+        return (
+            source
+            if function is source.func
+            else functools.partial(function, *source.args, **source.keywords)
+        )
+    if inspect.ismethod(source):
+        function = _generator_of(source.__func__)
+        return source if function is source.__func__ else types.MethodType(function, source.__self__)
+    made_one = _is_function(source) and source.__code__ in _CONTEXT_MANAGERS
+    return source.__wrapped__ if made_one else source
+
+
+def _is_function(source: Any) -> bool:
+    return inspect.isfunction(source)
+
+
+def _own_name(source: Any) -> str:
+    return str(getattr(source, "__qualname__", "")).split("<locals>.")[-1]
+
+
+def _nothing() -> Generator[None]:
+    yield
+
+
+async def _nothing_async() -> AsyncGenerator[None]:
+    yield
+
+
+# What contextlib's decorators give runs the same code for every function.
+_CONTEXT_MANAGERS = {
+    each.__code__
+    for each in (contextlib.contextmanager(_nothing), contextlib.asynccontextmanager(_nothing_async))
+}
 
 
 def _is_partial(source: Any) -> TypeGuard[functools.partial[Any]]:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from catga_core.container.making import (
+    async_opener,
+    compile_call,
+    context_of,
+    note_making,
+    prepared,
+    quick_opener,
+    sync_opener,
+)
 from catga_core.container.overrides import Override, Overrides
 from catga_core.container.registration import Lifetime, Parameter, Registration, SourceKind
-from catga_core.context import active_context
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.context import MessageContext
-from catga_core.pipeline.supply import Make, Prepare, Supply
+from catga_core.pipeline.supply import Supply
 from catga_core.scope import (
     Closer,
-    Scope,
     active_scope,
     closer_of_async_generator,
     closer_of_generator,
@@ -119,7 +126,7 @@ class Resolver:
         known = self._supplies.get(service)
         if known is None:
             if service is MessageContext:
-                known = Supply(_context_of, scoped=True, touches_context=True)
+                known = Supply(context_of, scoped=True, touches_context=True)
             else:
                 registration = self.effective(service)
                 if registration is None:
@@ -143,7 +150,13 @@ class Resolver:
         layers = (self.overrides.top(held) for held in self.reach_of(registration))
         key = (registration, frozenset(layer.number for layer in layers if layer is not None))
         if key not in self._singletons:
-            made = self._make_supply(registration).make(None)
+            try:
+                made = self._make_supply(registration).make(None)
+            except AsyncNeeded:
+                raise
+            except Exception as error:
+                note_making(error, registration)
+                raise
             self._keep(key, made, closer_of_object(made))
         return self._singletons[key]
 
@@ -186,7 +199,11 @@ class Resolver:
         try:
             async with lock:
                 if key not in self._singletons:
-                    made, closer = await self._make_async(registration)
+                    try:
+                        made, closer = await self._make_async(registration)
+                    except Exception as error:
+                        note_making(error, registration)
+                        raise
                     self._keep(key, made, closer)
                 return self._singletons[key]
         finally:
@@ -260,7 +277,13 @@ class Resolver:
         if key not in self._singletons:
             if registration.kind.is_async:
                 raise AsyncNeeded
-            made, closer = self._make_now(registration)
+            try:
+                made, closer = self._make_now(registration)
+            except AsyncNeeded:
+                raise
+            except Exception as error:
+                note_making(error, registration)
+                raise
             self._keep(key, made, closer)
         return self._singletons[key]
 
@@ -318,7 +341,7 @@ class Resolver:
         held = [(parameter, self._held(parameter)) for parameter in registration.parameters]
         given = [supply for _, supply in held if supply is not None]
         return Supply(
-            _compile_call(registration, held, attribute),
+            compile_call(registration, held, attribute),
             scoped=any(supply.scoped for supply in given),
             prepare=tuple(dict.fromkeys(each for supply in given for each in supply.prepare)),
             # Only a class the container makes itself is known through and through.
@@ -347,132 +370,17 @@ class Resolver:
         make, kind = inner.make, registration.kind
         touches = inner.touches_context
         if kind.is_async:
-            prepare = (*inner.prepare, _async_opener(service, make, kind, self._is_kept))
-            return Supply(_prepared(service), scoped=True, prepare=prepare, touches_context=touches)
+            prepare = (*inner.prepare, async_opener(registration, make, self._is_kept))
+            return Supply(prepared(service), scoped=True, prepare=prepare, touches_context=touches)
         if kind is SourceKind.CLASS and not is_closable(registration.source):
             return Supply(
-                _quick_opener(service, make), scoped=True, prepare=inner.prepare, touches_context=touches
+                quick_opener(registration, make), scoped=True, prepare=inner.prepare, touches_context=touches
             )
-        opener = _sync_opener(service, make, kind, self._is_kept)
+        opener = sync_opener(registration, make, self._is_kept)
         return Supply(opener, scoped=True, prepare=inner.prepare, touches_context=touches)
 
     def _is_kept(self, made: Any) -> bool:
         return any(made is known for known in self._singletons.values())
-
-
-def _quick_opener(service: Any, make: Make) -> Make:
-    """Return the opener of a class that needs no closing, which is known without an object of it."""
-
-    def opened(scope: Scope | None) -> Any:
-        instances = _opened(scope) if scope is None else scope.instances
-        if service in instances:
-            return instances[service]
-        made = instances[service] = make(scope)
-        return made
-
-    return opened
-
-
-def _prepared(service: Any) -> Make:
-    def opened(scope: Scope | None) -> Any:
-        try:
-            return _opened(scope)[service]
-        except KeyError:
-            msg = (
-                f"{shown(service)} has to be awaited, and was not for this message: "
-                "take it in the constructor of the message's handler or of one of its behaviors"
-            )
-            raise LookupError(msg) from None
-
-    return opened
-
-
-def _sync_opener(service: Any, make: Make, kind: SourceKind, is_kept: Callable[[Any], bool]) -> Make:
-    def opened(scope: Scope | None) -> Any:
-        instances = _opened(scope)
-        try:
-            return instances[service]
-        except KeyError:
-            made = make(scope)
-        closers = scope.closers  # type: ignore[union-attr]
-        if kind is SourceKind.GENERATOR:
-            generator = made
-            made = first_of(generator)
-            closers.append(closer_of_generator(generator))
-        elif kind is not SourceKind.PROVIDER:
-            closer = closer_of_object(made)
-            if closer is not None and (kind is SourceKind.CLASS or not _is_shared(made, instances, is_kept)):
-                closers.append(closer)
-        instances[service] = made
-        return made
-
-    return opened
-
-
-def _is_shared(made: Any, instances: Mapping[Any, Any], is_kept: Callable[[Any], bool]) -> bool:
-    """Tell whether a factory has given out an object that another service owns, and so closes."""
-    return any(made is known for known in instances.values()) or is_kept(made)
-
-
-def _async_opener(service: Any, make: Make, kind: SourceKind, is_kept: Callable[[Any], bool]) -> Prepare:
-    async def opened(scope: Scope) -> None:
-        made = make(scope)
-        closer: Closer | None
-        if kind is SourceKind.ASYNC_GENERATOR:
-            generator = made
-            made = await first_of_async(generator)
-            closer = closer_of_async_generator(generator)
-        else:
-            made = await made
-            closer = None if _is_shared(made, scope.instances, is_kept) else closer_of_object(made)
-        if closer is not None:
-            scope.closers.append(closer)
-        scope.instances[service] = made
-
-    return opened
-
-
-def _compile_call(
-    registration: Registration, held: Sequence[tuple[Parameter, Supply | None]], attribute: str = ""
-) -> Make:
-    """Return `lambda scope: source(...)` with each constant in place, at half the cost of building arguments."""
-    names: dict[str, Any] = {"source": registration.source}
-    parts: list[str] = []
-    # Giving by position is the cheaper call; it ends at the first gap, and where a handler's message comes first.
-    by_name = bool(registration.skip)
-    for number, (parameter, supply) in enumerate(held):
-        if supply is None:
-            by_name = True
-            continue
-        if supply.constant:
-            names[f"given{number}"] = supply.make(None)
-            part = f"given{number}"
-        else:
-            names[f"make{number}"] = supply.make
-            part = f"make{number}(scope)"
-        by_name = by_name or parameter.keyword
-        parts.append(f"{parameter.name}={part}" if by_name else part)
-    call = f"source({', '.join(parts)}){attribute}"
-    if registration.skip:
-        # A function handler: what is made is a call that waits for its message.
-        call = f"lambda message: source({', '.join(['message', *parts])})"
-    # Only parameter names, which are Python identifiers, are put into the source.
-    return eval(f"lambda scope: {call}", names)  # type: ignore[no-any-return]  # noqa: S307
-
-
-def _context_of(_scope: Scope | None) -> MessageContext:
-    context = active_context.get()
-    if context is None:
-        msg = "a MessageContext exists only while a message is being handled"
-        raise LookupError(msg)
-    return context
-
-
-def _opened(scope: Scope | None) -> dict[Any, Any]:
-    if scope is None:
-        msg = "a scoped service exists only while a message is being handled"
-        raise LookupError(msg)
-    return scope.instances
 
 
 def _give_up(begun: Any) -> None:

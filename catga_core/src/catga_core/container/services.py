@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol, TypeAlias, TypeVar
 
 from dependency_injector.providers import Provider
@@ -35,6 +36,8 @@ Implementation: TypeAlias = (
     | Callable[..., Awaitable[S]]
     | Callable[..., Iterator[S]]
     | Callable[..., AsyncIterator[S]]
+    | Callable[..., AbstractContextManager[S]]
+    | Callable[..., AbstractAsyncContextManager[S]]
     | Provider[S]
     | S
 )
