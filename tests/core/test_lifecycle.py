@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import pytest
@@ -252,6 +253,94 @@ async def test_singletons_of_a_failed_start_are_closed():
     assert closed == ["client"]
 
 
+class Connection:
+    def __init__(self) -> None:
+        raise OSError("no such host")
+
+
+def makes_a_connection() -> Connection:
+    raise OSError("no such host")
+
+
+async def awaits_a_connection() -> Connection:
+    raise OSError("no such host")
+
+
+class HandlesWork:
+    def __init__(self) -> None:
+        raise OSError("no such host")
+
+    async def handle(self, message: Work) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("source", "note"),
+    [
+        (None, r"while making Connection \(test_lifecycle.py:\d+\)"),
+        (makes_a_connection, r"while making Connection \(makes_a_connection, test_lifecycle.py:\d+\)"),
+        (awaits_a_connection, r"while making Connection \(awaits_a_connection, test_lifecycle.py:\d+\)"),
+        (HandlesWork, r"while making HandlesWork \(test_lifecycle.py:\d+\)"),
+        (Broken, r"while starting Broken"),
+    ],
+)
+async def test_what_fails_while_starting_is_named(source: Any, note: str):
+    catga = add_catga()
+    catga.add_singleton(Cache)
+    catga.add_singleton(Pool)
+    if source is HandlesWork:
+        catga.add_handlers(HandlesWork)
+    elif source is Broken:
+        catga.add_hosted(Broken)
+    else:
+        catga.add_singleton(Connection, source)
+
+    with pytest.raises(OSError, match=r"no such host|no route") as raised:
+        async with catga.running():
+            pass
+
+    assert [re.fullmatch(note, each) is not None for each in raised.value.__notes__] == [True]
+
+
+@pytest.mark.parametrize("source", [None, makes_a_connection, awaits_a_connection])
+async def test_a_scoped_service_that_cannot_be_made_is_named_on_the_exception(source: Any):
+    async def work(message: Work, connection: Connection) -> str:
+        return ""
+
+    catga = add_catga()
+    catga.add_scoped(Connection, source)
+    catga.add_handlers(work)
+
+    async with catga.running() as app:
+        result = await app.mediator.send(Work())
+
+    assert result.error.code == "HANDLER_FAILED"
+    assert isinstance(result.error.__cause__, OSError)
+    assert "while making Connection (" in "".join(result.error.__cause__.__notes__)
+
+
+async def test_a_container_that_never_started_does_not_say_that_it_stopped(
+    log: list[MutableMapping[str, Any]],
+):
+    catga = add_catga()
+    catga.add_hosted(Cache)
+    catga.add_hosted(Pool)
+    catga.add_hosted(Broken)
+
+    with pytest.raises(OSError, match="no route"):
+        async with catga.running():
+            pass
+    catga.add_hosted(Broken, type("Mended", (Broken,), {"start": Noted.start}))
+    async with catga.running():
+        pass
+    catga.add_hosted(Broken, Broken)
+    with pytest.raises(OSError, match="no route"):
+        async with catga.running():
+            pass
+
+    assert [line["event"] for line in log] == ["catga.started", "catga.stopped"]
+
+
 # --- a stop ---
 
 
@@ -339,7 +428,8 @@ async def test_a_stop_waits_no_longer_than_the_shutdown_timeout(log: list[Mutabl
         await gate.reached()
 
     assert not sending.done()
-    assert [line["left_in_flight"] for line in log if line["event"] == "catga.stopped"] == [1]
+    said = [(each["log_level"], each["event"], each["left_in_flight"]) for each in log[1:]]
+    assert said == [("warning", "catga.left_in_flight", 1), ("info", "catga.stopped", 1)]
     gate.open()
     await sending
 
@@ -723,3 +813,187 @@ def test_run_takes_uvloops_loop_where_it_is_installed():
     """
 
     assert "True\n" in run_program(program)
+
+
+# Begins to start, to stop or to wait for work, and says so; whoever reads it sends a signal.
+SLOW_PROGRAM = """
+    import asyncio, threading
+    from catga_core import Command, Transport, add_catga, run
+    from catga_core import CatgaOptions
+    from catga_core.local import LocalTransport, local_bus
+
+    class Work(Command[str]):
+        pass
+
+    async def work(message: Work) -> str:
+        await forever("working")
+        return ""
+
+    async def forever(what):
+        print(what, flush=True)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            print(what, "ended", flush=True)
+
+    class Slow(LocalTransport):
+        async def connect(self):
+            await (forever("connecting") if SLOW == "connect" else super().connect())
+        async def drain(self, timeout):
+            if SLOW == "work":
+                print("waiting", flush=True)
+            await (forever("draining") if SLOW == "drain" else super().drain(timeout))
+        async def close(self):
+            print("transport closed", flush=True)
+
+    class Pool:
+        async def start(self):
+            print("pool started", flush=True)
+        async def stop(self):
+            print("pool stopped", flush=True)
+
+    class Worker:
+        def __init__(self, mediator: Mediator) -> None:
+            self.mediator = mediator
+        async def start(self):
+            if SLOW == "work":
+                self.task = asyncio.ensure_future(self.mediator.send(Work()))
+        async def stop(self):
+            if SLOW == "stop":
+                await forever("stopping")
+
+    catga = add_catga(CatgaOptions(shutdown_timeout_seconds=60))
+    catga.add_singleton(Transport, lambda: Slow(local_bus("slow")))
+    catga.add_hosted(Pool)
+    catga.add_hosted(Worker)
+    catga.add_handlers(work)
+    run(catga)
+    print("left", flush=True)
+"""
+
+
+def signalled(slow: str, number: signal.Signals, signals: Sequence[str]) -> tuple[int, list[str]]:
+    """Run the program, sending the signal when a line begins with a text; return its exit code and what it prints."""
+    head = f"SLOW = {slow!r}\nfrom catga_core import CatgaMediator as Mediator\n"
+    lines: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-c", head + textwrap.dedent(SLOW_PROGRAM)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.strip())
+            if any(each in line for each in signals):
+                process.send_signal(number)
+        code = process.wait(timeout=20)
+    return code, lines
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_still_connects_ends_the_start_at_once_and_cleanly(number: signal.Signals):
+    code, lines = signalled("connect", number, ["connecting"])
+
+    assert code == 0
+    assert lines == ["connecting", "connecting ended", "transport closed", "left"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("slow", "begun"), [("drain", "draining"), ("stop", "stopping")])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_waiting_and_everything_is_still_closed(
+    slow: str, begun: str, number: signal.Signals
+):
+    code, lines = signalled(slow, number, ["catga.started", begun])
+
+    assert code == 0
+    assert [each for each in lines if "catga." not in each] == [
+        "pool started",
+        begun,
+        f"{begun} ended",
+        "pool stopped",
+        "transport closed",
+        "left",
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_second_signal_ends_the_waiting_for_a_message_in_flight():
+    code, lines = signalled("work", signal.SIGTERM, ["catga.started", "waiting"])
+
+    assert code == 0
+    assert [each for each in lines if "catga." not in each] == [
+        "pool started",
+        "working",
+        "waiting",
+        "pool stopped",
+        "transport closed",
+        "working ended",
+        "left",
+    ]
+    assert any("catga.left_in_flight" in each for each in lines)
+
+
+def test_run_tells_a_start_that_fails_on_stderr_and_exits_with_1():
+    program = """
+        from catga_core import CatgaError, Transport, add_catga, run
+        from catga_core.local import LocalTransport, local_bus
+
+        class Unreachable(LocalTransport):
+            async def connect(self):
+                raise CatgaError("nobody answers at example:4222: start a server", code="TRANSPORT_FAILED")
+
+        class Missing: ...
+
+        class Needs:
+            def __init__(self, missing: Missing) -> None: ...
+
+        unreachable, wrong = add_catga(), add_catga()
+        unreachable.add_singleton(Transport, lambda: Unreachable(local_bus()))
+        wrong.add_singleton(Needs)
+
+        for container in (unreachable, wrong):
+            try:
+                run(container)
+            except SystemExit as exit:
+                print("exit", exit.code)
+        run(wrong)
+    """
+
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == "exit 1\nexit 1\n"
+    first, *others = done.stderr.splitlines()
+    assert first == "TRANSPORT_FAILED: nobody answers at example:4222: start a server"
+    assert len(others) == 2
+    assert all(each.startswith("Needs needs Missing, which nothing provides") for each in others)
+
+
+def test_run_lets_any_other_error_through_with_its_traceback():
+    program = """
+        from catga_core import add_catga, run
+
+        class Broken:
+            def __init__(self) -> None:
+                raise OSError("no such host")
+
+        catga = add_catga()
+        catga.add_singleton(Broken)
+        try:
+            run(catga)
+        except OSError as error:
+            print(error)
+    """
+
+    assert run_program(program) == "no such host\n"

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from catga_core import CatgaOptions, ConfigurationError
+from catga_core import CatgaOptions, ConfigurationError, Event, Transport, add_catga
+from catga_core.interfaces import TransportCapabilities
+from catga_core.local import LocalTransport, local_bus
 
 
 def test_an_empty_environment_gives_the_defaults():
@@ -66,3 +68,48 @@ def test_everything_that_cannot_be_read_is_listed_at_once():
 def test_values_that_can_be_read_and_cannot_work_are_refused():
     with pytest.raises(ConfigurationError, match=r"timeout_seconds=-1.0 is no time to wait"):
         CatgaOptions.from_env({"CATGA_TIMEOUT_SECONDS": "-1"})
+
+
+class Happened(Event):
+    pass
+
+
+class RemoteTransport(LocalTransport):
+    @property
+    def capabilities(self) -> TransportCapabilities:
+        return TransportCapabilities(remote=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "transport", "events", "runs"),
+    [
+        (None, RemoteTransport, True, False),
+        ("app", RemoteTransport, True, False),
+        ("orders", RemoteTransport, True, True),
+        (None, RemoteTransport, False, True),
+        (None, LocalTransport, True, True),
+        (None, None, True, True),
+    ],
+)
+async def test_what_listens_for_events_over_a_server_has_to_be_given_a_name(
+    name: str | None, transport: type[LocalTransport] | None, events: bool, runs: bool
+):
+    async def on_happened(message: Happened) -> None: ...
+
+    catga = add_catga(CatgaOptions() if name is None else CatgaOptions(service_name=name))
+    if transport is not None:
+        catga.add_singleton(Transport, transport(local_bus("names")))
+    if events:
+        catga.add_handlers(on_happened)
+
+    if runs:
+        async with catga.running():
+            return
+    with pytest.raises(ConfigurationError) as raised:
+        async with catga.running():
+            pass
+
+    assert str(raised.value) == (
+        "Happened would be listened for as 'app', the name of every service that was given none, and services of one "
+        'name take each other\'s events: name this one with CatgaOptions(service_name="...")'
+    )

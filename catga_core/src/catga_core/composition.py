@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 from catga_core.container import CatgaContainer, Module
-from catga_core.errors import ConfigurationError
+from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.options import CatgaOptions
 from catga_core.plugins import apply_plugins
 
@@ -49,15 +49,24 @@ def add_module(container: CatgaContainer, module: type[Module] | Module) -> None
 def run(container: CatgaContainer) -> None:
     """Run an application in an event loop of its own until SIGINT or SIGTERM.
 
-    The loop is uvloop's where it is installed (`pip install "catga[speed]"`), else asyncio's.
+    The loop is uvloop's where it is installed (`pip install "catga[speed]"`), else asyncio's. A start that fails for a
+    reason that is known, a wrong composition or a server that cannot be reached, is told on stderr without a traceback.
 
     Parameters:
         container: the composed application.
+
+    Raises:
+        SystemExit: with code 1 for such a start; any other exception passes through.
     """
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
         # By name: it is an extra, and a type checker need not find it.
         with contextlib.suppress(ImportError):
             factory = importlib.import_module("uvloop").new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(container.run())
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(container.run())
+    except (ConfigurationError, CatgaError) as error:
+        # What goes wrong while stopping is a group, so this is the start's.
+        sys.stderr.write("".join(f"{line}\n" for line in (error, *getattr(error, "__notes__", ()))))
+        raise SystemExit(1) from None

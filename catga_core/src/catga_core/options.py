@@ -12,12 +12,16 @@ from catga_core.errors import ConfigurationError
 
 _PREFIX = "CATGA_"
 
+DEFAULT_SERVICE_NAME = "app"
+"""What a service is called that was given no name; what listens for events over a server needs one of its own."""
+
 
 class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a container is set up; every option does what it says and nothing else.
 
     Parameters:
-        service_name: this service's name; its replicas share it and share each event's deliveries.
+        service_name: this service's name; its replicas share it and share each event's deliveries. What listens for
+            events over a server has to be given one.
         transport: a URL whose scheme names a transport plugin, such as `nats://localhost:4222`; `None` for one process.
         store: a URL whose scheme names a store plugin; `None` for none.
         serializer: the name of a serializer plugin: `msgpack` or `json`.
@@ -33,7 +37,7 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
         start_timeout_seconds: how long each hosted service may take to start.
     """
 
-    service_name: str = "app"
+    service_name: str = DEFAULT_SERVICE_NAME
     transport: str | None = None
     store: str | None = None
     serializer: str = "msgpack"

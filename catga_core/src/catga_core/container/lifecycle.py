@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,9 @@ from catga_core.handlers.hints import shown
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.hosting import HealthReporter
 from catga_core.interfaces.transport import Inbound, Transport
-from catga_core.log import STARTED, STOP_FAILED, STOPPED, logger
+from catga_core.log import LEFT_IN_FLIGHT, STARTED, STOP_FAILED, STOPPED, logger
 from catga_core.mediator import CatgaMediator
-from catga_core.options import CatgaOptions
+from catga_core.options import DEFAULT_SERVICE_NAME, CatgaOptions
 
 if TYPE_CHECKING:
     from catga_core.container.container import CatgaContainer
@@ -67,6 +68,8 @@ class Lifecycle:
         self.state: State = State.STOPPED
         self._transport: Transport | None = None
         self._started: list[tuple[Any, Any]] = []
+        self._ran = False
+        self._hurry = asyncio.Event()
 
     @property
     def started(self) -> bool:
@@ -81,10 +84,14 @@ class Lifecycle:
         container = self._container
         container.validate()
         self.state = State.STARTING
+        self._ran = False
+        self._hurry = asyncio.Event()
         try:
             await self._make_singletons()
             if self._resolver.effective(Transport) is not None:
-                await self._connect(container.get(Transport))
+                transport = container.get(Transport)
+                self._check_service_name(transport)
+                await self._connect(transport)
             below, above = self._hosted_in_order()
             for service in below:
                 await self._start_hosted(service)
@@ -103,6 +110,7 @@ class Lifecycle:
                 logger().error(STOP_FAILED, errors=len(group.exceptions))
             raise
         self.state = State.RUNNING
+        self._ran = True
         options: CatgaOptions = container.get(CatgaOptions)
         logger().info(STARTED, service_name=options.service_name, handlers=self._handler_count())
         return CatgaApp(container)
@@ -131,25 +139,36 @@ class Lifecycle:
         await stopping
 
     async def run_until_signal(self) -> None:
-        """Run until SIGINT or SIGTERM."""
+        """Run until SIGINT or SIGTERM: the first ends the start or the run, the second the waiting while it stops."""
         asked = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        signals = (signal.SIGINT, signal.SIGTERM)
-        for each in signals:
-            try:
-                loop.add_signal_handler(each, asked.set)
-            except NotImplementedError:
-                # Windows has no such handlers; there KeyboardInterrupt ends the run.
-                break
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        cancelled_before = task.cancelling() if task is not None else 0
+        interrupted = False
+
+        def on_signal() -> None:
+            nonlocal interrupted
+            if asked.is_set():
+                self._hurry.set()
+            elif self.state is State.STARTING and task is not None:
+                interrupted = task.cancel()
+            asked.set()
+
+        handled: list[signal.Signals] = []
         try:
+            for each in (signal.SIGINT, signal.SIGTERM):
+                # Windows has no such handlers; there KeyboardInterrupt ends the run.
+                with contextlib.suppress(NotImplementedError):
+                    loop.add_signal_handler(each, on_signal)
+                    handled.append(each)
             async with self._container.running():
                 await asked.wait()
+        except asyncio.CancelledError:
+            # As asyncio.timeout does: our own cancellation ends here, anybody else's goes on.
+            if not interrupted or task is None or task.uncancel() > cancelled_before:
+                raise
         finally:
-            for each in signals:
-                try:
-                    loop.remove_signal_handler(each)
-                except NotImplementedError:
-                    break
+            for each in handled:
+                loop.remove_signal_handler(each)
 
     def health(self) -> dict[str, Health]:
         """Return each part's state."""
@@ -176,6 +195,17 @@ class Lifecycle:
         for service in list(self._registrations):
             await resolver.build(service)
         await self._assembly.prepare()
+
+    def _check_service_name(self, transport: Transport) -> None:
+        options = self._container.get(CatgaOptions)
+        events = [shown(cls) for cls, entries in self._assembly.events.items() if entries]
+        if events and transport.capabilities.remote and options.service_name == DEFAULT_SERVICE_NAME:
+            msg = (
+                f"{', '.join(events)} would be listened for as {options.service_name!r}, the name of every service that "
+                "was given none, and services of one name take each other's events: "
+                'name this one with CatgaOptions(service_name="...")'
+            )
+            raise ConfigurationError(msg)
 
     async def _connect(self, transport: Transport) -> None:
         # It is closed after the drain, not with the other singletons.
@@ -225,6 +255,9 @@ class Lifecycle:
                 "look at what it waits for, or raise start_timeout_seconds"
             )
             raise CatgaError(msg, code=ErrorCode.INTERNAL_ERROR) from cause
+        except Exception as error:
+            error.add_note(f"while starting {shown(service)}")
+            raise
         self._started.append((service, made))
 
     def _inbound(self) -> Inbound:
@@ -246,16 +279,21 @@ class Lifecycle:
         errors: list[BaseException] = []
         above = [each for each in self._started if CatgaMediator in self._resolver.reach(each[0])]
         below = [each for each in self._started if each not in above]
-        await self._stop_hosted(above, errors)
+        await self._stop_hosted(above, errors, hurry=True)
         mediator.refuse()
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + options.shutdown_timeout_seconds
         if self._transport is not None:
-            await _collect(self._transport.drain(options.shutdown_timeout_seconds), errors)
+            await self._unless_hurried(
+                _collect(self._transport.drain(options.shutdown_timeout_seconds), errors)
+            )
         # What is in flight cannot tell us without a cost to every message, so it is asked.
-        while mediator.in_flight and loop.time() < ends_at:  # noqa: ASYNC110 - there is no event
+        while mediator.in_flight and loop.time() < ends_at and not self._hurry.is_set():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(_POLL_SECONDS)
         left = mediator.in_flight
+        if left:
+            # Its tasks are its senders' own, so it is not cancelled: what it holds is closed under it.
+            logger().warning(LEFT_IN_FLIGHT, service_name=options.service_name, left_in_flight=left)
         mediator.close()
         await self._stop_hosted(below, errors)
         if self._transport is not None:
@@ -265,21 +303,39 @@ class Lifecycle:
         self._assembly.forget()
         self._started.clear()
         self.state = State.STOPPED
-        logger().info(STOPPED, service_name=options.service_name, left_in_flight=left)
+        if self._ran:
+            logger().info(STOPPED, service_name=options.service_name, left_in_flight=left)
         if errors:
             logger().error(STOP_FAILED, service_name=options.service_name, errors=len(errors))
             msg = f"{options.service_name} stopped, and {len(errors)} of its parts could not stop cleanly"
             raise BaseExceptionGroup(msg, errors)
 
-    async def _stop_hosted(self, services: Sequence[tuple[Any, Any]], errors: list[BaseException]) -> None:
-        options = self._container.get(CatgaOptions)
+    async def _stop_hosted(
+        self, services: Sequence[tuple[Any, Any]], errors: list[BaseException], *, hurry: bool = False
+    ) -> None:
         for service, made in reversed(services):
-            try:
-                async with asyncio.timeout(max(options.shutdown_timeout_seconds, 1.0)):
-                    await made.stop()
-            except Exception as error:  # noqa: BLE001 - the others must still be stopped
-                error.add_note(f"while stopping {shown(service)}")
-                errors.append(error)
+            stopping = self._stop_one(service, made, errors)
+            await (self._unless_hurried(stopping) if hurry else stopping)
+
+    async def _stop_one(self, service: Any, made: Any, errors: list[BaseException]) -> None:
+        options = self._container.get(CatgaOptions)
+        try:
+            async with asyncio.timeout(max(options.shutdown_timeout_seconds, 1.0)):
+                await made.stop()
+        except Exception as error:  # noqa: BLE001 - the others must still be stopped
+            error.add_note(f"while stopping {shown(service)}")
+            errors.append(error)
+
+    async def _unless_hurried(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for something, until somebody asks a second time for the end."""
+        working = asyncio.ensure_future(work)
+        hurried = asyncio.ensure_future(self._hurry.wait())
+        await asyncio.wait([working, hurried], return_when=asyncio.FIRST_COMPLETED)
+        for each in (working, hurried):
+            each.cancel()
+        await asyncio.wait([working, hurried])
+        if not working.cancelled():
+            working.result()
 
     def _handler_count(self) -> int:
         assembly = self._assembly
