@@ -9,14 +9,27 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from catga_core import (
+    CatgaContainer,
+    CatgaMediator,
+    CatgaOptions,
+    Command,
+    HealthStatus,
+    Query,
+    RequestHandler,
+    add_catga,
+    current_context,
+)
 from catga_core.interfaces import MessageContext
 from catga_core.results import CatgaResult, Success
-from catga_nats import NatsTransport
+from catga_nats import NatsTransport, add_nats_catga
 from catga_testing.servers import NatsCluster, NatsServer
 from catga_testing.waiting import eventually
 from tests.nats.support import Add, Endpoint, Slow, Sum, running, send
@@ -31,6 +44,13 @@ QUICK: dict[str, Any] = {
 }
 PATIENCE = 2.0  # seconds each request may take
 TOLERANCE = 0.5  # and how much later it may end, on a busy machine
+
+
+class Deposited(msgspec.Struct, frozen=True):
+    number: int
+    message_id: str
+    correlation_id: str
+    seen_there: str
 
 
 class Load:
@@ -242,3 +262,104 @@ async def test_a_slow_handler_beside_a_fast_one_under_load(nats_server: NatsServ
         load.report(f"fast beside slow: 1000 fast in {fast:.2f} s, slow {dict(codes)}", handled)
         assert codes == {"ok": 100, "CONCURRENCY_LIMITED": 50}
         assert set(load.outcomes) == {"ok"}
+
+
+class Deposit(Command[Deposited], frozen=True):
+    number: int
+
+
+class Look(Query[str], frozen=True):
+    number: int
+
+
+class UnitOfWork:
+    """What a scope holds, and whether it was let go."""
+
+    opened = 0
+    closed = 0
+
+
+async def unit_of_work() -> AsyncIterator[UnitOfWork]:
+    UnitOfWork.opened += 1
+    try:
+        yield UnitOfWork()
+    finally:
+        UnitOfWork.closed += 1
+
+
+class LookHandler(RequestHandler[Look, str]):
+    async def handle(self, message: Look) -> str:
+        await asyncio.sleep(0)
+        return current_context().correlation_id
+
+
+class DepositHandler(RequestHandler[Deposit, Deposited]):
+    """Looks again, in another service, from within its scope."""
+
+    def __init__(self, unit: UnitOfWork, mediator: CatgaMediator) -> None:
+        self._mediator = mediator
+
+    async def handle(self, message: Deposit) -> Deposited:
+        context = current_context()
+        asked = await self._mediator.send(Look(message.number))
+        assert current_context() is context
+        return Deposited(message.number, context.message_id, context.correlation_id, asked.unwrap())
+
+
+def service(name: str, url: str, *handlers: type) -> CatgaContainer:
+    catga = add_catga(CatgaOptions(service_name=name, max_concurrent_requests=2000))
+    query = "reconnect_wait=0.1&reconnect_jitter=0.05&connect_timeout=2&ping_interval=0.5"
+    add_nats_catga(catga, f"{url}?{query}")
+    catga.add_scoped(UnitOfWork, unit_of_work)
+    catga.add_handlers(*handlers)
+    return catga
+
+
+async def test_containers_with_scoped_handlers_under_a_restart_of_the_server(nats_server: NatsServer) -> None:
+    """Each request has its result or its error by its deadline, ids never cross, and every scope is closed."""
+    UnitOfWork.opened = UnitOfWork.closed = 0
+    longest = 0.0
+    outcomes: Counter[str] = Counter()
+    async with (
+        service("deposits", nats_server.url, DepositHandler).running() as deposits,
+        service("looks", nats_server.url, LookHandler).running(),
+        service("clients", nats_server.url).running() as clients,
+    ):
+        mediator = clients.mediator
+
+        async def deposit(number: int) -> None:
+            nonlocal longest
+            start = time.monotonic()
+            result = await mediator.send(Deposit(number), message_id=f"id-{number}", timeout=PATIENCE)
+            longest = max(longest, time.monotonic() - start)
+            if result.is_success:
+                identity = f"id-{number}"
+                assert result.value == Deposited(number, identity, identity, identity)
+                outcomes["ok"] += 1
+            else:
+                outcomes[result.error.code] += 1
+
+        await asyncio.gather(*(deposit(number) for number in range(1000)))
+        assert outcomes == {"ok": 1000}
+
+        during = [asyncio.create_task(deposit(number)) for number in range(1000)]
+        await eventually(lambda: UnitOfWork.opened > 1000)
+        await nats_server.kill()
+        during += [asyncio.create_task(deposit(number)) for number in range(1000, 1100)]
+        await nats_server.restart()
+        await asyncio.gather(*during)
+        for app in (deposits, clients):
+            await eventually(lambda: app.transport.health().status is HealthStatus.HEALTHY, within=10)  # noqa: B023
+        before = outcomes["ok"]
+        # The other service may still be on its way back.
+        async with asyncio.timeout(10):
+            while outcomes["ok"] == before:
+                await deposit(5000)
+        await asyncio.gather(*(deposit(number) for number in range(1000)))
+    print(
+        f"\ncontainers under a restart: {dict(outcomes)}, {UnitOfWork.opened} scopes, longest {longest:.2f} s"
+    )
+    assert set(outcomes) <= {"ok", "TIMEOUT", "TRANSPORT_FAILED", "HANDLER_NOT_FOUND"}
+    assert outcomes["ok"] >= before + 1001
+    assert longest < PATIENCE + TOLERANCE
+    assert UnitOfWork.opened == UnitOfWork.closed > 2000

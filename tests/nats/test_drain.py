@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -175,3 +176,81 @@ async def test_drain_under_load_loses_no_accepted_request(
     assert set(outcomes) <= {"ok", "not_started"}
     assert outcomes["ok"] == len(handled) > 100
     assert set(handled.values()) == {1}
+
+
+async def test_what_swallows_its_cancellation_is_left_behind_and_told_with_its_count(
+    nats_server_shared: NatsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = Gate()
+
+    async def swallow(message: Slow, context: MessageContext) -> CatgaResult[Sum]:
+        while True:
+            try:
+                return await gate(message, context)
+            except asyncio.CancelledError:
+                continue
+
+    receiver = transport(nats_server_shared.url, subject_prefix="d7")
+    await receiver.connect()
+    await receiver.serve(Inbound("s", [Endpoint(Slow, swallow)], [], 100))
+    async with running(nats_server_shared.url, subject_prefix="d7") as sender:
+        asking = [asyncio.create_task(send(sender, Slow(number), timeout=1.0)) for number in range(3)]
+        await eventually(lambda: gate.entered == 3)
+        start = time.monotonic()
+        await receiver.drain(0.1)
+        await receiver.close()
+        took = time.monotonic() - start
+        gate.open.set()
+        assert {result.error.code for result in await asyncio.gather(*asking)} == {"TIMEOUT"}
+    assert took < 3
+    logged = capsys.readouterr().out
+    assert "catga.stop_failed" in logged
+    assert "left=3" in logged
+
+
+async def test_a_client_that_never_closes_does_not_keep_the_transport_from_closing(
+    nats_server_shared: NatsServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stuck = asyncio.Event()
+    made = transport(nats_server_shared.url, subject_prefix="d8")
+    await made.connect()
+    connection = made._connection
+    assert connection is not None
+    assert connection.client is not None
+    client = connection.client
+    closing = client.close
+
+    async def hang() -> None:
+        while not stuck.is_set():
+            with suppress(asyncio.CancelledError):
+                await stuck.wait()
+        await closing()
+
+    monkeypatch.setattr(client, "close", hang)
+    monkeypatch.setattr("catga_nats.connection._CLOSE_WITHIN", 0.05)
+    monkeypatch.setattr("catga_nats.connection._CUT_WITHIN", 0.05)
+    async with asyncio.timeout(1):
+        await made.drain(0.0)
+        await made.close()
+    stuck.set()
+    await eventually(lambda: client.is_closed)
+    assert "the NATS client does not close" in capsys.readouterr().out
+
+
+async def test_a_flush_that_never_ends_does_not_keep_a_drain(
+    nats_server_shared: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = transport(nats_server_shared.url, subject_prefix="d9")
+    await made.connect()
+    await made.serve(Inbound("s", [adder()], [], 100))
+    connection = made._connection
+    assert connection is not None
+
+    async def hang(timeout: float) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(connection.client, "flush", hang)
+    async with asyncio.timeout(2):
+        await made.drain(0.2)
+    monkeypatch.undo()
+    await made.close()

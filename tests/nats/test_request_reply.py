@@ -394,7 +394,7 @@ async def test_a_clock_that_shows_no_time_is_a_timeout_and_no_exception(
     nats_server_shared: NatsServer, now: float
 ) -> None:
     broken = transport(nats_server_shared.url, ManualClock(), subject_prefix="clockless")
-    broken._clock = SimpleNamespace(time=lambda: now)  # type: ignore[assignment]
+    broken._clock = SimpleNamespace(time=lambda: now)
     await broken.connect()
     error = (await send(broken, Add(1, 2))).error
     assert error.code == "TIMEOUT"
