@@ -117,7 +117,8 @@ GOOD = {"items": [{"quantity": 1}]}
     [
         pytest.param({"items": [{"quantity": "secret"}]}, "items[0].quantity", id="another type"),
         pytest.param({"items": [{"quantity": 0}]}, "items[0].quantity", id="a broken constraint"),
-        pytest.param({"items": [{}]}, "items[0]", id="a field missing"),
+        pytest.param({"items": [None]}, "items[0]", id="nil for a map"),
+        pytest.param({}, "", id="a field missing"),
         pytest.param({"items": "secret"}, "items", id="a text for a list"),
         pytest.param({**GOOD, "color": "secret"}, "color", id="no member of the enumeration"),
         pytest.param({**GOOD, "kind": "secret"}, "kind", id="none of the literals"),

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -393,8 +392,11 @@ async def test_a_deadline_that_is_no_time_is_none(
 async def test_a_clock_that_shows_no_time_is_a_timeout_and_no_exception(
     nats_server_shared: NatsServer, now: float
 ) -> None:
-    broken = transport(nats_server_shared.url, ManualClock(), subject_prefix="clockless")
-    broken._clock = SimpleNamespace(time=lambda: now)
+    class Broken(ManualClock):
+        def time(self) -> float:
+            return now
+
+    broken = transport(nats_server_shared.url, Broken(), subject_prefix="clockless")
     await broken.connect()
     error = (await send(broken, Add(1, 2))).error
     assert error.code == "TIMEOUT"
