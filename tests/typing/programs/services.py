@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import assert_type
 
@@ -60,6 +61,21 @@ async def opened_later_as_generator() -> AsyncGenerator[Stripe, None]:
     yield Stripe()
 
 
+@contextmanager
+def opened_with() -> Generator[Stripe, None, None]:
+    yield Stripe()
+
+
+@asynccontextmanager
+async def opened_later_with() -> AsyncGenerator[Stripe, None]:
+    yield Stripe()
+
+
+@asynccontextmanager
+async def opened_wrong_with() -> AsyncGenerator[Unrelated, None]:
+    yield Unrelated()
+
+
 def make_wrong() -> Unrelated:
     return Unrelated()
 
@@ -96,6 +112,8 @@ def fits(catga: CatgaContainer, gateway: Stripe) -> None:
     catga.add_scoped(Gateway, opened_as_generator)
     catga.add_scoped(Gateway, opened_later)
     catga.add_scoped(Gateway, opened_later_as_generator)
+    catga.add_scoped(Gateway, opened_with)
+    catga.add_scoped(Gateway, opened_later_with)
     # Objects and dependency-injector's providers.
     catga.add_singleton(Gateway, gateway)
     catga.add_singleton(Mailer, QuietMailer())
@@ -119,6 +137,7 @@ def does_not_fit(catga: CatgaContainer) -> None:
     catga.add_singleton(Repository, make_wrong_later)  # E: mypy[arg-type] pyright[reportArgumentType]
     catga.add_scoped(Gateway, opened_wrong)  # E: mypy[arg-type] pyright[reportArgumentType]
     catga.add_scoped(Gateway, opened_wrong_later)  # E: mypy[arg-type] pyright[reportArgumentType]
+    catga.add_scoped(Gateway, opened_wrong_with)  # E: mypy[arg-type] pyright[reportArgumentType]
     catga.add_transient(Mailer, lambda: Unrelated())  # E: mypy[arg-type] pyright[reportArgumentType]
     catga.add_singleton(Mailer, Unrelated())  # E: mypy[arg-type] pyright[reportArgumentType]
     catga.add_singleton(Gateway, Unrelated())  # E: mypy[arg-type] pyright[reportArgumentType]
