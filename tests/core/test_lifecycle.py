@@ -873,7 +873,8 @@ SLOW_PROGRAM = """
 
 
 def signalled(slow: str, number: signal.Signals, signals: Sequence[str]) -> tuple[int, list[str]]:
-    """Run the program, sending the signal when a line begins with a text; return its exit code and what it prints."""
+    """Run the program, sending the signal once for each text that a line has; return its exit code and what it prints."""
+    due = list(signals)
     head = f"SLOW = {slow!r}\nfrom catga_core import CatgaMediator as Mediator\n"
     lines: list[str] = []
     with subprocess.Popen(
@@ -886,7 +887,9 @@ def signalled(slow: str, number: signal.Signals, signals: Sequence[str]) -> tupl
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line.strip())
-            if any(each in line for each in signals):
+            found = next((each for each in due if each in line), None)
+            if found is not None:
+                due.remove(found)
                 process.send_signal(number)
         code = process.wait(timeout=20)
     return code, lines

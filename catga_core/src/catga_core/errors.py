@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 
 class ErrorCode(StrEnum):
@@ -101,10 +101,11 @@ class CatgaError(Exception):
 def _plain(details: object) -> dict[str, Any]:
     if details is None:
         return {}
-    if isinstance(details, Mapping):
-        return {str(name): value for name, value in details.items()}
-    # An error is no place to raise another one for.
-    return {"details": details}
+    if not isinstance(details, Mapping):
+        # An error is no place to raise another one for.
+        return {"details": details}
+    given = cast("Mapping[Any, Any]", details)
+    return {str(name): value for name, value in given.items()}
 
 
 def _rebuild(cls: type[CatgaError], message: str) -> CatgaError:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from catga_core.container.assembly import Assembly
 from catga_core.container.endpoints import endpoints_of
 from catga_core.container.registration import Registration
 from catga_core.container.resolver import Resolver
+from catga_core.container.signals import listening
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.health import Health, HealthStatus
@@ -21,6 +20,7 @@ from catga_core.interfaces.hosting import HealthReporter
 from catga_core.interfaces.transport import Inbound, Transport
 from catga_core.log import LEFT_IN_FLIGHT, STARTED, STOP_FAILED, STOPPED, logger
 from catga_core.mediator import CatgaMediator
+from catga_core.mediator.cancellation import being_cancelled
 from catga_core.options import DEFAULT_SERVICE_NAME, CatgaOptions
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Lifecycle:
             self.state = State.RUNNING
             try:
                 await self.stop()
-            except BaseExceptionGroup as group:
+            except ExceptionGroup as group:
                 # The failure to start is what the caller has to see.
                 logger().error(STOP_FAILED, errors=len(group.exceptions))
             raise
@@ -141,7 +141,7 @@ class Lifecycle:
     async def run_until_signal(self) -> None:
         """Run until SIGINT or SIGTERM: the first ends the start or the run, the second the waiting while it stops."""
         asked = asyncio.Event()
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        task = asyncio.current_task()
         cancelled_before = task.cancelling() if task is not None else 0
         interrupted = False
 
@@ -153,22 +153,14 @@ class Lifecycle:
                 interrupted = task.cancel()
             asked.set()
 
-        handled: list[signal.Signals] = []
         try:
-            for each in (signal.SIGINT, signal.SIGTERM):
-                # Windows has no such handlers; there KeyboardInterrupt ends the run.
-                with contextlib.suppress(NotImplementedError):
-                    loop.add_signal_handler(each, on_signal)
-                    handled.append(each)
-            async with self._container.running():
-                await asked.wait()
+            with listening(on_signal):
+                async with self._container.running():
+                    await asked.wait()
         except asyncio.CancelledError:
             # As asyncio.timeout does: our own cancellation ends here, anybody else's goes on.
             if not interrupted or task is None or task.uncancel() > cancelled_before:
                 raise
-        finally:
-            for each in handled:
-                loop.remove_signal_handler(each)
 
     def health(self) -> dict[str, Health]:
         """Return each part's state."""
@@ -274,9 +266,16 @@ class Lifecycle:
 
     async def _stop(self) -> None:
         self.state = State.STOPPING
+        try:
+            await self._stop_all()
+        finally:
+            # Whatever went wrong: a container that could never run again would help nobody.
+            self.state = State.STOPPED
+
+    async def _stop_all(self) -> None:
         options = self._container.get(CatgaOptions)
         mediator = self._mediator
-        errors: list[BaseException] = []
+        errors: list[Exception] = []
         above = [each for each in self._started if CatgaMediator in self._resolver.reach(each[0])]
         below = [each for each in self._started if each not in above]
         await self._stop_hosted(above, errors, hurry=True)
@@ -302,26 +301,29 @@ class Lifecycle:
         errors += await self._resolver.close()
         self._assembly.forget()
         self._started.clear()
-        self.state = State.STOPPED
         if self._ran:
             logger().info(STOPPED, service_name=options.service_name, left_in_flight=left)
         if errors:
             logger().error(STOP_FAILED, service_name=options.service_name, errors=len(errors))
             msg = f"{options.service_name} stopped, and {len(errors)} of its parts could not stop cleanly"
-            raise BaseExceptionGroup(msg, errors)
+            raise ExceptionGroup(msg, errors)
 
     async def _stop_hosted(
-        self, services: Sequence[tuple[Any, Any]], errors: list[BaseException], *, hurry: bool = False
+        self, services: Sequence[tuple[Any, Any]], errors: list[Exception], *, hurry: bool = False
     ) -> None:
         for service, made in reversed(services):
             stopping = self._stop_one(service, made, errors)
             await (self._unless_hurried(stopping) if hurry else stopping)
 
-    async def _stop_one(self, service: Any, made: Any, errors: list[BaseException]) -> None:
+    async def _stop_one(self, service: Any, made: Any, errors: list[Exception]) -> None:
         options = self._container.get(CatgaOptions)
         try:
             async with asyncio.timeout(max(options.shutdown_timeout_seconds, 1.0)):
                 await made.stop()
+        except asyncio.CancelledError:
+            # Who awaits the task it has cancelled raises this, and has stopped; only our own cancellation goes on.
+            if being_cancelled():
+                raise
         except Exception as error:  # noqa: BLE001 - the others must still be stopped
             error.add_note(f"while stopping {shown(service)}")
             errors.append(error)
@@ -359,8 +361,14 @@ def _reach_size(resolver: Resolver) -> Callable[[Any], int]:
     return size
 
 
-async def _collect(work: Any, errors: list[BaseException]) -> None:
+async def _collect(work: Any, errors: list[Exception]) -> None:
     try:
         await work
+    except asyncio.CancelledError:
+        if being_cancelled():
+            raise
+        errors.append(
+            CatgaError("the transport raised CancelledError while it stopped", code=ErrorCode.INTERNAL_ERROR)
+        )
     except Exception as error:  # noqa: BLE001 - the others must still be stopped
         errors.append(error)

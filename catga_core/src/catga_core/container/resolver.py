@@ -21,6 +21,7 @@ from catga_core.container.registration import Lifetime, Parameter, Registration,
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.context import MessageContext
+from catga_core.mediator.cancellation import being_cancelled
 from catga_core.pipeline.supply import Supply
 from catga_core.scope import (
     Closer,
@@ -185,6 +186,14 @@ class Resolver:
 
     async def build(self, service: Any) -> Any:
         """Make a singleton and all it holds, awaiting what has to be; return it."""
+        while True:
+            try:
+                return await self._build(service)
+            except AsyncNeeded:
+                # An override came between the making of what it holds and its own: with that one, once more.
+                continue
+
+    async def _build(self, service: Any) -> Any:
         registration = self.effective(service)
         if registration is None or registration.lifetime is not Lifetime.SINGLETON:
             if registration is not None:
@@ -201,6 +210,8 @@ class Resolver:
                 if key not in self._singletons:
                     try:
                         made, closer = await self._make_async(registration)
+                    except AsyncNeeded:
+                        raise
                     except Exception as error:
                         note_making(error, registration)
                         raise
@@ -223,13 +234,17 @@ class Resolver:
         """
         self._closers = [each for each in self._closers if self._singletons.get(each[0]) is not made]
 
-    async def close(self) -> list[BaseException]:
+    async def close(self) -> list[Exception]:
         """Close every singleton in reverse order of making; return what went wrong."""
-        errors: list[BaseException] = []
+        errors: list[Exception] = []
         while self._closers:
             _, closer = self._closers.pop()
             try:
                 await _close_now(closer)
+            except asyncio.CancelledError:
+                # As with a service that stops: it awaited what it has cancelled, and is closed.
+                if being_cancelled():
+                    raise
             except Exception as error:  # noqa: BLE001 - the others must still be closed
                 errors.append(error)
         self._singletons.clear()

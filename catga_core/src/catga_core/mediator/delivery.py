@@ -135,6 +135,7 @@ def _quietly(route: Route, failed: FailedDeliveries) -> Deliver:
     chain, name = route.pipeline.chain, route.pipeline.name
 
     async def handle(event: Any) -> None:
+        result: CatgaResult[Any]
         try:
             result = await chain(event)
         except asyncio.CancelledError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 
 class SendOptions(TypedDict, total=False):
@@ -74,11 +74,11 @@ def frozen(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
     return MappingProxyType(dict(headers)) if headers else None
 
 
-def _check_headers(headers: Any) -> None:
+def _check_headers(headers: object) -> None:
     if not isinstance(headers, Mapping):
         msg = f"headers are given as a mapping of strings, not as a {type(headers).__name__}"
         raise TypeError(msg)
-    for name, value in headers.items():
+    for name, value in cast("Mapping[Any, Any]", headers).items():
         if not (isinstance(name, str) and isinstance(value, str)):
             msg = f"the header {name!r} is a {type(value).__name__}: names and values of headers are strings"
             raise TypeError(msg)

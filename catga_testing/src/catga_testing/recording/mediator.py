@@ -71,7 +71,7 @@ class RecordingMediator(CatgaMediator):
         self, query: StreamQuery[T], /, **options: Unpack[SendOptions]
     ) -> AsyncGenerator[T, None]:
         """Give the stream, and record the query with the items that were read."""
-        context = self._context(options)
+        context = self._begin(options)
         sent: Sent[Any] = Sent(query, context, active_context.get() is not None)
         self._journal.messages.append(sent)
         options["message_id"] = context.message_id
@@ -91,7 +91,7 @@ class RecordingMediator(CatgaMediator):
             sent.end(Success(items))
 
     async def _send(self, request: Request[R], options: SendOptions) -> CatgaResult[R]:
-        context = self._context(options)
+        context = self._begin(options)
         sent: Sent[Any] = Sent(request, context, active_context.get() is not None)
         self._journal.messages.append(sent)
         options["message_id"] = context.message_id
@@ -113,7 +113,7 @@ class RecordingMediator(CatgaMediator):
                 raise
             published.outcome = Outcome.SUCCEEDED
 
-    def _context(self, options: SendOptions) -> MessageContext:
+    def _begin(self, options: SendOptions) -> MessageContext:
         timeout = options.get("timeout")
         headers = options.get("headers")
         deadline = None if timeout is None else self._clock().time() + timeout
