@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
 
 class ErrorCode(StrEnum):
@@ -104,7 +104,7 @@ def _plain(details: object) -> dict[str, Any]:
     if not isinstance(details, Mapping):
         # An error is no place to raise another one for.
         return {"details": details}
-    given = cast("Mapping[Any, Any]", details)
+    given: Mapping[Any, Any] = details
     return {str(name): value for name, value in given.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 
 class SendOptions(TypedDict, total=False):
@@ -78,7 +78,8 @@ def _check_headers(headers: object) -> None:
     if not isinstance(headers, Mapping):
         msg = f"headers are given as a mapping of strings, not as a {type(headers).__name__}"
         raise TypeError(msg)
-    for name, value in cast("Mapping[Any, Any]", headers).items():
+    given: Mapping[Any, Any] = headers
+    for name, value in given.items():
         if not (isinstance(name, str) and isinstance(value, str)):
             msg = f"the header {name!r} is a {type(value).__name__}: names and values of headers are strings"
             raise TypeError(msg)
