@@ -104,7 +104,7 @@ def _plain(details: object) -> dict[str, Any]:
     if not isinstance(details, Mapping):
         # An error is no place to raise another one for.
         return {"details": details}
-    given: Mapping[Any, Any] = details
+    given: Mapping[Any, Any] = details  # pyright: ignore[reportUnknownVariableType]
     return {str(name): value for name, value in given.items()}
 
 

@@ -78,7 +78,7 @@ def _check_headers(headers: object) -> None:
     if not isinstance(headers, Mapping):
         msg = f"headers are given as a mapping of strings, not as a {type(headers).__name__}"
         raise TypeError(msg)
-    given: Mapping[Any, Any] = headers
+    given: Mapping[Any, Any] = headers  # pyright: ignore[reportUnknownVariableType]
     for name, value in given.items():
         if not (isinstance(name, str) and isinstance(value, str)):
             msg = f"the header {name!r} is a {type(value).__name__}: names and values of headers are strings"
