@@ -16,6 +16,7 @@ from catga_core import (
     CatgaOptions,
     CatgaResult,
     Command,
+    ConfigurationError,
     Event,
     MessageContext,
     Next,
@@ -284,3 +285,18 @@ async def test_a_log_that_cannot_be_written_changes_no_outcome():
     assert result == Success(4)
     assert done == [1]
     assert logger().lost > 0
+
+
+@pytest.mark.parametrize(
+    "url", ["nats://user:s3cret@host:4222", "nats://user:s3/cr,et@host:4222,user:s3cret@other:4222"]
+)
+def test_a_password_in_a_url_is_in_no_text_of_the_options(url: str):
+    assert "s3" not in repr(CatgaOptions(transport=url, store=url))
+    assert "***@" in repr(CatgaOptions(transport=url))
+
+
+def test_a_password_in_what_is_no_url_is_not_in_the_error():
+    with pytest.raises(ConfigurationError, match=r"transport='\*\*\*@host:4222' is no URL") as raised:
+        add_catga(CatgaOptions(transport="user:s3cret@host:4222"))
+
+    assert "s3cret" not in str(raised.value)

@@ -69,12 +69,3 @@ class Intake:
                 reason = "work in flight goes on after its cancellation: let CancelledError pass"
                 logger().error(STOP_FAILED, reason=reason, left=len(stuck))
         return len(left)
-
-
-def cancelled_itself() -> bool:
-    """Tell, where a CancelledError was caught, whether it is a failure of the work and not its task's cancellation.
-
-    A handler may raise one, or await something that was cancelled; nobody has cancelled the handler then.
-    """
-    task = asyncio.current_task()
-    return task is None or task.cancelling() == 0

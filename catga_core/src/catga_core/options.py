@@ -50,6 +50,17 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_timeout_seconds: float = 30.0
     start_timeout_seconds: float = 30.0
 
+    def __repr__(self) -> str:
+        # Options are printed and logged whole, and a URL may have a password in it.
+        values = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        shown = (
+            f"{name}={without_userinfo(value) if isinstance(value, str) else value!r}"
+            if name in {"transport", "store"}
+            else f"{name}={value!r}"
+            for name, value in values
+        )
+        return f"CatgaOptions({', '.join(shown)})"
+
     @staticmethod
     def from_env(environment: Mapping[str, str] | None = None) -> CatgaOptions:
         """Read the options from the environment: `CATGA_SERVICE_NAME`, `CATGA_TRANSPORT`, `CATGA_PLUGINS=a,b` and so on.
@@ -79,6 +90,19 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
         options = CatgaOptions(**values)
         check_options(options)
         return options
+
+
+def without_userinfo(url: str) -> str:
+    """Return a URL, quoted, with user and password hidden.
+
+    Parameters:
+        url: a URL, or what was meant as one: everything before the last `@` is hidden.
+    """
+    scheme, found, rest = url.partition("://")
+    if not found:
+        scheme, rest = "", url
+    _, secret, place = rest.rpartition("@")
+    return repr(f"{scheme}{found}***@{place}" if secret else url)
 
 
 def check_options(options: CatgaOptions) -> None:

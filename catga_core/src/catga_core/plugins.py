@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from catga_core.errors import ConfigurationError
 from catga_core.log import PLUGINS_LOADED, logger
+from catga_core.options import without_userinfo
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -118,7 +119,7 @@ def scheme_of(url: str, option: str) -> str:
     """
     scheme, found, _ = url.partition("://")
     if not found or not scheme:
-        msg = f"{option}={url!r} is no URL: write {option}='scheme://...', such as 'nats://localhost:4222'"
+        msg = f"{option}={without_userinfo(url)} is no URL: write {option}='scheme://...', such as 'nats://localhost:4222'"
         raise ConfigurationError(msg)
     return scheme
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable
 from contextvars import Context
 from typing import Any
 
+from catga_core.cancellation import being_cancelled
 from catga_core.errors import CatgaError
-from catga_core.intake import cancelled_itself
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
@@ -103,7 +103,7 @@ class EventListener(Listener):
         try:
             await work
         except asyncio.CancelledError as error:
-            if cancelled_itself():
+            if not being_cancelled():
                 self._broken(error)
             else:
                 self._counters.events_dropped += 1

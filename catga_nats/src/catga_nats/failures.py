@@ -90,15 +90,6 @@ def internal(message_type: MessageType) -> CatgaError:
     return CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
 
 
-def cancelled_itself(message_type: MessageType) -> CatgaError:
-    """A handler ended with a cancellation that nobody asked for."""
-    return CatgaError(
-        f"{message_type} was cancelled from within: its handler raised CancelledError, or awaited what was cancelled",
-        code=ErrorCode.HANDLER_FAILED,
-        details={"exception": "CancelledError"},
-    )
-
-
 def whereabouts(error: BaseException) -> str:
     """Return which kind of error was raised and where, for a log line.
 

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextvars import Context
 from typing import Any
 
+from catga_core.cancellation import being_cancelled, cancelled_itself
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
-from catga_core.intake import Intake, cancelled_itself
+from catga_core.intake import Intake
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import RequestEndpoint
@@ -195,7 +196,7 @@ class RequestListener(Listener):
         try:
             result = await work
         except asyncio.CancelledError as error:
-            if cancelled_itself():
+            if not being_cancelled():
                 result = self._cancelled_itself(error)
             else:
                 self._counters.requests_abandoned += 1
@@ -208,7 +209,7 @@ class RequestListener(Listener):
     def _cancelled_itself(self, error: BaseException) -> CatgaResult[Any]:
         self._counters.requests_failed += 1
         logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
-        return Failure(failures.cancelled_itself(self._type))
+        return Failure(cancelled_itself(str(self._type)))
 
     def _broken(self, error: Exception) -> CatgaResult[Any]:
         self._counters.requests_failed += 1

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from catga_core.cancellation import being_cancelled
 from catga_core.container.application import CatgaApp
 from catga_core.container.assembly import Assembly
 from catga_core.container.endpoints import endpoints_of
@@ -20,7 +21,6 @@ from catga_core.interfaces.hosting import HealthReporter
 from catga_core.interfaces.transport import Inbound, Transport
 from catga_core.log import LEFT_IN_FLIGHT, STARTED, STOP_FAILED, STOPPED, logger
 from catga_core.mediator import CatgaMediator
-from catga_core.mediator.cancellation import being_cancelled
 from catga_core.options import DEFAULT_SERVICE_NAME, CatgaOptions
 
 if TYPE_CHECKING:

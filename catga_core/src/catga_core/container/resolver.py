@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from catga_core.cancellation import being_cancelled
 from catga_core.container.making import (
     async_opener,
     compile_call,
@@ -21,7 +22,6 @@ from catga_core.container.registration import Lifetime, Parameter, Registration,
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.context import MessageContext
-from catga_core.mediator.cancellation import being_cancelled
 from catga_core.pipeline.supply import Supply
 from catga_core.scope import (
     Closer,

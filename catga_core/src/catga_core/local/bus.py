@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Iterator
 from contextvars import Context
 from typing import Any
 
+from catga_core.cancellation import being_cancelled, cancelled_itself
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.intake import Intake
 from catga_core.interfaces.context import MessageContext
@@ -84,11 +85,14 @@ class Listener:
         result: CatgaResult[Any]
         try:
             result = await self.endpoint.handle(message, context)
-        except asyncio.CancelledError:
-            text = (
-                f"{name} was cancelled: the container that handled it stops, and how far it came is unknown"
-            )
-            result = Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED))
+        except asyncio.CancelledError as error:
+            if not being_cancelled():
+                self._failed(error, context)
+                result = Failure(cancelled_itself(name))
+            else:
+                text = f"{name} was cancelled: the container that handled it stops, and how far it came is unknown"
+                unknown = {"outcome": "unknown"}
+                result = Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED, details=unknown))
         except Exception as error:  # noqa: BLE001 - an endpoint never raises; should one, its sender gets an answer
             self._failed(error, context)
             text = f"{name} failed inside its receiver: see the receiver's log"
@@ -100,14 +104,17 @@ class Listener:
         try:
             async with self._room:
                 await self.endpoint.handle(event, context)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            if not being_cancelled():
+                self._failed(error, context)
+                return
             logger().warning(
                 MESSAGE_CANCELLED, message=str(self.endpoint.message_type), message_id=context.message_id
             )
         except Exception as error:  # noqa: BLE001 - an endpoint never raises; should one, the others go on
             self._failed(error, context)
 
-    def _failed(self, error: Exception, context: MessageContext) -> None:
+    def _failed(self, error: BaseException, context: MessageContext) -> None:
         logger().error(
             MESSAGE_FAILED,
             message=str(self.endpoint.message_type),

@@ -69,10 +69,14 @@ class LocalTransport:
             text = (
                 f"nobody handles {message_type.name} on this bus: register a handler with add_handlers(...)"
             )
-            return Failure(CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND))
+            return Failure(
+                CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND, details={"outcome": "not_started"})
+            )
         if listener.intake.full:
             text = f"{message_type.name} was refused: {listener.intake.limit} are being handled already; try again"
-            return Failure(CatgaError(text, code=ErrorCode.CONCURRENCY_LIMITED))
+            return Failure(
+                CatgaError(text, code=ErrorCode.CONCURRENCY_LIMITED, details={"outcome": "not_started"})
+            )
         answer = listener.ask(message, context)
         if answer.done():
             return answer.result()
@@ -135,13 +139,15 @@ class LocalTransport:
         for answer in tuple(self._pending):
             if not answer.done():
                 text = "the request was given up: its sender's container stops, and whether it took effect is unknown"
-                answer.set_result(Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED)))
+                unknown = {"outcome": "unknown"}
+                answer.set_result(Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED, details=unknown)))
 
 
 def _closed(message_type: MessageType) -> CatgaError:
     return CatgaError(
         f"{message_type.name} was not sent: the local transport is not connected",
         code=ErrorCode.TRANSPORT_FAILED,
+        details={"outcome": "not_sent"},
     )
 
 

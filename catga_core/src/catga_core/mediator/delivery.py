@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
+from catga_core.cancellation import being_cancelled, cancelled_itself
 from catga_core.context import active_context, begin_event_context
 from catga_core.interfaces.context import MessageContext
 from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
-from catga_core.mediator.cancellation import being_cancelled, cancelled_itself
 from catga_core.mediator.routes import Route
 from catga_core.pipeline import as_result, failure_of
 from catga_core.results import CatgaResult, Failure

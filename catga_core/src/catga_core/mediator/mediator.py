@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from contextlib import aclosing
 from typing import Any, TypeVar, Unpack
 
+from catga_core.cancellation import being_cancelled, cancelled_itself
 from catga_core.context import active_context, begin_context, begin_event_context, context_demand
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
 from catga_core.mediator.arrivals import Arrivals, not_built
-from catga_core.mediator.cancellation import being_cancelled, cancelled_itself
 from catga_core.mediator.delivery import Deliver, FailedDeliveries, contextual, deliver_to
 from catga_core.mediator.options import (
     BATCH,

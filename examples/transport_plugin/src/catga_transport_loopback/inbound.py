@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from catga_core import CatgaError, CatgaResult, Clock, ErrorCode, Failure
-from catga_core.intake import Intake, cancelled_itself
+from catga_core.cancellation import being_cancelled
+from catga_core.intake import Intake
 from catga_core.interfaces import EventEndpoint, RequestEndpoint
 from catga_core.log import MESSAGE_REFUSED, logger
 from catga_core.serialization import EnvelopeCodec
@@ -65,7 +66,7 @@ class Requests:
             logger().warning(MESSAGE_REFUSED, message=str(described), code=error.code, reason=error.message)
             result = Failure(error)
         except asyncio.CancelledError:
-            if cancelled_itself():
+            if not being_cancelled():
                 text = f"{described} was cancelled from within: by its handler, or by what that awaited"
                 result = Failure(CatgaError(text, code=ErrorCode.HANDLER_FAILED))
             else:

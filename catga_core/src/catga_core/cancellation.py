@@ -18,13 +18,13 @@ def being_cancelled() -> bool:
 
 
 def cancelled_itself(name: str) -> CatgaError:
-    """Return the error for a handler that raised `CancelledError` though nobody cancelled it.
+    """Return the error for a message whose handler raised `CancelledError` though nobody cancelled it.
 
     Parameters:
-        name: the handler's name, or the message's.
+        name: the message's name, or the handler's.
     """
     return CatgaError(
-        f"{name} raised CancelledError though nobody cancelled it: what it awaited was cancelled elsewhere",
+        f"{name} was cancelled from within: its handler raised CancelledError, or awaited what was cancelled",
         code=ErrorCode.HANDLER_FAILED,
         details={"exception": "CancelledError"},
     )
