@@ -19,7 +19,6 @@ from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, l
 from catga_core.messages import MessageType
 from catga_core.results import CatgaResult, Failure
 from catga_core.serialization import EnvelopeCodec, misfit
-from catga_nats import failures
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters

@@ -242,6 +242,7 @@ class CatgaContainer(DynamicContainer):
 
         The next message sees it, also through singletons that were built before: those are built anew for as long as
         the override lasts, and the first ones are there again after it. Overrides nest and may be left in any order.
+        What was made anew is closed when the container stops, because a message in flight may still hold it.
 
         Parameters:
             service: a registered type, a handler class, or a provider's name.
