@@ -78,6 +78,33 @@ SUITES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
 }
 
 
+# Both are measured against the same raw client, so the quotient of their ratios compares them with each other.
+_AGAINST_FASTSTREAM = (
+    ("requests", "send over NATS / raw request, 64 in flight", "broker.request", "request", ">= 5"),
+    ("publish", "publish over NATS, until handled in another process", "publish", "publish", ">= 8"),
+)
+
+
+def _compared(measured: dict[str, list[Row]]) -> list[Row]:
+    """Return how Catga compares with FastStream, where both were measured."""
+    rows: list[Row] = []
+    for suite, name, theirs, title, goal in _AGAINST_FASTSTREAM:
+        ours = next((row for row in measured.get(suite, ()) if row.name == name), None)
+        peer = next((row for row in measured.get("faststream", ()) if f": {theirs} /" in row.name), None)
+        if ours is not None and peer is not None:
+            rows.append(
+                Row(
+                    f"Catga / FastStream: {title}",
+                    ours.ratio / peer.ratio,
+                    ours.ours,
+                    peer.ours,
+                    ours.unit,
+                    goal,
+                )
+            )
+    return rows
+
+
 def _versions() -> Iterable[str]:
     yield f"CPython {platform.python_version()}"
     server = Path(sys.executable).with_name("nats-server")
@@ -101,15 +128,20 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="the page whose table is to be replaced")
     arguments = parser.parse_args()
     parts: list[str] = []
-    missed = 0
+    measured: dict[str, list[Row]] = {}
+
+    def show(title: str, rows: list[Row]) -> None:
+        if rows:
+            parts.append(f"### {title}\n\n{table(rows)}")
+            print(f"\n{parts[-1]}", flush=True)
+
     for name in arguments.suites or SUITES:
         title, run = SUITES[name]
-        rows = run(arguments.rounds)
-        if not rows:
-            continue
-        missed += sum(not row.met for row in rows)
-        parts.append(f"### {title}\n\n{table(rows)}")
-        print(f"\n{parts[-1]}", flush=True)
+        measured[name] = run(arguments.rounds)
+        show(title, measured[name])
+    measured["compared"] = _compared(measured)
+    show("Catga beside FastStream (higher is better)", measured["compared"])
+    missed = sum(not row.met for rows in measured.values() for row in rows)
     versions = ", ".join(_versions())
     print(f"\n{versions}")
     if arguments.write is not None:

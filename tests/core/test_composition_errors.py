@@ -937,10 +937,10 @@ def test_an_unknown_override_is_refused():
 
 def test_an_unknown_provider_name_is_refused_with_those_there_are():
     with pytest.raises(ConfigurationError) as raised:
-        add_catga().override("sesion", Session())
+        add_catga().override("no_such_part", Session())
 
     assert str(raised.value) == (
-        "there is no provider called 'sesion' to override: there are clock, mediator, options, serializer, transport"
+        "there is no provider called 'no_such_part' to override: there are clock, mediator, options, serializer, transport"
     )
 
 
