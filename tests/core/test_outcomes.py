@@ -157,7 +157,11 @@ async def test_an_exception_without_a_text_of_its_own_is_a_failed_result():
 @pytest.mark.parametrize(
     ("options", "expected", "text"),
     [
-        ({"timout": 1}, TypeError, r"send\(\) has no option 'timout': it takes headers, message_id, timeout"),
+        (
+            {"time_out": 1},
+            TypeError,
+            r"send\(\) has no option 'time_out': it takes headers, message_id, timeout",
+        ),
         ({"timeout": "2"}, TypeError, "timeout='2' is no number of seconds"),
         ({"timeout": float("inf")}, ValueError, "timeout=inf is no time to wait"),
         ({"timeout": float("nan")}, ValueError, "timeout=nan is no time to wait"),

@@ -312,7 +312,9 @@ async def test_an_unserializable_value_is_a_failure_on_either_side(nats_server_s
     async def unserializable(message: Add, context: MessageContext) -> CatgaResult[Any]:
         return Success(object())
 
-    async with running(nats_server_shared.url, Endpoint(Add, unserializable), subject_prefix="unser") as both:
+    async with running(
+        nats_server_shared.url, Endpoint(Add, unserializable), subject_prefix="unserializable"
+    ) as both:
         assert (await send(both, Add(1, 2))).error.code == "SERIALIZATION_FAILED"
         assert (await send(both, Add(object(), 2))).error.code == "SERIALIZATION_FAILED"  # type: ignore[arg-type]
 
