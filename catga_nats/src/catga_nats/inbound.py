@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import types
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextvars import Context
 from typing import Any
@@ -50,7 +51,7 @@ def resume(work: Coroutine[Any, Any, Any], waited: Any) -> Generator[Any, Any, A
             return stop.value
 
 
-class Listener:
+class Listener(ABC):
     """What the listeners for requests and for events have in common.
 
     Parameters:
@@ -84,9 +85,9 @@ class Listener:
         self._intake = Intake(limit)
         self._stopping = False
 
+    @abstractmethod
     def deliver(self, subject: bytes, reply: bytes, data: bytes, headers: Headers, /) -> None:
         """Take one message; it neither raises nor waits."""
-        raise NotImplementedError
 
     def _read(self, data: bytes, headers: Headers) -> tuple[Any, MessageContext]:
         """Return the body and the context of a message, in whichever form it came.
@@ -126,6 +127,7 @@ class Listener:
         await self._intake.drain(max(0.0, until - loop.time()))
         draining.cancel()
 
+    @abstractmethod
     async def _finish(self, until: float) -> None:
         """Have what waits for a place started."""
 
@@ -145,6 +147,9 @@ class RequestListener(Listener):
         super().__init__(endpoint.message_type, subject, queue, *shared)
         self._endpoint = endpoint
         self._clock = clock
+
+    async def _finish(self, until: float) -> None:
+        """Nothing waits here: a request over the limit was refused when it came."""
 
     def deliver(self, _: bytes, reply: bytes, data: bytes, headers: Headers, /) -> None:
         """Take one request: handled here when it does not wait, else in a task of its own."""

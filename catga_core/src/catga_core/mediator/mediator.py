@@ -83,7 +83,8 @@ class CatgaMediator:
             outcome is unknown, `TRANSPORT_FAILED` when it could not be asked.
 
         Raises:
-            TypeError: for anything that is not a command or a query.
+            TypeError: for anything that is not a command or a query, and for an option that is unknown or of a wrong type.
+            ValueError: for a timeout that is negative or not finite.
             asyncio.CancelledError: always passes through.
         """
         if not options:
@@ -119,6 +120,10 @@ class CatgaMediator:
             max_concurrent: how many are under way at the same time.
             timeout: seconds for each of them.
             headers: for each of them.
+
+        Raises:
+            TypeError: as `send`, and for a `message_id`: every request has its own.
+            ValueError: as `send`, and for a `max_concurrent` below 1.
         """
         check_options("send_batch", options, BATCH)
         if max_concurrent < 1:
@@ -157,7 +162,7 @@ class CatgaMediator:
             headers: strings that travel with this event and no further.
 
         Raises:
-            TypeError: for anything that is not an event.
+            TypeError: for anything that is not an event, and for an option that is unknown or of a wrong type.
             CatgaError: when the event could not be handed over.
         """
         if not options:
@@ -271,46 +276,38 @@ class CatgaMediator:
         refusal = self._refusal(described)
         if refusal is not None:
             return Failure(refusal)
-        deadline = context.deadline
-        if deadline is None:
-            return await self._run(described, request, context)
-        left = deadline - self._source.clock.time()
-        if left <= 0:
-            return Failure(deadline_passed(described.name))
-        if not await self._is_local(described):
-            # A transport keeps the deadline itself, and knows how far the request has come.
-            return await self._run(described, request, context)
-        limit = asyncio.timeout(left)
-        try:
-            async with limit:
-                return await self._run(described, request, context)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            return Failure(
-                CatgaError(
-                    f"{described.name} was not answered within its {left:.3g} s; whether it took effect is unknown",
-                    code=ErrorCode.TIMEOUT,
-                    details={"outcome": "unknown"},
-                )
-            )
-
-    async def _is_local(self, described: MessageType) -> bool:
-        try:
-            return await self._route(described, self._source.request_route) is not None
-        except CatgaError:
-            return True
-
-    async def _run(self, described: MessageType, request: Any, context: MessageContext) -> CatgaResult[Any]:
         try:
             route = await self._route(described, self._source.request_route)
         except CatgaError as error:
             return Failure(error)
-        if route is None:
-            transport = self._source.transport
-            if transport is None:
-                return Failure(no_handler(described, self._source.service_name))
-            return await transport.request(described, request, context)
+        left = None if context.deadline is None else context.deadline - self._source.clock.time()
+        if left is not None and left <= 0:
+            return Failure(deadline_passed(described.name))
+        if route is not None:
+            return await self._run_within(left, route, request, context)
+        transport = self._source.transport
+        if transport is None:
+            return Failure(no_handler(described, self._source.service_name))
+        # A transport keeps the deadline itself, and knows how far the request has come.
+        return await transport.request(described, request, context)
+
+    async def _run_within(
+        self, left: float | None, route: Route, request: Request[Any], context: MessageContext
+    ) -> CatgaResult[Any]:
+        if left is None:
+            return await self._run(route, request, context)
+        limit = asyncio.timeout(left)
+        try:
+            async with limit:
+                return await self._run(route, request, context)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            name = message_type(type(request)).name
+            text = f"{name} was not answered within its {left:.3g} s; whether it took effect is unknown"
+            return Failure(CatgaError(text, code=ErrorCode.TIMEOUT, details={"outcome": "unknown"}))
+
+    async def _run(self, route: Route, request: Any, context: MessageContext) -> CatgaResult[Any]:
         self._waiting += 1
         try:
             return await run_in_context(route.pipeline.chain, request, context)
