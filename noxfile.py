@@ -16,7 +16,7 @@ import nox
 
 ROOT = Path(__file__).parent
 CI = bool(os.environ.get("CI"))
-MEMBERS = ("catga_core", "catga_nats", "catga_testing")
+MEMBERS = ("catga_core", "catga_nats", "catga_redis", "catga_sqlite", "catga_testing")
 SOURCES = tuple(f"{member}/src" for member in MEMBERS)
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -44,7 +44,15 @@ def install_workspace(session: nox.Session, *groups: str) -> None:
     All in one call: pip then takes the members' pins on each other from the tree, never from an index.
     """
     wanted = [requirement for name in groups for requirement in group(name)]
-    session.install(*editable("catga_core", "catga_nats[nkeys]", "catga_testing[nats]", ""), *wanted)
+    members = (
+        "catga_core",
+        "catga_nats[nkeys]",
+        "catga_redis",
+        "catga_sqlite",
+        "catga_testing[nats,redis]",
+        "",
+    )
+    session.install(*editable(*members), *wanted)
 
 
 def existing(*names: str) -> list[str]:

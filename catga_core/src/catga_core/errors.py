@@ -136,3 +136,48 @@ class ConfigurationError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problems,)
+
+
+class ConcurrencyError(CatgaError):
+    """A stream is not at the version an append expected; nothing was written.
+
+    Parameters:
+        stream_id: the stream.
+        expected: the version that was expected, 0 for a stream without events.
+        actual: the version it has.
+    """
+
+    stream_id: str
+    expected: int
+    actual: int
+
+    def __init__(self, stream_id: str, expected: int, actual: int) -> None:
+        wanted = f"version {expected}" if expected else "no event yet (NO_STREAM)"
+        super().__init__(
+            f"stream {stream_id!r} was expected to have {wanted}, and is at version {actual}: "
+            "load it again and decide anew",
+            code=ErrorCode.CONFLICT,
+            details={"stream_id": stream_id, "expected": expected, "actual": actual},
+        )
+        self.stream_id = stream_id
+        self.expected = expected
+        self.actual = actual
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.stream_id, self.expected, self.actual)
+
+
+class LeaseLostError(CatgaError):
+    """What was leased is no longer the caller's: its time ran out, and another may have it.
+
+    Parameters:
+        thing: what was leased, as `the lock 'stock'`.
+        reason: what became of it.
+    """
+
+    def __init__(self, thing: str, reason: str) -> None:
+        super().__init__(
+            f"{thing} is no longer yours: {reason}; stop what relied on it",
+            code=ErrorCode.LOCKED,
+            details={"lost": thing},
+        )

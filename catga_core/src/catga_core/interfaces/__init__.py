@@ -1,10 +1,42 @@
 """The ports: what the rest of Catga is built against, and what a plugin implements."""
 
 from catga_core.clock import Clock
+from catga_core.interfaces.checkpoints import Checkpoint, CheckpointStore
 from catga_core.interfaces.context import MessageContext
+from catga_core.interfaces.dead_letters import (
+    ALL_LETTERS,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterPage,
+    DeadLetterSource,
+    DeadLetterStore,
+)
+from catga_core.interfaces.event_log import (
+    ANY,
+    NO_STREAM,
+    AppendResult,
+    EventLog,
+    EventRecord,
+    RecordedEvent,
+    StreamAppend,
+)
+from catga_core.interfaces.event_store import EventData, EventDecoder, EventStore, StoredEvent, StreamEvents
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.hosting import HealthReporter, HostedService
+from catga_core.interfaces.idempotency import (
+    Claimed,
+    ClaimOutcome,
+    Completed,
+    IdempotencyStore,
+    InProgress,
+)
+from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.locks import LockLease, LockProvider
+from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats, OutboxStore
 from catga_core.interfaces.serializer import Serializer
+from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
+from catga_core.interfaces.storage import Storage, StorageCapabilities, UnitOfWork
+from catga_core.interfaces.stores import Stores
 from catga_core.interfaces.transport import (
     EventEndpoint,
     Inbound,
@@ -15,18 +47,56 @@ from catga_core.interfaces.transport import (
 from catga_core.interfaces.validation import ValidationProblem, Validator
 
 __all__ = [
+    "ALL_LETTERS",
+    "ANY",
+    "NO_STREAM",
+    "AppendResult",
+    "Checkpoint",
+    "CheckpointStore",
+    "ClaimOutcome",
+    "Claimed",
     "Clock",
+    "Completed",
+    "DeadLetter",
+    "DeadLetterFilter",
+    "DeadLetterPage",
+    "DeadLetterSource",
+    "DeadLetterStore",
+    "EventData",
+    "EventDecoder",
     "EventEndpoint",
+    "EventLog",
+    "EventRecord",
+    "EventStore",
     "Health",
     "HealthReporter",
     "HealthStatus",
     "HostedService",
+    "IdempotencyStore",
+    "InProgress",
     "Inbound",
+    "InboxStore",
+    "LeasedMessage",
+    "LockLease",
+    "LockProvider",
     "MessageContext",
+    "OutboxMessage",
+    "OutboxStats",
+    "OutboxStore",
+    "RecordedEvent",
     "RequestEndpoint",
     "Serializer",
+    "Snapshot",
+    "SnapshotStore",
+    "Storage",
+    "StorageCapabilities",
+    "StoredEvent",
+    "Stores",
+    "StreamAppend",
+    "StreamEvents",
     "Transport",
     "TransportCapabilities",
+    "UnitOfWork",
     "ValidationProblem",
     "Validator",
 ]

@@ -1,0 +1,55 @@
+"""The port of checkpoints: how far who follows the event log has come."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """How far one follower has come.
+
+    Parameters:
+        name: the follower.
+        position: the last position it is done with, 0 for none.
+        updated_at: microseconds since the Unix epoch.
+        fencing_token: the highest one it was saved with, 0 for none.
+    """
+
+    name: str
+    position: int
+    updated_at: int
+    fencing_token: int = 0
+
+
+@runtime_checkable
+class CheckpointStore(Protocol):
+    """Keeps one position for each name."""
+
+    async def load(self, name: str, /) -> Checkpoint | None:
+        """Return a checkpoint, `None` where there is none yet."""
+        ...
+
+    async def save(self, name: str, position: int, /, *, fencing_token: int = 0) -> None:
+        """Keep a position; joins the ambient unit of work, so that effects and checkpoint are written together.
+
+        A lower position than the stored one is kept as well: a rebuild begins anew.
+
+        Parameters:
+            name: the follower.
+            position: the last position it is done with.
+            fencing_token: the number of the lock that the follower holds; 0 for none.
+
+        Raises:
+            LeaseLostError: when it was saved with a higher fencing token before: somebody else follows now.
+        """
+        ...
+
+    async def list(self) -> list[Checkpoint]:
+        """Return every checkpoint, ordered by name."""
+        ...
+
+    async def delete(self, name: str, /) -> bool:
+        """Remove a checkpoint; tell whether there was one. Joins the ambient unit of work."""
+        ...

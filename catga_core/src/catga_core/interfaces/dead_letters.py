@@ -1,0 +1,141 @@
+"""The port of dead letters: messages that could not be handled, kept with all that is known of why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from catga_core.interfaces.context import MessageContext
+
+
+class DeadLetterSource(StrEnum):
+    """Where a message was when it was given up."""
+
+    HANDLER = "handler"
+    """An event handler failed."""
+    OUTBOX = "outbox"
+    """The relay could not send it."""
+    PROJECTION = "projection"
+    """A projection or subscription failed for a stored event."""
+    TRANSPORT = "transport"
+    """It came in and could not be read."""
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """One message that could not be handled.
+
+    Parameters:
+        id: the letter's identity: the same for the same message and handler.
+        source: where it was given up.
+        handler: the handler (or projection) it was for; empty where there is none.
+        name: its wire name.
+        schema_version: the version of its shape.
+        format: the serializer that made the bytes.
+        data: its bytes.
+        context: its identity, correlation and headers.
+        code: the error's code.
+        message: the error's text.
+        traceback: where it was raised, `None` where nothing was.
+        attempts: how often it was tried.
+        first_failed_at: seconds since the Unix epoch.
+        last_failed_at: seconds since the Unix epoch.
+        replays: how often it was replayed.
+    """
+
+    id: str
+    source: DeadLetterSource
+    handler: str
+    name: str
+    schema_version: int
+    format: str
+    data: bytes
+    context: MessageContext
+    code: str
+    message: str
+    traceback: str | None
+    attempts: int
+    first_failed_at: float
+    last_failed_at: float
+    replays: int = 0
+
+
+class DeadLetterFilter(msgspec.Struct, frozen=True):
+    """Which letters are meant; what is left out does not matter.
+
+    Parameters:
+        source: where they were given up.
+        handler: the handler they were for.
+        name: their wire name.
+        code: their error's code.
+        failed_after: seconds since the Unix epoch; those that last failed later.
+        failed_before: seconds since the Unix epoch; those that last failed earlier.
+    """
+
+    source: DeadLetterSource | None = None
+    handler: str | None = None
+    name: str | None = None
+    code: str | None = None
+    failed_after: float | None = None
+    failed_before: float | None = None
+
+
+ALL_LETTERS: DeadLetterFilter = DeadLetterFilter()
+
+
+class DeadLetterPage(msgspec.Struct, frozen=True):
+    """Some letters, in the order in which they first came.
+
+    Parameters:
+        letters: those of this page.
+        next: ask for the next page with it; `None` for the last page.
+    """
+
+    letters: Sequence[DeadLetter]
+    next: str | None
+
+
+@runtime_checkable
+class DeadLetterStore(Protocol):
+    """Keeps dead letters until somebody replays or purges them."""
+
+    async def add(self, letter: DeadLetter, /) -> None:
+        """Keep a letter; joins the ambient unit of work.
+
+        One with the same id is replaced: its attempts are added up, its first failure and its replays stay.
+        """
+        ...
+
+    async def get(self, letter_id: str, /) -> DeadLetter | None:
+        """Return a letter, `None` where there is none."""
+        ...
+
+    async def find(
+        self, filter: DeadLetterFilter = ALL_LETTERS, /, *, after: str | None = None, limit: int = 100
+    ) -> DeadLetterPage:
+        """Return the letters a filter means, a page at a time, in the order in which they first came.
+
+        Parameters:
+            filter: which ones.
+            after: the `next` of the page before, `None` for the first page.
+            limit: how many at most, 1 or more.
+        """
+        ...
+
+    async def count(self, filter: DeadLetterFilter = ALL_LETTERS, /) -> int:
+        """Return how many letters a filter means."""
+        ...
+
+    async def replaying(self, letter_id: str, /) -> DeadLetter | None:
+        """Note that a letter is being replayed: its `replays` is one more; return it, `None` where there is none."""
+        ...
+
+    async def remove(self, letter_id: str, /) -> bool:
+        """Remove a letter; tell whether there was one. Joins the ambient unit of work."""
+        ...
+
+    async def purge(self, filter: DeadLetterFilter, /) -> int:
+        """Remove every letter a filter means; return how many."""
+        ...

@@ -1,0 +1,155 @@
+"""The port of an append-only log of events as bytes: what a storage implements, and the event store is built on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol, runtime_checkable
+
+import msgspec
+
+from catga_core.interfaces.context import NO_HEADERS
+
+ANY: Final[int] = -1
+"""Append whatever the stream's version is."""
+
+NO_STREAM: Final[int] = 0
+"""Append only when the stream has no event yet."""
+
+
+class EventRecord(msgspec.Struct, frozen=True):
+    """One event as it is to be stored.
+
+    Parameters:
+        message_id: the event's identity; appended again to the same stream it is recognised, not stored twice.
+        name: its stable wire name.
+        schema_version: the version of its shape, from 1.
+        format: the serializer that made the bytes.
+        data: the bytes.
+        recorded_at: microseconds since the Unix epoch.
+        correlation_id: the conversation it belongs to, `None` for none.
+        causation_id: the message whose handling made it, `None` for none.
+        headers: strings beside it.
+    """
+
+    message_id: str
+    name: str
+    schema_version: int
+    format: str
+    data: bytes
+    recorded_at: int
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    headers: Mapping[str, str] = NO_HEADERS
+
+
+class RecordedEvent(msgspec.Struct, frozen=True):
+    """One event as it is stored.
+
+    Parameters:
+        stream_id: the stream it is in.
+        version: its number in the stream, from 1.
+        position: its place among all events of the log, rising from 1.
+        record: what was stored.
+    """
+
+    stream_id: str
+    version: int
+    position: int
+    record: EventRecord
+
+
+class StreamAppend(msgspec.Struct, frozen=True):
+    """Events for the end of one stream.
+
+    Parameters:
+        stream_id: the stream.
+        expected_version: the version the stream must have: a number of events, `NO_STREAM`, or `ANY`.
+        records: the events, one or more.
+    """
+
+    stream_id: str
+    expected_version: int
+    records: Sequence[EventRecord]
+
+
+class AppendResult(msgspec.Struct, frozen=True):
+    """Where appended events are.
+
+    Parameters:
+        version: the stream's version after them: the last one's number.
+        position: the last one's place among all events; 0 while a unit of work has yet to commit it, where the storage
+            tells positions only then.
+    """
+
+    version: int
+    position: int
+
+
+@runtime_checkable
+class EventLog(Protocol):
+    """Streams of events as bytes, and all of them in one order.
+
+    Positions rise in the order of commits: who has read up to a position never finds a new event before it.
+    """
+
+    async def append(self, appends: Sequence[StreamAppend], /) -> list[AppendResult]:
+        """Append to one or several streams, all or nothing; joins the ambient unit of work.
+
+        A stream whose end, or with `ANY` whose past, already has exactly these message ids in this order, after the
+        expected version, answers as it did the first time: trying again after an unknown outcome is safe.
+
+        Parameters:
+            appends: one for each stream; a stream is named once.
+
+        Returns:
+            one result for each, in the same order.
+
+        Raises:
+            ConcurrencyError: when a stream is not at its expected version; nothing was written.
+            CatgaError: `PERSISTENCE_FAILED`; `details["outcome"]` is `unknown` where it may have been written.
+        """
+        ...
+
+    async def read_stream(
+        self, stream_id: str, /, *, from_version: int, to_version: int | None, limit: int, backward: bool
+    ) -> list[RecordedEvent]:
+        """Return events of one stream, at most `limit`.
+
+        Parameters:
+            stream_id: the stream; one that does not exist has no events.
+            from_version: the lowest version wanted, from 1.
+            to_version: the highest wanted, `None` for the end.
+            limit: how many at most, 1 or more.
+            backward: begin at the highest and go down.
+        """
+        ...
+
+    async def read_all(self, *, after: int, limit: int) -> list[RecordedEvent]:
+        """Return events of all streams in the order of their positions, at most `limit`.
+
+        Fewer than `limit` means that there are no more now.
+
+        Parameters:
+            after: the position before the first one wanted; 0 for the beginning.
+            limit: how many at most, 1 or more.
+        """
+        ...
+
+    async def version(self, stream_id: str, /) -> int:
+        """Return a stream's version: the number of its events, 0 for none."""
+        ...
+
+    async def head(self) -> int:
+        """Return the position of the last event, 0 for none."""
+        ...
+
+    async def wait(self, *, after: int, timeout: float) -> None:
+        """Return when there may be an event after a position, at the latest after so many seconds.
+
+        Appends of this process wake it at once; those of others where the storage can tell, else it only waits.
+
+        Parameters:
+            after: a position.
+            timeout: seconds of real time.
+        """
+        ...

@@ -1,0 +1,103 @@
+"""The port of idempotency: a key is claimed by one, and its result is remembered."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """The caller has the key: it does the work, then completes or releases it.
+
+    Parameters:
+        key: the key.
+        fencing_token: rises with every claim of the key, also after it expired or was released.
+        expires_at: seconds since the Unix epoch at which the lease ends.
+    """
+
+    key: str
+    fencing_token: int
+    expires_at: float
+
+
+class InProgress(msgspec.Struct, frozen=True):
+    """Somebody else has the key and its lease runs.
+
+    Parameters:
+        key: the key.
+        expires_at: seconds since the Unix epoch at which that lease ends.
+    """
+
+    key: str
+    expires_at: float
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """The work was done, and this is its result.
+
+    Parameters:
+        key: the key.
+        result: the bytes it was completed with.
+    """
+
+    key: str
+    result: bytes
+
+
+ClaimOutcome: TypeAlias = Claimed | InProgress | Completed
+
+
+@runtime_checkable
+class IdempotencyStore(Protocol):
+    """Lets one of many do a thing and the others have its result, across processes."""
+
+    async def claim(self, key: str, /, *, lease: float) -> ClaimOutcome:
+        """Take a key that is free, whose lease has run out, or whose result has expired; of n at once one gets it.
+
+        Parameters:
+            key: the key, not empty.
+            lease: seconds it is the caller's.
+        """
+        ...
+
+    async def renew(self, claim: Claimed, /, *, lease: float) -> Claimed:
+        """Extend a lease, counted from now.
+
+        Raises:
+            LeaseLostError: when the key is no longer the caller's.
+        """
+        ...
+
+    async def complete(self, claim: Claimed, result: bytes, /, *, ttl: float) -> None:
+        """Record the result, once; joins the ambient unit of work, so that effects and result are written together.
+
+        Parameters:
+            claim: as given by `claim` or `renew`. A lease that has run out and was not taken over still completes.
+            result: the bytes to remember.
+            ttl: seconds it is remembered.
+
+        Raises:
+            LeaseLostError: when another has claimed it since: nothing was recorded.
+        """
+        ...
+
+    async def release(self, claim: Claimed, /) -> None:
+        """Give the key back without a result, so that the next claim gets it; a claim that was lost is left alone."""
+        ...
+
+    async def wait(self, key: str, /, *, timeout: float) -> Completed | None:
+        """Wait for somebody's result.
+
+        Parameters:
+            key: the key.
+            timeout: seconds of real time to wait at most.
+
+        Returns:
+            the result; `None` when the key was released, its lease ran out, or the time is over.
+        """
+        ...
+
+    async def prune(self, *, limit: int = 1000) -> int:
+        """Remove results that have expired, at most `limit`; return how many. Where the storage does so itself, 0."""
+        ...

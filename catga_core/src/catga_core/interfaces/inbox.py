@@ -1,0 +1,38 @@
+"""The port of the inbox: which handler has had which message."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class InboxStore(Protocol):
+    """Remembers (message id, handler), so that a message that comes twice has its effect once."""
+
+    async def record(self, message_id: str, handler: str, /) -> bool:
+        """Note that a handler has had a message; joins the ambient unit of work.
+
+        Two at once are never both told `True` and both committed: the second waits for the first, or its unit of work
+        fails with `CONFLICT` at the commit.
+
+        Returns:
+            `True` for the first time, `False` when it was noted before.
+        """
+        ...
+
+    async def seen(self, message_id: str, handler: str, /) -> bool:
+        """Tell whether a handler has had a message."""
+        ...
+
+    async def forget(self, message_id: str, handler: str, /) -> None:
+        """Take a note back: for a handler that failed outside of a unit of work."""
+        ...
+
+    async def prune(self, *, older_than: float, limit: int = 1000) -> int:
+        """Remove notes, at most `limit`; return how many.
+
+        Parameters:
+            older_than: seconds; what was noted longer ago goes.
+            limit: how many at most.
+        """
+        ...

@@ -1,0 +1,136 @@
+"""The port of the outbox: messages stored with the data they tell of, and sent after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from catga_core.interfaces.context import MessageContext
+
+
+class OutboxMessage(msgspec.Struct, frozen=True):
+    """A message to send.
+
+    Parameters:
+        name: its wire name.
+        schema_version: the version of its shape.
+        format: the serializer that made the bytes.
+        data: the bytes.
+        context: its identity, the same on every try, and what it belongs to.
+        key: messages of one key are sent in order; `None` for no order.
+        created_at: seconds since the Unix epoch.
+    """
+
+    name: str
+    schema_version: int
+    format: str
+    data: bytes
+    context: MessageContext
+    key: str | None
+    created_at: float
+
+
+class LeasedMessage(msgspec.Struct, frozen=True):
+    """A message that one relay has for a while.
+
+    Parameters:
+        sequence: its place in the outbox, rising in the order of commits.
+        message: what to send.
+        attempts: how many tries failed before.
+        fencing_token: rises with every lease of this message.
+        error: what the last try failed with, `None` for none.
+    """
+
+    sequence: int
+    message: OutboxMessage
+    attempts: int
+    fencing_token: int
+    error: str | None = None
+
+
+class OutboxStats(msgspec.Struct, frozen=True):
+    """How the outbox is doing.
+
+    Parameters:
+        pending: how many messages are yet to be sent.
+        oldest_created_at: when the oldest of them was stored, seconds since the Unix epoch; `None` for none.
+        retrying: how many of them have failed at least once.
+    """
+
+    pending: int
+    oldest_created_at: float | None
+    retrying: int
+
+
+@runtime_checkable
+class OutboxStore(Protocol):
+    """Keeps messages until they are sent. Several relays share the work by leases."""
+
+    async def add(self, messages: Sequence[OutboxMessage], /) -> None:
+        """Store messages at the end; joins the ambient unit of work. One whose message id is there already is not added."""
+        ...
+
+    async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:
+        """Take messages that are due, oldest first.
+
+        Messages of one key are leased in order: one is given only together with, or after, all of its key before it; so
+        while one of a key is leased or waits for its next try, no later one of that key is given to anybody. A lease that
+        has run out is taken over.
+
+        Parameters:
+            limit: how many at most.
+            lease: seconds they are the caller's.
+        """
+        ...
+
+    async def renew(self, leased: Sequence[LeasedMessage], /, *, lease: float) -> list[LeasedMessage]:
+        """Extend leases, counted from now; return those that are still the caller's."""
+        ...
+
+    async def complete(self, leased: Sequence[LeasedMessage], /) -> None:
+        """Note that messages were sent. Those taken over by another are passed over: it will send them again."""
+        ...
+
+    async def retry(self, leased: LeasedMessage, /, *, delay: float, error: str) -> None:
+        """Give a message back for a later try; passed over when it was taken over by another.
+
+        Parameters:
+            leased: the message; its attempts are one more from now on.
+            delay: seconds until it is due again.
+            error: what it failed with.
+        """
+        ...
+
+    async def release(self, leased: Sequence[LeasedMessage], /) -> None:
+        """Give messages back untried, due at once: for a relay that stops."""
+        ...
+
+    async def discard(self, leased: LeasedMessage, /) -> bool:
+        """Take a message out for good, when it has gone to the dead letters; joins the ambient unit of work.
+
+        Returns:
+            `False` when it was taken over by another and so is still there.
+        """
+        ...
+
+    async def stats(self) -> OutboxStats:
+        """Return how many messages wait, and since when."""
+        ...
+
+    async def prune(self, *, older_than: float, limit: int = 1000) -> int:
+        """Remove sent messages, never pending ones; return how many.
+
+        Parameters:
+            older_than: seconds; what was sent longer ago goes.
+            limit: how many at most.
+        """
+        ...
+
+    async def wait(self, *, timeout: float) -> None:
+        """Return when there may be a message that is due, at the latest after so many seconds of real time.
+
+        Commits of this process wake it at once; those of others where the storage can tell, else it only waits.
+        """
+        ...
