@@ -1,0 +1,1 @@
+"""Event sourcing: what happened is kept as events, and everything else is worked out from them."""
