@@ -31,7 +31,9 @@ class CheckpointStore(Protocol):
         """Return a checkpoint, `None` where there is none yet."""
         ...
 
-    async def save(self, name: str, position: int, /, *, fencing_token: int = 0) -> None:
+    async def save(
+        self, name: str, position: int, /, *, fencing_token: int = 0, expected_position: int | None = None
+    ) -> None:
         """Keep a position; joins the ambient unit of work, so that effects and checkpoint are written together.
 
         A lower position than the stored one is kept as well: a rebuild begins anew.
@@ -40,8 +42,11 @@ class CheckpointStore(Protocol):
             name: the follower.
             position: the last position it is done with.
             fencing_token: the number of the lock that the follower holds; 0 for none.
+            expected_position: the position that has to be stored now, 0 for none; `None` for whatever it is. Of two
+                followers that have begun at one position, one saves.
 
         Raises:
+            CatgaError: `CONFLICT` when another position is stored than expected; nothing was written.
             LeaseLostError: when it was saved with a higher fencing token before: somebody else follows now.
         """
         ...
