@@ -93,7 +93,7 @@ def message(*, name: str | None = None, version: int = 1) -> Callable[[type[M]],
         ValueError: for a name or a version that cannot travel.
     """
     if name is not None:
-        _check_name(name)
+        check_wire_name(name)
     if version < 1:
         msg = f"version {version} is not possible: versions are whole numbers from 1"
         raise ValueError(msg)
@@ -188,7 +188,12 @@ def _filled(type_: Any, arguments: dict[Any, Any]) -> Any:
     return type_[tuple(arguments.get(each, each) for each in inner)] if inner else type_
 
 
-def _check_name(name: str) -> None:
+def check_wire_name(name: str) -> None:
+    """Refuse what cannot be a message's wire name.
+
+    Raises:
+        ValueError: telling what can.
+    """
     words = name.split(".")
     if not all(
         word and word.replace("_", "").replace("-", "").isalnum() and word.isascii() for word in words
