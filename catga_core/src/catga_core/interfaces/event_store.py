@@ -144,6 +144,17 @@ class EventStore(Protocol):
         """The log of bytes below."""
         ...
 
+    def register(self, *events: type[Event]) -> None:
+        """Make event classes known, so that stored events of their name and version are decoded.
+
+        Parameters:
+            events: classes derived from `Event`; registering one again changes nothing.
+
+        Raises:
+            ConfigurationError: for what is no event class, and for two classes of one name and version.
+        """
+        ...
+
     async def append(
         self,
         stream_id: str,
