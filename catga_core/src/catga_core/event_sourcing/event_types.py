@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
-from catga_core.event_sourcing.upcasting import Shape, Upcaster, Upcasters
+from catga_core.event_sourcing.upcasting import Fields, Shape, Upcaster, Upcasters
 from catga_core.handlers.hints import shown, with_place
 from catga_core.interfaces.event_log import EventRecord
 from catga_core.interfaces.serializer import Serializer
@@ -210,21 +210,26 @@ def _upcasting(serializer: Serializer, steps: Sequence[Upcaster], decode: _Decod
     encode = serializer.encode
 
     def upcast(data: bytes) -> Event:
-        fields: Any = raw(data)
+        fields = raw(data)
         for step in steps:
-            try:
-                fields = step.function(fields)
-            except Exception as cause:
-                # The exception's own text may quote what is in the event; it is there as the cause.
-                msg = f"its upcaster raised {type(cause).__name__}: {step}"
-                raise CatgaError(msg, code=ErrorCode.SERIALIZATION_FAILED) from cause
-            if not isinstance(fields, dict):
-                msg = f"its upcaster returned no dict but {type(fields).__name__}: {step}"
-                raise CatgaError(msg, code=ErrorCode.SERIALIZATION_FAILED)
+            fields = _stepped(step, fields)
         # Through bytes again, so that any serializer does it and reads its own way of writing times and numbers.
         return decode(encode(fields))
 
     return upcast
+
+
+def _stepped(step: Upcaster, fields: Fields) -> Fields:
+    try:
+        made: object = step.function(fields)
+    except Exception as cause:
+        # The exception's own text may quote what is in the event; it is there as the cause.
+        msg = f"its upcaster raised {type(cause).__name__}: {step}"
+        raise CatgaError(msg, code=ErrorCode.SERIALIZATION_FAILED) from cause
+    if not isinstance(made, dict):
+        msg = f"its upcaster returned no dict but {type(made).__name__}: {step}"
+        raise CatgaError(msg, code=ErrorCode.SERIALIZATION_FAILED)
+    return made  # pyright: ignore[reportUnknownVariableType] - whatever is in it is checked when it is decoded
 
 
 def _unreadable(record: EventRecord, why: str) -> CatgaError:

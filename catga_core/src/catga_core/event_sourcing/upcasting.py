@@ -11,7 +11,7 @@ from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import with_place
 from catga_core.messages import check_wire_name
 
-EventData: TypeAlias = dict[str, Any]
+Fields: TypeAlias = dict[str, Any]
 """An event's fields by name, as its serializer reads them without knowing the class: texts, numbers, lists, dicts."""
 
 Shape: TypeAlias = tuple[str, int]
@@ -33,9 +33,9 @@ class Upcaster(msgspec.Struct, frozen=True):
     from_version: int
     to_name: str
     to_version: int
-    function: Callable[[EventData], EventData]
+    function: Callable[[Fields], Fields]
 
-    def __call__(self, data: EventData, /) -> EventData:
+    def __call__(self, data: Fields, /) -> Fields:
         """Return the new fields."""
         return self.function(data)
 
@@ -47,7 +47,7 @@ class Upcaster(msgspec.Struct, frozen=True):
 
 def upcaster(
     name: str, *, from_version: int, to_name: str | None = None, to_version: int | None = None
-) -> Callable[[Callable[[EventData], EventData]], Upcaster]:
+) -> Callable[[Callable[[Fields], Fields]], Upcaster]:
     """Make a function an upcaster of old events; register it with `add_upcasters`.
 
     Parameters:
@@ -70,7 +70,7 @@ def upcaster(
         )
         raise ValueError(msg)
 
-    def mark(function: Callable[[EventData], EventData]) -> Upcaster:
+    def mark(function: Callable[[Fields], Fields]) -> Upcaster:
         return Upcaster(name, from_version, *target, function)
 
     return mark
