@@ -940,7 +940,9 @@ def test_an_unknown_provider_name_is_refused_with_those_there_are():
         add_catga().override("no_such_part", Session())
 
     assert str(raised.value) == (
-        "there is no provider called 'no_such_part' to override: there are clock, mediator, options, serializer, transport"
+        "there is no provider called 'no_such_part' to override: there are checkpoints, clock, dead_letter_queue, "
+        "dead_letters, event_log, event_store, event_types, idempotency_store, inbox, lock_provider, locks, mediator, "
+        "options, outbox, serializer, snapshot_store, storage, transport"
     )
 
 
@@ -996,8 +998,10 @@ def test_asking_for_a_scoped_service_outside_of_a_message_says_why_there_is_none
 def test_asking_the_application_for_an_unknown_name_lists_those_there_are():
     from catga_core.container import CatgaApp
 
-    with pytest.raises(AttributeError, match=r"the application has no 'event_store': it has clock, mediator"):
-        _ = CatgaApp(add_catga()).event_store
+    with pytest.raises(
+        AttributeError, match=r"the application has no 'event_shop': it has checkpoints, clock, "
+    ):
+        _ = CatgaApp(add_catga()).event_shop
 
 
 @pytest.mark.parametrize(

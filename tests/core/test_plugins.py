@@ -172,7 +172,11 @@ def test_an_unknown_scheme_lists_what_is_installed(install: Install):
 
 
 @pytest.mark.parametrize(("scheme", "extra"), [("redis", "redis"), ("rediss", "redis"), ("sqlite", "sqlite")])
-def test_a_scheme_of_catgas_own_members_says_what_to_install(scheme: str, extra: str):
+def test_a_scheme_of_catgas_own_members_says_what_to_install(
+    scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [])
+
     assert mistake(store=f"{scheme}://localhost") == (
         f"no plugin of catga.stores is called '{scheme}': installed are none; pip install \"catga[{extra}]\""
     )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 STARTED = "catga.started"
 STOPPED = "catga.stopped"
+STATE_IN_MEMORY = "catga.state_in_memory"
 LEFT_IN_FLIGHT = "catga.left_in_flight"
 STOP_FAILED = "catga.stop_failed"
 PLUGINS_LOADED = "catga.plugins_loaded"

@@ -7,6 +7,7 @@ from catga_core.container.overrides import Override
 from catga_core.container.provider import ServiceProvider
 from catga_core.container.registration import Lifetime
 from catga_core.container.services import Implementation, ServiceType
+from catga_core.container.stores import add_stores
 
 __all__ = [
     "CatgaApp",
@@ -17,4 +18,5 @@ __all__ = [
     "Override",
     "ServiceProvider",
     "ServiceType",
+    "add_stores",
 ]

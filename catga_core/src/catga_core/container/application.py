@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from catga_core.clock import Clock
+from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.event_store import EventStore
 from catga_core.interfaces.health import Health
+from catga_core.interfaces.idempotency import IdempotencyStore
+from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.serializer import Serializer
+from catga_core.interfaces.snapshots import SnapshotStore
+from catga_core.interfaces.storage import UnitOfWork
 from catga_core.interfaces.transport import Transport
 from catga_core.mediator import CatgaMediator
 
@@ -53,6 +62,45 @@ class CatgaApp:
     def clock(self) -> Clock:
         """The container's time."""
         return self.container.get(Clock)
+
+    @property
+    def event_store(self) -> EventStore:
+        """Streams of events."""
+        return self.container.get(EventStore)
+
+    @property
+    def snapshot_store(self) -> SnapshotStore:
+        """States of streams, kept so that they need not be replayed."""
+        return self.container.get(SnapshotStore)
+
+    @property
+    def checkpoints(self) -> CheckpointStore:
+        """How far projections and subscriptions have come."""
+        return self.container.get(CheckpointStore)
+
+    @property
+    def idempotency_store(self) -> IdempotencyStore:
+        """Claims of commands, and their results."""
+        return self.container.get(IdempotencyStore)
+
+    @property
+    def inbox(self) -> InboxStore:
+        """Which handler has had which message."""
+        return self.container.get(InboxStore)
+
+    @property
+    def outbox(self) -> OutboxStore:
+        """Messages that are sent after the commit."""
+        return self.container.get(OutboxStore)
+
+    @property
+    def dead_letters(self) -> DeadLetterStore:
+        """Messages that could not be handled."""
+        return self.container.get(DeadLetterStore)
+
+    def unit_of_work(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Return a block that is written as a whole or not at all, as `CatgaContainer.unit_of_work` does."""
+        return self.container.unit_of_work()
 
     def get(self, service: ServiceType[S]) -> S:
         """Return a service by its type, as `CatgaContainer.get` does."""

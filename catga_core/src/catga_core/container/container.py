@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 from dependency_injector.containers import DynamicContainer
@@ -16,18 +16,20 @@ from catga_core.container.entries import behavior_entry, check_hosted, handler_e
 from catga_core.container.graph import check_graph
 from catga_core.container.lifecycle import Lifecycle
 from catga_core.container.modules import Module, check_modules, module_of
-from catga_core.container.naming import name_for, provider_of, service_called
+from catga_core.container.naming import PORTS, SERVICES, name_for, provider_of, service_called
 from catga_core.container.overrides import Override, Overriding
 from catga_core.container.provider import ServiceProvider
 from catga_core.container.registration import Lifetime, Registration, register_source
 from catga_core.container.replacing import override_each, replaced_registration, replacement
 from catga_core.container.resolver import Resolver
 from catga_core.container.services import Implementation, ServiceType
+from catga_core.container.stores import default_of
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import caller_locals, shown
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.serializer import Serializer
+from catga_core.interfaces.storage import Storage, UnitOfWork
 from catga_core.interfaces.transport import Transport
 from catga_core.interfaces.validation import Validator
 from catga_core.mediator import CatgaMediator
@@ -56,6 +58,7 @@ class CatgaContainer(DynamicContainer):
             self._registrations,
             asks_for_context=frozenset({CatgaMediator, MessageContext}),
             quiet=frozenset({CatgaOptions, Clock, Serializer, Transport}),
+            default_of=default_of,
         )
         self._assembly = Assembly(self._resolver)
         self._mediator = CatgaMediator(self._assembly)
@@ -69,8 +72,12 @@ class CatgaContainer(DynamicContainer):
         self._put(register_source(CatgaMediator, self._mediator, Lifetime.SINGLETON, {}, instance=True))
         self._put(register_source(Clock, SystemClock, Lifetime.SINGLETON, {}))
         self._put(register_source(Serializer, msgpack_serializer, Lifetime.SINGLETON, {}))
-        # There before a transport is, so that a test can put one in by its name.
-        self.set_provider("transport", ServiceProvider(Transport, self._resolver, self.override))
+        # There before anything is registered for them, so that a test can put something in by the name.
+        for port, name in PORTS.items():
+            if port not in self._registrations:
+                self.set_provider(name, ServiceProvider(port, self._resolver, self.override))
+        for name, path in SERVICES.items():
+            self.set_provider(name, ServiceProvider(path, self._resolver, self.override))
 
     # --- filling it ---
 
@@ -254,7 +261,7 @@ class CatgaContainer(DynamicContainer):
             ConfigurationError: when nothing is registered for it, the replacement cannot be made, or is no handler.
         """
         key = service_called(service, self.providers) if isinstance(service, str) else service
-        replaced = replaced_registration(key, self._registrations, self._assembly)
+        replaced = replaced_registration(key, self._resolver.registered_for(key), self._assembly)
         handled = self._assembly.handled_by(key)
         made = replacement(replaced, implementation, handled, caller_locals(), instance=instance)
         known = set(self._graph_problems())
@@ -309,7 +316,7 @@ class CatgaContainer(DynamicContainer):
         """
         assembly = self._assembly
         problems = self._graph_problems()
-        problems += check_modules(self._modules, frozenset(self._registrations))
+        problems += check_modules(self._modules, lambda need: self._resolver.effective(need) is not None)
         problems += shared_names([*assembly.requests, *assembly.streams, *assembly.events])
         if problems:
             raise ConfigurationError(problems)
@@ -353,6 +360,33 @@ class CatgaContainer(DynamicContainer):
         self._assembly.forget()
         self._mediator.forget_routes()
         super().wire(*arguments, **options)
+
+    def unit_of_work(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Return a block in which all that stores are asked to write is written together, or not at all.
+
+        Its storage is the one that keeps the event streams, the outbox, the inbox and the checkpoints. What is published
+        in the block is sent after the commit. Entered inside another one, it joins that.
+
+        Raises:
+            CatgaError: when the block is left: `CONFLICT` when another has written what this one relied on,
+                `PERSISTENCE_FAILED` when it could not be committed.
+        """
+        return self.get(Storage).unit_of_work()
+
+    # --- what plugins use ---
+
+    def register(self, registration: Registration) -> None:
+        """Take in a registration that is described already.
+
+        Raises:
+            ConfigurationError: when the container runs already.
+        """
+        self._expect_stopped("services")
+        self._put(registration)
+
+    def registered(self, service: Any) -> Registration | None:
+        """Return how a service is made where no override lasts, `None` where nothing provides it."""
+        return self._resolver.registered_for(service)
 
     # --- inside ---
 

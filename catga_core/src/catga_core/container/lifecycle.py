@@ -11,6 +11,7 @@ from catga_core.cancellation import being_cancelled
 from catga_core.container.application import CatgaApp
 from catga_core.container.assembly import Assembly
 from catga_core.container.endpoints import endpoints_of
+from catga_core.container.provider import ServiceProvider
 from catga_core.container.registration import Registration
 from catga_core.container.resolver import Resolver
 from catga_core.container.signals import listening
@@ -349,7 +350,7 @@ class Lifecycle:
 
     def _name_of(self, service: Any) -> str:
         for name, provider in self._container.providers.items():
-            if getattr(provider, "service", None) == service:
+            if isinstance(provider, ServiceProvider) and provider.is_for(service):
                 return str(name)
         return shown(service)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from catga_core.container.registration import SourceKind, parameters_of
@@ -62,12 +62,12 @@ def module_of(given: type[Module] | Module, added: Sequence[Module]) -> Module:
     return cls()
 
 
-def check_modules(modules: Sequence[Module], provided: frozenset[Any]) -> list[str]:
+def check_modules(modules: Sequence[Module], is_provided: Callable[[Any], bool]) -> list[str]:
     """Return every unmet need and every ring of modules.
 
     Parameters:
         modules: those that were added.
-        provided: every registered service type.
+        is_provided: tells whether there is a service of a type.
     """
     added = {type(module): module for module in modules}
     problems: dict[str, None] = {}
@@ -80,7 +80,7 @@ def check_modules(modules: Sequence[Module], provided: frozenset[Any]) -> list[s
                         f"{type(module).__name__} needs {need.__name__}, which was not added: "
                         f"call add_module(catga, {need.__name__})"
                     ] = None
-            elif need not in provided:
+            elif not is_provided(need):
                 problems[
                     f"{type(module).__name__} needs {shown(need)}, which no module provides: "
                     f"add the module that registers {shown(need)}, or register one with add_singleton({shown(need)}, ...)"

@@ -10,7 +10,17 @@ from catga_core.clock import Clock
 from catga_core.container.provider import ServiceProvider
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown
+from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.event_log import EventLog
+from catga_core.interfaces.event_store import EventStore
+from catga_core.interfaces.idempotency import IdempotencyStore
+from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.serializer import Serializer
+from catga_core.interfaces.snapshots import SnapshotStore
+from catga_core.interfaces.storage import Storage
 from catga_core.interfaces.transport import Transport
 from catga_core.mediator import CatgaMediator
 from catga_core.options import CatgaOptions
@@ -21,7 +31,25 @@ PORTS: Mapping[Any, str] = {
     Serializer: "serializer",
     Clock: "clock",
     CatgaOptions: "options",
+    Storage: "storage",
+    EventLog: "event_log",
+    EventStore: "event_store",
+    SnapshotStore: "snapshot_store",
+    CheckpointStore: "checkpoints",
+    IdempotencyStore: "idempotency_store",
+    InboxStore: "inbox",
+    OutboxStore: "outbox",
+    DeadLetterStore: "dead_letters",
+    LockProvider: "lock_provider",
 }
+
+# By name only: what is not asked for is not imported.
+SERVICES: Mapping[str, str] = {
+    "locks": "catga_core.reliability:Locks",
+    "event_types": "catga_core.event_sourcing:EventTypes",
+    "dead_letter_queue": "catga_core.reliability:DeadLetterQueue",
+}
+"""Services of Catga's own that are there without being registered, by provider name."""
 
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -50,7 +78,9 @@ def name_for(
     """
     chosen = name or PORTS.get(service) or provider_name(service)
     taken = providers.get(chosen)
-    if chosen not in reserved and (taken is None or getattr(taken, "service", None) == service):
+    if chosen not in reserved and (
+        taken is None or (isinstance(taken, ServiceProvider) and taken.is_for(service))
+    ):
         return chosen
     if name is None:
         return None
@@ -81,7 +111,7 @@ def provider_of(service: Any, providers: Mapping[str, Any]) -> ServiceProvider[A
     known: list[ServiceProvider[Any]] = [
         each for each in providers.values() if isinstance(each, ServiceProvider)
     ]
-    found = next((each for each in known if each.service == service), None)
+    found = next((each for each in known if each.is_for(service)), None)
     if found is not None:
         return found
     msg = f"nothing provides {shown(service)}: register one with add_singleton({shown(service)}, ...)"

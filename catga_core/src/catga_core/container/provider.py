@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,10 +25,25 @@ class ServiceProvider(Provider[T]):
     """
 
     def __init__(self, service: Any, resolver: Resolver, replace: Callable[[Any, Any], Override]) -> None:
-        self.service = service
+        self._service = service
         self._resolver = resolver
         self._replace = replace
         super().__init__()
+
+    @property
+    def service(self) -> Any:
+        """The type it is asked for by; one that was given as `module:name` is imported when it is first needed."""
+        if isinstance(self._service, str):
+            module, _, name = self._service.partition(":")
+            self._service = getattr(importlib.import_module(module), name)
+        return self._service
+
+    def is_for(self, service: Any) -> bool:
+        """Tell whether it gives a service, without importing one that nobody has needed so far."""
+        named = self._service
+        if isinstance(named, str) and named.partition(":")[0] not in sys.modules:
+            return False
+        return bool(self.service == service)
 
     def __deepcopy__(self, memo: dict[Any, Any] | None = None) -> ServiceProvider[T]:
         # A copy would give other singletons than the container does.

@@ -25,20 +25,17 @@ from catga_core.interfaces.transport import Transport
 from catga_core.messages import Message, MessageType
 
 
-def replaced_registration(
-    service: Any, registrations: Mapping[Any, Registration], assembly: Assembly
-) -> Registration:
+def replaced_registration(service: Any, known: Registration | None, assembly: Assembly) -> Registration:
     """Return how what is to be overridden is made.
 
     Parameters:
         service: a registered type, a handler, behavior or validator.
-        registrations: by service.
+        known: how it is made as a service, `None` where it is none.
         assembly: the handlers, behaviors and validators.
 
     Raises:
         ConfigurationError: when nothing is registered for it.
     """
-    known = registrations.get(service)
     if known is not None:
         return known
     for root in assembly.declared():

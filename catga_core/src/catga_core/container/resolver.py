@@ -51,6 +51,7 @@ class Resolver:
         registrations: by service; may grow until the container starts.
         asks_for_context: the services through which a pipeline can send further messages or read its context.
         quiet: the container's own services, known not to.
+        default_of: tells how a service of Catga's own is made that nobody has registered.
     """
 
     def __init__(
@@ -59,8 +60,11 @@ class Resolver:
         *,
         asks_for_context: frozenset[Any],
         quiet: frozenset[Any],
+        default_of: Callable[[Any], Registration | None],
     ) -> None:
         self._registrations = registrations
+        self._default_of = default_of
+        self._defaults: dict[Any, Registration | None] = {}
         self._asks_for_context = asks_for_context
         self._quiet = quiet
         self.overrides: Overrides = Overrides(self._forget)
@@ -74,9 +78,18 @@ class Resolver:
     # --- what there is ---
 
     def effective(self, service: Any) -> Registration | None:
-        """Return how a service is made now: by its newest override, else as registered."""
+        """Return how a service is made now: by its newest override, else as registered, else by default."""
         layer = self.overrides.top(service)
-        return layer.registration if layer is not None else self._registrations.get(service)
+        return layer.registration if layer is not None else self.registered_for(service)
+
+    def registered_for(self, service: Any) -> Registration | None:
+        """Return how a service is made where no override lasts."""
+        found = self._registrations.get(service)
+        if found is None:
+            if service not in self._defaults:
+                self._defaults[service] = self._default_of(service)
+            found = self._defaults[service]
+        return found
 
     @property
     def has_scoped(self) -> bool:
