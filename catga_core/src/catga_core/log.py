@@ -24,6 +24,7 @@ CONNECTION_LOST = "catga.connection_lost"
 CONNECTION_RESTORED = "catga.connection_restored"
 CONNECTION_ERROR = "catga.connection_error"
 SISTER_MISMATCH = "catga.sister_version_mismatch"
+AFTER_COMMIT_FAILED = "catga.after_commit_failed"
 
 
 class SafeLogger:
