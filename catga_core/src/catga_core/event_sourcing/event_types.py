@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.upcasting import Fields, Shape, Upcaster, Upcasters
@@ -44,6 +44,9 @@ class EventTypes:
     Raises:
         ConfigurationError: when two of `serializer` and `formats` have one name.
     """
+
+    # There without being registered, made of what its constructor asks for (catga_core.container.stores).
+    __catga_default__: ClassVar[bool] = True
 
     __slots__ = ("_classes", "_decoders", "_formats", "_serializer", "_shapes", "_upcasters")
 

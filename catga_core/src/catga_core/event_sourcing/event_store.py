@@ -1,0 +1,289 @@
+"""`LogEventStore`: the event store of every storage, over its log of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from catga_core.clock import Clock
+from catga_core.context import active_context
+from catga_core.errors import CatgaError, ConcurrencyError, ConfigurationError, ErrorCode
+from catga_core.event_sourcing.event_types import EventTypes
+from catga_core.identifiers import new_id
+from catga_core.interfaces.event_log import (
+    ANY,
+    AppendResult,
+    EventLog,
+    EventRecord,
+    RecordedEvent,
+    StreamAppend,
+)
+from catga_core.interfaces.event_store import EventData, StoredEvent, StreamEvents
+from catga_core.messages import Event
+
+MAX_EVENT_BYTES = 1_048_576
+"""How many bytes one event may have, unless it is said otherwise."""
+
+_PAGE = 512  # events: large enough that the round trip does not count, small enough for a few hundred KiB
+_MICROSECONDS = 1_000_000
+
+
+class LogEventStore:
+    """Appends and reads events: checks what it is given, and turns events into records and back.
+
+    Parameters:
+        log: keeps the bytes.
+        types: the classes of the events.
+        clock: when an event was recorded.
+        max_event_bytes: how many bytes one event may have, before it is refused.
+
+    Raises:
+        ConfigurationError: for a limit below 1.
+    """
+
+    __slots__ = ("_clock", "_limit", "_log", "_types")
+
+    def __init__(
+        self, log: EventLog, types: EventTypes, clock: Clock, *, max_event_bytes: int = MAX_EVENT_BYTES
+    ) -> None:
+        if max_event_bytes < 1:
+            msg = f"max_event_bytes={max_event_bytes} would let no event through: give 1 or more"
+            raise ConfigurationError(msg)
+        self._log = log
+        self._types = types
+        self._clock = clock
+        self._limit = max_event_bytes
+
+    @property
+    def log(self) -> EventLog:
+        """The log of bytes below."""
+        return self._log
+
+    @property
+    def types(self) -> EventTypes:
+        """The classes of the events."""
+        return self._types
+
+    def register(self, *events: type[Event]) -> None:
+        """Make event classes known, so that stored events of their name and version are decoded."""
+        self._types.register(*events)
+
+    # --- appending ---
+
+    async def append(
+        self,
+        stream_id: str,
+        events: Event | EventData | Sequence[Event | EventData],
+        *,
+        expected_version: int = ANY,
+    ) -> AppendResult:
+        """Append one event or several to a stream, all or nothing; joins the ambient unit of work."""
+        append = self._append_of(StreamEvents(stream_id, events, expected_version))
+        if not append.records:
+            return await self._nothing(append)
+        return (await self._log.append((append,)))[0]
+
+    async def append_many(self, appends: Sequence[StreamEvents], /) -> list[AppendResult]:
+        """Append to several streams, all or nothing; a stream without events is only held against its version."""
+        made = [self._append_of(each) for each in appends]
+        named: set[str] = set()
+        for append in made:
+            if append.stream_id in named:
+                msg = f"append_many names the stream {append.stream_id!r} twice: give its events in one StreamEvents"
+                raise ValueError(msg)
+            named.add(append.stream_id)
+        empty = {append.stream_id: await self._nothing(append) for append in made if not append.records}
+        filled = [append for append in made if append.records]
+        done = iter(await self._log.append(filled) if filled else ())
+        return [next(done) if append.records else empty[append.stream_id] for append in made]
+
+    async def _nothing(self, append: StreamAppend) -> AppendResult:
+        version = await self._log.version(append.stream_id)
+        if append.expected_version not in {ANY, version}:
+            raise ConcurrencyError(append.stream_id, append.expected_version, version)
+        return AppendResult(version, 0)
+
+    def _append_of(self, given: StreamEvents) -> StreamAppend:
+        check_stream_id(given.stream_id)
+        expected: object = given.expected_version
+        if type(expected) is not int or expected < ANY:
+            msg = f"expected_version={expected!r} is no version: give a number of events, NO_STREAM or ANY"
+            raise ValueError(msg)
+        events: Any = given.events
+        if isinstance(events, Event | EventData):
+            events = (events,)
+        context = active_context.get()
+        correlation, causation = (
+            (context.correlation_id, context.message_id) if context is not None else (None, None)
+        )
+        recorded_at = round(self._clock.time() * _MICROSECONDS)
+        records = [self._record_of(each, recorded_at, correlation, causation) for each in events]
+        if len(records) > 1 and len({record.message_id for record in records}) < len(records):
+            msg = f"two events for the stream {given.stream_id!r} have one message_id: an event has an id of its own"
+            raise ValueError(msg)
+        return StreamAppend(given.stream_id, given.expected_version, records)
+
+    def _record_of(
+        self, given: Any, recorded_at: int, correlation: str | None, causation: str | None
+    ) -> EventRecord:
+        event = given.event if isinstance(given, EventData) else given
+        if not isinstance(event, Event):
+            msg = f"a {type(event).__name__} is no event: append objects of classes derived from Event"
+            raise TypeError(msg)
+        name, version, format, data = self._types.encode(event)
+        if len(data) > self._limit:
+            msg = (
+                f"a {name} v{version} has {len(data)} bytes, and {self._limit} are allowed: keep large data elsewhere "
+                "and name it in the event, or raise max_event_bytes"
+            )
+            details = {"name": name, "bytes": len(data), "limit": self._limit}
+            raise CatgaError(msg, code=ErrorCode.SERIALIZATION_FAILED, details=details)
+        if not isinstance(given, EventData):
+            return EventRecord(new_id(), name, version, format, data, recorded_at, correlation, causation)
+        message_id = _checked_id(given.message_id)
+        headers = _checked_headers(given.headers)
+        return EventRecord(
+            message_id, name, version, format, data, recorded_at, correlation, causation, headers
+        )
+
+    # --- reading ---
+
+    def read(
+        self,
+        stream_id: str,
+        *,
+        from_version: int = 1,
+        to_version: int | None = None,
+        to_time: datetime | None = None,
+        limit: int | None = None,
+        backward: bool = False,
+    ) -> AsyncGenerator[StoredEvent]:
+        """Give the events of a stream, a page at a time."""
+        check_stream_id(stream_id)
+        _at_least(1, from_version=from_version)
+        if to_version is not None:
+            _at_least(1, to_version=to_version)
+        if limit is not None:
+            _at_least(0, limit=limit)
+        until = None if to_time is None else microseconds_of(to_time, "to_time")
+        return self._read(stream_id, from_version, to_version, until, limit, backward)
+
+    async def _read(
+        self,
+        stream_id: str,
+        lowest: int,
+        highest: int | None,
+        until: int | None,
+        limit: int | None,
+        backward: bool,
+    ) -> AsyncGenerator[StoredEvent]:
+        types, read_page = self._types, self._log.read_stream
+        left = limit
+        while left is None or left > 0:
+            # What is left out by its time takes no place in the limit, so a page is not cut to it.
+            wanted = _PAGE if left is None or until is not None else min(left, _PAGE)
+            page = await read_page(
+                stream_id, from_version=lowest, to_version=highest, limit=wanted, backward=backward
+            )
+            for recorded in page:
+                if until is not None and recorded.record.recorded_at > until:
+                    continue
+                yield StoredEvent(recorded, types)
+                if left is not None:
+                    left -= 1
+                    if not left:
+                        return
+            if len(page) < wanted:
+                return
+            last = page[-1].version
+            if backward:
+                highest = last - 1
+            else:
+                lowest = last + 1
+            if (highest is not None and lowest > highest) or highest == 0:
+                return
+
+    def read_all(self, *, after: int = 0, limit: int | None = None) -> AsyncGenerator[StoredEvent]:
+        """Give the events of all streams in the order of their positions, up to the last one there is when it gets there."""
+        _at_least(0, after=after)
+        if limit is not None:
+            _at_least(0, limit=limit)
+        return self._read_all(after, limit)
+
+    async def _read_all(self, after: int, limit: int | None) -> AsyncGenerator[StoredEvent]:
+        types, read_page = self._types, self._log.read_all
+        left = limit
+        while left is None or left > 0:
+            wanted = _PAGE if left is None else min(left, _PAGE)
+            page: list[RecordedEvent] = await read_page(after=after, limit=wanted)
+            for recorded in page:
+                yield StoredEvent(recorded, types)
+            if len(page) < wanted:
+                return
+            after = page[-1].position
+            if left is not None:
+                left -= wanted
+
+    async def version(self, stream_id: str) -> int:
+        """Return a stream's version: the number of its events, 0 for none."""
+        check_stream_id(stream_id)
+        return await self._log.version(stream_id)
+
+
+def check_stream_id(stream_id: object) -> None:
+    """Refuse what cannot be a stream's name.
+
+    Raises:
+        ValueError: telling what can.
+    """
+    if not (isinstance(stream_id, str) and stream_id and _is_text(stream_id)):
+        msg = f"{stream_id!r} cannot be a stream's name: give a text that is not empty, such as 'order-17'"
+        raise ValueError(msg)
+
+
+def microseconds_of(time: datetime, name: str) -> int:
+    """Return microseconds since the epoch.
+
+    Parameters:
+        time: an aware datetime.
+        name: what it is called, for the error.
+
+    Raises:
+        ValueError: for a naive one.
+    """
+    if time.tzinfo is None or time.utcoffset() is None:
+        msg = f"{name}={time!r} has no time zone, so it is no point in time: write datetime(..., tzinfo=UTC)"
+        raise ValueError(msg)
+    return round(time.timestamp() * _MICROSECONDS)
+
+
+def _at_least(least: int, **numbers: object) -> None:
+    for name, number in numbers.items():
+        if type(number) is not int or number < least:
+            msg = f"{name}={number!r} is not possible: give a whole number, {least} or more"
+            raise ValueError(msg)
+
+
+def _checked_id(message_id: object) -> str:
+    if message_id is None:
+        return new_id()
+    if not (isinstance(message_id, str) and message_id and _is_text(message_id)):
+        msg = (
+            f"message_id={message_id!r} is no identity: give a text that is not empty, or None for a new one"
+        )
+        raise ValueError(msg)
+    return message_id
+
+
+def _checked_headers(headers: Mapping[Any, Any]) -> Mapping[str, str]:
+    for name, value in headers.items():
+        if not (isinstance(name, str) and isinstance(value, str) and _is_text(name) and _is_text(value)):
+            msg = f"the header {name!r} of an event is no text: names and values of headers are str"
+            raise ValueError(msg)
+    return headers
+
+
+def _is_text(value: str) -> bool:
+    # A lone surrogate has no bytes, and would only be found by the storage.
+    return value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)
