@@ -27,7 +27,6 @@ from catga_core.interfaces import (
     StreamEvents,
 )
 from catga_testing import ManualClock
-
 from tests.core.event_sourcing.memory import Log
 
 
