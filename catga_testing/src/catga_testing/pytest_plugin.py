@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from catga_testing.servers import NatsCluster, NatsServer
+    from catga_testing.servers import NatsCluster, NatsServer, ValkeyServer
 
 # Every pytest run of an environment with catga-testing imports this module: servers are imported by those who ask for one.
 
@@ -39,3 +39,21 @@ def nats_cluster() -> Iterator[NatsCluster]:
 
     with NatsCluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def valkey_server() -> Iterator[ValkeyServer]:
+    """A Valkey server, which writes every command to disk before it answers, for this test alone, which may do it any harm."""
+    from catga_testing.servers import ValkeyServer
+
+    with ValkeyServer(appendfsync="always") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server_shared() -> Iterator[ValkeyServer]:
+    """A Valkey server for all tests that do it no harm and use a prefix of their own on it."""
+    from catga_testing.servers import ValkeyServer
+
+    with ValkeyServer() as server:
+        yield server

@@ -1,4 +1,4 @@
-"""A nats-server for code without an event loop."""
+"""A test's server for code without an event loop, whatever program it is."""
 
 from __future__ import annotations
 
@@ -6,35 +6,59 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from catga_testing.servers.binary import find_nats_server
 from catga_testing.servers.errors import ServerError, ServerNotRunningError, ServerStartError
 from catga_testing.servers.ports import ReservedPort
-from catga_testing.servers.probe import server_info
 from catga_testing.servers.process import ServerProcess
 from catga_testing.servers.running import close_at_exit, closed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from catga_testing.servers.config import NatsSettings
+    from collections.abc import Sequence
 
 _PORT_ATTEMPTS = 5
 
 
-class BlockingNatsServer:
-    """The same server as `NatsServer`'s, with methods that block until they are done; get it from `NatsServer.blocking`."""
+class Program(Protocol):
+    """What is special about one kind of server."""
 
-    def __init__(
-        self, settings: Callable[[Path], NatsSettings], *, keep_store: bool, start_within: float
-    ) -> None:
-        """Prepare, without starting anything; `settings` gets the server's own directory."""
-        self._settings = settings
-        self._keep_store = keep_store
+    @property
+    def name(self) -> str:
+        """The program's name, for its directory and for errors."""
+        ...
+
+    @property
+    def ports(self) -> int:
+        """How many ports it listens on."""
+        ...
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether its data outlives `close`, so that it is to end in good order."""
+        ...
+
+    def find(self) -> Path:
+        """Return the program, or raise `ServerBinaryNotFoundError`."""
+        ...
+
+    def command(self, program: Path, directory: Path, ports: Sequence[int]) -> list[str]:
+        """Write what it needs into its directory and return how to start it."""
+        ...
+
+    def ready(self, ports: Sequence[int], pid: int) -> bool:
+        """Tell whether this very process takes clients; another's server on the port must not pass for it."""
+        ...
+
+
+class BlockingServer:
+    """A server whose methods block until they are done; get it from a server's `blocking`."""
+
+    def __init__(self, program: Program, *, start_within: float) -> None:
+        """Prepare, without starting anything."""
+        self._program = program
         self._start_within = start_within
         self._process: ServerProcess | None = None
-        self._ports: tuple[ReservedPort, ReservedPort | None] | None = None
+        self._ports: list[ReservedPort] = []
 
     @property
     def process(self) -> ServerProcess:
@@ -57,58 +81,65 @@ class BlockingNatsServer:
     @property
     def port(self) -> int:
         """The client port."""
-        return self._reserved()[0].number
+        return self.ports[0]
 
     @property
-    def monitor_port(self) -> int | None:
-        """The monitoring port."""
-        monitoring = self._reserved()[1]
-        return None if monitoring is None else monitoring.number
+    def ports(self) -> list[int]:
+        """Every port it listens on, the client port first.
+
+        Raises:
+            ServerNotRunningError: The server was not started, or is closed.
+
+        """
+        if not self._ports:
+            message = "the server has no port yet: it was not started, or is closed"
+            raise ServerNotRunningError(message)
+        return [port.number for port in self._ports]
 
     def start(self) -> None:
-        """Start the server and return when it accepts clients; see `NatsServer.start`."""
+        """Start the server and return when it accepts clients; see `Server.start`."""
         if self._process is not None:
             message = "the server was started already; use restart()"
             raise ServerError(message)
-        program = find_nats_server()
-        directory = Path(tempfile.mkdtemp(prefix="catga-nats-"))
+        program = self._program.find()
+        directory = Path(tempfile.mkdtemp(prefix=f"catga-{self._program.name}-"))
         try:
             self._process = ServerProcess(directory)
             close_at_exit(self)
-            self._start_on_free_ports(program, directory)
+            self._start_on_free_ports(program)
         except BaseException:
             self.close()
             shutil.rmtree(directory, ignore_errors=True)
             raise
 
     def kill(self) -> None:
-        """Crash the server (SIGKILL); see `NatsServer.kill`."""
+        """Crash the server (SIGKILL); see `Server.kill`."""
         self.process.kill()
 
     def stop(self) -> None:
-        """Freeze the server (SIGSTOP); see `NatsServer.stop`."""
+        """Freeze the server (SIGSTOP); see `Server.stop`."""
         self.process.stop()
 
     def resume(self) -> None:
-        """Let a frozen server continue; see `NatsServer.resume`."""
+        """Let a frozen server continue; see `Server.resume`."""
         self.process.resume()
 
     def terminate(self, *, within: float = 10.0) -> None:
-        """End the server in good order (SIGTERM); see `NatsServer.terminate`."""
+        """End the server in good order (SIGTERM); see `Server.terminate`."""
         self.process.terminate(within=within)
 
     def restart(self) -> None:
-        """Start the server again on the same ports with the same store; see `NatsServer.restart`."""
+        """Start the server again on the same ports with the same data; see `Server.restart`."""
         process = self.process
         if process.alive:
             process.terminate(within=self._start_within)
-        self._launch(find_nats_server(), process)
+        self._launch(self._program.find(), process)
 
     def close(self) -> None:
-        """End the server and remove what it left; see `NatsServer.close`."""
+        """End the server and remove what it left; see `Server.close`."""
         process, self._process = self._process, None
         try:
-            if process is not None and self._keep_store and process.alive:
+            if process is not None and self._program.keeps_data and process.alive:
                 process.terminate(within=10.0)
         finally:
             if process is not None:
@@ -117,10 +148,9 @@ class BlockingNatsServer:
             self._give_ports_back()
             closed(self)
 
-    def _start_on_free_ports(self, program: Path, directory: Path) -> None:
-        settings = self._settings(directory)
+    def _start_on_free_ports(self, program: Path) -> None:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
-            self._ports = (ReservedPort(), ReservedPort() if settings.monitoring else None)
+            self._ports = [ReservedPort() for _ in range(self._program.ports)]
             try:
                 self._launch(program, self.process)
             except ServerStartError:
@@ -128,7 +158,7 @@ class BlockingNatsServer:
                 if (
                     attempt == _PORT_ATTEMPTS
                     or self.is_running
-                    or all(port.is_free() for port in self._ports if port)
+                    or all(port.is_free() for port in self._ports)
                 ):
                     raise
                 self._give_ports_back()
@@ -136,32 +166,19 @@ class BlockingNatsServer:
                 return
 
     def _launch(self, program: Path, process: ServerProcess) -> None:
-        settings = self._settings(process.directory)
-        config = process.directory / "server.conf"
-        config.touch(mode=0o600)  # it may hold a password
-        config.write_text(settings.render(port=self.port, monitor_port=self.monitor_port), encoding="utf-8")
+        ports = self.ports
+        command = self._program.command(program, process.directory, ports)
         began = time.monotonic()
-        process.start([str(program), "-c", str(config)])
-        # By name: another program's server on this port must not pass for ours.
-        if not process.wait_until(lambda: _is_called(self.port, settings.name), within=self._start_within):
+        process.start(command)
+        pid = process.pid
+        if not process.wait_until(lambda: self._program.ready(ports, pid), within=self._start_within):
             code = process.exit_code
             ended = "is not ready" if code is None else f"ended with exit code {code}"
-            message = f"nats-server {ended} after {time.monotonic() - began:.1f} s\n{process.log_tail()}"
+            seconds = time.monotonic() - began
+            message = f"{self._program.name} {ended} after {seconds:.1f} s\n{process.log_tail()}"
             raise ServerStartError(message)
 
-    def _reserved(self) -> tuple[ReservedPort, ReservedPort | None]:
-        if self._ports is None:
-            message = "the server has no port yet: it was not started, or is closed"
-            raise ServerNotRunningError(message)
-        return self._ports
-
     def _give_ports_back(self) -> None:
-        for port in self._ports or ():
-            if port is not None:
-                port.close()
-        self._ports = None
-
-
-def _is_called(port: int, name: str) -> bool:
-    info = server_info(port)
-    return info is not None and info.get("server_name") == name
+        for port in self._ports:
+            port.close()
+        self._ports = []

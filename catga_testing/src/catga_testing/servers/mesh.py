@@ -48,5 +48,5 @@ def _leader(node: NatsServer) -> str:
 
 
 def _ask(node: NatsServer, path: str) -> dict[str, Any] | None:
-    port = node.blocking.monitor_port
+    port = node.monitor_port
     return None if port is None else monitor(port, path)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from catga_testing.servers.blocking import BlockingNatsServer
+from catga_testing.servers.blocking import BlockingServer
 from catga_testing.servers.config import NatsSettings, NatsTls
-from catga_testing.servers.offload import offload
+from catga_testing.servers.nats_program import NatsProgram
 from catga_testing.servers.ports import LOOPBACK
+from catga_testing.servers.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from catga_testing.servers.auth import NatsAuth
 
 
-class NatsServer:
+class NatsServer(Server):
     """A nats-server of its own on a free loopback port; it never outlives this process, not even a SIGKILL of it.
 
     Use `async with NatsServer() as server:`, or `with NatsServer() as server:` in code without an event loop. The
@@ -66,9 +67,9 @@ class NatsServer:
                 extra_config=extra_config or {},
             )
 
-        self.blocking: BlockingNatsServer = BlockingNatsServer(
-            settings, keep_store=store_dir is not None, start_within=start_within
-        )
+        program = NatsProgram(settings, monitoring=monitoring, keeps_data=store_dir is not None)
+        super().__init__(BlockingServer(program, start_within=start_within))
+        self._monitoring = monitoring
 
     @property
     def url(self) -> str:
@@ -76,92 +77,12 @@ class NatsServer:
         return f"{'tls' if self._tls else 'nats'}://{LOOPBACK}:{self.port}"
 
     @property
-    def port(self) -> int:
-        """The client port; it stays the same, also over a restart, until `close`."""
-        return self.blocking.port
-
-    @property
     def monitor_url(self) -> str | None:
         """Where its monitoring pages are, or `None` without `monitoring`."""
-        port = self.blocking.monitor_port
+        port = self.monitor_port
         return None if port is None else f"http://{LOOPBACK}:{port}"
 
     @property
-    def pid(self) -> int:
-        """The process id; `ServerNotRunningError` when it does not run."""
-        return self.blocking.process.pid
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the process runs (a stopped one counts as running)."""
-        return self.blocking.is_running
-
-    @property
-    def log(self) -> Path:
-        """The file with its log; removed by `close`."""
-        return self.blocking.process.log
-
-    async def start(self) -> None:
-        """Start the server; when this returns, clients can connect.
-
-        Raises:
-            ServerBinaryNotFoundError: No nats-server is installed.
-            ServerStartError: It ended or was not ready in time; the text holds its log.
-
-        """
-        await offload(self.blocking.start, undo=self.blocking.close)
-
-    async def kill(self) -> None:
-        """Crash the server (SIGKILL); when this returns, its port refuses connections."""
-        await offload(self.blocking.kill)
-
-    async def stop(self) -> None:
-        """Freeze the server (SIGSTOP): connections stay open and nothing answers, like a partition or a long pause."""
-        await offload(self.blocking.stop)
-
-    async def resume(self) -> None:
-        """Let a frozen server continue; it then handles what came meanwhile."""
-        await offload(self.blocking.resume)
-
-    async def terminate(self, *, within: float = 10.0) -> None:
-        """End the server in good order (SIGTERM).
-
-        Args:
-            within: Seconds it may take; then it is killed.
-
-        Raises:
-            ServerError: It had to be killed.
-
-        """
-        await offload(lambda: self.blocking.terminate(within=within))
-
-    async def restart(self) -> None:
-        """Start the server again, on the same port and with the same streams; one that still runs is terminated first.
-
-        Raises:
-            ServerStartError: It ended or was not ready in time; the text holds its log.
-
-        """
-        await offload(self.blocking.restart)
-
-    async def close(self) -> None:
-        """End the server and remove its directory; closing twice is harmless."""
-        await offload(self.blocking.close)
-
-    async def __aenter__(self) -> Self:
-        """Start the server."""
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the server."""
-        await self.close()
-
-    def __enter__(self) -> Self:
-        """Start the server, blocking."""
-        self.blocking.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the server, blocking."""
-        self.blocking.close()
+    def monitor_port(self) -> int | None:
+        """The port of its monitoring pages, or `None` without `monitoring`."""
+        return self.blocking.ports[1] if self._monitoring else None
