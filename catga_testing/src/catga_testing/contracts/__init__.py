@@ -3,20 +3,37 @@
 import pytest
 
 # The kits' assertions tell what they saw, like those in a test module. It has to be said before they are imported.
-pytest.register_assert_rewrite("catga_testing.contracts.kept", "catga_testing.contracts.transports")
+pytest.register_assert_rewrite(
+    "catga_testing.contracts.kept", "catga_testing.contracts.stores", "catga_testing.contracts.transports"
+)
 
 from catga_testing.contracts.kept import Contract  # noqa: E402
+from catga_testing.contracts.stores.kits import (  # noqa: E402
+    EventLogContract,
+    IdempotencyContract,
+    LockContract,
+    StoresContract,
+    UnitOfWorkContract,
+)
+from catga_testing.contracts.stores.place import Connection, StoresFactory  # noqa: E402
 from catga_testing.contracts.transport import GarbageSender, TransportContract, TransportFactory  # noqa: E402
 from catga_testing.contracts.transports.handlers import Gate, Inbox  # noqa: E402
 from catga_testing.contracts.transports.peers import Peer, Peers  # noqa: E402
 
 __all__ = [
+    "Connection",
     "Contract",
+    "EventLogContract",
     "GarbageSender",
     "Gate",
+    "IdempotencyContract",
     "Inbox",
+    "LockContract",
     "Peer",
     "Peers",
+    "StoresContract",
+    "StoresFactory",
     "TransportContract",
     "TransportFactory",
+    "UnitOfWorkContract",
 ]

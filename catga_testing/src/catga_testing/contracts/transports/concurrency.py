@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from catga_core import ErrorCode, Success
+from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase
 from catga_testing.contracts.transports.handlers import Gate, echo
-from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import Echo, Happened, Other
 from catga_testing.contracts.transports.peers import Peers
 

@@ -16,8 +16,8 @@ from catga_core import (
     Transport,
     add_catga,
 )
+from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase, TransportFactory
-from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import Echo, Happened, Other
 from catga_testing.host import test_host
 from catga_testing.waiting import eventually

@@ -9,9 +9,9 @@ import pytest
 
 from catga_core import ErrorCode, Success, TransportCapabilities
 from catga_testing.clock import ManualClock
+from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase, requires
 from catga_testing.contracts.transports.handlers import Gate, Inbox, echo
-from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import Echo, Other
 from catga_testing.contracts.transports.peers import Peers
 

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 from catga_core import CatgaResult, ErrorCode, MessageContext, Success
+from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase
 from catga_testing.contracts.transports.handlers import Gate, echo
-from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import Echo, Happened, Other
 from catga_testing.contracts.transports.peers import Peer, Peers
 

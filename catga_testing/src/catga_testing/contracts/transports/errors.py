@@ -16,9 +16,9 @@ from catga_core import (
     Success,
     TransportCapabilities,
 )
+from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase, requires
 from catga_testing.contracts.transports.handlers import Inbox
-from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import Echo, Happened
 from catga_testing.contracts.transports.peers import Peers
 

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
+from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase
 from catga_testing.contracts.transports.handlers import Gate, Inbox
-from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import Happened, Unheard
 from catga_testing.contracts.transports.peers import Peers
 

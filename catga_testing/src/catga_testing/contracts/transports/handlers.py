@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from catga_core import MessageContext
-from catga_testing.contracts.transports.limits import PATIENCE
+from catga_testing.contracts.limits import PATIENCE
 from catga_testing.waiting import NotInTimeError
 
 

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from catga_core import CatgaError, ErrorCode, HealthStatus, SystemClock, TransportCapabilities
+from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase, TransportFactory
 from catga_testing.contracts.transports.handlers import Gate, echo
-from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import Echo, Happened
 from catga_testing.contracts.transports.peers import Peer, Peers
 

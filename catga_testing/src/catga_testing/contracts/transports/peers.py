@@ -13,7 +13,7 @@ from catga_core.identifiers import new_id
 from catga_core.interfaces import Inbound
 from catga_core.messages import Event, Message, MessageKind, MessageType, Request
 from catga_core.pipeline import as_result
-from catga_testing.contracts.transports.limits import DEADLINE, PATIENCE
+from catga_testing.contracts.limits import DEADLINE, PATIENCE
 
 TransportFactory = Callable[[Clock], Transport]
 """Makes one more transport on a test's network; its deadlines are compared with the clock."""

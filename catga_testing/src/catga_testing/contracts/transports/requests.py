@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from catga_core import CatgaResult, ErrorCode, MessageContext, Success, TransportCapabilities
+from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase, requires
 from catga_testing.contracts.transports.handlers import Inbox, echo
-from catga_testing.contracts.transports.limits import SOON
 from catga_testing.contracts.transports.messages import (
     Anything,
     Build,

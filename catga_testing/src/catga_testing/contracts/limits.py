@@ -1,7 +1,7 @@
 """How long the kit waits for what."""
 
 PATIENCE = 15.0
-"""Seconds after which the kit gives up on a transport: no test may hang."""
+"""Seconds after which the kit gives up: no test may hang."""
 
 DEADLINE = 10.0
 """Seconds that a request of the kit has, where a test says nothing else."""
