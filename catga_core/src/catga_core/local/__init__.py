@@ -1,6 +1,32 @@
-"""What works within one process: the local transport and its bus."""
+"""What works within one process: the local transport and its bus, and stores in memory."""
 
 from catga_core.local.bus import LocalBus, local_bus
+from catga_core.local.stores import (
+    MemoryCheckpoints,
+    MemoryDeadLetters,
+    MemoryEventLog,
+    MemoryIdempotency,
+    MemoryInbox,
+    MemoryLocks,
+    MemoryOutbox,
+    MemorySnapshots,
+    MemoryStorage,
+    memory_stores,
+)
 from catga_core.local.transport import LocalTransport
 
-__all__ = ["LocalBus", "LocalTransport", "local_bus"]
+__all__ = [
+    "LocalBus",
+    "LocalTransport",
+    "MemoryCheckpoints",
+    "MemoryDeadLetters",
+    "MemoryEventLog",
+    "MemoryIdempotency",
+    "MemoryInbox",
+    "MemoryLocks",
+    "MemoryOutbox",
+    "MemorySnapshots",
+    "MemoryStorage",
+    "local_bus",
+    "memory_stores",
+]

@@ -93,6 +93,7 @@ class LogConcurrencyContract(EventLogContractBase):
             nonlocal done
             for _ in range(20):
                 await writer.append([appends("orders-1", *records(3)), appends("stock-1", *records(3))])
+                await asyncio.sleep(0)  # a storage may answer without giving anybody else a turn
             done = True
 
         async def read() -> int:
