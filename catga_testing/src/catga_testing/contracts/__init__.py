@@ -9,9 +9,14 @@ pytest.register_assert_rewrite(
 
 from catga_testing.contracts.kept import Contract  # noqa: E402
 from catga_testing.contracts.stores.kits import (  # noqa: E402
+    CheckpointContract,
+    DeadLetterContract,
     EventLogContract,
     IdempotencyContract,
+    InboxContract,
     LockContract,
+    OutboxContract,
+    SnapshotContract,
     StoresContract,
     UnitOfWorkContract,
 )
@@ -21,16 +26,21 @@ from catga_testing.contracts.transports.handlers import Gate, Inbox  # noqa: E40
 from catga_testing.contracts.transports.peers import Peer, Peers  # noqa: E402
 
 __all__ = [
+    "CheckpointContract",
     "Connection",
     "Contract",
+    "DeadLetterContract",
     "EventLogContract",
     "GarbageSender",
     "Gate",
     "IdempotencyContract",
     "Inbox",
+    "InboxContract",
     "LockContract",
+    "OutboxContract",
     "Peer",
     "Peers",
+    "SnapshotContract",
     "StoresContract",
     "StoresFactory",
     "TransportContract",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from catga_testing.contracts.stores.checkpoints import CheckpointsContract
+from catga_testing.contracts.stores.dead_letters.finding import FindingContract
+from catga_testing.contracts.stores.dead_letters.keeping import KeepingContract
 from catga_testing.contracts.stores.event_log.appending import AppendingContract
 from catga_testing.contracts.stores.event_log.bytes import BytesContract
 from catga_testing.contracts.stores.event_log.concurrency import LogConcurrencyContract
@@ -12,16 +15,28 @@ from catga_testing.contracts.stores.event_log.repeating import RepeatingContract
 from catga_testing.contracts.stores.idempotency.claiming import ClaimingContract
 from catga_testing.contracts.stores.idempotency.completing import CompletingContract
 from catga_testing.contracts.stores.idempotency.waiting import WaitingContract
+from catga_testing.contracts.stores.inbox import NotesContract
 from catga_testing.contracts.stores.locks import HoldingContract, LockWaitingContract
+from catga_testing.contracts.stores.outbox.adding import AddingContract
+from catga_testing.contracts.stores.outbox.ending import EndingContract
+from catga_testing.contracts.stores.outbox.leasing import LeasingContract
+from catga_testing.contracts.stores.outbox.sharing import SharingContract
+from catga_testing.contracts.stores.snapshots import SnapshotsContract
+from catga_testing.contracts.stores.storage import ConnectionContract, StorageContract
 from catga_testing.contracts.stores.unit_of_work.actions import ActionsContract
 from catga_testing.contracts.stores.unit_of_work.atomic import AtomicContract
 from catga_testing.contracts.stores.unit_of_work.conflicts import ConflictsContract
 from catga_testing.contracts.stores.unit_of_work.joining import JoiningContract
 
 __all__ = [
+    "CheckpointContract",
+    "DeadLetterContract",
     "EventLogContract",
     "IdempotencyContract",
+    "InboxContract",
     "LockContract",
+    "OutboxContract",
+    "SnapshotContract",
     "StoresContract",
     "UnitOfWorkContract",
 ]
@@ -47,11 +62,43 @@ class LockContract(HoldingContract, LockWaitingContract):
     """The tests a `LockProvider` has to pass."""
 
 
+class OutboxContract(AddingContract, LeasingContract, SharingContract, EndingContract):
+    """The tests an `OutboxStore` has to pass."""
+
+
+class DeadLetterContract(KeepingContract, FindingContract):
+    """The tests a `DeadLetterStore` has to pass."""
+
+
+class InboxContract(NotesContract):
+    """The tests an `InboxStore` has to pass."""
+
+
+class SnapshotContract(SnapshotsContract):
+    """The tests a `SnapshotStore` has to pass."""
+
+
+class CheckpointContract(CheckpointsContract):
+    """The tests a `CheckpointStore` has to pass."""
+
+
 class UnitOfWorkContract(AtomicContract, JoiningContract, ActionsContract, ConflictsContract):
     """The tests that a storage's units of work have to pass, with whatever stores there are."""
 
 
-class StoresContract(EventLogContract, IdempotencyContract, LockContract, UnitOfWorkContract):
+class StoresContract(
+    EventLogContract,
+    SnapshotContract,
+    CheckpointContract,
+    IdempotencyContract,
+    InboxContract,
+    OutboxContract,
+    DeadLetterContract,
+    LockContract,
+    UnitOfWorkContract,
+    StorageContract,
+    ConnectionContract,
+):
     """The tests of all stores of one storage: derive from it and give the fixture `make_stores`.
 
     ```python

@@ -1,0 +1,134 @@
+"""Checkpoints: one position for each name, fenced off from former followers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from catga_core.errors import LeaseLostError
+from catga_core.interfaces import Checkpoint, CheckpointStore, StorageCapabilities, Stores
+from catga_testing.contracts.stores.base import StoresContractBase, both, present, requires
+from catga_testing.contracts.stores.place import Place, StoreTime
+from catga_testing.contracts.stores.records import ODD_NAMES
+
+
+class CheckpointsContract(StoresContractBase):
+    """A position is the one that was saved last, by whoever may."""
+
+    @pytest.fixture
+    def checkpoints(self, stores: Stores) -> CheckpointStore:
+        """Return the checkpoint store."""
+        return present(stores.checkpoints, "checkpoints")
+
+    async def test_a_follower_that_never_saved_has_no_checkpoint(self, checkpoints: CheckpointStore) -> None:
+        """And there is none to remove."""
+        assert await checkpoints.load("totals") is None
+        assert await checkpoints.list() == []
+        assert await checkpoints.delete("totals") is False
+
+    async def test_a_position_comes_back_with_its_time(
+        self, pair: tuple[Stores, Stores], time: StoreTime
+    ) -> None:
+        """In microseconds, by the clock."""
+        one, other = both(pair, "checkpoints")
+        await one.save("totals", 0)
+        first = await other.load("totals")
+
+        await time.passes(0.5)
+        await one.save("totals", 2**53 - 1, fencing_token=7)
+
+        found = await other.load("totals")
+        assert found is not None
+        assert found == Checkpoint("totals", 2**53 - 1, found.updated_at, 7)
+        assert first == Checkpoint("totals", 0, first.updated_at, 0)
+        assert found.updated_at / 1e6 == pytest.approx(time.clock.time(), abs=time.about(0), rel=0)
+        assert found.updated_at - first.updated_at >= 0.4 * time.lease * 1e6
+
+    async def test_a_lower_position_is_kept_as_well(self, checkpoints: CheckpointStore) -> None:
+        """A rebuild begins anew."""
+        await checkpoints.save("totals", 100)
+
+        await checkpoints.save("totals", 3)
+
+        found = await checkpoints.load("totals")
+        assert found is not None
+        assert found.position == 3
+
+    async def test_a_former_follower_is_refused(self, pair: tuple[Stores, Stores]) -> None:
+        """Whoever has the higher number follows now; the same number may go on."""
+        one, other = both(pair, "checkpoints")
+        await one.save("totals", 5, fencing_token=1)
+        await other.save("totals", 8, fencing_token=2)
+
+        with pytest.raises(LeaseLostError, match="totals"):
+            await one.save("totals", 6, fencing_token=1)
+
+        found = await one.load("totals")
+        assert found is not None
+        assert (found.position, found.fencing_token) == (8, 2)
+        await other.save("totals", 9, fencing_token=2)
+        await one.save("others", 1, fencing_token=1)
+
+    async def test_of_many_who_save_at_once_the_highest_number_stays(
+        self, pair: tuple[Stores, Stores]
+    ) -> None:
+        """Whatever their order."""
+        two = both(pair, "checkpoints")
+        tokens = [1 + number * 5 % 12 for number in range(12)]
+
+        outcomes = await asyncio.gather(
+            *(two[token % 2].save("totals", token * 10, fencing_token=token) for token in tokens),
+            return_exceptions=True,
+        )
+
+        assert {type(each) for each in outcomes} <= {type(None), LeaseLostError}, outcomes
+        found = await two[0].load("totals")
+        assert found is not None
+        assert (found.position, found.fencing_token) == (120, 12)
+
+    async def test_all_are_listed_by_name(self, checkpoints: CheckpointStore) -> None:
+        """In its order."""
+        for position, name in enumerate(("mail", "totals", "audit", "Zone")):
+            await checkpoints.save(name, position, fencing_token=position)
+
+        listed = await checkpoints.list()
+
+        assert [each.name for each in listed] == ["Zone", "audit", "mail", "totals"]
+        assert listed == [await checkpoints.load(each.name) for each in listed]
+
+    async def test_a_removed_checkpoint_is_gone(self, checkpoints: CheckpointStore) -> None:
+        """The others stay."""
+        await checkpoints.save("totals", 1)
+        await checkpoints.save("mail", 2)
+
+        assert await checkpoints.delete("totals") is True
+
+        assert await checkpoints.load("totals") is None
+        assert [each.name for each in await checkpoints.list()] == ["mail"]
+
+    async def test_followers_with_similar_names_are_kept_apart(self, checkpoints: CheckpointStore) -> None:
+        """Separators, patterns, escapes, capitals, long ones."""
+        for position, name in enumerate(ODD_NAMES):
+            await checkpoints.save(name, position)
+
+        for position, name in enumerate(ODD_NAMES):
+            found = await checkpoints.load(name)
+            assert found is not None
+            assert (found.name, found.position) == (name, position)
+        assert {each.name for each in await checkpoints.list()} == set(ODD_NAMES)
+
+    async def test_checkpoints_are_there_after_a_restart(
+        self, place: Place, stores: Stores, capabilities: StorageCapabilities
+    ) -> None:
+        """With their numbers."""
+        requires(capabilities, durable=True)
+        checkpoints = present(stores.checkpoints, "checkpoints")
+        await checkpoints.save("totals", 12, fencing_token=3)
+        before = await checkpoints.list()
+
+        checkpoints = present((await place.reopen(stores)).checkpoints, "checkpoints")
+
+        assert await checkpoints.list() == before
+        with pytest.raises(LeaseLostError):
+            await checkpoints.save("totals", 1, fencing_token=2)

@@ -1,0 +1,134 @@
+"""A storage's life, and what happens when the way to it is cut."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from catga_core import CatgaError, ErrorCode, HealthStatus, SystemClock
+from catga_core.interfaces import NO_STREAM, Claimed, StorageCapabilities, Stores
+from catga_testing.contracts.limits import PATIENCE, SOON
+from catga_testing.contracts.stores.base import StoresContractBase, present
+from catga_testing.contracts.stores.place import Connection, Place, StoresFactory
+from catga_testing.contracts.stores.records import appends, records
+from catga_testing.waiting import eventually
+
+
+class StorageContract(StoresContractBase):
+    """It is started, used and stopped, and says how it is."""
+
+    async def test_capabilities_of_a_storage_are_known_before_its_start(
+        self, make_stores: StoresFactory
+    ) -> None:
+        """They say what is tested, so they may not depend on the weather."""
+        storage = make_stores(SystemClock()).storage
+
+        before = storage.capabilities
+
+        assert isinstance(before, StorageCapabilities)
+        assert storage.capabilities == before == make_stores(SystemClock()).storage.capabilities
+
+    async def test_a_started_storage_is_healthy_and_says_so_in_words(self, stores: Stores) -> None:
+        """At any time, without waiting."""
+        health = stores.storage.health()
+
+        assert health.status is HealthStatus.HEALTHY
+        assert health.description
+
+    async def test_stopping_a_storage_twice_is_harmless(self, place: Place, stores: Stores) -> None:
+        """The container closes what it has made, and the storage is among that."""
+        await place.close(stores)
+
+        async with asyncio.timeout(SOON):
+            await stores.storage.stop()
+
+        assert stores.storage.health().description
+
+    async def test_a_storage_that_was_never_started_can_be_stopped(
+        self, make_stores: StoresFactory, capabilities: StorageCapabilities
+    ) -> None:
+        """A start that fails half way stops what it has made."""
+        del capabilities
+        async with asyncio.timeout(SOON):
+            await make_stores(SystemClock()).storage.stop()
+
+
+class ConnectionContract(StoresContractBase):
+    """What asks meanwhile is told, and afterwards everything works on."""
+
+    @pytest.fixture
+    def way(self, connection: Connection | None) -> Connection:
+        """Return the way to the server."""
+        if connection is None:
+            pytest.skip("the fixture `connection` is None")
+        return connection
+
+    async def test_without_a_connection_an_append_fails_and_can_be_repeated(
+        self, stores: Stores, way: Connection
+    ) -> None:
+        """With PERSISTENCE_FAILED, in bounded time; repeating it stores it once."""
+        log = present(stores.event_log, "event_log")
+        await log.append([appends("before")])
+        given = [appends("orders-1", *records(2), expected=NO_STREAM)]
+        await way.cut()
+
+        with pytest.raises(CatgaError) as raised:
+            async with asyncio.timeout(PATIENCE):
+                await log.append(given)
+        await way.mend()
+        [result] = await eventually(lambda: log.append(given), within=PATIENCE)
+
+        assert raised.value.code == ErrorCode.PERSISTENCE_FAILED
+        assert raised.value.retryable
+        assert result.version == 2
+        assert await log.version("orders-1") == 2
+        assert await log.version("before") == 1
+
+    async def test_without_a_connection_nothing_is_claimed(self, stores: Stores, way: Connection) -> None:
+        """Neither a key nor a lock; both are to be had afterwards."""
+        idempotency = present(stores.idempotency, "idempotency")
+        locks = present(stores.locks, "locks")
+        await way.cut()
+
+        for asked in (idempotency.claim("k", lease=1.0), locks.acquire("l", lease=1.0)):
+            with pytest.raises(CatgaError) as raised:
+                async with asyncio.timeout(PATIENCE):
+                    await asked
+            assert raised.value.code == ErrorCode.PERSISTENCE_FAILED
+        await way.mend()
+
+        await eventually(lambda: locks.acquire("l", lease=1.0), within=PATIENCE)
+        assert isinstance(await idempotency.claim("k", lease=1.0), Claimed)
+
+    async def test_a_unit_of_work_that_cannot_be_committed_fails(
+        self, stores: Stores, way: Connection
+    ) -> None:
+        """And tells where even that is not known."""
+        log = present(stores.event_log, "event_log")
+        await log.append([appends("before")])
+
+        with pytest.raises(CatgaError) as raised:
+            async with asyncio.timeout(PATIENCE), stores.storage.unit_of_work():
+                await log.append([appends("orders-1")])
+                await way.cut()
+        await way.mend()
+        await eventually(lambda: log.version("before"), within=PATIENCE)
+
+        assert raised.value.code == ErrorCode.PERSISTENCE_FAILED
+        assert await log.version("orders-1") == 0 or raised.value.details["outcome"] == "unknown"
+
+    async def test_its_health_tells_of_a_lost_connection(self, stores: Stores, way: Connection) -> None:
+        """While it is lost, and no longer."""
+        log = present(stores.event_log, "event_log")
+        await log.append([appends("before")])
+        await way.cut()
+        with pytest.raises(CatgaError):
+            async with asyncio.timeout(PATIENCE):
+                await log.version("before")
+
+        await eventually(lambda: stores.storage.health().status is not HealthStatus.HEALTHY, within=PATIENCE)
+        await way.mend()
+
+        await eventually(lambda: log.version("before"), within=PATIENCE)
+        await eventually(lambda: stores.storage.health().status is HealthStatus.HEALTHY, within=PATIENCE)
