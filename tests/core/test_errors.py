@@ -19,6 +19,7 @@ RETRYABLE = {
     "RATE_LIMITED": True,
     "CONCURRENCY_LIMITED": True,
     "CONFLICT": True,
+    "NOT_FOUND": False,
     "LOCKED": True,
     "DUPLICATE_IN_PROGRESS": True,
     "TRANSPORT_FAILED": True,

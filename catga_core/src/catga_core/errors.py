@@ -22,6 +22,7 @@ class ErrorCode(StrEnum):
     RATE_LIMITED = "RATE_LIMITED"
     CONCURRENCY_LIMITED = "CONCURRENCY_LIMITED"
     CONFLICT = "CONFLICT"
+    NOT_FOUND = "NOT_FOUND"
     LOCKED = "LOCKED"
     DUPLICATE_IN_PROGRESS = "DUPLICATE_IN_PROGRESS"
     TRANSPORT_FAILED = "TRANSPORT_FAILED"
@@ -165,6 +166,24 @@ class ConcurrencyError(CatgaError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.stream_id, self.expected, self.actual)
+
+
+class StreamNotFoundError(CatgaError):
+    """What was to be loaded has no events, or not so many.
+
+    Parameters:
+        stream_id: the stream.
+        what: what was asked for, as `Order 'o-17'`.
+        why: what there is instead.
+    """
+
+    stream_id: str
+
+    def __init__(self, stream_id: str, what: str, why: str) -> None:
+        super().__init__(
+            f"there is no {what}: {why}", code=ErrorCode.NOT_FOUND, details={"stream_id": stream_id}
+        )
+        self.stream_id = stream_id
 
 
 class LeaseLostError(CatgaError):

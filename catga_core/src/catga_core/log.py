@@ -24,6 +24,8 @@ CONNECTION_LOST = "catga.connection_lost"
 CONNECTION_RESTORED = "catga.connection_restored"
 CONNECTION_ERROR = "catga.connection_error"
 SISTER_MISMATCH = "catga.sister_version_mismatch"
+SNAPSHOT_FAILED = "catga.snapshot_failed"
+SNAPSHOT_IGNORED = "catga.snapshot_ignored"
 AFTER_COMMIT_FAILED = "catga.after_commit_failed"
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any, get_args, get_origin
 
 from catga_core.clock import Clock
 from catga_core.container.provider import ServiceProvider
 from catga_core.errors import ConfigurationError
-from catga_core.handlers.hints import shown
+from catga_core.handlers.hints import shown, snake_case
 from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.event_log import EventLog
@@ -51,15 +50,13 @@ SERVICES: Mapping[str, str] = {
 }
 """Services of Catga's own that are there without being registered, by provider name."""
 
-_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
 
 def provider_name(service: Any) -> str:
     """Return a service's name in snake_case: `OrderRepository` is `order_repository`."""
     arguments = "".join(f"_{provider_name(each)}" for each in get_args(service))
     origin = get_origin(service) or service
     name = getattr(origin, "__name__", str(origin))
-    return _WORDS.sub("_", name).lower() + arguments
+    return snake_case(name) + arguments
 
 
 def name_for(

@@ -1,14 +1,33 @@
 """Event sourcing: what happened is kept as events, and everything else is worked out from them."""
 
+from catga_core.event_sourcing.aggregates import Aggregate, apply
 from catga_core.event_sourcing.event_store import MAX_EVENT_BYTES, LogEventStore
 from catga_core.event_sourcing.event_types import EncodedEvent, EventTypes
+from catga_core.event_sourcing.policies import SinceSnapshot, SnapshotPolicy, after, either, every
+from catga_core.event_sourcing.repositories import AggregateRepository
+from catga_core.event_sourcing.snapshots import SnapshotCounts, Snapshots
+from catga_core.event_sourcing.time_travel import MISSING, Change, Difference, Moment
 from catga_core.event_sourcing.upcasting import Upcaster, upcaster
 
 __all__ = [
     "MAX_EVENT_BYTES",
+    "MISSING",
+    "Aggregate",
+    "AggregateRepository",
+    "Change",
+    "Difference",
     "EncodedEvent",
     "EventTypes",
     "LogEventStore",
+    "Moment",
+    "SinceSnapshot",
+    "SnapshotCounts",
+    "SnapshotPolicy",
+    "Snapshots",
     "Upcaster",
+    "after",
+    "apply",
+    "either",
+    "every",
     "upcaster",
 ]

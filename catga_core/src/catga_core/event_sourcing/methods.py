@@ -21,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 _MARK = "__catga_event_mark__"
+_EVENTS = "__catga_events__"
 _KNOWN = "__catga_event_method__"
 
 
@@ -61,12 +62,13 @@ class ByEvent(dict[type[Any], T | None], Generic[T]):
         return found
 
 
-def marked(method: F, mark: str) -> F:
+def marked(method: F, mark: str, events: tuple[type[Event], ...] = ()) -> F:
     """Mark a method as one that handles events; return it.
 
     Parameters:
         method: the method, whose first parameter is annotated with the class of the event, or with several (`A | B`).
         mark: the decorator's name.
+        events: the classes it is for where its decorator says so; none for those of the annotation.
 
     Raises:
         ConfigurationError: for what is no plain method.
@@ -76,6 +78,7 @@ def marked(method: F, mark: str) -> F:
         msg = f"@{mark} is for methods, not for a {type(method).__name__}: put it above `def`, outside of other decorators"
         raise ConfigurationError(msg)
     setattr(method, _MARK, mark)
+    setattr(method, _EVENTS, events)
     return method
 
 
@@ -152,7 +155,10 @@ def _described(
     if not parameters:
         msg = f"{named} takes no event: write def {function.__name__}(self, event: YourEvent)"
         raise ConfigurationError(msg)
-    events = events_of(hints.get(parameters[0].name), f"{named} with @{mark}", parameters[0].name)
+    said: tuple[Any, ...] = getattr(function, _EVENTS)
+    annotations = said or (hints.get(parameters[0].name),)
+    about = f"{named} with @{mark}"
+    events = tuple(event for each in annotations for event in events_of(each, about, parameters[0].name))
     is_async = inspect.iscoroutinefunction(plain)
     if is_async and not asynchronous:
         msg = f"{named} is asynchronous, and @{mark} is for what only changes the object: write def"

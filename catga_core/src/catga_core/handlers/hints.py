@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -90,6 +91,14 @@ def shown(type_: Any) -> str:
     if isinstance(origin, type) and arguments and not any(isinstance(each, list) for each in arguments):
         return f"{origin.__name__}[{', '.join('...' if each is ... else shown(each) for each in arguments)}]"
     return str(type_).replace("typing.", "").replace("collections.abc.", "")
+
+
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def snake_case(name: str) -> str:
+    """Return a class's name as that of an object: `OrderRepository` is `order_repository`."""
+    return _WORDS.sub("_", name).lower()
 
 
 def with_place(name: str, thing: Any) -> str:

@@ -1,0 +1,70 @@
+"""When a snapshot is due: after so many events, after so long, or by any rule of an application's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+
+class SinceSnapshot(msgspec.Struct, frozen=True):
+    """What has come since the newest snapshot of a stream, or since its beginning where there is none.
+
+    Parameters:
+        events: how many events.
+        seconds: how long ago that was.
+    """
+
+    events: int
+    seconds: float
+
+
+SnapshotPolicy: TypeAlias = Callable[[SinceSnapshot], bool]
+"""Asked after each save whether a snapshot is due."""
+
+
+def every(events: int) -> SnapshotPolicy:
+    """Return the policy that a snapshot is due after so many events.
+
+    Parameters:
+        events: 1 or more.
+
+    Raises:
+        ValueError: for less than 1.
+    """
+    if events < 1:
+        msg = f"every({events}) is not possible: a snapshot is taken after 1 event or more"
+        raise ValueError(msg)
+    return lambda since: since.events >= events
+
+
+def after(seconds: float) -> SnapshotPolicy:
+    """Return the policy that a snapshot is due with the first save after so long.
+
+    Parameters:
+        seconds: by the container's clock, more than 0.
+
+    Raises:
+        ValueError: for 0 or less.
+    """
+    if not (seconds > 0 and math.isfinite(seconds)):
+        msg = f"after({seconds}) is not possible: give a finite number of seconds above 0"
+        raise ValueError(msg)
+    return lambda since: since.seconds >= seconds
+
+
+def either(*policies: SnapshotPolicy) -> SnapshotPolicy:
+    """Return the policy that a snapshot is due when one of several says so.
+
+    Parameters:
+        policies: one or more.
+
+    Raises:
+        ValueError: for none.
+    """
+    if not policies:
+        msg = "either() of nothing would never take a snapshot: give one policy or more"
+        raise ValueError(msg)
+    return lambda since: any(policy(since) for policy in policies)

@@ -1,0 +1,26 @@
+"""How far a state is: which events are in it, which are still to be stored, and which snapshot it came from."""
+
+from __future__ import annotations
+
+import msgspec
+
+from catga_core.interfaces.event_store import EventData
+
+
+class Progress(msgspec.Struct, eq=False):
+    """How far one state is.
+
+    Parameters:
+        version: the stored events that are in it.
+        last_id: the message id of the last of them, `None` for none.
+        snapshot_version: the version of the newest snapshot it is known to have, 0 for none.
+        since: when that snapshot was taken, or else when its first event was recorded; microseconds since the epoch,
+            `None` for neither.
+        pending: events that are in the state and not stored yet, in their order.
+    """
+
+    version: int = 0
+    last_id: str | None = None
+    snapshot_version: int = 0
+    since: int | None = None
+    pending: list[EventData] = []

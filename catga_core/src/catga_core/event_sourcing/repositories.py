@@ -1,0 +1,173 @@
+"""`AggregateRepository`: loads, saves and updates aggregates."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Generic, TypeVar
+
+from catga_core.event_sourcing.aggregate_folds import fold_of
+from catga_core.event_sourcing.aggregates import Aggregate
+from catga_core.event_sourcing.retrying import ATTEMPTS, saved_with_retries
+from catga_core.event_sourcing.snapshots import SnapshotCounts, Snapshots
+from catga_core.event_sourcing.state_streams import StateStreams
+from catga_core.event_sourcing.time_travel import Difference, Moment, difference, state_at
+from catga_core.interfaces.event_store import EventStore, StoredEvent
+
+A = TypeVar("A", bound=Aggregate)
+
+
+class AggregateRepository(Generic[A]):
+    """The aggregates of one class, each in a stream of its own, called `category-id`.
+
+    Parameters:
+        aggregate: the class; the events it applies are registered with the store.
+        store: where the events are.
+        snapshots: where states are kept, and how often; `None` to replay all events each time.
+
+    Raises:
+        ConfigurationError: when the class cannot be made of an id, or its state cannot be kept in snapshots.
+    """
+
+    def __init__(self, aggregate: type[A], store: EventStore, *, snapshots: Snapshots | None = None) -> None:
+        self._streams: StateStreams[A] = StateStreams(fold_of(aggregate), store, snapshots)
+
+    @property
+    def snapshot_counts(self) -> SnapshotCounts:
+        """What became of its snapshots."""
+        snapshots = self._streams.snapshots
+        return SnapshotCounts() if snapshots is None else snapshots.counts
+
+    def stream_id(self, id: str) -> str:
+        """Return the name of an aggregate's stream.
+
+        Raises:
+            ValueError: for an id that is none.
+        """
+        return self._streams.stream_id(id)
+
+    async def load(self, id: str) -> A:
+        """Return an aggregate as it is now.
+
+        Parameters:
+            id: which one.
+
+        Raises:
+            StreamNotFoundError: when it has no events.
+            CatgaError: `SERIALIZATION_FAILED` when an event cannot be read, `INTERNAL_ERROR` when one is of no class
+                that it applies.
+        """
+        aggregate = await self.load_or_new(id)
+        if not aggregate.version:
+            raise self._streams.not_found(id)
+        return aggregate
+
+    async def load_or_new(self, id: str) -> A:
+        """Return an aggregate as it is now, a new one where it has no events.
+
+        Parameters:
+            id: which one.
+
+        Raises:
+            CatgaError: as `load`.
+        """
+        return await self._at(id, None)
+
+    async def save(self, aggregate: A) -> None:
+        """Store the events that were raised, all or nothing; without any it does nothing.
+
+        After an error the aggregate is as before, and saving it again never stores an event twice: each has had its
+        identity since it was raised.
+
+        Parameters:
+            aggregate: of this repository's class, loaded or new.
+
+        Raises:
+            ConcurrencyError: when another has saved it since it was loaded, or a new one exists; nothing was written.
+            CatgaError: `SERIALIZATION_FAILED` when an event has no bytes or too many, `PERSISTENCE_FAILED` when they
+                could not be written; `details["outcome"]` is `unknown` where they may have been.
+        """
+        await self._streams.save(aggregate.id, aggregate, aggregate.__catga_progress__)
+
+    async def update(
+        self,
+        id: str,
+        change: Callable[[A], Awaitable[object] | object],
+        *,
+        create: bool = False,
+        attempts: int = ATTEMPTS,
+    ) -> A:
+        """Load an aggregate, change it and save it; begin anew when another has saved it meanwhile.
+
+        Parameters:
+            id: which one.
+            change: changes it by its methods; may be a coroutine function. It runs again with each attempt, so it should
+                do nothing else.
+            create: take a new one where it has no events, instead of raising.
+            attempts: how often at most, 1 or more.
+
+        Returns:
+            the aggregate as it was saved.
+
+        Raises:
+            StreamNotFoundError: when it has no events.
+            ConcurrencyError: when others were quicker every time.
+            CatgaError: as `load` and `save`. An outcome that the store cannot tell is asked for again with the same
+                events; `PERSISTENCE_FAILED` with `details["outcome"] == "unknown"` means that it stayed unknown.
+        """
+
+        async def changed() -> A:
+            aggregate = await (self.load_or_new(id) if create else self.load(id))
+            result = change(aggregate)
+            if inspect.isawaitable(result):
+                await result
+            return aggregate
+
+        return await saved_with_retries(self.stream_id(id), attempts, changed, self.save)
+
+    # --- the past ---
+
+    async def state_at(self, id: str, moment: Moment) -> A:
+        """Return an aggregate as it was; it is for looking at, and cannot be saved once others have gone on.
+
+        Parameters:
+            id: which one.
+            moment: a version (0 for a new one), or an aware datetime: everything up to the first event that was recorded
+                later.
+
+        Raises:
+            StreamNotFoundError: for a version that is not there.
+            ValueError: for a version below 0, or a naive datetime.
+        """
+        return await self._at(id, moment)
+
+    def history(self, id: str, *, backward: bool = False) -> AsyncGenerator[StoredEvent]:
+        """Give everything that has happened to an aggregate, with when, where and why.
+
+        Parameters:
+            id: which one; without events it gives nothing.
+            backward: begin with the newest.
+        """
+        return self._streams.store.read(self.stream_id(id), backward=backward)
+
+    async def diff(self, id: str, from_: Moment, to: Moment) -> Difference[A]:
+        """Return which attributes have changed between two moments, and the events between.
+
+        Parameters:
+            id: which one.
+            from_: the earlier moment, as in `state_at`.
+            to: the later one.
+
+        Raises:
+            StreamNotFoundError: for a version that is not there.
+            ValueError: when `from_` is after `to`, for a version below 0, or a naive datetime.
+        """
+        return await difference(self._streams, id, from_, to)
+
+    async def _at(self, id: str, moment: Moment | None) -> A:
+        if moment is None:
+            aggregate, progress = await self._streams.load(id)
+        else:
+            aggregate, progress = await state_at(self._streams, id, moment)
+        aggregate.__catga_progress__ = progress
+        return aggregate

@@ -1,0 +1,198 @@
+"""`Snapshots`: keeps the states of streams by a policy, and gives the newest that still fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import GenericAlias
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from catga_core.clock import Clock, SystemClock
+from catga_core.errors import CatgaError, ConfigurationError
+from catga_core.event_sourcing.folds import Fold, StateShape
+from catga_core.event_sourcing.policies import SinceSnapshot, SnapshotPolicy
+from catga_core.event_sourcing.progress import Progress
+from catga_core.interfaces.serializer import Serializer
+from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
+from catga_core.log import SNAPSHOT_FAILED, SNAPSHOT_IGNORED, logger, traceback_of
+from catga_core.serialization import msgpack_serializer
+
+S = TypeVar("S")
+
+_MICROSECONDS = 1_000_000
+
+
+class SnapshotCounts(msgspec.Struct):
+    """What became of the snapshots of one kind of state.
+
+    Parameters:
+        taken: how many were kept.
+        used: how many a state was loaded from.
+        failed: how many could not be taken or read.
+        ignored: how many were read and did not fit, so that the events were replayed instead.
+    """
+
+    taken: int = 0
+    used: int = 0
+    failed: int = 0
+    ignored: int = 0
+
+
+class Snapshots:
+    """Where an application's states are kept, and how often.
+
+    A snapshot is taken after a save, in the same unit of work where there is one. It only ever saves time: one that
+    cannot be taken or read is logged and counted, and the events are replayed.
+
+    Parameters:
+        store: keeps them.
+        policy: when one is due: `every(100)`, `after(3600)`, `either(...)`, or a function of your own.
+        keep: how many of the newest of each stream stay.
+        serializer: makes the bytes; `None` for msgpack.
+        clock: what `after` is measured by; `None` for the machine's.
+
+    Raises:
+        ConfigurationError: for `keep` below 1.
+    """
+
+    __slots__ = ("clock", "keep", "policy", "serializer", "store")
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        policy: SnapshotPolicy,
+        *,
+        keep: int = 1,
+        serializer: Serializer | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if keep < 1:
+            msg = f"keep={keep} would keep no snapshot: give 1 or more, or leave the snapshots out"
+            raise ConfigurationError(msg)
+        self.store: SnapshotStore = store
+        self.policy: SnapshotPolicy = policy
+        self.keep: int = keep
+        self.serializer: Serializer = serializer or msgpack_serializer()
+        self.clock: Clock = clock or SystemClock()
+
+
+class Restored(msgspec.Struct, Generic[S]):
+    """A state out of a snapshot.
+
+    Parameters:
+        state: the state.
+        progress: how far it is, without the events after it.
+    """
+
+    state: S
+    progress: Progress
+
+
+class StateSnapshots(Generic[S]):
+    """The snapshots of one kind of state.
+
+    The bytes hold the message id of the last event beside the state: who loads one sees whether that event is still
+    where it was, so that a snapshot of events which were never committed is found out.
+
+    Parameters:
+        fold: how the state is made.
+        snapshots: where they are kept, and how often.
+
+    Raises:
+        ConfigurationError: when the state cannot be kept as bytes.
+    """
+
+    def __init__(self, fold: Fold[S], snapshots: Snapshots) -> None:
+        self.counts: SnapshotCounts = SnapshotCounts()
+        self._name = fold.name
+        self._schema_version = fold.schema_version
+        self._snapshots = snapshots
+        self._shape: StateShape[S] = fold.shape()
+        kept: Any = GenericAlias(tuple, (str, self._shape.type))
+        try:
+            self._decode: Callable[[bytes], tuple[str, Any]] = snapshots.serializer.decoder(kept)
+        except CatgaError as cause:
+            msg = (
+                f"the state of {fold.name} cannot be kept in a snapshot: {cause.message}: use types that the serializer "
+                "knows, or give the state a snapshot() and a restore() of its own"
+            )
+            raise ConfigurationError(msg) from cause
+
+    async def newest(self, id: str, stream_id: str, max_version: int | None) -> Restored[S] | None:
+        """Return the newest state that is kept, `None` where none fits.
+
+        Parameters:
+            id: which one.
+            stream_id: its stream.
+            max_version: the highest version wanted, `None` for any.
+        """
+        serializer = self._snapshots.serializer
+        try:
+            found = await self._snapshots.store.load(
+                stream_id, self._name, schema_version=self._schema_version, max_version=max_version
+            )
+            if found is None:
+                return None
+            if found.format != serializer.name:
+                self.ignore(
+                    stream_id, found.version, f"it was made by {found.format}, not by {serializer.name}"
+                )
+                return None
+            last_id, value = self._decode(found.data)
+            state = self._shape.restore(id, value)
+        except Exception as error:  # noqa: BLE001 - the events are there, whatever is wrong with the snapshot
+            self._failed("read", stream_id, error)
+            return None
+        return Restored(state, Progress(found.version, last_id, found.version, found.taken_at))
+
+    def ignore(self, stream_id: str, version: int, reason: str) -> None:
+        """Count and log a snapshot that is not used, though its schema is the present one."""
+        self.counts.ignored += 1
+        logger().warning(SNAPSHOT_IGNORED, stream_id=stream_id, version=version, reason=reason)
+
+    async def consider(self, stream_id: str, state: S, progress: Progress) -> None:
+        """Take a snapshot if one is due; whatever goes wrong with it does not reach the caller.
+
+        Parameters:
+            stream_id: the stream.
+            state: the state with all its stored events, and no other.
+            progress: how far it is.
+        """
+        snapshots = self._snapshots
+        try:
+            now = round(snapshots.clock.time() * _MICROSECONDS)
+            if progress.since is None:
+                progress.since = now
+            since = SinceSnapshot(
+                progress.version - progress.snapshot_version, (now - progress.since) / _MICROSECONDS
+            )
+            if not snapshots.policy(since):
+                return
+            data = snapshots.serializer.encode((progress.last_id, self._shape.capture(state)))
+            snapshot = Snapshot(
+                stream_id,
+                progress.version,
+                self._name,
+                self._schema_version,
+                snapshots.serializer.name,
+                data,
+                now,
+            )
+            await snapshots.store.save(snapshot, keep=snapshots.keep)
+        except Exception as error:  # noqa: BLE001 - what was saved is saved; a snapshot only saves time
+            self._failed("take", stream_id, error)
+            return
+        self.counts.taken += 1
+        progress.snapshot_version, progress.since = progress.version, now
+
+    def _failed(self, what: str, stream_id: str, error: Exception) -> None:
+        self.counts.failed += 1
+        logger().warning(
+            SNAPSHOT_FAILED,
+            attempt=what,
+            state=self._name,
+            stream_id=stream_id,
+            error=type(error).__name__,
+            stack=traceback_of(error),
+        )
