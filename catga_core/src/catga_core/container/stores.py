@@ -29,6 +29,7 @@ from catga_core.interfaces.stores import Stores
 
 if TYPE_CHECKING:
     from catga_core.container.container import CatgaContainer
+    from catga_core.container.resolver import Resolver
 
 STORE_PORTS: Mapping[Any, str] = {
     EventLog: "event_log",
@@ -107,11 +108,14 @@ def add_stores(
     def wanted() -> bool:
         return any(container.registered(port) is made for port, made in taken.items())
 
-    def host(clock: Clock) -> StorageHost:
-        return StorageHost(make(clock), wanted)
-
     # A class of its own: a container may have several storages, each hosted as a service.
     service: Any = type(f"{name.title()}Storage", (StorageHost,), {})
+
+    def host(clock: Clock) -> Any:
+        return service(make(clock), wanted)
+
+    # What a factory gives is told by its annotation, and this class has no name to write there.
+    host.__annotations__["return"] = service
     container.add_hosted(service, host, name=_free(f"{name}_storage", container))
     for port in ports:
         taken[port] = _from_host(service, port, STORE_PORTS[port], name)
@@ -134,6 +138,31 @@ def default_of(service: Any) -> Registration | None:
         return None
     # A class of Catga's own that says so is made once, of what its constructor asks for.
     return register_source(service, None, Lifetime.SINGLETON, {})
+
+
+def same_storage(resolver: Resolver, first: Any, second: Any) -> bool | None:
+    """Tell whether two ports are kept in one storage; `None` where that is not known: one was not put in by `add_stores`.
+
+    Parameters:
+        resolver: the container's.
+        first: a port.
+        second: another one.
+    """
+    hosts = [_host_of(resolver.effective(port)) for port in (first, second)]
+    return None if None in hosts else hosts[0] is hosts[1]
+
+
+def told_storage(resolver: Resolver, port: Any) -> str:
+    """Return the name of the storage that keeps a port, for errors."""
+    host = _host_of(resolver.effective(port))
+    return "a store of the application's own" if host is None else shown(host).strip("_")
+
+
+def _host_of(registration: Registration | None) -> Any:
+    if registration is None or len(registration.parameters) != 1:
+        return None
+    service = registration.parameters[0].service
+    return service if isinstance(service, type) and issubclass(service, StorageHost) else None
 
 
 def _from_host(host: type[StorageHost], port: Any, field: str, name: str) -> Registration:
