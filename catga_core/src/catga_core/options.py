@@ -12,6 +12,12 @@ from catga_core.errors import ConfigurationError
 
 _PREFIX = "CATGA_"
 
+_COUNTS = {
+    "outbox_batch_size": "would never send anything",
+    "outbox_max_attempts": "would give every message up untried",
+}
+_MAY_BE_ZERO = frozenset({"shutdown_timeout_seconds", "idempotency_wait_seconds"})
+
 DEFAULT_SERVICE_NAME = "app"
 """What a service is called that was given no name; what listens for events over a server needs one of its own."""
 
@@ -35,6 +41,25 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
             fails with `CONCURRENCY_LIMITED` at once.
         shutdown_timeout_seconds: how long a stopping container waits for what is in flight.
         start_timeout_seconds: how long each hosted service may take to start.
+        enable_idempotency: do every command once for each message id; without it only those marked `@idempotent`.
+        idempotency_ttl_seconds: how long a command's result is remembered.
+        idempotency_lease_seconds: how long a command whose process died keeps others from doing it; renewed while it runs.
+        idempotency_wait_seconds: how long a duplicate waits for the first one's result before it fails with
+            `DUPLICATE_IN_PROGRESS`; 0 for not at all.
+        enable_outbox: handle every command and event in a unit of work, and send what is published in one after its commit.
+        enable_outbox_relay: send the outbox's messages from this process; without it another has to.
+        outbox_batch_size: how many messages of the outbox are under way at the same time.
+        outbox_lease_seconds: how long messages of a relay that died wait for another one; renewed while they are sent.
+        outbox_poll_seconds: how often the outbox is looked at where nothing tells that there is something in it.
+        outbox_max_attempts: after so many tries a message goes to the dead letters.
+        outbox_retry_delay_seconds: the time until the second try, doubled with each further one.
+        outbox_retry_max_delay_seconds: the longest time between two tries.
+        outbox_retention_seconds: how long sent messages are kept.
+        outbox_alarm_seconds: when the oldest message has waited so long, health is degraded and an error is logged.
+        enable_inbox: handle every event in a unit of work, once for each message id and handler.
+        inbox_retention_seconds: how long it is remembered which handler has had which event.
+        enable_dead_letter_queue: keep each event that a handler failed for.
+        prune_interval_seconds: how often what need not be remembered any longer is removed.
     """
 
     service_name: str = DEFAULT_SERVICE_NAME
@@ -49,6 +74,24 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent_requests: int = 256
     shutdown_timeout_seconds: float = 30.0
     start_timeout_seconds: float = 30.0
+    enable_idempotency: bool = False
+    idempotency_ttl_seconds: float = 86_400.0
+    idempotency_lease_seconds: float = 30.0
+    idempotency_wait_seconds: float = 30.0
+    enable_outbox: bool = False
+    enable_outbox_relay: bool = True
+    outbox_batch_size: int = 64
+    outbox_lease_seconds: float = 30.0
+    outbox_poll_seconds: float = 1.0
+    outbox_max_attempts: int = 20
+    outbox_retry_delay_seconds: float = 1.0
+    outbox_retry_max_delay_seconds: float = 300.0
+    outbox_retention_seconds: float = 3_600.0
+    outbox_alarm_seconds: float = 60.0
+    enable_inbox: bool = False
+    inbox_retention_seconds: float = 604_800.0
+    enable_dead_letter_queue: bool = False
+    prune_interval_seconds: float = 60.0
 
     def __repr__(self) -> str:
         # Options are printed and logged whole, and a URL may have a password in it.
@@ -124,15 +167,30 @@ def check_options(options: CatgaOptions) -> None:
         problems.append(
             f"max_concurrent_requests={options.max_concurrent_requests} would refuse every request: use 1 or more"
         )
-    for name in ("timeout_seconds", "shutdown_timeout_seconds", "start_timeout_seconds"):
+    problems += _unusable_of_the_outbox(options)
+    for field in msgspec.structs.fields(CatgaOptions):
+        name = field.name
         seconds = getattr(options, name)
-        lowest_allowed = name == "shutdown_timeout_seconds"
-        if seconds is None:
+        if not name.endswith("_seconds") or seconds is None:
             continue
-        if not (seconds > 0 or (lowest_allowed and seconds == 0)) or seconds == float("inf"):
+        if not (seconds > 0 or (name in _MAY_BE_ZERO and seconds == 0)) or seconds == float("inf"):
             problems.append(f"{name}={seconds} is no time to wait: use a number of seconds above 0")
     if problems:
         raise ConfigurationError(problems)
+
+
+def _unusable_of_the_outbox(options: CatgaOptions) -> list[str]:
+    problems: list[str] = []
+    for name, what in _COUNTS.items():
+        if getattr(options, name) < 1:
+            problems.append(f"{name}={getattr(options, name)} {what}: use 1 or more")
+    first, longest = options.outbox_retry_delay_seconds, options.outbox_retry_max_delay_seconds
+    if first > longest:
+        problems.append(
+            f"outbox_retry_delay_seconds={first:g} is longer than outbox_retry_max_delay_seconds={longest:g}: "
+            "raise the second, or lower the first"
+        )
+    return problems
 
 
 def _wrong_types(options: CatgaOptions) -> list[str]:

@@ -10,12 +10,13 @@ from catga_core.clock import Clock
 from catga_core.container.conflicts import two_handlers
 from catga_core.container.entries import BehaviorEntry, HandlerEntry, ValidatorEntry
 from catga_core.container.registration import Lifetime, Registration, SourceKind
+from catga_core.container.reliability import Reliability
 from catga_core.container.resolver import AsyncNeeded, Resolver
 from catga_core.context import context_demand
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import class_of, with_place
 from catga_core.interfaces.transport import Transport
-from catga_core.mediator import NotPrepared, Route
+from catga_core.mediator import EventOutbox, KeepFailed, NotPrepared, Route
 from catga_core.messages import Message, MessageKind, MessageType
 from catga_core.options import CatgaOptions
 from catga_core.pipeline import (
@@ -47,6 +48,7 @@ class Assembly:
         self.validators: list[ValidatorEntry] = []
         self.opaque = False
         self._routes: dict[Any, Any] = {}
+        self.reliability: Reliability = Reliability(resolver, self.handled_events)
         resolver.changed.append(self.forget)
         context_demand.listen(weakref.WeakMethod(self.forget))
 
@@ -75,6 +77,19 @@ class Assembly:
             return self._resolver.resolve(Transport)  # type: ignore[no-any-return]
         except AsyncNeeded:
             raise NotPrepared from None
+
+    @property
+    def outbox(self) -> EventOutbox | None:
+        """Where events published in a unit of work are stored, `None` where they go out at once."""
+        try:
+            return self.reliability.outbox()
+        except AsyncNeeded:
+            raise NotPrepared from None
+
+    @property
+    def keep_failed(self) -> KeepFailed | None:
+        """What keeps the events that handlers failed for, `None` for nothing."""
+        return self.reliability.keep_failed()
 
     def request_route(self, cls: type[Message]) -> Route | None:
         """Return the pipeline of a request handled here, `None` for any other."""
@@ -108,12 +123,22 @@ class Assembly:
         """Return how every handler, behavior and validator is made, as registered."""
         registrations = [entry.registration for entry in self._handlers()]
         registrations += [behavior.registration for behavior in self.behaviors]
+        registrations += self.reliability.roots(self.requests)
         return registrations + [validator.registration for validator in self.validators]
+
+    def problems(self) -> list[str]:
+        """Return a text for each thing about the built-in behaviors that cannot work."""
+        handlers = [(entry.definition.message_type, entry.definition.name) for entry in self._handlers()]
+        return self.reliability.problems(handlers)
 
     def handled_by(self, target: Any) -> MessageType | None:
         """Return what a registered handler handles, `None` for what is no handler."""
         found = (entry.definition for entry in self._handlers() if entry.definition.target is target)
         return next((definition.message_type for definition in found), None)
+
+    def handled_events(self) -> Sequence[type[Message]]:
+        """Return the events that have handlers here."""
+        return [cls for cls, entries in self.events.items() if entries]
 
     def handlers_of(self, cls: type[Message]) -> list[str]:
         """Return the names of a message's handlers."""
@@ -171,7 +196,7 @@ class Assembly:
         if self.opaque and not handler.scoped and self._resolver.has_scoped:
             # What is injected into the handler's body finds the message's scope by its variable.
             handler = _in_scope(handler)
-        stages = self._stages(described)
+        stages = self._stages(described, entry.definition.name)
         is_event = described.kind is MessageKind.EVENT
         pipeline = compile_pipeline(
             HandlerStage(
@@ -229,8 +254,9 @@ class Assembly:
             return _constant(resolver.kept(registration), touches=supply.touches_context)
         return supply
 
-    def _stages(self, described: MessageType) -> list[tuple[int, Stage, bool]]:
-        found = [*self._built_in(described)]
+    def _stages(self, described: MessageType, handler: str) -> list[tuple[int, Stage, bool]]:
+        found = self._built_in(described)
+        found += [_fixed(each, may_suspend=True) for each in self.reliability.behaviors(described, handler)]
         for entry in self.behaviors:
             if entry.fits(described):
                 layer = self._resolver.overrides.top(entry.registration.service)
@@ -280,11 +306,11 @@ def _is_bare(handler: Any) -> bool:
     return callable(handler) and not hasattr(handler, "handle")
 
 
-def _fixed(behavior: Any) -> tuple[int, Stage, bool]:
+def _fixed(behavior: Any, *, may_suspend: bool = False) -> tuple[int, Stage, bool]:
     cls: Any = class_of(behavior)
     return (
         cls.order,
-        Stage(cls.__name__, _constant(behavior, touches=False), may_suspend=False),
+        Stage(cls.__name__, _constant(behavior, touches=False), may_suspend),
         cls.uses_context,
     )
 

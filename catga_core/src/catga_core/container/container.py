@@ -20,6 +20,7 @@ from catga_core.container.naming import PORTS, SERVICES, name_for, provider_of, 
 from catga_core.container.overrides import Override, Overriding
 from catga_core.container.provider import ServiceProvider
 from catga_core.container.registration import Lifetime, Registration, register_source
+from catga_core.container.reliability import workers
 from catga_core.container.replacing import override_each, replaced_registration, replacement
 from catga_core.container.resolver import Resolver
 from catga_core.container.services import Implementation, ServiceType
@@ -53,6 +54,7 @@ class CatgaContainer(DynamicContainer):
         super().__init__()
         chosen = options or CatgaOptions()
         check_options(chosen)
+        self._options = chosen
         self._registrations: dict[Any, Registration] = {}
         self._resolver = Resolver(
             self._registrations,
@@ -72,6 +74,7 @@ class CatgaContainer(DynamicContainer):
         self._put(register_source(CatgaMediator, self._mediator, Lifetime.SINGLETON, {}, instance=True))
         self._put(register_source(Clock, SystemClock, Lifetime.SINGLETON, {}))
         self._put(register_source(Serializer, msgpack_serializer, Lifetime.SINGLETON, {}))
+        self._add_workers()
         # There before anything is registered for them, so that a test can put something in by the name.
         for port, name in PORTS.items():
             if port not in self._registrations:
@@ -159,6 +162,7 @@ class CatgaContainer(DynamicContainer):
         names = caller_locals()
         for target in handlers:
             self._assembly.add_handler(handler_entry(target, lifetime, names))
+        self._add_workers()
         self._assembly.forget()
 
     def add_behavior(
@@ -174,7 +178,8 @@ class CatgaContainer(DynamicContainer):
         Parameters:
             behavior: a class derived from `Behavior`, or an object of one.
             order: lower is further outside; `None` takes the class's own `order`, else 0. Equal orders keep the order of
-                registration. The built-in ones are at -300 (logging), -200 (timeout) and -100 (validation).
+                registration. The built-in ones are at -300 (logging), -200 (timeout), -100 (validation), -60
+                (idempotency), -50 (unit of work) and -40 (inbox).
             when: asked once for each message type whether it is to be in its pipeline; `None` for always.
             lifetime: for classes; `None` makes one object where all it holds are singletons, else one for each message.
 
@@ -317,6 +322,7 @@ class CatgaContainer(DynamicContainer):
         assembly = self._assembly
         problems = self._graph_problems()
         problems += check_modules(self._modules, lambda need: self._resolver.effective(need) is not None)
+        problems += assembly.problems()
         problems += shared_names([*assembly.requests, *assembly.streams, *assembly.events])
         if problems:
             raise ConfigurationError(problems)
@@ -422,6 +428,14 @@ class CatgaContainer(DynamicContainer):
         chosen = name_for(service, name, self.providers, _RESERVED)
         if chosen is not None:
             self.set_provider(chosen, ServiceProvider(service, self._resolver, self.override))
+
+    def _add_workers(self) -> None:
+        assembly = self._assembly
+        needs = assembly.reliability.needs(assembly.requests)
+        for name, registration in workers(self._options, self._resolver, assembly.reliability, needs):
+            self._put(registration, name)
+            if registration.service not in self._hosted:
+                self._hosted.append(registration.service)
 
     def _expect_stopped(self, what: str) -> None:
         if self._lifecycle.started:

@@ -171,7 +171,11 @@ class Lifecycle:
             "mediator": Health(
                 status,
                 f"the container is {self.state}",
-                {"in_flight": mediator.in_flight, "failed_event_handlers": mediator.failed_deliveries.count},
+                {
+                    "in_flight": mediator.in_flight,
+                    "failed_event_handlers": mediator.failed_deliveries.count,
+                    **self._assembly.reliability.told(),
+                },
             )
         }
         if self._transport is not None:
@@ -279,7 +283,9 @@ class Lifecycle:
         errors: list[Exception] = []
         above = [each for each in self._started if CatgaMediator in self._resolver.reach(each[0])]
         below = [each for each in self._started if each not in above]
-        await self._stop_hosted(above, errors, hurry=True)
+        # What sends the last messages of those in flight.
+        last = [each for each in above if getattr(each[1], "stops_after_messages", False)]
+        await self._stop_hosted([each for each in above if each not in last], errors, hurry=True)
         mediator.refuse()
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + options.shutdown_timeout_seconds
@@ -294,6 +300,7 @@ class Lifecycle:
         if left:
             # Its tasks are its senders' own, so it is not cancelled: what it holds is closed under it.
             logger().warning(LEFT_IN_FLIGHT, service_name=options.service_name, left_in_flight=left)
+        await self._stop_hosted(last, errors, hurry=True)
         mediator.close()
         await self._stop_hosted(below, errors)
         if self._transport is not None:

@@ -2,6 +2,15 @@
 
 from catga_core.mediator.mediator import CatgaMediator
 from catga_core.mediator.options import PublishOptions, SendOptions
-from catga_core.mediator.routes import NotPrepared, Route, RouteSource
+from catga_core.mediator.routes import EventOutbox, KeepFailed, NotPrepared, Route, RouteSource
 
-__all__ = ["CatgaMediator", "NotPrepared", "PublishOptions", "Route", "RouteSource", "SendOptions"]
+__all__ = [
+    "CatgaMediator",
+    "EventOutbox",
+    "KeepFailed",
+    "NotPrepared",
+    "PublishOptions",
+    "Route",
+    "RouteSource",
+    "SendOptions",
+]

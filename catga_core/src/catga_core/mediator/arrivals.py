@@ -71,7 +71,7 @@ class Arrivals:
         except NotPrepared:
             return Arrival(may_suspend=True, call=self._prepare(described))
         except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
-            return Arrival(may_suspend=False, call=self._fail(described, error))
+            return Arrival(described.kind is MessageKind.EVENT, self._fail(described, error))
         self._known[described.cls] = found
         return found
 
@@ -86,12 +86,14 @@ class Arrivals:
 
     def _event(self, described: MessageType) -> Arrival:
         routes = self._source.event_routes(described.cls)
-        quick = deliver_arrived(routes, self._failed)
+        keep = self._source.keep_failed
+        quick = deliver_arrived(routes, self._failed) if keep is None else None
         if quick is not None:
             return Arrival(may_suspend=False, call=quick)
-        may_suspend = any(route.pipeline.may_suspend for route in routes)
+        # Keeping what failed is waiting, too.
+        may_suspend = keep is not None or any(route.pipeline.may_suspend for route in routes)
         # With its context, so that the line of a failing handler says which event it was.
-        return Arrival(may_suspend, self._in_context(deliver_to(routes, self._failed)))
+        return Arrival(may_suspend, self._in_context(deliver_to(routes, self._failed, keep)))
 
     def _in_context(
         self, handle: Callable[[Any], Coroutine[Any, Any, Any]]
@@ -113,12 +115,16 @@ class Arrivals:
         self, described: MessageType, error: Exception
     ) -> Callable[[Any, MessageContext], Coroutine[Any, Any, Any]]:
         async def call(message: Any, context: MessageContext) -> Any:
-            failed: CatgaResult[Any] = Failure(not_built(described, error))
+            failed: Failure[Any] = Failure(not_built(described, error))
             if described.kind is not MessageKind.EVENT:
                 return failed
+            keep = self._source.keep_failed
             token = active_context.set(context)
             try:
                 self._failed.record(message, "its handlers", failed)
+                if keep is not None:
+                    for handler in self._source.handlers_of(described.cls):
+                        await keep(message, handler, failed)
             finally:
                 active_context.reset(token)
             return None

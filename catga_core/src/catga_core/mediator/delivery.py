@@ -12,7 +12,7 @@ from catga_core.cancellation import being_cancelled, cancelled_itself
 from catga_core.context import active_context, begin_event_context
 from catga_core.interfaces.context import MessageContext
 from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
-from catga_core.mediator.routes import Route
+from catga_core.mediator.routes import KeepFailed, Route
 from catga_core.pipeline import as_result, failure_of
 from catga_core.results import CatgaResult, Failure
 
@@ -61,7 +61,7 @@ class FailedDeliveries:
         )
 
 
-def deliver_to(routes: Sequence[Route], failed: FailedDeliveries) -> Deliver:
+def deliver_to(routes: Sequence[Route], failed: FailedDeliveries, keep: KeepFailed | None = None) -> Deliver:
     """Link an event's handlers into one call that returns when all have ended.
 
     Handlers that cannot wait run one after the other; if two or more can, those run at the same time.
@@ -69,12 +69,13 @@ def deliver_to(routes: Sequence[Route], failed: FailedDeliveries) -> Deliver:
     Parameters:
         routes: one for each handler.
         failed: told of each handler that fails.
+        keep: keeps the event for each handler that fails.
     """
-    quick = [_quietly(route, failed) for route in routes if not route.pipeline.may_suspend]
-    waiting = [_quietly(route, failed) for route in routes if route.pipeline.may_suspend]
+    quick = [_quietly(route, failed, keep) for route in routes if not route.pipeline.may_suspend]
+    waiting = [_quietly(route, failed, keep) for route in routes if route.pipeline.may_suspend]
     # What may answer with a failed result instead of raising is looked at.
     silent = all(route.pipeline.bare is not None and route.pipeline.wrap is not as_result for route in routes)
-    if not waiting and silent:
+    if not waiting and silent and keep is None:
         return _one_by_one(routes, failed)
     alone = waiting[0] if len(waiting) == 1 else None
 
@@ -131,7 +132,7 @@ def deliver_arrived(
     return deliver
 
 
-def _quietly(route: Route, failed: FailedDeliveries) -> Deliver:
+def _quietly(route: Route, failed: FailedDeliveries, keep: KeepFailed | None) -> Deliver:
     chain, name = route.pipeline.chain, route.pipeline.name
 
     async def handle(event: Any) -> None:
@@ -144,6 +145,8 @@ def _quietly(route: Route, failed: FailedDeliveries) -> Deliver:
             result = Failure(cancelled_itself(name))
         if isinstance(result, Failure):
             failed.record(event, name, result)
+            if keep is not None:
+                await keep(event, name, result)
 
     return handle
 

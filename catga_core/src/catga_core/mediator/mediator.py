@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar, Unpack
 
@@ -33,7 +33,7 @@ from catga_core.mediator.refusals import (
     no_stream_handler,
     not_running,
 )
-from catga_core.mediator.routes import NotPrepared, Route, RouteSource
+from catga_core.mediator.routes import EventOutbox, NotPrepared, Route, RouteSource
 from catga_core.mediator.streams import run_stream
 from catga_core.messages import Event, Message, MessageType, Request, StreamQuery, message_type
 from catga_core.pipeline import Dispatch, deadline_passed, run_in_context
@@ -261,6 +261,63 @@ class CatgaMediator:
         self.arrivals.forget()
         self._dispatches.clear()
 
+    # --- what the outbox and the dead letters call ---
+
+    async def hand_over(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
+        """Send an event that was stored: over the transport, or to this process's handlers where there is none.
+
+        Parameters:
+            described: the event's type.
+            event: the event.
+            context: as it was published with.
+
+        Raises:
+            CatgaError: when it could not be handed over.
+        """
+        if not (self._open or self._draining):
+            raise not_running(described, self._source.service_name, ended=self._ended)
+        await self._deliver(described, event, context)
+
+    def handled_events(self) -> Sequence[type[Message]]:
+        """Return the events that have handlers in this process."""
+        return self._source.handled_events()
+
+    def handlers_of(self, event_type: type[Message], /) -> list[str]:
+        """Return the names of an event's handlers in this process."""
+        return self._source.handlers_of(event_type)
+
+    async def redeliver(
+        self, described: MessageType, handler: str, event: Event, context: MessageContext, /
+    ) -> CatgaResult[Any]:
+        """Deliver an event to one handler of this process, through its whole pipeline.
+
+        Parameters:
+            described: the event's type.
+            handler: the handler's name.
+            event: the event.
+            context: its context.
+
+        Returns:
+            what the handler ended with, or a failure: `HANDLER_NOT_FOUND` where there is none of that name.
+        """
+        refusal = self._refusal(described)
+        if refusal is not None:
+            return Failure(refusal)
+        try:
+            routes = await self._prepared(lambda: self._source.event_routes(described.cls))
+        except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
+            return Failure(not_built(described, error))
+        for route in routes:
+            if route.pipeline.name == handler:
+                try:
+                    return await self._run(route, event, context)
+                except asyncio.CancelledError:
+                    if being_cancelled():
+                        raise
+                    return Failure(cancelled_itself(handler))
+        text = f"{described.name} has no handler called {handler} in this process: replay it where it is registered"
+        return Failure(CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND, details={"outcome": "not_started"}))
+
     # --- inside ---
 
     def _context(self, call: str, options: SendOptions) -> MessageContext:
@@ -386,6 +443,7 @@ class CatgaMediator:
         try:
             transport = source.transport
             routes = source.event_routes(described.cls) if transport is None else ()
+            outbox = source.outbox
         except NotPrepared:
             return self._prepare_and_publish
         except Exception as error:
@@ -399,11 +457,14 @@ class CatgaMediator:
 
             deliver = deliver_remote
         else:
-            deliver = deliver_to(routes, self.failed_deliveries)
-            if any(route.context for route in routes):
+            keep = source.keep_failed
+            deliver = deliver_to(routes, self.failed_deliveries, keep)
+            if keep is not None or any(route.context for route in routes):
                 deliver = contextual(deliver)
             if any(route.pipeline.may_suspend for route in routes):
                 deliver = self._counting(deliver)
+        if outbox is not None:
+            deliver = _stored_in_unit_of_work(described, outbox, deliver)
         if self._open:
             self._deliveries[described.cls] = deliver
         return deliver
@@ -433,13 +494,41 @@ class CatgaMediator:
         refusal = self._refusal(described)
         if refusal is not None:
             raise refusal
-        transport = self._source.transport
+        outbox = await self._prepared(lambda: self._source.outbox)
+        if outbox is not None and outbox.applies():
+            await outbox.store(described, event, context)
+            return
+        await self._deliver(described, event, context)
+
+    async def _deliver(self, described: MessageType, event: Event, context: MessageContext) -> None:
+        transport = await self._prepared(lambda: self._source.transport)
         if transport is not None:
             await transport.publish(described, event, context)
         else:
             await self.arrivals.of(described).call(event, context)
 
+    async def _prepared(self, find: Callable[[], T]) -> T:
+        while True:
+            try:
+                return find()
+            except NotPrepared:
+                await self._source.prepare()
+
     def _refusal(self, described: MessageType) -> CatgaError | None:
         if self._open or (self._draining and active_context.get() is not None):
             return None
         return not_running(described, self._source.service_name, ended=self._ended)
+
+
+def _stored_in_unit_of_work(
+    described: MessageType, outbox: EventOutbox, deliver: Callable[[Any], Awaitable[None]]
+) -> Deliver:
+    applies, store = outbox.applies, outbox.store
+
+    async def publish(event: Any) -> None:
+        if applies():
+            await store(described, event, begin_event_context())
+        else:
+            await deliver(event)
+
+    return publish

@@ -117,23 +117,16 @@ class MemoryIdempotency:
 
     async def prune(self, *, limit: int = 1000) -> int:
         """Remove results that have expired, at most `limit`; return how many."""
-        unit = await self._storage.write()
-        rows = self._entries.write(unit)
+        rows = self._entries.write(await self._storage.write())
         expiring = self._entries.expiring
         now = self._clock.time()
-        looked_at: list[tuple[float, str]] = []
         removed = 0
         while expiring and removed < limit and expiring[0][0] <= now:
-            looked_at.append(heapq.heappop(expiring))
-            key = looked_at[-1][1]
+            _, key = heapq.heappop(expiring)
             entry = rows.get(key)
             if entry is not None and entry.result is not None and entry.expires_at <= now:
                 del rows[key]
                 removed += 1
-        if unit is not None:
-            # It may be rolled back.
-            for each in looked_at:
-                heapq.heappush(expiring, each)
         return removed
 
 

@@ -10,7 +10,6 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
-from catga_core.local.stores.turns import Turns
 from catga_core.local.stores.waiters import Waiters
 from catga_core.unit_of_work import BaseUnitOfWork, UnitOfWorkBlock, joined_unit_of_work
 
@@ -35,7 +34,7 @@ class MemoryUnitOfWork(BaseUnitOfWork):
     def __init__(self, storage: MemoryStorage) -> None:
         super().__init__(storage)
         self._memory = storage
-        self._beginning: asyncio.Lock | None = None
+        self._turn: asyncio.Lock | None = None
         self._written: list[Part] = []
         self._to_wake: dict[tuple[Waiters, Hashable], None] = {}
 
@@ -56,17 +55,14 @@ class MemoryUnitOfWork(BaseUnitOfWork):
         """Have the storage for itself; wait for the one that has it."""
         if self._memory.writer is self:
             return
-        if self._memory.turns.take_now():
-            self._memory.writer = self
-            return
-        if self._beginning is None:
-            self._beginning = asyncio.Lock()
+        if self._turn is None:
+            self._turn = asyncio.Lock()
         # Several tasks of one unit of work may come to their first write at once.
-        async with self._beginning:
+        async with self._turn:
             if self._memory.writer is not self:
-                await self._memory.wait_for_turn()
+                await self._memory.take_turn()
                 if self.over:
-                    self._memory.turns.give_back()
+                    self._memory.end_turn()
                 self.require_open()
                 self._memory.writer = self
 
@@ -94,15 +90,14 @@ class MemoryUnitOfWork(BaseUnitOfWork):
 
     def _end(self) -> None:
         self._memory.writer = None
-        self._memory.turns.give_back()
+        self._memory.end_turn()
 
 
 class MemoryStorage:
     """Keeps the data of stores in this process's memory, and nothing after the process.
 
     Everything that was made over the same object shares its data, as processes share a server's: several containers, or
-    one that is started again. Make stores with `memory_stores(clock, storage)`. It belongs to one event
-    loop at a time.
+    one that is started again. Make stores with `memory_stores(clock, storage)`. It belongs to one event loop at a time.
 
     Parameters:
         patience: seconds of real time that a write waits at most for a unit of work that has the storage.
@@ -110,8 +105,8 @@ class MemoryStorage:
 
     def __init__(self, *, patience: float = 30.0) -> None:
         self.writer: MemoryUnitOfWork | None = None
-        self.turns: Turns = Turns()
         self._patience = patience
+        self._lock = asyncio.Lock()
         self._parts: dict[Any, Any] = {}
         self._fencing_token = 0
 
@@ -122,6 +117,9 @@ class MemoryStorage:
 
     async def start(self) -> None:
         """Be ready; what other sets of stores have written is there."""
+        if not self._lock.locked():
+            # A lock belongs to the event loop that somebody has waited for it in; this may be another one.
+            self._lock = asyncio.Lock()
 
     async def stop(self) -> None:
         """Keep everything: others may use the same object, now or later."""
@@ -154,11 +152,9 @@ class MemoryStorage:
         unit: MemoryUnitOfWork | None = joined_unit_of_work(self)
         if unit is not None:
             await unit.begin()
-        else:
-            if not self.turns.take_now():
-                await self.wait_for_turn()
-            # Whoever is next has it only after the caller's next `await`.
-            self.turns.give_back()
+        elif self._lock.locked():
+            await self.take_turn()
+            self.end_turn()
         return unit
 
     def reads_its_own(self) -> bool:
@@ -178,11 +174,18 @@ class MemoryStorage:
         self._fencing_token += 1
         return self._fencing_token
 
-    async def wait_for_turn(self) -> None:
-        """Return when no other unit of work has the storage, and the caller has."""
-        if not await self.turns.take(self._patience):
+    async def take_turn(self) -> None:
+        """Wait until no unit of work has the storage, and hold it."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._lock.acquire()
+        except TimeoutError:
             text = (
                 f"nothing was written: another unit of work has had the in-memory storage for {self._patience:g} "
                 "seconds; make units of work short, and await nothing in one that itself waits for the storage"
             )
-            raise CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED)
+            raise CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED) from None
+
+    def end_turn(self) -> None:
+        """Let the next one have the storage."""
+        self._lock.release()

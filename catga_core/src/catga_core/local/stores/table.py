@@ -90,8 +90,8 @@ class Table(Generic[K, V]):
 
     def read(self) -> Mapping[K, V]:
         """Return the rows that the caller sees; they are not to be kept over an `await`."""
-        own = self._storage.reads_its_own()
-        return self._overlay if own and self._overlay is not None else self._rows
+        unseen = self._overlay is None
+        return self._rows if not self._storage.reads_its_own() or unseen else self._of_writer()
 
     def write(self, unit: MemoryUnitOfWork | None) -> MutableMapping[K, V]:
         """Return the rows to read and change before the next `await`.
@@ -102,9 +102,8 @@ class Table(Generic[K, V]):
         if unit is None:
             return self._rows
         if self._overlay is None:
-            self._overlay = Overlay(self._rows)
             unit.wrote(self)
-        return self._overlay
+        return self._of_writer()
 
     def commit(self) -> None:
         """Make the changes visible to all."""
@@ -115,3 +114,8 @@ class Table(Generic[K, V]):
     def roll_back(self) -> None:
         """Forget the changes."""
         self._overlay = None
+
+    def _of_writer(self) -> Overlay[K, V]:
+        if self._overlay is None:
+            self._overlay = Overlay(self._rows)
+        return self._overlay

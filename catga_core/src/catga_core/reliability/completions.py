@@ -1,0 +1,48 @@
+"""Notes sent messages in the outbox, those of one moment together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from catga_core.interfaces.outbox import LeasedMessage, OutboxStore
+from catga_core.log import OUTBOX_UNREACHABLE, logger
+
+
+class Completions:
+    """Tells an outbox what was sent: while it writes, what comes meanwhile gathers for the next write.
+
+    Parameters:
+        outbox: the store.
+        written: told of messages that need not be kept any longer.
+    """
+
+    def __init__(self, outbox: OutboxStore, written: Callable[[Sequence[LeasedMessage]], None]) -> None:
+        self._outbox = outbox
+        self._written = written
+        self._gathered: list[LeasedMessage] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    def add(self, leased: LeasedMessage) -> None:
+        """Have a message noted as sent."""
+        self._gathered.append(leased)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+
+    async def flushed(self) -> None:
+        """Return when everything that was added is noted, or could not be."""
+        while (writing := self._writing) is not None:
+            await asyncio.wait([writing])
+
+    async def _write(self) -> None:
+        try:
+            while self._gathered:
+                batch, self._gathered = self._gathered, []
+                try:
+                    await self._outbox.complete(batch)
+                except Exception as error:  # noqa: BLE001 - their leases end, and they are sent once more
+                    logger().warning(OUTBOX_UNREACHABLE, error=f"{type(error).__name__}: {error}")
+                finally:
+                    self._written(batch)
+        finally:
+            self._writing = None

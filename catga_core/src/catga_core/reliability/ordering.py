@@ -1,0 +1,64 @@
+"""`@ordered_by`: which events of the outbox are sent in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from catga_core.errors import CatgaError, ErrorCode
+from catga_core.interfaces.context import MessageContext
+from catga_core.messages import Event
+
+E = TypeVar("E", bound=Event)
+
+_MARK = "__catga_ordered_by__"
+
+
+def ordered_by(key: Callable[[E], str] | None) -> Callable[[type[E]], type[E]]:
+    """Say which events of a class, and of other classes with equal keys, leave the outbox in the order of their commits.
+
+    Without it the events of one conversation (of one correlation id) are sent in order. It holds for the classes derived
+    from it too.
+
+    Parameters:
+        key: gives the key, not empty, such as `lambda event: event.order_id`; `None` for no order at all, so that no event
+            waits for another that cannot be sent.
+
+    Raises:
+        TypeError: for what is no event.
+    """
+
+    def mark(cls: type[E]) -> type[E]:
+        given: object = cls
+        if not (isinstance(given, type) and issubclass(given, Event)):
+            msg = f"{getattr(given, '__name__', given)} is no event: only events wait in the outbox"
+            raise TypeError(msg)
+        setattr(cls, _MARK, key)
+        return cls
+
+    return mark
+
+
+def key_of(event: Event, context: MessageContext) -> str | None:
+    """Return what an event is ordered by, `None` for no order.
+
+    Raises:
+        CatgaError: `INTERNAL_ERROR` when the class's function gives no text.
+    """
+    choose: Any = getattr(type(event), _MARK, _by_conversation)
+    if choose is _by_conversation:
+        return context.correlation_id
+    if choose is None:
+        return None
+    key: object = choose(event)
+    if isinstance(key, str) and key:
+        return key
+    text = (
+        f"the key of {type(event).__name__} is {key!r}: the function given to @ordered_by(...) has to return a text "
+        "that is not empty"
+    )
+    raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
+
+
+def _by_conversation(_event: Event) -> str:
+    raise NotImplementedError

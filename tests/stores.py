@@ -1,0 +1,56 @@
+"""Places to keep state in, so that one test runs over each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from catga_core import CatgaContainer, CatgaOptions, add_catga
+from catga_core.clock import Clock
+from catga_core.container import add_stores
+from catga_core.container.stores import STORE_PORTS
+from catga_core.interfaces import Stores
+from catga_core.local.stores import MemoryStorage, memory_stores
+
+PLACES = ["memory"]
+"""What `place_of` knows."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One place: every container it is given to shares the data in it, as processes do.
+
+    Parameters:
+        name: which sort.
+        add: puts its stores into a container.
+        durable: whether what is in it outlives the process.
+    """
+
+    name: str
+    add: Callable[[CatgaContainer], None]
+    durable: bool
+
+    def container(self, **options: object) -> CatgaContainer:
+        """Return a new container whose stores are here."""
+        catga = add_catga(CatgaOptions(**{"outbox_poll_seconds": 0.05, **options}))  # type: ignore[arg-type]
+        self.add(catga)
+        return catga
+
+
+def place_of(name: str, folder: Path) -> Place:
+    """Return a new, empty place.
+
+    Parameters:
+        name: one of `PLACES`.
+        folder: where files may be put.
+    """
+    storage = MemoryStorage()
+
+    def make(clock: Clock) -> Stores:
+        return memory_stores(clock, storage)
+
+    def add(catga: CatgaContainer) -> None:
+        add_stores(catga, make, list(STORE_PORTS), name="memory")
+
+    return Place(name, add, durable=False)
