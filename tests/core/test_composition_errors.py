@@ -410,6 +410,17 @@ def test_a_factory_that_says_it_gives_something_else_is_refused():
         add_catga().add_singleton(Store, make)
 
 
+async def test_a_factory_that_says_it_gives_anything_is_believed():
+    def anything() -> Any:
+        return Session()
+
+    catga = add_catga()
+    catga.add_singleton(Session, anything)
+
+    async with catga.running() as app:
+        assert isinstance(app.get(Session), Session)
+
+
 def test_an_async_yielding_factory_is_judged_by_what_it_yields():
     async def make() -> AsyncIterator[Any]:
         yield Session()

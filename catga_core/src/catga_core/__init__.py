@@ -3,19 +3,27 @@
 from typing import TYPE_CHECKING, Any
 
 from catga_core.clock import Clock, SystemClock
-from catga_core.composition import add_catga, add_module, run
+from catga_core.composition import add_catga, add_memory_catga, add_module, run
 from catga_core.container import CatgaApp, CatgaContainer, Lifetime, Module
-from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
+from catga_core.errors import CatgaError, ConcurrencyError, ConfigurationError, ErrorCode, LeaseLostError
 from catga_core.handlers import EventHandler, RequestHandler, StreamHandler
 from catga_core.interfaces import (
+    ANY,
+    NO_STREAM,
+    AppendResult,
+    EventData,
+    EventStore,
     Health,
     HealthReporter,
     HealthStatus,
     HostedService,
     MessageContext,
     Serializer,
+    StoredEvent,
+    StreamEvents,
     Transport,
     TransportCapabilities,
+    UnitOfWork,
     ValidationProblem,
     Validator,
 )
@@ -40,6 +48,9 @@ if TYPE_CHECKING:
     from catga_core.context import current_context
 
 __all__ = [
+    "ANY",
+    "NO_STREAM",
+    "AppendResult",
     "Behavior",
     "CatgaApp",
     "CatgaContainer",
@@ -49,15 +60,19 @@ __all__ = [
     "CatgaResult",
     "Clock",
     "Command",
+    "ConcurrencyError",
     "ConfigurationError",
     "ErrorCode",
     "Event",
+    "EventData",
     "EventHandler",
+    "EventStore",
     "Failure",
     "Health",
     "HealthReporter",
     "HealthStatus",
     "HostedService",
+    "LeaseLostError",
     "Lifetime",
     "MessageContext",
     "MessageType",
@@ -67,16 +82,20 @@ __all__ = [
     "Request",
     "RequestHandler",
     "Serializer",
+    "StoredEvent",
+    "StreamEvents",
     "StreamHandler",
     "StreamQuery",
     "Success",
     "SystemClock",
     "Transport",
     "TransportCapabilities",
+    "UnitOfWork",
     "ValidationProblem",
     "Validator",
     "__version__",
     "add_catga",
+    "add_memory_catga",
     "add_module",
     "current_context",
     "message",

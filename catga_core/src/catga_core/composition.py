@@ -8,10 +8,13 @@ import importlib
 import sys
 from collections.abc import Callable
 
-from catga_core.container import CatgaContainer, Module
+from catga_core.clock import Clock
+from catga_core.container import CatgaContainer, Module, add_stores
+from catga_core.container.stores import STORE_PORTS
 from catga_core.errors import CatgaError, ConfigurationError
+from catga_core.interfaces.stores import Stores
 from catga_core.options import CatgaOptions
-from catga_core.plugins import apply_plugins
+from catga_core.plugins import apply_plugins, plugin
 
 
 def add_catga(options: CatgaOptions | None = None) -> CatgaContainer:
@@ -34,6 +37,25 @@ def add_catga(options: CatgaOptions | None = None) -> CatgaContainer:
     container = CatgaContainer(chosen)
     apply_plugins(container, chosen)
     return container
+
+
+@plugin(api=1)
+def add_memory_catga(container: CatgaContainer, _url: str = "memory://") -> None:
+    """Keep all state in this process's memory, on purpose: for tests, and for what may be lost.
+
+    It is what a container does without any store, except that no line of the log warns of it.
+
+    Parameters:
+        container: the application's container; for each port the last call wins.
+    """
+
+    def make(clock: Clock) -> Stores:
+        # Here, so that who keeps state elsewhere does not import it.
+        from catga_core.local import memory_stores
+
+        return memory_stores(clock)
+
+    add_stores(container, make, list(STORE_PORTS), name="memory")
 
 
 def add_module(container: CatgaContainer, module: type[Module] | Module) -> None:

@@ -15,12 +15,13 @@ from catga_core.container.provider import ServiceProvider
 from catga_core.container.registration import Registration
 from catga_core.container.resolver import Resolver
 from catga_core.container.signals import listening
+from catga_core.container.stores import STORE_PORTS, is_in_memory
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.hosting import HealthReporter
 from catga_core.interfaces.transport import Inbound, Transport
-from catga_core.log import LEFT_IN_FLIGHT, STARTED, STOP_FAILED, STOPPED, logger
+from catga_core.log import LEFT_IN_FLIGHT, STARTED, STATE_IN_MEMORY, STOP_FAILED, STOPPED, logger
 from catga_core.mediator import CatgaMediator
 from catga_core.options import DEFAULT_SERVICE_NAME, CatgaOptions
 
@@ -87,6 +88,7 @@ class Lifecycle:
         self.state = State.STARTING
         self._ran = False
         self._hurry = asyncio.Event()
+        self._tell_what_is_in_memory()
         try:
             await self._make_singletons()
             if self._resolver.effective(Transport) is not None:
@@ -186,6 +188,24 @@ class Lifecycle:
         return found
 
     # --- starting ---
+
+    def _tell_what_is_in_memory(self) -> None:
+        resolver = self._resolver
+        reached: set[Any] = set()
+        for root in self._assembly.roots():
+            reached |= resolver.reach_of(root)
+        for service in list(self._registrations):
+            reached |= resolver.reach(service)
+        in_memory = [
+            shown(port) for port in STORE_PORTS if port in reached and is_in_memory(resolver.effective(port))
+        ]
+        if in_memory:
+            # Nobody may find out at the first restart.
+            hint = (
+                "it is lost when the container stops: choose where it is kept with "
+                'CatgaOptions(store="sqlite:///app.db") or an add_*_catga function'
+            )
+            logger().warning(STATE_IN_MEMORY, ports=in_memory, hint=hint)
 
     async def _make_singletons(self) -> None:
         resolver = self._resolver

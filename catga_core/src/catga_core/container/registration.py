@@ -328,7 +328,8 @@ def _check_fit(service: Any, source: Any, kind: SourceKind, names: Mapping[str, 
         found = class_of(source)
     elif kind is not SourceKind.PROVIDER:
         found = _product_of(source, kind, names)
-    if not isinstance(found, type) or found is wanted:
+    # `Any` is a class since Python 3.11, and says nothing.
+    if not isinstance(found, type) or found is wanted or found is Any:
         return
     if not getattr(wanted, "_is_protocol", False):
         if not issubclass(found, wanted):

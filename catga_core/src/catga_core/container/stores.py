@@ -18,6 +18,7 @@ from catga_core.handlers.hints import shown
 from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.event_log import EventLog
+from catga_core.interfaces.event_store import EventStore
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.idempotency import IdempotencyStore
 from catga_core.interfaces.inbox import InboxStore
@@ -114,8 +115,6 @@ def add_stores(
     def host(clock: Clock) -> Any:
         return service(make(clock), wanted)
 
-    # What a factory gives is told by its annotation, and this class has no name to write there.
-    host.__annotations__["return"] = service
     container.add_hosted(service, host, name=_free(f"{name}_storage", container))
     for port in ports:
         taken[port] = _from_host(service, port, STORE_PORTS[port], name)
@@ -128,11 +127,19 @@ def add_stores(
 def default_of(service: Any) -> Registration | None:
     """Return how a port or a service of Catga's own is made where nobody has registered it, `None` for any other.
 
-    What is not asked for is not imported.
+    State is then kept in this process's memory. What is not asked for is not imported.
 
     Parameters:
         service: the type it is asked for by.
     """
+    if service in STORE_PORTS:
+        return _from_host(_MemoryHost, service, STORE_PORTS[service], "memory")
+    if service is Storage:
+        return _from_host(_MemoryHost, Storage, "storage", "memory")
+    if service is _MemoryHost:
+        return _by_factory(_MemoryHost, _memory_host, {"clock": Clock})
+    if service is EventStore:
+        return _event_store()
     default: Any = getattr(service, "__dict__", {}).get("__catga_default__")
     if not default:
         return None
@@ -163,6 +170,33 @@ def _host_of(registration: Registration | None) -> Any:
         return None
     service = registration.parameters[0].service
     return service if isinstance(service, type) and issubclass(service, StorageHost) else None
+
+
+def is_in_memory(registration: Registration | None) -> bool:
+    """Tell whether a port is kept in memory because nobody said where else."""
+    return registration is not None and any(
+        parameter.service is _MemoryHost for parameter in registration.parameters
+    )
+
+
+class _MemoryHost(StorageHost):
+    """The storage that is there by default."""
+
+
+def _memory_host(clock: Clock) -> _MemoryHost:
+    from catga_core.local.stores import memory_stores
+
+    return _MemoryHost(memory_stores(clock), lambda: True)
+
+
+def _event_store() -> Registration:
+    from catga_core.event_sourcing import EventTypes, LogEventStore
+
+    def event_store(log: EventLog, types: EventTypes, clock: Clock) -> LogEventStore:
+        return LogEventStore(log, types, clock)
+
+    needs = {"log": EventLog, "types": EventTypes, "clock": Clock}
+    return _by_factory(EventStore, event_store, needs)
 
 
 def _from_host(host: type[StorageHost], port: Any, field: str, name: str) -> Registration:

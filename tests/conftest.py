@@ -1,0 +1,63 @@
+"""Prints, after a run, which store has kept which contract."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+
+import pytest
+
+_STORES = ("memory", "sqlite", "redis")
+_KIT = re.compile(r"tests/contracts/test_(\w+?)_stores\.py")
+_PARAMETER = re.compile(r"\[(?:.*-)?(memory|sqlite|redis)(?:-.*)?\]$")
+_SUITES = {"tests/application/": "application suite"}
+_cells: dict[str, tuple[str, str]] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Note for each test of a store which row and column of the matrix it belongs to."""
+    for item in items:
+        cell = _cell_of(item)
+        if cell is not None:
+            _cells[item.nodeid] = cell
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the matrix, where any of its tests were run."""
+    counted: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for outcome in ("passed", "failed", "error", "skipped", "xfailed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            cell = _cells.get(getattr(report, "nodeid", ""))
+            if cell is not None:
+                counted[cell][outcome] += 1
+    if not counted:
+        return
+    terminalreporter.write_sep("=", "stores: tests passed (skipped: what a store does not claim)")
+    rows = sorted({row for row, _ in counted})
+    stores = [store for store in _STORES if any(store == column for _, column in counted)]
+    terminalreporter.write_line(f"{'':<24}" + "".join(f"{store:>16}" for store in stores))
+    for row in rows:
+        cells = (_text(counted.get((row, store))) for store in stores)
+        terminalreporter.write_line(f"{row:<24}" + "".join(f"{cell:>16}" for cell in cells))
+
+
+def _cell_of(item: pytest.Item) -> tuple[str, str] | None:
+    kit = _KIT.match(item.nodeid)
+    function = getattr(item, "function", None)
+    if kit is not None and kit[1] in _STORES and function is not None:
+        return function.__qualname__.partition(".")[0], kit[1]
+    for prefix, row in _SUITES.items():
+        parameter = _PARAMETER.search(item.nodeid) if item.nodeid.startswith(prefix) else None
+        if parameter is not None:
+            return row, parameter[1]
+    return None
+
+
+def _text(counts: Counter[str] | None) -> str:
+    if counts is None:
+        return "-"
+    broken = counts["failed"] + counts["error"]
+    if broken:
+        return f"{broken} FAILED"
+    left_out = counts["skipped"] + counts["xfailed"]
+    return f"{counts['passed']}" + (f" ({left_out})" if left_out else "")
