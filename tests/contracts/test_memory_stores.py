@@ -1,10 +1,10 @@
-"""The stores in memory keep the contract of every store."""
+"""The in-memory stores keep the contract of all stores."""
 
 from __future__ import annotations
 
 import pytest
 
-from catga_core.local import MemoryStorage, memory_stores
+from catga_core.local.stores import MemoryStorage, memory_stores
 from catga_testing.contracts import StoresContract, StoresFactory
 
 

@@ -1,0 +1,215 @@
+"""The contract kits of stores find stores that break a promise, and skip what a storage does not claim."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+
+from catga_testing import contracts
+from catga_testing.contracts import Contract, StoresContract
+
+pytest_plugins = ["pytester"]
+
+HEAD = """
+    import pytest
+    from catga_core.local.stores import MemoryStorage, memory_stores
+    from catga_testing.contracts import LockContract, SnapshotContract, StoresContract
+    from tests.testing import broken_stores
+
+    class Given:
+        break_stores = staticmethod(broken_stores.good)
+
+        @pytest.fixture
+        def make_stores(self):
+            storage = MemoryStorage()
+            return lambda clock: self.break_stores(memory_stores(clock, storage), clock)
+"""
+
+
+def run(
+    pytester: pytest.Pytester, body: str, *arguments: str, mode: str = "strict", loop_scope: str = "function"
+) -> pytest.RunResult:
+    """Run a test module of a store's author, with no configuration but pytest-asyncio's."""
+    pytester.makepyfile(HEAD + body)
+    scopes = [f"asyncio_default_{what}_loop_scope={loop_scope}" for what in ("fixture", "test")]
+    settings = [each for setting in (f"asyncio_mode={mode}", *scopes) for each in ("-o", setting)]
+    return pytester.runpytest_inprocess("-q", "-rs", "-p", "no:cacheprovider", *settings, *arguments)
+
+
+BROKEN = {
+    "SkippingLog": ["test_all_streams_are_read_in_the_order_of_their_positions"],
+    "HastyLog": [
+        "test_a_write_is_undone_when_the_block_raises[event_log.append]",
+        "test_a_write_is_there_after_the_block_and_not_before[one process-event_log.append]",
+    ],
+    "BlindLog": [
+        "test_of_many_with_the_same_expectation_exactly_one_wins[one process]",
+        "test_of_many_that_expect_the_same_version_one_commits[one process]",
+        "test_reading_deciding_and_writing_loses_no_update[one process]",
+    ],
+    "ForgetfulLog": [
+        "test_with_any_it_is_recognised_in_the_streams_past",
+        "test_an_append_repeated_at_the_same_time_is_stored_once[one process]",
+    ],
+    "PiecemealLog": ["test_a_conflict_in_one_of_several_streams_leaves_all_as_they_were"],
+    "GenerousLocks": [
+        "test_a_lock_that_is_held_is_nobody_elses[one process]",
+        "test_of_many_at_once_exactly_one_gets_a_lock[one process]",
+        "test_many_take_turns_and_never_meet[one process]",
+    ],
+    "LevelLocks": [
+        "test_a_released_lock_is_the_next_ones[one process]",
+        "test_many_take_turns_and_never_meet[one process]",
+    ],
+    "ForgivingIdempotency": [
+        "test_a_completion_after_the_lease_was_taken_over_is_refused[one process]",
+        "test_of_a_former_owner_and_its_successor_one_completes[one process]",
+    ],
+    "StrictIdempotency": ["test_a_completion_after_a_lease_that_nobody_took_over_is_accepted"],
+    "UnorderedOutbox": [
+        "test_no_later_message_of_a_key_is_given_while_one_is_leased[one process]",
+        "test_several_relays_send_each_message_once_and_each_key_in_order[one process]",
+    ],
+    "ThoroughOutbox": ["test_pruning_removes_sent_messages_and_never_pending_ones[one process]"],
+    "JoiningInbox": ["test_messages_and_handlers_with_similar_names_are_kept_apart"],
+    "ReplacingLetters": [
+        "test_a_letter_that_comes_again_is_replaced[one process]",
+        "test_letters_come_in_the_order_in_which_they_first_came",
+    ],
+    "CountingLetters": ["test_pages_hold_still_while_letters_come_and_go"],
+    "Unjoined": [
+        "test_a_write_is_undone_when_the_block_raises[dead_letters.add]",
+        "test_a_write_is_there_after_the_block_and_not_before[one process-dead_letters.add]",
+    ],
+    "ShapelessSnapshots": ["test_snapshots_of_another_shape_are_passed_over"],
+    "TrustingCheckpoints": ["test_a_former_follower_is_refused[one process]"],
+}
+
+
+def test_a_broken_promise_is_found(pytester: pytest.Pytester) -> None:
+    classes = (
+        f"class Test{name}(Given, StoresContract):\n"
+        f"        break_stores = staticmethod(broken_stores.breaking(*broken_stores.BROKEN['{name}']))\n"
+        for name in BROKEN
+    )
+    promises = [f"Test{name}::{promise}" for name, several in BROKEN.items() for promise in several]
+
+    # One run for all of them: each costs a second to start.
+    module = "test_a_broken_promise_is_found.py"
+    result = run(
+        pytester, "\n    " + "\n    ".join(classes), "-rf", *(f"{module}::{each}" for each in promises)
+    )
+
+    failed = {
+        line.partition("::")[2].partition(" - ")[0] for line in result.outlines if line.startswith("FAILED ")
+    }
+    assert failed == set(promises)
+
+
+@pytest.mark.parametrize(("mode", "loop_scope"), [("strict", "function"), ("auto", "session")])
+def test_good_stores_pass_however_pytest_asyncio_is_set(
+    pytester: pytest.Pytester, mode: str, loop_scope: str
+) -> None:
+    body = """
+    class TestGood(Given, StoresContract):
+        pass
+    """
+
+    outcome = run(pytester, body, "-W", "error", mode=mode, loop_scope=loop_scope).parseoutcomes()
+
+    assert outcome["passed"] > 250
+    assert set(outcome) <= {"passed", "skipped"}
+
+
+def test_what_a_storage_does_not_claim_is_skipped_by_its_name(pytester: pytest.Pytester) -> None:
+    body = """
+    class TestGood(Given, StoresContract):
+        pass
+    """
+
+    result = run(pytester, body, "-k", "restart or wakes or connection or of_its_own")
+
+    text = result.stdout.str()
+    for reason in (
+        "StorageCapabilities.durable is False",
+        "StorageCapabilities.shared is False",
+        "the fixture `connection` is None",
+    ):
+        assert reason in text
+
+
+def test_stores_that_are_not_there_are_skipped_by_their_names(pytester: pytest.Pytester) -> None:
+    body = """
+    NAMES = (
+        "event_log", "checkpoints", "idempotency", "inbox", "outbox", "dead_letters", "locks"
+    )
+
+    class TestFew(Given, StoresContract):
+        break_stores = staticmethod(broken_stores.without(*NAMES))
+    """
+
+    result = run(pytester, body)
+
+    text = result.stdout.str()
+    for name in ("event_log", "checkpoints", "idempotency", "inbox", "outbox", "dead_letters", "locks"):
+        assert f"Stores.{name} is None" in text
+    outcome = result.parseoutcomes()
+    assert set(outcome) == {"passed", "skipped"}
+    assert outcome["passed"] > 25
+
+
+def test_the_kit_of_one_port_stands_alone(pytester: pytest.Pytester) -> None:
+    body = """
+    class TestOne(Given, SnapshotContract):
+        break_stores = staticmethod(broken_stores.without("locks"))
+    """
+
+    outcome = run(pytester, body).parseoutcomes()
+
+    assert outcome["passed"] > 10
+    assert set(outcome) <= {"passed", "skipped"}
+
+
+def test_a_storage_with_a_time_of_its_own_is_waited_for(pytester: pytest.Pytester) -> None:
+    body = """
+    class TestOwnTime(Given, LockContract):
+        break_stores = staticmethod(broken_stores.with_own_time)
+    """
+
+    outcome = run(pytester, body, "-k", "renewed_lock or run_out_is_taken").parseoutcomes()
+
+    assert outcome["passed"] == 2
+
+
+def test_no_two_tests_of_the_kits_have_one_name() -> None:
+    # Of two parts that are put together, the second one's test would be dropped in silence.
+    kits = [
+        each for each in vars(contracts).values() if isinstance(each, type) and issubclass(each, Contract)
+    ]
+    for kit in kits:
+        homes = defaultdict(set)
+        for part in kit.__mro__:
+            for name in vars(part):
+                if name.startswith("test_"):
+                    homes[name].add(part.__name__)
+
+        assert {name: several for name, several in homes.items() if len(several) > 1} == {}
+    assert StoresContract in kits
+
+
+def test_a_subclass_without_stores_is_told_what_to_write(pytester: pytest.Pytester) -> None:
+    body = """
+    class TestEmpty(SnapshotContract):
+        pass
+    """
+
+    result = run(pytester, body, "-k", "as_they_were or newest")
+
+    result.stdout.fnmatch_lines(["*TestEmpty gives no stores: write @pytest.fixture def make_stores*"])
+
+
+def test_the_store_kits_themselves_are_not_collected(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "", "--collect-only")
+
+    result.stdout.fnmatch_lines(["*no tests collected*"])
