@@ -1,0 +1,162 @@
+"""The event log in SQLite."""
+
+# ruff: noqa: S608 - statements are put together from texts of this module only
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from catga_core.errors import CatgaError, ErrorCode
+from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, RecordedEvent, StreamAppend
+from catga_sqlite.appending import append_together
+from catga_sqlite.columns import unpack_headers
+from catga_sqlite.storage import SqliteStorage
+from catga_sqlite.wakeups import EVENTS
+
+_COLUMNS: Final = "position, version, message_id, e.name, schema_version, format, recorded_at, correlation_id, causation_id, headers, data"
+_READ: Final = (
+    f"SELECT {_COLUMNS} FROM catga_events e WHERE stream = (SELECT id FROM catga_streams WHERE name = ?) "
+    "AND version BETWEEN ? AND ? ORDER BY version {} LIMIT ?"
+)
+_FORWARD: Final = _READ.format("ASC")
+_BACKWARD: Final = _READ.format("DESC")
+# CROSS JOIN: the events in their order, each with its stream's name, never the other way round.
+_ALL: Final = (
+    f"SELECT s.name, {_COLUMNS} FROM catga_events e CROSS JOIN catga_streams s ON s.id = e.stream "
+    "WHERE position > ? ORDER BY position LIMIT ?"
+)
+_VERSION: Final = (
+    "SELECT max(version) FROM catga_events WHERE stream = (SELECT id FROM catga_streams WHERE name = ?)"
+)
+_HEAD: Final = "SELECT max(position) FROM catga_events"
+_LAST: Final = 2**63 - 1
+
+
+class SqliteEventLog:
+    """Streams of events in the file.
+
+    Parameters:
+        storage: the file.
+    """
+
+    def __init__(self, storage: SqliteStorage) -> None:
+        self._storage = storage
+        self._most = storage.options.max_event_bytes
+
+    async def append(self, appends: Sequence[StreamAppend], /) -> list[AppendResult]:
+        """Append to one or several streams, all or nothing; joins the ambient unit of work."""
+        self._check(appends)
+        results: list[AppendResult] = await self._storage.write_together(append_together, appends, EVENTS)
+        return results
+
+    async def read_stream(
+        self, stream_id: str, /, *, from_version: int, to_version: int | None, limit: int, backward: bool
+    ) -> list[RecordedEvent]:
+        """Return events of one stream, at most `limit`."""
+        last = _LAST if to_version is None else to_version
+        return await self._storage.read(_read_stream, stream_id, from_version, last, limit, backward)
+
+    async def read_all(self, *, after: int, limit: int) -> list[RecordedEvent]:
+        """Return events of all streams in the order of their positions, at most `limit`."""
+        return await self._storage.read(_read_all, after, limit)
+
+    async def version(self, stream_id: str, /) -> int:
+        """Return a stream's version: the number of its events, 0 for none."""
+        return await self._storage.read(_number, _VERSION, (stream_id,))
+
+    async def head(self) -> int:
+        """Return the position of the last event, 0 for none."""
+        return await self._storage.read(_number, _HEAD, ())
+
+    async def wait(self, *, after: int, timeout: float) -> None:
+        """Return when there may be an event after a position, at the latest after so many seconds of real time."""
+
+        async def due() -> float | None:
+            return 0.0 if await self.head() > after else None
+
+        await self._storage.wakeups.wait(EVENTS, timeout, due)
+
+    def _check(self, appends: Sequence[StreamAppend]) -> None:
+        for append in appends:
+            if not append.records:
+                msg = f"an append to stream {append.stream_id!r} has no events: leave it out"
+                raise ValueError(msg)
+            if append.expected_version < ANY:
+                msg = f"the expected version {append.expected_version} of stream {append.stream_id!r} is below -1: use ANY, NO_STREAM or a number of events"
+                raise ValueError(msg)
+            for record in append.records:
+                size = len(record.data)
+                if record.headers:
+                    size += sum(len(name) + len(text) for name, text in record.headers.items())
+                if size > self._most:
+                    raise self._too_large(append.stream_id, record, size)
+            if len(append.records) > 1 and len({each.message_id for each in append.records}) < len(
+                append.records
+            ):
+                msg = f"an append to stream {append.stream_id!r} has two events with one message id: give each its own"
+                raise ValueError(msg)
+        if len(appends) > 1 and len({append.stream_id for append in appends}) < len(appends):
+            msg = "an append names a stream twice: put its events together"
+            raise ValueError(msg)
+
+    def _too_large(self, stream_id: str, record: EventRecord, size: int) -> CatgaError:
+        return CatgaError(
+            f"the event {record.name!r} for stream {stream_id!r} has {size} bytes, and max_event_bytes is {self._most}: "
+            "keep large data elsewhere and name it in the event, or raise the option",
+            code=ErrorCode.SERIALIZATION_FAILED,
+            retryable=False,
+            details={"bytes": size, "max_event_bytes": self._most, "outcome": "not_written"},
+        )
+
+
+def _number(connection: sqlite3.Connection, query: str, parameters: tuple[Any, ...]) -> int:
+    (found,) = connection.execute(query, parameters).fetchone()
+    return found or 0
+
+
+def _read_stream(
+    connection: sqlite3.Connection, stream_id: str, first: int, last: int, limit: int, backward: bool
+) -> list[RecordedEvent]:
+    query = _BACKWARD if backward else _FORWARD
+    rows = connection.execute(query, (stream_id, first, last, limit)).fetchall()
+    return [_recorded(stream_id, *row) for row in rows]
+
+
+def _read_all(connection: sqlite3.Connection, after: int, limit: int) -> list[RecordedEvent]:
+    rows = connection.execute(_ALL, (after, limit)).fetchall()
+    return [_recorded(*row) for row in rows]
+
+
+def _recorded(
+    stream_id: str,
+    position: int,
+    version: int,
+    message_id: str | bytes,
+    name: str,
+    schema_version: int,
+    format: str,
+    recorded_at: int,
+    correlation_id: str | bytes | None,
+    causation_id: str | bytes | None,
+    headers: bytes | None,
+    data: bytes,
+) -> RecordedEvent:
+    # Once for every event that is read: unpack_id is written out.
+    return RecordedEvent(
+        stream_id,
+        version,
+        position,
+        EventRecord(
+            message_id.hex() if type(message_id) is bytes else message_id,  # type: ignore[arg-type]  # see unpack_id
+            name,
+            schema_version,
+            format,
+            data,
+            recorded_at,
+            correlation_id.hex() if type(correlation_id) is bytes else correlation_id,  # type: ignore[arg-type]
+            causation_id.hex() if type(causation_id) is bytes else causation_id,  # type: ignore[arg-type]
+            unpack_headers(headers),
+        ),
+    )

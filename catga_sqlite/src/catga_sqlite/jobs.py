@@ -1,0 +1,129 @@
+"""One thing to do on a connection, asked for in the loop and done in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from catga_core.errors import CatgaError
+
+Many: TypeAlias = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
+"""Does what several callers ask at once; gives for each its result, or the `CatgaError` it is refused with."""
+
+
+class Job:
+    """What one caller waits for.
+
+    A function may be run again after a rollback, so it keeps nothing but its result. It raises a `CatgaError` only
+    before its first write; anything else it raises undoes what it wrote.
+
+    Parameters:
+        future: what the caller awaits.
+        function: called with a connection and the arguments.
+        arguments: what it is given.
+        topics: whom to wake once it is committed.
+        many: instead of the function, for requests that are cheaper together; the arguments are the request.
+    """
+
+    __slots__ = ("arguments", "error", "function", "future", "many", "result", "ticket", "topics")
+
+    def __init__(
+        self,
+        future: asyncio.Future[Any],
+        function: Callable[..., Any] | None,
+        arguments: Any,
+        topics: int = 0,
+        many: Many | None = None,
+    ) -> None:
+        self.future = future
+        self.function = function
+        self.arguments = arguments
+        self.topics = topics
+        self.many = many
+        self.result: Any = None
+        self.error: BaseException | None = None
+        # Set where somebody in the loop may give the job up in its caller's stead: who pops it first has it.
+        self.ticket: list[None] | None = None
+
+    def taken(self) -> bool:
+        """Tell whether to do it: not when its caller was cancelled, or told that it waits too long."""
+        if self.future.done():
+            return False
+        return self.ticket is None or claimed(self.ticket)
+
+
+def claimed(ticket: list[None]) -> bool:
+    """Take a ticket; `False` when another thread was first. Popping a list is one step for all threads."""
+    try:
+        ticket.pop()
+    except IndexError:
+        return False
+    return True
+
+
+def perform(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+    """Do jobs in their order, those of one kind together; each has its result or its refusal then.
+
+    Raises:
+        BaseException: what is no refusal; nothing is known of any of the jobs then.
+    """
+    index, count = 0, len(jobs)
+    while index < count:
+        job = jobs[index]
+        index += 1
+        if job.many is None:
+            assert job.function is not None  # noqa: RUF100, S101
+            try:
+                job.result = job.function(connection, *job.arguments)
+            except CatgaError as error:
+                job.error = error
+            continue
+        begin = index - 1
+        while index < count and jobs[index].many is job.many:
+            index += 1
+        group = jobs[begin:index]
+        for each, outcome in zip(
+            group, job.many(connection, [each.arguments for each in group]), strict=True
+        ):
+            if isinstance(outcome, CatgaError):
+                each.error = outcome
+            else:
+                each.result = outcome
+
+
+def fail(jobs: Iterable[Job], error: BaseException) -> None:
+    """Give jobs an error instead of whatever they had."""
+    for job in jobs:
+        job.error = error
+
+
+def settle(jobs: Iterable[Job]) -> int:
+    """Tell the callers; runs in the loop.
+
+    Returns:
+        the topics of those that succeeded.
+    """
+    topics = 0
+    for job in jobs:
+        if job.error is None:
+            topics |= job.topics
+        future = job.future
+        if future.done():
+            continue
+        if job.error is None:
+            future.set_result(job.result)
+        else:
+            future.set_exception(job.error)
+    return topics
+
+
+def finish(future: asyncio.Future[None], error: BaseException | None) -> None:
+    """Tell who waits for a thread to begin or to end; runs in the loop."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

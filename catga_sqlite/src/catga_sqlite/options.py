@@ -1,0 +1,149 @@
+"""What can be set about the SQLite file, checked as soon as it is written down."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from catga_core.errors import ConfigurationError
+
+Synchronous = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
+
+CATGA: int = 0x43415447
+"""The application id ("CATG") in the header of a file that Catga has made."""
+
+_SCHEME = "sqlite://"
+_NUMBERS = {"busy_timeout_seconds": 0.0, "unit_of_work_timeout_seconds": 0.0, "poll_seconds": 0.001}
+_COUNTS = {"max_event_bytes": (1, 500_000_000), "readers": (1, 64), "application_id": (1, 0x7FFFFFFF)}
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteOptions:
+    """Which file to keep data in, and what to promise of it.
+
+    Parameters:
+        path: the file; made where there is none, in a folder that exists. It may hold tables of your own; Catga's begin
+            with `catga_`. Not on a network share: WAL needs memory that all its processes share.
+        synchronous: when the disk is made to keep what was written. `"FULL"`: at every commit; what was acknowledged
+            survives a power cut. `"EXTRA"`: the same, for file systems that are slow to keep a deleted journal; in WAL mode
+            it is `"FULL"`. `"NORMAL"`: at checkpoints; a process killed loses nothing, a power cut may lose the last commits,
+            and the file stays whole. `"OFF"`: never; a process killed loses nothing, a power cut may damage the file.
+        busy_timeout_seconds: how long a write waits for another process that is writing, before it fails with
+            `PERSISTENCE_FAILED` and nothing is written.
+        unit_of_work_timeout_seconds: how long a write waits for a unit of work of this process that has the file, before it
+            fails in the same way; and how long `stop()` waits for such a one before it rolls that back.
+        max_event_bytes: an event with more bytes (data and headers) is refused before anything is written.
+        readers: how many threads read beside the one that writes; each has a connection of its own.
+        poll_seconds: how often a waiting follower looks whether another process has written. This process's own writes
+            wake it at once.
+        application_id: the number in the file's header that says whose it is; a file that has another one is refused. Set it
+            to that of your own application where that has one.
+
+    Raises:
+        ConfigurationError: listing everything that is wrong.
+    """
+
+    path: str | os.PathLike[str]
+    synchronous: Synchronous = "FULL"
+    busy_timeout_seconds: float = 5.0
+    unit_of_work_timeout_seconds: float = 10.0
+    max_event_bytes: int = 16 * 1024 * 1024
+    readers: int = 2
+    poll_seconds: float = 0.1
+    application_id: int = CATGA
+
+    def __post_init__(self) -> None:
+        """Check everything."""
+        problems = [*self._path_problems(), *self._number_problems()]
+        if self.synchronous not in get_args(Synchronous):
+            listed = ", ".join(repr(choice) for choice in get_args(Synchronous))
+            problems.append(
+                f"SQLite option synchronous={self.synchronous!r} is not known: use one of {listed}"
+            )
+        if problems:
+            raise ConfigurationError(problems)
+
+    @property
+    def file(self) -> str:
+        """The path as a text."""
+        return os.fspath(self.path)
+
+    @classmethod
+    def from_url(cls, url: str) -> SqliteOptions:
+        """Return the options written as one text, as plugins are configured.
+
+        Parameters:
+            url: a path (`app.db`), or `sqlite:///app.db` (relative), `sqlite:////var/lib/app.db` (absolute); every option
+                of this class but `path` can stand after a question mark of such a URL: `sqlite:///app.db?synchronous=NORMAL`.
+
+        Raises:
+            ConfigurationError: for what cannot be read, and for options that do not exist.
+        """
+        if not url.startswith(_SCHEME):
+            return cls(url)
+        place, _, query = url.removeprefix(_SCHEME).partition("?")
+        if not place.startswith("/") or place == "/":
+            raise ConfigurationError(
+                f"the SQLite URL {url!r} names no file: write sqlite:///app.db for a file beside the program, or "
+                "sqlite:////var/lib/app.db (four slashes) for one with its whole path"
+            )
+        known = {entry.name for entry in fields(cls)} - {"path"}
+        given = dict(parse_qsl(query, keep_blank_values=True))
+        problems = [
+            f"the SQLite URL sets {key!r}, which is no option: use one of {', '.join(sorted(known))}"
+            for key in given
+            if key not in known
+        ]
+        if problems:
+            raise ConfigurationError(problems)
+        types = {"synchronous": str, **dict.fromkeys(_NUMBERS, float), **dict.fromkeys(_COUNTS, int)}
+        values: dict[str, Any] = {"path": unquote(place[1:])}
+        for key, text in given.items():
+            try:
+                values[key] = msgspec.convert(text, types[key], strict=False)
+            except msgspec.ValidationError:
+                problems.append(f"the SQLite URL sets {key}={text!r}, which is no {_KINDS[types[key]]}")
+        if problems:
+            raise ConfigurationError(problems)
+        return cls(**values)
+
+    def _path_problems(self) -> list[str]:
+        path: object = self.path
+        if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+            return [f"SQLite option path={path!r} is no path: name a file, such as 'app.db'"]
+        text = os.fspath(path)
+        if not text or "\0" in text:
+            return [f"SQLite option path={text!r} names no file: write a path, such as 'app.db'"]
+        if text == ":memory:" or text.startswith("file:"):
+            return [
+                (
+                    f"SQLite option path={text!r} names no file that several connections can share: name a file, or leave "
+                    "SQLite out, and Catga's own stores in memory are used"
+                )
+            ]
+        return []
+
+    def _number_problems(self) -> list[str]:
+        problems: list[str] = []
+        for option, least in _NUMBERS.items():
+            value: object = getattr(self, option)
+            fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            if not fits or value < least:  # type: ignore[operator]  # a number, as was just looked up
+                problems.append(
+                    f"SQLite option {option}={value!r} cannot work: give seconds, {least:g} or more"
+                )
+        for option, (low, high) in _COUNTS.items():
+            value = getattr(self, option)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                problems.append(
+                    f"SQLite option {option}={value!r} cannot work: give a whole number from {low} to {high}"
+                )
+        return problems
+
+
+_KINDS = {float: "number", int: "whole number", str: "text"}
