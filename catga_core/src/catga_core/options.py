@@ -46,7 +46,8 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
         idempotency_lease_seconds: how long a command whose process died keeps others from doing it; renewed while it runs.
         idempotency_wait_seconds: how long a duplicate waits for the first one's result before it fails with
             `DUPLICATE_IN_PROGRESS`; 0 for not at all.
-        enable_outbox: handle every command and event in a unit of work, and send what is published in one after its commit.
+        enable_outbox: handle every command and event in a unit of work, but for handlers with `@own_units_of_work`, and send
+            what is published in one after its commit.
         enable_outbox_relay: send the outbox's messages from this process; without it another has to.
         outbox_batch_size: how many messages of the outbox are under way at the same time.
         outbox_lease_seconds: how long messages of a relay that died wait for another one; renewed while they are sent.

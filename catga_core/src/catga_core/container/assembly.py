@@ -14,6 +14,7 @@ from catga_core.container.reliability import Reliability
 from catga_core.container.resolver import AsyncNeeded, Resolver
 from catga_core.context import context_demand
 from catga_core.errors import ConfigurationError
+from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import class_of, with_place
 from catga_core.interfaces.transport import Transport
 from catga_core.mediator import EventOutbox, KeepFailed, NotPrepared, Route
@@ -128,8 +129,7 @@ class Assembly:
 
     def problems(self) -> list[str]:
         """Return a text for each thing about the built-in behaviors that cannot work."""
-        handlers = [(entry.definition.message_type, entry.definition.name) for entry in self._handlers()]
-        return self.reliability.problems(handlers)
+        return self.reliability.problems([entry.definition for entry in self._handlers()])
 
     def handled_by(self, target: Any) -> MessageType | None:
         """Return what a registered handler handles, `None` for what is no handler."""
@@ -196,7 +196,7 @@ class Assembly:
         if self.opaque and not handler.scoped and self._resolver.has_scoped:
             # What is injected into the handler's body finds the message's scope by its variable.
             handler = _in_scope(handler)
-        stages = self._stages(described, entry.definition.name)
+        stages = self._stages(entry.definition)
         is_event = described.kind is MessageKind.EVENT
         pipeline = compile_pipeline(
             HandlerStage(
@@ -254,9 +254,10 @@ class Assembly:
             return _constant(resolver.kept(registration), touches=supply.touches_context)
         return supply
 
-    def _stages(self, described: MessageType, handler: str) -> list[tuple[int, Stage, bool]]:
+    def _stages(self, definition: HandlerDefinition) -> list[tuple[int, Stage, bool]]:
+        described = definition.message_type
         found = self._built_in(described)
-        found += [_fixed(each, may_suspend=True) for each in self.reliability.behaviors(described, handler)]
+        found += [_fixed(each, may_suspend=True) for each in self.reliability.behaviors(definition)]
         for entry in self.behaviors:
             if entry.fits(described):
                 layer = self._resolver.overrides.top(entry.registration.service)

@@ -12,6 +12,7 @@ from catga_core.clock import Clock
 from catga_core.container.registration import Lifetime, Parameter, Registration, SourceKind
 from catga_core.container.resolver import Resolver
 from catga_core.container.stores import same_storage, told_storage
+from catga_core.handlers import HandlerDefinition
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.idempotency import IdempotencyStore
 from catga_core.interfaces.inbox import InboxStore
@@ -23,6 +24,7 @@ from catga_core.messages import Message, MessageKind, MessageType
 from catga_core.options import CatgaOptions
 from catga_core.pipeline.behavior import AnyBehavior
 from catga_core.pipeline.idempotent import IdempotencyRule, idempotency_rule
+from catga_core.pipeline.own_units import has_own_units_of_work
 
 if TYPE_CHECKING:
     from catga_core.reliability.counters import Counters
@@ -45,21 +47,21 @@ class Reliability:
 
     # --- what the pipelines get ---
 
-    def behaviors(self, described: MessageType, handler: str) -> list[AnyBehavior]:
+    def behaviors(self, handler: HandlerDefinition) -> list[AnyBehavior]:
         """Return the behaviors for a handler, from the outside in.
 
         Parameters:
-            described: what it handles.
-            handler: its name.
+            handler: the handler.
 
         Raises:
             ConfigurationError: for a result that could not be given a second time.
         """
-        options = self._options
+        options, described = self._options, handler.message_type
+        commands_in_units = options.enable_outbox and not has_own_units_of_work(handler.target)
         rule = self._rule(described)
         if rule is not None:
-            return [self._idempotency(described, rule)]
-        command_in_unit = described.kind is MessageKind.COMMAND and options.enable_outbox
+            return [self._idempotency(described, rule, in_unit=commands_in_units)]
+        command_in_unit = described.kind is MessageKind.COMMAND and commands_in_units
         event_in_unit = described.kind is MessageKind.EVENT and (
             options.enable_outbox or options.enable_inbox
         )
@@ -70,7 +72,7 @@ class Reliability:
 
         found: list[AnyBehavior] = [UnitOfWorkBehavior(self._get(Storage))]
         if described.kind is MessageKind.EVENT and options.enable_inbox:
-            found.append(InboxBehavior(self._get(InboxStore), handler, self.counters))
+            found.append(InboxBehavior(self._get(InboxStore), handler.name, self.counters))
         return found
 
     def outbox(self) -> EventOutbox | None:
@@ -126,11 +128,11 @@ class Reliability:
         )
         return [Registration(Reliability, Lifetime.TRANSIENT, SourceKind.FACTORY, Reliability, parameters)]
 
-    def problems(self, handlers: Sequence[tuple[MessageType, str]]) -> list[str]:
+    def problems(self, handlers: Sequence[HandlerDefinition]) -> list[str]:
         """Return a text for each thing that cannot work.
 
         Parameters:
-            handlers: what each handler handles, and its name.
+            handlers: every handler.
         """
         options = self._options
         problems = [
@@ -143,9 +145,16 @@ class Reliability:
             )
             if enabled and same_storage(self._resolver, port, Storage) is False
         ]
+        problems += [
+            f"{handler.name} has @own_units_of_work, which is for handlers of commands, and handles "
+            f"{handler.message_type.cls.__name__}, which is none: leave it out"
+            for handler in handlers
+            if has_own_units_of_work(handler.target) and handler.message_type.kind is not MessageKind.COMMAND
+        ]
         if options.enable_inbox or options.enable_dead_letter_queue:
             seen: set[tuple[type[Message], str]] = set()
-            for described, name in handlers:
+            for handler in handlers:
+                described, name = handler.message_type, handler.name
                 if described.kind is MessageKind.EVENT and (described.cls, name) in seen:
                     problems.append(
                         f"{described.cls.__name__} has two handlers called {name}, and the inbox and the dead letters "
@@ -191,12 +200,12 @@ class Reliability:
         rule = idempotency_rule(described.cls)
         return IdempotencyRule() if rule is None and self._options.enable_idempotency else rule
 
-    def _idempotency(self, described: MessageType, rule: IdempotencyRule) -> AnyBehavior:
+    def _idempotency(self, described: MessageType, rule: IdempotencyRule, *, in_unit: bool) -> AnyBehavior:
         from catga_core.reliability.idempotency import IdempotencyBehavior, IdempotencySettings
         from catga_core.reliability.results_kept import ResultCodec
 
         options = self._options
-        storage: Storage | None = self._get(Storage) if options.enable_outbox else None
+        storage: Storage | None = self._get(Storage) if in_unit else None
         together = storage is not None and same_storage(self._resolver, IdempotencyStore, Storage) is True
         return IdempotencyBehavior(
             described,
