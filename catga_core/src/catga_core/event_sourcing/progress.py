@@ -16,6 +16,7 @@ class Progress(msgspec.Struct, eq=False):
         snapshot_version: the version of the newest snapshot it is known to have, 0 for none.
         since: when that snapshot was taken, or else when its first event was recorded; microseconds since the epoch,
             `None` for neither.
+        asked: whether storing the first pending events was begun, and how that ended is not known.
         pending: events that are in the state and not stored yet, in their order.
     """
 
@@ -23,4 +24,5 @@ class Progress(msgspec.Struct, eq=False):
     last_id: str | None = None
     snapshot_version: int = 0
     since: int | None = None
+    asked: bool = False
     pending: list[EventData] = []

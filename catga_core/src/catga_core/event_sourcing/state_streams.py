@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
-from catga_core.errors import StreamNotFoundError
+from catga_core.errors import ConcurrencyError, StreamNotFoundError
 from catga_core.event_sourcing.folds import Fold
 from catga_core.event_sourcing.progress import Progress
 from catga_core.event_sourcing.snapshots import Restored, Snapshots, StateSnapshots
-from catga_core.interfaces.event_store import EventStore, StoredEvent
+from catga_core.interfaces.event_store import EventData, EventStore, StoredEvent
 from catga_core.messages import Event
 
 S = TypeVar("S")
@@ -87,20 +87,49 @@ class StateStreams(Generic[S]):
             ConcurrencyError: when another has appended since; nothing was written.
             CatgaError: as `EventStore.append`.
         """
-        pending = tuple(progress.pending)
-        if not pending:
+        if not progress.pending:
             return
         stream_id = self.stream_id(id)
-        done = await self.store.append(stream_id, pending, expected_version=progress.version)
-        if progress.version < done.version:
-            # Else the same events were saved twice at once, and the other call has noted it.
-            del progress.pending[: len(pending)]
-            progress.version, progress.last_id = done.version, pending[-1].message_id
+        while progress.pending:
+            await self._append(stream_id, progress)
         # A state that has gone on meanwhile is none of a stored version.
         if self.snapshots is not None and not progress.pending:
             await self.snapshots.consider(stream_id, state, progress)
 
     # --- inside ---
+
+    async def _append(self, stream_id: str, progress: Progress) -> None:
+        """Append what is pending, or find what of it an earlier call has appended without knowing it."""
+        pending, expected, asked_before = tuple(progress.pending), progress.version, progress.asked
+        progress.asked = True
+        try:
+            version = (await self.store.append(stream_id, pending, expected_version=expected)).version
+        except ConcurrencyError:
+            # The log knows events again at the end of a stream. Others may have gone on since.
+            version = (
+                expected + await self._stored(stream_id, pending, expected) if asked_before else expected
+            )
+            if version == expected:
+                progress.asked = False
+                raise
+        progress.asked = False
+        if progress.version == expected:
+            # Else the same events were saved twice at once, and the other call has noted it.
+            stored = pending[: version - expected]
+            del progress.pending[: len(stored)]
+            progress.version, progress.last_id = version, stored[-1].message_id
+
+    async def _stored(self, stream_id: str, pending: tuple[EventData, ...], expected: int) -> int:
+        """Tell how many of the pending events come right after a version, the first of them first."""
+        ids = iter(pending)
+        count = 0
+        stream = self.store.read(stream_id, from_version=expected + 1, limit=len(pending))
+        async with aclosing(stream):
+            async for stored in stream:
+                if stored.message_id != next(ids).message_id:
+                    break
+                count += 1
+        return count
 
     async def _complete(
         self, snapshots: StateSnapshots[S], stream_id: str, restored: Restored[S], version: int | None
