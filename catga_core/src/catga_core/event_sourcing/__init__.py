@@ -1,6 +1,8 @@
 """Event sourcing: what happened is kept as events, and everything else is worked out from them."""
 
 from catga_core.event_sourcing.aggregates import Aggregate, apply
+from catga_core.event_sourcing.decider_repositories import Decided, DeciderRepository
+from catga_core.event_sourcing.deciders import Decider
 from catga_core.event_sourcing.event_store import MAX_EVENT_BYTES, LogEventStore
 from catga_core.event_sourcing.event_types import EncodedEvent, EventTypes
 from catga_core.event_sourcing.policies import SinceSnapshot, SnapshotPolicy, after, either, every
@@ -15,6 +17,9 @@ __all__ = [
     "Aggregate",
     "AggregateRepository",
     "Change",
+    "Decided",
+    "Decider",
+    "DeciderRepository",
     "Difference",
     "EncodedEvent",
     "EventTypes",
