@@ -13,8 +13,9 @@ from catga_core.container import add_stores
 from catga_core.container.stores import STORE_PORTS
 from catga_core.interfaces import Stores
 from catga_core.local.stores import MemoryStorage, memory_stores
+from catga_sqlite import SqliteOptions, add_sqlite_catga
 
-PLACES = ["memory"]
+PLACES = ["memory", "sqlite"]
 """What `place_of` knows."""
 
 
@@ -45,6 +46,9 @@ def place_of(name: str, folder: Path) -> Place:
         name: one of `PLACES`.
         folder: where files may be put.
     """
+    if name == "sqlite":
+        options = SqliteOptions(folder / "app.db", poll_seconds=0.01)
+        return Place(name, lambda catga: add_sqlite_catga(catga, options), durable=True)
     storage = MemoryStorage()
 
     def make(clock: Clock) -> Stores:

@@ -9,6 +9,8 @@ import pytest
 
 from catga_core import (
     CatgaContainer,
+    CatgaError,
+    CatgaOptions,
     Clock,
     Command,
     ConfigurationError,
@@ -232,6 +234,13 @@ async def test_a_port_that_a_storage_does_not_have_is_an_error_at_start():
 def test_what_is_no_port_of_stores_is_refused():
     with pytest.raises(ConfigurationError, match=r"^Clock is no port of stores: EventLog, SnapshotStore, "):
         add_stores(add_catga(), memory_stores, [Clock], name="odd")
+
+
+async def test_an_event_over_the_size_limit_is_refused_and_nothing_is_written():
+    async with add_catga(CatgaOptions(max_event_bytes=100)).running() as app:
+        with pytest.raises(CatgaError, match="100 are allowed"):
+            await app.event_store.append("notes", [Noted("short"), Noted("x" * 100)])
+        assert await app.event_store.version("notes") == 0
 
 
 async def test_the_stores_are_given_the_containers_clock():

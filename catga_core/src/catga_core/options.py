@@ -13,6 +13,7 @@ from catga_core.errors import ConfigurationError
 _PREFIX = "CATGA_"
 
 _COUNTS = {
+    "max_event_bytes": "would let no event through",
     "outbox_batch_size": "would never send anything",
     "outbox_max_attempts": "would give every message up untried",
 }
@@ -41,6 +42,7 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
             fails with `CONCURRENCY_LIMITED` at once.
         shutdown_timeout_seconds: how long a stopping container waits for what is in flight.
         start_timeout_seconds: how long each hosted service may take to start.
+        max_event_bytes: an event with more bytes is refused by the event store before anything is written.
         enable_idempotency: do every command once for each message id; without it only those marked `@idempotent`.
         idempotency_ttl_seconds: how long a command's result is remembered.
         idempotency_lease_seconds: how long a command whose process died keeps others from doing it; renewed while it runs.
@@ -75,6 +77,7 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent_requests: int = 256
     shutdown_timeout_seconds: float = 30.0
     start_timeout_seconds: float = 30.0
+    max_event_bytes: int = 1_048_576
     enable_idempotency: bool = False
     idempotency_ttl_seconds: float = 86_400.0
     idempotency_lease_seconds: float = 30.0
@@ -168,7 +171,7 @@ def check_options(options: CatgaOptions) -> None:
         problems.append(
             f"max_concurrent_requests={options.max_concurrent_requests} would refuse every request: use 1 or more"
         )
-    problems += _unusable_of_the_outbox(options)
+    problems += _unusable_counts(options)
     for field in msgspec.structs.fields(CatgaOptions):
         name = field.name
         seconds = getattr(options, name)
@@ -180,7 +183,7 @@ def check_options(options: CatgaOptions) -> None:
         raise ConfigurationError(problems)
 
 
-def _unusable_of_the_outbox(options: CatgaOptions) -> list[str]:
+def _unusable_counts(options: CatgaOptions) -> list[str]:
     problems: list[str] = []
     for name, what in _COUNTS.items():
         if getattr(options, name) < 1:

@@ -27,6 +27,7 @@ from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.storage import Storage
 from catga_core.interfaces.stores import Stores
+from catga_core.options import CatgaOptions
 
 if TYPE_CHECKING:
     from catga_core.container.container import CatgaContainer
@@ -192,10 +193,10 @@ def _memory_host(clock: Clock) -> _MemoryHost:
 def _event_store() -> Registration:
     from catga_core.event_sourcing import EventTypes, LogEventStore
 
-    def event_store(log: EventLog, types: EventTypes, clock: Clock) -> LogEventStore:
-        return LogEventStore(log, types, clock)
+    def event_store(log: EventLog, types: EventTypes, clock: Clock, options: CatgaOptions) -> LogEventStore:
+        return LogEventStore(log, types, clock, max_event_bytes=options.max_event_bytes)
 
-    needs = {"log": EventLog, "types": EventTypes, "clock": Clock}
+    needs = {"log": EventLog, "types": EventTypes, "clock": Clock, "options": CatgaOptions}
     return _by_factory(EventStore, event_store, needs)
 
 
