@@ -41,6 +41,17 @@ SISTER_MISMATCH = "catga.sister_version_mismatch"
 SNAPSHOT_FAILED = "catga.snapshot_failed"
 SNAPSHOT_IGNORED = "catga.snapshot_ignored"
 AFTER_COMMIT_FAILED = "catga.after_commit_failed"
+FOLLOWER_STARTED = "catga.follower_started"
+FOLLOWER_RETRIES = "catga.follower_retries"
+FOLLOWER_FAILED = "catga.follower_failed"
+FOLLOWER_LOST = "catga.follower_lost"
+FOLLOWER_STOPPED = "catga.follower_stopped"
+EVENT_PARKED = "catga.event_parked"
+EVENT_SKIPPED = "catga.event_skipped"
+PROJECTION_SWITCHED = "catga.projection_switched"
+PROJECTION_SUPERSEDED = "catga.projection_superseded"
+PARKED_REPLAYED = "catga.parked_replayed"
+PARKED_FAILED_AGAIN = "catga.parked_failed_again"
 
 
 class SafeLogger:

@@ -151,6 +151,22 @@ class EventTypes:
         except ConfigurationError as cause:
             raise _unreadable(record, str(cause)) from cause
 
+    def newest(self, name: str, version: int) -> tuple[Shape, type[Event] | None]:
+        """Return what an event becomes, without decoding it: the shape at the end of its upcasters, and the class of that.
+
+        Parameters:
+            name: the wire name it is stored with.
+            version: the version of its shape.
+
+        Returns:
+            the class is `None` where none is registered.
+        """
+        try:
+            _, end = self._upcasters.chain((name, version))
+        except ConfigurationError:
+            return (name, version), None
+        return end, self._classes.get(end)
+
     # --- inside ---
 
     def _learn(self, cls: Any) -> Shape:

@@ -1,0 +1,75 @@
+"""Which events of the log somebody follows: decided by stream and name, before anything is decoded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from fnmatch import translate
+
+from catga_core.errors import ConfigurationError
+from catga_core.event_sourcing.event_types import EventTypes
+from catga_core.interfaces.event_log import RecordedEvent
+from catga_core.messages import Event, message_type
+
+
+class Selection:
+    """Tells which events are wanted.
+
+    An event is wanted when its class, or a base of it, is asked for. One whose class nobody registered is passed over,
+    except where all events are asked for, or where it has the name of a class that is: then it cannot be decoded, and the
+    policy for failing events decides, because leaving it out would be silent.
+
+    Parameters:
+        types: the classes of the events.
+        classes: those that are asked for; `Event` for all.
+        stream: a glob on the stream's name (`order-*`), `None` for all streams.
+
+    Raises:
+        ConfigurationError: for an empty pattern, or two classes of one name and version.
+    """
+
+    def __init__(
+        self, types: EventTypes, classes: Collection[type[Event]], *, stream: str | None = None
+    ) -> None:
+        if stream == "":
+            msg = "the pattern for streams is empty, and no stream has such a name: leave it out for all streams"
+            raise ConfigurationError(msg)
+        self._types = types
+        self._classes = tuple(classes)
+        self._all = Event in self._classes
+        concrete = [each for asked in self._classes for each in _with_subclasses(asked) if each is not Event]
+        if not self._all:
+            # What is asked for has to be known, or old events of it could not be told from those of others.
+            types.register(*concrete)
+        else:
+            types.register(*(each for each in self._classes if each is not Event))
+        self._names = {message_type(each).name for each in concrete}
+        self._matches = None if stream in {None, "*"} else re.compile(translate(stream or "*")).match
+        self._wanted: dict[tuple[str, int], bool] = {}
+
+    def wants(self, recorded: RecordedEvent) -> bool:
+        """Tell whether an event is wanted."""
+        if self._matches is not None and self._matches(recorded.stream_id) is None:
+            return False
+        record = recorded.record
+        shape = (record.name, record.schema_version)
+        known = self._wanted.get(shape)
+        return self._decide(shape) if known is None else known
+
+    def _decide(self, shape: tuple[str, int]) -> bool:
+        if self._all:
+            return True
+        end, cls = self._types.newest(*shape)
+        if cls is None:
+            # Not kept: the class may be registered any time.
+            return shape[0] in self._names or end[0] in self._names
+        wanted = self._wanted[shape] = issubclass(cls, self._classes)
+        return wanted
+
+
+def _with_subclasses(cls: type[Event]) -> list[type[Event]]:
+    found = [cls]
+    if cls is not Event:
+        for each in cls.__subclasses__():
+            found += _with_subclasses(each)
+    return found

@@ -1,0 +1,75 @@
+"""What a projection was added as."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from catga_core.event_sourcing.following import FollowOptions
+from catga_core.event_sourcing.projections.projection import Projection
+
+
+class ProjectionMode(StrEnum):
+    """When a projection handles an event."""
+
+    INLINE = "inline"
+    """In the unit of work of the append, which fails where the projection fails."""
+    CATCH_UP = "catch-up"
+    """After the commit, from the first event of the log on, with a checkpoint, in one process at a time."""
+    LIVE = "live"
+    """After the commit, from the start of the process on, without a checkpoint, in every process."""
+
+
+class ProjectionDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """One projection, as it was added.
+
+    Parameters:
+        cls: its class.
+        mode: when it handles an event.
+        stream: a glob on the stream's name, `*` for all.
+        transactional: whether effects and checkpoint are in one unit of work.
+        options: how it goes through the log.
+    """
+
+    cls: type[Projection]
+    mode: ProjectionMode
+    stream: str
+    transactional: bool
+    options: FollowOptions
+
+    @property
+    def name(self) -> str:
+        """The projection's name."""
+        return self.cls.projection_name
+
+    @property
+    def delivery(self) -> str:
+        """How often an event takes effect, in words."""
+        if self.mode is ProjectionMode.LIVE:
+            return "at most once"
+        return "exactly once" if self.transactional else "at least once"
+
+
+def problems_of(definition: ProjectionDefinition, named: str) -> list[str]:
+    """Return what cannot work.
+
+    Parameters:
+        definition: what was asked for.
+        named: whose it is, for the text.
+    """
+    problems: list[str] = []
+    mode: Any = definition.mode
+    if not isinstance(mode, ProjectionMode):
+        known = ", ".join(f"ProjectionMode.{each.name}" for each in ProjectionMode)
+        problems.append(f"{named} has mode={mode!r}: there are {known}")
+    if not definition.cls.projection_methods.declared:
+        problems.append(f"{named} has no method with @project, so it would be given nothing: mark one")
+    if definition.stream == "":
+        problems.append(f"{named} has stream='', and no stream is called so: leave it out for all streams")
+    if mode is ProjectionMode.INLINE and not definition.transactional:
+        problems.append(
+            f"{named} is inline, in the unit of work of the append: leave transactional=False out"
+        )
+    return problems

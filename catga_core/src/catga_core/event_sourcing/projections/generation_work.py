@@ -1,0 +1,140 @@
+"""What a follower does for one generation of a projection: first build it, where there is an older one, then keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from catga_core.errors import CatgaError, ErrorCode
+from catga_core.event_sourcing.following import FollowerPorts, Place, Selection, TooFarAheadError, Work
+from catga_core.event_sourcing.projections.context import ProjectionContext
+from catga_core.event_sourcing.projections.generations import Generation, Generations
+from catga_core.event_sourcing.projections.projection import Projection, apply_event, call_in
+from catga_core.interfaces.event_store import StoredEvent
+from catga_core.log import PROJECTION_SWITCHED, logger
+
+TARGET = "catga-projection-target"
+"""The header of a dead letter that names the target of the generation that has parked it."""
+
+
+class GenerationWork:
+    """One generation of a catch-up projection.
+
+    While it is built, it goes as far as the one that is read has come, and never further: whatever comes after the switch is
+    handled by the new one, whatever came before by the old one, and nothing is left out or handled as new by both.
+
+    Parameters:
+        ports: what it uses.
+        generations: the projection's.
+        generation: this one.
+        replaces: the one that is read while this one is built, `None` when this one is read.
+        get: gives the projection, asked for each event so that an override is seen.
+        selection: which events.
+        transactional: whether effects and checkpoint are in one unit of work.
+        switched: called after the switch.
+    """
+
+    def __init__(
+        self,
+        ports: FollowerPorts,
+        generations: Generations,
+        generation: Generation,
+        replaces: Generation | None,
+        get: Callable[[], Projection],
+        selection: Selection,
+        *,
+        transactional: bool,
+        switched: Callable[[], None],
+    ) -> None:
+        self._ports = ports
+        self._generations = generations
+        self._get = get
+        self._switched = switched
+        self._history = 0
+        self.generation: Generation = generation
+        self.replaces: Generation | None = replaces
+        self.work: Work = Work(
+            name=generations.name,
+            kind="projection",
+            key=generations.key_of(generation),
+            wants=selection.wants,
+            handle=self._handle,
+            start=_from_the_beginning,
+            transactional=transactional,
+            begin=self._begin,
+            still_wanted=self._still_wanted,
+            limit=self.limit,
+            at_limit=self.at_limit,
+            letter_headers={TARGET: generation.target(generations.name)},
+        )
+
+    def context(self, *, replay: bool, generation: Generation | None = None) -> ProjectionContext:
+        """Return what the projection's methods find with `current_projection()`."""
+        chosen = generation or self.generation
+        name = self._generations.name
+        return ProjectionContext(name, chosen.version, chosen.target(name), replay)
+
+    @property
+    def for_parked(self) -> Work:
+        """The same work for an event that was parked: its handler is told that this is a replay."""
+        return msgspec.structs.replace(self.work, handle=self._handle_parked)
+
+    async def limit(self) -> int | None:
+        """Return how far the one that is read has come; `None` when this one is read."""
+        if self.replaces is None:
+            return None
+        return await self._generations.position(self.replaces)
+
+    async def at_limit(self, place: Place) -> bool:
+        """Switch over when both have come equally far."""
+        old = self.replaces
+        if old is None:
+            return True
+        try:
+            async with self._ports.storage.unit_of_work():
+                await self._generations.switch(old, self.generation)
+                until = max(await self._generations.retire(old), place.position)
+                await place.advance(until)
+                await call_in(self.context(replay=True, generation=old), self._get().remove)
+        except TooFarAheadError:
+            return False
+        except CatgaError as error:
+            if error.code != ErrorCode.CONFLICT:
+                raise
+            # The old one has moved; or another process has switched, which the next begin finds.
+            return False
+        self.replaces = None
+        place.advanced(until)
+        logger().info(
+            PROJECTION_SWITCHED,
+            projection=self._generations.name,
+            target=self.generation.target(self._generations.name),
+            position=until,
+        )
+        self._switched()
+        return True
+
+    # --- inside ---
+
+    async def _handle(self, stored: StoredEvent) -> None:
+        replay = self.replaces is not None or stored.position <= self._history
+        await apply_event(self._get(), stored, self.context(replay=replay))
+
+    async def _handle_parked(self, stored: StoredEvent) -> None:
+        await apply_event(self._get(), stored, self.context(replay=True))
+
+    async def _begin(self) -> None:
+        await call_in(self.context(replay=True), self._get().reset)
+
+    async def _still_wanted(self) -> bool:
+        active = await self._generations.active()
+        if active == self.generation:
+            self.replaces = None
+            self._history = await self._generations.history(self.generation)
+            return True
+        return self.replaces is not None and active == self.replaces
+
+
+async def _from_the_beginning() -> int:
+    return 0

@@ -1,0 +1,73 @@
+"""Runs a live projection: every event from the start of the process on, in every process, without a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from catga_core.event_sourcing.following import Follower, FollowerPorts, Progress, Work, follower_health
+from catga_core.event_sourcing.projections.context import ProjectionContext
+from catga_core.event_sourcing.projections.definition import ProjectionDefinition
+from catga_core.event_sourcing.projections.generations import Generation
+from catga_core.event_sourcing.projections.projection import Projection, apply_event
+from catga_core.event_sourcing.projections.worker import ProjectionWorker
+from catga_core.interfaces.event_store import StoredEvent
+from catga_core.interfaces.health import Health
+
+
+class LiveWorker(ProjectionWorker):
+    """One live projection of a container that runs."""
+
+    def __init__(
+        self, definition: ProjectionDefinition, ports: FollowerPorts, get: Callable[[], Projection]
+    ) -> None:
+        super().__init__(definition, ports, get)
+        version = definition.cls.projection_version
+        self._context = ProjectionContext(
+            self.name, version, Generation(version, 0).target(self.name), replay=False
+        )
+        self._from = 0
+        work = Work(
+            name=self.name,
+            kind="projection",
+            key=self.generations.key,
+            wants=self._selection.wants,
+            handle=self._handle,
+            start=self._start_position,
+            transactional=definition.transactional,
+            kept=False,
+        )
+        self._follower = Follower(ports, work, definition.options)
+
+    @property
+    def parts(self) -> Sequence[Progress]:
+        """How far this process is."""
+        return (self._follower.progress,)
+
+    async def start(self) -> None:
+        """Begin in the background with the next event."""
+        # Known when the start returns: what is appended from here on is handled.
+        self._from = await self._ports.log.head()
+        self._follower.start()
+        self._observer.start()
+
+    async def stop(self) -> None:
+        """Finish what is under way."""
+        try:
+            await self._follower.stop()
+        finally:
+            await self._observer.stop()
+
+    def health(self) -> Health:
+        """Return its state, how far it is behind, and what is parked."""
+        return follower_health(self.parts, self.definition.delivery, self._ports.clock.time())
+
+    def resume(self) -> None:
+        """Go on after an event that stopped it."""
+        self._follower.resume()
+
+    async def _handle(self, stored: StoredEvent) -> None:
+        await apply_event(self._get(), stored, self._context)
+
+    async def _start_position(self) -> int:
+        # After an outage, where it was: nothing of this process's time is left out.
+        return max(self._from, self._follower.progress.position)

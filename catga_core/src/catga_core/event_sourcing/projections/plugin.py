@@ -1,0 +1,99 @@
+"""`add_projection`: has a projection follow the log."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from catga_core.container import CatgaContainer
+from catga_core.errors import ConfigurationError
+from catga_core.event_sourcing.following import (
+    FollowChoices,
+    FollowerPorts,
+    FollowOptions,
+    check_follow_options,
+    provider_of_follower,
+)
+from catga_core.event_sourcing.hosting import factory_with, hosted_class
+from catga_core.event_sourcing.projections.catch_up import CatchUpWorker
+from catga_core.event_sourcing.projections.definition import (
+    ProjectionDefinition,
+    ProjectionMode,
+    problems_of,
+)
+from catga_core.event_sourcing.projections.live import LiveWorker
+from catga_core.event_sourcing.projections.projection import Projection
+from catga_core.event_sourcing.projections.service import Projections
+from catga_core.event_sourcing.projections.worker import ProjectionWorker
+from catga_core.handlers.hints import shown
+
+
+def add_projection(
+    container: CatgaContainer,
+    projection: type[Projection],
+    *,
+    mode: ProjectionMode = ProjectionMode.CATCH_UP,
+    stream: str = "*",
+    transactional: bool = True,
+    **options: Unpack[FollowChoices],
+) -> None:
+    """Have a projection handle the events of the log.
+
+    Parameters:
+        container: the container; the projection's class is registered as a singleton where it is not yet.
+        projection: a class derived from `Projection`.
+        mode: when it handles an event: `CATCH_UP`, `INLINE` or `LIVE`.
+        stream: a glob on the stream's name, such as `order-*`.
+        transactional: whether effects and checkpoint are written in one unit of work of the container's storage, so that
+            effects in that storage happen once. `False` for effects elsewhere: each event is handled at
+            least once, outside of any unit of work, and the checkpoint is saved after it.
+        options: as in `FollowOptions`.
+
+    Raises:
+        ConfigurationError: for what cannot work, or when the container runs already.
+    """
+    cls: object = projection
+    if not (isinstance(cls, type) and issubclass(cls, Projection)) or cls is Projection:
+        msg = f"{shown(cls)} is no projection: give a class derived from Projection"
+        raise ConfigurationError(msg)
+    definition = ProjectionDefinition(
+        cls=projection,
+        mode=mode,
+        stream=stream,
+        transactional=transactional,
+        options=FollowOptions(**options),
+    )
+    named = f"the projection {definition.name!r}"
+    problems = problems_of(definition, named) + check_follow_options(definition.options, named)
+    provider = provider_of_follower(definition.name, "projection")
+    if provider in container.providers:
+        problems.append(f"{named} is there already, or one of almost the same name: give it another name")
+    if problems:
+        raise ConfigurationError(problems)
+    service: Any = projection
+    if container.registered(service) is None:
+        container.add_singleton(service)
+    _host(container, definition, provider)
+
+
+_WORKERS: dict[ProjectionMode, Any] = {
+    ProjectionMode.CATCH_UP: CatchUpWorker,
+    ProjectionMode.LIVE: LiveWorker,
+}
+
+
+def _host(container: CatgaContainer, definition: ProjectionDefinition, provider: str) -> None:
+    worker_class = _WORKERS[definition.mode]
+    cls: Any = definition.cls
+
+    def get() -> Projection:
+        return container.get(cls)  # type: ignore[no-any-return]  # an object of that class
+
+    def make(ports: FollowerPorts, projections: Projections, projection: Projection) -> ProjectionWorker:
+        # Named as a parameter so that the container knows of it, and asked for again for each event.
+        del projection
+        worker: ProjectionWorker = worker_class(definition, ports, get)
+        projections.add(worker)
+        return worker
+
+    needs = {"ports": FollowerPorts, "projections": Projections, "projection": definition.cls}
+    container.add_hosted(hosted_class(worker_class, provider), factory_with(needs, make), name=provider)

@@ -1,0 +1,107 @@
+"""`Projection`: the base of what turns events into something to be read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+from catga_core.errors import ConfigurationError
+from catga_core.event_sourcing.following import check_follower_name
+from catga_core.event_sourcing.methods import ByEvent, EventMethod, by_event, event_methods, marked
+from catga_core.event_sourcing.projections.context import ProjectionContext, active_projection
+from catga_core.handlers.hints import with_place
+from catga_core.interfaces.event_store import StoredEvent
+from catga_core.messages import Event
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def project(method: F) -> F:
+    """Have a projection's method called for events.
+
+    Parameters:
+        method: `(self, event)` or `(self, event, stored: StoredEvent)`, asynchronous or not. The event's annotation tells
+            for which: a class, several (`A | B`), a base class, or `Event` for all; the nearest one is called.
+    """
+    return marked(method, "project")
+
+
+class Projection:
+    """Turns events into something to be read: a table, a document, a sum.
+
+    Derive from it, mark methods with `@project`, take services in the constructor, and add it with `add_projection`:
+    `class Balances(Projection, name="balances", version=1)`. The name is what checkpoints are kept under; raise the
+    version when the same events are to give something else, and the new one is built beside the old one.
+    """
+
+    projection_name: ClassVar[str] = ""
+    projection_version: ClassVar[int] = 1
+    projection_methods: ClassVar[ByEvent[EventMethod]]
+
+    def __init_subclass__(cls, *, name: str | None = None, version: int = 1, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        chosen = cls.__name__ if name is None else name
+        check_follower_name(chosen, "projection")
+        number: object = version
+        if type(number) is not int or number < 1:
+            msg = (
+                f"{with_place(cls.__name__, cls)} has version={version!r}: versions are whole numbers from 1"
+            )
+            raise ConfigurationError(msg)
+        cls.projection_name = chosen
+        cls.projection_version = version
+        methods = event_methods(cls, "project", stored=True, asynchronous=True)
+        cls.projection_methods = by_event(cls, "project", methods)
+
+    async def reset(self) -> None:
+        """Make the current target empty, and create it where it does not exist: called before its first event.
+
+        `current_projection().target` names it. Without a `reset` of its own, a projection cannot be rebuilt.
+        """
+
+    async def remove(self) -> None:
+        """Remove the current target, which nobody reads any more: called in the unit of work of the switch."""
+
+
+def events_of_projection(cls: type[Projection]) -> tuple[type[Event], ...]:
+    """Return the classes a projection asks for."""
+    return tuple(cls.projection_methods.declared)
+
+
+def can_rebuild(cls: type[Projection]) -> bool:
+    """Tell whether a projection says how to empty its target."""
+    return cls.reset is not Projection.reset
+
+
+async def apply_event(projection: Projection, stored: StoredEvent, context: ProjectionContext) -> None:
+    """Call the method that is for an event.
+
+    Parameters:
+        projection: the object.
+        stored: the event.
+        context: what `current_projection()` tells meanwhile.
+    """
+    event = stored.event
+    method = type(projection).projection_methods[type(event)]
+    if method is None:
+        return
+    token = active_projection.set(context)
+    try:
+        arguments = (event, stored) if method.takes_stored else (event,)
+        pending = method.function(projection, *arguments)
+        if method.is_async or inspect.isawaitable(pending):
+            await pending
+    finally:
+        active_projection.reset(token)
+
+
+async def call_in(context: ProjectionContext, hook: Callable[[], Any]) -> None:
+    """Call `reset` or `remove` of a projection."""
+    token = active_projection.set(context)
+    try:
+        pending = hook()
+        if inspect.isawaitable(pending):
+            await pending
+    finally:
+        active_projection.reset(token)

@@ -1,0 +1,115 @@
+"""What a subscription calls: a function, or a class with `handle`, checked when it is added."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from catga_core.errors import ConfigurationError
+from catga_core.event_sourcing.following.work import Handle
+from catga_core.event_sourcing.methods import events_of
+from catga_core.handlers.hints import hints_of, with_place
+from catga_core.interfaces.event_store import StoredEvent
+from catga_core.messages import Event
+
+
+class SubscriptionHandler(msgspec.Struct, frozen=True):
+    """One handler, as it was given.
+
+    Parameters:
+        target: the class or function.
+        events: the classes it takes.
+        takes_stored: whether it takes the `StoredEvent` after the event.
+        needs: for a function, the services it takes after that, by parameter name.
+    """
+
+    target: Any
+    events: tuple[type[Event], ...]
+    takes_stored: bool
+    needs: Mapping[str, Any]
+
+    @property
+    def is_class(self) -> bool:
+        """Whether the container makes an object of it."""
+        return isinstance(self.target, type)
+
+    def bound(self, get: Callable[[Any], Any]) -> Handle:
+        """Return what handles one stored event.
+
+        Parameters:
+            get: gives a service; asked for each event, so that an override is seen.
+        """
+        target, takes_stored, needs = self.target, self.takes_stored, self.needs
+        is_class = self.is_class
+
+        async def handle(stored: StoredEvent) -> None:
+            function = get(target).handle if is_class else target
+            given = {name: get(service) for name, service in needs.items()}
+            arguments = (stored.event, stored) if takes_stored else (stored.event,)
+            pending: Awaitable[object] | None = function(*arguments, **given)
+            if pending is not None and inspect.isawaitable(pending):
+                await pending
+
+        return handle
+
+
+def handler_of(target: Any, names: Mapping[str, Any]) -> SubscriptionHandler:
+    """Describe a handler.
+
+    Parameters:
+        target: a class with a `handle` method, or a function.
+        names: what is in sight where it is added.
+
+    Raises:
+        ConfigurationError: naming the handler, the cause and the mend.
+    """
+    is_class = isinstance(target, type)
+    function: Any = getattr(target, "handle", None) if is_class else target
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        mend = (
+            "give it async def handle(self, event: YourEvent)" if is_class else "give a function or a class"
+        )
+        msg = (
+            f"{getattr(target, '__name__', repr(target))} cannot handle the events of a subscription: {mend}"
+        )
+        raise ConfigurationError(msg)
+    named = with_place(str(target.__qualname__).rsplit("<locals>.", maxsplit=1)[-1], target)
+    try:
+        hints = hints_of(function, names)
+    except NameError as cause:
+        msg = f"{named} has an annotation that cannot be resolved ({cause}): define the event before it is added"
+        raise ConfigurationError(msg) from None
+    parameters = list(inspect.signature(function).parameters.values())[1 if is_class else 0 :]
+    if not parameters:
+        msg = f"{named} takes no event: its first parameter is the event"
+        raise ConfigurationError(msg)
+    events = events_of(hints.get(parameters[0].name), named, parameters[0].name)
+    rest = parameters[1:]
+    takes_stored = bool(rest) and hints.get(rest[0].name) is StoredEvent
+    return SubscriptionHandler(
+        target, events, takes_stored, _needs(rest[takes_stored:], hints, named, is_class=is_class)
+    )
+
+
+def _needs(
+    parameters: list[inspect.Parameter], hints: Mapping[str, Any], named: str, *, is_class: bool
+) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for parameter in parameters:
+        if parameter.default is not parameter.empty:
+            continue
+        service = hints.get(parameter.name)
+        if is_class or service is None or parameter.kind is parameter.POSITIONAL_ONLY:
+            wanted = (
+                "take it in the constructor"
+                if is_class
+                else "annotate it with a service's type, and let it be given by name"
+            )
+            msg = f"{named} takes {parameter.name!r}, which nobody gives it: {wanted}"
+            raise ConfigurationError(msg)
+        if parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+            found[parameter.name] = service
+    return found

@@ -1,0 +1,131 @@
+"""Runs one subscription: a follower for each partition, each with a lease and a checkpoint of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Sequence
+
+from catga_core.errors import ConfigurationError
+from catga_core.event_sourcing.following import (
+    Follower,
+    FollowerPorts,
+    Observer,
+    Progress,
+    Replayed,
+    Selection,
+    Work,
+    follower_health,
+    replay_parked,
+)
+from catga_core.event_sourcing.following.work import Handle
+from catga_core.event_sourcing.subscriptions.definition import (
+    Delivery,
+    Start,
+    SubscriptionDefinition,
+    partition_of,
+)
+from catga_core.interfaces.dead_letters import DeadLetter
+from catga_core.interfaces.event_log import RecordedEvent
+from catga_core.interfaces.health import Health
+
+
+class SubscriptionWorker:
+    """One subscription of a container that runs.
+
+    Parameters:
+        definition: what it is.
+        ports: what it uses.
+        handle: handles one event.
+    """
+
+    def __init__(self, definition: SubscriptionDefinition, ports: FollowerPorts, handle: Handle) -> None:
+        self.name: str = definition.name
+        self._definition = definition
+        self._ports = ports
+        stream = None if definition.stream == "*" else definition.stream
+        self._selection = Selection(ports.types, definition.events, stream=stream)
+        self._works = [self._work(partition, handle) for partition in range(definition.partitions)]
+        self._followers = [Follower(ports, work, definition.options) for work in self._works]
+        self._observer = Observer(ports, self.name, lambda: self.parts, definition.options.poll_seconds)
+
+    @property
+    def parts(self) -> Sequence[Progress]:
+        """How far each partition is."""
+        return [each.progress for each in self._followers]
+
+    async def start(self) -> None:
+        """Begin in the background.
+
+        Raises:
+            ConfigurationError: when it was run with another number of partitions before.
+        """
+        await self._check_partitions()
+        for each in self._followers:
+            each.start()
+        self._observer.start()
+
+    async def stop(self) -> None:
+        """Finish what is under way, save the checkpoints, give the leases back."""
+        try:
+            await asyncio.gather(*(each.stop() for each in self._followers))
+        finally:
+            await self._observer.stop()
+
+    def health(self) -> Health:
+        """Return its state, how far it is behind, and what is parked."""
+        return follower_health(self.parts, str(self._definition.delivery), self._ports.clock.time())
+
+    def resume(self) -> None:
+        """Go on after an event that stopped it."""
+        for each in self._followers:
+            each.resume()
+
+    async def replay_parked(self) -> Replayed:
+        """Handle what is parked once more."""
+        outcome = await replay_parked(self._ports, self.name, self._work_of)
+        await self._observer.look()
+        return outcome
+
+    def _work_of(self, letter: DeadLetter) -> Work | None:
+        return next((each for each in self._works if letter.id.startswith(f"{each.key}/")), None)
+
+    def _work(self, partition: int, handle: Handle) -> Work:
+        definition = self._definition
+        wants = self._selection.wants
+        if definition.partitions > 1:
+            wants = functools.partial(self._wants_of, partition)
+        return Work(
+            name=definition.name,
+            kind="subscription",
+            key=definition.key(partition),
+            wants=wants,
+            handle=handle,
+            start=self._first_position,
+            transactional=definition.delivery is Delivery.EXACTLY_ONCE,
+        )
+
+    def _wants_of(self, partition: int, recorded: RecordedEvent) -> bool:
+        mine = partition_of(recorded.stream_id, self._definition.partitions) == partition
+        return mine and self._selection.wants(recorded)
+
+    async def _first_position(self) -> int:
+        start = self._definition.start
+        if isinstance(start, Start):
+            return await self._ports.log.head() if start is Start.NOW else 0
+        return start
+
+    async def _check_partitions(self) -> None:
+        definition = self._definition
+        mine = {definition.key(partition) for partition in range(definition.partitions)}
+        stem = f"subscription:{self.name}"
+        for each in await self._ports.checkpoints.list():
+            if (each.name == stem or each.name.startswith(f"{stem}:")) and each.name not in mine:
+                _, _, others = each.name.rpartition("/")
+                before = others if others.isdecimal() else "1"
+                msg = (
+                    f"the subscription {self.name!r} has partitions={definition.partitions}, and was run with "
+                    f"partitions={before} before, so its checkpoints say nothing of these: keep {before}, give it another "
+                    "name, or delete its checkpoints to begin anew"
+                )
+                raise ConfigurationError(msg)
