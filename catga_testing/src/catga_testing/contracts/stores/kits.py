@@ -26,7 +26,9 @@ from catga_testing.contracts.stores.storage import ConnectionContract, StorageCo
 from catga_testing.contracts.stores.unit_of_work.actions import ActionsContract
 from catga_testing.contracts.stores.unit_of_work.atomic import AtomicContract
 from catga_testing.contracts.stores.unit_of_work.conflicts import ConflictsContract
+from catga_testing.contracts.stores.unit_of_work.fencing import FencingContract
 from catga_testing.contracts.stores.unit_of_work.joining import JoiningContract
+from catga_testing.contracts.stores.unit_of_work.within import WithinContract
 
 __all__ = [
     "CheckpointContract",
@@ -82,7 +84,9 @@ class CheckpointContract(CheckpointsContract):
     """The tests a `CheckpointStore` has to pass."""
 
 
-class UnitOfWorkContract(AtomicContract, JoiningContract, ActionsContract, ConflictsContract):
+class UnitOfWorkContract(
+    AtomicContract, JoiningContract, WithinContract, ActionsContract, ConflictsContract, FencingContract
+):
     """The tests that a storage's units of work have to pass, with whatever stores there are."""
 
 

@@ -10,7 +10,7 @@ from catga_core import CatgaError, ErrorCode, HealthStatus, SystemClock
 from catga_core.interfaces import NO_STREAM, Claimed, StorageCapabilities, Stores
 from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.base import StoresContractBase, present
-from catga_testing.contracts.stores.place import Connection, Place, StoresFactory
+from catga_testing.contracts.stores.place import Connection, Place, StoresFactory, turns
 from catga_testing.contracts.stores.records import appends, records
 from catga_testing.waiting import eventually
 
@@ -52,6 +52,28 @@ class StorageContract(StoresContractBase):
         del capabilities
         async with asyncio.timeout(SOON):
             await make_stores(SystemClock()).storage.stop()
+
+    async def test_a_stop_finishes_what_was_begun(
+        self, place: Place, stores: Stores, capabilities: StorageCapabilities
+    ) -> None:
+        """Every caller is answered or told, and what was acknowledged is there."""
+        log = present(stores.event_log, "event_log")
+        appending = [asyncio.create_task(log.append([appends(f"orders-{number}")])) for number in range(20)]
+        await turns(1)
+
+        await place.close(stores)
+        async with asyncio.timeout(SOON):
+            outcomes = await asyncio.gather(*appending, return_exceptions=True)
+
+        for each in outcomes:
+            assert isinstance(each, list) or (
+                isinstance(each, CatgaError) and each.code == ErrorCode.PERSISTENCE_FAILED
+            ), each
+        if capabilities.durable:
+            again = present((await place.open()).event_log, "event_log")
+            for number, each in enumerate(outcomes):
+                if isinstance(each, list):
+                    assert await again.version(f"orders-{number}") == 1
 
 
 class ConnectionContract(StoresContractBase):

@@ -1,0 +1,161 @@
+"""What one block does several times over, and what it is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from catga_core import CatgaError
+from catga_core.interfaces import ANY, NO_STREAM, StorageCapabilities, Stores
+from catga_testing.contracts.limits import PATIENCE, SOON
+from catga_testing.contracts.stores.base import StoresContractBase, present
+from catga_testing.contracts.stores.event_log.base import everything, ids, stream
+from catga_testing.contracts.stores.place import turns
+from catga_testing.contracts.stores.records import appends, letter, message, record, records
+from catga_testing.contracts.stores.unit_of_work.atomic import Refused
+from catga_testing.contracts.stores.unit_of_work.writes import prepared
+
+
+class WithinContract(StoresContractBase):
+    """A block builds upon what it has asked for before."""
+
+    async def test_appends_of_one_block_to_one_stream_follow_each_other(self, stores: Stores) -> None:
+        """Each expects the version that the one before has led to."""
+        log = present(stores.event_log, "event_log")
+        await log.append([appends("orders-1")])
+
+        async with stores.storage.unit_of_work():
+            results = [
+                *await log.append([appends("orders-1", expected=1)]),
+                *await log.append([appends("orders-1", *records(2), expected=2)]),
+                *await log.append([appends("orders-1", expected=ANY)]),
+            ]
+
+        assert [each.version for each in results] == [2, 4, 5]
+        assert [each.version for each in await stream(log, "orders-1")] == [1, 2, 3, 4, 5]
+
+    async def test_a_wrong_expectation_within_a_block_is_a_conflict(self, stores: Stores) -> None:
+        """Also when it is the block's own append that has made it wrong."""
+        log = present(stores.event_log, "event_log")
+
+        with pytest.raises(CatgaError) as raised:
+            async with stores.storage.unit_of_work():
+                await log.append([appends("orders-1", expected=NO_STREAM)])
+                await log.append([appends("orders-1", expected=NO_STREAM)])
+
+        assert raised.value.code == "CONFLICT"
+        assert await everything(log) == []
+
+    async def test_an_append_repeated_within_a_block_is_stored_once(self, stores: Stores) -> None:
+        """And one that was stored before the block is recognised in it."""
+        log = present(stores.event_log, "event_log")
+        before = appends("orders-1", *records(2), expected=NO_STREAM)
+        [first] = await log.append([before])
+        within = appends("orders-2", *records(2))
+
+        async with stores.storage.unit_of_work():
+            [again] = await log.append([before])
+            once, twice = [*await log.append([within]), *await log.append([within])]
+
+        assert again.version == first.version
+        assert once.version == twice.version == 2
+        assert await ids(log, "orders-1") == [each.message_id for each in before.records]
+        assert await ids(log, "orders-2") == [each.message_id for each in within.records]
+
+    async def test_positions_told_in_a_block_are_those_of_the_commit(
+        self, stores: Stores, capabilities: StorageCapabilities
+    ) -> None:
+        """Or 0, where the storage tells them only then."""
+        log = present(stores.event_log, "event_log")
+
+        async with stores.storage.unit_of_work():
+            results = [
+                *await log.append([appends("orders-1", *records(2))]),
+                *await log.append([appends("orders-2")]),
+            ]
+
+        committed = [(await stream(log, name))[-1].position for name in ("orders-1", "orders-2")]
+        told = [each.position for each in results]
+        assert told == committed or (told == [0, 0] and not capabilities.immediate)
+
+    async def test_a_commit_wakes_who_waits_for_events(self, stores: Stores) -> None:
+        """And not before it is there to be read."""
+        log = present(stores.event_log, "event_log")
+        waiting = asyncio.create_task(log.wait(after=0, timeout=PATIENCE))
+        await turns(10)
+
+        async with stores.storage.unit_of_work():
+            await log.append([appends("orders-1")])
+
+        async with asyncio.timeout(SOON):
+            await waiting
+        assert len(await everything(log)) == 1
+
+    async def test_a_note_made_twice_within_a_block_is_made_once(self, stores: Stores) -> None:
+        """The second is not the first."""
+        inbox = present(stores.inbox, "inbox")
+
+        async with stores.storage.unit_of_work():
+            told = [await inbox.record("m-1", "SendEmail") for _ in range(2)]
+
+        assert told == [True, False]
+        assert await inbox.record("m-1", "SendEmail") is False
+
+    async def test_a_message_added_twice_within_a_block_is_added_once(self, stores: Stores) -> None:
+        """By its id, also when it was there before."""
+        outbox = present(stores.outbox, "outbox")
+        await outbox.add([message("m-1")])
+
+        async with stores.storage.unit_of_work():
+            await outbox.add([message("m-2"), message("m-1")])
+            await outbox.add([message("m-2")])
+
+        assert (await outbox.stats()).pending == 2
+
+    async def test_a_letter_added_twice_within_a_block_is_one(self, stores: Stores) -> None:
+        """With the attempts of both, and of what was there before."""
+        letters = present(stores.dead_letters, "dead_letters")
+        await letters.add(letter("l-1", attempts=1))
+
+        async with stores.storage.unit_of_work():
+            await letters.add(letter("l-1", attempts=2))
+            await letters.add(letter("l-1", attempts=4))
+
+        found = await letters.get("l-1")
+        assert found is not None
+        assert found.attempts == 7
+
+    async def test_an_inner_block_that_fails_undoes_the_whole(self, stores: Stores) -> None:
+        """Though its error goes no further: what it wrote cannot be taken out alone, and the outer one is told so."""
+        writes = await prepared(stores)
+
+        with pytest.raises(CatgaError):
+            async with stores.storage.unit_of_work():
+                with pytest.raises(Refused):
+                    async with stores.storage.unit_of_work():
+                        for write in writes:
+                            await write.done()
+                        raise Refused
+
+        assert not any([await write.there(stores) for write in writes])
+
+    async def test_a_block_that_is_cancelled_before_its_turn_holds_up_nobody(self, stores: Stores) -> None:
+        """Those before it and after it commit."""
+        log = present(stores.event_log, "event_log")
+
+        async def work(number: int) -> None:
+            async with stores.storage.unit_of_work():
+                await log.append([appends("orders-1", record(f"m-{number}"))])
+                await turns(3)
+
+        working = [asyncio.create_task(work(number)) for number in range(8)]
+        await turns(2)
+        for number in (1, 4, 5):
+            working[number].cancel()
+        async with asyncio.timeout(PATIENCE):
+            outcomes = await asyncio.gather(*working, return_exceptions=True)
+
+        done = {f"m-{number}" for number, each in enumerate(outcomes) if each is None}
+        assert done >= {f"m-{number}" for number in (0, 2, 3, 6, 7)}
+        assert done <= set(await ids(log, "orders-1")) <= done | {"m-1", "m-4", "m-5"}
