@@ -5,6 +5,7 @@ from catga_core.event_sourcing.decider_repositories import Decided, DeciderRepos
 from catga_core.event_sourcing.deciders import Decider
 from catga_core.event_sourcing.event_store import MAX_EVENT_BYTES, LogEventStore
 from catga_core.event_sourcing.event_types import EncodedEvent, EventTypes
+from catga_core.event_sourcing.plugin import add_aggregate, add_decider, add_events, add_upcasters
 from catga_core.event_sourcing.policies import SinceSnapshot, SnapshotPolicy, after, either, every
 from catga_core.event_sourcing.repositories import AggregateRepository
 from catga_core.event_sourcing.snapshots import SnapshotCounts, Snapshots
@@ -30,6 +31,10 @@ __all__ = [
     "SnapshotPolicy",
     "Snapshots",
     "Upcaster",
+    "add_aggregate",
+    "add_decider",
+    "add_events",
+    "add_upcasters",
     "after",
     "apply",
     "either",

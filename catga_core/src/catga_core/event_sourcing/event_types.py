@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
+from catga_core.event_sourcing.catalog import EventCatalog
 from catga_core.event_sourcing.upcasting import Fields, Shape, Upcaster, Upcasters
 from catga_core.handlers.hints import shown, with_place
 from catga_core.interfaces.event_log import EventRecord
@@ -39,10 +40,12 @@ class EventTypes:
 
     Parameters:
         serializer: makes the bytes; `None` for msgpack.
+        catalog: what it knows from the beginning; a container puts in what `add_events` and `add_upcasters` were given.
         formats: further serializers to read with, beside that one and the two built-in ones.
 
     Raises:
-        ConfigurationError: when two of `serializer` and `formats` have one name.
+        ConfigurationError: when two of `serializer` and `formats` have one name, or the catalog has something that
+            `register` or `add_upcasters` refuses.
     """
 
     # There without being registered, made of what its constructor asks for (catga_core.container.stores).
@@ -50,7 +53,13 @@ class EventTypes:
 
     __slots__ = ("_classes", "_decoders", "_formats", "_serializer", "_shapes", "_upcasters")
 
-    def __init__(self, serializer: Serializer | None = None, *, formats: Sequence[Serializer] = ()) -> None:
+    def __init__(
+        self,
+        serializer: Serializer | None = None,
+        *,
+        catalog: EventCatalog | None = None,
+        formats: Sequence[Serializer] = (),
+    ) -> None:
         self._serializer = serializer or msgpack_serializer()
         self._formats: dict[str, Serializer] = {}
         for each in (self._serializer, *formats):
@@ -63,6 +72,9 @@ class EventTypes:
         self._shapes: dict[type[Event], Shape] = {}
         self._upcasters = Upcasters()
         self._decoders: dict[tuple[str, int, str], _Decode] = {}
+        if catalog is not None:
+            self.register(*catalog.events)
+            self.add_upcasters(*catalog.upcasters)
 
     def register(self, *classes: type[Event]) -> None:
         """Make event classes known, so that stored events of their name and version can be read.

@@ -67,14 +67,23 @@ class Snapshots:
         serializer: Serializer | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if keep < 1:
-            msg = f"keep={keep} would keep no snapshot: give 1 or more, or leave the snapshots out"
-            raise ConfigurationError(msg)
+        check_keep(keep)
         self.store: SnapshotStore = store
         self.policy: SnapshotPolicy = policy
         self.keep: int = keep
         self.serializer: Serializer = serializer or msgpack_serializer()
         self.clock: Clock = clock or SystemClock()
+
+
+def check_keep(keep: int) -> None:
+    """Refuse to keep no snapshot at all.
+
+    Raises:
+        ConfigurationError: for less than 1.
+    """
+    if keep < 1:
+        msg = f"keep={keep} would keep no snapshot: give 1 or more, or leave the snapshots out"
+        raise ConfigurationError(msg)
 
 
 class Restored(msgspec.Struct, Generic[S]):

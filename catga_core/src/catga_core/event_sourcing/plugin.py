@@ -1,0 +1,177 @@
+"""How event classes, aggregates and deciders get into a container."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, get_origin
+
+from catga_core.clock import Clock
+from catga_core.container import CatgaContainer
+from catga_core.errors import ConfigurationError
+from catga_core.event_sourcing.aggregates import Aggregate, facts_of
+from catga_core.event_sourcing.catalog import EventCatalog
+from catga_core.event_sourcing.decider_repositories import DeciderRepository
+from catga_core.event_sourcing.deciders import Decider
+from catga_core.event_sourcing.event_types import EventTypes
+from catga_core.event_sourcing.policies import SnapshotPolicy
+from catga_core.event_sourcing.repositories import AggregateRepository
+from catga_core.event_sourcing.snapshots import Snapshots, check_keep
+from catga_core.event_sourcing.upcasting import Upcaster
+from catga_core.handlers.hints import shown
+from catga_core.interfaces.event_store import EventStore
+from catga_core.interfaces.serializer import Serializer
+from catga_core.interfaces.snapshots import SnapshotStore
+from catga_core.messages import Event
+
+A = TypeVar("A", bound=Aggregate)
+C = TypeVar("C")
+S = TypeVar("S")
+E = TypeVar("E", bound=Event)
+
+
+def add_events(container: CatgaContainer, *events: type[Event]) -> None:
+    """Make event classes known to a container, so that stored events of their names and versions can be read.
+
+    Those of its aggregates, deciders and projections are known already.
+
+    Parameters:
+        container: the container.
+        events: classes derived from `Event`.
+
+    Raises:
+        ConfigurationError: when the container runs already; when it starts, for what is no event class, and for two
+            classes of one name and version.
+    """
+    _catalog_of(container).events.extend(events)
+
+
+def add_upcasters(container: CatgaContainer, *upcasters: Upcaster) -> None:
+    """Have old events brought to a newer version before they are read.
+
+    Parameters:
+        container: the container.
+        upcasters: made with `@upcaster(...)`.
+
+    Raises:
+        ConfigurationError: when the container runs already; when it starts, for two upcasters of one step, and for a
+            chain that does not end with a registered class.
+    """
+    _catalog_of(container).upcasters.extend(upcasters)
+
+
+def add_aggregate(
+    container: CatgaContainer,
+    aggregate: type[A],
+    *,
+    snapshots: SnapshotPolicy | None = None,
+    keep: int = 1,
+) -> None:
+    """Register the repository of an aggregate: ask for `AggregateRepository[Order]` in a constructor.
+
+    Parameters:
+        container: the container; the repository uses its event store, and its snapshot store where it wants one.
+        aggregate: the class.
+        snapshots: when a snapshot is due, such as `every(100)`; `None` for never.
+        keep: how many snapshots of each stream stay.
+
+    Raises:
+        ConfigurationError: for what is no aggregate, `keep` below 1, or when the container runs already; when it starts, for
+            a class that cannot be made of its id, or whose state cannot be kept in a snapshot.
+    """
+    facts_of(aggregate)
+    policy = _checked(snapshots, keep)
+
+    def plain(store: EventStore) -> AggregateRepository[A]:
+        return AggregateRepository(aggregate, store)
+
+    def with_snapshots(
+        store: EventStore, kept: SnapshotStore, serializer: Serializer, clock: Clock
+    ) -> AggregateRepository[A]:
+        options = Snapshots(kept, policy, keep=keep, serializer=serializer, clock=clock)
+        return AggregateRepository(aggregate, store, snapshots=options)
+
+    service: Any = AggregateRepository[aggregate]  # type: ignore[valid-type]  # the class it is asked for by, at run time
+    container.add_singleton(service, plain if snapshots is None else with_snapshots)
+
+
+def add_decider(
+    container: CatgaContainer,
+    service: type[DeciderRepository[C, S, E]],
+    decider: Decider[C, S, E],
+    *,
+    snapshots: SnapshotPolicy | None = None,
+    keep: int = 1,
+) -> None:
+    """Register the repository of a decider: ask for it in a constructor by the type that is given here.
+
+    Parameters:
+        container: the container; the repository uses its event store, and its snapshot store where it wants one.
+        service: `DeciderRepository[Command, State, Event]`, or a class derived from that.
+        decider: its functions.
+        snapshots: when a snapshot is due, such as `every(100)`; `None` for never.
+        keep: how many snapshots of each stream stay.
+
+    Raises:
+        ConfigurationError: for what is no decider or no such type, `keep` below 1, or when the container runs already; when
+            it starts, for a state that cannot be kept in a snapshot.
+    """
+    given: Any = service
+    made: object = decider  # a caller without a type checker may give anything
+    repository: Any = get_origin(given) or given
+    if not _is_repository(repository):
+        msg = f"{shown(given)} is no repository of a decider: give DeciderRepository[Command, State, Event]"
+        raise ConfigurationError(msg)
+    if not isinstance(made, Decider):
+        msg = f"a {type(made).__name__} is no decider: make one with Decider(category=..., ...)"
+        raise ConfigurationError(msg)
+    policy = _checked(snapshots, keep)
+
+    # Any, because the class may be one that is derived from the repository.
+    def plain(store: EventStore) -> Any:
+        return repository(decider, store)
+
+    def with_snapshots(store: EventStore, kept: SnapshotStore, serializer: Serializer, clock: Clock) -> Any:
+        options = Snapshots(kept, policy, keep=keep, serializer=serializer, clock=clock)
+        return repository(decider, store, snapshots=options)
+
+    container.add_singleton(given, plain if snapshots is None else with_snapshots)
+
+
+class _UpcasterCheck:
+    """Looks at the chains of upcasters when a container starts: all classes are registered by then."""
+
+    def __init__(self, types: EventTypes) -> None:
+        self._types = types
+
+    async def start(self) -> None:
+        """Check.
+
+        Raises:
+            ConfigurationError: listing every gap and every circle.
+        """
+        self._types.check()
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+
+def _catalog_of(container: CatgaContainer) -> EventCatalog:
+    known = container.registered(EventCatalog)
+    if known is None:
+        container.add_singleton(EventCatalog, EventCatalog(), instance=True)
+        container.add_hosted(_UpcasterCheck)
+        return _catalog_of(container)
+    catalog: EventCatalog = known.source
+    return catalog
+
+
+def _is_repository(cls: Any) -> bool:
+    return isinstance(cls, type) and issubclass(cls, DeciderRepository)
+
+
+def _never(_since: object) -> bool:
+    return False
+
+
+def _checked(policy: SnapshotPolicy | None, keep: int) -> SnapshotPolicy:
+    check_keep(keep)
+    return policy or _never

@@ -1,0 +1,257 @@
+"""Event sourcing in a container: what is asked for by type, what is known at the start, and what is told there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from catga_core import (
+    CatgaContainer,
+    CatgaOptions,
+    Command,
+    ConfigurationError,
+    Event,
+    RequestHandler,
+    Serializer,
+    add_catga,
+    message,
+)
+from catga_core.event_sourcing import (
+    Aggregate,
+    AggregateRepository,
+    Decider,
+    DeciderRepository,
+    EventTypes,
+    add_aggregate,
+    add_decider,
+    add_events,
+    add_upcasters,
+    apply,
+    every,
+    upcaster,
+)
+from catga_core.interfaces import ANY, EventRecord, EventStore, SnapshotStore, StreamAppend
+from catga_core.serialization import json_serializer
+
+
+class Placed(Event):
+    item: str
+
+
+class Place(Command[int]):
+    id: str
+    item: str
+
+
+@dataclass
+class Order(Aggregate):
+    items: list[str] = field(default_factory=list)
+
+    def place(self, item: str) -> None:
+        self.raise_event(Placed(item))
+
+    @apply
+    def placed(self, event: Placed) -> None:
+        self.items.append(event.item)
+
+
+class PlaceHandler(RequestHandler[Place, int]):
+    def __init__(self, orders: AggregateRepository[Order]) -> None:
+        self.orders = orders
+
+    async def handle(self, message: Place) -> int:
+        order = await self.orders.update(message.id, lambda order: order.place(message.item), create=True)
+        return order.version
+
+
+def added(current: int, event: Placed) -> int:
+    return current + 1
+
+
+def decide(command: str, current: int) -> list[Placed]:
+    return [Placed(command)]
+
+
+COUNTER = Decider(category="counter", initial=int, decide=decide, evolve=added)
+
+Counters = DeciderRepository[str, int, Placed]
+
+
+@pytest.fixture
+def catga() -> CatgaContainer:
+    return add_catga(CatgaOptions(service_name="orders"))
+
+
+async def test_a_repository_is_asked_for_by_its_aggregate(catga: CatgaContainer) -> None:
+    add_aggregate(catga, Order)
+    catga.add_handlers(PlaceHandler)
+    async with catga.running() as app:
+        assert (await app.mediator.send(Place("1", "tea"))).unwrap() == 1
+        assert (await app.mediator.send(Place("1", "milk"))).unwrap() == 2
+        assert (await app.get(AggregateRepository[Order]).load("1")).items == ["tea", "milk"]
+
+
+async def test_what_a_handler_s_aggregate_raises_belongs_to_its_message(catga: CatgaContainer) -> None:
+    add_aggregate(catga, Order)
+    catga.add_handlers(PlaceHandler)
+    async with catga.running() as app:
+        await app.mediator.send(Place("1", "tea"), message_id="m-1")
+        [stored] = [each async for each in app.event_store.read("order-1")]
+        assert (stored.correlation_id, stored.causation_id) == ("m-1", "m-1")
+
+
+async def test_what_a_handler_appends_belongs_to_its_message(catga: CatgaContainer) -> None:
+    class Appending(RequestHandler[Place, int]):
+        def __init__(self, store: EventStore) -> None:
+            self.store = store
+
+        async def handle(self, message: Place) -> int:
+            return (await self.store.append("log", Placed(message.item))).version
+
+    catga.add_handlers(Appending)
+    async with catga.running() as app:
+        await app.mediator.send(Place("1", "tea"), message_id="m-1")
+        [stored] = [each async for each in app.event_store.read("log")]
+        assert stored.causation_id == "m-1"
+
+
+async def test_snapshots_are_kept_in_the_container_s_snapshot_store(catga: CatgaContainer) -> None:
+    add_aggregate(catga, Order, snapshots=every(2), keep=3)
+    async with catga.running() as app:
+        orders = app.get(AggregateRepository[Order])
+        for number in range(5):
+            await orders.update("1", lambda order: order.place("tea"), create=True)
+            assert orders.snapshot_counts.taken == (number + 1) // 2
+        kept = await app.get(SnapshotStore).load("order-1", "Order", schema_version=1)
+        assert kept is not None
+        assert kept.version == 4
+
+
+async def test_the_event_classes_of_aggregates_and_deciders_are_known_from_the_start(
+    catga: CatgaContainer,
+) -> None:
+    add_aggregate(catga, Order)
+    add_decider(catga, Counters, COUNTER)
+    async with catga.running() as app:
+        assert app.get(EventTypes).known == [Placed]
+
+
+async def test_a_decider_is_asked_for_by_its_types(catga: CatgaContainer) -> None:
+    add_decider(catga, Counters, COUNTER, snapshots=every(1))
+    async with catga.running() as app:
+        counters = app.get(Counters)
+        assert (await counters.handle("1", "tea")).state == 1
+        assert counters.snapshot_counts.taken == 1
+
+
+async def test_a_decider_may_be_asked_for_by_a_class_of_its_own(catga: CatgaContainer) -> None:
+    class Mine(DeciderRepository[str, int, Placed]):
+        pass
+
+    add_decider(catga, Mine, COUNTER)
+    async with catga.running() as app:
+        assert isinstance(app.get(Mine), Mine)
+
+
+async def test_events_and_upcasters_that_were_added_are_used(catga: CatgaContainer) -> None:
+    @upcaster("Placed.old", from_version=1, to_name="Placed")
+    def renamed(data: dict[str, Any]) -> dict[str, Any]:
+        return {"item": data["thing"]}
+
+    @message(version=2, name="Placed")
+    class PlacedNow(Event):
+        item: str
+
+    add_upcasters(catga, renamed)
+    add_events(catga, PlacedNow)
+    async with catga.running() as app:
+        old = EventRecord("e-1", "Placed.old", 1, "json", b'{"thing":"tea"}', 0)
+        await app.event_store.log.append([StreamAppend("a", ANY, [old])])
+        [stored] = [each async for each in app.event_store.read("a")]
+        assert stored.event == PlacedNow("tea")
+
+
+async def test_events_are_written_by_the_container_s_serializer(catga: CatgaContainer) -> None:
+    catga.add_singleton(Serializer, json_serializer)
+    add_aggregate(catga, Order)
+    async with catga.running() as app:
+        await app.get(AggregateRepository[Order]).update("1", lambda order: order.place("tea"), create=True)
+        [stored] = [each async for each in app.event_store.read("order-1")]
+        assert stored.data == b'{"item":"tea"}'
+
+
+async def test_what_was_added_is_known_under_an_override_too(catga: CatgaContainer) -> None:
+    add_events(catga, Placed)
+    async with catga.running() as app:
+        with catga.override(Serializer, json_serializer):
+            assert app.get(EventTypes).known == [Placed]
+
+
+async def test_a_gap_between_upcasters_keeps_the_container_from_starting(catga: CatgaContainer) -> None:
+    @upcaster("Placed", from_version=2)
+    def further(data: dict[str, Any]) -> dict[str, Any]:
+        return data
+
+    add_aggregate(catga, Order)
+    add_upcasters(catga, further)
+    with pytest.raises(ConfigurationError, match=r"upcasters end with Placed v3 \(further"):
+        async with catga.running():
+            pass
+
+
+async def test_two_upcasters_for_one_step_keep_the_container_from_starting(catga: CatgaContainer) -> None:
+    @upcaster("Placed", from_version=1)
+    def one(data: dict[str, Any]) -> dict[str, Any]:
+        return data
+
+    @upcaster("Placed", from_version=1)
+    def other(data: dict[str, Any]) -> dict[str, Any]:
+        return data
+
+    add_upcasters(catga, one)
+    add_upcasters(catga, other)
+    with pytest.raises(ConfigurationError, match="two upcasters take Placed v1"):
+        async with catga.running():
+            pass
+
+
+async def test_two_classes_of_one_name_keep_the_container_from_starting(catga: CatgaContainer) -> None:
+    @message(name="Placed")
+    class Other(Event):
+        pass
+
+    add_aggregate(catga, Order)
+    add_events(catga, Other)
+    with pytest.raises(ConfigurationError, match="two event classes are called Placed v1"):
+        async with catga.running():
+            pass
+
+
+async def test_a_state_that_cannot_be_kept_keeps_the_container_from_starting(catga: CatgaContainer) -> None:
+    class Odd(Aggregate):
+        def __init__(self, id: str) -> None:
+            super().__init__(id)
+            self.total = 0
+
+    add_aggregate(catga, Odd, snapshots=every(2))
+    with pytest.raises(
+        ConfigurationError, match=r"Odd .*cannot be kept in a snapshot: total has no annotation"
+    ):
+        async with catga.running():
+            pass
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda catga: add_aggregate(catga, int),  # type: ignore[type-var]
+        lambda catga: add_aggregate(catga, Order, snapshots=every(2), keep=0),
+        lambda catga: add_decider(catga, AggregateRepository, COUNTER),  # type: ignore[arg-type]
+        lambda catga: add_decider(catga, Counters, Order),  # type: ignore[arg-type]
+    ],
+)
+def test_mistakes_are_told_where_they_are_made(catga: CatgaContainer, mistake: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        mistake(catga)
