@@ -30,7 +30,7 @@ class IdempotencyRule(msgspec.Struct, frozen=True):
 
 
 def idempotent(
-    *, key: Callable[[C], str] | None = None, ttl: float | None = None, compare: bool = True
+    *, key: Callable[[Any], str] | None = None, ttl: float | None = None, compare: bool = True
 ) -> Callable[[type[C]], type[C]]:
     """Have a command done once for each key; who sends it again gets the result of the first time.
 
@@ -47,6 +47,7 @@ def idempotent(
         TypeError: for what is no command.
         ValueError: for a ttl that is no time.
     """
+    # `Any` in the key: a type checker sees the lambda before the class that it will be given objects of.
     if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
         msg = f"ttl={ttl} is no time to remember a result: use seconds above 0, or None"
         raise ValueError(msg)

@@ -14,7 +14,7 @@ E = TypeVar("E", bound=Event)
 _MARK = "__catga_ordered_by__"
 
 
-def ordered_by(key: Callable[[E], str] | None) -> Callable[[type[E]], type[E]]:
+def ordered_by(key: Callable[[Any], str] | None) -> Callable[[type[E]], type[E]]:
     """Say which events of a class, and of other classes with equal keys, leave the outbox in the order of their commits.
 
     Without it the events of one conversation (of one correlation id) are sent in order. It holds for the classes derived
@@ -28,6 +28,7 @@ def ordered_by(key: Callable[[E], str] | None) -> Callable[[type[E]], type[E]]:
         TypeError: for what is no event.
     """
 
+    # `Any` in the key: a type checker sees the lambda before the class that it will be given objects of.
     def mark(cls: type[E]) -> type[E]:
         given: object = cls
         if not (isinstance(given, type) and issubclass(given, Event)):
