@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from catga_core import CatgaContainer, CatgaMediator, ConfigurationError, Event, message
+from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.outbox import OutboxStore
+from catga_core.local.stores import memory_stores
+from catga_core.reliability import Pruning
+from catga_testing import ManualClock
+from catga_testing.waiting import eventually
+from tests.core.reliability.support import moved
+from tests.core.support import Gate
+from tests.stores import Place
+
+
+@message(name="inbox.Placed")
+class Placed(Event):
+    number: int = 1
+
+
+class Counted(Event):
+    pass
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.by: list[str] = []
+        self.fails: list[str] = []
+        self.gate: Gate | None = None
+
+
+def listening(place: Place, seen: Seen, **options: Any) -> CatgaContainer:
+    async def first(message: Placed) -> None:
+        seen.by.append("first")
+
+    async def second(message: Placed) -> None:
+        seen.by.append("second")
+        if seen.gate is not None:
+            await seen.gate.pass_through()
+        if seen.fails:
+            raise ValueError(seen.fails.pop())
+
+    catga = place.container(**{"enable_inbox": True, **options})
+    catga.add_handlers(first, second)
+    return catga
+
+
+async def test_an_event_that_comes_again_is_handled_once_by_each_handler(
+    place: Place, log: list[MutableMapping[str, Any]]
+):
+    seen = Seen()
+    async with listening(place, seen).running() as app:
+        await app.mediator.publish(Placed(), message_id="p-1")
+        await app.mediator.publish(Placed(), message_id="p-1")
+        await app.mediator.publish(Placed(), message_id="p-2")
+        details = app.health()["mediator"].details
+
+    assert sorted(seen.by) == ["first", "first", "second", "second"]
+    assert details["skipped_duplicates"] == 2
+    skipped = [line for line in log if line["event"] == "catga.duplicate_skipped"]
+    assert [(line["event_type"], line["message_id"]) for line in skipped] == [("Placed", "p-1")] * 2
+    assert sorted(line["handler"].split(".")[-1] for line in skipped) == ["first", "second"]
+
+
+async def test_another_replica_passes_over_what_was_handled(place: Place):
+    seen = Seen()
+    async with listening(place, seen).running() as one, listening(place, seen).running() as two:
+        await one.mediator.publish(Placed(), message_id="p-1")
+        await two.mediator.publish(Placed(), message_id="p-1")
+
+    assert sorted(seen.by) == ["first", "second"]
+
+
+async def test_a_handler_that_failed_is_given_the_event_again_and_the_others_are_not(place: Place):
+    seen = Seen()
+    seen.fails = ["no paper"]
+    async with listening(place, seen).running() as app:
+        await app.mediator.publish(Placed(), message_id="p-1")
+        await app.mediator.publish(Placed(), message_id="p-1")
+        await app.mediator.publish(Placed(), message_id="p-1")
+
+    assert seen.by.count("second") == 2
+    assert seen.by.count("first") == 1
+
+
+async def test_a_handler_that_was_cancelled_is_given_the_event_again(place: Place):
+    seen = Seen()
+    seen.gate = Gate()
+    async with listening(place, seen).running() as app:
+        publishing = asyncio.ensure_future(app.mediator.publish(Placed(), message_id="p-1"))
+        await seen.gate.reached()
+        publishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await publishing
+        seen.gate.open()
+        await app.mediator.publish(Placed(), message_id="p-1")
+
+    assert seen.by.count("second") == 2
+
+
+async def test_what_two_deliveries_at_once_write_is_there_once(place: Place):
+    async def count(message: Placed, inbox: InboxStore) -> None:
+        await asyncio.sleep(0.01)
+        counted.append(message.number)
+
+    counted: list[int] = []
+    catga = place.container(enable_inbox=True)
+    catga.add_handlers(count)
+    async with catga.running() as app:
+        await asyncio.gather(*(app.mediator.publish(Placed(), message_id="p-1") for _ in range(5)))
+
+    assert counted == [1]
+
+
+async def test_without_the_option_every_delivery_is_handled(place: Place):
+    seen = Seen()
+    async with listening(place, seen, enable_inbox=False).running() as app:
+        await app.mediator.publish(Placed(), message_id="p-1")
+        await app.mediator.publish(Placed(), message_id="p-1")
+
+    assert seen.by.count("first") == 2
+
+
+async def test_a_relayed_event_that_comes_twice_is_handled_once(place: Place):
+    handled: list[int] = []
+
+    async def once(message: Placed, mediator: CatgaMediator) -> None:
+        handled.append(message.number)
+        await mediator.publish(Counted())
+
+    class NotNoted:
+        """As a relay that dies between sending and noting it."""
+
+        def __init__(self, inner: OutboxStore) -> None:
+            self.inner = inner
+            self.lost = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+        async def complete(self, leased: Any, /) -> None:
+            if self.lost < 3:
+                self.lost += 1
+                await self.inner.release(leased)
+            else:
+                await self.inner.complete(leased)
+
+    catga = place.container(enable_inbox=True, enable_outbox=True)
+    catga.add_handlers(once)
+    async with catga.running() as app:
+        outbox = NotNoted(app.outbox)
+        with catga.override(OutboxStore, outbox):
+            async with app.unit_of_work():
+                await app.mediator.publish(Placed())
+            await eventually(lambda: outbox.lost == 3)
+            await eventually(lambda: app.health()["mediator"].details["skipped_duplicates"] >= 2)
+
+    assert handled == [1]
+
+
+async def test_two_handlers_of_one_name_are_refused_at_start(place: Place):
+    def made() -> Any:
+        async def handle(message: Placed) -> None: ...
+
+        return handle
+
+    catga = place.container(enable_inbox=True)
+    catga.add_handlers(made(), made())
+
+    with pytest.raises(ConfigurationError, match="Placed has two handlers called"):
+        catga.validate()
+
+
+async def test_an_inbox_that_stands_in_for_it_is_used_by_the_next_event(place: Place):
+    seen = Seen()
+    catga = listening(place, seen)
+    async with catga.running() as app:
+        await app.mediator.publish(Placed(), message_id="p-1")
+        with catga.override(InboxStore, memory_stores().inbox):
+            await app.mediator.publish(Placed(), message_id="p-1")
+        await app.mediator.publish(Placed(), message_id="p-1")
+
+    assert seen.by.count("first") == 2
+
+
+# --- pruning ---
+
+
+async def test_what_need_not_be_remembered_is_pruned_and_what_waits_is_not(memory: Place):
+    clock = ManualClock()
+    options = {
+        "enable_inbox": True,
+        "enable_outbox": True,
+        "enable_outbox_relay": False,
+        "enable_idempotency": True,
+        "inbox_retention_seconds": 100,
+        "outbox_retention_seconds": 100,
+        "idempotency_ttl_seconds": 100,
+        "prune_interval_seconds": 10,
+    }
+    seen = Seen()
+    async with moved(listening(memory, seen, **options), clock) as app:
+        await app.mediator.publish(Placed(), message_id="p-1")
+        async with app.unit_of_work():
+            await app.mediator.publish(Placed(), message_id="p-2")
+            await app.mediator.publish(Placed(), message_id="p-3")
+        await app.outbox.complete(await app.outbox.lease(limit=1, lease=1000))
+        pruning = app.get(Pruning)
+        assert await pruning.prune() == 0
+
+        clock.advance(101)
+        # Two notes of the inbox and one sent message; the one that waits stays however old it is.
+        await eventually(lambda: app.health()["pruning"].details["removed"]["inbox"] == 2)
+        await eventually(lambda: app.health()["pruning"].details["removed"]["outbox"] == 1)
+        clock.advance(100_000)
+        await pruning.prune()
+        assert (await app.outbox.stats()).pending == 1
+        assert not await app.inbox.seen("p-1", "first")
+
+
+async def test_a_store_that_cannot_be_pruned_is_told_and_stops_no_other(
+    place: Place, log: list[MutableMapping[str, Any]]
+):
+    class Away:
+        async def prune(self, **_: Any) -> int:
+            raise OSError("no route")
+
+    catga = listening(place, Seen(), enable_outbox=True)
+    async with catga.running() as app:
+        pruning = app.get(Pruning)
+        with catga.override(OutboxStore, Away()):
+            assert await pruning.prune() == 0
+        health = app.health()["pruning"]
+        assert (health.status, health.description) == (
+            "degraded",
+            "outbox could not be pruned: OSError: no route",
+        )
+        await pruning.prune()
+        assert app.health()["pruning"].status == "healthy"
+
+    assert [line["store"] for line in log if line["event"] == "catga.pruning_failed"] == ["outbox"]
