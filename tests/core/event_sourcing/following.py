@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from catga_core import CatgaApp, CatgaContainer, Clock, Event
-from catga_core.event_sourcing import LogEventStore
-from catga_core.interfaces import EventStore, Snapshot, SnapshotStore
+from catga_core.interfaces import Snapshot, SnapshotStore
 from tests.stores import Place
 
 
@@ -54,7 +53,6 @@ class Table:
 
 def container_at(place: Place, clock: Clock | None = None) -> CatgaContainer:
     catga = place.container()
-    catga.add_singleton(EventStore, LogEventStore)
     catga.add_singleton(Table)
     if clock is not None:
         catga.add_singleton(Clock, clock, instance=True)

@@ -192,11 +192,20 @@ def _memory_host(clock: Clock) -> _MemoryHost:
 
 def _event_store() -> Registration:
     from catga_core.event_sourcing import EventTypes, LogEventStore
+    from catga_core.event_sourcing.append_hooks import AppendHooks
 
-    def event_store(log: EventLog, types: EventTypes, clock: Clock, options: CatgaOptions) -> LogEventStore:
-        return LogEventStore(log, types, clock, max_event_bytes=options.max_event_bytes)
+    def event_store(
+        log: EventLog, types: EventTypes, clock: Clock, options: CatgaOptions, hooks: AppendHooks
+    ) -> LogEventStore:
+        return LogEventStore(log, types, clock, hooks, max_event_bytes=options.max_event_bytes)
 
-    needs = {"log": EventLog, "types": EventTypes, "clock": Clock, "options": CatgaOptions}
+    needs = {
+        "log": EventLog,
+        "types": EventTypes,
+        "clock": Clock,
+        "options": CatgaOptions,
+        "hooks": AppendHooks,
+    }
     return _by_factory(EventStore, event_store, needs)
 
 

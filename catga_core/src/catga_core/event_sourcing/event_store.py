@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from catga_core.clock import Clock
 from catga_core.context import active_context
 from catga_core.errors import CatgaError, ConcurrencyError, ConfigurationError, ErrorCode
+from catga_core.event_sourcing.append_hooks import Append, AppendHooks
 from catga_core.event_sourcing.event_types import EventTypes
 from catga_core.identifiers import new_id
 from catga_core.interfaces.event_log import (
@@ -36,16 +38,23 @@ class LogEventStore:
         log: keeps the bytes.
         types: the classes of the events.
         clock: when an event was recorded.
+        hooks: what else is done with every append.
         max_event_bytes: how many bytes one event may have, before it is refused.
 
     Raises:
         ConfigurationError: for a limit below 1.
     """
 
-    __slots__ = ("_clock", "_limit", "_log", "_types")
+    __slots__ = ("_append", "_clock", "_limit", "_log", "_types")
 
     def __init__(
-        self, log: EventLog, types: EventTypes, clock: Clock, *, max_event_bytes: int = MAX_EVENT_BYTES
+        self,
+        log: EventLog,
+        types: EventTypes,
+        clock: Clock,
+        hooks: AppendHooks | None = None,
+        *,
+        max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
         if max_event_bytes < 1:
             msg = f"max_event_bytes={max_event_bytes} would let no event through: give 1 or more"
@@ -54,6 +63,10 @@ class LogEventStore:
         self._types = types
         self._clock = clock
         self._limit = max_event_bytes
+        self._append: Append = log.append
+        if hooks is not None:
+            hooks.heeded = True
+            self._append = functools.partial(hooks.append, log.append)
 
     @property
     def log(self) -> EventLog:
@@ -82,7 +95,7 @@ class LogEventStore:
         append = self._append_of(StreamEvents(stream_id, events, expected_version))
         if not append.records:
             return await self._nothing(append)
-        return (await self._log.append((append,)))[0]
+        return (await self._append((append,)))[0]
 
     async def append_many(self, appends: Sequence[StreamEvents], /) -> list[AppendResult]:
         """Append to several streams, all or nothing; a stream without events is only held against its version."""
@@ -95,7 +108,7 @@ class LogEventStore:
             named.add(append.stream_id)
         empty = {append.stream_id: await self._nothing(append) for append in made if not append.records}
         filled = [append for append in made if append.records]
-        done = iter(await self._log.append(filled) if filled else ())
+        done = iter(await self._append(filled) if filled else ())
         return [next(done) if append.records else empty[append.stream_id] for append in made]
 
     async def _nothing(self, append: StreamAppend) -> AppendResult:

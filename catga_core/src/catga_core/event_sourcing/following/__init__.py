@@ -15,6 +15,7 @@ from catga_core.event_sourcing.following.ports import FollowerPorts
 from catga_core.event_sourcing.following.progress import FollowerState, Progress, follower_health
 from catga_core.event_sourcing.following.replaying import Replayed, replay_parked
 from catga_core.event_sourcing.following.selection import Selection
+from catga_core.event_sourcing.following.waiting import wait_until
 from catga_core.event_sourcing.following.work import Handle, Place, TooFarAheadError, Work
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
     "follower_health",
     "provider_of_follower",
     "replay_parked",
+    "wait_until",
 ]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.following.ports import FollowerPorts
-from catga_core.event_sourcing.following.progress import Progress
 from catga_core.event_sourcing.following.replaying import Replayed
-from catga_core.event_sourcing.following.waiting import wait_until
 from catga_core.interfaces.health import Health
 
 
@@ -18,13 +15,12 @@ class FollowerWorker(Protocol):
 
     name: str
 
-    @property
-    def parts(self) -> Sequence[Progress]:
-        """How far each of its followers is."""
-        ...
-
     def health(self) -> Health:
         """Return its state."""
+        ...
+
+    async def wait_for(self, position: int, timeout: float) -> None:
+        """Return when it is done up to a position."""
         ...
 
     def resume(self) -> None:
@@ -84,8 +80,7 @@ class Directory(Generic[W]):
             CatgaError: `TIMEOUT`, telling how far it is; `HANDLER_FAILED` when it has stopped before; `HANDLER_NOT_FOUND`
                 when there is none of that name.
         """
-        worker = self.worker(name)
-        await wait_until(lambda: worker.parts, self._ports, position, timeout, f"the {self._kind} {name!r}")
+        await self.worker(name).wait_for(position, timeout)
 
     async def caught_up(self, name: str, *, timeout: float = 5.0) -> int:
         """Return when one is done with all events there are at the moment of the call.

@@ -27,6 +27,7 @@ from catga_core.reliability.backoff import backoff, scattered
 
 _PAGE = 500  # events: what is passed over costs no unit of work, so more are read than are handled in one
 _FLUSH_POSITIONS = 1_000  # passed over without a save at most: so many are looked at again after a crash
+_REST = 100  # events up to a limit with which it is tried to go beyond
 _LIMIT_SECONDS = 0.05  # between two looks whether the limit has moved
 _FLUSH_SECONDS = 1.0  # how long others may not see that an idle follower has passed over events
 
@@ -132,21 +133,23 @@ class Follower:
         logger().info(FOLLOWER_STARTED, **{work.kind: work.name}, position=session.position)
         progress.change(FollowerState.CATCHING_UP)
         while not control.is_stopping():
-            limit = await work.limit() if work.limit is not None else None
+            limit = None if work.limit is None else await work.limit()
             page = await self._ports.log.read_all(after=session.position, limit=_PAGE)
             short = len(page) < _PAGE
-            if limit is not None and page and page[-1].position > limit:
+            if limit is not None:
                 page = [each for each in page if each.position <= limit]
+                # The rest is done together with what comes then: it may never be nothing, where events keep coming.
+                if len(page) <= _REST and await self._at_limit(session):
+                    if work.ends_at_limit:
+                        return
+                    continue
             if page:
                 await self._page(session, page, short=short)
                 self._failures = 0
-            if control.is_stopping():
-                break
-            if limit is not None:
-                if not page and not await self._at_limit(session, limit):
-                    # Whoever sets the limit moves on in their own time, and tells nobody.
-                    await control.wait_for(asyncio.sleep(_LIMIT_SECONDS))
-            elif not page:
+            elif limit is not None:
+                # Whoever sets the limit moves on in their own time, and tells nobody.
+                await control.wait_for(asyncio.sleep(_LIMIT_SECONDS))
+            else:
                 self._failures = 0
                 await self._idle(session)
         await session.flush()
@@ -164,10 +167,10 @@ class Follower:
                 await session.flush()
         progress.saw_head(progress.head)
 
-    async def _at_limit(self, session: Session, limit: int) -> bool:
+    async def _at_limit(self, session: Session) -> bool:
         """Try to go on without a limit; tell whether it worked."""
         at_limit = self._work.at_limit
-        if at_limit is None or session.position > limit:
+        if at_limit is None:
             return False
         await session.flush()
         return await at_limit(session)

@@ -62,7 +62,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         begin: done in the unit of work that makes the first checkpoint.
         still_wanted: asked before each begin; `False` ends the follower.
         limit: gives the position up to which to go for now; `None` for no limit.
-        at_limit: called, in no unit of work, when that is reached; tells whether it has gone on.
+        at_limit: called, in no unit of work, when that is near; tells whether there is no limit any more.
+        ends_at_limit: whether it is done then.
         letter_headers: strings kept with what is parked.
     """
 
@@ -78,6 +79,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     still_wanted: Callable[[], Awaitable[bool]] = _still_wanted
     limit: Callable[[], Awaitable[int | None]] | None = None
     at_limit: Callable[[Place], Awaitable[bool]] | None = None
+    ends_at_limit: bool = False
     letter_headers: Mapping[str, str] = NO_HEADERS
 
     @property

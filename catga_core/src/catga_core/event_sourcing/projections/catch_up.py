@@ -17,7 +17,7 @@ from catga_core.event_sourcing.following import (
     follower_health,
     replay_parked,
 )
-from catga_core.event_sourcing.projections.definition import ProjectionDefinition
+from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generation_work import TARGET, GenerationWork
 from catga_core.event_sourcing.projections.generations import Generation
 from catga_core.event_sourcing.projections.projection import Projection, can_rebuild
@@ -118,7 +118,7 @@ class CatchUpWorker(ProjectionWorker):
             # Its first life is only about to begin, or to replace an older version's.
             return Generation(cls.projection_version, 0)
         if active.version > cls.projection_version:
-            raise CatgaError(self._superseded(active), code=ErrorCode.CONFLICT)
+            raise CatgaError(self.superseded(active), code=ErrorCode.CONFLICT)
         asked = active.next_run
         await self.generations.ask_for(asked)
         self._control.wake()
@@ -170,7 +170,8 @@ class CatchUpWorker(ProjectionWorker):
         for generation in [each for each in self._running if each not in wanted]:
             gone = self._running.pop(generation)
             await gone.follower.stop()
-            await self._forget_letters(gone.work)
+            if generation != active:
+                await self._forget_letters(gone.work)
         for generation, replaces in wanted.items():
             known = self._running.get(generation)
             if known is None or known.follower.done:
@@ -196,8 +197,8 @@ class CatchUpWorker(ProjectionWorker):
         mine = self.definition.cls.projection_version
         if active.version > mine:
             if self._idle.state is not FollowerState.SUPERSEDED:
-                logger().warning(PROJECTION_SUPERSEDED, projection=self.name, reason=self._superseded(active))
-            self._idle.change(FollowerState.SUPERSEDED, self._superseded(active))
+                logger().warning(PROJECTION_SUPERSEDED, projection=self.name, reason=self.superseded(active))
+            self._idle.change(FollowerState.SUPERSEDED, self.superseded(active))
             return {}
         if active.version < mine:
             # Its own version has the code for it; whoever runs that keeps it going until the switch.
@@ -217,6 +218,7 @@ class CatchUpWorker(ProjectionWorker):
             self._get,
             self._selection,
             transactional=self.definition.transactional,
+            inline=self.definition.mode is ProjectionMode.INLINE,
             switched=self._control.wake,
         )
         follower = Follower(self._ports, work.work, self.definition.options)
@@ -237,7 +239,8 @@ class CatchUpWorker(ProjectionWorker):
             if after is None:
                 return
 
-    def _superseded(self, active: Generation) -> str:
+    def superseded(self, active: Generation) -> str:
+        """Return why this program's version does not work for what is read."""
         return (
             f"version {active.version} of the projection {self.name!r} is read, and this program has version "
             f"{self.definition.cls.projection_version}: run the program of that version, or raise this one's above it"

@@ -8,8 +8,9 @@ import msgspec
 
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.following import FollowerPorts, Place, Selection, TooFarAheadError, Work
+from catga_core.event_sourcing.following.failures import is_the_storages
 from catga_core.event_sourcing.projections.context import ProjectionContext
-from catga_core.event_sourcing.projections.generations import Generation, Generations
+from catga_core.event_sourcing.projections.generations import NOTHING, Generation, Generations
 from catga_core.event_sourcing.projections.projection import Projection, apply_event, call_in
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.log import PROJECTION_SWITCHED, logger
@@ -32,6 +33,7 @@ class GenerationWork:
         get: gives the projection, asked for each event so that an override is seen.
         selection: which events.
         transactional: whether effects and checkpoint are in one unit of work.
+        inline: whether appends keep it from the switch on: then it is built up to the end of the log, and not followed.
         switched: called after the switch.
     """
 
@@ -45,11 +47,13 @@ class GenerationWork:
         selection: Selection,
         *,
         transactional: bool,
+        inline: bool,
         switched: Callable[[], None],
     ) -> None:
         self._ports = ports
         self._generations = generations
         self._get = get
+        self._inline = inline
         self._switched = switched
         self._history = 0
         self.generation: Generation = generation
@@ -66,6 +70,7 @@ class GenerationWork:
             still_wanted=self._still_wanted,
             limit=self.limit,
             at_limit=self.at_limit,
+            ends_at_limit=inline,
             letter_headers={TARGET: generation.target(generations.name)},
         )
 
@@ -84,6 +89,8 @@ class GenerationWork:
         """Return how far the one that is read has come; `None` when this one is read."""
         if self.replaces is None:
             return None
+        if self._inline:
+            return await self._ports.log.head()
         return await self._generations.position(self.replaces)
 
     async def at_limit(self, place: Place) -> bool:
@@ -91,18 +98,28 @@ class GenerationWork:
         old = self.replaces
         if old is None:
             return True
+        complete = False
         try:
             async with self._ports.storage.unit_of_work():
                 await self._generations.switch(old, self.generation)
-                until = max(await self._generations.retire(old), place.position)
+                until = await self._generations.retire(old)
+                if self._inline:
+                    # Nobody appends between the switch and the commit.
+                    until = await self._ports.log.head()
+                until = max(until, place.position)
                 await place.advance(until)
-                await call_in(self.context(replay=True, generation=old), self._get().remove)
+                complete = True
+                if old != NOTHING:
+                    await call_in(self.context(replay=True, generation=old), self._get().remove)
         except TooFarAheadError:
             return False
-        except CatgaError as error:
-            if error.code != ErrorCode.CONFLICT:
+        except Exception as error:
+            if isinstance(error, CatgaError) and error.code == ErrorCode.CONFLICT:
+                # The old one has moved; or another process has switched, which the next begin finds.
+                return False
+            if complete or is_the_storages(error):
                 raise
-            # The old one has moved; or another process has switched, which the next begin finds.
+            # An event's failure: it comes up again alone, and is then for the policy.
             return False
         self.replaces = None
         place.advanced(until)
@@ -128,12 +145,14 @@ class GenerationWork:
         await call_in(self.context(replay=True), self._get().reset)
 
     async def _still_wanted(self) -> bool:
-        active = await self._generations.active()
+        active = await self._generations.active() or NOTHING
         if active == self.generation:
             self.replaces = None
+            if self._inline:
+                return False
             self._history = await self._generations.history(self.generation)
             return True
-        return self.replaces is not None and active == self.replaces
+        return active == self.replaces
 
 
 async def _from_the_beginning() -> int:

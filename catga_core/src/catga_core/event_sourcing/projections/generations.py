@@ -45,6 +45,10 @@ class Generation(msgspec.Struct, frozen=True, order=True):
         return cls(*divmod(number, _RUNS))
 
 
+NOTHING = Generation(0, 0)
+"""What is read before the first generation is built."""
+
+
 class Generations:
     """The generations of one projection, as they are kept.
 
@@ -99,14 +103,13 @@ class Generations:
         known = await self._checkpoints.load(self.key_of(generation))
         return 0 if known is None else known.position
 
-    async def switch(self, old: Generation | None, new: Generation) -> None:
+    async def switch(self, old: Generation, new: Generation) -> None:
         """Have another generation read; in a unit of work, first of all: from here on nobody else writes in between.
 
         Raises:
             CatgaError: `CONFLICT` when another one is read than `old`.
         """
-        expected = 0 if old is None else old.number
-        await self._checkpoints.save(self.key, new.number, expected_position=expected)
+        await self._checkpoints.save(self.key, new.number, expected_position=old.number)
 
     async def retire(self, old: Generation) -> int:
         """Take a generation's place away, in the unit of work of the switch; return the position it has come to.

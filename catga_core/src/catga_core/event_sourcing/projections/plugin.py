@@ -20,11 +20,13 @@ from catga_core.event_sourcing.projections.definition import (
     ProjectionMode,
     problems_of,
 )
+from catga_core.event_sourcing.projections.inline import InlineAppends, InlineWorker
 from catga_core.event_sourcing.projections.live import LiveWorker
 from catga_core.event_sourcing.projections.projection import Projection
 from catga_core.event_sourcing.projections.service import Projections
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
 from catga_core.handlers.hints import shown
+from catga_core.interfaces.event_store import EventStore
 
 
 def add_projection(
@@ -82,18 +84,32 @@ _WORKERS: dict[ProjectionMode, Any] = {
 
 
 def _host(container: CatgaContainer, definition: ProjectionDefinition, provider: str) -> None:
-    worker_class = _WORKERS[definition.mode]
     cls: Any = definition.cls
 
     def get() -> Projection:
         return container.get(cls)  # type: ignore[no-any-return]  # an object of that class
 
-    def make(ports: FollowerPorts, projections: Projections, projection: Projection) -> ProjectionWorker:
-        # Named as a parameter so that the container knows of it, and asked for again for each event.
-        del projection
-        worker: ProjectionWorker = worker_class(definition, ports, get)
+    # The projection itself is named so that the container knows of it, and asked for again for each event.
+    needs: dict[str, Any] = {"ports": FollowerPorts, "projections": Projections, "projection": cls}
+    if definition.mode is ProjectionMode.INLINE:
+        # Before the event store is used, it has to know that something is done with every append.
+        needs |= {"appends": InlineAppends, "store": EventStore}
+    worker_class = _WORKERS.get(definition.mode, InlineWorker)
+
+    def make(
+        ports: FollowerPorts,
+        projections: Projections,
+        projection: Projection,
+        appends: InlineAppends | None = None,
+        store: EventStore | None = None,
+    ) -> ProjectionWorker:
+        del projection, store
+        worker: ProjectionWorker
+        if appends is not None:
+            worker = InlineWorker(definition, ports, get, appends)
+        else:
+            worker = worker_class(definition, ports, get)
         projections.add(worker)
         return worker
 
-    needs = {"ports": FollowerPorts, "projections": Projections, "projection": definition.cls}
     container.add_hosted(hosted_class(worker_class, provider), factory_with(needs, make), name=provider)

@@ -6,7 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.event_sourcing.following import FollowerPorts, Observer, Progress, Replayed, Selection
+from catga_core.event_sourcing.following import (
+    FollowerPorts,
+    Observer,
+    Progress,
+    Replayed,
+    Selection,
+    wait_until,
+)
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition
 from catga_core.event_sourcing.projections.generations import Generation, Generations
 from catga_core.event_sourcing.projections.projection import Projection, events_of_projection
@@ -54,6 +61,10 @@ class ProjectionWorker(ABC):
     @abstractmethod
     def resume(self) -> None:
         """Go on after an event that stopped it."""
+
+    async def wait_for(self, position: int, timeout: float) -> None:
+        """Return when what is read has come to a position."""
+        await wait_until(lambda: self.parts, self._ports, position, timeout, f"the projection {self.name!r}")
 
     async def rebuild(self) -> Generation:
         """Have it built anew; return the generation that will be read then."""

@@ -17,6 +17,7 @@ from catga_core.event_sourcing.following import (
     Work,
     follower_health,
     replay_parked,
+    wait_until,
 )
 from catga_core.event_sourcing.following.work import Handle
 from catga_core.event_sourcing.subscriptions.definition import (
@@ -75,6 +76,12 @@ class SubscriptionWorker:
     def health(self) -> Health:
         """Return its state, how far it is behind, and what is parked."""
         return follower_health(self.parts, str(self._definition.delivery), self._ports.clock.time())
+
+    async def wait_for(self, position: int, timeout: float) -> None:
+        """Return when every partition is done up to a position."""
+        await wait_until(
+            lambda: self.parts, self._ports, position, timeout, f"the subscription {self.name!r}"
+        )
 
     def resume(self) -> None:
         """Go on after an event that stopped it."""
