@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from catga_core.errors import LeaseLostError
+from catga_core import LeaseLostError
 from catga_core.identifiers import new_id
 from catga_core.interfaces import (
     ANY,
@@ -206,8 +206,10 @@ class ShapelessSnapshots(Around):
 class TrustingCheckpoints(Around):
     """Lets a former follower save."""
 
-    async def save(self, name: str, position: int, /, *, fencing_token: int = 0) -> None:
-        await self.inner.save(name, position)
+    async def save(
+        self, name: str, position: int, /, *, fencing_token: int = 0, expected_position: int | None = None
+    ) -> None:
+        await self.inner.save(name, position, expected_position=expected_position)
 
 
 class Unjoined(Around):

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from catga_core.errors import LeaseLostError
+from catga_core import CatgaError, ErrorCode, LeaseLostError
 from catga_core.interfaces import Checkpoint, CheckpointStore, StorageCapabilities, Stores
+from catga_testing.contracts.limits import PATIENCE
 from catga_testing.contracts.stores.base import StoresContractBase, both, present, requires
 from catga_testing.contracts.stores.place import Place, StoreTime
 from catga_testing.contracts.stores.records import ODD_NAMES
@@ -86,6 +87,52 @@ class CheckpointsContract(StoresContractBase):
         found = await two[0].load("totals")
         assert found is not None
         assert (found.position, found.fencing_token) == (120, 12)
+
+    @pytest.mark.parametrize(("there", "expected"), [(None, 1), (5, 0), (5, 4), (5, 6)])
+    async def test_another_position_than_expected_is_a_conflict(
+        self, checkpoints: CheckpointStore, there: int | None, expected: int
+    ) -> None:
+        """Nothing is written, whatever the number."""
+        if there is not None:
+            await checkpoints.save("totals", there, fencing_token=1)
+        before = await checkpoints.load("totals")
+
+        with pytest.raises(CatgaError, match="totals") as raised:
+            await checkpoints.save("totals", 9, fencing_token=2, expected_position=expected)
+
+        assert raised.value.code == ErrorCode.CONFLICT
+        assert await checkpoints.load("totals") == before
+
+    async def test_an_expected_position_is_gone_on_from(self, checkpoints: CheckpointStore) -> None:
+        """0 where there is none, and where it is 0."""
+        for expected, position in ((0, 0), (0, 5), (5, 3), (3, 7)):
+            await checkpoints.save("totals", position, expected_position=expected)
+
+        found = await checkpoints.load("totals")
+        assert found is not None
+        assert found.position == 7
+
+    async def test_of_many_who_began_at_one_position_one_saves(self, pair: tuple[Stores, Stores]) -> None:
+        """In units of work and outside of them."""
+        two = both(pair, "checkpoints")
+        await two[0].save("totals", 5)
+
+        async def follow(number: int) -> None:
+            if number % 3:
+                await two[number % 2].save("totals", 10 + number, expected_position=5)
+                return
+            async with pair[number % 2].storage.unit_of_work():
+                await two[number % 2].save("totals", 10 + number, expected_position=5)
+
+        async with asyncio.timeout(PATIENCE):
+            outcomes = await asyncio.gather(*(follow(number) for number in range(12)), return_exceptions=True)
+
+        [won] = [number for number, each in enumerate(outcomes) if each is None]
+        lost = [each.code for each in outcomes if isinstance(each, CatgaError)]
+        assert lost == [str(ErrorCode.CONFLICT)] * 11, outcomes
+        found = await two[1].load("totals")
+        assert found is not None
+        assert found.position == 10 + won
 
     async def test_all_are_listed_by_name(self, checkpoints: CheckpointStore) -> None:
         """In its order."""

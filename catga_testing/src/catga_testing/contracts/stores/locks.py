@@ -7,7 +7,7 @@ import time as real
 
 import pytest
 
-from catga_core.errors import LeaseLostError
+from catga_core import LeaseLostError
 from catga_core.interfaces import LockLease, LockProvider, StorageCapabilities, Stores
 from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.base import StoresContractBase, both, present, requires

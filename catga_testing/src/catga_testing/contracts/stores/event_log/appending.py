@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from catga_core import ErrorCode
-from catga_core.errors import ConcurrencyError
+from catga_core import ConcurrencyError, ErrorCode
 from catga_core.interfaces import ANY, NO_STREAM, EventLog
 from catga_testing.contracts.stores.event_log.base import EventLogContractBase, everything, ids, stream
 from catga_testing.contracts.stores.records import appends, record, records

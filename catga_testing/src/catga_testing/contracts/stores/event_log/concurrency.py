@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from catga_core.errors import ConcurrencyError
+from catga_core import ConcurrencyError
 from catga_core.interfaces import NO_STREAM, AppendResult, EventLog
 from catga_testing.contracts.stores.event_log.base import EventLogContractBase, everything, ids, stream
 from catga_testing.contracts.stores.records import appends, record, records

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from catga_core.errors import LeaseLostError
+from catga_core import LeaseLostError
 from catga_core.interfaces import Claimed, IdempotencyStore, InProgress
 from catga_testing.contracts.stores.idempotency.base import TTL, IdempotencyContractBase, claimed
 from catga_testing.contracts.stores.place import StoreTime

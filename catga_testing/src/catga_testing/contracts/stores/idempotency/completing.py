@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from catga_core.errors import LeaseLostError
+from catga_core import LeaseLostError
 from catga_core.interfaces import Completed, IdempotencyStore, InProgress, StorageCapabilities, Stores
 from catga_testing.contracts.stores.base import present, requires
 from catga_testing.contracts.stores.idempotency.base import TTL, IdempotencyContractBase, claimed, completed

@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from catga_core import CatgaError, ErrorCode
-from catga_core.errors import ConcurrencyError
+from catga_core import CatgaError, ConcurrencyError, ErrorCode
 from catga_core.interfaces import NO_STREAM, StorageCapabilities, Stores
 from catga_testing.contracts.limits import PATIENCE
 from catga_testing.contracts.stores.base import StoresContractBase, both, present, requires
