@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from examples.transport_plugin.tests.test_losses import (
     test_a_start_without_a_hub_fails_with_what_to_do,
     test_a_url_without_host_and_port_is_a_wrong_composition,
 )
+from tests.examples.installing import installed
 
 # The package's own tests, run here as they stand.
 __all__ = [
@@ -44,25 +44,10 @@ class AddHandler(RequestHandler[Add, int]):
         return message.one + message.other
 
 
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What pip leaves behind of the package: its entry points, as its pyproject.toml has them."""
-    project = tomllib.loads((FOLDER / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    info = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        f"Name: {project['name']}\nVersion: {project['version']}\n", encoding="utf-8"
-    )
-    points = "".join(
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
-        for group, entries in project["entry-points"].items()
-    )
-    (info / "entry_points.txt").write_text(points, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-
-@pytest.mark.usefixtures("installed")
-async def test_a_url_with_its_scheme_is_enough_to_use_it() -> None:
+async def test_a_url_with_its_scheme_is_enough_to_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(FOLDER, tmp_path, monkeypatch)
     async with Hub() as hub:
         handling = add_catga(CatgaOptions(service_name="adding", transport=hub.url))
         handling.add_handlers(AddHandler)
