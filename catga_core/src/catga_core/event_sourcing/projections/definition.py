@@ -20,6 +20,9 @@ class ProjectionMode(StrEnum):
     """After the commit, from the first event of the log on, with a checkpoint, in one process at a time."""
     LIVE = "live"
     """After the commit, from the start of the process on, without a checkpoint, in every process."""
+    IN_MEMORY = "in-memory"
+    """After the commit, from the first event of the log on, without a checkpoint, in every process: for what is kept in the
+    process's own memory, and is made anew with it."""
 
 
 class ProjectionDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +52,8 @@ class ProjectionDefinition(msgspec.Struct, frozen=True, kw_only=True):
         """How often an event takes effect, in words."""
         if self.mode is ProjectionMode.LIVE:
             return "at most once"
+        if self.mode is ProjectionMode.IN_MEMORY:
+            return "once in each process"
         return "exactly once" if self.transactional else "at least once"
 
 

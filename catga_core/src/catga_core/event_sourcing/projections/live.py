@@ -1,4 +1,4 @@
-"""Runs a live projection: every event from the start of the process on, in every process, without a checkpoint."""
+"""Runs a projection in every process, without a checkpoint: a live one, or one of what is kept in memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from catga_core.event_sourcing.following import Follower, FollowerPorts, Progress, Work, follower_health
 from catga_core.event_sourcing.projections.context import ProjectionContext
-from catga_core.event_sourcing.projections.definition import ProjectionDefinition
+from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generations import Generation
 from catga_core.event_sourcing.projections.projection import Projection, apply_event
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
@@ -15,17 +15,18 @@ from catga_core.interfaces.health import Health
 
 
 class LiveWorker(ProjectionWorker):
-    """One live projection of a container that runs."""
+    """One live projection of a container that runs, or one that is kept in memory."""
 
     def __init__(
         self, definition: ProjectionDefinition, ports: FollowerPorts, get: Callable[[], Projection]
     ) -> None:
         super().__init__(definition, ports, get)
         version = definition.cls.projection_version
-        self._context = ProjectionContext(
-            self.name, version, Generation(version, 0).target(self.name), replay=False
-        )
-        self._from = 0
+        target = Generation(version, 0).target(self.name)
+        self._new = ProjectionContext(self.name, version, target, replay=False)
+        self._old = ProjectionContext(self.name, version, target, replay=True)
+        self._from_the_beginning = definition.mode is ProjectionMode.IN_MEMORY
+        self._from = self._history = 0
         work = Work(
             name=self.name,
             kind="projection",
@@ -33,7 +34,8 @@ class LiveWorker(ProjectionWorker):
             wants=self._selection.wants,
             handle=self._handle,
             start=self._start_position,
-            transactional=definition.transactional,
+            # What is in memory is not taken back by a rollback, and so must not be handled a second time.
+            transactional=definition.transactional and not self._from_the_beginning,
             kept=False,
         )
         self._follower = Follower(ports, work, definition.options)
@@ -44,9 +46,11 @@ class LiveWorker(ProjectionWorker):
         return (self._follower.progress,)
 
     async def start(self) -> None:
-        """Begin in the background with the next event."""
-        # Known when the start returns: what is appended from here on is handled.
-        self._from = await self._ports.log.head()
+        """Begin in the background: with the next event, or with the first one where it is kept in memory."""
+        # Known when the start returns: what is appended from here on is new.
+        self._history = await self._ports.log.head()
+        if not self._from_the_beginning:
+            self._from = self._history
         self._follower.start()
         self._observer.start()
 
@@ -66,7 +70,8 @@ class LiveWorker(ProjectionWorker):
         self._follower.resume()
 
     async def _handle(self, stored: StoredEvent) -> None:
-        await apply_event(self._get(), stored, self._context)
+        context = self._old if stored.position <= self._history else self._new
+        await apply_event(self._get(), stored, context)
 
     async def _start_position(self) -> int:
         # After an outage, where it was: nothing of this process's time is left out.

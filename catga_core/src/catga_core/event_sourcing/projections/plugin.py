@@ -43,7 +43,7 @@ def add_projection(
     Parameters:
         container: the container; the projection's class is registered as a singleton where it is not yet.
         projection: a class derived from `Projection`.
-        mode: when it handles an event: `CATCH_UP`, `INLINE` or `LIVE`.
+        mode: when it handles an event: `CATCH_UP`, `INLINE`, `LIVE` or `IN_MEMORY`.
         stream: a glob on the stream's name, such as `order-*`.
         transactional: whether effects and checkpoint are written in one unit of work of the container's storage, so that
             effects in that storage happen once. `False` for effects elsewhere: each event is handled at
@@ -80,6 +80,7 @@ def add_projection(
 _WORKERS: dict[ProjectionMode, Any] = {
     ProjectionMode.CATCH_UP: CatchUpWorker,
     ProjectionMode.LIVE: LiveWorker,
+    ProjectionMode.IN_MEMORY: LiveWorker,
 }
 
 
