@@ -52,6 +52,7 @@ PROJECTION_SWITCHED = "catga.projection_switched"
 PROJECTION_SUPERSEDED = "catga.projection_superseded"
 PARKED_REPLAYED = "catga.parked_replayed"
 PARKED_FAILED_AGAIN = "catga.parked_failed_again"
+REDIS_DURABILITY = "catga.redis_durability"
 
 
 class SafeLogger:

@@ -1,0 +1,181 @@
+"""Event streams in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode
+from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, RecordedEvent, StreamAppend
+from catga_redis.records import event_bytes, recorded_event
+from catga_redis.refusals import refusal
+from catga_redis.storage import RedisStorage
+from catga_redis.unit_of_work import RedisUnitOfWork, StagedStream
+
+_PAGE = 500  # events one script reads: it keeps everybody else waiting meanwhile
+
+
+class RedisEventLog:
+    """Streams of events as bytes: a list for each, and one Redis stream over all.
+
+    Parameters:
+        storage: where.
+    """
+
+    def __init__(self, storage: RedisStorage) -> None:
+        self._storage = storage
+        self._commands = storage.commands
+        self._root = storage.root
+        self._most = storage.options.max_event_bytes
+
+    async def append(self, appends: Sequence[StreamAppend], /) -> list[AppendResult]:
+        """Append to one or several streams, all or nothing."""
+        unit = self._storage.joined()
+        arguments = self._arguments(appends)
+        if unit is not None:
+            return await self._stage(unit, appends)
+        answer = await self._commands.run("append_all", *arguments)
+        if answer[0] != b"ok":
+            raise refusal(answer)
+        self._storage.news.tell("e")
+        return [AppendResult(version, position) for version, position in answer[1]]
+
+    async def read_stream(
+        self, stream_id: str, /, *, from_version: int, to_version: int | None, limit: int, backward: bool
+    ) -> list[RecordedEvent]:
+        """Return events of one stream; inside a unit of work, those that it is about to append too."""
+        found = await self._commands.run(
+            "read_stream", stream_id, from_version, to_version or 0, limit, int(backward)
+        )
+        events = [recorded_event(stream_id, stored) for stored in found]
+        unit = self._storage.joined()
+        staged = None if unit is None else unit.streams.get(stream_id)
+        if staged is not None:
+            first = staged.version + 1
+            fresh = [
+                RecordedEvent(stream_id, version, 0, record)
+                for version, record in enumerate(staged.records, first)
+                if version >= from_version and (to_version is None or version <= to_version)
+            ]
+            # What another has appended since is what the commit will refuse.
+            events = sorted(
+                [*(each for each in events if each.version < first), *fresh], key=lambda each: each.version
+            )
+            return events[: -limit - 1 : -1] if backward else events[:limit]
+        return events[::-1] if backward else events
+
+    async def read_all(self, *, after: int, limit: int) -> list[RecordedEvent]:
+        """Return events of all streams in the order of their positions."""
+        events: list[RecordedEvent] = []
+        while len(events) < limit:
+            wanted = min(_PAGE, limit - len(events))
+            found = await self._commands.run("read_all", after, wanted)
+            for stream, stored in zip(found[::2], found[1::2], strict=True):
+                events.append(recorded_event(stream.decode(), stored))
+            if len(found) < 2 * wanted:
+                break
+            after = events[-1].position
+        return events
+
+    async def version(self, stream_id: str, /) -> int:
+        """Return a stream's version; inside a unit of work, that after what it is about to append."""
+        unit = self._storage.joined()
+        staged = None if unit is None else unit.streams.get(stream_id)
+        if staged is not None:
+            return staged.version + len(staged.records)
+        found: int = await self._commands.read("LLEN", f"{self._root}s:{stream_id}")
+        return found
+
+    async def head(self) -> int:
+        """Return the position of the last event, 0 for none."""
+        return int(await self._commands.read("GET", f"{self._root}pos") or 0)
+
+    async def wait(self, *, after: int, timeout: float) -> None:
+        """Return when there may be an event after a position, at the latest after so many seconds."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        while (left := until - loop.time()) > 0:
+            with self._storage.news.expecting("e") as news:
+                if await self.head() > after:
+                    return
+                await news.within(left)
+
+    def _arguments(self, appends: Sequence[StreamAppend]) -> list[Any]:
+        arguments: list[Any] = [len(appends)]
+        for each in appends:
+            arguments += [each.stream_id, each.expected_version, len(each.records)]
+            for record in each.records:
+                if len(record.data) > self._most:
+                    raise _too_large(each.stream_id, record, self._most)
+                arguments += [record.message_id, event_bytes(record)]
+        return arguments
+
+    async def _stage(self, unit: RedisUnitOfWork, appends: Sequence[StreamAppend]) -> list[AppendResult]:
+        fresh = [each for each in appends if each.stream_id not in unit.streams]
+        seen: dict[str, tuple[int, int, int]] = {}
+        if fresh:
+            answer = await self._commands.run("look_append", *self._arguments(fresh))
+            if answer[0] != b"ok":
+                raise refusal(answer)
+            seen = {each.stream_id: tuple(facts) for each, facts in zip(fresh, answer[1], strict=True)}
+            unit.require_open()
+        # Everything is looked at before anything is staged: all or nothing.
+        known = {
+            each.stream_id: _in_block(unit.streams[each.stream_id], each)
+            for each in appends
+            if each.stream_id in unit.streams
+        }
+        results: list[AppendResult] = []
+        for each in appends:
+            actual, repeated, position = seen.get(each.stream_id, (0, 0, 0))
+            version = repeated or known.get(each.stream_id)
+            if version is None:
+                staged = unit.streams.setdefault(each.stream_id, StagedStream(actual))
+                unit.stage_later(_append(each.stream_id, staged), key=("stream", each.stream_id))
+                staged.exact = staged.exact or each.expected_version != ANY
+                staged.records.extend(each.records)
+                version = staged.version + len(staged.records)
+            results.append(AppendResult(version, position))
+        return results
+
+
+def _in_block(staged: StagedStream, append: StreamAppend) -> int | None:
+    """Return the version that an append has already in its own block, `None` when it is new.
+
+    Raises:
+        ConcurrencyError: when the stream is at another version by then.
+    """
+    ids = [record.message_id for record in append.records]
+    there = [record.message_id for record in staged.records]
+    actual = staged.version + len(there)
+    for start in range(len(there) - len(ids) + 1):
+        if there[start : start + len(ids)] == ids and append.expected_version in {
+            ANY,
+            staged.version + start,
+        }:
+            return staged.version + start + len(ids)
+    if append.expected_version not in {ANY, actual}:
+        raise ConcurrencyError(append.stream_id, append.expected_version, actual)
+    return None
+
+
+def _append(stream_id: str, staged: StagedStream) -> Callable[[], tuple[Any, ...]]:
+    def operation() -> tuple[Any, ...]:
+        parts: list[Any] = []
+        for record in staged.records:
+            parts += [record.message_id, event_bytes(record)]
+        expected = staged.version if staged.exact else ANY
+        return ("append_all", 1, stream_id, expected, len(staged.records), *parts)
+
+    return operation
+
+
+def _too_large(stream_id: str, record: EventRecord, limit: int) -> CatgaError:
+    size = len(record.data)
+    return CatgaError(
+        f"the event {record.name} for stream {stream_id!r} has {size} bytes, and {limit} are allowed: "
+        "put large data elsewhere and refer to it, or raise max_event_bytes",
+        code=ErrorCode.SERIALIZATION_FAILED,
+        details={"stream_id": stream_id, "size": size, "limit": limit},
+    )

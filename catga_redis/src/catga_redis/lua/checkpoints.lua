@@ -1,0 +1,32 @@
+-- {p}:cp  hash of name -> "<position>:<updated at, microseconds>:<fencing token>"
+local function checkpoint(name)
+  local found = redis.call('HGET', P .. 'cp', name)
+  if not found then
+    return 0, 0
+  end
+  local position, token = string.match(found, '^(%d+):%d+:(%d+)$')
+  return tonumber(position), tonumber(token)
+end
+
+-- a[i]: name, position, fencing token, expected position ('' for any)
+checks.save_checkpoint = function(a, i)
+  local position, token = checkpoint(a[i])
+  if token > tonumber(a[i + 2]) then
+    return { 'fenced', a[i], token }
+  end
+  if a[i + 3] ~= '' and tonumber(a[i + 3]) ~= position then
+    return { 'moved', a[i], tonumber(a[i + 3]), position }
+  end
+end
+applies.save_checkpoint = function(a, i)
+  local _, token = checkpoint(a[i])
+  token = math.max(token, tonumber(a[i + 2]))
+  local saved = string.format('%s:%.0f:%.0f', a[i + 1], now() * 1000000, token)
+  redis.call('HSET', P .. 'cp', a[i], saved)
+  return 1
+end
+
+-- a[i]: name
+applies.delete_checkpoint = function(a, i)
+  return redis.call('HDEL', P .. 'cp', a[i])
+end

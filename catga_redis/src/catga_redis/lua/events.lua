@@ -1,0 +1,137 @@
+-- {p}:s:<stream>  list of "<version>:<position>:<record>"
+-- {p}:i:<stream>  hash of message id -> version
+-- {p}:log         stream with entries <position>-0, of a stream's name and a version
+-- {p}:pos         the last position
+local function stored_position(stream, version)
+  local found = redis.call('LINDEX', P .. 's:' .. stream, version - 1)
+  return tonumber(string.match(found, '^%d+:(%d+):'))
+end
+
+-- a[i]: stream, expected version (-1: any), count, then id and record of each
+checks.append = function(a, i)
+  local stream, expected, count = a[i], tonumber(a[i + 1]), tonumber(a[i + 2])
+  local actual = redis.call('LLEN', P .. 's:' .. stream)
+  local versions, known = {}, 0
+  if actual > 0 then
+    local ids = P .. 'i:' .. stream
+    for n = 1, count do
+      local version = redis.call('HGET', ids, a[i + 1 + 2 * n])
+      if version then
+        versions[n] = tonumber(version)
+        known = known + 1
+      end
+    end
+  end
+  if known == count then
+    local first = versions[1]
+    local same = expected == -1 or first == expected + 1
+    for n = 2, count do
+      same = same and versions[n] == first + n - 1
+    end
+    if same then
+      memo[i] = first + count - 1
+      return
+    end
+  end
+  if expected ~= -1 and expected ~= actual then
+    return { 'version', stream, expected, actual }
+  end
+  if known > 0 then
+    for n = 1, count do
+      if versions[n] then
+        return { 'repeated', stream, a[i + 1 + 2 * n], versions[n] }
+      end
+    end
+  end
+end
+
+applies.append = function(a, i)
+  local stream, count = a[i], tonumber(a[i + 2])
+  if memo[i] then
+    return { memo[i], stored_position(stream, memo[i]) }
+  end
+  local position = redis.call('INCRBY', P .. 'pos', count) - count
+  local key, ids, log = P .. 's:' .. stream, P .. 'i:' .. stream, P .. 'log'
+  local version = redis.call('LLEN', key)
+  for n = 1, count do
+    version, position = version + 1, position + 1
+    redis.call('RPUSH', key, version .. ':' .. string.format('%.0f', position) .. ':' .. a[i + 2 + 2 * n])
+    redis.call('HSET', ids, a[i + 1 + 2 * n], version)
+    redis.call('XADD', log, string.format('%.0f-0', position), 's', stream, 'v', version)
+  end
+  wake('e')
+  return { version, position }
+end
+
+-- a[i]: number of appends, then each as above
+checks.append_all = function(a, i)
+  local at = i + 1
+  for _ = 1, tonumber(a[i]) do
+    local refused = checks.append(a, at)
+    if refused then
+      return refused
+    end
+    at = at + 3 + 2 * tonumber(a[at + 2])
+  end
+end
+applies.append_all = function(a, i)
+  local at, results = i + 1, {}
+  for n = 1, tonumber(a[i]) do
+    results[n] = applies.append(a, at)
+    at = at + 3 + 2 * tonumber(a[at + 2])
+  end
+  return results
+end
+
+-- a[i]: appends as above. What they would meet: each stream's version, and the version of the last event when it is a repetition.
+applies.look_append = function(a, i)
+  local refused = checks.append_all(a, i)
+  if refused then
+    return refused
+  end
+  local at, found = i + 1, {}
+  for n = 1, tonumber(a[i]) do
+    local done = memo[at]
+    found[n] = { redis.call('LLEN', P .. 's:' .. a[at]), done or 0, done and stored_position(a[at], done) or 0 }
+    at = at + 3 + 2 * tonumber(a[at + 2])
+  end
+  return { 'ok', found }
+end
+
+-- a[i]: stream, lowest version, highest (0: the end), limit, '1' for backward
+applies.read_stream = function(a, i)
+  local key = P .. 's:' .. a[i]
+  local low, high, limit = tonumber(a[i + 1]), tonumber(a[i + 2]), tonumber(a[i + 3])
+  if a[i + 4] == '1' then
+    local last = redis.call('LLEN', key)
+    high = (high == 0 or high > last) and last or high
+    low = math.max(low, high - limit + 1)
+  else
+    local reach = low + limit - 1
+    high = (high == 0 or high > reach) and reach or high
+  end
+  if high < low then
+    return {}
+  end
+  return redis.call('LRANGE', key, low - 1, high - 1)
+end
+
+-- a[i]: position before the first, limit. Between two positions a stream's versions have no gap: one read for each stream.
+applies.read_all = function(a, i)
+  local entries = redis.call('XRANGE', P .. 'log', '(' .. a[i] .. '-0', '+', 'COUNT', a[i + 1])
+  local low, high, found, result = {}, {}, {}, {}
+  for _, entry in ipairs(entries) do
+    local stream, version = entry[2][2], tonumber(entry[2][4])
+    low[stream] = low[stream] or version
+    high[stream] = version
+  end
+  for stream, first in pairs(low) do
+    found[stream] = redis.call('LRANGE', P .. 's:' .. stream, first - 1, high[stream] - 1)
+  end
+  for n, entry in ipairs(entries) do
+    local stream, version = entry[2][2], tonumber(entry[2][4])
+    result[2 * n - 1] = stream
+    result[2 * n] = found[stream][version - low[stream] + 1]
+  end
+  return result
+end

@@ -1,0 +1,228 @@
+-- {p}:ob:seq       the last sequence
+-- {p}:ob:m:<seq>   hash: d message, i message id, k key; t fencing token, u end of the lease or next try, a attempts, e error
+-- {p}:ob:ids       hash of message id -> sequence, until the message is pruned
+-- {p}:ob:pending   sorted set of sequences by when they were made
+-- {p}:ob:ready     sorted set by sequence: what may be given to anybody now
+-- {p}:ob:later     sorted set by time: what is leased or waits for its next try
+-- {p}:ob:retrying  set of sequences that have failed
+-- {p}:ob:sent      sorted set of message ids by when they were sent
+-- {p}:ob:k:<key>   list of the sequences of a key. Only its first is in ready or later, so that no other one is given before it.
+local O = P .. 'ob:'
+
+local function is_first(sequence, group)
+  return not group or redis.call('LINDEX', O .. 'k:' .. group, 0) == sequence
+end
+
+local function offer(sequence, due)
+  if due > now() then
+    redis.call('ZADD', O .. 'later', exact(due), sequence)
+  else
+    redis.call('ZREM', O .. 'later', sequence)
+    redis.call('ZADD', O .. 'ready', sequence, sequence)
+    wake('o')
+  end
+end
+
+local function remove(sequence, group)
+  redis.call('ZREM', O .. 'ready', sequence)
+  redis.call('ZREM', O .. 'later', sequence)
+  redis.call('ZREM', O .. 'pending', sequence)
+  redis.call('SREM', O .. 'retrying', sequence)
+  redis.call('DEL', O .. 'm:' .. sequence)
+  if group then
+    local queue = O .. 'k:' .. group
+    local was_first = redis.call('LINDEX', queue, 0) == sequence
+    redis.call('LREM', queue, 1, sequence)
+    local first = was_first and redis.call('LINDEX', queue, 0)
+    if first then
+      offer(first, tonumber(redis.call('HGET', O .. 'm:' .. first, 'u')))
+    end
+  end
+end
+
+-- a[i]: number of messages, then id, key ('0' for none, else '1' and the key), created at, message of each
+applies.add = function(a, i)
+  for n = 0, tonumber(a[i]) - 1 do
+    local at = i + 1 + 4 * n
+    local id, group = a[at], string.sub(a[at + 1], 1, 1) == '1' and string.sub(a[at + 1], 2)
+    if redis.call('HEXISTS', O .. 'ids', id) == 0 then
+      local sequence = string.format('%.0f', redis.call('INCR', O .. 'seq'))
+      redis.call('HSET', O .. 'ids', id, sequence)
+      local message = O .. 'm:' .. sequence
+      redis.call('HSET', message, 'd', a[at + 3], 'i', id, 't', 0, 'u', 0, 'a', 0)
+      redis.call('ZADD', O .. 'pending', a[at + 2], sequence)
+      if group then
+        redis.call('HSET', message, 'k', group)
+        redis.call('RPUSH', O .. 'k:' .. group, sequence)
+      end
+      if is_first(sequence, group) then
+        offer(sequence, 0)
+      end
+    end
+  end
+  return 1
+end
+
+-- a[i]: limit, lease
+applies.lease = function(a, i)
+  local due = redis.call('ZRANGEBYSCORE', O .. 'later', '-inf', exact(now()))
+  for _, sequence in ipairs(due) do
+    redis.call('ZREM', O .. 'later', sequence)
+    redis.call('ZADD', O .. 'ready', sequence, sequence)
+  end
+  local limit, ends = tonumber(a[i]), exact(now() + tonumber(a[i + 1]))
+  local given, taken, extra, token = {}, {}, {}, nil
+  while #given < limit do
+    local sequence = redis.call('ZRANGE', O .. 'ready', 0, 0)[1]
+    if not sequence then
+      break
+    end
+    local message = O .. 'm:' .. sequence
+    local found = redis.call('HMGET', message, 'd', 'k', 't', 'a', 'e')
+    local group = found[2]
+    token = token or next_token()
+    redis.call('HSET', message, 't', token, 'u', ends)
+    redis.call('ZREM', O .. 'ready', sequence)
+    extra[sequence] = nil
+    if group then
+      local queue, count = O .. 'k:' .. group, (taken[group] or 0) + 1
+      taken[group] = count
+      if count == 1 then
+        redis.call('ZADD', O .. 'later', ends, sequence)
+        -- Whoever had the first before has lost those after it as well.
+        local behind = 1
+        local after = found[3] ~= '0' and redis.call('LINDEX', queue, behind)
+        while after and redis.call('HGET', O .. 'm:' .. after, 't') == found[3] do
+          redis.call('HSET', O .. 'm:' .. after, 't', 0, 'u', 0)
+          behind = behind + 1
+          after = redis.call('LINDEX', queue, behind)
+        end
+      end
+      local following = redis.call('LINDEX', queue, count)
+      if following and tonumber(redis.call('HGET', O .. 'm:' .. following, 'u')) <= now() then
+        redis.call('ZADD', O .. 'ready', following, following)
+        extra[following] = true
+      end
+    else
+      redis.call('ZADD', O .. 'later', ends, sequence)
+    end
+    given[#given + 1] = { sequence, found[1], found[4], found[5] or '' , found[5] and 1 or 0 }
+  end
+  -- What comes after what was given is nobody's yet, and not the first of its key.
+  for sequence in pairs(extra) do
+    redis.call('ZREM', O .. 'ready', sequence)
+  end
+  return { token or 0, given }
+end
+
+local function held(sequence, token)
+  local found = redis.call('HMGET', O .. 'm:' .. sequence, 't', 'k', 'i', 'a')
+  if found[1] and found[1] == token and token ~= '0' then
+    return { group = found[2], id = found[3], attempts = tonumber(found[4]) }
+  end
+end
+
+-- a[i]: number of messages, lease, then sequence and token of each
+applies.renew = function(a, i)
+  local ends, kept = exact(now() + tonumber(a[i + 1])), {}
+  for n = 1, tonumber(a[i]) do
+    local sequence, token = a[i + 2 * n], a[i + 1 + 2 * n]
+    local message = held(sequence, token)
+    if message then
+      redis.call('HSET', O .. 'm:' .. sequence, 'u', ends)
+      if is_first(sequence, message.group) then
+        redis.call('ZREM', O .. 'ready', sequence)
+        redis.call('ZADD', O .. 'later', ends, sequence)
+      end
+      kept[#kept + 1] = sequence
+    end
+  end
+  return kept
+end
+
+-- a[i]: number of messages, then sequence and token of each
+applies.sent = function(a, i)
+  for n = 1, tonumber(a[i]) do
+    local sequence, token = a[i - 1 + 2 * n], a[i + 2 * n]
+    local message = held(sequence, token)
+    if message then
+      redis.call('ZADD', O .. 'sent', exact(now()), message.id)
+      remove(sequence, message.group)
+    end
+  end
+  return 1
+end
+
+-- a[i]: sequence, token, delay, error
+applies.retry = function(a, i)
+  local message = held(a[i], a[i + 1])
+  if message then
+    local due = now() + tonumber(a[i + 2])
+    redis.call('HSET', O .. 'm:' .. a[i], 't', 0, 'u', exact(due), 'a', message.attempts + 1, 'e', a[i + 3])
+    redis.call('SADD', O .. 'retrying', a[i])
+    if is_first(a[i], message.group) then
+      offer(a[i], due)
+    end
+  end
+  return 1
+end
+
+-- a[i]: number of messages, then sequence and token of each
+applies.give_back = function(a, i)
+  for n = 1, tonumber(a[i]) do
+    local sequence, token = a[i - 1 + 2 * n], a[i + 2 * n]
+    local message = held(sequence, token)
+    if message then
+      redis.call('HSET', O .. 'm:' .. sequence, 't', 0, 'u', 0)
+      if is_first(sequence, message.group) then
+        offer(sequence, 0)
+      end
+    end
+  end
+  return 1
+end
+
+-- a[i]: sequence, token. Refused when another has it; one that is gone is out.
+checks.discard = function(a, i)
+  if not held(a[i], a[i + 1]) and redis.call('EXISTS', O .. 'm:' .. a[i]) == 1 then
+    return { 'taken', a[i] }
+  end
+end
+applies.discard = function(a, i)
+  local message = held(a[i], a[i + 1])
+  if message then
+    redis.call('HDEL', O .. 'ids', message.id)
+    remove(a[i], message.group)
+  end
+  return 1
+end
+
+-- a[i]: sequence, token. What `discard` would do now.
+applies.is_held = function(a, i)
+  return checks.discard(a, i) and 0 or 1
+end
+
+applies.outbox_stats = function()
+  local oldest = redis.call('ZRANGE', O .. 'pending', 0, 0, 'WITHSCORES')
+  return { redis.call('ZCARD', O .. 'pending'), oldest[2] or false, redis.call('SCARD', O .. 'retrying') }
+end
+
+-- Seconds until something is due, nothing when nothing ever will be.
+applies.due_in = function()
+  if redis.call('EXISTS', O .. 'ready') == 1 then
+    return '0'
+  end
+  local first = redis.call('ZRANGE', O .. 'later', 0, 0, 'WITHSCORES')
+  return first[2] and exact(math.max(0, tonumber(first[2]) - now())) or false
+end
+
+-- a[i]: older than (seconds), limit
+applies.prune_outbox = function(a, i)
+  local until_ = '(' .. exact(now() - tonumber(a[i]))
+  local old = redis.call('ZRANGEBYSCORE', O .. 'sent', '-inf', until_, 'LIMIT', 0, a[i + 1])
+  for _, id in ipairs(old) do
+    redis.call('HDEL', O .. 'ids', id)
+    redis.call('ZREM', O .. 'sent', id)
+  end
+  return #old
+end

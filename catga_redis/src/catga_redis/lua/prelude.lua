@@ -1,0 +1,45 @@
+-- What every script begins with. KEYS[1] is the root "{prefix}:", ARGV[1] the time in seconds where the caller's clock is not the
+-- machine's, else ''. An operation is a function in `checks` that only reads, and one in `applies` that then writes and must not
+-- fail: Redis takes nothing back that a script has written.
+local P = KEYS[1]
+local server_time = ARGV[1] == ''
+local checks, applies, memo, wakes = {}, {}, {}, {}
+
+local time
+local function now()
+  if not time then
+    if server_time then
+      local t = redis.call('TIME')
+      time = tonumber(t[1]) + tonumber(t[2]) / 1000000
+    else
+      time = tonumber(ARGV[1])
+    end
+  end
+  return time
+end
+
+-- Lua prints 14 digits of a number, and a time has 16.
+local function exact(seconds)
+  return string.format('%.6f', seconds)
+end
+
+-- Only the server's own time can end a key's life; with another clock expired keys are passed over, and stay.
+local function expire(key, seconds)
+  if server_time then
+    redis.call('PEXPIRE', key, string.format('%.0f', math.max(1, seconds * 1000)))
+  end
+end
+
+local function next_token()
+  return redis.call('INCR', P .. 'fence')
+end
+
+-- Told at the end, once each. Who may not publish still may write: waiting then falls back to asking.
+local function wake(what)
+  wakes[what] = true
+end
+local function tell()
+  for what in pairs(wakes) do
+    redis.pcall('PUBLISH', P .. 'wake', what)
+  end
+end

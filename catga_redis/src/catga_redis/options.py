@@ -1,0 +1,200 @@
+"""What can be set about Redis, checked as soon as it is written down."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from catga_core.errors import ConfigurationError
+from catga_redis.address import Address, Mode, parse
+
+_PREFIX = re.compile(r"[A-Za-z0-9._:-]+")
+_TLS = ("tls_ca", "tls_cert", "tls_key")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisOptions:
+    """Which Redis to use, for what, and how.
+
+    Parameters:
+        url: `redis://user:password@host:6379/0`, `rediss://...` for TLS, `redis+sentinel://a:26379,b:26379/service/0`, or
+            `redis+cluster://a:6379,b:6379` (each with `rediss+` for TLS).
+        prefix: what every key begins with, in braces: applications of one prefix share their state.
+        enable_idempotency: whether claims and results are kept there.
+        enable_event_store: whether event streams, snapshots and checkpoints are kept there.
+        enable_inbox: whether it remembers which handler has had which message.
+        enable_outbox: whether messages to send are kept there.
+        enable_dead_letters: whether messages that could not be handled are kept there.
+        enable_locks: whether it gives the locks.
+        username: whom to sign in as, where the URL does not say it.
+        password: what to sign in with, where the URL does not say it.
+        sentinel_username: whom to sign in to the Sentinels as.
+        sentinel_password: what to sign in to the Sentinels with.
+        connect_timeout: seconds within which the start has to reach a server, or fail, and a new connection is made.
+        command_timeout: seconds within which what was sent has to be answered.
+        recover_timeout: seconds to find out what became of a write whose answer was lost, and to wait for a server that is
+            away, before a call fails.
+        batch_size: how many commands are sent together at most.
+        cluster_connections: how many connections to each node of a cluster; one server needs two, whatever the load.
+        max_event_bytes: bytes of the largest event.
+        claim_retention: seconds for which a claim whose lease has run out can still be completed.
+        wait_aof: whether a write is acknowledged only when it is on the server's disk (`WAITAOF`), whatever `appendfsync`
+            says.
+        wait_replicas: how many replicas must have a write before it is acknowledged (`WAIT`; on their disks with
+            `wait_aof`).
+        wait_timeout: seconds to wait for these.
+        tls_ca: the path of the certificates to trust, `None` for the system's.
+        tls_cert: the path of our own certificate, where the server asks for one.
+        tls_key: the path of its key; `None` where `tls_cert` holds both.
+        tls_verify: whether to check the server's certificate at all.
+
+    Raises:
+        ConfigurationError: listing everything that is wrong.
+    """
+
+    url: str = field(default="redis://localhost:6379/0", repr=False)
+    prefix: str = "catga"
+    enable_idempotency: bool = True
+    enable_event_store: bool = True
+    enable_inbox: bool = True
+    enable_outbox: bool = True
+    enable_dead_letters: bool = True
+    enable_locks: bool = True
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    connect_timeout: float = 5.0
+    command_timeout: float = 5.0
+    recover_timeout: float = 10.0
+    batch_size: int = 256
+    cluster_connections: int = 16
+    max_event_bytes: int = 1024 * 1024
+    claim_retention: float = 86_400.0
+    wait_aof: bool = False
+    wait_replicas: int = 0
+    wait_timeout: float = 2.0
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_verify: bool = True
+    address: Address = field(init=False)
+    """The URL in parts, with the credentials."""
+
+    def __post_init__(self) -> None:
+        """Check everything, and move the credentials out of the URL so that it can be shown."""
+        problems: list[str] = []
+        address = self._read_url(problems)
+        self._check_numbers(problems)
+        if not _PREFIX.fullmatch(self.prefix):
+            problems.append(
+                f"Redis option prefix={self.prefix!r} cannot begin a key: use letters, digits and . _ : -"
+            )
+        if address is not None:
+            self._check_mode(address, problems)
+        if problems or address is None:
+            raise ConfigurationError(problems)
+        object.__setattr__(self, "address", address)
+        object.__setattr__(self, "url", address.shown)
+
+    @classmethod
+    def from_url(cls, url: str) -> RedisOptions:
+        """Return the options written as one URL, as plugins are configured.
+
+        Parameters:
+            url: `redis://host:6379/0?prefix=orders&wait_aof=true`; every option of this class but `url` can stand after
+                the question mark.
+
+        Raises:
+            ConfigurationError: for what cannot be read, and for options that do not exist.
+        """
+        place, _, query = url.partition("?")
+        known = {entry.name for entry in fields(cls) if entry.init} - {"url"}
+        # After a password with a "?" or "&" in it, parts of it look like options.
+        secret = "@" in url or "password=" in query
+        values: dict[str, Any] = {}
+        for key, text in parse_qsl(query, keep_blank_values=True):
+            if key not in known:
+                shown = "something" if secret else repr(key)
+                msg = f"the Redis URL sets {shown}, which is no option: use one of {', '.join(sorted(known))}"
+                raise ConfigurationError(msg)
+            values[key] = text
+        try:
+            return msgspec.convert({"url": place, **values}, cls, strict=False)
+        except msgspec.ValidationError as error:
+            # Its text names the option and the type, never the value.
+            if isinstance(error.__cause__, ConfigurationError):
+                raise error.__cause__ from None
+            msg = f"the Redis URL sets an option to what it cannot be: {error}"
+            raise ConfigurationError(msg) from None
+
+    def _read_url(self, problems: list[str]) -> Address | None:
+        try:
+            address = parse(self.url)
+        except ConfigurationError as error:
+            problems.extend(error.problems)
+            return None
+        for option in ("username", "password"):
+            own, written = getattr(self, option), getattr(address, option)
+            if own is not None and written not in {None, own}:
+                problems.append(
+                    f"{option} is set both in the Redis URL and as an option, differently: keep one"
+                )
+        return msgspec.structs.replace(
+            address, username=self.username or address.username, password=self.password or address.password
+        )
+
+    def _check_numbers(self, problems: list[str]) -> None:
+        positive = (
+            "connect_timeout",
+            "command_timeout",
+            "recover_timeout",
+            "batch_size",
+            "cluster_connections",
+            "max_event_bytes",
+            "claim_retention",
+            "wait_timeout",
+        )
+        for names, least, mend in (
+            (positive, math.ulp(0.0), "give a number above 0"),
+            (("wait_replicas",), 0, "give a number of replicas, 0 for none"),
+        ):
+            problems.extend(
+                f"Redis option {option}={getattr(self, option)!r} cannot work: {mend}"
+                for option in names
+                if not _is_number(getattr(self, option)) or getattr(self, option) < least
+            )
+
+    def _check_mode(self, address: Address, problems: list[str]) -> None:
+        if address.mode is Mode.CLUSTER and (self.wait_aof or self.wait_replicas):
+            problems.append(
+                "Redis options wait_aof and wait_replicas need a connection of their own, which a client of a cluster does "
+                "not give: set appendfsync and min-replicas-to-write on its nodes instead"
+            )
+        if address.mode is not Mode.SENTINEL and (self.sentinel_username or self.sentinel_password):
+            problems.append(
+                "Redis options sentinel_username and sentinel_password are set, and the URL names no Sentinel: "
+                "leave them out, or write redis+sentinel://"
+            )
+        if not address.tls and (not self.tls_verify or any(getattr(self, option) for option in _TLS)):
+            problems.append(
+                "Redis options about TLS are set, and the URL does not encrypt: write rediss:// for redis://"
+            )
+        if self.tls_key and not self.tls_cert:
+            problems.append(
+                "Redis option tls_key is set without tls_cert: a key is of use beside its certificate only"
+            )
+
+
+def as_options(options: str | RedisOptions) -> RedisOptions:
+    """Return options, read from a URL where they are one."""
+    return RedisOptions.from_url(options) if isinstance(options, str) else replace(options)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

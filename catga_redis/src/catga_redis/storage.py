@@ -1,0 +1,136 @@
+"""One Redis, as a place that keeps data."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any
+
+from redis.asyncio import Redis
+
+from catga_core.clock import Clock
+from catga_core.errors import CatgaError
+from catga_core.interfaces.health import Health, HealthStatus
+from catga_core.interfaces.storage import StorageCapabilities
+from catga_core.log import CONNECTION_LOST, CONNECTION_RESTORED, logger
+from catga_core.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
+from catga_redis.address import Mode
+from catga_redis.clients import ClusterSender, node_client, open_lane
+from catga_redis.commands import Commands
+from catga_redis.lane import Lane
+from catga_redis.news import News
+from catga_redis.options import RedisOptions
+from catga_redis.scripts import load_scripts
+from catga_redis.start_check import check
+from catga_redis.unit_of_work import RedisUnitOfWork
+
+_LOOK_EVERY = 5.0  # seconds between two looks whether the server is there
+_CAPABILITIES = StorageCapabilities(durable=True, shared=True, immediate=False, connection=True)
+_TOPICS = {"append_all": "e", "add": "o"}
+
+
+class RedisStorage:
+    """Keeps data in one Redis, or in one slot of a cluster.
+
+    Parameters:
+        options: which Redis, and how.
+        clock: the container's clock. Where it is the machine's, leases and expiry follow the server's time, so that
+            differences between machines do not matter.
+    """
+
+    def __init__(self, options: RedisOptions, clock: Clock) -> None:
+        self.options: RedisOptions = options
+        self.clock: Clock = clock
+        # One hash tag, so that a script reaches all of it on a cluster too.
+        self.root: str = f"{{{options.prefix}}}:"
+        self.clustered: bool = options.address.mode is Mode.CLUSTER
+        self.commands: Commands = Commands(
+            self.root, clock, shown=options.address.shown, recover_timeout=options.recover_timeout
+        )
+        self.news: News = News(self._listener, f"{self.root}wake")
+        self._sender: Lane | ClusterSender | None = None
+        self._facts: Mapping[str, Any] = {}
+        self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def capabilities(self) -> StorageCapabilities:
+        """What this storage can do."""
+        return _CAPABILITIES
+
+    async def start(self) -> None:
+        """Reach the server, and log what it may lose.
+
+        Raises:
+            ConfigurationError: when there is none, it refuses the password, or it cannot be used.
+        """
+        self.commands.scripts = await asyncio.to_thread(_prepare)
+        self._facts = await check(self.options, self.root)
+        self.news = News(self._listener, f"{self.root}wake")
+        self._sender = ClusterSender(self.options) if self.clustered else open_lane(self.options)
+        self._sender.open()
+        self.commands.sender = self._sender
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Wake who waits, and release every connection; stopping twice is harmless."""
+        sender, self._sender = self._sender, None
+        watcher, self._watcher = self._watcher, None
+        self.commands.sender = None
+        if watcher is not None:
+            watcher.cancel()
+            await asyncio.wait({watcher})
+        await self.news.close()
+        if sender is not None:
+            await sender.close()
+
+    def unit_of_work(self) -> AbstractAsyncContextManager[RedisUnitOfWork]:
+        """Return a block whose writes are collected, and done by one script when it is left."""
+        return UnitOfWorkBlock(self, lambda: RedisUnitOfWork(self))
+
+    def joined(self) -> RedisUnitOfWork | None:
+        """Return the unit of work of this storage that the running task is in, `None` for none."""
+        found: RedisUnitOfWork | None = joined_unit_of_work(self)
+        return found
+
+    def told(self, operations: Iterable[str]) -> None:
+        """Wake who waits in this process for what operations bring."""
+        for name in operations:
+            topic = _TOPICS.get(name)
+            if topic is not None:
+                self.news.tell(topic)
+
+    def health(self) -> Health:
+        """Return the state as of the last answer, which is a few seconds old at most."""
+        shown = self.options.address.shown
+        details = {"address": shown, "prefix": self.options.prefix, **self._facts}
+        if self._sender is None:
+            return Health(HealthStatus.UNHEALTHY, "not started, or stopped", details)
+        trouble = self.commands.trouble
+        if trouble is not None:
+            return Health(HealthStatus.UNHEALTHY, f"Redis at {shown} does not answer: {trouble}", details)
+        return Health(HealthStatus.HEALTHY, f"connected to Redis at {shown}", details)
+
+    async def _listener(self) -> Redis:
+        return await node_client(self.options, self.root, answer_within=None)
+
+    async def _watch(self) -> None:
+        # An outage is told once, when it is seen, and its end once.
+        out = False
+        while True:
+            with suppress(CatgaError):
+                await self.commands.read("EXISTS", f"{self.root}layout")
+            trouble = self.commands.trouble
+            shown = self.options.address.shown
+            if trouble is not None and not out:
+                logger().warning(CONNECTION_LOST, servers=shown, error=trouble)
+            elif trouble is None and out:
+                logger().info(CONNECTION_RESTORED, server=shown)
+            out = trouble is not None
+            await asyncio.sleep(_LOOK_EVERY)
+
+
+def _prepare() -> Any:
+    # Reads files, and imports structlog: not on the loop's thread.
+    logger()
+    return load_scripts()

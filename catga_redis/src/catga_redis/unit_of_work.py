@@ -1,0 +1,102 @@
+"""A unit of work: everything is collected, and one script checks it all and writes it all."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from catga_core.unit_of_work import BaseUnitOfWork
+from catga_redis.application import ApplicationCommands
+from catga_redis.refusals import refusal
+from catga_redis.scripts import COMMIT
+
+if TYPE_CHECKING:
+    from catga_core.interfaces.event_log import EventRecord
+    from catga_redis.storage import RedisStorage
+
+
+class StagedStream:
+    """What is to be appended to one stream.
+
+    Parameters:
+        version: the version it has now.
+    """
+
+    __slots__ = ("exact", "records", "version")
+
+    def __init__(self, version: int) -> None:
+        self.version: int = version
+        # Whether it has to have that version at the commit: as soon as one append of the block expects a version.
+        self.exact: bool = False
+        self.records: list[EventRecord] = []
+
+
+class RedisUnitOfWork(BaseUnitOfWork):
+    """One unit of work of a Redis.
+
+    Parameters:
+        storage: whose.
+    """
+
+    def __init__(self, storage: RedisStorage) -> None:
+        super().__init__(storage)
+        self._commands = storage.commands
+        self._storage = storage
+        self._operations: dict[object, Callable[[], tuple[Any, ...] | None]] = {}
+        self._id = uuid.uuid4().hex
+        self._application: ApplicationCommands | None = None
+        self.streams: dict[str, StagedStream] = {}
+        self.inbox: set[str] = set()
+
+    @property
+    def connection(self) -> ApplicationCommands:
+        """Commands of an application's own for the same script."""
+        self.require_open()
+        found = self._application
+        if found is None:
+            found = self._application = ApplicationCommands(
+                self._commands.root, self.stage, clustered=self._storage.clustered
+            )
+        return found
+
+    def stage(self, *operation: Any, key: object = None) -> None:
+        """Collect an operation for the commit.
+
+        Parameters:
+            operation: its name and arguments.
+            key: what it replaces an earlier one by, `None` for no other.
+        """
+        self.require_open()
+        self._operations[object() if key is None else key] = lambda: operation
+
+    def stage_later(self, make: Callable[[], tuple[Any, ...] | None], *, key: object) -> None:
+        """Collect an operation that is made of what there is at the commit, once for each key.
+
+        Parameters:
+            make: returns its name and arguments, `None` for nothing.
+            key: what it is known by.
+        """
+        self.require_open()
+        self._operations.setdefault(key, make)
+
+    def unstage(self, key: object) -> None:
+        """Forget the operation that is known by a key."""
+        self._operations.pop(key, None)
+
+    def _commit(self) -> Awaitable[None] | None:
+        operations = [made for make in self._operations.values() if (made := make()) is not None]
+        return self._run(operations) if operations else None
+
+    def _roll_back(self) -> Awaitable[None] | None:
+        self._operations.clear()
+        return None
+
+    async def _run(self, operations: list[tuple[Any, ...]]) -> None:
+        arguments: list[Any] = [self._id, len(operations)]
+        for name, *parts in operations:
+            arguments += [name, len(parts), *parts]
+        answer = await self._commands.run(COMMIT, *arguments)
+        if answer[0] != b"done":
+            raise refusal(answer)
+        self._storage.told(name for name, *_ in operations)
