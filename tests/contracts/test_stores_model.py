@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from catga_core import Clock
+from catga_core.identifiers import new_id
+from catga_core.interfaces import Stores
 from catga_core.local import MemoryStorage, memory_stores
+from catga_sqlite import SqliteOptions, sqlite_stores
 from catga_testing.contracts import StoresFactory
 from tests.contracts.stores_model.checkpoints import CheckpointsModel
 from tests.contracts.stores_model.dead_letters import DeadLettersModel
@@ -35,6 +40,38 @@ def test_memory(model: type[Any]) -> None:
     run_against_model(model, new_memory, examples=40, steps=25)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_sqlite_in_three_processes(model: type[Any], tmp_path: Path) -> None:
+    run_against_model(model, lambda: in_file(new_file(tmp_path)), examples=12, steps=25)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_sqlite_in_one_process(model: type[Any], tmp_path: Path) -> None:
+    run_against_model(model, lambda: shared(in_file(new_file(tmp_path))), examples=12, steps=25)
+
+
 def new_memory() -> StoresFactory:
     storage = MemoryStorage()
     return lambda clock: memory_stores(clock, storage)
+
+
+def new_file(folder: Path) -> Path:
+    return folder / f"{new_id()}.db"
+
+
+def in_file(file: Path) -> StoresFactory:
+    # What is kept over a loss of power is not asked here.
+    options = SqliteOptions(file, synchronous="OFF", poll_seconds=0.01)
+    return lambda clock: sqlite_stores(options, clock)
+
+
+def shared(make: StoresFactory) -> StoresFactory:
+    """Return what gives every client the same stores."""
+    made: list[Stores] = []
+
+    def once(clock: Clock) -> Stores:
+        if not made:
+            made.append(make(clock))
+        return made[0]
+
+    return once

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from catga_core import CatgaError, Clock
-from catga_core.interfaces import Stores
+from catga_core.interfaces import Storage, Stores
 from catga_testing import ManualClock
 from catga_testing.contracts.limits import PATIENCE
 from tests.contracts.stores_model.calls import Answer, Call, Kept, Outcome, Work
@@ -101,12 +101,16 @@ def _machine(model: type[Any], new_place: NewPlace) -> type[RuleBasedStateMachin
                 self.runner.close()
 
         async def started(self) -> None:
-            for each in self.clients:
-                await each.storage.start()
+            for storage in self.storages():
+                await storage.start()
 
         async def stopped(self) -> None:
-            for each in reversed(self.clients):
-                await each.storage.stop()
+            for storage in self.storages():
+                await storage.stop()
+
+        def storages(self) -> list[Storage]:
+            """Return each storage once: clients may share one, as they do in one process."""
+            return list(dict.fromkeys(each.storage for each in self.clients))
 
         async def worked(self, works: list[Work]) -> tuple[list[list[Outcome]], list[tuple[Call, Answer]]]:
             """Have clients work at once, and then one of them look at all there is."""
