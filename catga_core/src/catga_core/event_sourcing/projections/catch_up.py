@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 from catga_core.errors import CatgaError, ErrorCode
@@ -62,6 +63,10 @@ class CatchUpWorker(ProjectionWorker):
 
     async def start(self) -> None:
         """Begin in the background."""
+        # Tried at once, so that whatever is appended from here on is new to a projection that is. A storage that is away
+        # is met again in the background.
+        with contextlib.suppress(CatgaError):
+            await self._active_generation()
         self._manager = asyncio.create_task(self._manage(), name=f"catga projection {self.name!r}")
         self._observer.start()
 

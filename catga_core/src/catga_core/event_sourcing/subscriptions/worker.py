@@ -44,6 +44,7 @@ class SubscriptionWorker:
         self.name: str = definition.name
         self._definition = definition
         self._ports = ports
+        self._now = 0
         stream = None if definition.stream == "*" else definition.stream
         self._selection = Selection(ports.types, definition.events, stream=stream)
         self._works = [self._work(partition, handle) for partition in range(definition.partitions)]
@@ -62,6 +63,9 @@ class SubscriptionWorker:
             ConfigurationError: when it was run with another number of partitions before.
         """
         await self._check_partitions()
+        if self._definition.start is Start.NOW:
+            # Known when the start returns: what is appended from here on is handled.
+            self._now = await self._ports.log.head()
         for each in self._followers:
             each.start()
         self._observer.start()
@@ -119,7 +123,7 @@ class SubscriptionWorker:
     async def _first_position(self) -> int:
         start = self._definition.start
         if isinstance(start, Start):
-            return await self._ports.log.head() if start is Start.NOW else 0
+            return self._now if start is Start.NOW else 0
         return start
 
     async def _check_partitions(self) -> None:

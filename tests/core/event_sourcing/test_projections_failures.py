@@ -1,0 +1,403 @@
+"""What becomes of an event that a projection or a subscription cannot handle."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from catga_core import CatgaApp, CatgaError, Event, HealthStatus
+from catga_core.event_sourcing.projections import (
+    OnFailure,
+    Projection,
+    Projections,
+    add_projection,
+    current_projection,
+    is_replay,
+    project,
+)
+from catga_core.event_sourcing.subscriptions import Delivery, Subscriptions, add_subscription
+from catga_core.interfaces import DeadLetterFilter, DeadLetterSource, EventRecord, StoredEvent, StreamAppend
+from catga_testing import ManualClock
+from catga_testing.waiting import eventually
+from tests.core.event_sourcing.following import (
+    Deposited,
+    Opened,
+    Poison,
+    Recorder,
+    Table,
+    Unasked,
+    container_at,
+    deposit,
+    document,
+    fast,
+)
+from tests.stores import Place
+
+
+class Balances(Projection, name="balances"):
+    """Fails for poison as long as it is not mended."""
+
+    error: BaseException | None
+    calls: int
+    replays: list[bool]
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.error = ValueError("cannot be")
+        self.calls = 0
+        self.replays = []
+
+    @project
+    async def deposited(self, event: Deposited) -> None:
+        await self.table.add(current_projection().target, event.account, event.amount)
+
+    @project
+    async def poison(self, event: Poison) -> None:
+        # What is written before the failure must not stay.
+        await self.table.add(current_projection().target, event.account, 1000)
+        self.calls += 1
+        self.replays.append(is_replay())
+        if self.error is not None:
+            raise self.error
+
+
+async def poisoned(app: CatgaApp) -> int:
+    """Append events with poison among them; return the poison's position."""
+    await deposit(app, "a", 1, times=3)
+    position = (await app.event_store.append("account-b", Poison("b"))).position
+    await deposit(app, "a", 1, times=3)
+    return position
+
+
+async def test_by_default_it_stops_at_the_event_and_tells_why(
+    place: Place, log: list[MutableMapping[str, Any]]
+) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, **fast())
+    async with catga.running() as app:
+        position = await poisoned(app)
+        projections = app.get(Projections)
+        with pytest.raises(CatgaError, match="will not come to position") as caught:
+            await projections.caught_up("balances")
+
+        assert caught.value.code == "HANDLER_FAILED"
+        assert "Poison at position 4 of stream 'account-b' failed: ValueError: cannot be" in str(caught.value)
+        assert await document(app, "balances_1") == {"a": 3}
+        assert app.get(Balances).calls == 4  # once in the batch, and three times alone
+        health = app.health()["projection_balances"]
+        assert health.status is HealthStatus.UNHEALTHY
+        assert health.details["state"] == "stopped"
+        assert (health.details["position"], health.details["lag"]) == (position - 1, 4)
+        stopped = [line for line in log if line["event"] == "catga.follower_stopped"]
+        assert [(line["projection"], line["position"], line["log_level"]) for line in stopped] == [
+            ("balances", position, "error")
+        ]
+
+
+async def test_what_has_stopped_goes_on_with_the_same_event_when_it_is_resumed(place: Place) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, **fast())
+    async with catga.running() as app:
+        await poisoned(app)
+        projections = app.get(Projections)
+        with pytest.raises(CatgaError, match="will not come"):
+            await projections.caught_up("balances")
+        app.get(Balances).error = None
+        projections.resume("balances")
+        await eventually(lambda: projections.caught_up("balances"))
+        await eventually(lambda: projections.health("balances").details["state"] == "running")
+
+        assert await document(app, "balances_1") == {"a": 6, "b": 1000}
+        assert projections.health("balances").status is HealthStatus.HEALTHY
+
+
+async def test_what_has_stopped_goes_on_after_a_restart(place: Place) -> None:
+    for _ in range(2):
+        catga = container_at(place)
+        add_projection(catga, Balances, **fast())
+        async with catga.running() as app:
+            if await app.event_store.log.head() == 0:
+                await poisoned(app)
+                with pytest.raises(CatgaError, match="will not come"):
+                    await app.get(Projections).caught_up("balances")
+            else:
+                app.get(Balances).error = None
+                app.get(Projections).resume("balances")
+                await eventually(lambda: app.get(Projections).caught_up("balances"))
+                assert await document(app, "balances_1") == {"a": 6, "b": 1000}
+
+
+async def test_a_parked_event_is_a_dead_letter_and_what_comes_after_it_is_handled(
+    place: Place, log: list[MutableMapping[str, Any]]
+) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, on_failure=OnFailure.PARK, **fast())
+    async with catga.running() as app:
+        position = await poisoned(app)
+        await app.get(Projections).caught_up("balances")
+
+        assert await document(app, "balances_1") == {"a": 6}
+        page = await app.dead_letters.find(DeadLetterFilter(source=DeadLetterSource.PROJECTION))
+        (letter,) = page.letters
+        stored = await anext(app.event_store.read("account-b"))
+        assert (letter.handler, letter.name, letter.schema_version) == ("balances", "Poison", 1)
+        assert letter.data == stored.data
+        assert letter.context.message_id == stored.message_id
+        assert (letter.code, letter.message, letter.attempts) == (
+            "HANDLER_FAILED",
+            "ValueError: cannot be",
+            3,
+        )
+        assert "cannot be" in (letter.traceback or "")
+        health = app.health()["projection_balances"]
+        assert (health.status, health.details["parked"]) == (HealthStatus.DEGRADED, 1)
+        assert "1 parked events wait" in health.description
+        parked = [line for line in log if line["event"] == "catga.event_parked"]
+        assert [(line["position"], line["log_level"]) for line in parked] == [(position, "error")]
+
+
+async def test_parked_events_are_replayed_marked_as_replay(place: Place) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, on_failure=OnFailure.PARK, **fast())
+    async with catga.running() as app:
+        await poisoned(app)
+        projections, balances = app.get(Projections), app.get(Balances)
+        await projections.caught_up("balances")
+
+        again = await projections.replay_parked("balances")
+        assert (again.handled, again.failed) == (0, 1)
+        (letter,) = (await app.dead_letters.find()).letters
+        assert (letter.attempts, letter.replays) == (4, 1)
+        assert await document(app, "balances_1") == {"a": 6}
+
+        balances.error = None
+        again = await projections.replay_parked("balances")
+        assert (again.handled, again.failed) == (1, 0)
+        assert await app.dead_letters.count() == 0
+        assert await document(app, "balances_1") == {"a": 6, "b": 1000}
+        assert balances.replays[-2:] == [True, True]
+        assert not any(balances.replays[:-2])
+        assert projections.health("balances").status is HealthStatus.HEALTHY
+
+
+async def test_two_who_replay_at_once_handle_a_parked_event_once(place: Place) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, on_failure=OnFailure.PARK, **fast())
+    async with catga.running() as app:
+        await poisoned(app)
+        projections = app.get(Projections)
+        await projections.caught_up("balances")
+        app.get(Balances).error = None
+
+        outcomes = await asyncio.gather(*(projections.replay_parked("balances") for _ in range(3)))
+
+        assert sum(each.handled for each in outcomes) == 1
+        assert sum(each.failed for each in outcomes) == 0
+        assert await document(app, "balances_1") == {"a": 6, "b": 1000}
+
+
+async def test_a_skipped_event_is_counted_and_logged(
+    place: Place, log: list[MutableMapping[str, Any]]
+) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, on_failure=OnFailure.SKIP, **fast())
+    async with catga.running() as app:
+        position = await poisoned(app)
+        await app.get(Projections).caught_up("balances")
+
+        assert await document(app, "balances_1") == {"a": 6}
+        assert await app.dead_letters.count() == 0
+        assert app.health()["projection_balances"].details["skipped"] == 1
+        skipped = [line for line in log if line["event"] == "catga.event_skipped"]
+        assert [(line["position"], line["name"]) for line in skipped] == [(position, "Poison")]
+
+
+async def test_a_failure_that_goes_away_is_tried_again_after_growing_pauses_of_the_clock(
+    memory: Place,
+) -> None:
+    clock = ManualClock()
+    times: list[float] = []
+
+    async def listen(event: Unasked) -> None:
+        times.append(clock.monotonic())
+        if len(times) < 4:
+            raise ValueError("not yet")
+
+    catga = container_at(memory, clock)
+    add_subscription(
+        catga,
+        "listener",
+        listen,
+        attempts=5,
+        retry_delay_seconds=1.0,
+        max_retry_delay_seconds=2.0,
+        poll_seconds=0.05,
+    )
+    async with catga.running() as app:
+        await app.event_store.append("stream", Unasked(1))
+        await eventually(lambda: len(times) == 1)
+        assert "not yet" in app.health()["subscription_listener"].description
+        assert app.health()["subscription_listener"].status is HealthStatus.DEGRADED
+        while len(times) < 4:
+            # One keeps the lease, the other pauses.
+            await eventually(lambda: len(clock.sleepers) == 2 or len(times) == 4, every=0.001)
+            clock.advance(0.25)
+        await app.get(Subscriptions).caught_up("listener")
+        pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert all(
+            low <= pause <= high
+            for pause, (low, high) in zip(pauses, [(0.5, 1.25), (1, 2.25), (1, 2.25)], strict=True)
+        ), pauses
+        assert app.health()["subscription_listener"].status is HealthStatus.HEALTHY
+        assert await app.dead_letters.count() == 0
+
+
+async def test_an_error_that_is_not_retryable_is_not_tried_again(place: Place) -> None:
+    calls: list[int] = []
+
+    async def listen(event: Unasked) -> None:
+        calls.append(event.number)
+        raise CatgaError("never", code="VALIDATION_FAILED")
+
+    catga = container_at(place)
+    add_subscription(catga, "listener", listen, on_failure=OnFailure.PARK, **fast(attempts=10))
+    async with catga.running() as app:
+        await app.event_store.append("stream", [Unasked(1), Unasked(2)])
+        await app.get(Subscriptions).caught_up("listener")
+
+        assert calls == [1, 2]
+        letters = (await app.dead_letters.find()).letters
+        assert [(each.code, each.message, each.attempts) for each in letters] == [
+            ("VALIDATION_FAILED", "never", 1)
+        ] * 2
+
+
+@pytest.mark.parametrize("delivery", list(Delivery))
+async def test_a_subscription_parks_and_replays_as_well(place: Place, delivery: Delivery) -> None:
+    broken = True
+    seen: list[int] = []
+
+    async def listen(event: Unasked) -> None:
+        if broken and event.number == 2:
+            raise ValueError("no")
+        seen.append(event.number)
+
+    catga = container_at(place)
+    add_subscription(
+        catga,
+        "listener",
+        listen,
+        delivery=delivery,
+        on_failure=OnFailure.PARK,
+        **fast(attempts=1, batch_size=1),
+    )
+    async with catga.running() as app:
+        await app.event_store.append("stream", [Unasked(1), Unasked(2), Unasked(3)])
+        subscriptions = app.get(Subscriptions)
+        await subscriptions.caught_up("listener")
+        assert seen == [1, 3]
+        broken = False
+        assert (await subscriptions.replay_parked("listener")).handled == 1
+        assert seen == [1, 3, 2]
+        assert await app.dead_letters.count() == 0
+
+
+async def test_without_a_unit_of_work_what_was_handled_before_a_failure_is_not_handled_again(
+    place: Place,
+) -> None:
+    seen: list[int] = []
+
+    async def listen(event: Unasked) -> None:
+        if event.number == 3 and seen.count(3) < 2:
+            seen.append(3)
+            raise ValueError("not yet")
+        seen.append(event.number)
+
+    catga = container_at(place)
+    add_subscription(catga, "listener", listen, **fast(batch_size=10))
+    async with catga.running() as app:
+        await app.event_store.append("stream", [Unasked(number) for number in range(1, 6)])
+        await app.get(Subscriptions).caught_up("listener")
+
+    assert seen == [1, 2, 3, 3, 3, 4, 5]
+
+
+async def test_a_handler_that_cancels_itself_has_failed(place: Place) -> None:
+    seen: list[int] = []
+
+    async def listen(event: Unasked) -> None:
+        seen.append(event.number)
+        if event.number == 1:
+            raise asyncio.CancelledError
+
+    catga = container_at(place)
+    add_subscription(catga, "listener", listen, on_failure=OnFailure.PARK, **fast(attempts=1))
+    async with catga.running() as app:
+        await app.event_store.append("stream", [Unasked(1), Unasked(2)])
+        await app.get(Subscriptions).caught_up("listener")
+
+        assert seen == [1, 2]
+        (letter,) = (await app.dead_letters.find()).letters
+        assert "cancelled from within" in letter.message
+
+
+async def append_raw(
+    app: CatgaApp, name: str, *, version: int = 1, data: bytes = b"\x81\xa7account\xa1x"
+) -> None:
+    record = EventRecord(f"raw-{name}-{version}", name, version, "msgpack", data, 0)
+    await app.event_store.log.append([StreamAppend("raw", -1, [record])])
+
+
+async def test_an_event_of_an_unknown_type_that_is_not_asked_for_is_passed_over_undecoded(
+    place: Place,
+) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, **fast())
+    async with catga.running() as app:
+        await append_raw(app, "NobodyKnows", data=b"\xff")
+        await deposit(app, "a")
+        await app.get(Projections).caught_up("balances")
+
+        assert await document(app, "balances_1") == {"a": 1}
+
+
+@pytest.mark.parametrize(("version", "data"), [(7, b"\x81\xa7account\xa1x"), (1, b"\xff")])
+async def test_an_event_of_a_name_that_is_asked_for_and_cannot_be_decoded_fails(
+    place: Place, version: int, data: bytes
+) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, on_failure=OnFailure.PARK, **fast())
+    async with catga.running() as app:
+        await append_raw(app, "Deposited", version=version, data=data)
+        await deposit(app, "a")
+        await app.get(Projections).caught_up("balances")
+
+        assert await document(app, "balances_1") == {"a": 1}
+        (letter,) = (await app.dead_letters.find()).letters
+        assert (letter.code, letter.name, letter.schema_version) == (
+            "SERIALIZATION_FAILED",
+            "Deposited",
+            version,
+        )
+        assert letter.attempts == 1, "what cannot be read now cannot be read a moment later"
+
+
+async def test_who_asks_for_all_events_fails_for_one_of_an_unknown_type(place: Place) -> None:
+    recorder = Recorder()
+
+    async def listen(event: Event, stored: StoredEvent) -> None:
+        recorder.note(stored.name)
+
+    catga = container_at(place)
+    add_subscription(catga, "all", listen, **fast())
+    async with catga.running() as app:
+        await app.event_store.append("account-a", Opened("a"))
+        await append_raw(app, "NobodyKnows")
+        with pytest.raises(CatgaError, match="no class is registered for NobodyKnows v1"):
+            await app.get(Subscriptions).caught_up("all")
+
+    assert recorder.seen == ["Opened"]
