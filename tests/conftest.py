@@ -1,17 +1,39 @@
-"""Prints, after a run, which store has kept which contract."""
+"""Gives tests a place to keep state in, and prints after a run which store has kept which contract."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
+
+from catga_testing.servers import ValkeyServer
+from tests.stores import PLACES, Place, place_of
 
 _STORES = ("memory", "sqlite", "redis")
 _KIT = re.compile(r"tests/contracts/test_(\w+?)_stores\.py")
 _PARAMETER = re.compile(r"\[(?:.*-)?(memory|sqlite|redis)(?:-.*)?\]$")
 _SUITES = {"tests/application/": "application suite"}
 _cells: dict[str, tuple[str, str]] = {}
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where the test's containers keep their state: one test for each sort of storage."""
+
+    def server_url() -> str:
+        # Only for who needs one: a server is not started for a run that has no such test.
+        server: ValkeyServer = request.getfixturevalue("valkey_server_shared")
+        return server.url
+
+    return place_of(request.param, tmp_path, server_url)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Place:
+    """A storage that follows the container's clock."""
+    return place_of("memory", tmp_path, lambda: "")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

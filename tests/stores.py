@@ -11,11 +11,13 @@ from catga_core import CatgaContainer, CatgaOptions, add_catga
 from catga_core.clock import Clock
 from catga_core.container import add_stores
 from catga_core.container.stores import STORE_PORTS
+from catga_core.identifiers import new_id
 from catga_core.interfaces import Stores
 from catga_core.local.stores import MemoryStorage, memory_stores
+from catga_redis import RedisOptions, add_redis_catga
 from catga_sqlite import SqliteOptions, add_sqlite_catga
 
-PLACES = ["memory", "sqlite"]
+PLACES = ["memory", "sqlite", "redis"]
 """What `place_of` knows."""
 
 
@@ -39,13 +41,17 @@ class Place(msgspec.Struct, frozen=True):
         return catga
 
 
-def place_of(name: str, folder: Path) -> Place:
+def place_of(name: str, folder: Path, server_url: Callable[[], str]) -> Place:
     """Return a new, empty place.
 
     Parameters:
         name: one of `PLACES`.
         folder: where files may be put.
+        server_url: gives the URL of a server; called where one is needed.
     """
+    if name == "redis":
+        redis = RedisOptions(server_url(), prefix=f"place-{new_id()}")
+        return Place(name, lambda catga: add_redis_catga(catga, redis), durable=True)
     if name == "sqlite":
         options = SqliteOptions(folder / "app.db", poll_seconds=0.01)
         return Place(name, lambda catga: add_sqlite_catga(catga, options), durable=True)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import uuid
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
-from catga_core.local import LocalBus, LocalTransport
+from catga_core.local import LocalBus, LocalTransport, MemoryStorage, memory_stores
 from catga_core.serialization import msgpack_serializer
 from catga_nats import NatsOptions, NatsTransport
+from catga_redis import RedisOptions, redis_stores
+from catga_sqlite import SqliteOptions, sqlite_stores
 from catga_testing import TransportContract
-from catga_testing.contracts import TransportFactory
-from catga_testing.servers import NatsServer
+from catga_testing.contracts import StoresContract, StoresFactory, TransportFactory
+from catga_testing.servers import NatsServer, ValkeyServer
 
 
 class TestLocal(TransportContract):
@@ -33,7 +36,39 @@ class TestNats(TransportContract):
         return lambda clock: NatsTransport(options, msgpack_serializer(), clock)
 
 
-@pytest.mark.parametrize("name", ["memory", "nats", "tls"])
-def test_the_transports_are_found_by_their_entry_points(name: str) -> None:
-    (found,) = entry_points(group="catga.transports", name=name)
+class TestMemory(StoresContract):
+    @pytest.fixture
+    def make_stores(self) -> StoresFactory:
+        storage = MemoryStorage()
+        return lambda clock: memory_stores(clock, storage)
+
+
+class TestSqlite(StoresContract):
+    @pytest.fixture
+    def make_stores(self, tmp_path: Path) -> StoresFactory:
+        options = SqliteOptions(tmp_path / "app.db", poll_seconds=0.01)
+        return lambda clock: sqlite_stores(options, clock)
+
+
+class TestRedis(StoresContract):
+    @pytest.fixture
+    def make_stores(self, valkey_server_shared: ValkeyServer) -> StoresFactory:
+        options = RedisOptions(valkey_server_shared.url, prefix=f"outside-{uuid.uuid4().hex}")
+        return lambda clock: redis_stores(options, clock)
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        ("catga.transports", "memory"),
+        ("catga.transports", "nats"),
+        ("catga.transports", "tls"),
+        ("catga.stores", "memory"),
+        ("catga.stores", "redis"),
+        ("catga.stores", "rediss"),
+        ("catga.stores", "sqlite"),
+    ],
+)
+def test_transports_and_stores_are_found_by_their_entry_points(group: str, name: str) -> None:
+    (found,) = entry_points(group=group, name=name)
     assert callable(found.load())

@@ -14,10 +14,12 @@ TEST_TOOLS = {"pytest", "_pytest", "catga_testing"}
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("catga_core", DRIVERS | TEST_TOOLS | {"catga_nats"}),
+        ("catga_core", DRIVERS | TEST_TOOLS | {"catga_nats", "sqlite3"}),
         # The driver is imported inside the add_* function that needs it.
         ("catga_nats", DRIVERS | TEST_TOOLS),
-        ("catga_testing", DRIVERS | {"catga_nats"}),
+        ("catga_redis", DRIVERS | TEST_TOOLS),
+        ("catga_sqlite", DRIVERS | TEST_TOOLS | {"sqlite3"}),
+        ("catga_testing", DRIVERS | {"catga_nats", "catga_redis", "catga_sqlite"}),
     ],
 )
 def test_importing_a_member_imports_no_driver(module: str, unwanted: set[str]) -> None:
