@@ -146,8 +146,9 @@ class HostedApp:
         """Return when no message is being handled and no published event is on its way.
 
         It counts, and neither sleeps nor polls: the messages of this application and of every other `test_host` that
-        it can reach, whether sent here, nested, or brought by the transport. What a handler starts by
-        `asyncio.create_task` and does not await counts while it sends or publishes, not between.
+        it can reach, whether sent here, nested, or brought by the transport. What is committed to the outbox counts until
+        it is relayed. What a handler starts by `asyncio.create_task` and does not await counts while it sends or
+        publishes, not between.
 
         Parameters:
             within: real seconds to wait.
@@ -212,7 +213,14 @@ def _record(
     if transport is not None:
         observed = ObservedTransport(transport, journal, network)
         stack.enter_context(catga.override(Transport, observed, instance=True))
-    recording = RecordingMediator(mediator, journal, network, options.service_name, lambda: _clock_of(catga))
+    recording = RecordingMediator(
+        mediator,
+        journal,
+        network,
+        options.service_name,
+        lambda: _clock_of(catga),
+        relays=options.enable_outbox and options.enable_outbox_relay,
+    )
     stack.enter_context(catga.override(CatgaMediator, recording, instance=True))
     watchers = mediator.failed_deliveries.watchers
 

@@ -263,6 +263,11 @@ class CatgaMediator:
 
     # --- what the outbox and the dead letters call ---
 
+    def stores_events(self) -> bool:
+        """Tell whether what the running task publishes is stored in the outbox, because it is in a unit of work."""
+        outbox = self._source.outbox
+        return outbox is not None and outbox.applies()
+
     async def hand_over(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
         """Send an event that was stored: over the transport, or to this process's handlers where there is none.
 

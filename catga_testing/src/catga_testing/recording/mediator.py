@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar, Unpack
 
@@ -12,10 +12,11 @@ from catga_core.context import active_context, begin_context, begin_event_contex
 from catga_core.errors import CatgaError
 from catga_core.interfaces.context import MessageContext
 from catga_core.mediator import CatgaMediator, PublishOptions, SendOptions
-from catga_core.messages import Event, Request, StreamQuery
+from catga_core.messages import Event, Message, MessageType, Request, StreamQuery
 from catga_core.results import CatgaResult, Failure, Success
 from catga_testing.recording.network import Network
 from catga_testing.recording.records import Journal, Outcome, Published, Sent
+from catga_testing.recording.stored import StoredEvents
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -30,6 +31,7 @@ class RecordingMediator(CatgaMediator):
         network: where to count.
         service: this application's name, for errors.
         clock: gives the application's clock as it is now.
+        relays: whether the application sends what is in its outbox.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class RecordingMediator(CatgaMediator):
         network: Network,
         service: str,
         clock: Callable[[], Clock],
+        *,
+        relays: bool = False,
     ) -> None:
         # Not the base's: what it would set up is the inner one's.
         self._inner = inner
@@ -46,6 +50,7 @@ class RecordingMediator(CatgaMediator):
         self._network = network
         self._service = service
         self._clock = clock
+        self._stored = StoredEvents(network, service) if relays else None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -108,6 +113,8 @@ class RecordingMediator(CatgaMediator):
         with self._ending(published, "publishes"):
             try:
                 await self._inner.publish(event, **options)
+                if self._stored is not None and self._inner.stores_events():
+                    self._stored.published(event, context)
             except CatgaError as error:
                 published.error, published.outcome = error, Outcome.FAILED
                 raise
@@ -132,6 +139,34 @@ class RecordingMediator(CatgaMediator):
                 if record.outcome is Outcome.RUNNING:
                     record.outcome = Outcome.FAILED
                 raise
+
+    # --- what the outbox and the dead letters ask of it ---
+
+    async def hand_over(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
+        """Hand a stored event over, and count it until that is done."""
+        with self._network.working(f"{self._service} relays {described.name} ({context.message_id})"):
+            await self._inner.hand_over(described, event, context)
+            if self._stored is not None:
+                self._stored.handed_over(context)
+
+    async def redeliver(
+        self, described: MessageType, handler: str, event: Event, context: MessageContext, /
+    ) -> CatgaResult[Any]:
+        """Deliver an event to one handler, and count it until that is done."""
+        with self._network.working(f"{self._service} replays {described.name} ({context.message_id})"):
+            return await self._inner.redeliver(described, handler, event, context)
+
+    def stores_events(self) -> bool:
+        """Tell whether what is published goes to the outbox."""
+        return self._inner.stores_events()
+
+    def handled_events(self) -> Sequence[type[Message]]:
+        """Return the events that have handlers."""
+        return self._inner.handled_events()
+
+    def handlers_of(self, event_type: type[Message], /) -> list[str]:
+        """Return the names of an event's handlers."""
+        return self._inner.handlers_of(event_type)
 
     # --- what the container asks of its mediator goes to the real one ---
 
