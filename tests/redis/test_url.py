@@ -1,0 +1,33 @@
+"""The options of Redis, written as one URL."""
+
+from __future__ import annotations
+
+import pytest
+
+from catga_core import ConfigurationError
+from catga_redis import RedisOptions
+
+
+def test_every_sort_of_option_can_stand_in_the_url() -> None:
+    url = "redis://ann:secret@127.0.0.1:6390/2?prefix=orders&wait_aof=true&command_timeout=2.5&batch_size=7"
+
+    options = RedisOptions.from_url(url)
+
+    assert (options.prefix, options.wait_aof, options.command_timeout, options.batch_size) == (
+        "orders", True, 2.5, 7,
+    )  # fmt: skip
+    assert "secret" not in repr(options)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://h?wait_aof=maybe", "sets wait_aof to what it cannot be: Expected `bool`, got `str`"),
+        ("redis://h?batch_size=many", "sets batch_size to what it cannot be: Expected `int`, got `str`"),
+        ("redis://h?colour=red", "sets 'colour', which is no option: use one of batch_size, "),
+        ("redis://h:port", "names the host 'h:port' that cannot be reached"),
+    ],
+)
+def test_what_cannot_be_read_is_named(url: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told.replace("?", r"\?")):
+        RedisOptions.from_url(url)
