@@ -10,6 +10,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -21,6 +22,8 @@ from catga_redis.options import RedisOptions
 from catga_redis.scripts import Script
 
 _NAME = "catga"
+# Made once: redis-py would look its own version up on the disk for each connection, on the event loop.
+_DRIVER = DriverInfo()
 
 
 def _once() -> Retry:
@@ -48,6 +51,7 @@ def _pool(options: RedisOptions, *, answer_within: float | None) -> ConnectionPo
         "password": address.password,
         "protocol": 3,
         "client_name": _NAME,
+        "driver_info": _DRIVER,
         "socket_timeout": answer_within,
         "socket_connect_timeout": options.connect_timeout,
         "socket_keepalive": True,
@@ -63,6 +67,7 @@ def _pool(options: RedisOptions, *, answer_within: float | None) -> ConnectionPo
                 "socket_timeout": options.connect_timeout,
                 "socket_connect_timeout": options.connect_timeout,
                 "retry": _once(),
+                "driver_info": _DRIVER,
                 **({"ssl": True, **_tls(options)} if address.tls else {}),
             },
         )
@@ -84,6 +89,7 @@ def _cluster(options: RedisOptions) -> RedisCluster:
         password=address.password,
         protocol=3,
         client_name=_NAME,
+        driver_info=_DRIVER,
         socket_timeout=options.command_timeout,
         socket_connect_timeout=options.connect_timeout,
         retry=_once(),
