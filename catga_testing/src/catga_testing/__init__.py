@@ -6,32 +6,64 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from catga_testing.clock import ManualClock
-    from catga_testing.contracts import TransportContract
+    from catga_testing.contracts import (
+        CheckpointContract,
+        DeadLetterContract,
+        EventLogContract,
+        IdempotencyContract,
+        InboxContract,
+        LockContract,
+        OutboxContract,
+        SnapshotContract,
+        StoresContract,
+        TransportContract,
+        UnitOfWorkContract,
+    )
     from catga_testing.host import HostedApp, test_host
     from catga_testing.recording import HandlerFailure, NotSettledError, Outcome, Published, Received, Sent
     from catga_testing.waiting import NotInTimeError, eventually
 
 __all__ = [
+    "CheckpointContract",
+    "DeadLetterContract",
+    "EventLogContract",
     "HandlerFailure",
     "HostedApp",
+    "IdempotencyContract",
+    "InboxContract",
+    "LockContract",
     "ManualClock",
     "NotInTimeError",
     "NotSettledError",
+    "OutboxContract",
     "Outcome",
     "Published",
     "Received",
     "Sent",
+    "SnapshotContract",
+    "StoresContract",
     "TransportContract",
+    "UnitOfWorkContract",
     "eventually",
     "test_host",
 ]
 
 # Every pytest run of an environment with catga-testing imports this package: only what is asked for is loaded.
 _HOMES = {
+    "CheckpointContract": "contracts",
+    "DeadLetterContract": "contracts",
+    "EventLogContract": "contracts",
     "HostedApp": "host",
+    "IdempotencyContract": "contracts",
+    "InboxContract": "contracts",
+    "LockContract": "contracts",
     "ManualClock": "clock",
     "NotInTimeError": "waiting",
+    "OutboxContract": "contracts",
+    "SnapshotContract": "contracts",
+    "StoresContract": "contracts",
     "TransportContract": "contracts",
+    "UnitOfWorkContract": "contracts",
     "eventually": "waiting",
     "test_host": "host",
 }
