@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 from typing import Final, TypeAlias
 
-from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError
 from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, InProgress
 from catga_sqlite.fence import next_fencing_token
@@ -44,15 +43,15 @@ class SqliteIdempotency:
         if not key:
             msg = "an idempotency key has at least one character: key='' names nothing"
             raise ValueError(msg)
-        return await self._storage.write(_claim, key, lease, self._clock)
+        return await self._storage.write(_claim, key, lease, self._clock.time())
 
     async def renew(self, claim: Claimed, /, *, lease: float) -> Claimed:
         """Extend a lease, counted from now."""
-        return await self._storage.write(_renew, claim, lease, self._clock, topics=IDEMPOTENCY)
+        return await self._storage.write(_renew, claim, lease, self._clock.time(), topics=IDEMPOTENCY)
 
     async def complete(self, claim: Claimed, result: bytes, /, *, ttl: float) -> None:
         """Record the result, once; joins the ambient unit of work."""
-        await self._storage.write(_complete, claim, result, ttl, self._clock, topics=IDEMPOTENCY)
+        await self._storage.write(_complete, claim, result, ttl, self._clock.time(), topics=IDEMPOTENCY)
 
     async def release(self, claim: Claimed, /) -> None:
         """Give the key back without a result; a claim that was lost is left alone."""
@@ -87,7 +86,7 @@ class SqliteIdempotency:
 
     async def prune(self, *, limit: int = 1000) -> int:
         """Remove results that have expired, at most `limit`; return how many."""
-        return await self._storage.write(_prune, self._clock, limit)
+        return await self._storage.write(_prune, self._clock.time(), limit)
 
 
 def _get(connection: sqlite3.Connection, key: str) -> _Entry | None:
@@ -95,8 +94,7 @@ def _get(connection: sqlite3.Connection, key: str) -> _Entry | None:
     return found
 
 
-def _claim(connection: sqlite3.Connection, key: str, lease: float, clock: Clock) -> ClaimOutcome:
-    now = clock.time()
+def _claim(connection: sqlite3.Connection, key: str, lease: float, now: float) -> ClaimOutcome:
     found = _get(connection, key)
     if found is not None and found[1] > now:
         _, expires_at, result = found
@@ -106,22 +104,20 @@ def _claim(connection: sqlite3.Connection, key: str, lease: float, clock: Clock)
     return Claimed(key, token, now + lease)
 
 
-def _renew(connection: sqlite3.Connection, claim: Claimed, lease: float, clock: Clock) -> Claimed:
+def _renew(connection: sqlite3.Connection, claim: Claimed, lease: float, now: float) -> Claimed:
     _require(claim, _get(connection, claim.key))
-    expires_at = clock.time() + lease
+    expires_at = now + lease
     connection.execute(_RENEW, (expires_at, claim.key))
     return Claimed(claim.key, claim.fencing_token, expires_at)
 
 
-def _complete(
-    connection: sqlite3.Connection, claim: Claimed, result: bytes, ttl: float, clock: Clock
-) -> None:
+def _complete(connection: sqlite3.Connection, claim: Claimed, result: bytes, ttl: float, now: float) -> None:
     found = _get(connection, claim.key)
     if found is not None and found[0] == claim.fencing_token and found[2] == result:
         # The same again, after an outcome that was not known.
         return
     _require(claim, found)
-    connection.execute(_COMPLETE, (clock.time() + ttl, result, claim.key))
+    connection.execute(_COMPLETE, (now + ttl, result, claim.key))
 
 
 def _release(connection: sqlite3.Connection, claim: Claimed) -> None:
@@ -130,8 +126,7 @@ def _release(connection: sqlite3.Connection, claim: Claimed) -> None:
         connection.execute(_DELETE, (claim.key,))
 
 
-def _prune(connection: sqlite3.Connection, clock: Clock, limit: int) -> int:
-    now = clock.time()
+def _prune(connection: sqlite3.Connection, now: float, limit: int) -> int:
     return connection.execute(_PRUNE, (now, now - _ABANDONED, limit)).rowcount
 
 

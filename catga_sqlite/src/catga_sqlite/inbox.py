@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from catga_core.clock import Clock
 from catga_sqlite.columns import pack_id
 from catga_sqlite.storage import SqliteStorage
 
@@ -31,7 +30,7 @@ class SqliteInbox:
 
     async def record(self, message_id: str, handler: str, /) -> bool:
         """Note that a handler has had a message; joins the ambient unit of work."""
-        return await self._storage.write(_record, message_id, handler, self._clock)
+        return await self._storage.write(_record, message_id, handler, self._clock.time())
 
     async def seen(self, message_id: str, handler: str, /) -> bool:
         """Tell whether a handler has had a message."""
@@ -43,11 +42,11 @@ class SqliteInbox:
 
     async def prune(self, *, older_than: float, limit: int = 1000) -> int:
         """Remove notes, at most `limit`; return how many."""
-        return await self._storage.write(_prune, self._clock, older_than, limit)
+        return await self._storage.write(_prune, self._clock.time(), older_than, limit)
 
 
-def _record(connection: sqlite3.Connection, message_id: str, handler: str, clock: Clock) -> bool:
-    return connection.execute(_RECORD, (pack_id(message_id), handler, clock.time())).rowcount > 0
+def _record(connection: sqlite3.Connection, message_id: str, handler: str, now: float) -> bool:
+    return connection.execute(_RECORD, (pack_id(message_id), handler, now)).rowcount > 0
 
 
 def _seen(connection: sqlite3.Connection, message_id: str, handler: str) -> bool:
@@ -58,5 +57,5 @@ def _forget(connection: sqlite3.Connection, message_id: str, handler: str) -> No
     connection.execute(_FORGET, (pack_id(message_id), handler))
 
 
-def _prune(connection: sqlite3.Connection, clock: Clock, older_than: float, limit: int) -> int:
-    return connection.execute(_PRUNE, (clock.time() - older_than, limit)).rowcount
+def _prune(connection: sqlite3.Connection, now: float, older_than: float, limit: int) -> int:
+    return connection.execute(_PRUNE, (now - older_than, limit)).rowcount

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError
 from catga_core.identifiers import new_id
 from catga_core.interfaces.locks import LockLease
@@ -37,15 +36,15 @@ class SqliteLocks:
         if not name:
             msg = "a lock has a name: name='' names nothing"
             raise ValueError(msg)
-        return await self._storage.write(_acquire, name, lease, self._clock)
+        return await self._storage.write(_acquire, name, lease, self._clock.time())
 
     async def renew(self, held: LockLease, /, *, lease: float) -> LockLease:
         """Extend a lease, counted from now."""
-        return await self._storage.write(_renew, held, lease, self._clock, topics=LOCKS)
+        return await self._storage.write(_renew, held, lease, self._clock.time(), topics=LOCKS)
 
     async def release(self, held: LockLease, /) -> bool:
         """Give a lock back; `False` when it was no longer the caller's."""
-        return await self._storage.write(_release, held, self._clock, topics=LOCKS)
+        return await self._storage.write(_release, held, self._clock.time(), topics=LOCKS)
 
     async def wait(self, name: str, /, *, timeout: float) -> None:
         """Return when a lock may be free, at the latest after so many seconds of real time."""
@@ -62,8 +61,7 @@ def _get(connection: sqlite3.Connection, name: str) -> tuple[str, float] | None:
     return found
 
 
-def _acquire(connection: sqlite3.Connection, name: str, lease: float, clock: Clock) -> LockLease | None:
-    now = clock.time()
+def _acquire(connection: sqlite3.Connection, name: str, lease: float, now: float) -> LockLease | None:
     found = _get(connection, name)
     if found is not None and found[1] > now:
         return None
@@ -72,8 +70,7 @@ def _acquire(connection: sqlite3.Connection, name: str, lease: float, clock: Clo
     return taken
 
 
-def _renew(connection: sqlite3.Connection, held: LockLease, lease: float, clock: Clock) -> LockLease:
-    now = clock.time()
+def _renew(connection: sqlite3.Connection, held: LockLease, lease: float, now: float) -> LockLease:
     found = _get(connection, held.name)
     if found is None:
         reason = "it was released"
@@ -87,9 +84,9 @@ def _renew(connection: sqlite3.Connection, held: LockLease, lease: float, clock:
     raise LeaseLostError(f"the lock {held.name!r}", reason)
 
 
-def _release(connection: sqlite3.Connection, held: LockLease, clock: Clock) -> bool:
+def _release(connection: sqlite3.Connection, held: LockLease, now: float) -> bool:
     found = _get(connection, held.name)
-    if found is None or found[0] != held.token or found[1] <= clock.time():
+    if found is None or found[0] != held.token or found[1] <= now:
         return False
     connection.execute(_DELETE, (held.name,))
     return True

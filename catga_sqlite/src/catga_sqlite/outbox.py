@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from catga_core.clock import Clock
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
 from catga_sqlite.columns import pack_context, pack_id, unpack_context, unpack_id
 from catga_sqlite.storage import SqliteStorage
@@ -64,19 +63,19 @@ class SqliteOutbox:
 
     async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:
         """Take messages that are due, oldest first."""
-        return await self._storage.write(_lease, limit, lease, self._clock)
+        return await self._storage.write(_lease, limit, lease, self._clock.time())
 
     async def renew(self, leased: Sequence[LeasedMessage], /, *, lease: float) -> list[LeasedMessage]:
         """Extend leases, counted from now; return those that are still the caller's."""
-        return await self._storage.write(_renew, tuple(leased), lease, self._clock)
+        return await self._storage.write(_renew, tuple(leased), lease, self._clock.time())
 
     async def complete(self, leased: Sequence[LeasedMessage], /) -> None:
         """Note that messages were sent. Those taken over by another are passed over: it will send them again."""
-        await self._storage.write(_complete, tuple(leased), self._clock, topics=OUTBOX)
+        await self._storage.write(_complete, tuple(leased), self._clock.time(), topics=OUTBOX)
 
     async def retry(self, leased: LeasedMessage, /, *, delay: float, error: str) -> None:
         """Give a message back for a later try; passed over when it was taken over by another."""
-        await self._storage.write(_retry, leased, delay, error, self._clock, topics=OUTBOX)
+        await self._storage.write(_retry, leased, delay, error, self._clock.time(), topics=OUTBOX)
 
     async def release(self, leased: Sequence[LeasedMessage], /) -> None:
         """Give messages back untried, due at once: for a relay that stops."""
@@ -92,13 +91,13 @@ class SqliteOutbox:
 
     async def prune(self, *, older_than: float, limit: int = 1000) -> int:
         """Remove sent messages, never pending ones; return how many."""
-        return await self._storage.write(_prune, self._clock, older_than, limit)
+        return await self._storage.write(_prune, self._clock.time(), older_than, limit)
 
     async def wait(self, *, timeout: float) -> None:
         """Return when there may be a message that is due, at the latest after so many seconds of real time."""
 
         async def due() -> float | None:
-            return await self._storage.read(_due_in, self._clock)
+            return await self._storage.read(_due_in, self._clock.time())
 
         await self._storage.wakeups.wait(OUTBOX, timeout, due)
 
@@ -124,8 +123,7 @@ def _add(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> Non
     connection.executemany(_ADD, rows)
 
 
-def _lease(connection: sqlite3.Connection, limit: int, lease: float, clock: Clock) -> list[LeasedMessage]:
-    now = clock.time()
+def _lease(connection: sqlite3.Connection, limit: int, lease: float, now: float) -> list[LeasedMessage]:
     rows = connection.execute(_LEASE, (now, limit, now + lease)).fetchall()
     # RETURNING gives them in no order.
     return [_leased(*row) for row in sorted(rows)]
@@ -151,21 +149,20 @@ def _leased(
 
 
 def _renew(
-    connection: sqlite3.Connection, leased: Sequence[LeasedMessage], lease: float, clock: Clock
+    connection: sqlite3.Connection, leased: Sequence[LeasedMessage], lease: float, now: float
 ) -> list[LeasedMessage]:
-    until = clock.time() + lease
+    until = now + lease
     return [each for each in leased if connection.execute(_RENEW, (until, *_own(each))).rowcount]
 
 
-def _complete(connection: sqlite3.Connection, leased: Sequence[LeasedMessage], clock: Clock) -> None:
-    now = clock.time()
+def _complete(connection: sqlite3.Connection, leased: Sequence[LeasedMessage], now: float) -> None:
     connection.executemany(_COMPLETE, [(now, *_own(each)) for each in leased])
 
 
 def _retry(
-    connection: sqlite3.Connection, leased: LeasedMessage, delay: float, error: str, clock: Clock
+    connection: sqlite3.Connection, leased: LeasedMessage, delay: float, error: str, now: float
 ) -> None:
-    connection.execute(_RETRY, (clock.time() + delay, error, *_own(leased)))
+    connection.execute(_RETRY, (now + delay, error, *_own(leased)))
 
 
 def _release(connection: sqlite3.Connection, leased: Sequence[LeasedMessage]) -> None:
@@ -180,13 +177,12 @@ def _stats(connection: sqlite3.Connection) -> OutboxStats:
     return OutboxStats(*connection.execute(_STATS).fetchone())
 
 
-def _due_in(connection: sqlite3.Connection, clock: Clock) -> float | None:
-    now = clock.time()
+def _due_in(connection: sqlite3.Connection, now: float) -> float | None:
     if connection.execute(_DUE, (now, 1)).fetchall():
         return 0.0
     (due_at,) = connection.execute(_NEXT, (now,)).fetchone()
     return None if due_at is None else due_at - now
 
 
-def _prune(connection: sqlite3.Connection, clock: Clock, older_than: float, limit: int) -> int:
-    return connection.execute(_PRUNE, (clock.time() - older_than, limit)).rowcount
+def _prune(connection: sqlite3.Connection, now: float, older_than: float, limit: int) -> int:
+    return connection.execute(_PRUNE, (now - older_than, limit)).rowcount
