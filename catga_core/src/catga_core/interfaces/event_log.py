@@ -16,7 +16,8 @@ NO_STREAM: Final[int] = 0
 """Append only when the stream has no event yet."""
 
 
-class EventRecord(msgspec.Struct, frozen=True):
+# gc=False: they hold nothing that could refer back to them, and a page of them is made at once.
+class EventRecord(msgspec.Struct, frozen=True, gc=False):
     """One event as it is to be stored.
 
     Parameters:
@@ -42,7 +43,7 @@ class EventRecord(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = NO_HEADERS
 
 
-class RecordedEvent(msgspec.Struct, frozen=True):
+class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     """One event as it is stored.
 
     Parameters:
