@@ -23,6 +23,7 @@ _PACKAGES = (
     "mediatorx",
     "python-cqrs",
     "faststream",
+    "eventsourcing",
 )
 _BEGIN = "<!-- table: begin -->"
 _END = "<!-- table: end -->"
@@ -62,6 +63,12 @@ def _faststream(rounds: int) -> list[Row]:
     return nats_faststream.run(max(3, rounds // 2))
 
 
+def _sqlite(rounds: int) -> list[Row]:
+    from benchmarks import sqlite_stores
+
+    return sqlite_stores.run(rounds)
+
+
 def _imports(rounds: int) -> list[Row]:
     from benchmarks import import_time
 
@@ -74,6 +81,7 @@ SUITES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "requests": ("Requests over NATS, three processes on one CPU (higher is better)", _requests),
     "publish": ("Events over NATS, three processes on one CPU (higher is better)", _publish),
     "faststream": ("FastStream on the same messages (higher is better)", _faststream),
+    "sqlite": ("The SQLite stores, synchronous=FULL on both sides (higher is better)", _sqlite),
     "imports": ("Import time (lower is better)", _imports),
 }
 

@@ -9,16 +9,20 @@ from typing import Any, Final, TypeAlias
 from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode
 from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, StreamAppend
 from catga_sqlite.columns import pack_headers, pack_id
+from catga_sqlite.jobs import Many
 
 Request: TypeAlias = Sequence[StreamAppend]
 Outcome: TypeAlias = list[AppendResult] | CatgaError
 
 _HEAD: Final = "SELECT coalesce(max(position), 0) FROM catga_events"
+_OTHERS: Final = "PRAGMA data_version"
 _STREAM: Final = "SELECT id, (SELECT max(version) FROM catga_events WHERE stream = catga_streams.id) FROM catga_streams WHERE name = ?"
 _NEW_STREAM: Final = "INSERT INTO catga_streams (name) VALUES (?) RETURNING id"
 _INSERT: Final = "INSERT INTO catga_events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FIND: Final = "SELECT version FROM catga_events WHERE stream = ? AND message_id = ?"
 _AT: Final = "SELECT message_id, position FROM catga_events WHERE stream = ? AND version = ?"
+# Streams whose version is remembered from one transaction to the next.
+_REMEMBERED: Final = 10_000
 
 
 class _Stream:
@@ -32,69 +36,99 @@ class _Stream:
         self.version = version
 
 
-def append_together(connection: sqlite3.Connection, requests: Sequence[Request]) -> list[Outcome]:
-    """Append what several callers ask, in their order; each whole or refused, whatever becomes of the others.
+class Appender:
+    """Appends what several callers ask, and remembers the versions of streams; used in the writer's thread only.
 
-    Parameters:
-        connection: in a transaction.
-        requests: what each asks; checked before.
-
-    Returns:
-        for each its results or its refusal.
-
-    Raises:
-        sqlite3.IntegrityError: when an id is in a stream already where several are asked together; asked alone, that one
-            is refused.
+    What it remembers holds as long as no other connection has committed (`data_version` is the same) and none of its own
+    appends was rolled back (the last position is the same: whatever is appended on this connection is appended here).
     """
-    return _Appending(connection, alone=len(requests) == 1).all(requests)
 
-
-class _Appending:
-    def __init__(self, connection: sqlite3.Connection, *, alone: bool) -> None:
-        self._connection = connection
-        self._alone = alone
-        (self._head,) = connection.execute(_HEAD).fetchone()
+    def __init__(self) -> None:
+        self._connection: sqlite3.Connection | None = None
+        self._others: int = 0
+        self._head: int = 0
         self._streams: dict[str, _Stream] = {}
         self._rows: list[tuple[Any, ...]] = []
+        self._alone = False
+        # One object for all time: jobs of one kind are found by it.
+        self.together: Many = self._together
 
-    def all(self, requests: Sequence[Request]) -> list[Outcome]:
+    def _together(self, connection: sqlite3.Connection, requests: Sequence[Request]) -> list[Outcome]:
+        """Append what several callers ask, in their order; each whole or refused, whatever becomes of the others.
+
+        Parameters:
+            connection: in a transaction.
+            requests: what each asks; checked before.
+
+        Returns:
+            for each its results or its refusal.
+
+        Raises:
+            sqlite3.IntegrityError: when an id is in a stream already where several are asked together; asked alone, that
+                one is refused.
+        """
+        self._begin(connection)
+        self._alone = len(requests) == 1
         outcomes: list[Outcome] = []
-        for request in requests:
-            try:
-                outcomes.append(self._one(request))
-            except CatgaError as refusal:
-                outcomes.append(refusal)
-        self._write()
+        try:
+            for request in requests:
+                try:
+                    outcomes.append(self._one(request))
+                except CatgaError as refusal:
+                    outcomes.append(refusal)
+            self._write()
+        except BaseException:
+            # A new stream may have been written and none of its events: the position would not tell.
+            self._connection = None
+            raise
         return outcomes
 
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        (others,) = connection.execute(_OTHERS).fetchone()
+        (head,) = connection.execute(_HEAD).fetchone()
+        same = others == self._others and head == self._head and connection is self._connection
+        if not same or len(self._streams) > _REMEMBERED:
+            self._streams = {}
+        self._connection, self._others, self._head = connection, others, head
+        self._rows = []
+
+    def _execute(self, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
+        assert self._connection is not None  # noqa: S101  # _begin has set it
+        return self._connection.execute(statement, parameters)
+
     def _one(self, request: Request) -> list[AppendResult]:
+        if len(request) == 1:
+            [append] = request
+            stream = self._stream(append.stream_id)
+            known = self._decided(stream, append)
+            return [self._append(stream, append) if known is None else known]
         # All are decided before the first is written.
-        found = [self._decided(append) for append in request]
+        streams = [self._stream(append.stream_id) for append in request]
+        decided = [self._decided(stream, append) for stream, append in zip(streams, request, strict=True)]
         return [
-            self._append(append) if known is None else known
-            for append, known in zip(request, found, strict=True)
+            self._append(stream, append) if known is None else known
+            for stream, append, known in zip(streams, request, decided, strict=True)
         ]
 
     def _stream(self, name: str) -> _Stream:
         known = self._streams.get(name)
         if known is None:
-            row = self._connection.execute(_STREAM, (name,)).fetchone()
+            row = self._execute(_STREAM, (name,)).fetchone()
             known = _Stream(name, None, 0) if row is None else _Stream(name, row[0], row[1] or 0)
             self._streams[name] = known
         return known
 
-    def _decided(self, append: StreamAppend) -> AppendResult | None:
+    def _decided(self, stream: _Stream, append: StreamAppend) -> AppendResult | None:
         """Return what a repetition is answered, `None` for what is to be written; raise the refusal."""
-        stream = self._stream(append.stream_id)
         expected, version = append.expected_version, stream.version
-        if version == 0 and expected <= 0:
-            return None
-        if expected == version:
-            if self._alone:
+        if expected == version or (version == 0 and expected == ANY):
+            # Asked together, an id that is there already is found by the unique index.
+            if self._alone and version > 0:
                 self._refuse_known(stream, append.records)
             return None
         if expected > version:
             raise ConcurrencyError(stream.name, expected, version)
+        # What was decided before has to be found as well.
         self._write()
         if expected == ANY:
             first = self._version_of(stream, append.records[0])
@@ -111,11 +145,10 @@ class _Appending:
             raise ConcurrencyError(stream.name, expected, version)
         return again
 
-    def _append(self, append: StreamAppend) -> AppendResult:
-        stream = self._stream(append.stream_id)
+    def _append(self, stream: _Stream, append: StreamAppend) -> AppendResult:
         number = stream.number
         if number is None:
-            [(number,)] = self._connection.execute(_NEW_STREAM, (stream.name,)).fetchall()
+            [(number,)] = self._execute(_NEW_STREAM, (stream.name,)).fetchall()
             stream.number = number
         position, version = self._head, stream.version
         for record in append.records:
@@ -134,7 +167,7 @@ class _Appending:
                     record.recorded_at,
                     None if correlation is None else pack_id(correlation),
                     None if causation is None else pack_id(causation),
-                    pack_headers(record.headers),
+                    pack_headers(record.headers) if record.headers else None,
                     record.data,
                 )
             )
@@ -144,20 +177,21 @@ class _Appending:
     def _write(self) -> None:
         rows = self._rows
         if len(rows) == 1:
-            self._connection.execute(_INSERT, rows[0])
+            self._execute(_INSERT, rows[0])
         elif rows:
+            assert self._connection is not None  # noqa: S101  # _begin has set it
             self._connection.executemany(_INSERT, rows)
         self._rows = []
 
     def _version_of(self, stream: _Stream, record: EventRecord) -> int | None:
-        row = self._connection.execute(_FIND, (stream.number, pack_id(record.message_id))).fetchone()
+        row = self._execute(_FIND, (stream.number, pack_id(record.message_id))).fetchone()
         return None if row is None else row[0]
 
     def _repeated(self, stream: _Stream, first: int, records: Sequence[EventRecord]) -> AppendResult | None:
         """Return what was answered when these very records were appended from a version on."""
         position = 0
         for version, record in enumerate(records, first):
-            row = self._connection.execute(_AT, (stream.number, version)).fetchone()
+            row = self._execute(_AT, (stream.number, version)).fetchone()
             if row is None or row[0] != pack_id(record.message_id):
                 return None
             position = row[1]

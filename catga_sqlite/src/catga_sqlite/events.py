@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from catga_core.errors import CatgaError, ErrorCode
+from catga_core.interfaces.context import NO_HEADERS
 from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, RecordedEvent, StreamAppend
-from catga_sqlite.appending import append_together
+from catga_sqlite.appending import Appender
 from catga_sqlite.columns import unpack_headers
 from catga_sqlite.storage import SqliteStorage
 from catga_sqlite.wakeups import EVENTS
 
 _COLUMNS: Final = "position, version, message_id, e.name, schema_version, format, recorded_at, correlation_id, causation_id, headers, data"
 _READ: Final = (
-    f"SELECT {_COLUMNS} FROM catga_events e WHERE stream = (SELECT id FROM catga_streams WHERE name = ?) "
+    f"SELECT NULL, {_COLUMNS} FROM catga_events e WHERE stream = (SELECT id FROM catga_streams WHERE name = ?) "
     "AND version BETWEEN ? AND ? ORDER BY version {} LIMIT ?"
 )
 _FORWARD: Final = _READ.format("ASC")
@@ -44,11 +45,12 @@ class SqliteEventLog:
     def __init__(self, storage: SqliteStorage) -> None:
         self._storage = storage
         self._most = storage.options.max_event_bytes
+        self._together = Appender().together
 
     async def append(self, appends: Sequence[StreamAppend], /) -> list[AppendResult]:
         """Append to one or several streams, all or nothing; joins the ambient unit of work."""
         self._check(appends)
-        results: list[AppendResult] = await self._storage.write_together(append_together, appends, EVENTS)
+        results: list[AppendResult] = await self._storage.write_together(self._together, appends, EVENTS)
         return results
 
     async def read_stream(
@@ -120,43 +122,48 @@ def _read_stream(
     connection: sqlite3.Connection, stream_id: str, first: int, last: int, limit: int, backward: bool
 ) -> list[RecordedEvent]:
     query = _BACKWARD if backward else _FORWARD
-    rows = connection.execute(query, (stream_id, first, last, limit)).fetchall()
-    return [_recorded(stream_id, *row) for row in rows]
+    return _recorded(connection.execute(query, (stream_id, first, last, limit)), stream_id)
 
 
 def _read_all(connection: sqlite3.Connection, after: int, limit: int) -> list[RecordedEvent]:
-    rows = connection.execute(_ALL, (after, limit)).fetchall()
-    return [_recorded(*row) for row in rows]
+    return _recorded(connection.execute(_ALL, (after, limit)), None)
 
 
-def _recorded(
-    stream_id: str,
-    position: int,
-    version: int,
-    message_id: str | bytes,
-    name: str,
-    schema_version: int,
-    format: str,
-    recorded_at: int,
-    correlation_id: str | bytes | None,
-    causation_id: str | bytes | None,
-    headers: bytes | None,
-    data: bytes,
-) -> RecordedEvent:
-    # Once for every event that is read: unpack_id is written out.
-    return RecordedEvent(
-        stream_id,
-        version,
-        position,
-        EventRecord(
-            message_id.hex() if type(message_id) is bytes else message_id,  # type: ignore[arg-type]  # see unpack_id
+def _recorded(rows: sqlite3.Cursor, stream_id: str | None) -> list[RecordedEvent]:
+    """Return the events of rows; the first column of each is its stream, where that is not given.
+
+    This is run for every event that is read: what it calls is written out, and each row is freed before the next one is
+    made, which spares the memory and the garbage collector.
+    """
+    return [
+        RecordedEvent(
+            name_of_stream if stream_id is None else stream_id,
+            version,
+            position,
+            EventRecord(
+                message_id.hex() if type(message_id) is bytes else message_id,
+                name,
+                schema_version,
+                format,
+                data,
+                recorded_at,
+                correlation_id.hex() if type(correlation_id) is bytes else correlation_id,
+                causation_id.hex() if type(causation_id) is bytes else causation_id,
+                NO_HEADERS if headers is None else unpack_headers(headers),
+            ),
+        )
+        for (
+            name_of_stream,
+            position,
+            version,
+            message_id,
             name,
             schema_version,
             format,
-            data,
             recorded_at,
-            correlation_id.hex() if type(correlation_id) is bytes else correlation_id,  # type: ignore[arg-type]
-            causation_id.hex() if type(causation_id) is bytes else causation_id,  # type: ignore[arg-type]
-            unpack_headers(headers),
-        ),
-    )
+            correlation_id,
+            causation_id,
+            headers,
+            data,
+        ) in rows
+    ]

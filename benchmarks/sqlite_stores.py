@@ -1,0 +1,314 @@
+"""The SQLite stores beside sqlite3 itself, with the same `synchronous` on both sides.
+
+Run it alone with `python -m benchmarks.sqlite_stores`; `--synchronous NORMAL` takes the disk out of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import queue
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.measure import Row, paired, table
+from catga_core.identifiers import new_id
+from catga_core.interfaces import NO_STREAM, EventLog, EventRecord, Stores, StreamAppend
+from catga_sqlite import SqliteOptions, sqlite_stores
+
+AT_ONCE = 64
+LONG = 100_000
+PAGE = 1_000
+
+
+class Paid(msgspec.Struct, frozen=True):
+    order_id: str
+    amount: int
+    customer: str
+    note: str
+
+
+DATA = msgspec.msgpack.encode(Paid("order-123456", 4_200, "customer-9876", "thank you for your order"))
+decode = msgspec.msgpack.Decoder(Paid).decode
+
+
+def record() -> EventRecord:
+    identity = new_id()
+    return EventRecord(identity, "Paid", 1, "msgpack", DATA, 1_790_000_000_000_000, identity)
+
+
+class Raw:
+    """What an application writes by hand: one connection, a table with what an event needs, a commit for each append."""
+
+    def __init__(self, path: Path, synchronous: str) -> None:
+        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute(f"PRAGMA synchronous = {synchronous}")
+        self.connection.execute(
+            "CREATE TABLE events (position INTEGER PRIMARY KEY, stream TEXT NOT NULL, version INTEGER NOT NULL, "
+            "message_id TEXT NOT NULL, name TEXT NOT NULL, recorded_at INTEGER NOT NULL, correlation_id TEXT, data BLOB, "
+            "UNIQUE (stream, version), UNIQUE (stream, message_id))"
+        )
+
+    def append(self, stream: str, event: EventRecord, version: int) -> None:
+        execute = self.connection.execute
+        execute("BEGIN IMMEDIATE")
+        (last,) = execute("SELECT max(version) FROM events WHERE stream = ?", (stream,)).fetchone()
+        assert (last or 0) == version
+        execute(
+            "INSERT INTO events (stream, version, message_id, name, recorded_at, correlation_id, data) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                stream,
+                version + 1,
+                event.message_id,
+                event.name,
+                event.recorded_at,
+                event.correlation_id,
+                event.data,
+            ),
+        )
+        execute("COMMIT")
+
+
+class RawThread:
+    """The same in a thread of its own that commits each append, as aiosqlite and executors do."""
+
+    def __init__(self, raw: Raw, loop: asyncio.AbstractEventLoop) -> None:
+        self._raw = raw
+        self._loop = loop
+        self._queue: queue.SimpleQueue[tuple[asyncio.Future[None], str, int] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    async def append(self, stream: str, version: int) -> None:
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._queue.put((future, stream, version))
+        await future
+
+    def stop(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (asked := self._queue.get()) is not None:
+            future, stream, version = asked
+            self._raw.append(stream, record(), version)
+            self._loop.call_soon_threadsafe(future.set_result, None)
+
+
+class Names:
+    """A new stream for each slice and caller."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def __call__(self) -> str:
+        self._number += 1
+        return f"order-{self._number}"
+
+
+async def _slice(
+    callers: int, count: int, append: Callable[[str, int], Awaitable[object]], names: Names
+) -> float:
+    async def caller(stream: str) -> None:
+        for version in range(count // callers):
+            await append(stream, version)
+
+    streams = [names() for _ in range(callers)]
+    start = time.perf_counter()
+    await asyncio.gather(*(caller(stream) for stream in streams))
+    return time.perf_counter() - start
+
+
+async def _appends(log: EventLog, raw: Raw, rounds: int) -> list[Row]:
+    names = Names()
+
+    async def ours(stream: str, version: int) -> None:
+        await log.append([StreamAppend(stream, version, (record(),))])
+
+    async def by_hand() -> float:
+        stream = names()
+        start = time.perf_counter()
+        for version in range(200):
+            raw.append(stream, record(), version)
+        return time.perf_counter() - start
+
+    ratio, our, limit = await paired(lambda: _slice(1, 200, ours, names), by_hand, rounds=rounds)
+    rows = [
+        Row(
+            "append, one caller / sqlite3 on the loop's thread",
+            ratio,
+            200 / our,
+            200 / limit,
+            "events/s",
+            ">= 0.6",
+        )
+    ]
+    thread = RawThread(raw, asyncio.get_running_loop())
+    count = AT_ONCE * 20
+    ratio, our, limit = await paired(
+        lambda: _slice(AT_ONCE, count, ours, names),
+        lambda: _slice(AT_ONCE, count, thread.append, names),
+        rounds=rounds,
+    )
+    thread.stop()
+    title = f"append, {AT_ONCE} callers / a thread that commits each"
+    rows.append(Row(title, ratio, count / our, count / limit, "events/s", ">= 10"))
+    return rows
+
+
+async def _filled(log: EventLog, raw: Raw) -> tuple[int, int]:
+    """Put as many events into both; return the positions before the first of them."""
+    before = await log.head()
+    (raw_before,) = raw.connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+    for page in range(LONG // PAGE):
+        for number in range(PAGE // 100):
+            stream = f"long-{page}-{number}"
+            events = [record() for _ in range(100)]
+            await log.append([StreamAppend(stream, NO_STREAM, events)])
+            raw.connection.executemany(
+                "INSERT INTO events (stream, version, message_id, name, recorded_at, correlation_id, data) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        stream,
+                        version,
+                        each.message_id,
+                        each.name,
+                        each.recorded_at,
+                        each.correlation_id,
+                        each.data,
+                    )
+                    for version, each in enumerate(events, 1)
+                ],
+            )
+    return before, raw_before
+
+
+async def _reads(log: EventLog, raw: Raw, rounds: int) -> list[Row]:
+    before, raw_before = await _filled(log, raw)
+
+    async def all_of_ours() -> float:
+        start = time.perf_counter()
+        after, count = before, 0
+        while events := await log.read_all(after=after, limit=PAGE):
+            for event in events:
+                decode(event.record.data)
+            after = events[-1].position
+            count += len(events)
+        assert count == LONG
+        return time.perf_counter() - start
+
+    async def all_by_hand() -> float:
+        start = time.perf_counter()
+        after, count = raw_before, 0
+        query = (
+            "SELECT position, stream, version, message_id, name, recorded_at, correlation_id, data FROM events "
+            "WHERE position > ? ORDER BY position LIMIT ?"
+        )
+        while rows := raw.connection.execute(query, (after, PAGE)).fetchall():
+            for row in rows:
+                decode(row[7])
+            after = rows[-1][0]
+            count += len(rows)
+        assert count == LONG
+        return time.perf_counter() - start
+
+    ratio, our, limit = await paired(all_of_ours, all_by_hand, rounds=max(3, rounds // 3))
+    rows = [
+        Row(
+            f"read {LONG:,} by position / SELECT and decode",
+            ratio,
+            LONG / our,
+            LONG / limit,
+            "events/s",
+            ">= 0.5",
+        )
+    ]
+
+    async def stream_of_ours() -> float:
+        start = time.perf_counter()
+        for number in range(50):
+            total = 0
+            for event in await log.read_stream(
+                f"long-{number}-3", from_version=1, to_version=None, limit=PAGE, backward=False
+            ):
+                total += decode(event.record.data).amount
+        return (time.perf_counter() - start) / 50
+
+    async def stream_by_hand() -> float:
+        query = (
+            "SELECT position, version, message_id, name, recorded_at, correlation_id, data FROM events WHERE stream = ? "
+            "ORDER BY version"
+        )
+        start = time.perf_counter()
+        for number in range(50):
+            total = 0
+            for row in raw.connection.execute(query, (f"long-{number}-3",)).fetchall():
+                total += decode(row[6]).amount
+        return (time.perf_counter() - start) / 50
+
+    ratio, our, limit = await paired(stream_of_ours, stream_by_hand, rounds=rounds)
+    title = "fold a stream of 100 / SELECT and fold (as time)"
+    rows.append(Row(title, 1 / ratio, our * 1e6, limit * 1e6, "us", "<= 3"))
+    return rows
+
+
+async def _peer(log: EventLog, folder: Path, rounds: int) -> list[Row]:
+    try:
+        from benchmarks.sqlite_eventsourcing import appending
+    except ImportError:
+        return []
+    names = Names()
+
+    async def ours(stream: str, version: int) -> None:
+        await log.append([StreamAppend(f"peer-{stream}", version, (record(),))])
+
+    with appending(folder / "peer.db", DATA) as theirs:
+        count = AT_ONCE * 10
+
+        async def by_peer() -> float:
+            return await asyncio.to_thread(theirs, AT_ONCE, count // AT_ONCE)
+
+        ratio, our, limit = await paired(lambda: _slice(AT_ONCE, count, ours, names), by_peer, rounds=rounds)
+    title = f"append, {AT_ONCE} callers / eventsourcing's SQLite recorder"
+    return [Row(title, ratio, count / our, count / limit, "events/s", ">= 10")]
+
+
+async def measure(rounds: int, synchronous: str) -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="catga-bench-") as name:
+        folder = Path(name)
+        stores: Stores = sqlite_stores(SqliteOptions(folder / "app.db", synchronous=synchronous))  # type: ignore[arg-type]  # checked by the options
+        log = stores.event_log
+        assert log is not None
+        raw = Raw(folder / "raw.db", synchronous)
+        await stores.storage.start()
+        try:
+            rows = await _appends(log, raw, rounds)
+            if synchronous == "FULL":
+                rows += await _peer(log, folder, rounds)
+            rows += await _reads(log, raw, rounds)
+        finally:
+            await stores.storage.stop()
+            raw.connection.close()
+        return rows
+
+
+def run(rounds: int = 11, synchronous: str = "FULL") -> list[Row]:
+    """Return the rows of the table."""
+    return asyncio.run(measure(rounds, synchronous))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sqlite_stores", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--synchronous", default="FULL", choices=["OFF", "NORMAL", "FULL", "EXTRA"])
+    arguments = parser.parse_args()
+    print(table(run(arguments.rounds, arguments.synchronous)))
