@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import redis
 from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLConnection
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
@@ -23,7 +24,7 @@ from catga_redis.scripts import Script
 
 _NAME = "catga"
 # Made once: redis-py would look its own version up on the disk for each connection, on the event loop.
-_DRIVER = DriverInfo()
+_DRIVER = DriverInfo(lib_version=redis.__version__)
 
 
 def _once() -> Retry:
