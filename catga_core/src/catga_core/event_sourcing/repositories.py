@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from catga_core.event_sourcing.aggregate_folds import fold_of
 from catga_core.event_sourcing.aggregates import Aggregate
+from catga_core.event_sourcing.progress import Progress
 from catga_core.event_sourcing.retrying import ATTEMPTS, saved_with_retries
 from catga_core.event_sourcing.snapshots import SnapshotCounts, Snapshots
 from catga_core.event_sourcing.state_streams import StateStreams
@@ -71,7 +72,7 @@ class AggregateRepository(Generic[A]):
         Raises:
             CatgaError: as `load`.
         """
-        return await self._at(id, None)
+        return _with_progress(*await self._streams.load(id))
 
     async def save(self, aggregate: A) -> None:
         """Store the events that were raised, all or nothing; without any it does nothing.
@@ -139,7 +140,7 @@ class AggregateRepository(Generic[A]):
             StreamNotFoundError: for a version that is not there.
             ValueError: for a version below 0, or a naive datetime.
         """
-        return await self._at(id, moment)
+        return _with_progress(*await state_at(self._streams, id, moment))
 
     def history(self, id: str, *, backward: bool = False) -> AsyncGenerator[StoredEvent]:
         """Give everything that has happened to an aggregate, with when, where and why.
@@ -164,10 +165,7 @@ class AggregateRepository(Generic[A]):
         """
         return await difference(self._streams, id, from_, to)
 
-    async def _at(self, id: str, moment: Moment | None) -> A:
-        if moment is None:
-            aggregate, progress = await self._streams.load(id)
-        else:
-            aggregate, progress = await state_at(self._streams, id, moment)
-        aggregate.__catga_progress__ = progress
-        return aggregate
+
+def _with_progress(aggregate: A, progress: Progress) -> A:
+    aggregate.__catga_progress__ = progress
+    return aggregate

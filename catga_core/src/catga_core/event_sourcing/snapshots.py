@@ -121,6 +121,7 @@ class StateSnapshots(Generic[S]):
         kept: Any = GenericAlias(tuple, (str, self._shape.type))
         try:
             self._decode: Callable[[bytes], tuple[str, Any]] = snapshots.serializer.decoder(kept)
+            snapshots.serializer.encode(self._shape.capture(fold.initial("0")))
         except CatgaError as cause:
             msg = (
                 f"the state of {fold.name} cannot be kept in a snapshot: {cause.message}: use types that the serializer "

@@ -90,7 +90,9 @@ class StateStreams(Generic[S]):
         if not progress.pending:
             return
         stream_id = self.stream_id(id)
-        while progress.pending:
+        # What is raised while this waits is the next save's.
+        wanted = progress.version + len(progress.pending)
+        while progress.version < wanted:
             await self._append(stream_id, progress)
         # A state that has gone on meanwhile is none of a stored version.
         if self.snapshots is not None and not progress.pending:
