@@ -13,6 +13,7 @@ from catga_core.event_sourcing.following.options import (
 )
 from catga_core.event_sourcing.following.ports import FollowerPorts
 from catga_core.event_sourcing.following.progress import FollowerState, Progress, follower_health
+from catga_core.event_sourcing.following.quota import Quota, share_of
 from catga_core.event_sourcing.following.replaying import Replayed, replay_parked
 from catga_core.event_sourcing.following.selection import Selection
 from catga_core.event_sourcing.following.waiting import wait_until
@@ -31,6 +32,7 @@ __all__ = [
     "OnFailure",
     "Place",
     "Progress",
+    "Quota",
     "Replayed",
     "Selection",
     "TooFarAheadError",
@@ -40,5 +42,6 @@ __all__ = [
     "follower_health",
     "provider_of_follower",
     "replay_parked",
+    "share_of",
     "wait_until",
 ]

@@ -47,6 +47,7 @@ class Follower:
         self._options = options
         self._failures = 0
         self._waits_for_lock = False
+        self._gives_way = False
         self._task: asyncio.Task[None] | None = None
         self.control: Control = Control()
         self.progress: Progress = Progress(work.key)
@@ -74,6 +75,11 @@ class Follower:
             task.cancel()
             await asyncio.wait([task], timeout=1.0)
             raise
+
+    def give_way(self) -> None:
+        """Leave its place to another process after the unit of work that is under way; wait for one again."""
+        self._gives_way = True
+        self.control.wake()
 
     def resume(self) -> None:
         """Go on after an event that stopped it, or try again now instead of later."""
@@ -115,14 +121,22 @@ class Follower:
             await self._follow(0)
             return
         self.progress.change(FollowerState.STANDBY)
+        if work.quota is not None:
+            await self.control.wait_for(work.quota.free())
         if self.control.is_stopping():
             return
+        self._gives_way = False
         self._waits_for_lock = True
         try:
-            holding = self._ports.locks.hold(work.key, lease=self._options.lease_seconds)
-            async with holding as lock:
+            async with self._ports.locks.hold(work.key, lease=self._options.lease_seconds) as lock:
                 self._waits_for_lock = False
-                await self._follow(lock.fencing_token)
+                if work.quota is None:
+                    await self._follow(lock.fencing_token)
+                elif work.quota.take(work.key):
+                    try:
+                        await self._follow(lock.fencing_token)
+                    finally:
+                        work.quota.give_back(work.key)
         finally:
             self._waits_for_lock = False
 
@@ -132,7 +146,7 @@ class Follower:
         await session.claim()
         logger().info(FOLLOWER_STARTED, **{work.kind: work.name}, position=session.position)
         progress.change(FollowerState.CATCHING_UP)
-        while not control.is_stopping():
+        while not (control.is_stopping() or self._gives_way):
             limit = None if work.limit is None else await work.limit()
             page = await self._ports.log.read_all(after=session.position, limit=_PAGE)
             short = len(page) < _PAGE

@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from catga_core.event_sourcing.following.quota import Quota
 from catga_core.interfaces.context import NO_HEADERS
 from catga_core.interfaces.event_log import RecordedEvent
 from catga_core.interfaces.event_store import StoredEvent
@@ -64,6 +65,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         limit: gives the position up to which to go for now; `None` for no limit.
         at_limit: called, in no unit of work, when that is near; tells whether there is no limit any more.
         ends_at_limit: whether it is done then.
+        quota: how many followers of this process may hold their place, `None` for all.
         letter_headers: strings kept with what is parked.
     """
 
@@ -80,6 +82,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     limit: Callable[[], Awaitable[int | None]] | None = None
     at_limit: Callable[[Place], Awaitable[bool]] | None = None
     ends_at_limit: bool = False
+    quota: Quota | None = None
     letter_headers: Mapping[str, str] = NO_HEADERS
 
     @property

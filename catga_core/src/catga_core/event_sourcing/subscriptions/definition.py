@@ -51,11 +51,16 @@ class SubscriptionDefinition(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int
     options: FollowOptions
 
+    @property
+    def stem(self) -> str:
+        """The beginning of the names of all its checkpoints and locks."""
+        return f"subscription:{self.name}"
+
     def key(self, partition: int) -> str:
         """Return the name of a partition's checkpoint and lock."""
         if self.partitions == 1:
-            return f"subscription:{self.name}"
-        return f"subscription:{self.name}:{partition + 1}/{self.partitions}"
+            return self.stem
+        return f"{self.stem}:{partition + 1}/{self.partitions}"
 
 
 def partition_of(stream_id: str, partitions: int) -> int:

@@ -12,6 +12,7 @@ from catga_core.event_sourcing.following import (
     FollowerPorts,
     Observer,
     Progress,
+    Quota,
     Replayed,
     Selection,
     Work,
@@ -20,6 +21,7 @@ from catga_core.event_sourcing.following import (
     wait_until,
 )
 from catga_core.event_sourcing.following.work import Handle
+from catga_core.event_sourcing.subscriptions.balance import Balance
 from catga_core.event_sourcing.subscriptions.definition import (
     Delivery,
     Start,
@@ -47,8 +49,12 @@ class SubscriptionWorker:
         self._now = 0
         stream = None if definition.stream == "*" else definition.stream
         self._selection = Selection(ports.types, definition.events, stream=stream)
+        self._quota = Quota(definition.partitions)
         self._works = [self._work(partition, handle) for partition in range(definition.partitions)]
         self._followers = [Follower(ports, work, definition.options) for work in self._works]
+        self._balance = Balance(
+            ports, definition.stem, self._followers, self._quota, definition.options.lease_seconds
+        )
         self._observer = Observer(ports, self.name, lambda: self.parts, definition.options.poll_seconds)
 
     @property
@@ -66,6 +72,8 @@ class SubscriptionWorker:
         if self._definition.start is Start.NOW:
             # Known when the start returns: what is appended from here on is handled.
             self._now = await self._ports.log.head()
+        if self._definition.partitions > 1:
+            self._balance.start()
         for each in self._followers:
             each.start()
         self._observer.start()
@@ -75,6 +83,8 @@ class SubscriptionWorker:
         try:
             await asyncio.gather(*(each.stop() for each in self._followers))
         finally:
+            if self._definition.partitions > 1:
+                await self._balance.stop()
             await self._observer.stop()
 
     def health(self) -> Health:
@@ -114,6 +124,7 @@ class SubscriptionWorker:
             handle=handle,
             start=self._first_position,
             transactional=definition.delivery is Delivery.EXACTLY_ONCE,
+            quota=self._quota if definition.partitions > 1 else None,
         )
 
     def _wants_of(self, partition: int, recorded: RecordedEvent) -> bool:
@@ -129,8 +140,10 @@ class SubscriptionWorker:
     async def _check_partitions(self) -> None:
         definition = self._definition
         mine = {definition.key(partition) for partition in range(definition.partitions)}
-        stem = f"subscription:{self.name}"
+        stem = definition.stem
         for each in await self._ports.checkpoints.list():
+            if each.name.startswith(f"{stem}:member:"):
+                continue
             if (each.name == stem or each.name.startswith(f"{stem}:")) and each.name not in mine:
                 _, _, others = each.name.rpartition("/")
                 before = others if others.isdecimal() else "1"
