@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+import catga_redis.stores  # noqa: F401 - loaded here: imported within a loop, its reading of files would block that
 from catga_core import CatgaContainer, CatgaOptions, add_catga
 from catga_core.clock import Clock
 from catga_core.container import add_stores

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from catga_core import CatgaError
+from catga_core import CatgaError, ConfigurationError
 from catga_core.event_sourcing.projections import (
     Projection,
     ProjectionMode,
@@ -14,7 +14,7 @@ from catga_core.event_sourcing.projections import (
     is_replay,
     project,
 )
-from catga_core.interfaces import EventData, StoredEvent
+from catga_core.interfaces import EventData, Storage, StoredEvent
 from tests.core.event_sourcing.following import (
     Deposited,
     Opened,
@@ -26,6 +26,24 @@ from tests.core.event_sourcing.following import (
     fast,
 )
 from tests.stores import Place
+
+
+@pytest.fixture(autouse=True)
+def only_where_it_can(request: pytest.FixtureRequest, place: Place) -> None:
+    if place.name == "redis" and "refused" not in request.node.name:
+        pytest.skip("Redis writes at the commit: there inline projections are refused")
+
+
+async def test_a_storage_that_writes_only_at_the_commit_is_refused(place: Place) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, mode=ProjectionMode.INLINE, **fast())
+    if catga.get(Storage).capabilities.immediate:
+        pytest.skip("it writes at once")
+    with pytest.raises(
+        ConfigurationError, match=r"'balances' cannot be inline in this storage.*use ProjectionMode.CATCH_UP"
+    ):
+        async with catga.running():
+            pass
 
 
 class Balances(Projection, name="balances"):
