@@ -20,6 +20,7 @@ from .report import Report, differences
 from .runs import Plan, run_one_process, run_services
 from .show import Narrator, text_of, text_of_trouble
 from .source import SourceError, open_source
+from .stores import Store, StoreKind, store_argument
 
 _HINT = (
     "(where a product was wanted more often than there is, who comes first gets it: "
@@ -31,7 +32,7 @@ _BALANCED, _UNBALANCED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 def main(
     arguments: Sequence[str] | None = None,
     *,
-    compose: Callable[[], CatgaContainer] = compositions.one_process,
+    compose: Callable[[Store], CatgaContainer] = compositions.one_process,
 ) -> int:
     """Run the orders and return the exit code: 0 when everything balances, 1 when not, 2 for a wrong call.
 
@@ -41,13 +42,20 @@ def main(
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    if not options.services:
-        _refuse_what_only_services_have(parser, options)
+    _refuse_what_cannot_be(parser, options)
     narrator = Narrator(quiet=options.quiet)
     try:
         with tempfile.TemporaryDirectory(prefix="order-system-") as folder:
             source = _source(options.source, Path(folder), twice=options.services)
-            plan = Plan(source, options.concurrency, options.kill_replica is not False, options.restart_nats)
+            plan = Plan(
+                source=source,
+                concurrency=options.concurrency,
+                kill_replica=options.kill_replica is not False,
+                restart_nats=options.restart_nats,
+                store=options.store
+                or Store(StoreKind.SQLITE, str(Path(folder) / "orders.db"), temporary=True),
+                crash_after=options.crash_after,
+            )
             reports = asyncio.run(_runs(plan, narrator, compose, services=options.services))
     except SourceError as error:
         parser.error(str(error))
@@ -60,9 +68,9 @@ def main(
 
 
 async def _runs(
-    plan: Plan, narrator: Narrator, compose: Callable[[], CatgaContainer], *, services: bool
+    plan: Plan, narrator: Narrator, compose: Callable[[Store], CatgaContainer], *, services: bool
 ) -> list[Report]:
-    reports = [await run_one_process(plan, narrator, compose())]
+    reports = [await run_one_process(plan, narrator, compose(plan.store))]
     if services:
         reports.append(await run_services(plan, narrator, lines=reports[0].totals.read))
     return reports
@@ -101,7 +109,8 @@ def _tell(reports: Sequence[Report], *, as_json: bool) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="order_system",
-        description="Runs orders through the order system, in one process, and compares it with services over NATS.",
+        description="Runs orders through the order system: in one process, killed in the middle if you like, or compared with "
+        "services over NATS.",
     )
     parser.add_argument(
         "source",
@@ -133,6 +142,20 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with --services: kill and restart the nats-server on the way",
     )
+    parser.add_argument(
+        "--store",
+        type=store_argument,
+        metavar="STORE",
+        help="where state is kept: memory, sqlite:FILE or redis://HOST:PORT; a file or a Redis that has orders already "
+        "is gone on with (default: an SQLite file that is removed at the end)",
+    )
+    parser.add_argument(
+        "--crash-after",
+        type=_positive,
+        metavar="N",
+        help="kill this very process with SIGKILL after N decisions, in the middle of others; run it again with the "
+        "same --store and without this option, and it comes to the same totals as if nothing had happened",
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
@@ -148,8 +171,20 @@ def _positive(text: str) -> int:
     return number
 
 
-def _refuse_what_only_services_have(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def _refuse_what_cannot_be(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     asked = {"--kill-replica": options.kill_replica, "--restart-nats": options.restart_nats}
     for name, wanted in asked.items():
-        if wanted:
+        if wanted and not options.services:
             parser.error(f"{name} needs --services: in one process there is no replica and no server to kill")
+    if options.crash_after is None:
+        return
+    if options.services:
+        parser.error("--crash-after is for the one process: leave --services out")
+    if options.store is None:
+        parser.error(
+            "--crash-after needs a place where the next run finds the orders: add --store sqlite:FILE"
+        )
+    if not options.store.outlives_the_process:
+        parser.error(
+            "--crash-after cannot be used with --store memory, which is gone with the process: use --store sqlite:FILE"
+        )

@@ -11,8 +11,8 @@ from catga_core import CatgaMediator
 
 from .calls import Caller, Patience
 from .inventory.messages import StockLevels
-from .notifications.messages import CatchUp
-from .orders.messages import SalesReport
+from .notifications.messages import CatchUp, Mailing, MailingReport
+from .orders.messages import ListDecisions, Sales, SalesReport
 from .report import Report
 from .source import BadLine, OrderLine, read_orders
 from .tally import Tally
@@ -21,6 +21,9 @@ from .tally import Tally
 _STUBBORN = Patience(attempts=10, timeout=3.0, pause=0.1)
 # After so many orders that nobody could decide, the others would fare no better.
 _HOPELESS = 20
+# How long nothing may change until what is still missing is taken for lost; and how often one looks.
+_PATIENCE, _LOOK = 1.0, 0.02
+_PAGE = 1000
 
 
 class Driver:
@@ -29,12 +32,33 @@ class Driver:
     Parameters:
         mediator: where the orders are sent.
         concurrency: how many orders may be under way at the same time.
+        before: what orders has decided up to now.
+        known: the numbers of those orders.
     """
 
-    def __init__(self, mediator: CatgaMediator, *, concurrency: int) -> None:
-        self.tally = Tally()
+    def __init__(
+        self, mediator: CatgaMediator, *, concurrency: int, before: Sales, known: frozenset[str]
+    ) -> None:
+        self.tally = Tally(known)
+        self.under_way = 0
+        self.busy = asyncio.Event()
+        self._before = before
         self._caller = Caller(mediator)
         self._free = asyncio.Semaphore(concurrency)
+
+    @classmethod
+    async def begin(cls, mediator: CatgaMediator, *, concurrency: int) -> Driver:
+        """Ask what there is from earlier runs, and return a driver that goes on from there.
+
+        Raises:
+            CatgaError: when orders does not answer.
+        """
+        caller = Caller(mediator)
+        before = (await caller.ask(SalesReport(), patience=_STUBBORN)).unwrap()
+        known: set[str] = set()
+        while page := (await caller.ask(ListDecisions(len(known), _PAGE), patience=_STUBBORN)).unwrap():
+            known.update(decision.order_id for decision in page)
+        return cls(mediator, concurrency=concurrency, before=before, known=frozenset(known))
 
     async def run(self, source: FileIO) -> float:
         """Hand every order in and return the seconds it took; give up when it is of no use."""
@@ -57,12 +81,14 @@ class Driver:
         Raises:
             CatgaError: when a module does not answer.
         """
+        await self._everybody_told()
         mailing = await self._caller.ask(CatchUp(), patience=_STUBBORN)
         sales = await self._caller.ask(SalesReport(), patience=_STUBBORN)
         stock = await self._caller.ask(StockLevels(), patience=_STUBBORN)
         return Report.of(
             title,
             self.tally,
+            before=self._before,
             sales=sales.unwrap(),
             stock=stock.unwrap(),
             mailing=mailing.unwrap(),
@@ -72,14 +98,34 @@ class Driver:
 
     async def _hand_in(self, line: OrderLine) -> None:
         began = time.perf_counter()
+        self.under_way += 1
+        self.busy.set()
         try:
             # The same id each time it is sent: that is how orders knows it from another order of the same number.
             message_id = f"{line.order.order_id}@{line.number}"
             result = await self._caller.ask(line.order, message_id=message_id, patience=_STUBBORN)
         finally:
+            self.under_way -= 1
+            if not self.under_way:
+                self.busy.clear()
             self._free.release()
         self.tally.seconds.append(time.perf_counter() - began)
         if result.is_success:
             self.tally.accept(line.order, result.value)
         else:
             self.tally.refuse(line.number, line.order, result.error)
+
+    async def _everybody_told(self) -> None:
+        """Wait until the news of every decision has arrived; what is lost on the way is not waited for."""
+        seen: tuple[int, int] | None = None
+        changed = time.monotonic()
+        while True:
+            sales = (await self._caller.ask(SalesReport(), patience=_STUBBORN)).unwrap()
+            mailing: Mailing = (await self._caller.ask(MailingReport(), patience=_STUBBORN)).unwrap()
+            if not sales.to_tell and mailing.sent >= sales.decided:
+                return
+            if (sales.to_tell, mailing.sent) != seen:
+                seen, changed = (sales.to_tell, mailing.sent), time.monotonic()
+            elif time.monotonic() - changed > (_PATIENCE if not sales.to_tell else 30 * _PATIENCE):
+                return
+            await asyncio.sleep(_LOOK)

@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from .stores import Store
+
 # payments decides from the request alone, so there may be as many of it as one likes.
 REPLICAS = {"orders": 1, "inventory": 1, "payments": 2}
 
@@ -124,8 +126,12 @@ class Fleet:
 
 
 @asynccontextmanager
-async def running(nats: str) -> AsyncGenerator[Fleet, None]:
+async def running(nats: str, store: Store) -> AsyncGenerator[Fleet, None]:
     """Start every replica of every service, and end them all.
+
+    Parameters:
+        nats: where they find each other.
+        store: where they keep their state.
 
     Raises:
         FleetError: when one of them does not start.
@@ -136,19 +142,20 @@ async def running(nats: str) -> AsyncGenerator[Fleet, None]:
             for name, count in REPLICAS.items():
                 for number in range(1, count + 1):
                     called = name if count == 1 else f"{name}-{number}"
-                    processes[called] = await _start(name, called, nats, Path(folder))
+                    processes[called] = await _start(name, called, nats, store, Path(folder))
             await asyncio.gather(*(process.ready() for process in processes.values()))
             yield Fleet(processes)
         finally:
             await asyncio.gather(*(process.end() for process in processes.values()))
 
 
-async def _start(service: str, called: str, nats: str, folder: Path) -> ServiceProcess:
+async def _start(service: str, called: str, nats: str, store: Store, folder: Path) -> ServiceProcess:
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     log = folder / f"{called}.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", f"{_PACKAGE}.service", service, "--nats", nats, "--with-parent",
+            sys.executable, "-m", f"{_PACKAGE}.service", service,
+            "--nats", nats, "--store", store.argument, *(["--temporary"] if store.temporary else []), "--with-parent",
             stdin=asyncio.subprocess.PIPE,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
@@ -9,12 +10,9 @@ import msgspec
 
 from .inventory.messages import StockLevel
 from .notifications.messages import Mailing
-from .orders.messages import OrderRefusal, Sales
+from .orders.messages import Sales
 from .source import BadLine
-from .tally import INVALID, NOT_AN_ORDER, Tally, Undecided
-
-# These say nothing new of an order: there is no decision behind them, or there was one before.
-_NOT_DECIDED = frozenset({NOT_AN_ORDER, INVALID, str(OrderRefusal.DUPLICATE_ORDER)})
+from .tally import NOT_DECIDED, Sums, Tally, Undecided
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -38,6 +36,7 @@ class Report(msgspec.Struct, frozen=True):
         mismatches: the totals that do not balance, one sentence each.
         bad_lines: the lines that are no orders.
         undecided: the orders that nobody could decide.
+        decided_before: how many of the orders an earlier run had decided; they got the same answer again.
         sent_again: how many messages were sent more than once, by whoever sent them.
         caught_up: how many notifications were sent without their event.
         seconds: how long it took.
@@ -51,6 +50,7 @@ class Report(msgspec.Struct, frozen=True):
     mismatches: tuple[str, ...]
     bad_lines: tuple[BadLine, ...]
     undecided: tuple[Undecided, ...]
+    decided_before: int
     sent_again: int
     caught_up: int
     seconds: float
@@ -64,6 +64,7 @@ class Report(msgspec.Struct, frozen=True):
         title: str,
         tally: Tally,
         *,
+        before: Sales,
         sales: Sales,
         stock: Sequence[StockLevel],
         mailing: Mailing,
@@ -73,9 +74,9 @@ class Report(msgspec.Struct, frozen=True):
         """Put together what the driver has seen and what the modules say."""
         totals = Totals(
             read=tally.read,
-            accepted=tally.accepted,
-            refused=dict(sorted(tally.refused.items())),
-            revenue=tally.revenue,
+            accepted=tally.sums.accepted,
+            refused=dict(sorted(tally.sums.refused.items())),
+            revenue=tally.sums.revenue,
             charges=sales.charges,
             notifications=mailing.sent,
             stock_left={level.product: level.left for level in stock},
@@ -83,9 +84,10 @@ class Report(msgspec.Struct, frozen=True):
         return cls(
             title=title,
             totals=totals,
-            mismatches=tuple(_mismatches(tally, sales, stock, mailing)),
+            mismatches=tuple(_mismatches(tally, before, sales, stock, mailing)),
             bad_lines=tuple(tally.bad_lines),
             undecided=tuple(sorted(tally.undecided, key=lambda order: order.number)),
+            decided_before=tally.remembered,
             sent_again=sent_again + sales.sent_again,
             caught_up=mailing.caught_up,
             seconds=round(seconds, 3),
@@ -101,30 +103,54 @@ def differences(one: Totals, other: Totals) -> list[str]:
     return [f"{name}: {left[name]} and {right[name]}" for name in left if left[name] != right[name]]
 
 
-def _mismatches(tally: Tally, sales: Sales, stock: Sequence[StockLevel], mailing: Mailing) -> Iterator[str]:
-    refused = tally.refused.total()
-    if tally.read != tally.accepted + refused:
-        yield f"orders read = accepted + refused: {tally.read} = {tally.accepted} + {refused}"
-    if tally.accepted != sales.accepted:
-        yield f"accepted = orders' own count: {tally.accepted} = {sales.accepted}"
-    decided_no = {reason: count for reason, count in tally.refused.items() if reason not in _NOT_DECIDED}
-    if decided_no != sales.refused:
-        yield f"refused = orders' own count: {_counts(decided_no)} = {_counts(sales.refused)}"
-    if tally.revenue != sales.revenue:
-        yield f"revenue = sum of the accepted orders: {sales.revenue} = {tally.revenue}"
-    if not tally.accepted == sales.charges == len(tally.charges):
-        yield f"charges = accepted: {sales.charges} (answered: {len(tally.charges)}) = {tally.accepted}"
-    decided = sales.accepted + sum(sales.refused.values())
-    if mailing.sent != decided:
-        yield f"notifications = decided orders: {mailing.sent} = {decided}"
+def _mismatches(
+    tally: Tally, before: Sales, sales: Sales, stock: Sequence[StockLevel], mailing: Mailing
+) -> Iterator[str]:
+    sums = tally.sums
+    refused = sums.refused.total()
+    if tally.read != sums.accepted + refused:
+        yield f"orders read = accepted + refused: {tally.read} = {sums.accepted} + {refused}"
+    yield from _decided(tally.fresh, before, sales)
+    if sums.accepted != len(sums.charges) or sales.accepted != sales.charges:
+        yield (
+            f"charges = accepted: {sales.charges} (answered: {len(sums.charges)}) = "
+            f"{sales.accepted} (answered: {sums.accepted})"
+        )
+    if mailing.sent != sales.decided:
+        yield f"notifications = decided orders: {mailing.sent} = {sales.decided}"
+    if sales.under_way:
+        yield f"every order is decided: {sales.under_way} of an earlier run are not, hand them in again"
+    yield from _goods(sales, stock)
+
+
+def _decided(fresh: Sums, before: Sales, sales: Sales) -> Iterator[str]:
+    """Hold the decisions of this run against what orders has counted since the run began."""
+    accepted = sales.accepted - before.accepted
+    if fresh.accepted != accepted:
+        yield f"accepted = orders' own count: {fresh.accepted} = {accepted}"
+    answered_no = Counter({code: count for code, count in fresh.refused.items() if code not in NOT_DECIDED})
+    counted_no = Counter(sales.refused) - Counter(before.refused)
+    if answered_no != counted_no:
+        yield f"refused = orders' own count: {_counts(answered_no)} = {_counts(counted_no)}"
+    revenue = sales.revenue - before.revenue
+    if fresh.revenue != revenue:
+        yield f"revenue = sum of the accepted orders: {revenue} = {fresh.revenue}"
+    sold = Counter(sales.sold) - Counter(before.sold)
+    if fresh.sold != sold:
+        yield f"sold = orders' own count: {_counts(fresh.sold)} = {_counts(sold)}"
+
+
+def _goods(sales: Sales, stock: Sequence[StockLevel]) -> Iterator[str]:
+    """Hold what inventory has set aside against what orders has sold, in all runs together."""
     for level in stock:
         if level.before - level.reserved != level.left:
             yield (
                 f"stock before - reserved = stock left of {level.product}: "
                 f"{level.before} - {level.reserved} = {level.left}"
             )
-        if level.reserved != tally.sold[level.product]:
-            yield f"reserved = sold of {level.product}: {level.reserved} = {tally.sold[level.product]}"
+        sold = sales.sold.get(level.product, 0)
+        if level.reserved != sold:
+            yield f"reserved = sold of {level.product}: {level.reserved} = {sold}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

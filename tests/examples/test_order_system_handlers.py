@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from catga_core import CatgaMediator
+from catga_testing.waiting import eventually
 from examples.order_system import compositions
 from examples.order_system.inventory.messages import Line, ReleaseStock, ReserveStock, StockLevel, StockLevels
 from examples.order_system.notifications.handlers import TellAccepted
@@ -37,6 +38,17 @@ async def mediator() -> AsyncIterator[CatgaMediator]:
         yield app.mediator
 
 
+async def told(mediator: CatgaMediator, customers: int) -> None:
+    """Wait until what was decided has gone out, and so many customers were told of it."""
+
+    async def all_told() -> bool:
+        sales = (await mediator.send(SalesReport())).unwrap()
+        mailing = (await mediator.send(MailingReport())).unwrap()
+        return not sales.to_tell and mailing.sent == customers
+
+    await eventually(all_told)
+
+
 async def tea(mediator: CatgaMediator) -> StockLevel:
     levels = (await mediator.send(StockLevels())).unwrap()
     return next(level for level in levels if level.product == TEA.product)
@@ -49,6 +61,7 @@ async def test_the_same_message_gets_the_same_answer_and_counts_once(mediator: C
     sales = (await mediator.send(SalesReport())).unwrap()
     assert (sales.accepted, sales.charges, sales.revenue) == (1, 1, Decimal("22.02"))
     assert (await tea(mediator)).reserved == 2
+    await told(mediator, 1)
     assert (await mediator.send(CatchUp())).unwrap() == Mailing(sent=1, caught_up=0)
 
 
@@ -109,6 +122,7 @@ async def test_customers_are_told_also_when_the_event_was_lost() -> None:
     async with catga.running() as app:
         with catga.override(TellAccepted, Deaf()):
             assert (await app.mediator.send(ORDER)).is_success
+            await told(app.mediator, 0)
         assert (await app.mediator.send(MailingReport())).unwrap() == Mailing(sent=0, caught_up=0)
         for _ in range(2):
             assert (await app.mediator.send(CatchUp())).unwrap() == Mailing(sent=1, caught_up=1)

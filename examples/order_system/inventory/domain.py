@@ -1,14 +1,15 @@
-"""The warehouse."""
+"""The goods, and what is set aside for whom."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
-from .messages import Line, Reservation, StockLevel, StockRefusal
+from .events import OrderGoodsEvent, OrderReleased, OrderReserved, OrderTurnedDown
+from .messages import Line, Reservation, StockRefusal
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -38,50 +39,50 @@ class Refused(msgspec.Struct, frozen=True):
     why: str
 
 
-class Warehouse:
-    """Counts what is on the shelves and what is set aside, order by order.
+class Shelf(msgspec.Struct, frozen=True):
+    """One product: how many of it nobody has ordered, after so many events of its stream."""
 
-    Nothing in here waits, so no two orders can ever be in the middle of it at the same time.
+    left: int = 0
+    version: int = 0
+
+
+class OrderGoods(msgspec.Struct, frozen=True):
+    """What one order was answered, for good, and what is set aside for it now, after so many events of its stream."""
+
+    answer: Reservation | Refused | None = None
+    set_aside: tuple[Line, ...] = ()
+    version: int = 0
+
+    def after(self, event: OrderGoodsEvent) -> OrderGoods:
+        """Return what an event makes of it."""
+        match event:
+            case OrderReserved(order_id=order_id, lines=lines, prices=prices):
+                return OrderGoods(Reservation(order_id, prices), lines, self.version + 1)
+            case OrderTurnedDown(code=code, why=why):
+                return OrderGoods(Refused(code, why), (), self.version + 1)
+            case OrderReleased():
+                # The answer stays: a request that comes late must not take the goods a second time.
+                return OrderGoods(self.answer, (), self.version + 1)
+
+
+def answer(
+    order_id: str, lines: Sequence[Line], products: Mapping[str, Product], shelves: Mapping[str, Shelf]
+) -> OrderReserved | OrderTurnedDown:
+    """Decide whether an order can have all that it wants.
+
+    Parameters:
+        order_id: the order.
+        lines: what it wants.
+        products: what is sold.
+        shelves: those of the wanted products that are sold.
     """
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._products = {product.code: product for product in catalog.products}
-        self._left = {product.code: product.stock for product in catalog.products}
-        self._reserved = dict.fromkeys(self._products, 0)
-        self._answers: dict[str, Reservation | Refused] = {}
-        self._set_aside: dict[str, Sequence[Line]] = {}
-
-    def reserve(self, order_id: str, lines: Sequence[Line]) -> Reservation | Refused:
-        """Set everything aside, or nothing, and answer the same to whoever asks again."""
-        answer = self._answers.get(order_id)
-        if answer is None:
-            answer = self._answers[order_id] = self._decide(order_id, lines)
-        return answer
-
-    def release(self, order_id: str) -> None:
-        """Put back what was set aside for an order, if anything still is."""
-        # The answer stays: a request that was delayed on its way must not set the goods aside a second time.
-        self._move(self._set_aside.pop(order_id, ()), -1)
-
-    def levels(self) -> tuple[StockLevel, ...]:
-        """Count everything."""
-        return tuple(
-            StockLevel(code, product.stock, self._reserved[code], self._left[code])
-            for code, product in self._products.items()
-        )
-
-    def _decide(self, order_id: str, lines: Sequence[Line]) -> Reservation | Refused:
-        for line in lines:
-            if line.product not in self._products:
-                return Refused(StockRefusal.UNKNOWN_PRODUCT, f"there is no product {line.product}")
-        for line in lines:
-            if line.quantity > self._left[line.product]:
-                return Refused(StockRefusal.OUT_OF_STOCK, f"not enough of {line.product}")
-        self._move(lines, 1)
-        self._set_aside[order_id] = lines
-        return Reservation(order_id, {line.product: self._products[line.product].price for line in lines})
-
-    def _move(self, lines: Sequence[Line], sign: int) -> None:
-        for line in lines:
-            self._left[line.product] -= sign * line.quantity
-            self._reserved[line.product] += sign * line.quantity
+    for line in lines:
+        if line.product not in products:
+            why = f"there is no product {line.product}"
+            return OrderTurnedDown(order_id, StockRefusal.UNKNOWN_PRODUCT, why)
+    for line in lines:
+        if line.quantity > shelves[line.product].left:
+            return OrderTurnedDown(order_id, StockRefusal.OUT_OF_STOCK, f"not enough of {line.product}")
+    return OrderReserved(
+        order_id, tuple(lines), {line.product: products[line.product].price for line in lines}
+    )

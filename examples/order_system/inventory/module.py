@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from catga_core import CatgaContainer, Module
+from typing import get_args
 
-from .domain import Catalog, Warehouse
+from catga_core import CatgaContainer, Module
+from catga_core.event_sourcing import add_events
+from catga_core.event_sourcing.projections import ProjectionMode, add_projection
+
+from .domain import Catalog
+from .events import OrderGoodsEvent, ShelfEvent
 from .handlers import ReleaseStockHandler, ReserveStockHandler, StockLevelsHandler
+from .read_models import StockBook
+from .warehouse import Warehouse
 
 
 class InventoryModule(Module):
@@ -14,5 +21,7 @@ class InventoryModule(Module):
     needs = (Catalog,)
 
     def register(self, catga: CatgaContainer) -> None:
-        catga.add_singleton(Warehouse)
+        add_events(catga, *get_args(ShelfEvent), *get_args(OrderGoodsEvent))
+        add_projection(catga, StockBook, mode=ProjectionMode.IN_MEMORY)
+        catga.add_hosted(Warehouse)
         catga.add_handlers(ReserveStockHandler, ReleaseStockHandler, StockLevelsHandler)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from catga_core.interfaces import NO_STREAM, EventStore
+
+from .events import MailSent
+
 
 class Mail(msgspec.Struct, frozen=True):
     """One message to one customer."""
@@ -13,20 +17,31 @@ class Mail(msgspec.Struct, frozen=True):
 
 
 class MailRoom:
-    """Writes each customer once for each order, however often it is asked to."""
+    """Writes each customer once for each order, however often it is asked to.
 
-    def __init__(self) -> None:
-        self._sent: dict[str, Mail] = {}
-        self.caught_up = 0
+    Each order has a stream here, and a mail begins it. Nothing begins a second time.
 
-    @property
-    def sent(self) -> int:
-        """How many mails went out."""
-        return len(self._sent)
+    Parameters:
+        events: where it is kept.
+    """
 
-    def send(self, order_id: str, mail: Mail) -> bool:
-        """Send a mail, unless there was one for this order already; tell whether it was sent."""
-        if order_id in self._sent:
+    def __init__(self, events: EventStore) -> None:
+        self._events = events
+
+    async def send(self, order_id: str, mail: Mail, *, caught_up: bool = False) -> bool:
+        """Send a mail, unless there was one for this order already; tell whether it was sent.
+
+        Parameters:
+            order_id: the order.
+            mail: what to write, and to whom.
+            caught_up: whether it goes out without the event that should have been the reason.
+
+        Raises:
+            CatgaError: `CONFLICT` when another sends it at the same moment.
+        """
+        stream = f"mail-{order_id}"
+        if await self._events.version(stream):
             return False
-        self._sent[order_id] = mail
+        sent = MailSent(order_id, mail.to, mail.text, caught_up)
+        await self._events.append(stream, sent, expected_version=NO_STREAM)
         return True

@@ -1,47 +1,110 @@
-"""An order and what is known of it."""
+"""An order, from the moment it came in."""
 
 from __future__ import annotations
 
-import asyncio
-from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-import msgspec
+from catga_core.event_sourcing import Aggregate, apply
 
 from ..money import to_cents
-from .messages import Item
+from .events import CardCharged, GoodsReserved, GoodsReturned, OrderReceived, Wanted
+from .messages import Decision, Item, OrderAccepted, OrderRefused
 
 
-class Order(msgspec.Struct, frozen=True):
-    """An order that was decided.
+class Order(Aggregate):
+    """One order: what is known of it is what happened to it.
 
-    Parameters:
-        order_id: the customer's number for it.
-        message_id: the message that brought it; the same message again gets the same answer.
-        email: who is to be told.
-        total: what it costs, `None` when it never came to that.
-        authorization: the bank's, of an accepted order.
-        reason: the code, of a refused one.
-        why: the reason in words.
-        to_release: whether goods are still set aside for a refused order.
+    It belongs to the message that brought it. The same message again gets the same answer, any other is a duplicate.
     """
 
-    order_id: str
-    message_id: str
-    email: str
-    total: Decimal | None = None
-    authorization: str | None = None
-    reason: str | None = None
+    message_id: str = ""
+    email: str = ""
+    total: Decimal = Decimal(0)
+    authorization: str = ""
+    accepted: bool = False
+    reason: str = ""
     why: str = ""
-    to_release: bool = False
+    goods_reserved: bool = False
 
     @property
-    def accepted(self) -> bool:
-        """Whether it was accepted."""
-        return self.reason is None
+    def is_decided(self) -> bool:
+        """Whether it was accepted or refused."""
+        return self.accepted or bool(self.reason)
+
+    @property
+    def must_return_goods(self) -> bool:
+        """Whether it was refused, and its goods are still set aside."""
+        return bool(self.reason) and self.goods_reserved
+
+    # --- what can be done with it ---
+
+    def receive(self, message_id: str, email: str, items: Iterable[Item]) -> None:
+        """Let it begin; one that has begun stays as it is."""
+        if not self.message_id:
+            wanted = tuple(Wanted(item.product, item.quantity) for item in items)
+            self.raise_event(OrderReceived(self.id, message_id, email, wanted))
+
+    def accept(self, total: Decimal, authorization: str) -> None:
+        """Decide for it: its goods are set aside, and it is paid."""
+        self.raise_event(GoodsReserved(self.id))
+        self.raise_event(CardCharged(self.id, total, authorization))
+        self.raise_event(OrderAccepted(self.id, self.email, total))
+
+    def refuse(self, reason: str, why: str, *, goods_reserved: bool) -> None:
+        """Decide against it.
+
+        Parameters:
+            reason: the code.
+            why: the reason in words.
+            goods_reserved: whether goods were set aside for it before that.
+        """
+        if goods_reserved:
+            self.raise_event(GoodsReserved(self.id))
+        self.raise_event(OrderRefused(self.id, self.email, reason, why))
+
+    def return_goods(self) -> None:
+        """Note that nothing is set aside for it any more."""
+        if self.goods_reserved:
+            self.raise_event(GoodsReturned(self.id))
+
+    def decision(self) -> Decision:
+        """Return what became of it."""
+        if self.accepted:
+            return Decision(self.id, self.email, self.total)
+        return Decision(self.id, self.email, reason=self.reason)
+
+    def news(self) -> OrderAccepted | OrderRefused:
+        """Return what everybody is told once it is decided."""
+        if self.accepted:
+            return OrderAccepted(self.id, self.email, self.total)
+        return OrderRefused(self.id, self.email, self.reason, self.why)
+
+    # --- what that makes of it ---
+
+    @apply
+    def _received(self, event: OrderReceived) -> None:
+        self.message_id, self.email = event.message_id, event.email
+
+    @apply
+    def _goods_reserved(self, event: GoodsReserved) -> None:
+        self.goods_reserved = True
+
+    @apply
+    def _charged(self, event: CardCharged) -> None:
+        self.total, self.authorization = event.amount, event.authorization
+
+    @apply
+    def _accepted(self, event: OrderAccepted) -> None:
+        self.accepted = True
+
+    @apply
+    def _refused(self, event: OrderRefused) -> None:
+        self.reason, self.why = event.reason, event.why
+
+    @apply
+    def _goods_returned(self, event: GoodsReturned) -> None:
+        self.goods_reserved = False
 
 
 def total_of(items: Iterable[Item], discount_percent: Decimal) -> Decimal:
@@ -53,52 +116,3 @@ def total_of(items: Iterable[Item], discount_percent: Decimal) -> Decimal:
 def changed_price(items: Iterable[Item], prices: Mapping[str, Decimal]) -> str | None:
     """Return the first product whose price is not the one the customer was shown."""
     return next((item.product for item in items if prices[item.product] != item.price), None)
-
-
-class OrderRepository(ABC):
-    """Keeps the orders that were decided."""
-
-    @abstractmethod
-    def alone(self, order_id: str) -> AbstractAsyncContextManager[None]:
-        """Wait until nobody else works on this order, and keep it so for a block."""
-
-    @abstractmethod
-    def find(self, order_id: str) -> Order | None:
-        """Return an order, `None` for one that nobody knows."""
-
-    @abstractmethod
-    def save(self, order: Order) -> None:
-        """Keep an order, in place of what was known of it."""
-
-    @abstractmethod
-    def all(self) -> Sequence[Order]:
-        """Return all orders in the order they were decided."""
-
-
-class InMemoryOrders(OrderRepository):
-    """Keeps the orders as long as the process lives."""
-
-    def __init__(self) -> None:
-        self._orders: dict[str, Order] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._interested: Counter[str] = Counter()
-
-    @asynccontextmanager
-    async def alone(self, order_id: str) -> AsyncGenerator[None, None]:
-        self._interested[order_id] += 1
-        try:
-            async with self._locks.setdefault(order_id, asyncio.Lock()):
-                yield
-        finally:
-            self._interested[order_id] -= 1
-            if not self._interested[order_id]:
-                del self._interested[order_id], self._locks[order_id]
-
-    def find(self, order_id: str) -> Order | None:
-        return self._orders.get(order_id)
-
-    def save(self, order: Order) -> None:
-        self._orders[order.order_id] = order
-
-    def all(self) -> Sequence[Order]:
-        return tuple(self._orders.values())

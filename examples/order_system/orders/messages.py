@@ -77,6 +77,7 @@ class OrderRefused(Event, frozen=True):
     order_id: str
     email: str
     reason: str
+    why: str = ""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -104,23 +105,34 @@ class ListDecisions(Query[tuple[Decision, ...]], frozen=True):
 
 
 class Sales(msgspec.Struct, frozen=True):
-    """The day's figures.
+    """The figures of all orders that were ever decided.
 
     Parameters:
         accepted: how many orders were accepted.
         refused: how many were refused, by reason.
         revenue: the sum of the accepted orders' totals.
         charges: how many different charges the bank has authorized for them.
-        sent_again: how many requests to other modules had to be sent again.
+        sold: how many of each product the accepted orders have.
+        under_way: how many orders came in and are not decided.
+        to_tell: how many decisions nobody was told of yet.
+        sent_again: how many requests to other modules had to be sent again, since this process began.
     """
 
     accepted: int
     refused: dict[str, int]
     revenue: Decimal
     charges: int
+    sold: dict[str, int]
+    under_way: int
+    to_tell: int
     sent_again: int
+
+    @property
+    def decided(self) -> int:
+        """How many orders were decided."""
+        return self.accepted + sum(self.refused.values())
 
 
 @message(name="orders.sales-report", version=1)
 class SalesReport(Query[Sales], frozen=True):
-    """The day's figures."""
+    """The figures of all orders."""

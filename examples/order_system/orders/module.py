@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from catga_core import CatgaContainer, Module
+from catga_core.event_sourcing import add_aggregate
+from catga_core.event_sourcing.projections import ProjectionMode, add_projection
 
 from ..calls import Caller
-from .domain import InMemoryOrders, OrderRepository
+from .domain import Order
 from .handlers import CreateOrderHandler, GetOrderHandler, ListDecisionsHandler, SalesReportHandler
+from .read_models import SalesBook
 from .rules import OrderRules
 
 
@@ -16,6 +19,7 @@ class OrdersModule(Module):
     needs = (Caller,)
 
     def register(self, catga: CatgaContainer) -> None:
-        catga.add_singleton(OrderRepository, InMemoryOrders)
+        add_aggregate(catga, Order)
+        add_projection(catga, SalesBook, mode=ProjectionMode.IN_MEMORY)
         catga.add_validator(OrderRules)
         catga.add_handlers(CreateOrderHandler, GetOrderHandler, ListDecisionsHandler, SalesReportHandler)

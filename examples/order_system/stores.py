@@ -1,0 +1,102 @@
+"""Where state is kept, as it is written on the command line: `memory`, `sqlite:FILE` or `redis://HOST`."""
+
+from __future__ import annotations
+
+import argparse
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+FORMS = "memory, sqlite:FILE or redis://HOST:PORT"
+
+
+class StoreError(Exception):
+    """A store is written in a way that nobody understands; the text says how it has to be."""
+
+
+class StoreKind(StrEnum):
+    """What keeps the state."""
+
+    MEMORY = "memory"
+    SQLITE = "sqlite"
+    REDIS = "redis"
+
+
+class Store(msgspec.Struct, frozen=True):
+    """One place for the state of one composition.
+
+    Parameters:
+        kind: what keeps it.
+        place: the file of SQLite, or the URL of Redis.
+        part: which service's state it is, empty for that of everything in one process.
+        temporary: whether it is removed at the end.
+    """
+
+    kind: StoreKind
+    place: str = ""
+    part: str = ""
+    temporary: bool = False
+
+    @property
+    def outlives_the_process(self) -> bool:
+        """Whether the next run finds what this one leaves."""
+        return self.kind is not StoreKind.MEMORY
+
+    @property
+    def file(self) -> Path:
+        """The file of SQLite: each service has its own, beside the others."""
+        path = Path(self.place)
+        return path.with_name(f"{path.stem}-{self.part}{path.suffix}") if self.part else path
+
+    @property
+    def prefix(self) -> str:
+        """What the names of all keys in Redis begin with."""
+        return f"order-system-{self.part}" if self.part else "order-system"
+
+    @property
+    def argument(self) -> str:
+        """The store as it is written on a command line."""
+        return f"sqlite:{self.place}" if self.kind is StoreKind.SQLITE else self.place or self.kind
+
+    def __str__(self) -> str:
+        if self.kind is StoreKind.SQLITE:
+            return "a temporary SQLite file" if self.temporary else f"the SQLite file {self.file}"
+        if self.kind is StoreKind.REDIS:
+            # Without the user's name and password.
+            return f"Redis at {urlsplit(self.place).netloc.rpartition('@')[2] or 'localhost'}"
+        return "memory"
+
+    def of(self, service: str) -> Store:
+        """Return the place for the state of one service."""
+        return msgspec.structs.replace(self, part=service)
+
+
+MEMORY = Store(StoreKind.MEMORY)
+
+
+def parse_store(text: str) -> Store:
+    """Read a store as it is written on a command line.
+
+    Raises:
+        StoreError: when it is none.
+    """
+    kind, _, place = text.partition(":")
+    if text == "memory":
+        return MEMORY
+    if kind == "sqlite" and place.removeprefix("//"):
+        return Store(StoreKind.SQLITE, place.removeprefix("//"))
+    if kind in {"redis", "rediss"} and place.removeprefix("//"):
+        # redis:redis://host is redis://host, for those who read "redis:URL" to the letter.
+        url = place if place.startswith(("redis://", "rediss://")) else text
+        return Store(StoreKind.REDIS, url)
+    raise StoreError(f"{text!r} is no store: write {FORMS}")
+
+
+def store_argument(text: str) -> Store:
+    """Do the same for an option of `argparse`."""
+    try:
+        return parse_store(text)
+    except StoreError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
