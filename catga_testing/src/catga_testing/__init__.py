@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     )
     from catga_testing.host import HostedApp, test_host
     from catga_testing.recording import HandlerFailure, NotSettledError, Outcome, Published, Received, Sent
+    from catga_testing.scenarios import GivenAggregate, GivenDecider, Then, given
     from catga_testing.waiting import NotInTimeError, eventually
 
 __all__ = [
     "CheckpointContract",
     "DeadLetterContract",
     "EventLogContract",
+    "GivenAggregate",
+    "GivenDecider",
     "HandlerFailure",
     "HostedApp",
     "IdempotencyContract",
@@ -42,9 +45,11 @@ __all__ = [
     "Sent",
     "SnapshotContract",
     "StoresContract",
+    "Then",
     "TransportContract",
     "UnitOfWorkContract",
     "eventually",
+    "given",
     "test_host",
 ]
 
@@ -53,6 +58,8 @@ _HOMES = {
     "CheckpointContract": "contracts",
     "DeadLetterContract": "contracts",
     "EventLogContract": "contracts",
+    "GivenAggregate": "scenarios",
+    "GivenDecider": "scenarios",
     "HostedApp": "host",
     "IdempotencyContract": "contracts",
     "InboxContract": "contracts",
@@ -62,9 +69,11 @@ _HOMES = {
     "OutboxContract": "contracts",
     "SnapshotContract": "contracts",
     "StoresContract": "contracts",
+    "Then": "scenarios",
     "TransportContract": "contracts",
     "UnitOfWorkContract": "contracts",
     "eventually": "waiting",
+    "given": "scenarios",
     "test_host": "host",
 }
 
