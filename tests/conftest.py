@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from catga_testing.contracts.stores import kits
 from catga_testing.servers import ValkeyServer
 from tests.stores import PLACES, Place, place_of
 
@@ -67,12 +68,21 @@ def _cell_of(item: pytest.Item) -> tuple[str, str] | None:
     kit = _KIT.match(item.nodeid)
     function = getattr(item, "function", None)
     if kit is not None and kit[1] in _STORES and function is not None:
-        return function.__qualname__.partition(".")[0], kit[1]
+        return _kit_with(function.__qualname__.partition(".")[0]), kit[1]
     for prefix, row in _SUITES.items():
         parameter = _PARAMETER.search(item.nodeid) if item.nodeid.startswith(prefix) else None
         if parameter is not None:
             return row, parameter[1]
     return None
+
+
+def _kit_with(part: str) -> str:
+    """Return the kit that a class of tests is a part of: that of its port."""
+    for name in sorted(set(kits.__all__) - {"StoresContract"}):
+        parts = {each.__name__ for each in getattr(kits, name).__mro__} - {"Contract"}
+        if part in parts:
+            return name
+    return part
 
 
 def _text(counts: Counter[str] | None) -> str:

@@ -9,8 +9,7 @@ import pytest
 import pytest_asyncio
 
 from catga_redis import RedisOptions, redis_stores
-from catga_testing.contracts import StoresContract, StoresFactory
-from catga_testing.contracts.stores.storage import ConnectionContract
+from catga_testing.contracts import ConnectionContract, StoresContract, StoresFactory
 from catga_testing.servers import Link, ValkeyServer, find_redis_server
 
 pytestmark = pytest.mark.redis

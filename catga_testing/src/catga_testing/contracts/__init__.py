@@ -10,6 +10,7 @@ pytest.register_assert_rewrite(
 from catga_testing.contracts.kept import Contract  # noqa: E402
 from catga_testing.contracts.stores.kits import (  # noqa: E402
     CheckpointContract,
+    ConnectionContract,
     DeadLetterContract,
     EventLogContract,
     IdempotencyContract,
@@ -17,6 +18,7 @@ from catga_testing.contracts.stores.kits import (  # noqa: E402
     LockContract,
     OutboxContract,
     SnapshotContract,
+    StorageContract,
     StoresContract,
     UnitOfWorkContract,
 )
@@ -28,6 +30,7 @@ from catga_testing.contracts.transports.peers import Peer, Peers  # noqa: E402
 __all__ = [
     "CheckpointContract",
     "Connection",
+    "ConnectionContract",
     "Contract",
     "DeadLetterContract",
     "EventLogContract",
@@ -41,6 +44,7 @@ __all__ = [
     "Peer",
     "Peers",
     "SnapshotContract",
+    "StorageContract",
     "StoresContract",
     "StoresFactory",
     "TransportContract",

@@ -32,6 +32,7 @@ from catga_testing.contracts.stores.unit_of_work.within import WithinContract
 
 __all__ = [
     "CheckpointContract",
+    "ConnectionContract",
     "DeadLetterContract",
     "EventLogContract",
     "IdempotencyContract",
@@ -39,6 +40,7 @@ __all__ = [
     "LockContract",
     "OutboxContract",
     "SnapshotContract",
+    "StorageContract",
     "StoresContract",
     "UnitOfWorkContract",
 ]
