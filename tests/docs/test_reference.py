@@ -10,7 +10,14 @@ import pytest
 
 from tests.docs.pages import DOCS
 
-PACKAGES = ["catga_core", "catga_nats", "catga_testing", "catga_testing.contracts", "catga_testing.servers"]
+PACKAGES = [
+    "catga_core",
+    "catga_core.reliability",
+    "catga_nats",
+    "catga_testing",
+    "catga_testing.contracts",
+    "catga_testing.servers",
+]
 
 SHOWN = {
     name

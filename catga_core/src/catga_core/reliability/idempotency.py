@@ -94,9 +94,11 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         digest = self._codec.digest(message) if self._rule.compare else b""
         outcome = await self._claim(key)
         if isinstance(outcome, Completed):
-            self._counters.repeated_commands += 1
-            logger().info(COMMAND_REPEATED, message_type=self._wire_name, key=key)
-            return self._codec.decode(key, outcome.result, digest)
+            recorded = self._codec.decode(key, outcome.result, digest)
+            if recorded.is_success:
+                self._counters.repeated_commands += 1
+                logger().info(COMMAND_REPEATED, message_type=self._wire_name, key=key)
+            return recorded
         if not isinstance(outcome, Claimed):
             return Failure(self._in_progress(key, outcome.expires_at))
         return await self._run(outcome, digest, message, next)
