@@ -1,0 +1,226 @@
+"""Files that can be used, and clear words for those that cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from catga_core import ConfigurationError
+from catga_core.interfaces import Stores
+from catga_sqlite import SqliteOptions, sqlite_stores
+from catga_sqlite.schema import MIGRATIONS
+from tests.sqlite.support import append, log_of, query, run
+
+
+def made(file: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+async def refused(options: SqliteOptions) -> str:
+    stores = sqlite_stores(options)
+    with pytest.raises(ConfigurationError) as raised:
+        await stores.storage.start()
+    await stores.storage.stop()
+    return str(raised.value)
+
+
+async def used(file: Path) -> None:
+    stores: Stores = sqlite_stores(SqliteOptions(file))
+    await stores.storage.start()
+    await log_of(stores).append([append("order-1")])
+    await stores.storage.stop()
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(file: Path) -> None:
+    text = "customer,amount\n" * 100
+    await asyncio.to_thread(file.write_text, text)
+
+    assert "is no SQLite database" in await refused(SqliteOptions(file))
+
+    assert await asyncio.to_thread(file.read_text) == text
+
+
+async def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    problem = await refused(SqliteOptions(tmp_path / "nowhere" / "app.db"))
+
+    assert f"there is no folder {str(tmp_path / 'nowhere')!r}" in problem
+
+
+async def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    assert "is a folder" in await refused(SqliteOptions(tmp_path))
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_what_cannot_be_written_is_refused(tmp_path: Path, what: str) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    file = folder / "app.db"
+    asyncio.run(used(file))
+    file.chmod(0o444 if what == "file" else 0o666)
+    folder.chmod(0o777 if what == "file" else 0o555)
+    # pytest's own folders are closed to others.
+    for above in tmp_path.parents:
+        if above.stat().st_uid == os.getuid() and above != Path("/tmp") and str(above).startswith("/tmp"):
+            above.chmod(0o755)
+    tmp_path.chmod(0o755)
+    program = """
+import asyncio, os, sys
+from catga_core import ConfigurationError
+from catga_sqlite import SqliteOptions, sqlite_stores
+stores = sqlite_stores(SqliteOptions(sys.argv[1]))
+# Root may write everything: somebody else tries.
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    asyncio.run(stores.storage.start())
+except ConfigurationError as error:
+    print(error)
+"""
+    process = run(program, file)
+    output, errors = process.communicate(timeout=30)
+
+    problem = {"file": "cannot be read and written", "folder": "where its write-ahead log has to be"}[what]
+    assert problem in output, errors
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(file: Path) -> None:
+    await used(file)
+    newer = len(MIGRATIONS) + 1
+    insert = f"INSERT INTO catga_schema (version, name) VALUES ({newer}, 'from the future')"
+    await asyncio.to_thread(made, file, insert)
+
+    problem = await refused(SqliteOptions(file))
+
+    assert "newer Catga" in problem
+    assert f"version {newer}" in problem
+    assert await asyncio.to_thread(query, file, "SELECT count(*) FROM catga_events") == [(1,)]
+
+
+async def test_a_file_of_another_application_is_refused_unless_it_is_said_to_be_ones_own(file: Path) -> None:
+    await asyncio.to_thread(made, file, "PRAGMA application_id = 0x1234", "CREATE TABLE birds (name TEXT)")
+
+    problem = await refused(SqliteOptions(file))
+
+    assert "belongs to another application" in problem
+    assert "application_id=0x1234" in problem
+    assert await asyncio.to_thread(query, file, "SELECT name FROM sqlite_master") == [("birds",)]
+    stores = sqlite_stores(SqliteOptions(file, application_id=0x1234))
+    await stores.storage.start()
+    await stores.storage.stop()
+    assert await asyncio.to_thread(query, file, "PRAGMA application_id") == [(0x1234,)]
+
+
+async def test_a_file_with_own_tables_keeps_them(file: Path) -> None:
+    await asyncio.to_thread(
+        made,
+        file,
+        "CREATE TABLE birds (name TEXT)",
+        "INSERT INTO birds VALUES ('wren')",
+        "PRAGMA user_version = 7",
+    )
+
+    await used(file)
+
+    assert await asyncio.to_thread(query, file, "SELECT * FROM birds") == [("wren",)]
+    assert await asyncio.to_thread(query, file, "PRAGMA user_version") == [(7,)]
+    tables = await asyncio.to_thread(query, file, "SELECT name FROM sqlite_master WHERE type = 'table'")
+    assert all(name.startswith(("catga_", "sqlite_")) or name == "birds" for (name,) in tables)
+
+
+async def test_a_file_that_another_holds_for_too_long_is_refused(file: Path) -> None:
+    await used(file)
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
+
+        problem = await refused(SqliteOptions(file, busy_timeout_seconds=0.05))
+
+    assert "held by another process" in problem
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"path": ""}, "names no file"),
+        ({"path": ":memory:"}, "names no file that several connections can share"),
+        ({"path": "file:app.db?mode=memory"}, "names no file that several connections can share"),
+        ({"path": 3}, "is no path"),
+        ({"path": "a\0b"}, "names no file"),
+        ({"synchronous": "SOMETIMES"}, "'OFF', 'NORMAL', 'FULL', 'EXTRA'"),
+        ({"busy_timeout_seconds": -1}, "busy_timeout_seconds=-1"),
+        ({"busy_timeout_seconds": True}, "busy_timeout_seconds=True"),
+        ({"unit_of_work_timeout_seconds": float("nan")}, "unit_of_work_timeout_seconds=nan"),
+        ({"poll_seconds": 0}, "poll_seconds=0"),
+        ({"readers": 0}, "readers=0"),
+        ({"max_event_bytes": 1.5}, "max_event_bytes=1.5"),
+        ({"application_id": 0}, "application_id=0"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(given: dict[str, object], problem: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        SqliteOptions(**{"path": "app.db", **given})  # type: ignore[arg-type]  # on purpose
+
+    assert problem in str(raised.value)
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        SqliteOptions("", synchronous="LATER", readers=-1)  # type: ignore[arg-type]  # on purpose
+
+    assert len(raised.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("app.db", "app.db"),
+        ("/var/lib/app.db", "/var/lib/app.db"),
+        ("what?.db", "what?.db"),
+        ("sqlite:///app.db", "app.db"),
+        ("sqlite:////var/lib/app.db", "/var/lib/app.db"),
+        ("sqlite:///my%20app.db", "my app.db"),
+    ],
+)
+def test_a_url_names_a_file(url: str, path: str) -> None:
+    assert SqliteOptions.from_url(url).file == path
+
+
+def test_a_url_sets_options() -> None:
+    options = SqliteOptions.from_url("sqlite:///app.db?synchronous=NORMAL&busy_timeout_seconds=2.5&readers=3")
+
+    assert options == SqliteOptions("app.db", synchronous="NORMAL", busy_timeout_seconds=2.5, readers=3)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("sqlite://app.db", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///app.db?path=b.db", "sets 'path', which is no option"),
+        ("sqlite:///app.db?fast=1", "sets 'fast', which is no option"),
+        ("sqlite:///app.db?readers=many", "which is no whole number"),
+        ("sqlite:///app.db?busy_timeout_seconds=soon", "which is no number"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_refused(url: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        SqliteOptions.from_url(url)
+
+    assert problem in str(raised.value)
+
+
+def test_importing_the_package_loads_no_driver() -> None:
+    process = run(
+        "import sys, catga_sqlite; print('sqlite3' in sys.modules, catga_sqlite.sqlite_stores.__name__)"
+    )
+
+    assert process.communicate(timeout=30)[0].split() == ["False", "sqlite_stores"]
+    assert process.returncode == 0

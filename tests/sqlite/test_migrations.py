@@ -1,0 +1,82 @@
+"""Files of earlier versions get today's tables, whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from catga_core import ConfigurationError
+from catga_core.interfaces import Stores
+from catga_sqlite import SqliteOptions, schema, sqlite_stores
+from catga_sqlite.schema import MIGRATIONS, Migration
+from tests.sqlite.support import append, log_of, query
+
+VERSIONS = "SELECT version, name FROM catga_schema ORDER BY version"
+
+
+async def opened(file: Path) -> Stores:
+    stores = sqlite_stores(SqliteOptions(file))
+    await stores.storage.start()
+    return stores
+
+
+async def test_a_new_file_tells_which_migrations_it_has_had(file: Path) -> None:
+    stores = await opened(file)
+    await stores.storage.stop()
+
+    applied = await asyncio.to_thread(query, file, VERSIONS)
+
+    assert applied == [(number, each.name) for number, each in enumerate(MIGRATIONS, 1)]
+
+
+async def test_a_file_of_an_earlier_version_is_brought_up_to_date_with_its_data(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = await opened(file)
+    await log_of(stores).append([append("order-1")])
+    await stores.storage.stop()
+    step = Migration(
+        "notes", ("CREATE TABLE catga_notes (text TEXT)", "INSERT INTO catga_notes VALUES ('new')")
+    )
+    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, step))
+
+    for _ in range(2):
+        stores = await opened(file)
+        assert await log_of(stores).version("order-1") == 1
+        await stores.storage.stop()
+
+    assert (await asyncio.to_thread(query, file, VERSIONS))[-1] == (len(MIGRATIONS) + 1, "notes")
+    assert await asyncio.to_thread(query, file, "SELECT * FROM catga_notes") == [("new",)]
+
+
+async def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = await opened(file)
+    await stores.storage.stop()
+    step = Migration("broken", ("CREATE TABLE catga_notes (text TEXT)", "INSERT INTO nowhere VALUES (1)"))
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "MIGRATIONS", (*MIGRATIONS, step))
+        with pytest.raises(ConfigurationError, match="nowhere"):
+            await opened(file)
+
+    assert len(await asyncio.to_thread(query, file, VERSIONS)) == len(MIGRATIONS)
+    assert (
+        await asyncio.to_thread(query, file, "SELECT * FROM sqlite_master WHERE name = 'catga_notes'") == []
+    )
+    stores = await opened(file)
+    await stores.storage.stop()
+
+
+async def test_many_that_start_on_a_new_file_at_once_make_its_tables_once(file: Path) -> None:
+    several = [sqlite_stores(SqliteOptions(file)) for _ in range(6)]
+
+    await asyncio.gather(*(each.storage.start() for each in several))
+
+    await asyncio.gather(*(log_of(each).append([append("order-1")]) for each in several))
+    assert await log_of(several[0]).version("order-1") == 6
+    for each in several:
+        await each.storage.stop()
+    assert len(await asyncio.to_thread(query, file, VERSIONS)) == len(MIGRATIONS)
