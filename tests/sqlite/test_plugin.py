@@ -15,9 +15,12 @@ from tests.sqlite.support import append
 
 @pytest.mark.parametrize("form", ["text", "path", "url", "options"])
 async def test_one_line_chooses_the_file(file: Path, form: str) -> None:
-    given = {"text": str(file), "path": file, "url": f"sqlite:///{file}", "options": SqliteOptions(file)}[
-        form
-    ]
+    forms: dict[str, str | Path | SqliteOptions] = {
+        "text": str(file),
+        "path": file,
+        "url": f"sqlite:///{file}",
+        "options": SqliteOptions(file),
+    }
     for version in (1, 2):
         catga = add_catga()
         add_sqlite_catga(catga, forms[form])
