@@ -37,6 +37,13 @@ def test_the_processes_own_environment_is_read(monkeypatch: pytest.MonkeyPatch):
         ("CATGA_TIMEOUT_SECONDS", "2", "timeout_seconds", 2.0),
         ("CATGA_TIMEOUT_SECONDS", "", "timeout_seconds", None),
         ("CATGA_MAX_CONCURRENT_REQUESTS", "7", "max_concurrent_requests", 7),
+        ("CATGA_ENABLE_IDEMPOTENCY", "yes", "enable_idempotency", True),
+        ("CATGA_ENABLE_OUTBOX", "on", "enable_outbox", True),
+        ("CATGA_ENABLE_OUTBOX_RELAY", "off", "enable_outbox_relay", False),
+        ("CATGA_ENABLE_INBOX", "1", "enable_inbox", True),
+        ("CATGA_ENABLE_DEAD_LETTER_QUEUE", "true", "enable_dead_letter_queue", True),
+        ("CATGA_OUTBOX_BATCH_SIZE", "8", "outbox_batch_size", 8),
+        ("CATGA_IDEMPOTENCY_WAIT_SECONDS", "0", "idempotency_wait_seconds", 0.0),
     ],
 )
 def test_each_variable_sets_its_option(variable: str, text: str, option: str, value: object):
@@ -68,6 +75,45 @@ def test_everything_that_cannot_be_read_is_listed_at_once():
 def test_values_that_can_be_read_and_cannot_work_are_refused():
     with pytest.raises(ConfigurationError, match=r"timeout_seconds=-1.0 is no time to wait"):
         CatgaOptions.from_env({"CATGA_TIMEOUT_SECONDS": "-1"})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"outbox_batch_size": 0}, "outbox_batch_size=0 would never send anything: use 1 or more"),
+        (
+            {"outbox_max_attempts": 0},
+            "outbox_max_attempts=0 would give every message up untried: use 1 or more",
+        ),
+        (
+            {"outbox_retry_delay_seconds": 10, "outbox_retry_max_delay_seconds": 5},
+            (
+                "outbox_retry_delay_seconds=10 is longer than outbox_retry_max_delay_seconds=5: "
+                "raise the second, or lower the first"
+            ),
+        ),
+        *(
+            ({name: value}, f"{name}={value} is no time to wait: use a number of seconds above 0")
+            for name, value in [
+                ("idempotency_ttl_seconds", 0),
+                ("idempotency_lease_seconds", -1),
+                ("idempotency_wait_seconds", -1),
+                ("outbox_lease_seconds", 0),
+                ("outbox_poll_seconds", float("inf")),
+                ("outbox_retry_delay_seconds", 0),
+                ("outbox_retention_seconds", 0),
+                ("outbox_alarm_seconds", 0),
+                ("inbox_retention_seconds", 0),
+                ("prune_interval_seconds", float("nan")),
+            ]
+        ),
+    ],
+)
+def test_what_cannot_work_of_reliability_is_refused(options: dict[str, float], told: str):
+    with pytest.raises(ConfigurationError) as raised:
+        add_catga(CatgaOptions(**options))  # type: ignore[arg-type]
+
+    assert raised.value.problems == (told,)
 
 
 class Happened(Event):

@@ -507,6 +507,37 @@ async def test_what_a_message_in_flight_publishes_while_the_container_stops_is_s
     assert wire.events == [Placed(9)]
 
 
+async def test_a_relay_that_has_as_much_as_it_may_have_waits_without_spinning(place: Place):
+    gate = Gate()
+
+    class Counting:
+        asked = 0
+
+        def __init__(self, inner: OutboxStore) -> None:
+            self.inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            Counting.asked += name in {"lease", "wait"}
+            return getattr(self.inner, name)
+
+    async def stuck() -> None:
+        await gate.pass_through()
+
+    wire = Wire(lambda event: stuck())
+    catga = placing(place, wire, outbox_batch_size=1, outbox_poll_seconds=5)
+    async with catga.running() as app:
+        with catga.override(OutboxStore, Counting(app.outbox)):
+            await app.mediator.send(Place_((1,)))
+            await app.mediator.send(Place_((2,)))
+            await gate.reached()
+            await asyncio.sleep(0.02)
+            before = Counting.asked
+            await asyncio.sleep(0.1)
+            assert Counting.asked - before <= 2
+            gate.open()
+            await eventually(lambda: len(wire.sent) == 2)
+
+
 async def test_a_process_without_relay_leaves_the_outbox_to_another(place: Place):
     wire = Wire()
     async with placing(place, Wire(), enable_outbox_relay=False).running() as app:

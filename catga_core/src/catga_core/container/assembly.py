@@ -90,7 +90,10 @@ class Assembly:
     @property
     def keep_failed(self) -> KeepFailed | None:
         """What keeps the events that handlers failed for, `None` for nothing."""
-        return self.reliability.keep_failed()
+        try:
+            return self.reliability.keep_failed()
+        except AsyncNeeded:
+            raise NotPrepared from None
 
     def request_route(self, cls: type[Message]) -> Route | None:
         """Return the pipeline of a request handled here, `None` for any other."""

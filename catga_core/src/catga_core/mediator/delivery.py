@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -12,7 +12,8 @@ from catga_core.cancellation import being_cancelled, cancelled_itself
 from catga_core.context import active_context, begin_event_context
 from catga_core.interfaces.context import MessageContext
 from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
-from catga_core.mediator.routes import KeepFailed, Route
+from catga_core.mediator.routes import EventOutbox, KeepFailed, Route
+from catga_core.messages import MessageType
 from catga_core.pipeline import as_result, failure_of
 from catga_core.results import CatgaResult, Failure
 
@@ -187,3 +188,24 @@ def contextual(deliver: Deliver) -> Deliver:
             leave(token)
 
     return delivered
+
+
+def stored_in_unit_of_work(
+    described: MessageType, outbox: EventOutbox, deliver: Callable[[Any], Awaitable[None]]
+) -> Deliver:
+    """Have an event stored when it is published in a unit of work, else delivered.
+
+    Parameters:
+        described: the event's type.
+        outbox: where it is stored.
+        deliver: delivers it.
+    """
+    applies, store = outbox.applies, outbox.store
+
+    async def publish(event: Any) -> None:
+        if applies():
+            await store(described, event, begin_event_context())
+        else:
+            await deliver(event)
+
+    return publish

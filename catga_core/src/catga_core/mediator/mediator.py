@@ -13,7 +13,13 @@ from catga_core.context import active_context, begin_context, begin_event_contex
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
 from catga_core.mediator.arrivals import Arrivals, not_built
-from catga_core.mediator.delivery import Deliver, FailedDeliveries, contextual, deliver_to
+from catga_core.mediator.delivery import (
+    Deliver,
+    FailedDeliveries,
+    contextual,
+    deliver_to,
+    stored_in_unit_of_work,
+)
 from catga_core.mediator.options import (
     BATCH,
     PUBLISH,
@@ -33,7 +39,7 @@ from catga_core.mediator.refusals import (
     no_stream_handler,
     not_running,
 )
-from catga_core.mediator.routes import EventOutbox, NotPrepared, Route, RouteSource
+from catga_core.mediator.routes import NotPrepared, Route, RouteSource
 from catga_core.mediator.streams import run_stream
 from catga_core.messages import Event, Message, MessageType, Request, StreamQuery, message_type
 from catga_core.pipeline import Dispatch, deadline_passed, run_in_context
@@ -448,7 +454,7 @@ class CatgaMediator:
         try:
             transport = source.transport
             routes = source.event_routes(described.cls) if transport is None else ()
-            outbox = source.outbox
+            outbox, keep = source.outbox, source.keep_failed
         except NotPrepared:
             return self._prepare_and_publish
         except Exception as error:
@@ -462,14 +468,13 @@ class CatgaMediator:
 
             deliver = deliver_remote
         else:
-            keep = source.keep_failed
             deliver = deliver_to(routes, self.failed_deliveries, keep)
             if keep is not None or any(route.context for route in routes):
                 deliver = contextual(deliver)
             if any(route.pipeline.may_suspend for route in routes):
                 deliver = self._counting(deliver)
         if outbox is not None:
-            deliver = _stored_in_unit_of_work(described, outbox, deliver)
+            deliver = stored_in_unit_of_work(described, outbox, deliver)
         if self._open:
             self._deliveries[described.cls] = deliver
         return deliver
@@ -523,17 +528,3 @@ class CatgaMediator:
         if self._open or (self._draining and active_context.get() is not None):
             return None
         return not_running(described, self._source.service_name, ended=self._ended)
-
-
-def _stored_in_unit_of_work(
-    described: MessageType, outbox: EventOutbox, deliver: Callable[[Any], Awaitable[None]]
-) -> Deliver:
-    applies, store = outbox.applies, outbox.store
-
-    async def publish(event: Any) -> None:
-        if applies():
-            await store(described, event, begin_event_context())
-        else:
-            await deliver(event)
-
-    return publish

@@ -80,7 +80,11 @@ class RouteSource(Protocol):
 
     @property
     def keep_failed(self) -> KeepFailed | None:
-        """What keeps the events that handlers failed for, `None` for nothing."""
+        """What keeps the events that handlers failed for, `None` for nothing.
+
+        Raises:
+            NotPrepared: when `prepare` has to be awaited first.
+        """
         ...
 
     def request_route(self, cls: type[Message]) -> Route | None:

@@ -12,7 +12,7 @@ import msgspec
 from catga_core.clock import Clock
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.outbox import LeasedMessage, OutboxStore
-from catga_core.log import OUTBOX_UNREACHABLE, logger
+from catga_core.log import OUTBOX_UNREACHABLE, logger, traceback_of
 from catga_core.reliability.backoff import backoff, scattered
 from catga_core.reliability.completions import Completions
 from catga_core.reliability.sending import Sending
@@ -156,8 +156,18 @@ class OutboxRelay:
         elif self._stopping and not self._lanes:
             return False
         else:
-            await self._pause(outbox.wait(timeout=scattered(self._settings.poll)))
+            await self._wait(outbox, room)
         return True
+
+    async def _wait(self, outbox: OutboxStore, room: int) -> None:
+        poll = scattered(self._settings.poll)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        # Without room only the end of a message matters: that something is due would be said again and again.
+        await self._pause(outbox.wait(timeout=poll) if room > 0 else asyncio.sleep(poll))
+        if loop.time() - began < 0.001 and not self._stir.is_set():
+            # It was said to be due, and another relay had it: who looks at once again would spin.
+            await self._pause(asyncio.sleep(min(poll, 0.01)))
 
     async def _pause(self, waiting: Awaitable[None]) -> None:
         """Wait for something, or until a message has ended or the relay stops."""
@@ -191,6 +201,9 @@ class OutboxRelay:
             left -= 1
             self._lanes.discard(lane)
             self._stir.set()
+            if not lane.cancelled() and (error := lane.exception()) is not None:
+                # Its leases end, and its messages are sent by whoever has them then.
+                logger().error(OUTBOX_UNREACHABLE, error=type(error).__name__, stack=traceback_of(error))
             if left == 0:
                 keeping.cancel()
 

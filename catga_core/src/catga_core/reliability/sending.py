@@ -120,14 +120,13 @@ class Sending:
                 self.dead += 1
                 logger().error(DEAD_LETTER, **facts, source="outbox")
                 return
-        except CatgaError as also:
-            # It stays where it is, which is safe, and is tried once more.
-            facts["dead_letter"] = also.message
+        except Exception as also:  # noqa: BLE001 - it stays where it is, which is safe, and is tried once more
+            facts["dead_letter"] = f"{type(also).__name__}: {also}"
         logger().warning(OUTBOX_SEND_FAILED, **facts, retry_in_seconds=round(delay, 3))
         try:
             await outbox.retry(leased, delay=delay, error=str(error))
-        except CatgaError as also:
-            logger().warning(OUTBOX_SEND_FAILED, **{**facts, "outbox": also.message})
+        except Exception as also:  # noqa: BLE001 - its lease ends, and it is tried again then
+            logger().warning(OUTBOX_SEND_FAILED, **facts, outbox=f"{type(also).__name__}: {also}")
 
     async def _bury(self, leased: LeasedMessage, outbox: OutboxStore, error: CatgaError) -> bool:
         """Move a message to the dead letters, in one transaction; `False` where another relay has taken it over."""
