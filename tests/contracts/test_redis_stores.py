@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from catga_redis import RedisOptions, redis_stores
 from catga_testing.contracts import ConnectionContract, StoresContract, StoresFactory
-from catga_testing.servers import Link, ValkeyServer, find_redis_server
+from catga_testing.servers import Link, ValkeyCluster, ValkeyServer, find_redis_server
 
 pytestmark = pytest.mark.redis
 
@@ -30,6 +30,12 @@ def redis() -> Iterator[ValkeyServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ValkeyCluster]:
+    with ValkeyCluster() as cluster:
+        yield cluster
+
+
 class TestValkeyStores(StoresContract):
     @pytest.fixture
     def make_stores(self, valkey_server_shared: ValkeyServer) -> StoresFactory:
@@ -40,6 +46,13 @@ class TestRedisStores(StoresContract):
     @pytest.fixture
     def make_stores(self, redis: ValkeyServer) -> StoresFactory:
         return _place(redis.url)
+
+
+@pytest.mark.slow
+class TestClusterStores(StoresContract):
+    @pytest.fixture
+    def make_stores(self, cluster: ValkeyCluster) -> StoresFactory:
+        return _place(cluster.url)
 
 
 class _Way:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import hiredis
-from redis.asyncio import ConnectionPool
 from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from catga_redis.ending import end
 from catga_redis.failures import LostError, NotSentError, UnconfirmedError
 from catga_redis.scripts import Script
 
@@ -24,6 +24,22 @@ _BATCH_BYTES = 1024 * 1024
 
 # hiredis declares its argument as a tuple of one.
 _pack = cast("Callable[[tuple[Any, ...]], bytes]", hiredis.pack_command)
+
+
+class Pool(Protocol):
+    """Where a lane's connection comes from: a pool of redis-py's, or a node of a cluster."""
+
+    async def get_connection(self) -> Any:
+        """Return a connection that is made."""
+        ...
+
+    async def release(self, connection: Any) -> None:
+        """Take a connection back."""
+        ...
+
+    async def disconnect(self) -> None:
+        """End every connection."""
+        ...
 
 
 class Confirmation:
@@ -85,7 +101,7 @@ class Lane:
 
     def __init__(
         self,
-        pool: ConnectionPool,
+        pool: Pool,
         *,
         timeout: float,
         connect_timeout: float,
@@ -100,7 +116,12 @@ class Lane:
         self._waiting: deque[_Call] = deque()
         self._idle: asyncio.Future[None] | None = None
         self._connection: Any = None
+        self._stale = False
         self._worker: asyncio.Task[None] | None = None
+
+    def leave(self) -> None:
+        """Take another connection for the next batch."""
+        self._stale = True
 
     def open(self) -> None:
         """Begin to send."""
@@ -109,9 +130,7 @@ class Lane:
     async def close(self) -> None:
         """Stop sending; what was not answered fails."""
         worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.cancel()
-            await asyncio.wait({worker})
+        await end(worker)
         await self._drop()
         _fail(self._waiting, NotSentError("it is closed"))
         self._waiting.clear()
@@ -183,11 +202,14 @@ class Lane:
         return batch
 
     async def _exchange(self, batch: list[_Call]) -> None:
+        if self._stale:
+            self._stale = False
+            await self._drop()
         connection = self._connection
         if connection is None or not connection.is_connected:
             try:
                 async with asyncio.timeout(self._connect_timeout):
-                    connection = self._connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+                    connection = self._connection = await self._pool.get_connection()
             except (RedisError, OSError, TimeoutError) as error:
                 await self._drop()
                 _fail(batch, NotSentError(_words(error)))

@@ -12,6 +12,8 @@ from typing import Any, Self, cast
 
 from redis.asyncio import Redis
 
+from catga_redis.ending import end
+
 LOOK_AGAIN = 1.0
 """Seconds after which who waits looks for itself."""
 
@@ -61,9 +63,7 @@ class News:
         """Stop listening, and wake everybody."""
         self._closed = True
         listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.cancel()
-            await asyncio.wait({listener})
+        await end(listener)
         for topic in list(self._waiting):
             self.tell(topic)
 

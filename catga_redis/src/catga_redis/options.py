@@ -40,7 +40,6 @@ class RedisOptions:
         recover_timeout: seconds to find out what became of a write whose answer was lost, and to wait for a server that is
             away, before a call fails.
         batch_size: how many commands are sent together at most.
-        cluster_connections: how many connections to each node of a cluster; one server needs two, whatever the load.
         max_event_bytes: bytes of the largest event.
         claim_retention: seconds for which a claim whose lease has run out can still be completed.
         wait_aof: whether a write is acknowledged only when it is on the server's disk (`WAITAOF`), whatever `appendfsync`
@@ -73,7 +72,6 @@ class RedisOptions:
     command_timeout: float = 5.0
     recover_timeout: float = 10.0
     batch_size: int = 256
-    cluster_connections: int = 16
     max_event_bytes: int = 1024 * 1024
     claim_retention: float = 86_400.0
     wait_aof: bool = False
@@ -156,7 +154,6 @@ class RedisOptions:
             "command_timeout",
             "recover_timeout",
             "batch_size",
-            "cluster_connections",
             "max_event_bytes",
             "claim_retention",
             "wait_timeout",
@@ -172,11 +169,6 @@ class RedisOptions:
             )
 
     def _check_mode(self, address: Address, problems: list[str]) -> None:
-        if address.mode is Mode.CLUSTER and (self.wait_aof or self.wait_replicas):
-            problems.append(
-                "Redis options wait_aof and wait_replicas need a connection of their own, which a client of a cluster does "
-                "not give: set appendfsync and min-replicas-to-write on its nodes instead"
-            )
         if address.mode is not Mode.SENTINEL and (self.sentinel_username or self.sentinel_password):
             problems.append(
                 "Redis options sentinel_username and sentinel_password are set, and the URL names no Sentinel: "

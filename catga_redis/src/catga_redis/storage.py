@@ -16,8 +16,9 @@ from catga_core.interfaces.storage import StorageCapabilities
 from catga_core.log import CONNECTION_LOST, CONNECTION_RESTORED, logger
 from catga_core.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
 from catga_redis.address import Mode
-from catga_redis.clients import ClusterSender, node_client, open_lane
+from catga_redis.clients import node_client, open_lane
 from catga_redis.commands import Commands
+from catga_redis.ending import end
 from catga_redis.lane import Lane
 from catga_redis.news import News
 from catga_redis.options import RedisOptions
@@ -49,7 +50,7 @@ class RedisStorage:
             self.root, clock, shown=options.address.shown, recover_timeout=options.recover_timeout
         )
         self.news: News = News(self._listener, f"{self.root}wake")
-        self._sender: Lane | ClusterSender | None = None
+        self._sender: Lane | None = None
         self._facts: Mapping[str, Any] = {}
         self._watcher: asyncio.Task[None] | None = None
 
@@ -67,7 +68,7 @@ class RedisStorage:
         self.commands.scripts = await asyncio.to_thread(_prepare)
         self._facts = await check(self.options, self.root)
         self.news = News(self._listener, f"{self.root}wake")
-        self._sender = ClusterSender(self.options) if self.clustered else open_lane(self.options)
+        self._sender = open_lane(self.options, self.root)
         self._sender.open()
         self.commands.sender = self._sender
         self._watcher = asyncio.create_task(self._watch())
@@ -77,9 +78,7 @@ class RedisStorage:
         sender, self._sender = self._sender, None
         watcher, self._watcher = self._watcher, None
         self.commands.sender = None
-        if watcher is not None:
-            watcher.cancel()
-            await asyncio.wait({watcher})
+        await end(watcher)
         await self.news.close()
         if sender is not None:
             await sender.close()

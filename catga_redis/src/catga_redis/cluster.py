@@ -1,0 +1,89 @@
+"""Which node of a cluster has the keys: all of one prefix are in one slot, so there is one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MovedError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+_HOPS = 5
+
+
+class Node:
+    """Makes connections to the node that has a key, as a pool would.
+
+    redis-py's client of a cluster spreads commands over all nodes, by a connection for each. Here one is wanted.
+
+    Parameters:
+        hosts: where to begin to look.
+        key: the key.
+        kind: the class of connections.
+        settings: their settings, but host and port.
+    """
+
+    def __init__(
+        self, hosts: Sequence[tuple[str, int]], key: str, kind: type[Connection], settings: Mapping[str, Any]
+    ) -> None:
+        self._hosts = hosts
+        self._key = key
+        self._kind = kind
+        self._settings = settings
+        self._known: tuple[str, int] | None = None
+
+    def moved(self, error: MovedError) -> None:
+        """Take note of what a node has answered: another one has the key."""
+        # A node that does not know the other's host leaves it out: it is its own.
+        host = error.host or (self._known[0] if self._known else self._hosts[0][0])
+        self._known = (host, int(error.port))
+
+    async def get_connection(self) -> Connection:
+        """Return a new connection to the node that has the key.
+
+        Raises:
+            RedisError: no node of the cluster answers for it.
+        """
+        known, self._known = self._known, None
+        trouble: Exception = RedisConnectionError("the cluster has no node")
+        for place in dict.fromkeys([*([known] if known else []), *self._hosts]):
+            try:
+                connection = await self._follow(place)
+            except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+                trouble = error
+                continue
+            self._known = (connection.host, connection.port)
+            return connection
+        raise trouble
+
+    async def release(self, connection: Connection) -> None:
+        """Be done with a connection."""
+        await connection.disconnect(nowait=True)
+
+    async def disconnect(self) -> None:
+        """Do nothing: connections are ended by who has them."""
+
+    async def _follow(self, place: tuple[str, int]) -> Connection:
+        host, port = place
+        for _ in range(_HOPS):
+            connection = self._kind(host=host, port=port, **self._settings)
+            try:
+                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.send_command("EXISTS", self._key)
+                await connection.read_response()
+            except MovedError as error:
+                await connection.disconnect(nowait=True)
+                host, port = error.host or host, int(error.port)
+            except BaseException as error:
+                await connection.disconnect(nowait=True)
+                if isinstance(error, RedisError) and not isinstance(error, RedisConnectionError):
+                    raise RedisConnectionError(str(error)) from error
+                raise
+            else:
+                # From here on its user limits the time, of whole batches.
+                connection.socket_timeout = None
+                return connection
+        msg = "the nodes of the cluster send from one to another: they do not agree yet"
+        raise RedisConnectionError(msg)
