@@ -69,6 +69,12 @@ def _sqlite(rounds: int) -> list[Row]:
     return sqlite_stores.run(rounds)
 
 
+def _redis(rounds: int) -> list[Row]:
+    from benchmarks import redis_stores
+
+    return redis_stores.run(rounds)
+
+
 def _imports(rounds: int) -> list[Row]:
     from benchmarks import import_time
 
@@ -82,6 +88,7 @@ SUITES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "publish": ("Events over NATS, three processes on one CPU (higher is better)", _publish),
     "faststream": ("FastStream on the same messages (higher is better)", _faststream),
     "sqlite": ("The SQLite stores, synchronous=FULL on both sides (higher is better)", _sqlite),
+    "redis": ("The Redis stores, client and server on one CPU (higher is better)", _redis),
     "imports": ("Import time (lower is better)", _imports),
 }
 

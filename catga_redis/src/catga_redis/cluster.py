@@ -37,8 +37,8 @@ class Node:
     def moved(self, error: MovedError) -> None:
         """Take note of what a node has answered: another one has the key."""
         # A node that does not know the other's host leaves it out: it is its own.
-        host = error.host or (self._known[0] if self._known else self._hosts[0][0])
-        self._known = (host, int(error.port))
+        own = self._known[0] if self._known else self._hosts[0][0]
+        self._known = _named(error, own)
 
     async def get_connection(self) -> Connection:
         """Return a new connection to the node that has the key.
@@ -48,7 +48,8 @@ class Node:
         """
         known, self._known = self._known, None
         trouble: Exception = RedisConnectionError("the cluster has no node")
-        for place in dict.fromkeys([*([known] if known else []), *self._hosts]):
+        places = self._hosts if known is None else [known, *self._hosts]
+        for place in places:
             try:
                 connection = await self._follow(place)
             except (RedisConnectionError, RedisTimeoutError, OSError) as error:
@@ -75,7 +76,7 @@ class Node:
                 await connection.read_response()
             except MovedError as error:
                 await connection.disconnect(nowait=True)
-                host, port = error.host or host, int(error.port)
+                host, port = _named(error, host)
             except BaseException as error:
                 await connection.disconnect(nowait=True)
                 if isinstance(error, RedisError) and not isinstance(error, RedisConnectionError):
@@ -87,3 +88,9 @@ class Node:
                 return connection
         msg = "the nodes of the cluster send from one to another: they do not agree yet"
         raise RedisConnectionError(msg)
+
+
+def _named(error: MovedError, own: str) -> tuple[str, int]:
+    # redis-py's error has no types.
+    host: str = error.host  # pyright: ignore[reportUnknownVariableType]
+    return (host or own), int(error.port)  # pyright: ignore[reportUnknownVariableType]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from catga_core.identifiers import new_id
 from catga_core.interfaces.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter, DeadLetterPage
 from catga_redis.records import dead_letter, letter_bytes
 from catga_redis.storage import RedisStorage
@@ -30,7 +30,7 @@ class RedisDeadLetterStore:
         arguments = (
             letter.id,
             # Asked again because the answer was lost, the same operation adds nothing.
-            uuid.uuid4().hex,
+            new_id(),
             letter.attempts,
             repr(letter.first_failed_at),
             repr(letter.last_failed_at),
@@ -76,7 +76,7 @@ class RedisDeadLetterStore:
 
     async def replaying(self, letter_id: str, /) -> DeadLetter | None:
         """Note that a letter is being replayed, and return it."""
-        return _letter(await self._commands.run("replaying", letter_id, uuid.uuid4().hex))
+        return _letter(await self._commands.run("replaying", letter_id, new_id()))
 
     async def remove(self, letter_id: str, /) -> bool:
         """Remove a letter; tell whether there was one."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 
 from catga_core.errors import LeaseLostError
+from catga_core.identifiers import new_id
 from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, InProgress
 from catga_redis.refusals import refusal
 from catga_redis.storage import RedisStorage
@@ -26,7 +26,7 @@ class RedisIdempotencyStore:
     async def claim(self, key: str, /, *, lease: float) -> ClaimOutcome:
         """Take a key that is free, whose lease has run out, or whose result has expired."""
         # Asked again because the answer was lost, the same operation gets the same claim.
-        answer = await self._commands.run("claim", key, uuid.uuid4().hex, lease, self._retention)
+        answer = await self._commands.run("claim", key, new_id(), lease, self._retention)
         match answer[0]:
             case b"claimed":
                 return Claimed(key, answer[1], float(answer[2]))

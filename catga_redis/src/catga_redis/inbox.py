@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-
+from catga_core.identifiers import new_id
 from catga_redis.storage import RedisStorage
 
 
@@ -24,12 +23,12 @@ class RedisInboxStore:
         member = _member(message_id, handler)
         unit = self._storage.joined()
         if unit is None:
-            answer = await self._commands.run("record", member, uuid.uuid4().hex)
+            answer = await self._commands.run("record", member, new_id())
             return bool(answer[0] == b"ok")
         if member in unit.inbox or await self._noted(member):
             return False
         unit.inbox.add(member)
-        unit.stage("record", member, uuid.uuid4().hex, key=("inbox", member))
+        unit.stage("record", member, new_id(), key=("inbox", member))
         return True
 
     async def seen(self, message_id: str, handler: str, /) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 
 from catga_core.errors import LeaseLostError
+from catga_core.identifiers import new_id
 from catga_core.interfaces.locks import LockLease
 from catga_redis.storage import RedisStorage
 
@@ -23,7 +23,7 @@ class RedisLockProvider:
 
     async def acquire(self, name: str, /, *, lease: float) -> LockLease | None:
         """Take a lock that is free or whose lease has run out; return `None`, at once, for one that is held."""
-        token = uuid.uuid4().hex
+        token = new_id()
         answer = await self._commands.run("acquire", name, token, lease)
         return None if answer is None else LockLease(name, token, answer[0], float(answer[1]))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from catga_core.identifiers import new_id
 from catga_core.unit_of_work import BaseUnitOfWork
 from catga_redis.application import ApplicationCommands
 from catga_redis.refusals import refusal
@@ -44,7 +44,7 @@ class RedisUnitOfWork(BaseUnitOfWork):
         self._commands = storage.commands
         self._storage = storage
         self._operations: dict[object, Callable[[], tuple[Any, ...] | None]] = {}
-        self._id = uuid.uuid4().hex
+        self._id = new_id()
         self._application: ApplicationCommands | None = None
         self.streams: dict[str, StagedStream] = {}
         self.inbox: set[str] = set()

@@ -2,6 +2,7 @@
 -- {p}:i:<stream>  hash of message id -> version
 -- {p}:log         stream with entries <position>-0, of a stream's name and a version
 -- {p}:pos         the last position
+local lengths = {}
 local function stored_position(stream, version)
   local found = redis.call('LINDEX', P .. 's:' .. stream, version - 1)
   return tonumber(string.match(found, '^%d+:(%d+):'))
@@ -11,6 +12,7 @@ end
 checks.append = function(a, i)
   local stream, expected, count = a[i], tonumber(a[i + 1]), tonumber(a[i + 2])
   local actual = redis.call('LLEN', P .. 's:' .. stream)
+  lengths[stream] = actual
   local versions, known = {}, 0
   if actual > 0 then
     local ids = P .. 'i:' .. stream
@@ -52,7 +54,7 @@ applies.append = function(a, i)
   end
   local position = redis.call('INCRBY', P .. 'pos', count) - count
   local key, ids, log = P .. 's:' .. stream, P .. 'i:' .. stream, P .. 'log'
-  local version = redis.call('LLEN', key)
+  local version = lengths[stream]
   for n = 1, count do
     version, position = version + 1, position + 1
     redis.call('RPUSH', key, version .. ':' .. string.format('%.0f', position) .. ':' .. a[i + 2 + 2 * n])
