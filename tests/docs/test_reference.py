@@ -14,6 +14,7 @@ PACKAGES = [
     "catga_core",
     "catga_core.reliability",
     "catga_nats",
+    "catga_sqlite",
     "catga_testing",
     "catga_testing.contracts",
     "catga_testing.servers",
