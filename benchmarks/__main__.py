@@ -75,6 +75,12 @@ def _redis(rounds: int) -> list[Row]:
     return redis_stores.run(rounds)
 
 
+def _event_sourcing(rounds: int) -> list[Row]:
+    from benchmarks import event_sourcing
+
+    return event_sourcing.run(rounds)
+
+
 def _imports(rounds: int) -> list[Row]:
     from benchmarks import import_time
 
@@ -89,6 +95,7 @@ SUITES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "faststream": ("FastStream on the same messages (higher is better)", _faststream),
     "sqlite": ("The SQLite stores, synchronous=FULL on both sides (higher is better)", _sqlite),
     "redis": ("The Redis stores, client and server on one CPU (higher is better)", _redis),
+    "aggregates": ("Aggregates of 100 events, as time (lower is better)", _event_sourcing),
     "imports": ("Import time (lower is better)", _imports),
 }
 

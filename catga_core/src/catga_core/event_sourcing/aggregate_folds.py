@@ -12,6 +12,7 @@ from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.aggregates import Aggregate, apply_event, facts_of, has_hooks, new_aggregate
 from catga_core.event_sourcing.folds import Fold, StateShape
 from catga_core.handlers.hints import hints_of, with_place
+from catga_core.messages import Event
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -27,6 +28,16 @@ def fold_of(cls: type[A]) -> Fold[A]:
     def initial(id: str) -> A:
         return new_aggregate(cls, id)
 
+    appliers = facts.appliers
+
+    def evolve(aggregate: A, event: Event) -> A:
+        # apply_event with what it looks up looked up once: it runs for every event that is loaded.
+        applier = appliers[type(event)]
+        if applier is None:
+            return apply_event(aggregate, event)
+        applier(aggregate, event)
+        return aggregate
+
     initial("0")
     return Fold(
         name=cls.__name__,
@@ -34,7 +45,7 @@ def fold_of(cls: type[A]) -> Fold[A]:
         schema_version=facts.schema_version,
         events=facts.events,
         initial=initial,
-        evolve=apply_event,
+        evolve=evolve,
         shape=lambda: _shape_of(cls),
         fields=_fields_of,
     )

@@ -27,7 +27,9 @@ from catga_core.messages import Event
 MAX_EVENT_BYTES = 1_048_576
 """How many bytes one event may have, unless it is said otherwise."""
 
-_PAGE = 512  # events: large enough that the round trip does not count, small enough for a few hundred KiB
+PAGE = 512
+"""How many events are asked of a log at once: a round trip does not count then, and they are a few hundred KiB."""
+
 _MICROSECONDS = 1_000_000
 
 
@@ -72,6 +74,11 @@ class LogEventStore:
     def log(self) -> EventLog:
         """The log of bytes below."""
         return self._log
+
+    @property
+    def decoder(self) -> EventTypes:
+        """What makes events of the log's records."""
+        return self._types
 
     @property
     def types(self) -> EventTypes:
@@ -195,7 +202,7 @@ class LogEventStore:
         left = limit
         while left is None or left > 0:
             # What is left out by its time takes no place in the limit, so a page is not cut to it.
-            wanted = _PAGE if left is None or until is not None else min(left, _PAGE)
+            wanted = PAGE if left is None or until is not None else min(left, PAGE)
             page = await read_page(
                 stream_id, from_version=lowest, to_version=highest, limit=wanted, backward=backward
             )
@@ -228,7 +235,7 @@ class LogEventStore:
         types, read_page = self._types, self._log.read_all
         left = limit
         while left is None or left > 0:
-            wanted = _PAGE if left is None else min(left, _PAGE)
+            wanted = PAGE if left is None else min(left, PAGE)
             page: list[RecordedEvent] = await read_page(after=after, limit=wanted)
             for recorded in page:
                 yield StoredEvent(recorded, types)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -72,9 +72,7 @@ async def state_at(streams: StateStreams[S], id: str, moment: Moment) -> tuple[S
         ValueError: for a version below 0, or a naive datetime.
     """
     if isinstance(moment, datetime):
-        until = microseconds_of(moment, "time")
-        events = _recorded_until(streams.store.read(streams.stream_id(id)), until)
-        return await streams.replay(id, events)
+        return await streams.load_until(id, microseconds_of(moment, "time"))
     if type(moment) is not int or moment < 0:
         msg = f"{moment!r} is no moment: give a version, 0 or more, or an aware datetime"
         raise ValueError(msg)
@@ -109,13 +107,6 @@ async def difference(streams: StateStreams[S], id: str, from_: Moment, to: Momen
     fields = streams.fold.fields
     changes = _changes(fields(before), fields(after))
     return Difference(first.version, second.version, before, after, changes, events)
-
-
-async def _recorded_until(events: AsyncGenerator[StoredEvent], until: int) -> AsyncGenerator[StoredEvent]:
-    async for stored in events:
-        if stored.recorded.record.recorded_at > until:
-            return
-        yield stored
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str, Change]:

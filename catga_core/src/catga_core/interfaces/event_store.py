@@ -144,6 +144,11 @@ class EventStore(Protocol):
         """The log of bytes below."""
         ...
 
+    @property
+    def decoder(self) -> EventDecoder:
+        """What makes events of the log's records; with `log` it is the shortest way to read many."""
+        ...
+
     def register(self, *events: type[Event]) -> None:
         """Make event classes known, so that stored events of their name and version are decoded.
 
