@@ -40,7 +40,9 @@ _MEANT: Final = (
 )
 _FIND: Final = f"{_SELECT} WHERE number > ?7 AND {_MEANT} ORDER BY number LIMIT ?8"
 _COUNT: Final = f"SELECT count(*) FROM catga_dead_letters WHERE {_MEANT}"
-_PURGE: Final = f"DELETE FROM catga_dead_letters WHERE {_MEANT}"
+_PURGE: Final = f"DELETE FROM catga_dead_letters WHERE number IN (SELECT number FROM catga_dead_letters WHERE {_MEANT} LIMIT ?7)"
+# Letters that are purged in one transaction, so that others' writes come between.
+_PURGED: Final = 1000
 
 
 class SqliteDeadLetters:
@@ -81,7 +83,12 @@ class SqliteDeadLetters:
 
     async def purge(self, filter: DeadLetterFilter, /) -> int:
         """Remove every letter a filter means; return how many."""
-        return await self._storage.write(_purge, filter)
+        purged = 0
+        while True:
+            count = await self._storage.write(_purge, filter)
+            purged += count
+            if count < _PURGED:
+                return purged
 
 
 def _number(after: str) -> int:
@@ -164,4 +171,4 @@ def _remove(connection: sqlite3.Connection, letter_id: str) -> bool:
 
 
 def _purge(connection: sqlite3.Connection, filter: DeadLetterFilter) -> int:
-    return connection.execute(_PURGE, _values(filter)).rowcount
+    return connection.execute(_PURGE, (*_values(filter), _PURGED)).rowcount

@@ -18,10 +18,11 @@ _ADD: Final = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING"
 )
 _COLUMNS: Final = "sequence, message_id, key, name, schema_version, format, data, context, created_at, attempts, fencing_token, error"
-# Not where an earlier one of its key is not due. What is due before it is taken first, being earlier.
+# Not where an earlier one of its key is not due. What is due before it is taken first, being earlier. The indices are named,
+# because without statistics SQLite would walk over all that was ever sent.
 _DUE: Final = (
-    "SELECT sequence FROM catga_outbox o WHERE sent_at IS NULL AND due_at <= ?1 AND (key IS NULL OR NOT EXISTS ("
-    "SELECT 1 FROM catga_outbox e WHERE e.sent_at IS NULL AND e.key = o.key AND e.due_at > ?1 AND e.sequence < o.sequence)) "
+    "SELECT sequence FROM catga_outbox o INDEXED BY catga_outbox_pending WHERE sent_at IS NULL AND due_at <= ?1 AND (key IS NULL OR NOT EXISTS ("
+    "SELECT 1 FROM catga_outbox e INDEXED BY catga_outbox_keys WHERE e.sent_at IS NULL AND e.key = o.key AND e.due_at > ?1 AND e.sequence < o.sequence)) "
     "ORDER BY sequence LIMIT ?2"
 )
 _LEASE: Final = (

@@ -96,8 +96,10 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
                 error TEXT,
                 sent_at REAL
             ) STRICT""",
-            "CREATE INDEX catga_outbox_pending ON catga_outbox (due_at) WHERE sent_at IS NULL",
-            "CREATE INDEX catga_outbox_keys ON catga_outbox (key, sequence, due_at) WHERE sent_at IS NULL",
+            # In their order, past whatever was sent; by the time they are due; and those of a key that are not due yet.
+            "CREATE INDEX catga_outbox_pending ON catga_outbox (sequence, due_at, key) WHERE sent_at IS NULL",
+            "CREATE INDEX catga_outbox_due ON catga_outbox (due_at) WHERE sent_at IS NULL",
+            "CREATE INDEX catga_outbox_keys ON catga_outbox (key, due_at, sequence) WHERE sent_at IS NULL",
             "CREATE INDEX catga_outbox_sent ON catga_outbox (sent_at) WHERE sent_at IS NOT NULL",
             """CREATE TABLE catga_dead_letters (
                 number INTEGER PRIMARY KEY AUTOINCREMENT,
