@@ -12,6 +12,7 @@ from tests.docs.pages import DOCS
 
 PACKAGES = [
     "catga_core",
+    "catga_core.event_sourcing",
     "catga_core.reliability",
     "catga_nats",
     "catga_sqlite",

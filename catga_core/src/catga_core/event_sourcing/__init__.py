@@ -1,6 +1,7 @@
 """Event sourcing: what happened is kept as events, and everything else is worked out from them."""
 
 from catga_core.event_sourcing.aggregates import Aggregate, apply
+from catga_core.event_sourcing.catalog import EventCatalog
 from catga_core.event_sourcing.decider_repositories import Decided, DeciderRepository
 from catga_core.event_sourcing.deciders import Decider
 from catga_core.event_sourcing.event_store import MAX_EVENT_BYTES, LogEventStore
@@ -23,6 +24,7 @@ __all__ = [
     "DeciderRepository",
     "Difference",
     "EncodedEvent",
+    "EventCatalog",
     "EventTypes",
     "LogEventStore",
     "Moment",
