@@ -42,8 +42,8 @@ class RedisOptions:
         batch_size: how many commands are sent together at most.
         max_event_bytes: bytes of the largest event.
         claim_retention: seconds for which a claim whose lease has run out can still be completed.
-        wait_aof: whether a write is acknowledged only when it is on the server's disk (`WAITAOF`), whatever `appendfsync`
-            says.
+        wait_aof: whether a write is acknowledged only when it is on the server's disk (`WAITAOF`); with `appendfsync everysec`
+            that takes up to a second, shared by all who write meanwhile.
         wait_replicas: how many replicas must have a write before it is acknowledged (`WAIT`; on their disks with
             `wait_aof`).
         wait_timeout: seconds to wait for these.

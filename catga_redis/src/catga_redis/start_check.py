@@ -43,7 +43,7 @@ async def check(options: RedisOptions, root: str) -> Mapping[str, Any]:
             settings = await _settings(client)
             _require_version(info, shown)
             await _mark(client, root, shown)
-            await _require_confirmations(client, options, shown)
+            await _require_confirmations(client, options, settings or {}, shown)
     except (AuthenticationError, AuthorizationError) as error:
         raise ConfigurationError(
             f"Redis at {shown} refused our credentials ({describe(error)}): check username and password"
@@ -107,7 +107,14 @@ async def _mark(client: Redis, root: str, shown: str) -> None:
         )
 
 
-async def _require_confirmations(client: Redis, options: RedisOptions, shown: str) -> None:
+async def _require_confirmations(
+    client: Redis, options: RedisOptions, settings: Mapping[str, Any], shown: str
+) -> None:
+    if options.wait_aof and settings.get("appendfsync") == "no":
+        raise ConfigurationError(
+            f"Redis at {shown} leaves it to its machine when its file reaches the disk (appendfsync no), so wait_aof would "
+            "wait in vain: set appendfsync everysec or always"
+        )
     try:
         if options.wait_aof:
             await client.execute_command("WAITAOF", 1, 0, 1)  # type: ignore[no-untyped-call]
