@@ -15,8 +15,33 @@ DOCS = ROOT / "docs"
 
 PAGES = [README, *sorted(DOCS.rglob("*.md"))]
 
-NEEDS_NATS = "<!-- docs-test: nats-server -->"
-"""On a page whose blocks connect to `nats://localhost:4222`; they are given the address of a server for tests."""
+
+@dataclass(frozen=True)
+class Server:
+    """A server that the blocks of some pages connect to.
+
+    Attributes:
+        marker: stands on those pages.
+        local: the address that they name.
+        variable: of the environment, with the address of a server for tests, which they are given instead.
+        fixture: starts that server.
+    """
+
+    marker: str
+    local: str
+    variable: str
+    fixture: str
+
+
+SERVERS = (
+    Server("<!-- docs-test: nats-server -->", "nats://localhost:4222", "DOCS_NATS_URL", "nats_server_shared"),
+    Server(
+        "<!-- docs-test: valkey-server -->",
+        "redis://localhost:6379/0",
+        "DOCS_REDIS_URL",
+        "valkey_server_shared",
+    ),
+)
 
 _INFO = re.compile(r"(?P<info>[^\n]*)\n")
 _TITLE = re.compile(r'title="([^"]+)"')

@@ -24,14 +24,13 @@ import subprocess
 import sys
 import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.docs.pages import NEEDS_NATS, Block, blocks_of, name_of
+from tests.docs.pages import SERVERS, Block, blocks_of, name_of
 
 _SAYS = re.compile(r"# -> (.*)$", re.MULTILINE)
-_LOCAL_NATS = "nats://localhost:4222"
 
 
 class WrongBlockError(Exception):
@@ -46,7 +45,12 @@ def main(page: Path, directory: Path) -> int:
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     text = page.read_text(encoding="utf-8")
-    nats = os.environ.get("DOCS_NATS_URL") if NEEDS_NATS in text else None
+    # By the address that a page names.
+    addresses = {
+        server.local: os.environ[server.variable]
+        for server in SERVERS
+        if server.marker in text and server.variable in os.environ
+    }
     count = 0
     with asyncio.Runner() as runner:
         for block in blocks_of(page):
@@ -54,7 +58,7 @@ def main(page: Path, directory: Path) -> int:
                 continue
             count += 1
             try:
-                _run(block if nats is None else _at(block, nats), page, module.__dict__, runner)
+                _run(_at(block, addresses), page, module.__dict__, runner)
             except BaseException:  # noqa: BLE001 - SystemExit too is a block that does not do what it should
                 where = f"{name_of(page)}:{block.line}"
                 sys.stderr.write(f"\n{where}: this block fails\n\n{traceback.format_exc()}")
@@ -130,10 +134,11 @@ def _pytest(path: Path) -> None:
         raise WrongBlockError(msg)
 
 
-def _at(block: Block, nats: str) -> Block:
-    return Block(
-        block.language, block.title, block.source.replace(_LOCAL_NATS, nats), block.line, block.expected
-    )
+def _at(block: Block, addresses: Mapping[str, str]) -> Block:
+    source = block.source
+    for local, address in addresses.items():
+        source = source.replace(local, address)
+    return Block(block.language, block.title, source, block.line, block.expected)
 
 
 def compare(said: Sequence[str], printed: Sequence[str]) -> None:

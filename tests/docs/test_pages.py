@@ -9,20 +9,21 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import NEEDS_NATS, PAGES, ROOT, blocks_of, name_of
+from tests.docs.pages import PAGES, ROOT, SERVERS, blocks_of, name_of
 
 WITH_PYTHON = [page for page in PAGES if any(block.language in {"python", "py"} for block in blocks_of(page))]
 
 
-def run(page: Path, directory: Path, nats: str | None = None, *, within: float = 50) -> tuple[int, str]:
+def run(
+    page: Path, directory: Path, servers: Mapping[str, str] | None = None, *, within: float = 50
+) -> tuple[int, str]:
     """Run a page and return its exit code and what it had to say; processes that it leaves behind are ended."""
-    environment = {**os.environ, "NO_COLOR": "1"}
-    if nats is not None:
-        environment["DOCS_NATS_URL"] = nats
+    environment = {**os.environ, "NO_COLOR": "1", **(servers or {})}
     command = [sys.executable, "-W", "error", "-m", "tests.docs.run_page", str(page), str(directory)]
     # A file and no pipe: a process the page has started would keep a pipe open, and reading it would never end.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
@@ -45,9 +46,10 @@ def run(page: Path, directory: Path, nats: str | None = None, *, within: float =
 def test_the_blocks_of_a_page_do_what_it_says(
     page: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    wants_server = NEEDS_NATS in page.read_text(encoding="utf-8")
-    nats = request.getfixturevalue("nats_server_shared").url if wants_server else None
-    code, output = run(page, tmp_path, nats)
+    text = page.read_text(encoding="utf-8")
+    wanted = [server for server in SERVERS if server.marker in text]
+    servers = {server.variable: request.getfixturevalue(server.fixture).url for server in wanted}
+    code, output = run(page, tmp_path, servers)
     assert code == 0, output
 
 

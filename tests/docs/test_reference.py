@@ -15,6 +15,7 @@ PACKAGES = [
     "catga_core.event_sourcing",
     "catga_core.reliability",
     "catga_nats",
+    "catga_redis",
     "catga_sqlite",
     "catga_testing",
     "catga_testing.contracts",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from redis.asyncio import Redis
@@ -14,6 +14,7 @@ from catga_core.log import REDIS_DURABILITY, logger
 from catga_redis.clients import node_client
 from catga_redis.failures import code_of, describe
 from catga_redis.options import RedisOptions
+from catga_redis.scripts import Script
 
 LAYOUT = 1
 """The version of the key layout; docs/redis-layout.md describes it."""
@@ -21,12 +22,13 @@ LAYOUT = 1
 _OLDEST = (7, 0)
 
 
-async def check(options: RedisOptions, root: str) -> Mapping[str, Any]:
-    """Reach the server, mark the layout there, and log what it may lose.
+async def check(options: RedisOptions, root: str, scripts: Iterable[Script]) -> Mapping[str, Any]:
+    """Reach the server, mark the layout there, make the scripts known, and log what it may lose.
 
     Parameters:
         options: where it is.
         root: what every key begins with.
+        scripts: what will be run there.
 
     Returns:
         what it says of itself, for `health()`.
@@ -44,6 +46,7 @@ async def check(options: RedisOptions, root: str) -> Mapping[str, Any]:
             _require_version(info, shown)
             await _mark(client, root, shown)
             await _require_confirmations(client, options, settings or {}, shown)
+            await _load(client, scripts)
     except (AuthenticationError, AuthorizationError) as error:
         raise ConfigurationError(
             f"Redis at {shown} refused our credentials ({describe(error)}): check username and password"
@@ -123,6 +126,14 @@ async def _require_confirmations(
             f"Redis at {shown} cannot do what wait_aof asks for ({describe(error)}): switch appendonly on, and use Redis "
             "7.2 or Valkey"
         ) from error
+
+
+async def _load(client: Redis, scripts: Iterable[Script]) -> None:
+    pipeline = client.pipeline(transaction=False)
+    for script in scripts:
+        _ = pipeline.script_load(script.body)
+    # Who may not do this sends a script's text with its first call.
+    await pipeline.execute(raise_on_error=False)
 
 
 def _facts(info: Mapping[str, Any], settings: Mapping[str, str] | None) -> dict[str, Any]:

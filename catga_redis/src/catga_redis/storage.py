@@ -66,7 +66,7 @@ class RedisStorage:
             ConfigurationError: when there is none, it refuses the password, or it cannot be used.
         """
         self.commands.scripts = await asyncio.to_thread(_prepare)
-        self._facts = await check(self.options, self.root)
+        self._facts = await check(self.options, self.root, self.commands.scripts.values())
         self.news = News(self._listener, f"{self.root}wake")
         self._sender = open_lane(self.options, self.root)
         self._sender.open()
