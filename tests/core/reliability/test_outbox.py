@@ -219,6 +219,20 @@ async def test_events_of_one_conversation_are_sent_in_order_also_when_one_has_to
     assert wire.events == [Placed(number) for number in range(6)]
 
 
+async def test_events_of_one_unit_of_work_outside_of_any_message_are_sent_in_order(place: Place):
+    wire: Wire = Wire(
+        lambda event: CatgaError("later", code="TRANSPORT_FAILED") if wire.tries == [Placed(1)] else None
+    )
+    async with placing(place, wire).running() as app:
+        async with app.unit_of_work():
+            for number in range(1, 4):
+                await app.mediator.publish(Placed(number))
+        await eventually(lambda: len(wire.sent) == 3)
+
+    assert wire.events == [Placed(1), Placed(2), Placed(3)]
+    assert len({context.correlation_id for _, context in wire.sent}) == 3
+
+
 async def test_conversations_do_not_wait_for_each_other(place: Place):
     gate = Gate()
 

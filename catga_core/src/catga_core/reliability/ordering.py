@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.interfaces.context import MessageContext
 from catga_core.messages import Event
 
 E = TypeVar("E", bound=Event)
@@ -17,8 +16,8 @@ _MARK = "__catga_ordered_by__"
 def ordered_by(key: Callable[[Any], str] | None) -> Callable[[type[E]], type[E]]:
     """Say which events of a class, and of other classes with equal keys, leave the outbox in the order of their commits.
 
-    Without it the events of one conversation (of one correlation id) are sent in order. It holds for the classes derived
-    from it too.
+    Without it the events of one conversation (of one correlation id) are sent in order, and so are those that one unit of
+    work publishes outside of any message. It holds for the classes derived from it too.
 
     Parameters:
         key: gives the key, not empty, such as `lambda event: event.order_id`; `None` for no order at all, so that no event
@@ -40,15 +39,19 @@ def ordered_by(key: Callable[[Any], str] | None) -> Callable[[type[E]], type[E]]
     return mark
 
 
-def key_of(event: Event, context: MessageContext) -> str | None:
+def key_of(event: Event, conversation: str) -> str | None:
     """Return what an event is ordered by, `None` for no order.
+
+    Parameters:
+        event: the event.
+        conversation: what it is ordered by where its class says nothing.
 
     Raises:
         CatgaError: `INTERNAL_ERROR` when the class's function gives no text.
     """
     choose: Any = getattr(type(event), _MARK, _by_conversation)
     if choose is _by_conversation:
-        return context.correlation_id
+        return conversation
     if choose is None:
         return None
     key: object = choose(event)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from catga_core.clock import Clock
+from catga_core.context import active_context
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.outbox import OutboxMessage, OutboxStore
 from catga_core.interfaces.serializer import Serializer
-from catga_core.interfaces.storage import Storage
+from catga_core.interfaces.storage import Storage, UnitOfWork
 from catga_core.messages import Event, MessageType
 from catga_core.reliability.event_classes import EventClasses
 from catga_core.reliability.ordering import key_of
@@ -24,7 +27,7 @@ class OutboxWriter:
         classes: learns which classes are published, to decode them again.
     """
 
-    __slots__ = ("_classes", "_clock", "_outbox", "_serializer", "_storage")
+    __slots__ = ("_classes", "_clock", "_conversations", "_outbox", "_serializer", "_storage")
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class OutboxWriter:
         self._serializer = serializer
         self._clock = clock
         self._classes = classes
+        self._conversations: WeakKeyDictionary[UnitOfWork, str] = WeakKeyDictionary()
 
     def applies(self) -> bool:
         """Tell whether the running task is in a unit of work of the storage.
@@ -60,8 +64,15 @@ class OutboxWriter:
             format=self._serializer.name,
             data=self._serializer.encode(event),
             context=context,
-            key=key_of(event, context),
+            key=key_of(event, self._conversation_of(context)),
             created_at=self._clock.time(),
         )
         self._classes.learn(described)
         await self._outbox.add([message])
+
+    def _conversation_of(self, context: MessageContext) -> str:
+        if active_context.get() is not None:
+            return context.correlation_id
+        # Outside of any message each event begins a conversation; what one unit of work tells is in order all the same.
+        unit: UnitOfWork = joined_unit_of_work(self._storage)
+        return self._conversations.setdefault(unit, context.correlation_id)
