@@ -91,7 +91,7 @@ class Follower:
         while not control.is_stopping():
             try:
                 if not await work.still_wanted():
-                    progress.change(FollowerState.SUPERSEDED)
+                    progress.change(FollowerState.SUPERSEDED, "another generation is read")
                     return
                 await self._once()
             except Halted as halted:

@@ -77,6 +77,12 @@ class Session:
         if not work.kept:
             self._position = await work.start()
         else:
+            self._saved = self._position = await self._claimed()
+        self._progress.reached(self._position)
+
+    async def _claimed(self) -> int:
+        work = self._work
+        try:
             async with self._ports.storage.unit_of_work():
                 known = await self._ports.checkpoints.load(work.key)
                 self._saved = 0 if known is None else known.position
@@ -84,8 +90,14 @@ class Session:
                 await self._save(position)
                 if known is None:
                     await work.begin()
-            self._saved = self._position = position
-        self._progress.reached(self._position)
+        except CatgaError as error:
+            if error.code != ErrorCode.CONFLICT:
+                raise
+            raise self._lost() from error
+        return position
+
+    def _lost(self) -> LeaseLostError:
+        return LeaseLostError(f"the checkpoint of {self._work.thing}", "another has moved it")
 
     def pass_over(self, until: int) -> None:
         """Be done up to a position without any event that is wanted; the checkpoint is saved with a later one."""
@@ -94,7 +106,8 @@ class Session:
     async def flush(self) -> None:
         """Save the checkpoint where positions were passed over since."""
         if self.unsaved and self._work.kept:
-            await self._save(self._position)
+            async with self._ports.storage.unit_of_work():
+                await self._save(self._position)
             self._saved = self._position
 
     async def apply(self, events: Sequence[StoredEvent], until: int) -> None:
@@ -121,15 +134,16 @@ class Session:
 
     async def advance(self, until: int) -> None:
         """Handle the events up to a position in the surrounding unit of work; see `Place`."""
-        limit = max(self._batch_size, _BATCH)
-        page = await self._ports.log.read_all(after=self._position, limit=limit + 1)
+        page = await self._ports.log.read_all(after=self._position, limit=_BATCH + 1)
         page = [each for each in page if each.position <= until]
-        if len(page) > limit:
+        wanted = [each for each in page if self._work.wants(each)]
+        # Where a unit of work does not see what is written in it, an event must not come after another one.
+        if len(page) > _BATCH or len(wanted) > (_BATCH if self._ports.storage.capabilities.immediate else 1):
             raise TooFarAheadError
-        for recorded in page:
-            if self._work.wants(recorded):
-                await handle_one(self._work, StoredEvent(recorded, self._ports.types))
-        await self._save(until)
+        for recorded in wanted:
+            await handle_one(self._work, StoredEvent(recorded, self._ports.types))
+        # Not confirmed: whoever calls this has said just now what is wanted.
+        await self._save(until, confirmed=True)
 
     def advanced(self, until: int) -> None:
         """Note that a unit of work with an `advance` is committed."""
@@ -273,14 +287,21 @@ class Session:
             raise error
         if isinstance(error, CatgaError) and error.code == ErrorCode.CONFLICT and self._work.kept:
             known = await self._ports.checkpoints.load(self._work.key)
-            if known is None or known.position != self._saved or known.fencing_token > self._token:
+            if (
+                known is None
+                or not self._saved
+                or known.position != self._saved
+                or known.fencing_token > self._token
+            ):
                 raise LeaseLostError(
                     f"the checkpoint of {self._work.thing}", "another has moved it"
                 ) from error
 
-    async def _save(self, position: int) -> None:
+    async def _save(self, position: int, *, confirmed: bool = False) -> None:
         if not self._work.kept:
             return
+        if not (self._saved or confirmed):
+            await self._work.confirm()
         await self._ports.checkpoints.save(
             self._work.key, position, fencing_token=self._token, expected_position=self._saved
         )

@@ -60,6 +60,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         start: gives the position after which the first one begins that has no checkpoint.
         transactional: whether effects and checkpoint are written in one unit of work.
         kept: whether it has a lease and a checkpoint; without them, it begins anew with each process.
+        confirm: done in a unit of work that saves the checkpoint while there is none, or one at 0: raises `CONFLICT` where
+            the work is not wanted any more, because nothing else tells a place that is new from one that was taken away.
         begin: done in the unit of work that makes the first checkpoint.
         still_wanted: asked before each begin; `False` ends the follower.
         limit: gives the position up to which to go for now; `None` for no limit.
@@ -77,6 +79,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     start: Callable[[], Awaitable[int]]
     transactional: bool = True
     kept: bool = True
+    confirm: Callable[[], Awaitable[None]] = _nothing
     begin: Callable[[], Awaitable[None]] = _nothing
     still_wanted: Callable[[], Awaitable[bool]] = _still_wanted
     limit: Callable[[], Awaitable[int | None]] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -17,6 +18,8 @@ from catga_core.log import PROJECTION_SWITCHED, logger
 
 TARGET = "catga-projection-target"
 """The header of a dead letter that names the target of the generation that has parked it."""
+
+_PATIENCE = 5  # switches that do not come about, before the old generation is held up
 
 
 class GenerationWork:
@@ -56,6 +59,7 @@ class GenerationWork:
         self._inline = inline
         self._switched = switched
         self._history = 0
+        self._missed = 0
         self.generation: Generation = generation
         self.replaces: Generation | None = replaces
         self.work: Work = Work(
@@ -66,6 +70,7 @@ class GenerationWork:
             handle=self._handle,
             start=_from_the_beginning,
             transactional=transactional,
+            confirm=self._confirm,
             begin=self._begin,
             still_wanted=self._still_wanted,
             limit=self.limit,
@@ -94,10 +99,20 @@ class GenerationWork:
         return await self._generations.position(self.replaces)
 
     async def at_limit(self, place: Place) -> bool:
-        """Switch over when both have come equally far."""
+        """Switch over when both have come equally far; have the old one wait where it moves on again and again."""
         old = self.replaces
-        if old is None:
+        if old is None or await self._switch(old, place):
             return True
+        self._missed += 1
+        if self._missed % _PATIENCE == 0 and not self._inline:
+            # In a storage where the first who commits wins, the old one may always be the first.
+            with contextlib.suppress(CatgaError):
+                await self._generations.hold_up(old)
+        return False
+
+    # --- inside ---
+
+    async def _switch(self, old: Generation, place: Place) -> bool:
         complete = False
         try:
             async with self._ports.storage.unit_of_work():
@@ -132,14 +147,15 @@ class GenerationWork:
         self._switched()
         return True
 
-    # --- inside ---
-
     async def _handle(self, stored: StoredEvent) -> None:
         replay = self.replaces is not None or stored.position <= self._history
         await apply_event(self._get(), stored, self.context(replay=replay))
 
     async def _handle_parked(self, stored: StoredEvent) -> None:
         await apply_event(self._get(), stored, self.context(replay=True))
+
+    async def _confirm(self) -> None:
+        await self._generations.confirm(self.replaces or self.generation)
 
     async def _begin(self) -> None:
         await call_in(self.context(replay=True), self._get().reset)

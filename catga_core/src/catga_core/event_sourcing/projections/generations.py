@@ -69,7 +69,15 @@ class Generations:
     async def active(self) -> Generation | None:
         """Return the generation that is read, `None` where there is none yet."""
         known = await self._checkpoints.load(self.key)
-        return None if known is None else Generation.of(known.position)
+        return None if known is None or not known.position else Generation.of(known.position)
+
+    async def confirm(self, generation: Generation) -> None:
+        """Make sure, in a unit of work, that a generation is still the one that is read when that is committed.
+
+        Raises:
+            CatgaError: `CONFLICT` when another one is.
+        """
+        await self._checkpoints.save(self.key, generation.number, expected_position=generation.number)
 
     async def asked_for(self) -> Generation | None:
         """Return the newest generation that a rebuild was asked for, `None` for none."""
@@ -110,6 +118,18 @@ class Generations:
             CatgaError: `CONFLICT` when another one is read than `old`.
         """
         await self._checkpoints.save(self.key, new.number, expected_position=old.number)
+
+    async def hold_up(self, generation: Generation) -> None:
+        """Have whoever works for a generation lose its place for a moment: it comes back with the next lease."""
+        key = self.key_of(generation)
+        known = await self._checkpoints.load(key)
+        if known is not None:
+            await self._checkpoints.save(
+                key,
+                known.position,
+                fencing_token=known.fencing_token + 1,
+                expected_position=known.position,
+            )
 
     async def retire(self, old: Generation) -> int:
         """Take a generation's place away, in the unit of work of the switch; return the position it has come to.
