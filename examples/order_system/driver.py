@@ -41,7 +41,6 @@ class Driver:
     ) -> None:
         self.tally = Tally(known)
         self.under_way = 0
-        self.busy = asyncio.Event()
         self._before = before
         self._caller = Caller(mediator)
         self._free = asyncio.Semaphore(concurrency)
@@ -56,7 +55,10 @@ class Driver:
         caller = Caller(mediator)
         before = (await caller.ask(SalesReport(), patience=_STUBBORN)).unwrap()
         known: set[str] = set()
-        while page := (await caller.ask(ListDecisions(len(known), _PAGE), patience=_STUBBORN)).unwrap():
+        # No more than those: another run may be going on on the same store.
+        while missing := before.decided - len(known):
+            asked = ListDecisions(len(known), min(missing, _PAGE))
+            page = (await caller.ask(asked, patience=_STUBBORN)).unwrap()
             known.update(decision.order_id for decision in page)
         return cls(mediator, concurrency=concurrency, before=before, known=frozenset(known))
 
@@ -74,6 +76,12 @@ class Driver:
                 await self._free.acquire()
                 orders.create_task(self._hand_in(line))
         return time.perf_counter() - began
+
+    async def in_the_middle(self) -> None:
+        """Wait until some order has come in and is not decided."""
+        sales = (await self._caller.ask(SalesReport())).unwrap()
+        while not sales.under_way:
+            sales = (await self._caller.ask(SalesReport())).unwrap()
 
     async def report(self, title: str, seconds: float) -> Report:
         """Ask every module for its totals.
@@ -99,15 +107,12 @@ class Driver:
     async def _hand_in(self, line: OrderLine) -> None:
         began = time.perf_counter()
         self.under_way += 1
-        self.busy.set()
         try:
             # The same id each time it is sent: that is how orders knows it from another order of the same number.
             message_id = f"{line.order.order_id}@{line.number}"
             result = await self._caller.ask(line.order, message_id=message_id, patience=_STUBBORN)
         finally:
             self.under_way -= 1
-            if not self.under_way:
-                self.busy.clear()
             self._free.release()
         self.tally.seconds.append(time.perf_counter() - began)
         if result.is_success:

@@ -100,7 +100,7 @@ async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
 
 async def _crash(driver: Driver, after: int, narrator: Narrator) -> None:
     await driver.tally.decided(after)
-    await driver.busy.wait()  # with one at a time: not between two orders, but in the middle of the next
+    await driver.in_the_middle()  # with one at a time: not between two orders
     narrator.say(
         f"after {after:,} decisions, with {driver.under_way:,} orders under way: SIGKILL to this process"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from catga_core import CatgaContainer
 from catga_core.event_sourcing.projections import project
 from examples.order_system import compositions
 from examples.order_system.cli import main
-from examples.order_system.inventory.domain import OrderGoods
+from examples.order_system.inventory.domain import OrderGoods, Shelf
 from examples.order_system.inventory.events import GoodsPutBack, GoodsSetAside, OrderGoodsEvent
 from examples.order_system.inventory.warehouse import Warehouse
 from examples.order_system.notifications.domain import Mail, MailRoom
@@ -55,9 +55,11 @@ class Miscounts(Warehouse):
         order_id: str,
         goods: OrderGoods,
         event: OrderGoodsEvent,
+        shelves: Mapping[str, Shelf],
         moved: Sequence[GoodsSetAside | GoodsPutBack],
     ) -> None:
-        await super()._append(order_id, goods, event, [replace(move, left=move.left - 1) for move in moved])
+        wrong = [replace(move, left=move.left - 1) for move in moved]
+        await super()._append(order_id, goods, event, shelves, wrong)
 
 
 class ChargesOnlyOnce(Bank):
