@@ -483,6 +483,18 @@ async def test_a_relay_whose_stop_takes_too_long_gives_everything_back(place: Pl
             await eventually(lambda: other.events == [Placed(1), Placed(2)])
 
 
+async def test_what_could_not_be_sent_when_the_container_stops_is_sent_by_the_next(place: Place):
+    broken, wire = Wire(lambda event: CatgaError("no", code="TRANSPORT_FAILED")), Wire()
+    async with placing(place, broken).running() as app:
+        await app.mediator.send(Place_((1, 2, 3)), message_id="c-1")
+        await eventually(lambda: broken.tries)
+    async with placing(place, wire).running():
+        await eventually(lambda: wire.events == [Placed(1), Placed(2), Placed(3)])
+
+    assert broken.sent == []
+    assert {context.correlation_id for _, context in wire.sent} == {"c-1"}
+
+
 async def test_what_is_only_in_memory_is_sent_before_the_container_stops(memory: Place):
     seen: list[int] = []
 

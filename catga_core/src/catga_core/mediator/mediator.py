@@ -159,7 +159,8 @@ class CatgaMediator:
     def publish(self, event: Event, /, **options: Unpack[PublishOptions]) -> Awaitable[None]:
         """Tell an event to every handler: of this process, or of every service that listens.
 
-        In one process it returns when all handlers have ended; over a transport, when the event is handed over.
+        In one process it returns when all handlers have ended; over a transport, when the event is handed over; in a unit of
+        work with `enable_outbox`, when it is stored there, to be sent after the commit.
         A failing handler is recorded, stops no other and does not fail the publisher.
 
         Parameters:
@@ -169,7 +170,7 @@ class CatgaMediator:
 
         Raises:
             TypeError: for anything that is not an event, and for an option that is unknown or of a wrong type.
-            CatgaError: when the event could not be handed over.
+            CatgaError: when the event could not be handed over, or stored.
         """
         if not options:
             try:
