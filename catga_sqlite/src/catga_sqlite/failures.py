@@ -66,9 +66,12 @@ def persistence_failed(error: BaseException, path: str, outcome: Outcome) -> Cat
     mend, retryable = _MENDS.get(primary_code(error), ("", False))
     doubt = ", and whether it was written is not known" if outcome == "unknown" else ""
     text = f"the SQLite file {path!r} could not be used ({error}){doubt}"
-    return CatgaError(
+    failed = CatgaError(
         f"{text}: {mend}" if mend else text,
         code=ErrorCode.PERSISTENCE_FAILED,
         retryable=retryable,
         details={"outcome": outcome, "sqlite": getattr(error, "sqlite_errorname", type(error).__name__)},
     )
+    # Without its traceback, whose frames hold the jobs of everybody.
+    failed.__cause__ = error.with_traceback(None)
+    return failed

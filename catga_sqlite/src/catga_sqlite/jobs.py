@@ -93,12 +93,6 @@ def perform(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
                 each.result = outcome
 
 
-def fail(jobs: Iterable[Job], error: BaseException) -> None:
-    """Give jobs an error instead of whatever they had."""
-    for job in jobs:
-        job.error = error
-
-
 def settle(jobs: Iterable[Job]) -> int:
     """Tell the callers; runs in the loop.
 

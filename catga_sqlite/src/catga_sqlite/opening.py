@@ -16,6 +16,8 @@ _OLDEST: Final = (3, 37, 0)
 # Bytes that a write-ahead log is cut down to after a checkpoint; one big transaction must not keep its size for ever.
 _JOURNAL_LIMIT: Final = 64 * 1024 * 1024
 _STATEMENTS: Final = 256
+# KiB of pages that the writer keeps: the upper parts of the indices of a few million events.
+_CACHE: Final = 16 * 1024
 
 
 def open_writer(options: SqliteOptions) -> sqlite3.Connection:
@@ -83,6 +85,7 @@ def _prepare(connection: sqlite3.Connection, options: SqliteOptions) -> None:
             "local disk"
         )
     connection.execute(f"PRAGMA synchronous = {options.synchronous}").close()
+    connection.execute(f"PRAGMA cache_size = -{_CACHE}").close()
     connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT}").fetchone()
 
 

@@ -92,8 +92,7 @@ class Transaction:
 
     def _do(self, connection: sqlite3.Connection, step: Step, job: Job, path: str) -> None:
         if step is Step.ROLLBACK:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            # The writer rolls back whatever is open when it gets its connection back.
             return
         if self.broken_by is not None:
             job.error = _broken(self.broken_by)

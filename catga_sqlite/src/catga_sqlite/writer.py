@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from catga_core.errors import CatgaError
-from catga_sqlite.failures import is_busy, outcome_of_commit, persistence_failed
-from catga_sqlite.jobs import Job, fail, finish, perform, settle
+from catga_sqlite.failures import Outcome, is_busy, outcome_of_commit, persistence_failed
+from catga_sqlite.jobs import Job, finish, perform, settle
 from catga_sqlite.transaction import Transaction
 
 # Jobs in one transaction: enough to make a flush cheap for each, few enough to keep the first of them from waiting long.
@@ -150,13 +150,16 @@ class Writer:
             job.error = job.result = None
             self._commit(connection, [job])
 
-    def _failed(self, jobs: Sequence[Job], error: BaseException, outcome: Any) -> None:
-        if isinstance(error, sqlite3.Error):
-            told = self.last_error = persistence_failed(error, self._path, outcome)
-            error = told.with_traceback(None)
-        fail(jobs, error)
+    def _failed(self, jobs: Sequence[Job], error: BaseException, outcome: Outcome) -> None:
+        for job in jobs:
+            job.error = error
+            if isinstance(error, sqlite3.Error):
+                # One for each: an error that is raised in several tasks would collect the tracebacks of all.
+                job.error = self.last_error = persistence_failed(error, self._path, outcome)
 
     def _begin(self, connection: sqlite3.Connection) -> None:
+        # Where even a rollback had failed.
+        _roll_back(connection)
         begun = 0.0
         while True:
             try:
@@ -166,7 +169,7 @@ class Writer:
                 begun = begun or now
                 if not is_busy(error) or now - begun >= self._busy_timeout:
                     raise
-                time.sleep(random.uniform(*_PAUSE))  # noqa: RUF100, S311
+                time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - no secret
             else:
                 return
 
