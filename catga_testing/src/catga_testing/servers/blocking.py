@@ -169,8 +169,8 @@ class BlockingServer:
         ports = self.ports
         command = self._program.command(program, process.directory, ports)
         began = time.monotonic()
-        process.start(command)
-        pid = process.pid
+        # As it was given, for it may have ended already.
+        pid = process.start(command)
         if not process.wait_until(lambda: self._program.ready(ports, pid), within=self._start_within):
             code = process.exit_code
             ended = "is not ready" if code is None else f"ended with exit code {code}"

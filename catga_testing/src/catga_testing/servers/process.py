@@ -54,8 +54,11 @@ class ServerProcess:
         """How the last run ended; negative for a signal, `None` while it runs or before the first start."""
         return None if self._process is None else self._poll(self._process)
 
-    def start(self, command: list[str]) -> None:
+    def start(self, command: list[str]) -> int:
         """Start the program.
+
+        Returns:
+            Its process id, whatever has become of it since.
 
         Raises:
             ServerError: It runs already.
@@ -65,6 +68,7 @@ class ServerProcess:
             message = f"the server runs already, with pid {self.pid}"
             raise ServerError(message)
         self._process = self._guard.spawn(command, log=self.log, directory=self.directory)
+        return self._process.pid
 
     def kill(self) -> None:
         """End it at once, as a crash would (SIGKILL); when this returns the process is gone."""
