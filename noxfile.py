@@ -63,7 +63,9 @@ def existing(*names: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """Run the tests: `nox -s tests -- tests/core -k send`."""
     install_workspace(session, "tests")
-    session.run("python", "-m", "pytest", *session.posargs)
+    # A part is run by one process, so that its output comes as it is made; all of them on every core.
+    arguments = session.posargs or ["--numprocesses=auto", "--dist=worksteal"]
+    session.run("python", "-m", "pytest", *arguments)
 
 
 @nox.session

@@ -12,11 +12,12 @@ from catga_testing.contracts.stores import kits
 from catga_testing.servers import ValkeyServer
 from tests.stores import PLACES, Place, place_of
 
-_STORES = ("memory", "sqlite", "redis")
+_REAL_REDIS = "redis-server"
+_STORES = ("memory", "sqlite", "redis", _REAL_REDIS)
 _KIT = re.compile(r"tests/contracts/test_(\w+?)_stores\.py")
 _PARAMETER = re.compile(r"\[(?:.*-)?(memory|sqlite|redis)(?:-.*)?\]$")
 _SUITES = {"tests/application/": "application suite"}
-_cells: dict[str, tuple[str, str]] = {}
+_CELL = "store-matrix"
 
 
 @pytest.fixture(params=PLACES)
@@ -42,7 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         cell = _cell_of(item)
         if cell is not None:
-            _cells[item.nodeid] = cell
+            # With the report it comes from the process that runs the test to the one that prints.
+            item.user_properties.append((_CELL, cell))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -50,14 +52,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counted: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for outcome in ("passed", "failed", "error", "skipped", "xfailed"):
         for report in terminalreporter.stats.get(outcome, []):
-            cell = _cells.get(getattr(report, "nodeid", ""))
+            cell = dict(getattr(report, "user_properties", ())).get(_CELL)
             if cell is not None:
-                counted[cell][outcome] += 1
+                row, store = cell
+                counted[row, store][outcome] += 1
     if not counted:
         return
     terminalreporter.write_sep("=", "stores: tests passed (skipped: what a store does not claim)")
     rows = sorted({row for row, _ in counted})
-    stores = [store for store in _STORES if any(store == column for _, column in counted)]
+    ran = {store for (_, store), counts in counted.items() if counts.total() > counts["skipped"]}
+    stores = [store for store in _STORES if store in ran]
     terminalreporter.write_line(f"{'':<24}" + "".join(f"{store:>16}" for store in stores))
     for row in rows:
         cells = (_text(counted.get((row, store))) for store in stores)
@@ -68,7 +72,9 @@ def _cell_of(item: pytest.Item) -> tuple[str, str] | None:
     kit = _KIT.match(item.nodeid)
     function = getattr(item, "function", None)
     if kit is not None and kit[1] in _STORES and function is not None:
-        return _kit_with(function.__qualname__.partition(".")[0]), kit[1]
+        # Beside Valkey, where somebody has installed the other one.
+        store = _REAL_REDIS if "::TestRedisStores::" in item.nodeid else kit[1]
+        return _kit_with(function.__qualname__.partition(".")[0]), store
     for prefix, row in _SUITES.items():
         parameter = _PARAMETER.search(item.nodeid) if item.nodeid.startswith(prefix) else None
         if parameter is not None:
