@@ -13,6 +13,8 @@ from tests.docs.pages import DOCS
 PACKAGES = [
     "catga_core",
     "catga_core.event_sourcing",
+    "catga_core.event_sourcing.projections",
+    "catga_core.event_sourcing.subscriptions",
     "catga_core.reliability",
     "catga_nats",
     "catga_redis",

@@ -47,6 +47,8 @@ SERVICES: Mapping[str, str] = {
     "locks": "catga_core.reliability:Locks",
     "event_types": "catga_core.event_sourcing:EventTypes",
     "dead_letter_queue": "catga_core.reliability:DeadLetterQueue",
+    "projections": "catga_core.event_sourcing.projections:Projections",
+    "subscriptions": "catga_core.event_sourcing.subscriptions:Subscriptions",
 }
 """Services of Catga's own that are there without being registered, by provider name."""
 
