@@ -9,7 +9,9 @@ import pytest
 
 from catga_core import (
     CatgaContainer,
+    CatgaError,
     CatgaOptions,
+    Clock,
     Command,
     ConfigurationError,
     Event,
@@ -24,6 +26,7 @@ from catga_core.event_sourcing import (
     Decider,
     DeciderRepository,
     EventTypes,
+    LogEventStore,
     add_aggregate,
     add_decider,
     add_events,
@@ -32,7 +35,7 @@ from catga_core.event_sourcing import (
     every,
     upcaster,
 )
-from catga_core.interfaces import ANY, EventRecord, EventStore, SnapshotStore, StreamAppend
+from catga_core.interfaces import ANY, EventLog, EventRecord, EventStore, SnapshotStore, StreamAppend
 from catga_core.serialization import json_serializer
 
 
@@ -187,6 +190,17 @@ async def test_what_was_added_is_known_under_an_override_too(catga: CatgaContain
     async with catga.running() as app:
         with catga.override(Serializer, json_serializer):
             assert app.get(EventTypes).known == [Placed]
+
+
+async def test_an_event_store_of_one_s_own_has_another_limit(catga: CatgaContainer) -> None:
+    def small(log: EventLog, types: EventTypes, clock: Clock) -> LogEventStore:
+        return LogEventStore(log, types, clock, max_event_bytes=10)
+
+    catga.add_singleton(EventStore, small)
+    async with catga.running() as app:
+        await app.event_store.append("a", Placed("t"))
+        with pytest.raises(CatgaError, match="and 10 are allowed"):
+            await app.event_store.append("a", Placed("too much tea"))
 
 
 async def test_a_gap_between_upcasters_keeps_the_container_from_starting(catga: CatgaContainer) -> None:

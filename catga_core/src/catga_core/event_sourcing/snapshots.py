@@ -145,7 +145,7 @@ class StateSnapshots(Generic[S]):
             if found is None:
                 return None
             if found.format != serializer.name:
-                self.ignore(
+                self._ignored(
                     stream_id, found.version, f"it was made by {found.format}, not by {serializer.name}"
                 )
                 return None
@@ -156,10 +156,20 @@ class StateSnapshots(Generic[S]):
             return None
         return Restored(state, Progress(found.version, last_id, found.version, found.taken_at))
 
-    def ignore(self, stream_id: str, version: int, reason: str) -> None:
-        """Count and log a snapshot that is not used, though its schema is the present one."""
-        self.counts.ignored += 1
-        logger().warning(SNAPSHOT_IGNORED, stream_id=stream_id, version=version, reason=reason)
+    async def discard(self, stream_id: str, version: int) -> None:
+        """Remove the snapshots of a stream, because the newest is of events that are not in it.
+
+        It would stay the newest, and keep those that fit from being kept, until the stream has come as far.
+
+        Parameters:
+            stream_id: the stream.
+            version: the version of the newest one.
+        """
+        self._ignored(stream_id, version, "its last event is not in the stream at that version")
+        try:
+            await self._snapshots.store.delete(stream_id, self._name)
+        except Exception as error:  # noqa: BLE001 - the next load finds it again
+            self._failed("remove", stream_id, error)
 
     async def consider(self, stream_id: str, state: S, progress: Progress) -> None:
         """Take a snapshot if one is due; whatever goes wrong with it does not reach the caller.
@@ -195,6 +205,10 @@ class StateSnapshots(Generic[S]):
             return
         self.counts.taken += 1
         progress.snapshot_version, progress.since = progress.version, now
+
+    def _ignored(self, stream_id: str, version: int, reason: str) -> None:
+        self.counts.ignored += 1
+        logger().warning(SNAPSHOT_IGNORED, stream_id=stream_id, version=version, reason=reason)
 
     def _failed(self, what: str, stream_id: str, error: Exception) -> None:
         self.counts.failed += 1

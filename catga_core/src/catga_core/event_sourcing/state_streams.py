@@ -163,8 +163,7 @@ class StateStreams(Generic[S]):
             # With its last event, which must still be there: else the snapshot was taken of what was rolled back.
             page = await anext(pages, list[RecordedEvent]())
             if not page or page[0].record.message_id != last_id:
-                reason = "its last event is not in the stream at that version"
-                snapshots.ignore(stream_id, taken_at, reason)
+                await snapshots.discard(stream_id, taken_at)
                 return False
             snapshots.counts.used += 1
             state = self._fold_in(restored.state, progress, page[1:])
