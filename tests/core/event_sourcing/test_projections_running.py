@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from catga_core import CatgaError, CatgaOptions, ConfigurationError, ErrorCode, Event, add_catga
+from catga_core.container import add_stores
 from catga_core.context import active_context
 from catga_core.event_sourcing.projections import (
     OnFailure,
@@ -22,6 +23,7 @@ from catga_core.event_sourcing.projections import (
 )
 from catga_core.event_sourcing.subscriptions import Delivery, Subscriptions, add_subscription
 from catga_core.interfaces import CheckpointStore, EventLog, RecordedEvent, StoredEvent
+from catga_core.local.stores import memory_stores
 from catga_testing.waiting import eventually
 from tests.core.event_sourcing.following import (
     Deposited,
@@ -396,3 +398,16 @@ async def test_a_base_class_stands_for_its_subclasses(place: Place) -> None:
         await app.event_store.append("stream", [Renamed("a"), Unasked(1), Closed("a")])
         await app.get(Subscriptions).caught_up("listener")
     assert recorder.seen == ["Renamed", "Closed"]
+
+
+async def test_checkpoints_that_are_not_where_the_units_of_work_are_are_refused(place: Place) -> None:
+    for add in (
+        lambda catga: add_projection(catga, Something),
+        lambda catga: add_subscription(catga, "s", _listen, delivery=Delivery.EXACTLY_ONCE),
+    ):
+        catga = container_at(place)
+        add_stores(catga, memory_stores, [EventLog], name="elsewhere")
+        add(catga)
+        with pytest.raises(ConfigurationError, match="take both from one storage"):
+            async with catga.running():
+                pass

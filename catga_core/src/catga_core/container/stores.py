@@ -160,6 +160,26 @@ def same_storage(resolver: Resolver, first: Any, second: Any) -> bool | None:
     return None if None in hosts else hosts[0] is hosts[1]
 
 
+def check_one_storage(container: CatgaContainer, named: str) -> None:
+    """Refuse checkpoints that are not kept where the container's units of work are.
+
+    Parameters:
+        container: the container.
+        named: what relies on that, for the error.
+
+    Raises:
+        ConfigurationError: naming both storages.
+    """
+    hosts = [_host_of(container.registered(port)) for port in (Storage, CheckpointStore)]
+    if None not in hosts and hosts[0] is not hosts[1]:
+        unit, kept = (shown(host).strip("_") for host in hosts)
+        msg = (
+            f"{named} writes effects and checkpoint in one unit of work, but the units of work are those of {unit}, and the "
+            f"checkpoints are kept in {kept}: take both from one storage, or have it handled at least once"
+        )
+        raise ConfigurationError(msg)
+
+
 def told_storage(resolver: Resolver, port: Any) -> str:
     """Return the name of the storage that keeps a port, for errors."""
     host = _host_of(resolver.effective(port))

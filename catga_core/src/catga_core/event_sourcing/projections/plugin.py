@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from catga_core.container import CatgaContainer
+from catga_core.container.stores import check_one_storage
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.following import (
     FollowChoices,
@@ -105,6 +106,8 @@ def _host(container: CatgaContainer, definition: ProjectionDefinition, provider:
         store: EventStore | None = None,
     ) -> ProjectionWorker:
         del projection, store
+        if definition.transactional and definition.mode in {ProjectionMode.CATCH_UP, ProjectionMode.INLINE}:
+            check_one_storage(container, f"the projection {definition.name!r}")
         worker: ProjectionWorker
         if appends is not None:
             worker = InlineWorker(definition, ports, get, appends)

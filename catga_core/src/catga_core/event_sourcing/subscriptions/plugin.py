@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from catga_core.container import CatgaContainer
+from catga_core.container.stores import check_one_storage
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.following import (
     FollowChoices,
@@ -119,6 +120,8 @@ def _host(
     needs |= {f"service{number}": service for number, service in enumerate(services)}
 
     def make(ports: FollowerPorts, subscriptions: Subscriptions, **_services: Any) -> SubscriptionWorker:
+        if definition.delivery is Delivery.EXACTLY_ONCE:
+            check_one_storage(container, f"the subscription {definition.name!r}")
         worker = SubscriptionWorker(definition, ports, described.bound(container.get))
         subscriptions.add(worker)
         return worker
