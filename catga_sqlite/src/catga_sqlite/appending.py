@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode
@@ -17,8 +18,19 @@ Outcome: TypeAlias = list[AppendResult] | CatgaError
 _HEAD: Final = "SELECT coalesce(max(position), 0) FROM catga_events"
 _OTHERS: Final = "PRAGMA data_version"
 _STREAM: Final = "SELECT id, (SELECT max(version) FROM catga_events WHERE stream = catga_streams.id) FROM catga_streams WHERE name = ?"
-_NEW_STREAM: Final = "INSERT INTO catga_streams (name) VALUES (?) RETURNING id"
-_INSERT: Final = "INSERT INTO catga_events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_LAST_STREAM: Final = "SELECT coalesce(max(id), 0) FROM catga_streams"
+# Rows that one statement writes. Every statement lets other threads run and then waits for its turn, which a busy loop may
+# keep for milliseconds: few statements matter. Beyond eight rows SQLite itself gets slower.
+_SIZES: Final = (8, 4, 2, 1)
+
+
+def _inserts(table: str, columns: int) -> dict[int, str]:
+    row = f"({', '.join('?' * columns)})"
+    return {size: f"INSERT INTO {table} VALUES {', '.join([row] * size)}" for size in _SIZES}  # noqa: S608
+
+
+_NEW_STREAMS: Final = _inserts("catga_streams", 2)
+_NEW_EVENTS: Final = _inserts("catga_events", 12)
 _FIND: Final = "SELECT version FROM catga_events WHERE stream = ? AND message_id = ?"
 _AT: Final = "SELECT message_id, position FROM catga_events WHERE stream = ? AND version = ?"
 # Streams whose version is remembered from one transaction to the next.
@@ -49,6 +61,8 @@ class Appender:
         self._head: int = 0
         self._streams: dict[str, _Stream] = {}
         self._rows: list[tuple[Any, ...]] = []
+        self._new_streams: list[tuple[Any, ...]] = []
+        self._last_stream: int | None = None
         self._alone = False
         # One object for all time: jobs of one kind are found by it.
         self.together: Many = self._together
@@ -90,7 +104,7 @@ class Appender:
         if not same or len(self._streams) > _REMEMBERED:
             self._streams = {}
         self._connection, self._others, self._head = connection, others, head
-        self._rows = []
+        self._rows, self._new_streams, self._last_stream = [], [], None
 
     def _execute(self, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
         assert self._connection is not None  # noqa: S101  # _begin has set it
@@ -128,13 +142,15 @@ class Appender:
             return None
         if expected > version:
             raise ConcurrencyError(stream.name, expected, version)
+        if expected == ANY and not self._alone:
+            # As above: one that is repeated breaks the index, and all are asked again, each alone.
+            return None
         # What was decided before has to be found as well.
         self._write()
         if expected == ANY:
             first = self._version_of(stream, append.records[0])
             if first is None:
-                if self._alone:
-                    self._refuse_known(stream, append.records[1:])
+                self._refuse_known(stream, append.records[1:])
                 return None
             again = self._repeated(stream, first, append.records)
             if again is None:
@@ -148,8 +164,7 @@ class Appender:
     def _append(self, stream: _Stream, append: StreamAppend) -> AppendResult:
         number = stream.number
         if number is None:
-            [(number,)] = self._execute(_NEW_STREAM, (stream.name,)).fetchall()
-            stream.number = number
+            number = stream.number = self._new_stream(stream.name)
         position, version = self._head, stream.version
         for record in append.records:
             position += 1
@@ -174,14 +189,28 @@ class Appender:
         self._head, stream.version = position, version
         return AppendResult(version, position)
 
+    def _new_stream(self, name: str) -> int:
+        last = self._last_stream
+        if last is None:
+            (last,) = self._execute(_LAST_STREAM, ()).fetchone()
+        number = int(last or 0) + 1
+        self._last_stream = number
+        self._new_streams.append((number, name))
+        return number
+
     def _write(self) -> None:
-        rows = self._rows
-        if len(rows) == 1:
-            self._execute(_INSERT, rows[0])
-        elif rows:
-            assert self._connection is not None  # noqa: S101  # _begin has set it
-            self._connection.executemany(_INSERT, rows)
-        self._rows = []
+        streams, self._new_streams = self._new_streams, []
+        rows, self._rows = self._rows, []
+        self._insert(_NEW_STREAMS, streams)
+        self._insert(_NEW_EVENTS, rows)
+
+    def _insert(self, statements: dict[int, str], rows: list[tuple[Any, ...]]) -> None:
+        begin, count = 0, len(rows)
+        while begin < count:
+            size = next(each for each in _SIZES if each <= count - begin)
+            chunk = rows[begin : begin + size]
+            self._execute(statements[size], chunk[0] if size == 1 else tuple(chain.from_iterable(chunk)))
+            begin += size
 
     def _version_of(self, stream: _Stream, record: EventRecord) -> int | None:
         row = self._execute(_FIND, (stream.number, pack_id(record.message_id))).fetchone()
