@@ -11,8 +11,10 @@ from catga_core import Clock
 from catga_core.identifiers import new_id
 from catga_core.interfaces import Stores
 from catga_core.local import MemoryStorage, memory_stores
+from catga_redis import RedisOptions, redis_stores
 from catga_sqlite import SqliteOptions, sqlite_stores
 from catga_testing.contracts import StoresFactory
+from catga_testing.servers import ValkeyServer
 from tests.contracts.stores_model.checkpoints import CheckpointsModel
 from tests.contracts.stores_model.dead_letters import DeadLettersModel
 from tests.contracts.stores_model.event_log import LogModel
@@ -50,6 +52,18 @@ def test_sqlite_in_one_process(model: type[Any], tmp_path: Path) -> None:
     run_against_model(model, lambda: shared(in_file(new_file(tmp_path))), examples=12, steps=25)
 
 
+@pytest.mark.redis
+@pytest.mark.parametrize("model", MODELS)
+def test_redis_in_three_processes(model: type[Any], valkey_server_shared: ValkeyServer) -> None:
+    run_against_model(model, lambda: under_a_prefix(valkey_server_shared), examples=12, steps=25)
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("model", MODELS)
+def test_redis_in_one_process(model: type[Any], valkey_server_shared: ValkeyServer) -> None:
+    run_against_model(model, lambda: shared(under_a_prefix(valkey_server_shared)), examples=12, steps=25)
+
+
 def new_memory() -> StoresFactory:
     storage = MemoryStorage()
     return lambda clock: memory_stores(clock, storage)
@@ -63,6 +77,11 @@ def in_file(file: Path) -> StoresFactory:
     # What is kept over a loss of power is not asked here.
     options = SqliteOptions(file, synchronous="OFF", poll_seconds=0.01)
     return lambda clock: sqlite_stores(options, clock)
+
+
+def under_a_prefix(server: ValkeyServer) -> StoresFactory:
+    options = RedisOptions(server.url, prefix=f"model-{new_id()}")
+    return lambda clock: redis_stores(options, clock)
 
 
 def shared(make: StoresFactory) -> StoresFactory:

@@ -8,15 +8,26 @@ local function checkpoint(name)
   return tonumber(position), tonumber(token)
 end
 
+-- What earlier operations of the same unit of work will have made of a checkpoint: all are checked before one is applied.
+local foreseen = {}
+local function checkpoint_then(name)
+  local found = foreseen[name]
+  if found then
+    return found[1], found[2]
+  end
+  return checkpoint(name)
+end
+
 -- a[i]: name, position, fencing token, expected position ('' for any)
 checks.save_checkpoint = function(a, i)
-  local position, token = checkpoint(a[i])
+  local position, token = checkpoint_then(a[i])
   if token > tonumber(a[i + 2]) then
     return { 'fenced', a[i], token }
   end
   if a[i + 3] ~= '' and tonumber(a[i + 3]) ~= position then
     return { 'moved', a[i], tonumber(a[i + 3]), position }
   end
+  foreseen[a[i]] = { tonumber(a[i + 1]), tonumber(a[i + 2]) }
 end
 applies.save_checkpoint = function(a, i)
   local _, token = checkpoint(a[i])
@@ -27,6 +38,9 @@ applies.save_checkpoint = function(a, i)
 end
 
 -- a[i]: name
+checks.delete_checkpoint = function(a, i)
+  foreseen[a[i]] = { 0, 0 }
+end
 applies.delete_checkpoint = function(a, i)
   return redis.call('HDEL', P .. 'cp', a[i])
 end
