@@ -79,6 +79,19 @@ def test_one_at_a_time_even_the_last_one_in_stock_goes_to_the_same_order(
     assert (services["accepted"], services["refused"]) == (10, {"OUT_OF_STOCK": 20})
 
 
+def test_each_service_goes_on_from_a_store_of_its_own(demo: Demo, tmp_path: Path, shipped: list[str]) -> None:
+    source = tmp_path / "orders.jsonl"
+    source.write_text("\n".join(shipped[:120]), encoding="utf-8")
+    store = f"sqlite:{tmp_path / 'shop.db'}"
+    for again in (False, True):
+        run = demo(str(source), "--services", "--no-kill-replica", "--store", store, "--json", timeout=100)
+        assert run.code == 0, run.out + run.err
+        for report in run.summary["runs"]:
+            assert report["decided_before"] == (report["totals"]["notifications"] if again else 0)
+    kept = {each.name for each in tmp_path.glob("*.db")}
+    assert kept == {"shop.db", "shop-orders.db", "shop-inventory.db"}
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_a_service_that_dies_by_itself_ends_the_run_and_shows_its_log() -> None:
     command = [sys.executable, "-m", "examples.order_system", "--services", "--quiet"]
