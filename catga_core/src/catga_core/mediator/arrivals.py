@@ -9,6 +9,7 @@ from catga_core.context import active_context
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.context import MessageContext
 from catga_core.mediator.delivery import FailedDeliveries, deliver_arrived, deliver_to
+from catga_core.mediator.preparing import not_built
 from catga_core.mediator.routes import NotPrepared, RouteSource
 from catga_core.messages import MessageKind, MessageType
 from catga_core.pipeline.way import Chain
@@ -140,18 +141,6 @@ class Arrivals:
             return await self.of(described).call(message, context)
 
         return call
-
-
-def not_built(described: MessageType, error: Exception) -> CatgaError:
-    """Return the error for a message whose handler cannot be made."""
-    if isinstance(error, CatgaError):
-        return error
-    failed = CatgaError(
-        f"{described.name} could not be handled: what its handler needs could not be made: {error}",
-        code=ErrorCode.INTERNAL_ERROR,
-    )
-    failed.__cause__ = error
-    return failed
 
 
 def _without_context(chain: Chain) -> Callable[[Any, MessageContext], Coroutine[Any, Any, Any]]:

@@ -9,41 +9,26 @@ from contextlib import aclosing
 from typing import Any, TypeVar, Unpack
 
 from catga_core.cancellation import being_cancelled, cancelled_itself
-from catga_core.context import active_context, begin_context, begin_event_context, context_demand
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.context import context_demand
+from catga_core.errors import CatgaError
 from catga_core.interfaces.context import MessageContext
-from catga_core.mediator.arrivals import Arrivals, not_built
-from catga_core.mediator.delivery import (
-    Deliver,
-    FailedDeliveries,
-    contextual,
-    deliver_to,
-    stored_in_unit_of_work,
-)
+from catga_core.mediator.arrivals import Arrivals
+from catga_core.mediator.delivery import FailedDeliveries
+from catga_core.mediator.gate import Gate
 from catga_core.mediator.options import (
     BATCH,
-    PUBLISH,
-    SEND,
     PublishOptions,
     SendOptions,
+    begin_context_with,
     check_options,
-    frozen,
 )
-from catga_core.mediator.refusals import (
-    EVENTS,
-    REQUESTS,
-    STREAMS,
-    answer,
-    expect,
-    no_handler,
-    no_stream_handler,
-    not_running,
-)
-from catga_core.mediator.routes import NotPrepared, Route, RouteSource
+from catga_core.mediator.preparing import route_to
+from catga_core.mediator.publishing import Publishing
+from catga_core.mediator.refusals import REQUESTS, STREAMS, expect, no_stream_handler
+from catga_core.mediator.routes import RouteSource
+from catga_core.mediator.sending import Sending
 from catga_core.mediator.streams import run_stream
-from catga_core.messages import Event, Message, MessageType, Request, StreamQuery, message_type
-from catga_core.pipeline import Dispatch, deadline_passed, run_in_context
-from catga_core.pipeline.way import Chain
+from catga_core.messages import Event, Message, MessageType, Request, StreamQuery
 from catga_core.results import CatgaResult, Failure
 
 R = TypeVar("R")
@@ -59,17 +44,16 @@ class CatgaMediator:
     """
 
     def __init__(self, source: RouteSource) -> None:
+        gate = Gate(source)
         self._source = source
-        self._calls: dict[type[Any], Chain] = {}
-        self._deliveries: dict[type[Any], Callable[[Any], Awaitable[None]]] = {}
-        self._dispatches: dict[type[Any], Dispatch] = {}
-        self._retired: list[Dispatch] = []
-        self._waiting = 0
-        self._open = False
-        self._draining = False
-        self._ended = False
+        self._gate = gate
         self.failed_deliveries: FailedDeliveries = FailedDeliveries()
-        self.arrivals: Arrivals = Arrivals(source, self.failed_deliveries, lambda: self._ended)
+        self.arrivals: Arrivals = Arrivals(source, self.failed_deliveries, lambda: gate.ended)
+        self._sending = Sending(source, gate)
+        self._publishing = Publishing(source, gate, self.failed_deliveries, self.arrivals)
+        # The same dictionaries: one step less for every message.
+        self._calls = self._sending.ways
+        self._deliveries = self._publishing.ways
         context_demand.listen(weakref.WeakMethod(self.forget_routes))
 
     # The options are **options, not three keywords: empty they cost a fifth of a bare send less (docs/benchmarks.md).
@@ -97,8 +81,8 @@ class CatgaMediator:
             try:
                 return self._calls[type(request)](request)
             except KeyError:
-                return self._find_call(request)(request)
-        return self._send_with(request, **options)
+                return self._sending.find(request)(request)
+        return self._sending.send_with(request, options)
 
     def sender(
         self, request_type: type[Request[R]]
@@ -111,10 +95,7 @@ class CatgaMediator:
             request_type: the class whose messages will be sent.
         """
         described = expect(request_type, REQUESTS, "sender() takes the class of a Command or a Query")
-        call = self._calls.get(request_type) or self._find_call_of(described)
-        dispatch = self._dispatches.get(request_type)
-        # What has no way that can be laid anew is looked up for each message.
-        return self._resend if dispatch is None or dispatch.call is not call else call
+        return self._sending.lasting(described)
 
     async def send_batch(
         self, requests: Iterable[Request[R]], /, *, max_concurrent: int = 64, **options: Unpack[SendOptions]
@@ -176,8 +157,8 @@ class CatgaMediator:
             try:
                 return self._deliveries[type(event)](event)
             except KeyError:
-                return self._find_delivery(event)(event)
-        return self._publish_with(event, **options)
+                return self._publishing.find(event)(event)
+        return self._publishing.publish_with(event, options)
 
     async def publish_batch(self, events: Iterable[Event], /) -> None:
         """Publish many events, one after the other, in their order.
@@ -212,61 +193,49 @@ class CatgaMediator:
             CatgaError: when it cannot be answered, also between items.
         """
         described = expect(type(query), STREAMS, "stream() takes a StreamQuery")
-        refusal = self._refusal(described)
+        refusal = self._gate.refusal(described)
         if refusal is not None:
             raise refusal
-        route = await self._route(described, self._source.stream_route)
+        route = await route_to(self._source, described, self._source.stream_route)
         if route is None:
             raise no_stream_handler(described, self._source.service_name)
-        context = self._context("stream", options)
-        self._waiting += 1
+        context = begin_context_with("stream", options, self._source.clock)
+        self._gate.waiting += 1
         try:
             # Left early, the inner generator would otherwise be closed some time later, by the garbage collector.
             async with aclosing(run_stream(route.pipeline, query, context, self._source.clock)) as items:
                 async for item in items:
                     yield item
         finally:
-            self._waiting -= 1
+            self._gate.waiting -= 1
 
     # --- what the container calls ---
 
     @property
     def in_flight(self) -> int:
         """How many messages of this process are being handled that may still wait."""
-        self._retired = [dispatch for dispatch in self._retired if dispatch.in_flight]
-        current = sum(dispatch.in_flight for dispatch in self._dispatches.values())
-        return (
-            self._waiting
-            + self.arrivals.running
-            + current
-            + sum(dispatch.in_flight for dispatch in self._retired)
-        )
+        return self._gate.waiting + self.arrivals.running + self._sending.in_flight
 
     def open(self) -> None:
         """Take messages from now on."""
-        self._open, self._draining, self._ended = True, False, False
+        self._gate.open()
         self.forget_routes()
 
     def refuse(self) -> None:
         """Take no new conversation; what belongs to a message being handled still goes through."""
-        self._open, self._draining = False, True
+        self._gate.refuse()
         self.forget_routes()
 
     def close(self) -> None:
         """Take nothing any more."""
-        self._open, self._draining, self._ended = False, False, True
+        self._gate.close()
         self.forget_routes()
 
     def forget_routes(self) -> None:
         """Have every pipeline linked anew at its next message: after an override, or when the context is wanted."""
-        for dispatch in self._dispatches.values():
-            # Senders hold it, and coroutines of messages that have been sent and not yet begun.
-            dispatch.redirect(self._resend)
-        self._retired.extend(dispatch for dispatch in self._dispatches.values() if dispatch.in_flight)
-        self._calls.clear()
-        self._deliveries.clear()
+        self._sending.forget()
+        self._publishing.forget()
         self.arrivals.forget()
-        self._dispatches.clear()
 
     # --- what the outbox and the dead letters call ---
 
@@ -286,9 +255,7 @@ class CatgaMediator:
         Raises:
             CatgaError: when it could not be handed over.
         """
-        if not (self._open or self._draining):
-            raise not_running(described, self._source.service_name, ended=self._ended)
-        await self._deliver(described, event, context)
+        await self._publishing.hand_over(described, event, context)
 
     def handled_events(self) -> Sequence[type[Message]]:
         """Return the events that have handlers in this process."""
@@ -312,220 +279,4 @@ class CatgaMediator:
         Returns:
             what the handler ended with, or a failure: `HANDLER_NOT_FOUND` where there is none of that name.
         """
-        refusal = self._refusal(described)
-        if refusal is not None:
-            return Failure(refusal)
-        try:
-            routes = await self._prepared(lambda: self._source.event_routes(described.cls))
-        except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
-            return Failure(not_built(described, error))
-        for route in routes:
-            if route.pipeline.name == handler:
-                try:
-                    return await self._run(route, event, context)
-                except asyncio.CancelledError:
-                    if being_cancelled():
-                        raise
-                    return Failure(cancelled_itself(handler))
-        text = f"{described.name} has no handler called {handler} in this process: replay it where it is registered"
-        return Failure(CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND, details={"outcome": "not_started"}))
-
-    # --- inside ---
-
-    def _context(self, call: str, options: SendOptions) -> MessageContext:
-        check_options(call, options, SEND)
-        timeout = options.get("timeout")
-        deadline = None if timeout is None else self._source.clock.time() + timeout
-        headers = frozen(options.get("headers"))
-        return begin_context(message_id=options.get("message_id"), deadline=deadline, headers=headers)
-
-    async def _send_with(self, request: Request[Any], **options: Unpack[SendOptions]) -> CatgaResult[Any]:
-        described = expect(type(request), REQUESTS, "send() takes a Command or a Query")
-        context = self._context("send", options)
-        refusal = self._refusal(described)
-        if refusal is not None:
-            return Failure(refusal)
-        try:
-            route = await self._route(described, self._source.request_route)
-        except CatgaError as error:
-            return Failure(error)
-        left = None if context.deadline is None else context.deadline - self._source.clock.time()
-        if left is not None and left <= 0:
-            return Failure(deadline_passed(described.name))
-        if route is not None:
-            return await self._run_within(left, route, request, context)
-        transport = self._source.transport
-        if transport is None:
-            return Failure(no_handler(described, self._source.service_name))
-        # A transport keeps the deadline itself, and knows how far the request has come.
-        return await transport.request(described, request, context)
-
-    async def _run_within(
-        self, left: float | None, route: Route, request: Request[Any], context: MessageContext
-    ) -> CatgaResult[Any]:
-        if left is None:
-            return await self._run(route, request, context)
-        limit = asyncio.timeout(left)
-        try:
-            async with limit:
-                return await self._run(route, request, context)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            name = message_type(type(request)).name
-            text = f"{name} was not answered within its {left:.3g} s; whether it took effect is unknown"
-            return Failure(CatgaError(text, code=ErrorCode.TIMEOUT, details={"outcome": "unknown"}))
-
-    async def _run(self, route: Route, request: Any, context: MessageContext) -> CatgaResult[Any]:
-        self._waiting += 1
-        try:
-            return await run_in_context(route.pipeline.chain, request, context)
-        finally:
-            self._waiting -= 1
-
-    async def _resend(self, request: Any) -> CatgaResult[Any]:
-        return await self.send(request)
-
-    def _find_call(self, request: object) -> Chain:
-        return self._find_call_of(expect(type(request), REQUESTS, "send() takes a Command or a Query"))
-
-    def _find_call_of(self, described: MessageType) -> Chain:
-        refusal = self._refusal(described)
-        if refusal is not None:
-            return answer(lambda: refusal)
-        source = self._source
-        try:
-            route = source.request_route(described.cls)
-            transport = source.transport if route is None else None
-        except NotPrepared:
-            return self._prepare_and_send
-        except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
-            failed = not_built(described, error)
-            return answer(lambda: failed)
-        if route is not None:
-            dispatch = Dispatch(route.pipeline, context=route.context, now=source.clock.time)
-            call: Chain = dispatch.call
-            if self._open:
-                self._dispatches[described.cls] = dispatch
-        elif transport is not None:
-            request_remote = transport.request
-
-            def call_remote(request: Any) -> Coroutine[Any, Any, CatgaResult[Any]]:
-                return request_remote(described, request, begin_context())
-
-            call = call_remote
-        else:
-            call = answer(lambda: no_handler(described, source.service_name))
-        if not self._open:
-            # While stopping, each message has to be looked at: only those that belong to running work go through.
-            return self._counting(call)
-        self._calls[described.cls] = call
-        return call
-
-    async def _prepare_and_send(self, request: Request[Any]) -> CatgaResult[Any]:
-        try:
-            await self._source.prepare()
-        except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
-            return Failure(not_built(message_type(type(request)), error))
-        return await self.send(request)
-
-    async def _route(
-        self, described: MessageType, find: Callable[[type[Message]], Route | None]
-    ) -> Route | None:
-        """Return a pipeline, making first what has to be awaited.
-
-        Raises:
-            CatgaError: when something it needs cannot be made.
-        """
-        try:
-            while True:
-                try:
-                    return find(described.cls)
-                except NotPrepared:
-                    await self._source.prepare()
-        except Exception as error:
-            raise not_built(described, error) from error
-
-    def _find_delivery(self, event: object) -> Callable[[Any], Awaitable[None]]:
-        described = expect(type(event), EVENTS, "publish() takes an Event")
-        refusal = self._refusal(described)
-        if refusal is not None:
-            raise refusal
-        source = self._source
-        try:
-            transport = source.transport
-            routes = source.event_routes(described.cls) if transport is None else ()
-            outbox, keep = source.outbox, source.keep_failed
-        except NotPrepared:
-            return self._prepare_and_publish
-        except Exception as error:
-            raise not_built(described, error) from error
-        deliver: Deliver
-        if transport is not None:
-            publish_remote = transport.publish
-
-            def deliver_remote(event: Any) -> Coroutine[Any, Any, None]:
-                return publish_remote(described, event, begin_event_context())
-
-            deliver = deliver_remote
-        else:
-            deliver = deliver_to(routes, self.failed_deliveries, keep)
-            if keep is not None or any(route.context for route in routes):
-                deliver = contextual(deliver)
-            if any(route.pipeline.may_suspend for route in routes):
-                deliver = self._counting(deliver)
-        if outbox is not None:
-            deliver = stored_in_unit_of_work(described, outbox, deliver)
-        if self._open:
-            self._deliveries[described.cls] = deliver
-        return deliver
-
-    async def _prepare_and_publish(self, event: Event) -> None:
-        try:
-            await self._source.prepare()
-        except Exception as error:
-            raise not_built(message_type(type(event)), error) from error
-        await self.publish(event)
-
-    def _counting(self, call: Callable[[Any], Awaitable[T]]) -> Callable[[Any], Coroutine[Any, Any, T]]:
-        async def counted(message: Any) -> T:
-            self._waiting += 1
-            try:
-                return await call(message)
-            finally:
-                self._waiting -= 1
-
-        return counted
-
-    async def _publish_with(self, event: Event, **options: Unpack[PublishOptions]) -> None:
-        described = expect(type(event), EVENTS, "publish() takes an Event")
-        check_options("publish", options, PUBLISH)
-        headers = frozen(options.get("headers"))
-        context = begin_event_context(message_id=options.get("message_id"), headers=headers)
-        refusal = self._refusal(described)
-        if refusal is not None:
-            raise refusal
-        outbox = await self._prepared(lambda: self._source.outbox)
-        if outbox is not None and outbox.applies():
-            await outbox.store(described, event, context)
-            return
-        await self._deliver(described, event, context)
-
-    async def _deliver(self, described: MessageType, event: Event, context: MessageContext) -> None:
-        transport = await self._prepared(lambda: self._source.transport)
-        if transport is not None:
-            await transport.publish(described, event, context)
-        else:
-            await self.arrivals.of(described).call(event, context)
-
-    async def _prepared(self, find: Callable[[], T]) -> T:
-        while True:
-            try:
-                return find()
-            except NotPrepared:
-                await self._source.prepare()
-
-    def _refusal(self, described: MessageType) -> CatgaError | None:
-        if self._open or (self._draining and active_context.get() is not None):
-            return None
-        return not_running(described, self._source.service_name, ended=self._ended)
+        return await self._publishing.redeliver(described, handler, event, context)

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, TypedDict
 
+from catga_core.clock import Clock
+from catga_core.context import begin_context
+from catga_core.interfaces.context import MessageContext
+
 
 class SendOptions(TypedDict, total=False):
     """What may be said beside a request.
@@ -67,6 +71,25 @@ def check_options(call: str, options: Mapping[str, Any], allowed: frozenset[str]
     headers = options.get("headers")
     if headers is not None:
         _check_headers(headers)
+
+
+def begin_context_with(call: str, options: SendOptions, clock: Clock) -> MessageContext:
+    """Return the context of a request that is sent with options.
+
+    Parameters:
+        call: what the caller called, for the error.
+        options: as given.
+        clock: the timeout begins now by it.
+
+    Raises:
+        TypeError: for an unknown name or a value of the wrong type.
+        ValueError: for a timeout that is no time to wait.
+    """
+    check_options(call, options, SEND)
+    timeout = options.get("timeout")
+    deadline = None if timeout is None else clock.time() + timeout
+    headers = frozen(options.get("headers"))
+    return begin_context(message_id=options.get("message_id"), deadline=deadline, headers=headers)
 
 
 def frozen(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
