@@ -81,6 +81,12 @@ def _event_sourcing(rounds: int) -> list[Row]:
     return event_sourcing.run(rounds)
 
 
+def _large(rounds: int) -> list[Row]:
+    from benchmarks import large_stores
+
+    return asyncio.run(large_stores.run(rounds))
+
+
 def _imports(rounds: int) -> list[Row]:
     from benchmarks import import_time
 
@@ -96,6 +102,7 @@ SUITES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "sqlite": ("The SQLite stores, synchronous=FULL on both sides (higher is better)", _sqlite),
     "redis": ("The Redis stores, client and server on one CPU (higher is better)", _redis),
     "aggregates": ("Aggregates of 100 events, as time (lower is better)", _event_sourcing),
+    "large": ("A long history beside a short one, as time (lower is better)", _large),
     "imports": ("Import time (lower is better)", _imports),
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.measure import Row, paired
 from catga_core.clock import SystemClock
-from catga_core.interfaces import ANY, EventLog, EventRecord, StreamAppend
+from catga_core.interfaces import ANY, EventLog, EventRecord, Stores, StreamAppend
 
 EVENTS = 1_000_000
 LONG = 10_000
@@ -102,50 +102,39 @@ async def measure(name: str, few: EventLog, many: EventLog, rounds: int) -> list
 
 
 @asynccontextmanager
-async def _sqlite() -> AsyncGenerator[tuple[EventLog, EventLog]]:
+async def _opened(few: Stores, many: Stores) -> AsyncGenerator[tuple[EventLog, EventLog]]:
+    for stores in (few, many):
+        await stores.storage.start()
+    try:
+        assert few.event_log is not None
+        assert many.event_log is not None
+        yield few.event_log, many.event_log
+    finally:
+        for stores in (few, many):
+            await stores.storage.stop()
+
+
+async def _sqlite(rounds: int) -> list[Row]:
     from catga_sqlite import SqliteOptions, sqlite_stores
 
     with tempfile.TemporaryDirectory(prefix="catga-bench-") as folder:
-        opened = [
-            sqlite_stores(SqliteOptions(Path(folder) / name), SystemClock()) for name in ("few.db", "many.db")
-        ]
-        for stores in opened:
-            await stores.storage.start()
-        try:
-            few, many = (stores.event_log for stores in opened)
-            assert few is not None
-            assert many is not None
-            yield few, many
-        finally:
-            for stores in opened:
-                await stores.storage.stop()
+        few, many = (sqlite_stores(SqliteOptions(Path(folder) / name)) for name in ("few.db", "many.db"))
+        async with _opened(few, many) as logs:
+            return await measure("SQLite", *logs, rounds)
 
 
-@asynccontextmanager
-async def _redis() -> AsyncGenerator[tuple[EventLog, EventLog]]:
+async def _redis(rounds: int) -> list[Row]:
     from catga_redis import RedisOptions, redis_stores
     from catga_testing.servers import ValkeyServer
 
     async with ValkeyServer() as server:
-        opened = [
+        few, many = (
             redis_stores(RedisOptions(server.url, prefix=prefix), SystemClock()) for prefix in ("few", "many")
-        ]
-        for stores in opened:
-            await stores.storage.start()
-        try:
-            few, many = (stores.event_log for stores in opened)
-            assert few is not None
-            assert many is not None
-            yield few, many
-        finally:
-            for stores in opened:
-                await stores.storage.stop()
+        )
+        async with _opened(few, many) as logs:
+            return await measure("Redis", *logs, rounds)
 
 
 async def run(rounds: int) -> list[Row]:
     """Return the rows of the table."""
-    rows: list[Row] = []
-    for name, opened in (("SQLite", _sqlite), ("Redis", _redis)):
-        async with opened() as (few, many):
-            rows += await measure(name, few, many, rounds)
-    return rows
+    return await _sqlite(rounds) + await _redis(rounds)
