@@ -11,6 +11,7 @@ from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode
 from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, StreamAppend
 from catga_sqlite.columns import pack_headers, pack_id
 from catga_sqlite.jobs import Many
+from catga_sqlite.kinds import Kind, keep_kind
 
 Request: TypeAlias = Sequence[StreamAppend]
 Outcome: TypeAlias = list[AppendResult] | CatgaError
@@ -30,7 +31,7 @@ def _inserts(table: str, columns: int) -> dict[int, str]:
 
 
 _NEW_STREAMS: Final = _inserts("catga_streams", 2)
-_NEW_EVENTS: Final = _inserts("catga_events", 12)
+_NEW_EVENTS: Final = _inserts("catga_events", 10)
 _FIND: Final = "SELECT version FROM catga_events WHERE stream = ? AND message_id = ?"
 _AT: Final = "SELECT message_id, position FROM catga_events WHERE stream = ? AND version = ?"
 # Streams whose version is remembered from one transaction to the next.
@@ -60,6 +61,7 @@ class Appender:
         self._others: int = 0
         self._head: int = 0
         self._streams: dict[str, _Stream] = {}
+        self._kinds: dict[Kind, int] = {}
         self._rows: list[tuple[Any, ...]] = []
         self._new_streams: list[tuple[Any, ...]] = []
         self._last_stream: int | None = None
@@ -103,6 +105,7 @@ class Appender:
         same = others == self._others and head == self._head and connection is self._connection
         if not same or len(self._streams) > _REMEMBERED:
             self._streams = {}
+            self._kinds = {}
         self._connection, self._others, self._head = connection, others, head
         self._rows, self._new_streams, self._last_stream = [], [], None
 
@@ -176,9 +179,7 @@ class Appender:
                     number,
                     version,
                     pack_id(record.message_id),
-                    record.name,
-                    record.schema_version,
-                    record.format,
+                    self._kind(record),
                     record.recorded_at,
                     None if correlation is None else pack_id(correlation),
                     None if causation is None else pack_id(causation),
@@ -188,6 +189,14 @@ class Appender:
             )
         self._head, stream.version = position, version
         return AppendResult(version, position)
+
+    def _kind(self, record: EventRecord) -> int:
+        kind = record.name, record.schema_version, record.format
+        number = self._kinds.get(kind)
+        if number is None:
+            assert self._connection is not None  # noqa: S101  # _begin has set it
+            number = self._kinds[kind] = keep_kind(self._connection, kind)
+        return number
 
     def _new_stream(self, name: str) -> int:
         last = self._last_stream

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from catga_core.errors import CatgaError, ErrorCode
@@ -13,10 +13,13 @@ from catga_core.interfaces.context import NO_HEADERS
 from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, RecordedEvent, StreamAppend
 from catga_sqlite.appending import Appender
 from catga_sqlite.columns import unpack_headers
+from catga_sqlite.kinds import Kind, known_kinds, read_kinds
 from catga_sqlite.storage import SqliteStorage
 from catga_sqlite.wakeups import EVENTS
 
-_COLUMNS: Final = "position, version, message_id, e.name, schema_version, format, recorded_at, correlation_id, causation_id, headers, data"
+_COLUMNS: Final = (
+    "position, version, message_id, kind, recorded_at, correlation_id, causation_id, headers, data"
+)
 _READ: Final = (
     f"SELECT NULL, {_COLUMNS} FROM catga_events e WHERE stream = (SELECT id FROM catga_streams WHERE name = ?) "
     "AND version BETWEEN ? AND ? ORDER BY version {} LIMIT ?"
@@ -122,14 +125,25 @@ def _read_stream(
     connection: sqlite3.Connection, stream_id: str, first: int, last: int, limit: int, backward: bool
 ) -> list[RecordedEvent]:
     query = _BACKWARD if backward else _FORWARD
-    return _recorded(connection.execute(query, (stream_id, first, last, limit)), stream_id)
+    return _recorded(connection, query, (stream_id, first, last, limit), stream_id)
 
 
 def _read_all(connection: sqlite3.Connection, after: int, limit: int) -> list[RecordedEvent]:
-    return _recorded(connection.execute(_ALL, (after, limit)), None)
+    return _recorded(connection, _ALL, (after, limit), None)
 
 
-def _recorded(rows: sqlite3.Cursor, stream_id: str | None) -> list[RecordedEvent]:
+def _recorded(
+    connection: sqlite3.Connection, query: str, parameters: tuple[Any, ...], stream_id: str | None
+) -> list[RecordedEvent]:
+    try:
+        return _made(connection.execute(query, parameters), stream_id, known_kinds())
+    except KeyError:
+        # A kind of event that this process meets for the first time.
+        read_kinds(connection)
+        return _made(connection.execute(query, parameters), stream_id, known_kinds())
+
+
+def _made(rows: sqlite3.Cursor, stream_id: str | None, kinds: Mapping[int, Kind]) -> list[RecordedEvent]:
     """Return the events of rows; the first column of each is its stream, where that is not given.
 
     This is run for every event that is read: what it calls is written out, and each row is freed before the next one is
@@ -157,13 +171,12 @@ def _recorded(rows: sqlite3.Cursor, stream_id: str | None) -> list[RecordedEvent
             position,
             version,
             message_id,
-            name,
-            schema_version,
-            format,
+            kind,
             recorded_at,
             correlation_id,
             causation_id,
             headers,
             data,
         ) in rows
+        for name, schema_version, format in (kinds[kind],)
     ]

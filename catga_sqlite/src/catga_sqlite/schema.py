@@ -30,14 +30,19 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             "INSERT INTO catga_fence VALUES (1, 0)",
             "CREATE TABLE catga_streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
             # Ids are 16 bytes where they are 32 hexadecimal digits, else text: hence ANY.
+            """CREATE TABLE catga_event_kinds (
+                id INTEGER PRIMARY KEY,
+                name TEXT NOT NULL,
+                schema_version INTEGER NOT NULL,
+                format TEXT NOT NULL,
+                UNIQUE (name, schema_version, format)
+            ) STRICT""",
             """CREATE TABLE catga_events (
                 position INTEGER PRIMARY KEY,
                 stream INTEGER NOT NULL,
                 version INTEGER NOT NULL,
                 message_id ANY NOT NULL,
-                name TEXT NOT NULL,
-                schema_version INTEGER NOT NULL,
-                format TEXT NOT NULL,
+                kind INTEGER NOT NULL,
                 recorded_at INTEGER NOT NULL,
                 correlation_id ANY,
                 causation_id ANY,
