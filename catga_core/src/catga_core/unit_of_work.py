@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -36,6 +36,7 @@ class BaseUnitOfWork(ABC):
         self._spoiled_by: BaseException | None = None
         self._before: list[Callable[[], Any]] = []
         self._after: list[Callable[[], None]] = []
+        self._undone: list[Callable[[BaseException], Awaitable[None]]] = []
 
     @abstractmethod
     def _commit(self) -> Awaitable[None] | None:
@@ -75,6 +76,15 @@ class BaseUnitOfWork(ABC):
         """Have something done once the commit has succeeded; never called after a rollback."""
         self.require_open()
         self._after.append(action)
+
+    def after_rollback(self, action: Callable[[BaseException], Awaitable[None]], /) -> None:
+        """Have something done once it was rolled back, or nobody knows whether it was; never called after a commit.
+
+        Parameters:
+            action: called once, given the error that ended it, outside of any unit of work; must not raise.
+        """
+        self.require_open()
+        self._undone.append(action)
 
     def join(self) -> None:
         """Note that one more block is inside of it."""
@@ -124,8 +134,15 @@ class BaseUnitOfWork(ABC):
             cancelled = await _to_the_end(self._roll_back())
         except Exception as also:  # noqa: BLE001 - told with the first one
             error.add_note(f"rolling back failed too: {type(also).__name__}: {also}")
+        if self._undone:
+            undoing = asyncio.create_task(self._undo(error), context=outside_of_units_of_work())
+            cancelled = await _to_the_end(undoing) or cancelled
         if cancelled is not None:
             raise cancelled from error
+
+    async def _undo(self, error: BaseException) -> None:
+        for undo in self._undone:
+            await undo(error)
 
     def _require_whole(self) -> None:
         cause, self._spoiled_by = self._spoiled_by, None
@@ -198,6 +215,21 @@ class UnitOfWorkBlock(Generic[U]):
             # Not by a token: a block may be left in another context than it was entered in, as fixtures are.
             if active_unit_of_work.get() is unit:
                 active_unit_of_work.set(unit.outer)
+
+
+def open_unit_of_work() -> BaseUnitOfWork | None:
+    """Return the innermost unit of work of the running task that is not over, whatever its storage; `None` in none."""
+    unit: BaseUnitOfWork | None = active_unit_of_work.get()
+    while unit is not None and unit.over:
+        unit = unit.outer
+    return unit
+
+
+def outside_of_units_of_work() -> Context:
+    """Return the running task's context, in no unit of work: for what is written at once, not with a commit."""
+    context = copy_context()
+    context.run(active_unit_of_work.set, None)
+    return context
 
 
 def joined_unit_of_work(storage: object) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from catga_core.context import active_context
 from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
 from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, IdempotencyStore
 from catga_core.interfaces.storage import Storage
-from catga_core.log import CLAIM_NOT_RELEASED, COMMAND_REPEATED, logger
+from catga_core.log import CLAIM_NOT_RELEASED, COMMAND_REPEATED, RESULT_NOT_RECORDED, logger
 from catga_core.messages import MessageType
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.idempotent import IdempotencyRule
@@ -23,6 +24,7 @@ from catga_core.reliability.settling import given, to_its_end
 from catga_core.reliability.tenure import Tenure
 from catga_core.reliability.unit_of_work import in_unit_of_work
 from catga_core.results import CatgaResult, Failure, Success
+from catga_core.unit_of_work import BaseUnitOfWork, open_unit_of_work, outside_of_units_of_work
 
 _LOOK_SECONDS = 1.0  # how long one wait lasts: a test's clock may end a lease without anybody being told
 
@@ -87,6 +89,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         self._counters = counters
         self._storage = storage
         self._together = together
+        self._recording: set[asyncio.Task[None]] = set()
 
     async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
         """Return what the rest of the pipeline gives, or the recorded result, or `DUPLICATE_IN_PROGRESS`."""
@@ -160,10 +163,14 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             strict=not self._together,
         )
         kept = False
+        surrounding = open_unit_of_work()
         try:
             async with tenure:
-                result = await self._do(tenure, digest, message, next)
+                result = await self._do(tenure, digest, message, next, surrounding)
                 kept = result.is_success
+                if kept and surrounding is not None:
+                    # What was done is undone with it: whoever tries again must not wait for the lease to end.
+                    surrounding.after_rollback(functools.partial(self._undone, tenure))
                 return result
         except LeaseLostError as lost:
             return Failure(lost)
@@ -176,7 +183,12 @@ class IdempotencyBehavior(Behavior[Any, Any]):
                 await to_its_end(self._give_back(tenure.held))
 
     async def _do(
-        self, tenure: Tenure[Claimed], digest: bytes, message: Any, next: Next[Any, Any]
+        self,
+        tenure: Tenure[Claimed],
+        digest: bytes,
+        message: Any,
+        next: Next[Any, Any],
+        surrounding: BaseUnitOfWork | None,
     ) -> CatgaResult[Any]:
         storage = self._storage
         record: bytes | None = None
@@ -191,6 +203,10 @@ class IdempotencyBehavior(Behavior[Any, Any]):
 
         result = await (work() if storage is None else in_unit_of_work(storage, work))
         if not self._together and record is not None:
+            if storage is not None and surrounding is not None and surrounding.storage is storage:
+                # Nothing is committed yet: recorded now, it would count as done although it may still be rolled back.
+                surrounding.after_commit(functools.partial(self._record_later, tenure, record))
+                return result
             try:
                 await self._store.complete(tenure.held, record, ttl=self._ttl)
             except LeaseLostError:
@@ -213,6 +229,21 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             return result, self._codec.encode(result.value, digest)
         except CatgaError as error:
             return Failure(self._unrecordable(error)), None
+
+    def _record_later(self, tenure: Tenure[Claimed], record: bytes) -> None:
+        async def complete() -> None:
+            try:
+                await self._store.complete(tenure.held, record, ttl=self._ttl)
+            except CatgaError as error:
+                logger().error(RESULT_NOT_RECORDED, key=tenure.held.key, error=str(error))
+
+        recording = asyncio.create_task(complete(), context=outside_of_units_of_work())
+        self._recording.add(recording)
+        recording.add_done_callback(self._recording.discard)
+
+    async def _undone(self, tenure: Tenure[Claimed], error: BaseException) -> None:
+        if not (isinstance(error, CatgaError) and error.details.get("outcome") == "unknown"):
+            await self._give_back(tenure.held)
 
     async def _give_back(self, outcome: ClaimOutcome) -> None:
         if not isinstance(outcome, Claimed):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError
 from catga_core.log import LEASE_LOST, LEASE_NOT_RENEWED, logger
-from catga_core.unit_of_work import active_unit_of_work
+from catga_core.unit_of_work import outside_of_units_of_work
 
 
 class Lease(Protocol):
@@ -71,7 +70,8 @@ class Tenure(Generic[L]):
     async def __aenter__(self) -> Tenure[L]:
         task = self._task = asyncio.current_task()
         self._cancelling = 0 if task is None else task.cancelling()
-        self._renewing = asyncio.create_task(self._keep(), context=_outside())
+        # A lease is extended at once, not with the commit of whatever unit of work its holder is in.
+        self._renewing = asyncio.create_task(self._keep(), context=outside_of_units_of_work())
         return self
 
     async def __aexit__(
@@ -130,10 +130,3 @@ class Tenure(Generic[L]):
         logger().warning(LEASE_LOST, thing=self._thing, fencing_token=self.held.fencing_token)
         if self._cancel and self._task is not None:
             self._cancelled = self._task.cancel()
-
-
-def _outside() -> Context:
-    # A lease is extended at once, not with the commit of whatever unit of work its holder is in.
-    context = copy_context()
-    context.run(active_unit_of_work.set, None)
-    return context
