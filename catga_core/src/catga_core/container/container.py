@@ -8,25 +8,24 @@ from typing import Any, TypeVar
 
 from dependency_injector.containers import DynamicContainer
 
-from catga_core.clock import Clock, SystemClock
+from catga_core.clock import Clock
 from catga_core.container.application import CatgaApp
 from catga_core.container.assembly import Assembly
 from catga_core.container.conflicts import shared_names
 from catga_core.container.entries import behavior_entry, check_hosted, handler_entry, validator_entry
-from catga_core.container.graph import check_graph
 from catga_core.container.lifecycle import Lifecycle
 from catga_core.container.modules import Module, check_modules, module_of
-from catga_core.container.naming import PORTS, SERVICES, name_for, provider_of, service_called
+from catga_core.container.naming import provider_of
 from catga_core.container.overrides import Override, Overriding
 from catga_core.container.provider import ServiceProvider
-from catga_core.container.registration import Lifetime, Registration, register_source
-from catga_core.container.reliability import workers
-from catga_core.container.replacing import override_each, replaced_registration, replacement
+from catga_core.container.registration import Lifetime, Registration
+from catga_core.container.registry import Registry
+from catga_core.container.replacing import override_each
 from catga_core.container.resolver import Resolver
 from catga_core.container.services import Implementation, ServiceType
 from catga_core.container.stores import default_of
 from catga_core.errors import ConfigurationError
-from catga_core.handlers.hints import caller_locals, shown
+from catga_core.handlers.hints import caller_locals
 from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.serializer import Serializer
@@ -37,7 +36,6 @@ from catga_core.mediator import CatgaMediator
 from catga_core.messages import MessageType
 from catga_core.options import CatgaOptions, check_options
 from catga_core.pipeline.behavior import AnyBehavior
-from catga_core.serialization import msgpack_serializer
 
 S = TypeVar("S")
 
@@ -54,10 +52,9 @@ class CatgaContainer(DynamicContainer):
         super().__init__()
         chosen = options or CatgaOptions()
         check_options(chosen)
-        self._options = chosen
-        self._registrations: dict[Any, Registration] = {}
+        registrations: dict[Any, Registration] = {}
         self._resolver = Resolver(
-            self._registrations,
+            registrations,
             asks_for_context=frozenset({CatgaMediator, MessageContext}),
             quiet=frozenset({CatgaOptions, Clock, Serializer, Transport}),
             default_of=default_of,
@@ -66,21 +63,13 @@ class CatgaContainer(DynamicContainer):
         self._mediator = CatgaMediator(self._assembly)
         self._resolver.changed.append(self._mediator.forget_routes)
         self._modules: list[Module] = []
-        self._hosted: list[Any] = []
-        self._lifecycle = Lifecycle(
-            self, self._mediator, self._assembly, self._resolver, self._registrations, self._hosted
+        self._registry = Registry(
+            self, registrations, self._resolver, self._assembly, _RESERVED, lambda: self._lifecycle.started
         )
-        self._put(register_source(CatgaOptions, chosen, Lifetime.SINGLETON, {}, instance=True))
-        self._put(register_source(CatgaMediator, self._mediator, Lifetime.SINGLETON, {}, instance=True))
-        self._put(register_source(Clock, SystemClock, Lifetime.SINGLETON, {}))
-        self._put(register_source(Serializer, msgpack_serializer, Lifetime.SINGLETON, {}))
-        self._add_workers()
-        # There before anything is registered for them, so that a test can put something in by the name.
-        for port, name in PORTS.items():
-            if port not in self._registrations:
-                self.set_provider(name, ServiceProvider(port, self._resolver, self.override))
-        for name, path in SERVICES.items():
-            self.set_provider(name, ServiceProvider(path, self._resolver, self.override))
+        self._lifecycle = Lifecycle(
+            self, self._mediator, self._assembly, self._resolver, registrations, self._registry.hosted
+        )
+        self._registry.add_own(chosen, self._mediator)
 
     # --- filling it ---
 
@@ -105,7 +94,7 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when it cannot be that service, or the container runs already.
         """
-        self._add(service, implementation, Lifetime.SINGLETON, name, instance=instance)
+        self._registry.add(service, implementation, Lifetime.SINGLETON, name, instance=instance)
 
     def add_scoped(
         self,
@@ -127,7 +116,7 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when it cannot be that service, or the container runs already.
         """
-        self._add(service, implementation, Lifetime.SCOPED, name)
+        self._registry.add(service, implementation, Lifetime.SCOPED, name)
 
     def add_transient(
         self,
@@ -146,7 +135,7 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when it cannot be that service, or the container runs already.
         """
-        self._add(service, implementation, Lifetime.TRANSIENT, name)
+        self._registry.add(service, implementation, Lifetime.TRANSIENT, name)
 
     def add_handlers(self, *handlers: Callable[..., Any], lifetime: Lifetime | None = None) -> None:
         """Register handlers: classes with a `handle` method, or functions whose first parameter is the message.
@@ -158,11 +147,11 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when a handler's message or result does not fit, or the container runs already.
         """
-        self._expect_stopped("handlers")
+        self._registry.expect_stopped("handlers")
         names = caller_locals()
         for target in handlers:
             self._assembly.add_handler(handler_entry(target, lifetime, names))
-        self._add_workers()
+        self._registry.add_workers()
         self._assembly.forget()
 
     def add_behavior(
@@ -186,7 +175,7 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when it is no behavior, or the container runs already.
         """
-        self._expect_stopped("behaviors")
+        self._registry.expect_stopped("behaviors")
         self._assembly.behaviors.append(behavior_entry(behavior, order, when, lifetime, caller_locals()))
         self._assembly.forget()
 
@@ -199,7 +188,7 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when one does not say for which message it is, or the container runs already.
         """
-        self._expect_stopped("validators")
+        self._registry.expect_stopped("validators")
         names = caller_locals()
         self._assembly.validators.extend(validator_entry(validator, names) for validator in validators)
         self._assembly.forget()
@@ -225,9 +214,8 @@ class CatgaContainer(DynamicContainer):
             ConfigurationError: when it cannot be started and stopped, or the container runs already.
         """
         check_hosted(service, implementation)
-        self._add(service, implementation, Lifetime.SINGLETON, name)
-        if service not in self._hosted:
-            self._hosted.append(service)
+        self._registry.add(service, implementation, Lifetime.SINGLETON, name)
+        self._registry.host(service)
 
     def add_module(self, module: type[Module] | Module) -> None:
         """Let a module register itself; its needs are checked when the container starts.
@@ -238,7 +226,7 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when it is no module, was added already, or registers something that does not fit.
         """
-        self._expect_stopped("modules")
+        self._registry.expect_stopped("modules")
         made = module_of(module, self._modules)
         self._modules.append(made)
         made.register(self)
@@ -265,17 +253,7 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when nothing is registered for it, the replacement cannot be made, or is no handler.
         """
-        key = service_called(service, self.providers) if isinstance(service, str) else service
-        replaced = replaced_registration(key, self._resolver.registered_for(key), self._assembly)
-        handled = self._assembly.handled_by(key)
-        made = replacement(replaced, implementation, handled, caller_locals(), instance=instance)
-        known = set(self._graph_problems())
-        layer = self._resolver.overrides.push(made)
-        problems = [problem for problem in self._graph_problems(made) if problem not in known]
-        if problems:
-            layer.restore()
-            raise ConfigurationError(problems)
-        return layer
+        return self._registry.replace(service, implementation, instance=instance)
 
     def override_providers(self, **replacements: Any) -> Overriding:  # type: ignore[override]
         """Replace several parts by their providers' names, while a `with` block lasts.
@@ -320,7 +298,7 @@ class CatgaContainer(DynamicContainer):
             ConfigurationError: listing every mistake, each with its cause and mend.
         """
         assembly = self._assembly
-        problems = self._graph_problems()
+        problems = self._registry.problems()
         problems += check_modules(self._modules, lambda need: self._resolver.effective(need) is not None)
         problems += assembly.problems()
         problems += shared_names([*assembly.requests, *assembly.streams, *assembly.events])
@@ -387,63 +365,11 @@ class CatgaContainer(DynamicContainer):
         Raises:
             ConfigurationError: when the container runs already.
         """
-        self._expect_stopped("services")
-        self._put(registration)
+        self._registry.register(registration)
 
     def registered(self, service: Any) -> Registration | None:
         """Return how a service is made where no override lasts, `None` where nothing provides it."""
         return self._resolver.registered_for(service)
-
-    # --- inside ---
-
-    def _graph_problems(self, *more: Registration) -> list[str]:
-        roots = [self._resolver.effective(service) or made for service, made in self._registrations.items()]
-        return check_graph(self._resolver, [*roots, *self._assembly.roots(), *more])
-
-    def _add(
-        self,
-        service: Any,
-        implementation: Any,
-        lifetime: Lifetime,
-        name: str | None,
-        *,
-        instance: bool = False,
-    ) -> None:
-        self._expect_stopped("services")
-        if service is CatgaMediator or service is CatgaOptions:
-            msg = f"{shown(service)} is the container's own: override it in a test, or make another container"
-            raise ConfigurationError(msg)
-        self._put(
-            register_source(service, implementation, lifetime, caller_locals(), instance=instance), name
-        )
-
-    def _put(self, registration: Registration, name: str | None = None) -> None:
-        service = registration.service
-        known = service in self._registrations
-        self._registrations[service] = registration
-        self._resolver.registered()
-        self._assembly.forget()
-        if known and name is None:
-            return
-        chosen = name_for(service, name, self.providers, _RESERVED)
-        if chosen is not None:
-            self.set_provider(chosen, ServiceProvider(service, self._resolver, self.override))
-
-    def _add_workers(self) -> None:
-        assembly = self._assembly
-        needs = assembly.reliability.needs(assembly.requests)
-        for name, registration in workers(self._options, self._resolver, assembly.reliability, needs):
-            self._put(registration, name)
-            if registration.service not in self._hosted:
-                self._hosted.append(registration.service)
-
-    def _expect_stopped(self, what: str) -> None:
-        if self._lifecycle.started:
-            msg = (
-                f"the container runs, and {what} can no longer be added: add them before running(), "
-                "or use override() to replace a part"
-            )
-            raise ConfigurationError(msg)
 
 
 _RESERVED = frozenset(name for name in dir(CatgaContainer) if not name.startswith("__"))
