@@ -1,10 +1,13 @@
-"""Signatures in the reference that griffe does not know by itself: msgspec's structs, and `**options: Unpack[...]`."""
+"""Signatures in the reference that griffe does not know by itself: structs, named tuples, and `**options: Unpack[...]`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import griffe
+
+
+_MADE_OF_FIELDS = {"msgspec.Struct", "typing.NamedTuple"}
 
 
 class Signatures(griffe.Extension):
@@ -32,7 +35,7 @@ def _visit(container: griffe.Module | griffe.Class, loader: griffe.GriffeLoader)
 def _is_struct(cls: griffe.Class) -> bool:
     for base in cls.bases:
         plain = base.left if isinstance(base, griffe.ExprSubscript) else base
-        if not isinstance(plain, str) and plain.canonical_path == "msgspec.Struct":
+        if not isinstance(plain, str) and plain.canonical_path in _MADE_OF_FIELDS:
             return True
     return any(_is_struct(parent) for parent in cls.resolved_bases if isinstance(parent, griffe.Class))
 

@@ -39,7 +39,7 @@ def add_projection(
     transactional: bool = True,
     **options: Unpack[FollowChoices],
 ) -> None:
-    """Have a projection handle the events of the log.
+    """Have a projection handle the events of the log; the other options are those of `FollowOptions`.
 
     Parameters:
         container: the container; the projection's class is registered as a singleton where it is not yet.
@@ -49,7 +49,6 @@ def add_projection(
         transactional: whether effects and checkpoint are written in one unit of work of the container's storage, so that
             effects in that storage happen once. `False` for effects elsewhere: each event is handled at
             least once, outside of any unit of work, and the checkpoint is saved after it.
-        options: as in `FollowOptions`.
 
     Raises:
         ConfigurationError: for what cannot work, or when the container runs already.

@@ -45,7 +45,8 @@ def add_subscription(
     """Have a handler called for every event of the log that a name has not seen, one after the other.
 
     It runs beside the handlers, in every process that adds it, and one of them at a time does the work: the others stand by
-    and take over when its lease runs out. The order within a stream is kept.
+    and take over when its lease runs out. The order within a stream is kept. The other options are those of
+    `FollowOptions`.
 
     Parameters:
         container: the container.
@@ -60,7 +61,6 @@ def add_subscription(
             the checkpoint, so that what it writes to the container's storage is written once.
         partitions: how many parts the streams are divided into, by a hash of their names. Each is leased on its own, so
             that several processes share the work. The number stays as it was first.
-        options: as in `FollowOptions`.
 
     Raises:
         ConfigurationError: for what cannot work, or when the container runs already.
