@@ -5,8 +5,18 @@ from typing import Any
 
 import pytest
 
-from catga_core import CatgaError, CatgaResult, Command, ConfigurationError, Event, Query
+from catga_core import (
+    CatgaError,
+    CatgaOptions,
+    CatgaResult,
+    Command,
+    ConfigurationError,
+    Event,
+    Query,
+    add_catga,
+)
 from catga_core.container import add_stores
+from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.event_log import EventLog
 from catga_core.interfaces.idempotency import Claimed, IdempotencyStore
 from catga_core.interfaces.inbox import InboxStore
@@ -268,3 +278,22 @@ async def test_stores_of_two_storages_that_belong_into_one_transaction_are_refus
         ConfigurationError, match=f"{option}: {what} is kept in MemoryStorage, and units of work are"
     ):
         catga.validate()
+
+
+async def test_an_event_log_that_no_unit_of_work_could_roll_back_is_refused_at_start(memory: Place):
+    catga = memory.container(enable_outbox=True)
+    add_stores(catga, lambda clock: memory_stores(clock), [OutboxStore], name="elsewhere")
+
+    with pytest.raises(
+        ConfigurationError, match="the event log is kept in MemoryStorage, and units of work are of Elsewhere"
+    ):
+        async with catga.running():
+            pass
+
+
+async def test_an_outbox_needs_no_event_log(memory: Place):
+    catga = add_catga(CatgaOptions(enable_outbox=True))
+    add_stores(catga, lambda clock: memory_stores(clock), [OutboxStore, DeadLetterStore], name="elsewhere")
+
+    async with catga.running():
+        pass

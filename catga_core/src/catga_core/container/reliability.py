@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from catga_core.clock import Clock
 from catga_core.container.registration import Lifetime, Parameter, Registration, SourceKind
 from catga_core.container.resolver import Resolver
-from catga_core.container.stores import same_storage, told_storage
+from catga_core.container.stores import is_in_memory, same_storage, told_storage
 from catga_core.handlers import HandlerDefinition
 from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.event_log import EventLog
 from catga_core.interfaces.idempotency import IdempotencyStore
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.outbox import OutboxStore
@@ -145,6 +146,18 @@ class Reliability:
             )
             if enabled and same_storage(self._resolver, port, Storage) is False
         ]
+        log = self._resolver.effective(EventLog)
+        # Where nobody has said where events are kept, there may well be none.
+        if (
+            options.enable_outbox
+            and not is_in_memory(log)
+            and same_storage(self._resolver, EventLog, Storage) is False
+        ):
+            problems.append(
+                f"enable_outbox: the event log is kept in {told_storage(self._resolver, EventLog)}, and units of work "
+                f"are of {told_storage(self._resolver, Storage)}, so that a handler that fails would leave the events "
+                "that it has appended: take both from one storage"
+            )
         problems += [
             f"{handler.name} has @own_units_of_work, which is for handlers of commands, and handles "
             f"{handler.message_type.cls.__name__}, which is none: leave it out"
