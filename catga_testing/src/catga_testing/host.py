@@ -16,7 +16,7 @@ from catga_core import (
     Event,
     Transport,
 )
-from catga_core.container.resolver import AsyncNeeded
+from catga_core.container.products import AsyncNeeded
 from catga_core.context import active_context
 from catga_core.errors import ConfigurationError
 from catga_core.mediator import PublishOptions, SendOptions

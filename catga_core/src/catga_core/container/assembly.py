@@ -9,9 +9,10 @@ from typing import Any
 from catga_core.clock import Clock
 from catga_core.container.conflicts import two_handlers
 from catga_core.container.entries import BehaviorEntry, HandlerEntry, ValidatorEntry
+from catga_core.container.products import AsyncNeeded
 from catga_core.container.registration import Lifetime, Registration, SourceKind
 from catga_core.container.reliability import Reliability
-from catga_core.container.resolver import AsyncNeeded, Resolver
+from catga_core.container.resolver import Resolver
 from catga_core.context import context_demand
 from catga_core.errors import ConfigurationError
 from catga_core.handlers import HandlerDefinition

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from catga_core.cancellation import being_cancelled
-from catga_core.container.making import (
-    async_opener,
-    compile_call,
-    context_of,
-    note_making,
-    prepared,
-    quick_opener,
-    sync_opener,
-)
 from catga_core.container.overrides import Override, Overrides
+from catga_core.container.products import AsyncNeeded, Product, product, product_now
 from catga_core.container.registration import Lifetime, Parameter, Registration, SourceKind
+from catga_core.container.singletons import SingletonKey, Singletons
+from catga_core.container.supplies import CONTEXT, of_call, of_object, of_provider, of_scope
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.context import MessageContext
 from catga_core.pipeline.supply import Supply
-from catga_core.scope import (
-    Closer,
-    active_scope,
-    closer_of_async_generator,
-    closer_of_generator,
-    closer_of_object,
-    first_of,
-    first_of_async,
-    is_closable,
-)
-
-SingletonKey = tuple[Any, frozenset[int]]
-
-
-class AsyncNeeded(LookupError):  # noqa: N818 - control flow between resolver and container
-    """A singleton has to be awaited before the graph can be used."""
+from catga_core.scope import active_scope, closer_of_object
 
 
 class Resolver:
@@ -69,9 +45,7 @@ class Resolver:
         self._quiet = quiet
         self.overrides: Overrides = Overrides(self._forget)
         self.changed: list[Callable[[], None]] = []
-        self._singletons: dict[SingletonKey, Any] = {}
-        self._closers: list[tuple[SingletonKey, Closer]] = []
-        self._building: dict[SingletonKey, asyncio.Lock] = {}
+        self._singletons = Singletons()
         self._supplies: dict[Any, Supply] = {}
         self._reach: dict[Any, frozenset[Any]] = {}
 
@@ -140,7 +114,7 @@ class Resolver:
         known = self._supplies.get(service)
         if known is None:
             if service is MessageContext:
-                known = Supply(context_of, scoped=True, touches_context=True)
+                known = CONTEXT
             else:
                 registration = self.effective(service)
                 if registration is None:
@@ -163,16 +137,12 @@ class Resolver:
         """Return the one product of a registration that is not a service: a handler or behavior that lasts."""
         layers = (self.overrides.top(held) for held in self.reach_of(registration))
         key = (registration, frozenset(layer.number for layer in layers if layer is not None))
-        if key not in self._singletons:
-            try:
-                made = self._make_supply(registration).make(None)
-            except AsyncNeeded:
-                raise
-            except Exception as error:
-                note_making(error, registration)
-                raise
-            self._keep(key, made, closer_of_object(made))
-        return self._singletons[key]
+
+        def make() -> Product:
+            made = self._make_supply(registration).make(None)
+            return made, closer_of_object(made)
+
+        return self._singletons.get(key, registration, make)
 
     def resolve(self, service: Any) -> Any:
         """Return a service now: the singleton, the surrounding message's own, or a new one.
@@ -213,26 +183,9 @@ class Resolver:
                 await self.build_needs(registration)
             return None
         await self.build_needs(registration)
-        key = self._key(service)
-        if key in self._singletons:
-            return self._singletons[key]
-        # One makes it and the others wait; a waiter that is cancelled takes nothing from them.
-        lock = self._building.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                if key not in self._singletons:
-                    try:
-                        made, closer = await self._make_async(registration)
-                    except AsyncNeeded:
-                        raise
-                    except Exception as error:
-                        note_making(error, registration)
-                        raise
-                    self._keep(key, made, closer)
-                return self._singletons[key]
-        finally:
-            if not lock.locked():
-                self._building.pop(key, None)
+        return await self._singletons.get_async(
+            self._key(service), registration, lambda: product(registration, self._arguments)
+        )
 
     async def build_needs(self, registration: Registration) -> None:
         """Make every singleton a registration holds."""
@@ -245,24 +198,12 @@ class Resolver:
         Parameters:
             made: the object.
         """
-        self._closers = [each for each in self._closers if self._singletons.get(each[0]) is not made]
+        self._singletons.disown(made)
 
     async def close(self) -> list[Exception]:
         """Close every singleton in reverse order of making; return what went wrong."""
-        errors: list[Exception] = []
-        while self._closers:
-            _, closer = self._closers.pop()
-            try:
-                await _close_now(closer)
-            except asyncio.CancelledError:
-                # As with a service that stops: it awaited what it has cancelled, and is closed.
-                if being_cancelled():
-                    raise
-            except Exception as error:  # noqa: BLE001 - the others must still be closed
-                errors.append(error)
-        self._singletons.clear()
+        errors = await self._singletons.close()
         self._supplies.clear()
-        self._building.clear()
         return errors
 
     # --- inside ---
@@ -270,14 +211,8 @@ class Resolver:
     def _forget(self, layer: Override) -> None:
         self._supplies.clear()
         self._reach.clear()
-        gone = self.overrides.top(layer.service) is not layer
-        if gone:
-            # What was built under this override can never be asked for again; its closers stay until the end.
-            self._singletons = {
-                key: made
-                for key, made in self._singletons.items()
-                if layer.number not in key[1] and key[0] is not layer.registration
-            }
+        if self.overrides.top(layer.service) is not layer:
+            self._singletons.forget(layer)
         for notify in self.changed:
             notify()
 
@@ -285,97 +220,33 @@ class Resolver:
         layers = (self.overrides.top(held) for held in self.reach(service))
         return service, frozenset(layer.number for layer in layers if layer is not None)
 
-    def _keep(self, key: SingletonKey, made: Any, closer: Closer | None) -> None:
-        # A factory may give out another service's object under a second name; it is closed once.
-        shared = any(made is known for known in self._singletons.values())
-        self._singletons[key] = made
-        if closer is not None and not shared:
-            self._closers.append((key, closer))
-
     def _supply_of(self, service: Any, registration: Registration) -> Supply:
         if registration.lifetime is Lifetime.SINGLETON:
-            instance = self._singleton(service, registration)
-            return Supply(lambda _scope: instance, constant=True, touches_context=self._touches(service))
+            made = self._singletons.get(
+                self._key(service), registration, lambda: product_now(registration, self._arguments)
+            )
+            return of_object(made, touches_context=self._touches(service))
+        inner = self._make_supply(registration)
         if registration.lifetime is Lifetime.SCOPED:
-            return self._scoped(service, registration)
-        return self._make_supply(registration)
+            return of_scope(registration, inner, self._singletons.holds)
+        return inner
 
-    def _singleton(self, service: Any, registration: Registration) -> Any:
-        key = self._key(service)
-        if key not in self._singletons:
-            if registration.kind.is_async:
-                raise AsyncNeeded
-            try:
-                made, closer = self._make_now(registration)
-            except AsyncNeeded:
-                raise
-            except Exception as error:
-                note_making(error, registration)
-                raise
-            self._keep(key, made, closer)
-        return self._singletons[key]
-
-    def _make_now(self, registration: Registration) -> tuple[Any, Closer | None]:
-        source = registration.source
-        if registration.kind is SourceKind.INSTANCE:
-            # Whoever made the object closes it.
-            return source, None
-        if registration.kind is SourceKind.PROVIDER:
-            made = source()
-            if inspect.isawaitable(made):
-                # Only asking tells that it has to be awaited; whoever can await asks again.
-                _give_up(made)
-                raise AsyncNeeded
-            return made, None
-        arguments = {
+    def _arguments(self, registration: Registration) -> dict[str, Any]:
+        return {
             parameter.name: self.supply(parameter.service).make(None)
             for parameter, _ in self.needs(registration)
         }
-        made = source(**arguments)
-        if registration.kind is SourceKind.GENERATOR:
-            return first_of(made), closer_of_generator(made)
-        return made, closer_of_object(made)
-
-    async def _make_async(self, registration: Registration) -> tuple[Any, Closer | None]:
-        if registration.kind is SourceKind.PROVIDER:
-            made = registration.source()
-            return (await made if inspect.isawaitable(made) else made), None
-        if not registration.kind.is_async:
-            return self._make_now(registration)
-        arguments = {
-            parameter.name: self.supply(parameter.service).make(None)
-            for parameter, _ in self.needs(registration)
-        }
-        made = registration.source(**arguments)
-        if registration.kind is SourceKind.ASYNC_GENERATOR:
-            return await first_of_async(made), closer_of_async_generator(made)
-        made = await made
-        return made, closer_of_object(made)
 
     def _make_supply(self, registration: Registration, attribute: str = "") -> Supply:
         """Compile a call that makes a new object each time."""
         if registration.kind is SourceKind.PROVIDER:
-            source = registration.source
-            inner = [self.supply(parameter.service) for parameter, _ in self.needs(registration)]
-            return Supply(
-                lambda _scope: source(),
-                scoped=any(supply.scoped for supply in inner),
-                prepare=tuple(dict.fromkeys(each for supply in inner for each in supply.prepare)),
-                touches_context=True,
+            return of_provider(
+                registration, [self.supply(parameter.service) for parameter, _ in self.needs(registration)]
             )
         if registration.kind is SourceKind.INSTANCE:
-            source = registration.source
-            return Supply(lambda _scope: source, constant=True, touches_context=True)
+            return of_object(registration.source)
         held = [(parameter, self._held(parameter)) for parameter in registration.parameters]
-        given = [supply for _, supply in held if supply is not None]
-        return Supply(
-            compile_call(registration, held, attribute),
-            scoped=any(supply.scoped for supply in given),
-            prepare=tuple(dict.fromkeys(each for supply in given for each in supply.prepare)),
-            # Only a class the container makes itself is known through and through.
-            touches_context=registration.kind is not SourceKind.CLASS
-            or any(supply.touches_context for supply in given),
-        )
+        return of_call(registration, held, attribute)
 
     def _held(self, parameter: Parameter) -> Supply | None:
         if parameter.service is MessageContext or self.effective(parameter.service) is not None:
@@ -392,31 +263,3 @@ class Resolver:
             if registration is not None and registration.kind is not SourceKind.CLASS:
                 return True
         return False
-
-    def _scoped(self, service: Any, registration: Registration) -> Supply:
-        inner = self._make_supply(registration)
-        make, kind = inner.make, registration.kind
-        touches = inner.touches_context
-        if kind.is_async:
-            prepare = (*inner.prepare, async_opener(registration, make, self._is_kept))
-            return Supply(prepared(service), scoped=True, prepare=prepare, touches_context=touches)
-        if kind is SourceKind.CLASS and not is_closable(registration.source):
-            return Supply(
-                quick_opener(registration, make), scoped=True, prepare=inner.prepare, touches_context=touches
-            )
-        opener = sync_opener(registration, make, self._is_kept)
-        return Supply(opener, scoped=True, prepare=inner.prepare, touches_context=touches)
-
-    def _is_kept(self, made: Any) -> bool:
-        return any(made is known for known in self._singletons.values())
-
-
-def _give_up(begun: Any) -> None:
-    (begun.close if inspect.iscoroutine(begun) else begun.cancel)()
-
-
-async def _close_now(closer: Closer | None) -> None:
-    if closer is not None:
-        pending = closer(None)
-        if pending is not None:
-            await pending
