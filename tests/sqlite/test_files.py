@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from catga_core import ConfigurationError
-from catga_core.interfaces import Stores
+from catga_core import CatgaError, ConfigurationError
+from catga_core.interfaces import HealthStatus, Stores
 from catga_sqlite import SqliteOptions, sqlite_stores
 from catga_sqlite.schema import MIGRATIONS
 from tests.sqlite.support import append, log_of, query, run
@@ -46,6 +46,48 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(file: Path) 
     assert "is no SQLite database" in await refused(SqliteOptions(file))
 
     assert await asyncio.to_thread(file.read_text) == text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not let an open file be removed")
+@pytest.mark.parametrize("what", ["removed", "moved", "replaced"])
+async def test_nothing_is_acknowledged_that_goes_into_a_file_that_is_no_longer_there(
+    file: Path, tmp_path: Path, what: str
+) -> None:
+    def take_away() -> None:
+        if what == "removed":
+            file.unlink()
+            return
+        file.rename(tmp_path / "elsewhere.db")
+        if what == "replaced":
+            made(file, "CREATE TABLE own (n)")
+
+    stores = sqlite_stores(SqliteOptions(file))
+    await stores.storage.start()
+    await log_of(stores).append([append("order-1")])
+    await asyncio.to_thread(take_away)
+
+    with pytest.raises(CatgaError, match="removed, moved or replaced while it was open") as alone:
+        await log_of(stores).append([append("order-1")])
+    with pytest.raises(CatgaError, match="removed, moved or replaced while it was open"):
+        async with stores.storage.unit_of_work():
+            await log_of(stores).append([append("order-1")])
+
+    assert alone.value.details["outcome"] == "not_written"
+    assert not alone.value.retryable
+    assert stores.storage.health().status is HealthStatus.DEGRADED
+    await stores.storage.stop()
+
+
+async def test_a_process_may_go_to_another_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    stores = sqlite_stores(SqliteOptions(file.name))
+    monkeypatch.chdir("/")
+    await stores.storage.start()
+    await log_of(stores).append([append("order-1")])
+
+    assert len(await log_of(stores).read_all(after=0, limit=10)) == 1
+    assert await asyncio.to_thread(file.exists)
+    await stores.storage.stop()
 
 
 async def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:

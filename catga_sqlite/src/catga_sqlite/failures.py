@@ -24,6 +24,10 @@ _MENDS: Final = {
         "it may only be read: give this process the right to write it and its folder",
         False,
     ),
+    sqlite3.SQLITE_READONLY_DBMOVED: (
+        "stop this process, put the file back where it was if it was moved, and start again",
+        False,
+    ),
     sqlite3.SQLITE_CANTOPEN: (
         "it cannot be opened: check its folder, its rights and the number of open files",
         True,
@@ -32,6 +36,17 @@ _MENDS: Final = {
     sqlite3.SQLITE_NOTADB: ("it is no SQLite database any more: restore a backup", False),
     sqlite3.SQLITE_TOOBIG: ("a value is larger than SQLite stores: keep large data elsewhere", False),
 }
+
+
+def moved_away() -> sqlite3.OperationalError:
+    """Return the error for a file that is no longer the one that was opened, with the code that SQLite has for it.
+
+    With a write-ahead log SQLite does not look by itself, and what is written then is gone when the process ends.
+    """
+    error = sqlite3.OperationalError("it was removed, moved or replaced while it was open")
+    error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DBMOVED
+    error.sqlite_errorname = "SQLITE_READONLY_DBMOVED"
+    return error
 
 
 def primary_code(error: BaseException) -> int:
@@ -63,7 +78,8 @@ def persistence_failed(error: BaseException, path: str, outcome: Outcome) -> Cat
     """
     if isinstance(error, CatgaError):
         return error
-    mend, retryable = _MENDS.get(primary_code(error), ("", False))
+    code = getattr(error, "sqlite_errorcode", 0)
+    mend, retryable = _MENDS.get(code) or _MENDS.get(primary_code(error), ("", False))
     doubt = ", and whether it was written is not known" if outcome == "unknown" else ""
     text = f"the SQLite file {path!r} could not be used ({error}){doubt}"
     failed = CatgaError(

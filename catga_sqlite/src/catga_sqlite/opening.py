@@ -65,6 +65,15 @@ def open_reader(options: SqliteOptions) -> sqlite3.Connection:
     return connection
 
 
+def identity_of(path: str) -> tuple[int, int] | None:
+    """Return what tells the file of that name from any other, `None` where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116, RUF100
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _connect(options: SqliteOptions) -> sqlite3.Connection:
     # isolation_level=None: transactions are begun here and nowhere else. Each connection is used by one thread at a time,
     # but the one that closes it may be another.
