@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from catga_core.cancellation import being_cancelled
 from catga_core.container.application import CatgaApp
 from catga_core.container.assembly import Assembly
 from catga_core.container.endpoints import endpoints_of
@@ -15,6 +14,7 @@ from catga_core.container.provider import ServiceProvider
 from catga_core.container.registration import Registration
 from catga_core.container.resolver import Resolver
 from catga_core.container.signals import listening
+from catga_core.container.stopping import Stopping
 from catga_core.container.stores import STORE_PORTS, is_in_memory
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.handlers.hints import shown
@@ -27,8 +27,6 @@ from catga_core.options import DEFAULT_SERVICE_NAME, CatgaOptions
 
 if TYPE_CHECKING:
     from catga_core.container.container import CatgaContainer
-
-_POLL_SECONDS = 0.005
 
 
 class State(StrEnum):
@@ -299,34 +297,25 @@ class Lifecycle:
 
     async def _stop_all(self) -> None:
         options = self._container.get(CatgaOptions)
-        mediator = self._mediator
-        errors: list[Exception] = []
+        mediator, transport = self._mediator, self._transport
+        stopping = Stopping(options.shutdown_timeout_seconds, self._hurry)
         above = [each for each in self._started if CatgaMediator in self._resolver.reach(each[0])]
         below = [each for each in self._started if each not in above]
         # What sends the last messages of those in flight.
         last = [each for each in above if getattr(each[1], "stops_after_messages", False)]
-        await self._stop_hosted([each for each in above if each not in last], errors, hurry=True)
+        await stopping.services([each for each in above if each not in last], hurry=True)
         mediator.refuse()
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + options.shutdown_timeout_seconds
-        if self._transport is not None:
-            await self._unless_hurried(
-                _collect(self._transport.drain(options.shutdown_timeout_seconds), errors)
-            )
-        # What is in flight cannot tell us without a cost to every message, so it is asked.
-        while mediator.in_flight and loop.time() < ends_at and not self._hurry.is_set():  # noqa: ASYNC110 - there is no event
-            await asyncio.sleep(_POLL_SECONDS)
-        left = mediator.in_flight
+        left = await stopping.messages(transport, lambda: mediator.in_flight)
         if left:
             # Its tasks are its senders' own, so it is not cancelled: what it holds is closed under it.
             logger().warning(LEFT_IN_FLIGHT, service_name=options.service_name, left_in_flight=left)
-        await self._stop_hosted(last, errors, hurry=True)
+        await stopping.services(last, hurry=True)
         mediator.close()
-        await self._stop_hosted(below, errors)
-        if self._transport is not None:
-            await _collect(self._transport.close(), errors)
+        await stopping.services(below)
+        if transport is not None:
+            await stopping.transport(transport)
             self._transport = None
-        errors += await self._resolver.close()
+        errors = [*stopping.errors, *await self._resolver.close()]
         self._assembly.forget()
         self._started.clear()
         if self._ran:
@@ -335,37 +324,6 @@ class Lifecycle:
             logger().error(STOP_FAILED, service_name=options.service_name, errors=len(errors))
             msg = f"{options.service_name} stopped, and {len(errors)} of its parts could not stop cleanly"
             raise ExceptionGroup(msg, errors)
-
-    async def _stop_hosted(
-        self, services: Sequence[tuple[Any, Any]], errors: list[Exception], *, hurry: bool = False
-    ) -> None:
-        for service, made in reversed(services):
-            stopping = self._stop_one(service, made, errors)
-            await (self._unless_hurried(stopping) if hurry else stopping)
-
-    async def _stop_one(self, service: Any, made: Any, errors: list[Exception]) -> None:
-        options = self._container.get(CatgaOptions)
-        try:
-            async with asyncio.timeout(max(options.shutdown_timeout_seconds, 1.0)):
-                await made.stop()
-        except asyncio.CancelledError:
-            # Who awaits the task it has cancelled raises this, and has stopped; only our own cancellation goes on.
-            if being_cancelled():
-                raise
-        except Exception as error:  # noqa: BLE001 - the others must still be stopped
-            error.add_note(f"while stopping {shown(service)}")
-            errors.append(error)
-
-    async def _unless_hurried(self, work: Coroutine[Any, Any, None]) -> None:
-        """Wait for something, until somebody asks a second time for the end."""
-        working = asyncio.ensure_future(work)
-        hurried = asyncio.ensure_future(self._hurry.wait())
-        await asyncio.wait([working, hurried], return_when=asyncio.FIRST_COMPLETED)
-        for each in (working, hurried):
-            each.cancel()
-        await asyncio.wait([working, hurried])
-        if not working.cancelled():
-            working.result()
 
     def _handler_count(self) -> int:
         assembly = self._assembly
@@ -387,16 +345,3 @@ def _reach_size(resolver: Resolver) -> Callable[[Any], int]:
         return len(resolver.reach(service))
 
     return size
-
-
-async def _collect(work: Any, errors: list[Exception]) -> None:
-    try:
-        await work
-    except asyncio.CancelledError:
-        if being_cancelled():
-            raise
-        errors.append(
-            CatgaError("the transport raised CancelledError while it stopped", code=ErrorCode.INTERNAL_ERROR)
-        )
-    except Exception as error:  # noqa: BLE001 - the others must still be stopped
-        errors.append(error)
