@@ -79,10 +79,10 @@ async def test_nothing_is_acknowledged_that_goes_into_a_file_that_is_no_longer_t
 
 
 async def test_a_process_may_go_to_another_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(file.parent)
+    await asyncio.to_thread(monkeypatch.chdir, file.parent)
     stores = sqlite_stores(SqliteOptions(file.name))
-    monkeypatch.chdir("/")
     await stores.storage.start()
+    await asyncio.to_thread(monkeypatch.chdir, "/")
     await log_of(stores).append([append("order-1")])
 
     assert len(await log_of(stores).read_all(after=0, limit=10)) == 1

@@ -65,6 +65,11 @@ def open_reader(options: SqliteOptions) -> sqlite3.Connection:
     return connection
 
 
+def whole_path(connection: sqlite3.Connection) -> str:
+    """Return where the file is that was opened, also for a process that has gone to another folder since."""
+    return str(connection.execute("PRAGMA database_list").fetchone()[2])
+
+
 def identity_of(path: str) -> tuple[int, int] | None:
     """Return what tells the file of that name from any other, `None` where there is none."""
     try:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from catga_core.clock import Clock
@@ -42,8 +40,6 @@ class SqliteStorage:
     """
 
     def __init__(self, options: SqliteOptions, clock: Clock) -> None:
-        # Connections are opened later as well, when the process may be in another folder.
-        options = replace(options, path=os.path.abspath(options.path))  # noqa: PTH100, RUF100
         self.options: SqliteOptions = options
         self.clock: Clock = clock
         self.wakeups: Wakeups = Wakeups(clock, self._changed, options.poll_seconds)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from catga_core.errors import CatgaError
 from catga_sqlite.failures import Outcome, is_busy, moved_away, outcome_of_commit, persistence_failed
 from catga_sqlite.jobs import Job, finish, perform, settle
-from catga_sqlite.opening import identity_of
+from catga_sqlite.opening import identity_of, whole_path
 from catga_sqlite.transaction import Transaction
 
 # Jobs in one transaction: enough to make a flush cheap for each, few enough to keep the first of them from waiting long.
@@ -49,6 +49,7 @@ class Writer:
         self._done = done
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Job | Transaction | None] = queue.SimpleQueue()
+        self._place = path
         self._identity: tuple[int, int] | None = None
         self._later: deque[Job | Transaction | None] = deque()
         self._closed: asyncio.Future[None] | None = None
@@ -78,11 +79,12 @@ class Writer:
     def _work(self, opened: asyncio.Future[None], closed: asyncio.Future[None]) -> None:
         try:
             connection = self._open()
+            self._place = whole_path(connection)
+            self._identity = identity_of(self._place)
         except BaseException as error:  # noqa: BLE001, RUF100
             self._tell(finish, opened, error)
             self._tell(finish, closed, None)
             return
-        self._identity = identity_of(self._path)
         self._tell(finish, opened, None)
         try:
             while (work := self._next()) is not None:
@@ -164,7 +166,7 @@ class Writer:
         # Where even a rollback had failed.
         _roll_back(connection)
         # A microsecond or two for each transaction; without, what is acknowledged from here on would be lost.
-        if identity_of(self._path) != self._identity:
+        if identity_of(self._place) != self._identity:
             raise moved_away()
         begun = 0.0
         while True:
