@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -28,6 +29,7 @@ from catga_core.interfaces import (
     StoredEvent,
     StreamAppend,
 )
+from catga_core.reliability import DeadLetterQueue
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually
 from tests.core.event_sourcing.following import (
@@ -96,10 +98,11 @@ async def test_by_default_it_stops_at_the_event_and_tells_why(
         assert await document(app, "balances_1") == {"a": 3}
         # Three times, where they are handled alone; else once in the batch, and then alone.
         assert app.get(Balances).calls == (4 if app.get(Storage).capabilities.immediate else 3)
+        # How far the log is, is known from the last look at it.
+        await eventually(lambda: app.health()["projection_balances"].details["lag"] == 4)
         health = app.health()["projection_balances"]
         assert health.status is HealthStatus.UNHEALTHY
-        assert health.details["state"] == "stopped"
-        assert (health.details["position"], health.details["lag"]) == (position - 1, 4)
+        assert (health.details["state"], health.details["position"]) == ("stopped", position - 1)
         stopped = [line for line in log if line["event"] == "catga.follower_stopped"]
         assert [(line["projection"], line["position"], line["log_level"]) for line in stopped] == [
             ("balances", position, "error")
@@ -190,6 +193,26 @@ async def test_parked_events_are_replayed_marked_as_replay(place: Place) -> None
         assert balances.replays[-2:] == [True, True]
         assert not any(balances.replays[:-2])
         assert projections.health("balances").status is HealthStatus.HEALTHY
+
+
+async def test_the_dead_letter_queue_leaves_parked_events_and_says_who_replays_them(place: Place) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, on_failure=OnFailure.PARK, **fast())
+    async with catga.running() as app:
+        await poisoned(app)
+        await app.projections.caught_up("balances")
+        (letter,) = (await app.dead_letters.find()).letters
+
+        refused = await app.get(DeadLetterQueue).replay(letter.id)
+
+        assert refused.error.code == "HANDLER_NOT_FOUND"
+        assert letter.id in refused.error.message
+        mends = re.findall(r"app\.(\w+)\.replay_parked\('balances'\)", refused.error.message)
+        assert mends == ["projections", "subscriptions"]
+        assert (await app.dead_letters.find()).letters == [letter], "it does not count as a replay"
+        # What is to be done instead does it.
+        app.get(Balances).error = None
+        assert (await app.projections.replay_parked("balances")).handled == 1
 
 
 async def test_two_who_replay_at_once_handle_a_parked_event_once(place: Place) -> None:

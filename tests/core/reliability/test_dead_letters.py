@@ -346,16 +346,18 @@ async def test_what_the_outbox_gave_up_is_sent_by_a_replay(place: Place):
     assert sorted(handled.calls) == [("fails", 7), ("works", 7)]
 
 
-async def test_what_a_projection_gave_up_is_not_replayed_to_a_handler(place: Place):
+async def test_what_could_not_be_read_is_not_replayed(place: Place):
     async with listening(place, Handled()).running() as app:
         await app.mediator.publish(Placed())
         letter = await only_letter(app)
-        await app.dead_letters.add(
-            msgspec.structs.replace(letter, id="x", source=DeadLetterSource.PROJECTION)
-        )
+        await app.dead_letters.add(msgspec.structs.replace(letter, id="x", source=DeadLetterSource.TRANSPORT))
         result = await app.get(DeadLetterQueue).replay("x")
 
-    assert "a dead letter of projection cannot be replayed to a handler" in result.error.message
+        assert result.error.code == "HANDLER_NOT_FOUND"
+        assert "the dead letter 'x' came in and could not be read" in result.error.message
+        left = await app.dead_letters.get("x")
+        assert left is not None
+        assert left.replays == 0
 
 
 async def test_a_handler_that_cannot_be_made_leaves_a_letter_for_it(place: Place):

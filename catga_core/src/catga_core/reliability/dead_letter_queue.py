@@ -101,14 +101,16 @@ class DeadLetterQueue:
 
         The event keeps its message id; the header `catga-replay` marks it. A success removes the letter, another failure
         updates it. What the outbox could not send is sent. It is delivered at least once: a process that dies between
-        the handler's end and the removal leaves the letter.
+        the handler's end and the removal leaves the letter. What a projection or subscription has parked is left as it
+        is: their own `replay_parked` handles that.
 
         Parameters:
             letter_id: which one.
 
         Returns:
             a success, or the failure: what the handler ended with, or why it could not be replayed: `LOCKED` while it is
-            being replayed elsewhere, `HANDLER_NOT_FOUND` for no letter, or no handler of its name in this process.
+            being replayed elsewhere, `HANDLER_NOT_FOUND` for no letter, no handler of its name in this process, or what
+            a projection or subscription has parked.
         """
         async with self._locks.try_hold(f"catga-dead-letter:{letter_id}", lease=_LEASE_SECONDS) as lock:
             if lock is None:
@@ -170,8 +172,7 @@ class DeadLetterQueue:
 
     def _read(self, letter: DeadLetter) -> tuple[MessageType, Event]:
         if letter.source not in _REPLAYABLE:
-            text = f"a dead letter of {letter.source} cannot be replayed to a handler: mend its cause and run that again"
-            raise CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND)
+            raise _not_for_a_handler(letter)
         if not letter.format:
             text = f"the dead letter {letter.id!r} holds no bytes: {letter.name} could not be serialized when it failed"
             raise CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
@@ -203,6 +204,19 @@ class DeadLetterQueue:
 
 def _missing(letter_id: str) -> CatgaError:
     text = f"there is no dead letter {letter_id!r}: it was replayed or purged, or never was"
+    return CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND)
+
+
+def _not_for_a_handler(letter: DeadLetter) -> CatgaError:
+    text = (
+        f"the dead letter {letter.id!r} came in and could not be read: no handler can be given it, purge it"
+    )
+    if letter.source is DeadLetterSource.PROJECTION:
+        text = (
+            f"the dead letter {letter.id!r} is an event that {letter.handler!r} has parked, which is a projection or a "
+            f"subscription and no handler of the mediator: use app.projections.replay_parked({letter.handler!r}) or "
+            f"app.subscriptions.replay_parked({letter.handler!r})"
+        )
     return CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND)
 
 
