@@ -12,6 +12,7 @@ from catga_core import (
     CatgaMediator,
     CatgaResult,
     Command,
+    ErrorCode,
     Event,
     MessageContext,
     MessageType,
@@ -672,7 +673,8 @@ async def test_an_event_whose_class_is_not_in_this_process_waits_for_one_that_ha
         message = OutboxMessage("NoSuchEvent", 3, "msgpack", b"\x80", MessageContext("m", "m"), None, 0.0)
         await app.outbox.add([message])
         await eventually(lambda: [line for line in log if line["event"] == "catga.outbox_send_failed"])
-        assert (await app.outbox.stats()).retrying == 1
+        # The line is written before the outbox is told.
+        await eventually(lambda: retrying(app.outbox))
 
     [line, *_] = [line for line in log if line["event"] == "catga.outbox_send_failed"]
     assert line["error"].startswith("no event class of this process is called NoSuchEvent v3")
@@ -709,3 +711,47 @@ def test_two_classes_of_one_name_are_told_apart_or_refused():
     assert found is not None
     assert found.cls is second
     assert first is not second
+
+
+async def retrying(outbox: OutboxStore) -> bool:
+    return (await outbox.stats()).retrying == 1
+
+
+class Left(Event):
+    pass
+
+
+class Unreachable:
+    """A store that does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise CatgaError("the storage is gone", code=ErrorCode.PERSISTENCE_FAILED)
+
+
+async def test_what_neither_a_handler_nor_the_dead_letters_took_stays_in_the_outbox(place: Place):
+    handled = asyncio.Event()
+    runs: list[str] = []
+    gone = True
+
+    async def listen(event: Left) -> None:
+        runs.append(current_context().message_id)
+        if gone:
+            raise CatgaError("the storage is gone", code=ErrorCode.PERSISTENCE_FAILED)
+        handled.set()
+
+    catga = place.container(
+        enable_outbox=True, enable_dead_letter_queue=True, outbox_retry_delay_seconds=0.01
+    )
+    catga.add_handlers(listen)
+    async with catga.running() as app:
+        with catga.override(DeadLetterStore, Unreachable()):
+            async with app.unit_of_work():
+                await app.mediator.publish(Left())
+            await eventually(lambda: len(runs) >= 2)
+            gone = False
+            async with asyncio.timeout(10):
+                await handled.wait()
+
+        assert len(set(runs)) == 1
+        assert await app.dead_letters.count() == 0
+        assert app.health()["mediator"].details.get("lost_dead_letters", 0) == 0

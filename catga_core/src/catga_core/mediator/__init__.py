@@ -1,5 +1,6 @@
 """The mediator: send, publish and stream."""
 
+from catga_core.mediator.handing_over import leave_in_outbox
 from catga_core.mediator.mediator import CatgaMediator
 from catga_core.mediator.options import PublishOptions, SendOptions
 from catga_core.mediator.routes import EventOutbox, KeepFailed, NotPrepared, Route, RouteSource
@@ -13,4 +14,5 @@ __all__ = [
     "Route",
     "RouteSource",
     "SendOptions",
+    "leave_in_outbox",
 ]

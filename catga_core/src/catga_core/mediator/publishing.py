@@ -19,6 +19,7 @@ from catga_core.mediator.delivery import (
     stored_in_unit_of_work,
 )
 from catga_core.mediator.gate import Gate
+from catga_core.mediator.handing_over import handed_over
 from catga_core.mediator.options import PUBLISH, PublishOptions, check_options, frozen
 from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import EVENTS, expect
@@ -118,7 +119,7 @@ class Publishing:
         refusal = self._gate.refusal_of_stored(described)
         if refusal is not None:
             raise refusal
-        await self._deliver(described, event, context)
+        await handed_over(context.message_id, self._deliver(described, event, context))
 
     async def redeliver(
         self, described: MessageType, handler: str, event: Event, context: MessageContext

@@ -7,9 +7,11 @@ from typing import Any
 
 from catga_core.clock import Clock
 from catga_core.context import active_context, begin_event_context
+from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.serializer import Serializer
 from catga_core.log import DEAD_LETTER, DEAD_LETTER_LOST, logger
+from catga_core.mediator import leave_in_outbox
 from catga_core.messages import message_type
 from catga_core.reliability.counters import Counters
 from catga_core.reliability.letters import handler_letter
@@ -37,6 +39,8 @@ class FailedEvents:
     async def keep(self, event: Any, handler: str, failure: Failure[Any]) -> None:
         """Write a letter; one that cannot be written is logged as an error and counted.
 
+        An event of the outbox stays there instead, and is sent once more.
+
         Parameters:
             event: the event.
             handler: the name of the handler that failed.
@@ -62,6 +66,12 @@ class FailedEvents:
             )
             await self._letters().add(letter)
         except Exception as error:  # noqa: BLE001 - the event's other handlers must go on
+            text = (
+                f"{cls.__name__} was not handled by {handler} ({failure.error.code}), and its dead letter could not be "
+                f"written: {type(error).__name__}: {error}"
+            )
+            if leave_in_outbox(context.message_id, CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED)):
+                return
             self._counters.lost_dead_letters += 1
             logger().error(DEAD_LETTER_LOST, **facts, error=f"{type(error).__name__}: {error}")
             return
