@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -12,16 +12,21 @@ from hypothesis import strategies as st
 
 from catga_core import (
     Behavior,
+    CatgaApp,
     CatgaContainer,
+    CatgaError,
     CatgaOptions,
     CatgaResult,
     Clock,
     Command,
     ConfigurationError,
+    ErrorCode,
     Event,
+    EventHandler,
     Lifetime,
     Next,
     RequestHandler,
+    StreamQuery,
     Success,
     SystemClock,
     add_catga,
@@ -824,6 +829,68 @@ async def test_a_double_that_cannot_be_made_fails_the_messages_that_need_it_and_
             "Ask could not be handled: what its handler needs could not be made: no route to host"
         )
     assert after == "real"
+
+
+def breaks() -> Gateway:
+    raise CatgaError("no gateway", code=ErrorCode.INTERNAL_ERROR) from OSError("no route to host")
+
+
+async def breaks_later() -> Gateway:
+    return breaks()
+
+
+class Listing(StreamQuery[str]):
+    pass
+
+
+class Lists:
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def handle(self, message: Listing) -> AsyncIterator[str]:
+        yield self.service.gateway.name()
+
+
+class Notices(EventHandler[Happened]):
+    def __init__(self, service: Service) -> None: ...
+
+    async def handle(self, message: Happened) -> None: ...
+
+
+async def failing_send(app: CatgaApp) -> CatgaError:
+    return (await app.mediator.send(Ask())).error
+
+
+async def failing_send_with_options(app: CatgaApp) -> CatgaError:
+    return (await app.mediator.send(Ask(), timeout=5)).error
+
+
+async def failing_publish(app: CatgaApp) -> CatgaError:
+    with pytest.raises(CatgaError) as caught:
+        await app.mediator.publish(Happened())
+    return caught.value
+
+
+async def failing_stream(app: CatgaApp) -> CatgaError:
+    with pytest.raises(CatgaError) as caught:
+        [item async for item in app.mediator.stream(Listing())]
+    return caught.value
+
+
+@pytest.mark.parametrize("factory", [breaks, breaks_later])
+@pytest.mark.parametrize("fail", [failing_send, failing_send_with_options, failing_publish, failing_stream])
+async def test_what_a_double_fails_with_keeps_its_own_cause(
+    fail: Callable[[CatgaApp], Awaitable[CatgaError]], factory: Callable[[], Any]
+):
+    catga = shop()
+    catga.add_handlers(Lists, Notices)
+
+    async with catga.running() as app:
+        with catga.override(Gateway, factory):
+            failed = await fail(app)
+
+    assert failed.message == "no gateway"
+    assert isinstance(failed.__cause__, OSError)
 
 
 async def test_restoring_twice_does_nothing():

@@ -41,6 +41,8 @@ async def route_to(
     """
     try:
         return await prepared(source, lambda: find(described.cls))
+    except CatgaError:
+        raise
     except Exception as error:
         raise not_built(described, error) from error
 

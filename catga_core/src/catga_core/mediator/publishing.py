@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
 from catga_core.cancellation import being_cancelled, cancelled_itself
@@ -23,7 +23,7 @@ from catga_core.mediator.handing_over import handed_over
 from catga_core.mediator.options import PUBLISH, PublishOptions, check_options, frozen
 from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import EVENTS, expect
-from catga_core.mediator.routes import NotPrepared, RouteSource
+from catga_core.mediator.routes import KeepFailed, NotPrepared, Route, RouteSource
 from catga_core.messages import Event, MessageType, message_type
 from catga_core.results import CatgaResult, Failure
 
@@ -73,6 +73,8 @@ class Publishing:
             outbox, keep = source.outbox, source.keep_failed
         except NotPrepared:
             return self._prepare_and_publish
+        except CatgaError:
+            raise
         except Exception as error:
             raise not_built(described, error) from error
         deliver: Deliver
@@ -84,11 +86,7 @@ class Publishing:
 
             deliver = deliver_remote
         else:
-            deliver = deliver_to(routes, self._failed, keep)
-            if keep is not None or any(route.context for route in routes):
-                deliver = contextual(deliver)
-            if any(route.pipeline.may_suspend for route in routes):
-                deliver = self._gate.counting(deliver)
+            deliver = self._to_handlers(routes, keep)
         if outbox is not None:
             deliver = stored_in_unit_of_work(described, outbox, deliver)
         if self._gate.is_open:
@@ -143,6 +141,14 @@ class Publishing:
         text = f"{described.name} has no handler called {handler} in this process: replay it where it is registered"
         return Failure(CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND, details={"outcome": "not_started"}))
 
+    def _to_handlers(self, routes: Sequence[Route], keep: KeepFailed | None) -> Deliver:
+        deliver = deliver_to(routes, self._failed, keep)
+        if keep is not None or any(route.context for route in routes):
+            deliver = contextual(deliver)
+        if any(route.pipeline.may_suspend for route in routes):
+            deliver = self._gate.counting(deliver)
+        return deliver
+
     async def _deliver(self, described: MessageType, event: Event, context: MessageContext) -> None:
         transport = await prepared(self._source, lambda: self._source.transport)
         if transport is not None:
@@ -153,6 +159,8 @@ class Publishing:
     async def _prepare_and_publish(self, event: Event) -> None:
         try:
             await self._source.prepare()
+        except CatgaError:
+            raise
         except Exception as error:
             raise not_built(message_type(type(event)), error) from error
         await (self.ways.get(type(event)) or self.find(event))(event)
