@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
@@ -18,6 +18,7 @@ from catga_redis.cluster import Node
 from catga_redis.lane import Confirmation, Lane
 from catga_redis.options import RedisOptions
 from catga_redis.scripts import Script
+from catga_redis.tls import tls_settings
 
 _NAME = "catga"
 # Made once: redis-py would look its own version up on the disk for each connection, on the event loop.
@@ -27,18 +28,6 @@ _DRIVER = DriverInfo(lib_version=redis.__version__)
 def _once() -> Retry:
     # redis-py would run a command again whose answer was lost, whatever it does.
     return Retry(NoBackoff(), 0)
-
-
-def _tls(options: RedisOptions) -> dict[str, Any]:
-    if not options.address.tls:
-        return {}
-    return {
-        "ssl_ca_certs": options.tls_ca,
-        "ssl_certfile": options.tls_cert,
-        "ssl_keyfile": options.tls_key or options.tls_cert,
-        "ssl_cert_reqs": "required" if options.tls_verify else "none",
-        "ssl_check_hostname": options.tls_verify,
-    }
 
 
 def _settings(options: RedisOptions, *, answer_within: float | None) -> dict[str, Any]:
@@ -54,7 +43,7 @@ def _settings(options: RedisOptions, *, answer_within: float | None) -> dict[str
         "socket_connect_timeout": options.connect_timeout,
         "socket_keepalive": True,
         "retry": _once(),
-        **_tls(options),
+        **tls_settings(options),
     }
 
 
@@ -63,21 +52,32 @@ def _pool(options: RedisOptions, settings: dict[str, Any], place: tuple[str, int
     if address.mode is not Mode.SENTINEL:
         host, port = place
         return ConnectionPool(connection_class=_kind(options), host=host, port=port, **settings)
+    # One that is silent must not use up the time in which another would tell.
+    share = options.connect_timeout / (len(address.hosts) + 1)
     sentinels = Sentinel(  # type: ignore[no-untyped-call]
         list(address.hosts),
         sentinel_kwargs={
             "username": options.sentinel_username,
             "password": options.sentinel_password,
-            "socket_timeout": options.connect_timeout,
-            "socket_connect_timeout": options.connect_timeout,
+            "socket_timeout": share,
+            "socket_connect_timeout": share,
             "retry": _once(),
             "driver_info": _DRIVER,
-            **({"ssl": True, **_tls(options)} if address.tls else {}),
+            **({"ssl": True, **tls_settings(options)} if address.tls else {}),
         },
     )
-    return SentinelConnectionPool(  # type: ignore[no-untyped-call]
+    return _SentinelPool(  # type: ignore[no-untyped-call]
         address.service, sentinels, ssl=address.tls, **settings
     )
+
+
+class _SentinelPool(SentinelConnectionPool):
+    # redis-py's leaves the connections to the Sentinels open.
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        # Otherwise another primary was found, and those to the former one are ended.
+        if inuse_connections:
+            await cast("Sentinel", self.sentinel_manager).aclose()
 
 
 def _kind(options: RedisOptions) -> type[Connection]:

@@ -15,6 +15,7 @@ from catga_redis.clients import node_client
 from catga_redis.failures import code_of, describe
 from catga_redis.options import RedisOptions
 from catga_redis.scripts import Script
+from catga_redis.tls import mend, require_files
 
 LAYOUT = 1
 """The version of the key layout; docs/redis-layout.md describes it."""
@@ -38,6 +39,8 @@ async def check(options: RedisOptions, root: str, scripts: Iterable[Script]) -> 
     """
     shown = options.address.shown
     client: Redis | None = None
+    if options.address.tls:
+        await asyncio.to_thread(require_files, options)
     try:
         async with asyncio.timeout(options.connect_timeout):
             client = await node_client(options, root, answer_within=options.connect_timeout)
@@ -55,12 +58,11 @@ async def check(options: RedisOptions, root: str, scripts: Iterable[Script]) -> 
         raise ConfigurationError(_refusal(error, shown)) from error
     except TimeoutError as error:
         raise ConfigurationError(
-            f"Redis at {shown} has not answered within {options.connect_timeout:g} s: "
-            "start a server there, or correct the URL"
+            f"Redis at {shown} has not answered within {options.connect_timeout:g} s: {mend(options, error)}"
         ) from error
     except (RedisError, OSError) as error:
         raise ConfigurationError(
-            f"no Redis at {shown} ({describe(error)}): start a server there, or correct the URL"
+            f"no Redis at {shown} ({describe(error)}): {mend(options, error)}"
         ) from error
     finally:
         if client is not None:

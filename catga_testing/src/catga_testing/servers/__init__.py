@@ -17,6 +17,7 @@ from catga_testing.servers.ports import ReservedPort
 from catga_testing.servers.server import Server
 from catga_testing.servers.tls import Certificates
 from catga_testing.servers.valkey_cluster import ValkeyCluster
+from catga_testing.servers.valkey_sentinels import ValkeySentinels
 from catga_testing.servers.valkey_server import AppendFsync, ValkeyServer
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "TokenAuth",
     "UserAuth",
     "ValkeyCluster",
+    "ValkeySentinels",
     "ValkeyServer",
     "find_nats_server",
     "find_redis_server",

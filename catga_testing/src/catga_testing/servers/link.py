@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from catga_testing.servers.ports import LOOPBACK, ReservedPort
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable
 
 Direction = Literal["both", "to_server", "to_client"]
@@ -24,18 +25,22 @@ class Link:
     be told not to `advertise` its own addresses, or clients go around the link.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, tls: ssl.SSLContext | None = None) -> None:
         """Describe a link; `start` or `async with` opens it.
 
         Args:
             target: The server's URL, such as `nats://127.0.0.1:4222`.
+            tls: The server's side of TLS, which clients then have to speak with the link, as with a proxy before a server that
+                does not encrypt; `Certificates.server_context` makes one.
 
         """
         address = urlsplit(target)
         if address.hostname is None or address.port is None:
             message = f"a link's target is a URL with host and port, not {target!r}"
             raise ValueError(message)
-        self._scheme = address.scheme
+        # "redis" and "rediss" name the same server, without and with TLS.
+        self._scheme = "rediss" if tls is not None and address.scheme == "redis" else address.scheme
+        self._tls = tls
         self._target = (address.hostname, address.port)
         self._port: ReservedPort | None = None
         self._listener: asyncio.Server | None = None
@@ -98,7 +103,7 @@ class Link:
         for gate in self._gates("both"):
             gate.set()
         if self._listener is None:
-            self._listener = await asyncio.start_server(self._serve, LOOPBACK, self.port)
+            self._listener = await asyncio.start_server(self._serve, LOOPBACK, self.port, ssl=self._tls)
 
     async def close(self) -> None:
         """Break every connection and give the port back; closing twice is harmless."""

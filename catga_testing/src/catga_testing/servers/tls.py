@@ -75,6 +75,19 @@ class Certificates:
         """
         return NatsTls(cert=self.server_cert, key=self.server_key, ca=self.ca, verify=verify)
 
+    def server_context(self, *, verify: bool = False) -> ssl.SSLContext:
+        """Return the server's side of TLS for a program of Python's, such as a `Link`.
+
+        Args:
+            verify: Whether a client must show a certificate of this authority.
+
+        """
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.ca))
+        context.load_cert_chain(self.server_cert, self.server_key)
+        if verify:
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
     def client_context(self, *, with_certificate: bool = False) -> ssl.SSLContext:
         """Return the client's side of TLS, which trusts this authority and no other.
 

@@ -25,6 +25,7 @@ class ValkeyProgram:
         settings: Lines of its configuration file; ports and directory are added.
         password: What clients must show.
         cluster: Whether it is a node of a cluster, with a second port for the other nodes.
+        sentinel: Whether it keeps no data, and watches servers that do.
 
     """
 
@@ -33,6 +34,7 @@ class ValkeyProgram:
     settings: Mapping[str, str]
     password: str | None
     cluster: bool
+    sentinel: bool = False
 
     @property
     def name(self) -> str:
@@ -66,12 +68,12 @@ class ValkeyProgram:
         config.touch(mode=0o600)  # it may hold a password
         lines = [f"{key} {_quoted(value)}" for key, value in {**entries, **self.settings}.items()]
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return [str(program), str(config)]
+        return [str(program), str(config), *(["--sentinel"] if self.sentinel else [])]
 
     def ready(self, ports: Sequence[int], pid: int) -> bool:
         """Tell whether the server of this pid has loaded its data and takes clients."""
         info = ask(ports[0], "INFO", password=self.password)
-        return f"process_id:{pid}\r\n" in info and "\nloading:0\r\n" in info
+        return f"process_id:{pid}\r\n" in info and (self.sentinel or "\nloading:0\r\n" in info)
 
 
 def ask(port: int, *command: str, password: str | None = None) -> str:
@@ -83,10 +85,12 @@ def ask(port: int, *command: str, password: str | None = None) -> str:
         password: What to sign in with.
 
     """
-    commands = ([("AUTH", password)] if password is not None else []) + [command, ("QUIT",)]
+    commands = ([("AUTH", password)] if password is not None else []) + [command]
     try:
         with socket.create_connection((LOOPBACK, port), timeout=_TIMEOUT_SECONDS) as connection:
             connection.sendall(b"".join(map(_packed, commands)))
+            # Nothing more to ask: it closes after its answer. A Sentinel knows no QUIT.
+            connection.shutdown(socket.SHUT_WR)
             parts: list[bytes] = []
             while part := connection.recv(65536):
                 parts.append(part)
