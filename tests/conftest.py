@@ -12,8 +12,9 @@ from catga_testing.contracts.stores import kits
 from catga_testing.servers import ValkeyServer
 from tests.stores import PLACES, Place, place_of
 
-_REAL_REDIS = "redis-server"
-_STORES = ("memory", "sqlite", "redis", _REAL_REDIS)
+_STORES = ("memory", "sqlite", "redis", "redis cluster", "redis-server")
+# What runs the kits on Redis beside Valkey alone: a cluster of it, and the other server where somebody has installed it.
+_OTHER_REDIS = {"TestClusterStores": "redis cluster", "TestRedisStores": "redis-server"}
 _KIT = re.compile(r"tests/contracts/test_(\w+?)_stores\.py")
 _PARAMETER = re.compile(r"\[(?:.*-)?(memory|sqlite|redis)(?:-.*)?\]$")
 _SUITES = {"tests/application/": "application suite"}
@@ -72,9 +73,10 @@ def _cell_of(item: pytest.Item) -> tuple[str, str] | None:
     kit = _KIT.match(item.nodeid)
     function = getattr(item, "function", None)
     if kit is not None and kit[1] in _STORES and function is not None:
-        # Beside Valkey, where somebody has installed the other one.
-        store = _REAL_REDIS if "::TestRedisStores::" in item.nodeid else kit[1]
-        return _kit_with(function.__qualname__.partition(".")[0]), store
+        row = _kit_with(function.__qualname__.partition(".")[0])
+        store = _OTHER_REDIS.get(item.nodeid.split("::")[1], kit[1])
+        # The guard of all kits is no promise of a store.
+        return None if row == "Contract" else (row, store)
     for prefix, row in _SUITES.items():
         parameter = _PARAMETER.search(item.nodeid) if item.nodeid.startswith(prefix) else None
         if parameter is not None:
