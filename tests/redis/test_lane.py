@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from catga_core import CatgaError, ErrorCode
 from catga_core.interfaces import Claimed
+from catga_testing.contracts.stores.records import message
 from catga_testing.servers import Link, ValkeyServer
 from catga_testing.waiting import eventually
 from tests.redis.support import Kept, appends, event, opened
@@ -145,6 +146,28 @@ async def test_a_unit_of_work_whose_answer_was_lost_is_committed_once(
 
             assert await client.get(counter) == b"1"
         assert await kept.log.version("orders-1") == 1
+
+
+async def test_a_discard_whose_answer_was_lost_knows_that_it_was_itself(
+    valkey_server_shared: ValkeyServer,
+) -> None:
+    async with Link(valkey_server_shared.url) as link, opened(link.url) as kept:
+        await kept.outbox.add([message()])
+        [leased] = await kept.outbox.lease(limit=1, lease=60.0)
+        await settled(kept)
+        await link.stall("to_client")
+        discarding = asyncio.create_task(kept.outbox.discard(leased))
+        async with opened(valkey_server_shared.url, prefix=kept.storage.options.prefix) as beside:
+
+            async def gone() -> bool:
+                return (await beside.outbox.stats()).pending == 0
+
+            await eventually(gone)
+        await link.cut()
+        await link.restore()
+
+        assert await discarding is True
+        assert await kept.outbox.discard(leased) is False
 
 
 async def test_what_cannot_be_found_out_is_told_as_unknown(valkey_server_shared: ValkeyServer) -> None:

@@ -132,9 +132,10 @@ class RedisEventLog:
             version = repeated or known.get(each.stream_id)
             if version is None:
                 staged = unit.streams.setdefault(each.stream_id, StagedStream(actual))
-                unit.stage_later(_append(each.stream_id, staged), key=("stream", each.stream_id))
+                unit.stage_later(_all_appends(unit), key="appends")
                 staged.exact = staged.exact or each.expected_version != ANY
                 staged.records.extend(each.records)
+                unit.appended.append((each.stream_id, len(each.records)))
                 version = staged.version + len(staged.records)
             results.append(AppendResult(version, position))
         return results
@@ -160,13 +161,19 @@ def _in_block(staged: StagedStream, append: StreamAppend) -> int | None:
     return None
 
 
-def _append(stream_id: str, staged: StagedStream) -> Callable[[], tuple[Any, ...]]:
+def _all_appends(unit: RedisUnitOfWork) -> Callable[[], tuple[Any, ...]]:
     def operation() -> tuple[Any, ...]:
-        parts: list[Any] = []
-        for record in staged.records:
-            parts += [record.message_id, event_bytes(record)]
-        expected = staged.version if staged.exact else ANY
-        return ("append_all", 1, stream_id, expected, len(staged.records), *parts)
+        parts: list[Any] = [len(unit.streams)]
+        for stream_id, staged in unit.streams.items():
+            expected = staged.version if staged.exact else ANY
+            parts += [stream_id, expected, len(staged.records)]
+            for record in staged.records:
+                parts += [record.message_id, event_bytes(record)]
+        numbers = {stream_id: number for number, stream_id in enumerate(unit.streams, 1)}
+        parts.append(len(unit.appended))
+        for stream_id, count in unit.appended:
+            parts += [numbers[stream_id], count]
+        return ("append_in_turn", *parts)
 
     return operation
 

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from catga_core.identifiers import new_id
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
 from catga_redis.records import message_bytes, outbox_message
+from catga_redis.scripts import COMMIT
 from catga_redis.storage import RedisStorage
 
 _GRAIN = 0.001
@@ -81,15 +83,22 @@ class RedisOutboxStore:
     async def discard(self, leased: LeasedMessage, /) -> bool:
         """Take a message out for good; inside a unit of work it is looked at once more at the commit."""
         unit = self._storage.joined()
-        if unit is not None:
-            held = await self._commands.run("is_held", *_tokens([leased]))
-            if held:
-                unit.stage("discard", *_tokens([leased]))
-            return bool(held)
-        answer = await self._commands.run("discard", *_tokens([leased]))
-        if answer[0] == b"ok":
-            self._storage.news.tell("o")
-        return bool(answer[0] == b"ok")
+        tokens = _tokens([leased])
+        if unit is None:
+            # A unit of work of its own knows, when it is asked again because its answer was lost, that it was done.
+            answer = await self._commands.run(COMMIT, new_id(), 1, "discard", len(tokens), *tokens)
+            done = bool(answer[0] == b"done")
+            if done:
+                self._storage.news.tell("o")
+            return done
+        if leased.sequence in unit.discarded or not await self._commands.run("is_held", *tokens):
+            return False
+        # Looked at once more, for another call of the block may have come first meanwhile.
+        if leased.sequence in unit.discarded:
+            return False
+        unit.stage("discard", *tokens)
+        unit.discarded.add(leased.sequence)
+        return True
 
     async def stats(self) -> OutboxStats:
         """Return how many messages wait, and since when."""

@@ -52,7 +52,7 @@ def _seen(_: str) -> CatgaError:
 
 
 def _taken(sequence: str) -> CatgaError:
-    return conflict(f"the outbox message {sequence} was taken over by another relay meanwhile")
+    return conflict(f"the outbox message {sequence} was taken over or ended by another relay meanwhile")
 
 
 def _kind(key: str, there: str, wanted: str) -> CatgaError:

@@ -22,7 +22,6 @@ _MODULES = {
         "sent",
         "retry",
         "give_back",
-        "discard",
         "is_held",
         "outbox_stats",
         "due_in",
@@ -37,7 +36,7 @@ _MODULES = {
     ),
 }
 
-_CHECKED = ("append_all", "save_checkpoint", "complete", "record", "discard")
+_CHECKED = ("append_all", "save_checkpoint", "complete", "record")
 _READS = (
     "look_append",
     "read_stream",

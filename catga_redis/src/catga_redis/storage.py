@@ -28,7 +28,7 @@ from catga_redis.unit_of_work import RedisUnitOfWork
 
 _LOOK_EVERY = 5.0  # seconds between two looks whether the server is there
 _CAPABILITIES = StorageCapabilities(durable=True, shared=True, immediate=False, connection=True)
-_TOPICS = {"append_all": "e", "add": "o"}
+_TOPICS = {"append_in_turn": "e", "add": "o"}
 
 
 class RedisStorage:

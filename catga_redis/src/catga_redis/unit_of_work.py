@@ -47,7 +47,10 @@ class RedisUnitOfWork(BaseUnitOfWork):
         self._id = new_id()
         self._application: ApplicationCommands | None = None
         self.streams: dict[str, StagedStream] = {}
+        # The calls in their order: which stream, and how many events.
+        self.appended: list[tuple[str, int]] = []
         self.inbox: set[str] = set()
+        self.discarded: set[int] = set()
 
     @property
     def connection(self) -> ApplicationCommands:

@@ -127,10 +127,6 @@ class Model(Protocol):
         """Return another that is the same."""
         ...
 
-    def begins_unit(self) -> None:
-        """Be told that what follows is one unit of work."""
-        ...
-
     @staticmethod
     def calls() -> st.SearchStrategy[Call]:
         """Return calls to make."""
@@ -168,9 +164,6 @@ class BaseModel:
         return [*map(_ordered, vars(self).values())] == [*map(_ordered, vars(other).values())]
 
     __hash__ = None  # type: ignore[assignment] # models change
-
-    def begins_unit(self) -> None:
-        """What follows is one unit of work."""
 
     @staticmethod
     def joining() -> st.SearchStrategy[Call] | None:

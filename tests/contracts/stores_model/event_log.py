@@ -33,12 +33,10 @@ class LogModel(BaseModel):
     def __init__(self) -> None:
         self.events: list[tuple[str, int, str]] = []
         self.positions: dict[int, int] = {}
-        self.unit_from = 0
 
     def copy(self) -> LogModel:
         other = LogModel()
         other.events, other.positions, other.now = [*self.events], {**self.positions}, self.now
-        other.unit_from = self.unit_from
         return other
 
     @staticmethod
@@ -114,10 +112,7 @@ class LogModel(BaseModel):
                 ends.append(place)
                 continue
             for record in each.records:
-                event = (each.stream_id, self._version(each.stream_id) + 1, record.message_id)
-                self.events.insert(
-                    len(self.events) if answer.known else self._end_in_unit(each.stream_id), event
-                )
+                self.events.append((each.stream_id, self._version(each.stream_id) + 1, record.message_id))
             ends.append((len(self.events), self._version(each.stream_id)))
         return not answer.known or (answer.code is None and self._told(answer.value, ends))
 
@@ -154,18 +149,6 @@ class LogModel(BaseModel):
         if not self.events:
             return answer.gives(0)
         return answer.code is None and self._stands(len(self.events), answer.value)
-
-    def begins_unit(self) -> None:
-        self.unit_from = len(self.events)
-
-    def _end_in_unit(self, stream: str) -> int:
-        """Return where a storage that writes at the commit puts an event: it writes a stream at a time."""
-        own = [
-            number
-            for number, each in enumerate(self.events, 1)
-            if number > self.unit_from and each[0] == stream
-        ]
-        return own[-1] if own else len(self.events)
 
     def _version(self, stream: str) -> int:
         return sum(each[0] == stream for each in self.events)

@@ -43,7 +43,6 @@ def _explains(model: Any, outcome: Outcome, *, immediate: bool) -> bool:
         # Somebody wrote meanwhile what it relied on. It has done nothing; whether it had to be, the store decides.
         return True
     trial = model.copy()
-    trial.begins_unit()
     try:
         steps = zip(outcome.calls, outcome.answers, strict=False)
         right = all(_step(trial, call, answer) for call, answer in steps)

@@ -90,7 +90,8 @@ class AppendResult(msgspec.Struct, frozen=True):
 class EventLog(Protocol):
     """Streams of events as bytes, and all of them in one order.
 
-    Positions rise in the order of commits: who has read up to a position never finds a new event before it.
+    Positions rise in the order of commits, and within a unit of work in the order of its calls: who has read up to a position
+    never finds a new event before it.
     """
 
     async def append(self, appends: Sequence[StreamAppend], /) -> list[AppendResult]:

@@ -111,7 +111,7 @@ class OutboxStore(Protocol):
         """Take a message out for good, when it has gone to the dead letters; joins the ambient unit of work.
 
         Returns:
-            `False` when it was taken over by another and so is still there.
+            whether it was there, the caller's, and now is gone: `False` when it was taken over by another, or is gone already.
         """
         ...
 

@@ -47,22 +47,28 @@ checks.append = function(a, i)
   end
 end
 
-applies.append = function(a, i)
-  local stream, count = a[i], tonumber(a[i + 2])
-  if memo[i] then
-    return { memo[i], stored_position(stream, memo[i]) }
-  end
+-- Writes so many records of the append at a[i], from the first on that is given.
+local function write(a, i, first, count)
+  local stream = a[i]
   local position = redis.call('INCRBY', P .. 'pos', count) - count
   local key, ids, log = P .. 's:' .. stream, P .. 'i:' .. stream, P .. 'log'
   local version = lengths[stream]
-  for n = 1, count do
+  for n = first, first + count - 1 do
     version, position = version + 1, position + 1
     redis.call('RPUSH', key, version .. ':' .. string.format('%.0f', position) .. ':' .. a[i + 2 + 2 * n])
     redis.call('HSET', ids, a[i + 1 + 2 * n], version)
     redis.call('XADD', log, string.format('%.0f-0', position), 's', stream, 'v', version)
   end
+  lengths[stream] = version
   wake('e')
   return { version, position }
+end
+
+applies.append = function(a, i)
+  if memo[i] then
+    return { memo[i], stored_position(a[i], memo[i]) }
+  end
+  return write(a, i, 1, tonumber(a[i + 2]))
 end
 
 -- a[i]: number of appends, then each as above
@@ -83,6 +89,24 @@ applies.append_all = function(a, i)
     at = at + 3 + 2 * tonumber(a[at + 2])
   end
   return results
+end
+
+-- a[i]: appends as above, one for each stream of a unit of work; then the number of its calls, and which append and how many records
+-- of it each has brought: positions follow the calls.
+checks.append_in_turn = checks.append_all
+applies.append_in_turn = function(a, i)
+  local at, starts, written = i + 1, {}, {}
+  for n = 1, tonumber(a[i]) do
+    starts[n], written[n] = at, 0
+    at = at + 3 + 2 * tonumber(a[at + 2])
+  end
+  for call = 1, tonumber(a[at]) do
+    local n, count = tonumber(a[at - 1 + 2 * call]), tonumber(a[at + 2 * call])
+    if not memo[starts[n]] then
+      write(a, starts[n], written[n] + 1, count)
+      written[n] = written[n] + count
+    end
+  end
 end
 
 -- a[i]: appends as above. What they would meet: each stream's version, and the version of the last event when it is a repetition.

@@ -182,19 +182,16 @@ applies.give_back = function(a, i)
   return 1
 end
 
--- a[i]: sequence, token. Refused when another has it; one that is gone is out.
+-- a[i]: sequence, token. Refused when another has it, or it is gone.
 checks.discard = function(a, i)
-  if not held(a[i], a[i + 1]) and redis.call('EXISTS', O .. 'm:' .. a[i]) == 1 then
+  if not held(a[i], a[i + 1]) then
     return { 'taken', a[i] }
   end
 end
 applies.discard = function(a, i)
   local message = held(a[i], a[i + 1])
-  if message then
-    redis.call('HDEL', O .. 'ids', message.id)
-    remove(a[i], message.group)
-  end
-  return 1
+  redis.call('HDEL', O .. 'ids', message.id)
+  remove(a[i], message.group)
 end
 
 -- a[i]: sequence, token. What `discard` would do now.

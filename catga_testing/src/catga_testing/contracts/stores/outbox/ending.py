@@ -78,6 +78,19 @@ class EndingContract(OutboxContractBase):
         await time.passes(1.1)
         assert await lease(other) == []
 
+    @pytest.mark.parametrize("act", ["complete", "discard"])
+    async def test_a_message_that_is_gone_is_not_discarded(self, outboxes: Two, act: str) -> None:
+        """Whoever ended it: it was not there."""
+        one, other = outboxes
+        await filled(one, "a-1", "a-2")
+        leased = await lease(one, 1)
+        await _act(one, act, leased[0])
+
+        assert await one.discard(leased[0]) is False
+        assert await other.discard(leased[0]) is False
+
+        assert (await one.stats()).pending == 1
+
     @pytest.mark.parametrize("act", ["complete", "retry", "release", "discard"])
     async def test_who_has_lost_a_message_can_do_nothing_with_it(
         self, outboxes: Two, time: StoreTime, act: str

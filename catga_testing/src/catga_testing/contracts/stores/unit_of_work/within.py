@@ -79,6 +79,26 @@ class WithinContract(StoresContractBase):
         told = [each.position for each in results]
         assert told == committed or (told == [0, 0] and not capabilities.immediate)
 
+    async def test_events_of_one_block_have_positions_in_the_order_of_its_calls(self, stores: Stores) -> None:
+        """Also across streams, and when it comes back to one of them."""
+        log = present(stores.event_log, "event_log")
+        calls = [
+            [appends("orders-1", *records(2))],
+            [appends("orders-2")],
+            [appends("orders-1"), appends("orders-3", *records(2))],
+            [appends("orders-2")],
+        ]
+
+        async with stores.storage.unit_of_work():
+            for call in calls:
+                await log.append(call)
+
+        stored = await everything(log)
+        asked = [(each.stream_id, one.message_id) for call in calls for each in call for one in each.records]
+        assert [(each.stream_id, each.record.message_id) for each in stored] == asked
+        assert [each.position for each in stored] == [stored[0].position + number for number in range(7)]
+        assert [each.version for each in stored] == [1, 2, 1, 3, 1, 2, 2]
+
     async def test_a_commit_wakes_who_waits_for_events(self, stores: Stores) -> None:
         """And not before it is there to be read."""
         log = present(stores.event_log, "event_log")
@@ -112,6 +132,18 @@ class WithinContract(StoresContractBase):
             await outbox.add([message("m-2")])
 
         assert (await outbox.stats()).pending == 2
+
+    async def test_a_message_discarded_twice_within_a_block_was_there_once(self, stores: Stores) -> None:
+        """The second finds nothing any more."""
+        outbox = present(stores.outbox, "outbox")
+        await outbox.add([message("m-1")])
+        [leased] = await outbox.lease(limit=1, lease=3600)
+
+        async with stores.storage.unit_of_work():
+            told = [await outbox.discard(leased) for _ in range(2)]
+
+        assert told == [True, False]
+        assert (await outbox.stats()).pending == 0
 
     async def test_a_letter_added_twice_within_a_block_is_one(self, stores: Stores) -> None:
         """With the attempts of both, and of what was there before."""
