@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from catga_sqlite.failures import persistence_failed
+from catga_sqlite.handover import Handover
 from catga_sqlite.jobs import Job, finish, settle
 
 # Reads that one thread answers with a single wake-up of the loop. The other threads have what is left.
@@ -31,6 +32,7 @@ class Readers:
         self._open = open
         self._count = count
         self._loop = asyncio.get_running_loop()
+        self._handover = Handover(self._loop)
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed: list[asyncio.Future[None]] = []
 
@@ -51,6 +53,7 @@ class Readers:
     def put(self, job: Job) -> None:
         """Have something read."""
         self._queue.put(job)
+        self._handover.watch(job.future)
 
     async def stop(self) -> None:
         """Read what was asked before, and close the connections."""

@@ -9,6 +9,7 @@ from enum import Enum, auto
 
 from catga_core.errors import CatgaError, ErrorCode
 from catga_sqlite.failures import outcome_of_commit, persistence_failed
+from catga_sqlite.handover import Handover
 from catga_sqlite.jobs import Job, claimed, perform, settle
 
 
@@ -30,10 +31,15 @@ class Transaction:
         described: whose it is, for the errors of those who wait for it.
         time: tells real seconds.
         ended: called in the loop when it is over, after its last job was answered; told whether it was committed.
+        handover: watches what is asked of the writer's thread.
     """
 
     def __init__(
-        self, described: str, time: Callable[[], float], ended: Callable[[Transaction, bool], None]
+        self,
+        described: str,
+        time: Callable[[], float],
+        ended: Callable[[Transaction, bool], None],
+        handover: Handover,
     ) -> None:
         self.described: str = described
         self.began_at: float = time()
@@ -43,6 +49,7 @@ class Transaction:
         self.broken_by: CatgaError | None = None
         self._committed = False
         self._ended = ended
+        self._handover = handover
         self._ticket: list[None] = [None]
         self._queue: queue.SimpleQueue[tuple[Step, Job]] = queue.SimpleQueue()
 
@@ -53,6 +60,7 @@ class Transaction:
     def put(self, step: Step, job: Job) -> None:
         """Have something done in it; called in the loop, while it is not over."""
         self._queue.put((step, job))
+        self._handover.watch(job.future)
 
     def serve(self, connection: sqlite3.Connection, path: str, tell: Callable[..., object]) -> Job:
         """Do what is asked until it is to end; runs in the writer's thread, in a transaction that has begun.

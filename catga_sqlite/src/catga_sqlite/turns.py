@@ -54,7 +54,7 @@ class Turns:
                 details={"outcome": "not_written"},
             )
         loop = asyncio.get_running_loop()
-        transaction = Transaction(described, loop.time, self._ended)
+        transaction = Transaction(described, loop.time, self._ended, writer.handover)
         over: asyncio.Future[None] = loop.create_future()
         if self._open:
             timer = loop.call_later(self._patience, self._expired, transaction)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from catga_core.errors import CatgaError
 from catga_sqlite.failures import Outcome, is_busy, moved_away, outcome_of_commit, persistence_failed
+from catga_sqlite.handover import Handover
 from catga_sqlite.jobs import Job, finish, perform, settle
 from catga_sqlite.opening import identity_of, whole_path
 from catga_sqlite.transaction import Transaction
@@ -48,6 +49,7 @@ class Writer:
         self._busy_timeout = busy_timeout
         self._done = done
         self._loop = asyncio.get_running_loop()
+        self.handover: Handover = Handover(self._loop)
         self._queue: queue.SimpleQueue[Job | Transaction | None] = queue.SimpleQueue()
         self._place = path
         self._identity: tuple[int, int] | None = None
@@ -69,6 +71,8 @@ class Writer:
     def put(self, work: Job | Transaction) -> None:
         """Have something done after all that was put before."""
         self._queue.put(work)
+        if isinstance(work, Job):
+            self.handover.watch(work.future)
 
     async def stop(self) -> None:
         """Do what was put before, empty the write-ahead log, and close the connection."""
