@@ -2,6 +2,9 @@
 
 redis-py takes a connection for each command that is under way: 64 callers are 64 system calls. Here the callers of a turn are
 one write and a few reads, and those that come while a batch is under way are the next batch.
+
+There is one batch under way at a time. Two, over two connections, were measured with 64 callers: 4 to 15 % slower on one CPU, because
+the server is what is busy then, and smaller batches cost both sides more system calls; with a CPU for each, not clearly faster either.
 """
 
 from __future__ import annotations
