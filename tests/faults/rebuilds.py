@@ -116,19 +116,22 @@ async def build(file: str, moment: Moment) -> None:
             await app.event_store.append("all", [Happened() for _ in range(EVENTS)])
         await app.projections.caught_up(NAME, timeout=30)
         print("ready", flush=True)
-        appending = group.create_task(_append(app))
+        enough = asyncio.Event()
+        appending = group.create_task(_append(app, enough))
         while moment is Moment.FOR_EVER:
             await app.projections.rebuild(NAME, wait=30)
         if await app.projections.target(NAME) == OLD:
             await app.projections.rebuild(NAME)
         await eventually(lambda: _is_read(app), within=30)
-        appending.cancel()
+        # Not cancelled: what was handed to the writer is written all the same, and would come after the last look.
+        enough.set()
+        await appending
         await app.projections.caught_up(NAME, timeout=30)
 
 
-async def _append(app: CatgaApp) -> None:
+async def _append(app: CatgaApp, enough: asyncio.Event) -> None:
     """Have the log grow while it is built: both targets have something to do at the moment of the switch."""
-    while True:
+    while not enough.is_set():
         await app.event_store.append("all", Happened())
         await asyncio.sleep(0.005)
 
