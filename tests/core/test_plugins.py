@@ -182,6 +182,13 @@ def test_a_scheme_of_catgas_own_members_says_what_to_install(
     )
 
 
+@pytest.mark.parametrize("url", ["app.db", "sqlite:app.db", "/var/lib/app.db"])
+def test_a_store_that_is_no_url_is_told_how_one_is_written(url: str):
+    assert mistake(store=url) == (
+        f"store={url!r} is no URL: write store='scheme://...', such as 'sqlite:///app.db'"
+    )
+
+
 @pytest.mark.parametrize("url", ["localhost:4222", "", "://x"])
 def test_what_is_no_url_is_refused(url: str):
     assert mistake(transport=url) == (

@@ -30,6 +30,7 @@ _MEMBERS = {
     "sqlite": "sqlite",
     "otel": "otel",
 }
+_EXAMPLES = {"transport": "nats://localhost:4222", "store": "sqlite:///app.db"}
 _API = "__catga_plugin_api__"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -119,7 +120,10 @@ def scheme_of(url: str, option: str) -> str:
     """
     scheme, found, _ = url.partition("://")
     if not found or not scheme:
-        msg = f"{option}={without_userinfo(url)} is no URL: write {option}='scheme://...', such as 'nats://localhost:4222'"
+        example = _EXAMPLES[option]
+        msg = (
+            f"{option}={without_userinfo(url)} is no URL: write {option}='scheme://...', such as {example!r}"
+        )
         raise ConfigurationError(msg)
     return scheme
 

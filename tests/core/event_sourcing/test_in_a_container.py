@@ -269,3 +269,23 @@ async def test_a_state_that_cannot_be_kept_keeps_the_container_from_starting(cat
 def test_mistakes_are_told_where_they_are_made(catga: CatgaContainer, mistake: Any) -> None:
     with pytest.raises(ConfigurationError):
         mistake(catga)
+
+
+def test_a_repository_that_nobody_added_is_told_how_it_is_added() -> None:
+    class Books(Aggregate):
+        pass
+
+    class LendHandler(RequestHandler[Lend, None]):
+        def __init__(self, books: AggregateRepository[Books]) -> None: ...
+
+        async def handle(self, message: Lend) -> None: ...
+
+    catga = add_catga()
+    catga.add_handlers(LendHandler)
+
+    with pytest.raises(ConfigurationError, match=r"register it with add_aggregate\(catga, Books\)"):
+        catga.validate()
+
+
+class Lend(Command[None]):
+    pass

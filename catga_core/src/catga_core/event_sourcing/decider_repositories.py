@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
@@ -55,6 +55,10 @@ class DeciderRepository(Generic[C, S, E]):
     Raises:
         ConfigurationError: when the state cannot be kept in snapshots.
     """
+
+    __catga_registered_by__: ClassVar[str] = (
+        "register it with add_decider(catga, ...), for DeciderRepository[{}]"
+    )
 
     def __init__(
         self, decider: Decider[C, S, E], store: EventStore, *, snapshots: Snapshots | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from catga_core.event_sourcing.aggregate_folds import fold_of
 from catga_core.event_sourcing.aggregates import Aggregate
@@ -29,6 +29,8 @@ class AggregateRepository(Generic[A]):
     Raises:
         ConfigurationError: when the class cannot be made of an id, or its state cannot be kept in snapshots.
     """
+
+    __catga_registered_by__: ClassVar[str] = "register it with add_aggregate(catga, {})"
 
     def __init__(self, aggregate: type[A], store: EventStore, *, snapshots: Snapshots | None = None) -> None:
         self._streams: StateStreams[A] = StateStreams(fold_of(aggregate), store, snapshots)

@@ -148,7 +148,8 @@ class EventLog(Protocol):
     async def wait(self, *, after: int, timeout: float) -> None:
         """Return when there may be an event after a position, at the latest after so many seconds.
 
-        Appends of this process wake it at once; those of others where the storage can tell, else it only waits.
+        Appends of this process wake it at once; those of others where the storage can tell, else it only waits. Other
+        tasks get a turn in any case.
 
         Parameters:
             after: a position.

@@ -49,5 +49,8 @@ class LockProvider(Protocol):
         ...
 
     async def wait(self, name: str, /, *, timeout: float) -> None:
-        """Return when a lock may be free, at the latest after so many seconds of real time."""
+        """Return when a lock may be free, at the latest after so many seconds of real time.
+
+        Other tasks get a turn in any case.
+        """
         ...

@@ -131,6 +131,7 @@ class OutboxStore(Protocol):
     async def wait(self, *, timeout: float) -> None:
         """Return when there may be a message that is due, at the latest after so many seconds of real time.
 
-        Commits of this process wake it at once; those of others where the storage can tell, else it only waits.
+        Commits of this process wake it at once; those of others where the storage can tell, else it only waits. Other
+        tasks get a turn in any case.
         """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
@@ -109,6 +110,8 @@ class MemoryEventLog:
 
     async def wait(self, *, after: int, timeout: float) -> None:
         """Return when there may be an event after a position, at the latest after so many seconds."""
+        # A loop that waits and looks, and is never made to wait, would keep everybody else from doing anything.
+        await asyncio.sleep(0)
         if self._end() <= after:
             await self._log.waiters.wait(timeout=timeout)
 

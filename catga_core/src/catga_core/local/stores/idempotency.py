@@ -97,6 +97,8 @@ class MemoryIdempotency:
 
     async def wait(self, key: str, /, *, timeout: float) -> Completed | None:
         """Wait for somebody's result."""
+        # A loop that waits and looks, and is never made to wait, would keep everybody else from doing anything.
+        await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         awaited: int | None = None

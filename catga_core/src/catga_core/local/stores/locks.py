@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError
 from catga_core.identifiers import new_id
@@ -63,6 +65,8 @@ class MemoryLocks:
 
     async def wait(self, name: str, /, *, timeout: float) -> None:
         """Return when a lock may be free, at the latest after so many seconds of real time."""
+        # A loop that waits and looks, and is never made to wait, would keep everybody else from doing anything.
+        await asyncio.sleep(0)
         held = self._held.leases.get(name)
         left = 0.0 if held is None else held.expires_at - self._clock.time()
         if left > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -169,6 +170,8 @@ class MemoryOutbox:
 
     async def wait(self, *, timeout: float) -> None:
         """Return when there may be a message that is due, at the latest after so many seconds of real time."""
+        # A loop that waits and looks, and is never made to wait, would keep everybody else from doing anything.
+        await asyncio.sleep(0)
         now = self._clock.time()
         next_due = min((row.due_at for _, row in _first_of_keys(self._outbox.pending.read())), default=None)
         if next_due is None:

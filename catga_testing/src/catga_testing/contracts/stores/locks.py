@@ -207,6 +207,15 @@ class LockWaitingContract(LocksContractBase):
         async with asyncio.timeout(SOON):
             await locks.wait("stock", timeout=PATIENCE)
 
+    async def test_who_waits_for_a_free_lock_lets_others_work(self, locks: LockProvider) -> None:
+        """Even if it does not take it."""
+        others = asyncio.create_task(turns(2))
+
+        for _ in range(100):
+            await locks.wait("stock", timeout=PATIENCE)
+
+        assert others.done()
+
     async def test_waiting_for_a_lock_ends_when_its_time_is_over(
         self, locks: LockProvider, time: StoreTime
     ) -> None:

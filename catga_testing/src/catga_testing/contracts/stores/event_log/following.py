@@ -50,6 +50,16 @@ class Follower:
 class FollowingContract(EventLogContractBase):
     """Nothing is missed and nothing seen twice, however commits and positions interleave."""
 
+    async def test_who_waits_for_an_event_that_is_there_lets_others_work(self, log: EventLog) -> None:
+        """Also when it does nothing else."""
+        await log.append([appends("orders-1", record())])
+        others = asyncio.create_task(turns(2))
+
+        for _ in range(100):
+            await log.wait(after=0, timeout=PATIENCE)
+
+        assert others.done()
+
     async def test_an_event_that_commits_late_is_not_skipped(self, pair: tuple[Stores, Stores]) -> None:
         """Another one may be appended, and read, between its append and its commit."""
         logs = both(pair, "event_log")

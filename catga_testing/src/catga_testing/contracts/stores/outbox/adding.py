@@ -150,6 +150,22 @@ class AddingContract(OutboxContractBase):
         async with asyncio.timeout(SOON):
             await outboxes[1].wait(timeout=PATIENCE)
 
+    async def test_who_waits_and_looks_in_a_loop_lets_others_work(self, outbox: OutboxStore) -> None:
+        """Those who would send what it waits for, above all."""
+        await outbox.add([message()])
+
+        async def send() -> None:
+            await outbox.complete(await lease(outbox))
+
+        sending = asyncio.create_task(send())
+        for _ in range(1000):
+            if sending.done():
+                break
+            await outbox.wait(timeout=0.01)
+
+        assert sending.done()
+        await sending
+
     async def test_waiting_for_messages_ends_when_its_time_is_over(self, outbox: OutboxStore) -> None:
         """Or when it is cancelled, which harms nobody."""
         async with asyncio.timeout(SOON):
