@@ -111,6 +111,29 @@ async def test_by_default_it_stops_at_the_event_and_tells_why(
         ]
 
 
+async def test_the_log_shows_the_error_that_stopped_it_once(
+    place: Place, log: list[MutableMapping[str, Any]]
+) -> None:
+    class Lookup(Projection, name="lookup"):
+        @project
+        def poison(self, event: Poison) -> None:
+            empty: dict[str, int] = {}
+            empty[event.account] += 1
+
+    # All there before it is followed, so that it fails in a batch first where there are any.
+    async with container_at(place).running() as app:
+        await app.event_store.append("account-b", [Poison("b"), Poison("c")])
+    catga = container_at(place)
+    add_projection(catga, Lookup, **fast())
+    async with catga.running() as app:
+        with pytest.raises(CatgaError, match="will not come to position"):
+            await app.get(Projections).caught_up("lookup")
+
+    (stopped,) = [line for line in log if line["event"] == "catga.follower_stopped"]
+    assert stopped["stack"].count("Traceback (most recent call last)") == 1
+    assert stopped["stack"].rstrip().endswith("KeyError: 'b'")
+
+
 async def test_what_has_stopped_goes_on_with_the_same_event_when_it_is_resumed(place: Place) -> None:
     catga = container_at(place)
     add_projection(catga, Balances, **fast())

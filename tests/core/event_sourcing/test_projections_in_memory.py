@@ -6,13 +6,14 @@ from collections import Counter
 
 import pytest
 
-from catga_core import CatgaContainer
+from catga_core import CatgaContainer, CatgaError
 from catga_core.event_sourcing.projections import (
     OnFailure,
     Projection,
     ProjectionMode,
     Projections,
     add_projection,
+    current_projection,
     is_replay,
     project,
 )
@@ -44,6 +45,27 @@ class Choosy(Sums, name="choosy"):
         if event.amount > 2:
             raise ValueError
         super().deposited(event)
+
+
+class Begins(Projection, name="begins"):
+    """Has its dict from `reset` only, and tells where that was."""
+
+    made: list[tuple[str, bool]]
+    sums: dict[str, Counter[str]]
+
+    async def reset(self) -> None:
+        current = current_projection()
+        self.made = [*getattr(self, "made", ()), (current.target, current.replay)]
+        self.sums = {current.target: Counter()}
+
+    @project
+    def deposited(self, event: Deposited) -> None:
+        self.sums[current_projection().target][event.account] += event.amount
+
+
+class CannotBegin(Begins, name="cannot-begin"):
+    async def reset(self) -> None:
+        raise KeyError("no room")
 
 
 def in_memory(place: Place, projection: type[Projection] = Sums, **options: object) -> CatgaContainer:
@@ -78,6 +100,37 @@ async def test_it_begins_anew_with_the_next_process_and_keeps_no_checkpoint(plac
             await app.get(Projections).caught_up("sums")
             assert app.get(Sums).sums == {"a": times}
             assert await app.checkpoints.list() == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "sums"), [(ProjectionMode.IN_MEMORY, [1, 2, 3]), (ProjectionMode.LIVE, [1, 1, 1])]
+)
+async def test_it_is_reset_once_in_each_run_before_its_first_event(
+    place: Place, mode: ProjectionMode, sums: list[int]
+) -> None:
+    for expected in sums:
+        catga = container_at(place)
+        add_projection(catga, Begins, mode=mode, **fast())
+        async with catga.running() as app:
+            begins = app.get(Begins)
+            assert begins.made == [("begins_1", True)], (
+                "a reader finds it empty as soon as the container runs"
+            )
+            await deposit(app, "a")
+            await app.get(Projections).caught_up("begins")
+            assert begins.sums == {"begins_1": {"a": expected}}
+            assert len(begins.made) == 1
+
+
+@pytest.mark.parametrize("mode", [ProjectionMode.IN_MEMORY, ProjectionMode.LIVE])
+async def test_one_that_cannot_be_reset_keeps_the_container_from_starting(
+    place: Place, mode: ProjectionMode
+) -> None:
+    catga = container_at(place)
+    add_projection(catga, CannotBegin, mode=mode, **fast())
+    with pytest.raises(CatgaError, match="'cannot-begin' cannot begin: its reset raised KeyError: 'no room'"):
+        async with catga.running():
+            pass
 
 
 @pytest.mark.parametrize("transactional", [False, True])

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from catga_core import CatgaError, CatgaOptions, ConfigurationError, ErrorCode, Event, add_catga
+from catga_core import (
+    CatgaContainer,
+    CatgaError,
+    CatgaOptions,
+    ConfigurationError,
+    ErrorCode,
+    Event,
+    add_catga,
+)
 from catga_core.container import add_stores
 from catga_core.context import active_context
 from catga_core.event_sourcing.projections import (
@@ -309,6 +317,24 @@ class Something(Projection, name="something"):
     def unasked(self, event: Unasked) -> None: ...
 
 
+class Namesake(Projection, name="something"):
+    @project
+    def unasked(self, event: Unasked) -> None: ...
+
+
+class Almost(Projection, name="some.thing"):
+    @project
+    def unasked(self, event: Unasked) -> None: ...
+
+
+class AlmostToo(Projection, name="some-thing"):
+    @project
+    def unasked(self, event: Unasked) -> None: ...
+
+
+_HERE = r"\(test_projections_running\.py:\d+\)"
+
+
 @pytest.mark.parametrize(
     ("add", "complaint"),
     [
@@ -325,7 +351,22 @@ class Something(Projection, name="something"):
             lambda catga: add_projection(catga, Something, mode=ProjectionMode.INLINE, transactional=False),
             "leave transactional=False out",
         ),
-        (lambda catga: list(map(add_projection, [catga] * 2, [Something] * 2)), "is there already"),
+        (
+            lambda catga: list(map(add_projection, [catga] * 2, [Something] * 2)),
+            f"'something' is there already: Something {_HERE} was added twice",
+        ),
+        (
+            lambda catga: list(map(add_projection, [catga] * 2, [Something, Namesake])),
+            f"'something' is there already: Something {_HERE} and Namesake {_HERE} both have that name",
+        ),
+        (
+            lambda catga: list(map(add_projection, [catga] * 2, [Almost, AlmostToo])),
+            f"'some-thing' of AlmostToo {_HERE} has almost the same name as 'some.thing' of Almost {_HERE}",
+        ),
+        (
+            lambda catga: _add_beside(catga, "projection_something"),
+            "needs a provider called 'projection_something', which is taken",
+        ),
         (lambda catga: add_subscription(catga, "a b", _listen), "'a b' cannot be the name of a subscription"),
         (lambda catga: add_subscription(catga, "s", 7), "7 cannot handle the events of a subscription"),
         (lambda catga: add_subscription(catga, "s", Nothing), "Nothing cannot handle the events"),
@@ -337,13 +378,18 @@ class Something(Projection, name="something"):
         (lambda catga: add_subscription(catga, "s", _takes_nothing), "takes no event"),
         (
             lambda catga: list(map(add_subscription, [catga] * 2, ["a.b", "a-b"], [_listen] * 2)),
-            "is there already",
+            f"'a-b' of _listen {_HERE} has almost the same name as 'a.b' of _listen {_HERE}",
         ),
     ],
 )
 def test_what_cannot_work_is_refused_when_it_is_added(add: Any, complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         add(add_catga(CatgaOptions()))
+
+
+def _add_beside(catga: CatgaContainer, taken: str) -> None:
+    catga.add_singleton(Recorder, name=taken)
+    add_projection(catga, Something)
 
 
 async def _listen(event: Unasked) -> None: ...

@@ -4,17 +4,70 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+from catga_core.handlers.hints import with_place
+
+_HOSTED = "catga_hosted"
+"""The attribute of a worker's class that tells what it is for."""
 
 
-def hosted_class(base: type[Any], name: str) -> Any:
+class Hosted(NamedTuple):
+    """What a worker was added for.
+
+    Parameters:
+        kind: `projection` or `subscription`.
+        name: its name.
+        source: the class or function that handles its events.
+    """
+
+    kind: str
+    name: str
+    source: Any
+
+    @property
+    def shown(self) -> str:
+        """The source with its place, as errors show it."""
+        return with_place(getattr(self.source, "__name__", str(self.source)), self.source)
+
+
+def hosted_class(base: type[Any], name: str, hosted: Hosted) -> Any:
     """Return a class of its own for one worker: a container has many, and asks for services by class.
 
     Parameters:
         base: the worker's class.
         name: the class's name, as errors show it.
+        hosted: what it is for.
     """
-    return type(name, (base,), {})
+    return type(name, (base,), {_HOSTED: hosted})
+
+
+def problems_of_name(hosted: Hosted, provider: str, providers: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a name that another worker has, telling where both are.
+
+    Parameters:
+        hosted: what is to be added.
+        provider: the name of its provider.
+        providers: those there are.
+    """
+    if provider not in providers:
+        return []
+    named = f"the {hosted.kind} {hosted.name!r}"
+    other: Hosted | None = getattr(getattr(providers[provider], "service", None), _HOSTED, None)
+    if other is None:
+        return [
+            f"{named} needs a provider called {provider!r}, which is taken: give one of the two another name"
+        ]
+    if other.name != hosted.name:
+        almost = f"{named} of {hosted.shown} has almost the same name as {other.name!r} of {other.shown}"
+        return [
+            f"{almost}, which is there already; health would call both {provider!r}: give one of them another name"
+        ]
+    if other.source is hosted.source:
+        return [f"{named} is there already: {hosted.shown} was added twice: leave one of the two out"]
+    return [
+        f"{named} is there already: {other.shown} and {hosted.shown} both have that name: give one of them another"
+    ]
 
 
 def factory_with(needs: Mapping[str, Any], make: Callable[..., Any]) -> Callable[..., Any]:

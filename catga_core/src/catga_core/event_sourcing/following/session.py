@@ -156,13 +156,17 @@ class Session:
         """Handle many in one unit of work; where that fails, one by one."""
         try:
             await self._transact(chunk, end)
-        except Exception as error:  # noqa: BLE001 - looked at below; cancellation is none
-            await self._blame(error)
-            for number, stored in enumerate(chunk):
-                done = end if number + 1 == len(chunk) else stored.position
-                await self._alone(stored, done, error if len(chunk) == 1 else None)
-                if self._control.is_stopping():
-                    return
+        except Exception as raised:  # noqa: BLE001 - looked at below; cancellation is none
+            await self._blame(raised)
+            error = raised
+        else:
+            return
+        # Not inside of the except: what an event raises alone would have the failure of all of them as its context.
+        for number, stored in enumerate(chunk):
+            done = end if number + 1 == len(chunk) else stored.position
+            await self._alone(stored, done, error if len(chunk) == 1 else None)
+            if self._control.is_stopping():
+                return
 
     async def _transact(self, events: Sequence[StoredEvent], end: int) -> None:
         work, control = self._work, self._control

@@ -19,10 +19,11 @@ class ProjectionMode(StrEnum):
     CATCH_UP = "catch-up"
     """After the commit, from the first event of the log on, with a checkpoint, in one process at a time."""
     LIVE = "live"
-    """After the commit, from the start of the process on, without a checkpoint, in every process."""
+    """After the commit, from the start of the process on, without a checkpoint, in every process: `reset` is called at each
+    start, for what is kept in the process's own memory."""
     IN_MEMORY = "in-memory"
-    """After the commit, from the first event of the log on, without a checkpoint, in every process: for what is kept in the
-    process's own memory, and is made anew with it."""
+    """After the commit, from the first event of the log on, without a checkpoint, in every process: `reset` is called at each
+    start, for what is kept in the process's own memory, and is made anew with it."""
 
 
 class ProjectionDefinition(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
+from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.following import Follower, FollowerPorts, Progress, Work, follower_health
 from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generations import Generation
-from catga_core.event_sourcing.projections.projection import Projection, apply_event
+from catga_core.event_sourcing.projections.projection import Projection, apply_event, call_in
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.interfaces.health import Health
@@ -26,6 +28,8 @@ class LiveWorker(ProjectionWorker):
         self._new = ProjectionContext(self.name, version, target, replay=False)
         self._old = ProjectionContext(self.name, version, target, replay=True)
         self._from_the_beginning = definition.mode is ProjectionMode.IN_MEMORY
+        # What is in memory is not taken back by a rollback, and so must not be handled a second time.
+        self._transactional = definition.transactional and not self._from_the_beginning
         self._from = self._history = 0
         work = Work(
             name=self.name,
@@ -34,8 +38,7 @@ class LiveWorker(ProjectionWorker):
             wants=self._selection.wants,
             handle=self._handle,
             start=self._start_position,
-            # What is in memory is not taken back by a rollback, and so must not be handled a second time.
-            transactional=definition.transactional and not self._from_the_beginning,
+            transactional=self._transactional,
             kept=False,
         )
         self._follower = Follower(ports, work, definition.options)
@@ -46,11 +49,16 @@ class LiveWorker(ProjectionWorker):
         return (self._follower.progress,)
 
     async def start(self) -> None:
-        """Begin in the background: with the next event, or with the first one where it is kept in memory."""
+        """Have it emptied; then begin in the background: with the next event, or with the first one where it is in memory.
+
+        Raises:
+            CatgaError: when it cannot be emptied.
+        """
         # Known when the start returns: what is appended from here on is new.
         self._history = await self._ports.log.head()
         if not self._from_the_beginning:
             self._from = self._history
+        await self._reset()
         self._follower.start()
         self._observer.start()
 
@@ -68,6 +76,19 @@ class LiveWorker(ProjectionWorker):
     def resume(self) -> None:
         """Go on after an event that stopped it."""
         self._follower.resume()
+
+    async def _reset(self) -> None:
+        """Begin anew: what an earlier process has left is not this one's."""
+        try:
+            async with self._ports.storage.unit_of_work() if self._transactional else nullcontext():
+                await call_in(self._old, self._get().reset)
+        except CatgaError:
+            raise
+        except Exception as error:
+            msg = (
+                f"the projection {self.name!r} cannot begin: its reset raised {type(error).__name__}: {error}"
+            )
+            raise CatgaError(msg, code=ErrorCode.HANDLER_FAILED) from error
 
     async def _handle(self, stored: StoredEvent) -> None:
         context = self._old if stored.position <= self._history else self._new

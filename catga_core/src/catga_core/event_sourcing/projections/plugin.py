@@ -14,7 +14,7 @@ from catga_core.event_sourcing.following import (
     check_follow_options,
     provider_of_follower,
 )
-from catga_core.event_sourcing.hosting import factory_with, hosted_class
+from catga_core.event_sourcing.hosting import Hosted, factory_with, hosted_class, problems_of_name
 from catga_core.event_sourcing.projections.catch_up import CatchUpWorker
 from catga_core.event_sourcing.projections.definition import (
     ProjectionDefinition,
@@ -67,14 +67,14 @@ def add_projection(
     named = f"the projection {definition.name!r}"
     problems = problems_of(definition, named) + check_follow_options(definition.options, named)
     provider = provider_of_follower(definition.name, "projection")
-    if provider in container.providers:
-        problems.append(f"{named} is there already, or one of almost the same name: give it another name")
+    hosted = Hosted("projection", definition.name, projection)
+    problems += problems_of_name(hosted, provider, container.providers)
     if problems:
         raise ConfigurationError(problems)
     service: Any = projection
     if container.registered(service) is None:
         container.add_singleton(service)
-    _host(container, definition, provider)
+    _host(container, definition, provider, hosted)
 
 
 _WORKERS: dict[ProjectionMode, Any] = {
@@ -84,7 +84,7 @@ _WORKERS: dict[ProjectionMode, Any] = {
 }
 
 
-def _host(container: CatgaContainer, definition: ProjectionDefinition, provider: str) -> None:
+def _host(container: CatgaContainer, definition: ProjectionDefinition, provider: str, hosted: Hosted) -> None:
     cls: Any = definition.cls
 
     def get() -> Projection:
@@ -115,4 +115,5 @@ def _host(container: CatgaContainer, definition: ProjectionDefinition, provider:
         projections.add(worker)
         return worker
 
-    container.add_hosted(hosted_class(worker_class, provider), factory_with(needs, make), name=provider)
+    service = hosted_class(worker_class, provider, hosted)
+    container.add_hosted(service, factory_with(needs, make), name=provider)

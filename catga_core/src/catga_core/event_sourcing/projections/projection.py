@@ -57,7 +57,10 @@ class Projection:
     async def reset(self) -> None:
         """Make the current target empty, and create it where it does not exist: called before its first event.
 
-        `current_projection().target` names it. Without a `reset` of its own, a projection cannot be rebuilt.
+        `current_projection().target` names it. A `CATCH_UP` or `INLINE` projection has this called once for each target, in
+        the unit of work of its first checkpoint, and never again for a target that is kept. A `LIVE` or `IN_MEMORY` one has it
+        called at each start of the container, in each process, before the start returns. Without a `reset` of its own, a
+        projection cannot be rebuilt.
         """
 
     async def remove(self) -> None:

@@ -16,7 +16,7 @@ from catga_core.event_sourcing.following import (
     check_follower_name,
     provider_of_follower,
 )
-from catga_core.event_sourcing.hosting import factory_with, hosted_class
+from catga_core.event_sourcing.hosting import Hosted, factory_with, hosted_class, problems_of_name
 from catga_core.event_sourcing.subscriptions.definition import (
     Delivery,
     Start,
@@ -80,15 +80,15 @@ def add_subscription(
     named = f"the subscription {name!r}"
     problems = problems_of(definition, named) + check_follow_options(chosen, named)
     provider = provider_of_follower(name, "subscription")
-    if provider in container.providers:
-        problems.append(f"{named} is there already, or one of almost the same name: give it another name")
+    hosted = Hosted("subscription", name, described.target)
+    problems += problems_of_name(hosted, provider, container.providers)
     if stream == "":
         problems.append(f"{named} has stream='', and no stream is called so: leave it out for all streams")
     if problems:
         raise ConfigurationError(problems)
     if described.is_class and container.registered(described.target) is None:
         container.add_singleton(described.target)
-    _host(container, definition, described, provider)
+    _host(container, definition, described, provider, hosted)
 
 
 def _events(
@@ -113,6 +113,7 @@ def _host(
     definition: SubscriptionDefinition,
     described: SubscriptionHandler,
     provider: str,
+    hosted: Hosted,
 ) -> None:
     # Named as parameters so that the container knows of them, and asked for again for each event.
     services = (described.target,) if described.is_class else tuple(described.needs.values())
@@ -126,5 +127,5 @@ def _host(
         subscriptions.add(worker)
         return worker
 
-    service = hosted_class(SubscriptionWorker, provider)
+    service = hosted_class(SubscriptionWorker, provider, hosted)
     container.add_hosted(service, factory_with(needs, make), name=provider)
