@@ -153,3 +153,8 @@ async def test_whatever_is_asked_of_the_storage_is_watched(
 
     assert isinstance(stores.storage, SqliteStorage)
     assert await ask(stores.storage, until_given)
+
+
+async def test_giving_way_is_not_taken_for_a_blocking_call() -> None:
+    # Every test here runs with a tool that reports these; an application's tests may as well.
+    handover.give_way()
