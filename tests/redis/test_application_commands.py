@@ -77,3 +77,14 @@ async def test_what_may_not_be_queued_is_told_at_once(
     async with opened(valkey_server_shared.url, prefix="t") as kept, kept.storage.unit_of_work() as unit:
         with pytest.raises(ValueError, match=told.replace("{", r"\{")):
             unit.connection.queue(*command)
+
+
+@pytest.mark.parametrize("name", ["execute", "executemany", "fetch_one", "fetch_all", "hset"])
+async def test_what_it_does_not_have_is_told_with_what_to_write(
+    valkey_server_shared: ValkeyServer, name: str
+) -> None:
+    async with opened(valkey_server_shared.url) as kept, kept.storage.unit_of_work() as unit:
+        with pytest.raises(AttributeError, match=rf"no '{name}'.* has no SQL .*queue\(\"SET\", key, value\)"):
+            getattr(unit.connection, name)
+        assert not hasattr(unit.connection, name)
+        assert not hasattr(unit.connection, "__deepcopy__")

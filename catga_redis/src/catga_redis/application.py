@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
@@ -84,6 +84,18 @@ class ApplicationCommands:
         values = [repr(value) if isinstance(value, float) else value for value in arguments]
         counts = "1" if rule.counts else "0"
         self._stage("command", rule.kind, rule.after, counts, len(values) + 2, name, key, *values)
+
+    if not TYPE_CHECKING:  # a checker finds a wrong name by itself; it would let all pass if it saw this
+
+        def __getattr__(self, name: str) -> NoReturn:
+            msg = f"{type(self).__name__!r} has no attribute {name!r}"
+            if not name.startswith("_"):
+                msg = (
+                    f"uow.connection has no {name!r} where the storage is Redis, which has no SQL and no answers before the "
+                    'commit: write uow.connection.queue("SET", key, value) or another command that queue takes, or keep '
+                    "this data with the SQLite stores"
+                )
+            raise AttributeError(msg, name=name, obj=self)
 
     def _check_key(self, key: str) -> None:
         tag = self._root[:-1]

@@ -46,8 +46,8 @@ class MemoryUnitOfWork(BaseUnitOfWork):
             CatgaError: always.
         """
         text = (
-            "the in-memory storage has no connection to share: keep the application's own data in a storage of "
-            "its own, or use the SQLite stores"
+            "the in-memory storage has no connection for an application's own data: use a storage that has one, SQLite "
+            "(store='sqlite:///app.db') or Redis (store='redis://...'), or keep that data in a storage of its own"
         )
         raise CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED, retryable=False)
 
