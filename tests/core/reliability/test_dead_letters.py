@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from catga_core import (
     CatgaContainer,
@@ -180,6 +181,24 @@ async def test_a_replay_goes_through_the_whole_pipeline(place: Place):
         await app.get(DeadLetterQueue).replay(letter.id)
 
         assert await app.get(InboxStore).seen("p-1", letter.handler)
+
+
+async def test_the_line_of_a_replay_has_a_code_only_where_it_failed(place: Place):
+    handled = Handled()
+    async with listening(place, handled).running() as app:
+        await app.mediator.publish(Placed())
+        letter = await only_letter(app)
+        with capture_logs() as lines:
+            await app.get(DeadLetterQueue).replay(letter.id)
+            handled.fails = None
+            await app.get(DeadLetterQueue).replay(letter.id)
+
+    told = [line for line in lines if line["event"] == "catga.dead_letter_replayed"]
+    common = {"event": "catga.dead_letter_replayed", "log_level": "info", "letter_id": letter.id}
+    assert told == [
+        {**common, "outcome": "failed", "code": "HANDLER_FAILED"},
+        {**common, "outcome": "handled"},
+    ]
 
 
 async def test_one_letter_is_replayed_by_one_at_a_time(place: Place):

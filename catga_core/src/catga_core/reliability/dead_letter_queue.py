@@ -117,12 +117,10 @@ class DeadLetterQueue:
                 text = f"the dead letter {letter_id!r} is being replayed by another"
                 return Failure(CatgaError(text, code=ErrorCode.LOCKED))
             result = await self._replay(letter_id)
-        logger().info(
-            LETTER_REPLAYED,
-            letter_id=letter_id,
-            outcome="handled" if result.is_success else "failed",
-            code=result.error.code if isinstance(result, Failure) else None,
-        )
+        if isinstance(result, Failure):
+            logger().info(LETTER_REPLAYED, letter_id=letter_id, outcome="failed", code=result.error.code)
+        else:
+            logger().info(LETTER_REPLAYED, letter_id=letter_id, outcome="handled")
         return result
 
     async def replay_all(self, filter: DeadLetterFilter = ALL_LETTERS, /) -> ReplayReport:
