@@ -109,7 +109,7 @@ def _mismatches(
     sums = tally.sums
     refused = sums.refused.total()
     if tally.read != sums.accepted + refused:
-        yield f"orders read = accepted + refused: {tally.read} = {sums.accepted} + {refused}"
+        yield f"lines read = accepted + refused: {tally.read} = {sums.accepted} + {refused}"
     yield from _decided(tally.fresh, before, sales)
     if sums.accepted != len(sums.charges) or sales.accepted != sales.charges:
         yield (

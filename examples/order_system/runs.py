@@ -54,7 +54,7 @@ async def run_one_process(plan: Plan, narrator: Narrator, catga: CatgaContainer)
         drive = _drive(driver, plan, narrator, "One process")
         if plan.crash_after is None:
             return await drive
-        report = await _beside(drive, _crash(driver, plan.crash_after, narrator))
+        report = await _beside(drive, _crash(driver, plan.crash_after, plan.store, narrator))
         narrator.say(
             f"there were not {plan.crash_after:,} decisions and an order after them: nothing was killed"
         )
@@ -98,11 +98,12 @@ async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
         raise fleet.FleetError(str(error)) from error
 
 
-async def _crash(driver: Driver, after: int, narrator: Narrator) -> None:
+async def _crash(driver: Driver, after: int, store: Store, narrator: Narrator) -> None:
     await driver.tally.decided(after)
     await driver.in_the_middle()  # with one at a time: not between two orders
     narrator.say(
-        f"after {after:,} decisions, with {driver.under_way:,} orders under way: SIGKILL to this process"
+        f"after {after:,} decisions, with {driver.under_way:,} orders under way: SIGKILL to this process\n"
+        f"  to go on: run it again with {store.option}, without --crash-after"
     )
     # As a power cut or the kernel would: nothing is closed, flushed or told.
     os.kill(os.getpid(), signal.SIGKILL)

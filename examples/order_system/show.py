@@ -24,7 +24,7 @@ def text_of(report: Report) -> str:
 def _lines(report: Report) -> Iterator[str]:
     totals = report.totals
     yield f"== {report.title}"
-    yield f"  orders read   {totals.read:>12,}"
+    yield f"  lines read    {totals.read:>12,}"
     yield f"  accepted      {totals.accepted:>12,}"
     yield f"  refused       {sum(totals.refused.values()):>12,}"
     for reason, count in sorted(totals.refused.items(), key=lambda entry: -entry[1]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -60,6 +61,11 @@ class Store(msgspec.Struct, frozen=True):
         """The store as it is written on a command line."""
         return f"sqlite:{self.place}" if self.kind is StoreKind.SQLITE else self.place or self.kind
 
+    @property
+    def option(self) -> str:
+        """What to type for the same store once more; a password is not shown."""
+        return "the same --store" if "@" in self.place else f"--store {shlex.quote(self.argument)}"
+
     def __str__(self) -> str:
         if self.kind is StoreKind.SQLITE:
             return "a temporary SQLite file" if self.temporary else f"the SQLite file {self.file}"
@@ -85,8 +91,11 @@ def parse_store(text: str) -> Store:
     kind, _, place = text.partition(":")
     if text == "memory":
         return MEMORY
-    if kind == "sqlite" and place.removeprefix("//"):
-        return Store(StoreKind.SQLITE, place.removeprefix("//"))
+    if kind == "sqlite":
+        # sqlite:///FILE as the library writes it: three slashes and the file, so four for one with its whole path.
+        file = place.removeprefix("///") if place.startswith("///") else place.removeprefix("//")
+        if file:
+            return Store(StoreKind.SQLITE, file)
     if kind in {"redis", "rediss"} and place.removeprefix("//"):
         # redis:redis://host is redis://host, for those who read "redis:URL" to the letter.
         url = place if place.startswith(("redis://", "rediss://")) else text

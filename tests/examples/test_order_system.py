@@ -61,7 +61,7 @@ def test_a_person_reads_the_totals(demo: Demo) -> None:
     run = demo()
     assert run.code == 0
     expected = oracle.totals(DATA / "orders.jsonl", DATA / "catalog.json")
-    assert re.search(rf"orders read +{expected['read']:,}\n", run.out)
+    assert re.search(rf"lines read +{expected['read']:,}\n", run.out)
     assert re.search(rf"accepted +{expected['accepted']:,}\n", run.out)
     assert f"{float(expected['revenue']):,.2f}" in run.out
     assert "everything balances" in run.out
@@ -119,7 +119,7 @@ def test_orders_are_taken_as_they_come(shipped: list[str]) -> None:
                 break
         out, _ = process.communicate(f"{shipped[1]}\n", timeout=30)
     assert process.returncode == 0
-    assert re.search(r"orders read +2\n", out)
+    assert re.search(r"lines read +2\n", out)
 
 
 def test_each_bad_line_is_refused_with_its_number_and_reason(demo: Demo, shipped: list[str]) -> None:

@@ -92,7 +92,7 @@ def few(tmp_path: Path, shipped: list[str]) -> str:
         (Warehouse, NeverReleases, "reserved = sold of "),
         (Warehouse, Miscounts, "stock before - reserved = stock left of "),
         (Bank, ChargesOnlyOnce, "charges = accepted: 1 (answered: 1) = "),
-        (Bank, Breaks, "orders read = accepted + refused"),
+        (Bank, Breaks, "lines read = accepted + refused"),
     ],
 )
 def test_what_does_not_balance_is_named(

@@ -76,6 +76,7 @@ async def test_killed_in_the_middle_it_goes_on_to_the_same_totals(
     assert killed.code == -signal.SIGKILL, killed.err
     assert killed.out == ""
     assert "SIGKILL to this process" in killed.err
+    assert f"run it again with --store {store}, without --crash-after" in killed.err
 
     left = await sales_in(store)
     assert left.decided >= 100
@@ -269,7 +270,8 @@ def test_a_store_that_cannot_be_used_is_told_in_one_line(
         ("memory", StoreKind.MEMORY, ""),
         ("sqlite:orders.db", StoreKind.SQLITE, "orders.db"),
         ("sqlite:/var/lib/orders.db", StoreKind.SQLITE, "/var/lib/orders.db"),
-        ("sqlite:///var/lib/orders.db", StoreKind.SQLITE, "/var/lib/orders.db"),
+        ("sqlite:///orders.db", StoreKind.SQLITE, "orders.db"),
+        ("sqlite:////var/lib/orders.db", StoreKind.SQLITE, "/var/lib/orders.db"),
         ("redis://localhost:6379/1", StoreKind.REDIS, "redis://localhost:6379/1"),
         ("rediss://localhost", StoreKind.REDIS, "rediss://localhost"),
         ("redis:redis://localhost", StoreKind.REDIS, "redis://localhost"),
@@ -281,10 +283,15 @@ def test_a_store_is_read_as_it_is_written(text: str, kind: StoreKind, place: str
     assert parse_store(store.argument) == store
 
 
-@pytest.mark.parametrize("text", ["", "memory:x", "sqlite", "file:orders.db", "redis://"])
+@pytest.mark.parametrize("text", ["", "memory:x", "sqlite", "sqlite:///", "file:orders.db", "redis://"])
 def test_anything_else_is_none(text: str) -> None:
     with pytest.raises(StoreError, match="is no store: write memory"):
         parse_store(text)
+
+
+def test_what_to_type_next_shows_no_password() -> None:
+    assert parse_store("sqlite:///my shop.db").option == "--store 'sqlite:my shop.db'"
+    assert parse_store("redis://:secret@localhost").option == "the same --store"
 
 
 def test_each_service_has_a_place_of_its_own() -> None:
