@@ -18,7 +18,7 @@ class HandedOver:
     __slots__ = ("message_id", "untaken")
 
     def __init__(self, message_id: str) -> None:
-        self.message_id = message_id
+        self.message_id: str = message_id
         self.untaken: CatgaError | None = None
 
 
