@@ -7,6 +7,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Final
 
+import msgspec
+
 from catga_core.interfaces.dead_letters import (
     ALL_LETTERS,
     DeadLetter,
@@ -35,12 +37,14 @@ _REPLAYING: Final = f"UPDATE catga_dead_letters SET replays = replays + 1 WHERE 
 _REMOVE: Final = "DELETE FROM catga_dead_letters WHERE id = ?"
 # One text for every filter, so that it is prepared once: what is left out is NULL.
 _MEANT: Final = (
-    "(?1 IS NULL OR source = ?1) AND (?2 IS NULL OR handler = ?2) AND (?3 IS NULL OR name = ?3) AND "
-    "(?4 IS NULL OR code = ?4) AND (?5 IS NULL OR last_failed_at > ?5) AND (?6 IS NULL OR last_failed_at < ?6)"
+    "(:source IS NULL OR source = :source) AND (:handler IS NULL OR handler = :handler) AND "
+    "(:name IS NULL OR name = :name) AND (:code IS NULL OR code = :code) AND "
+    "(:failed_after IS NULL OR last_failed_at > :failed_after) AND "
+    "(:failed_before IS NULL OR last_failed_at < :failed_before)"
 )
-_FIND: Final = f"{_SELECT} WHERE number > ?7 AND {_MEANT} ORDER BY number LIMIT ?8"
+_FIND: Final = f"{_SELECT} WHERE number > :after AND {_MEANT} ORDER BY number LIMIT :limit"
 _COUNT: Final = f"SELECT count(*) FROM catga_dead_letters WHERE {_MEANT}"
-_PURGE: Final = f"DELETE FROM catga_dead_letters WHERE number IN (SELECT number FROM catga_dead_letters WHERE {_MEANT} LIMIT ?7)"
+_PURGE: Final = f"DELETE FROM catga_dead_letters WHERE number IN (SELECT number FROM catga_dead_letters WHERE {_MEANT} LIMIT :limit)"
 # Letters that are purged in one transaction, so that others' writes come between.
 _PURGED: Final = 1000
 
@@ -99,9 +103,9 @@ def _number(after: str) -> int:
         raise ValueError(msg) from None
 
 
-def _values(filter: DeadLetterFilter) -> tuple[Any, ...]:
+def _values(filter: DeadLetterFilter, **more: int) -> dict[str, Any]:
     source = None if filter.source is None else str(filter.source)
-    return source, filter.handler, filter.name, filter.code, filter.failed_after, filter.failed_before
+    return {**msgspec.structs.asdict(filter), "source": source, **more}
 
 
 def _add(connection: sqlite3.Connection, letter: DeadLetter) -> None:
@@ -150,7 +154,7 @@ def _get(connection: sqlite3.Connection, letter_id: str) -> DeadLetter | None:
 
 def _find(connection: sqlite3.Connection, filter: DeadLetterFilter, after: int, limit: int) -> DeadLetterPage:
     # One more than asked for tells whether there is a next page.
-    rows = connection.execute(_FIND, (*_values(filter), after, limit + 1)).fetchall()
+    rows = connection.execute(_FIND, _values(filter, after=after, limit=limit + 1)).fetchall()
     more = len(rows) > limit
     shown = rows[:limit]
     return DeadLetterPage([_letter(row) for row in shown], str(shown[-1][0]) if more else None)
@@ -171,4 +175,4 @@ def _remove(connection: sqlite3.Connection, letter_id: str) -> bool:
 
 
 def _purge(connection: sqlite3.Connection, filter: DeadLetterFilter) -> int:
-    return connection.execute(_PURGE, (*_values(filter), _PURGED)).rowcount
+    return connection.execute(_PURGE, _values(filter, limit=_PURGED)).rowcount

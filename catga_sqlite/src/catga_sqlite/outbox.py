@@ -21,12 +21,12 @@ _COLUMNS: Final = "sequence, message_id, key, name, schema_version, format, data
 # Not where an earlier one of its key is not due. What is due before it is taken first, being earlier. The indices are named,
 # because without statistics SQLite would walk over all that was ever sent.
 _DUE: Final = (
-    "SELECT sequence FROM catga_outbox o INDEXED BY catga_outbox_pending WHERE sent_at IS NULL AND due_at <= ?1 AND (key IS NULL OR NOT EXISTS ("
-    "SELECT 1 FROM catga_outbox e INDEXED BY catga_outbox_keys WHERE e.sent_at IS NULL AND e.key = o.key AND e.due_at > ?1 AND e.sequence < o.sequence)) "
-    "ORDER BY sequence LIMIT ?2"
+    "SELECT sequence FROM catga_outbox o INDEXED BY catga_outbox_pending WHERE sent_at IS NULL AND due_at <= :now AND (key IS NULL OR NOT EXISTS ("
+    "SELECT 1 FROM catga_outbox e INDEXED BY catga_outbox_keys WHERE e.sent_at IS NULL AND e.key = o.key AND e.due_at > :now AND e.sequence < o.sequence)) "
+    "ORDER BY sequence LIMIT :limit"
 )
 _LEASE: Final = (
-    "UPDATE catga_outbox SET leased = 1, due_at = ?3, fencing_token = fencing_token + 1 "
+    "UPDATE catga_outbox SET leased = 1, due_at = :until, fencing_token = fencing_token + 1 "
     f"WHERE sequence IN ({_DUE}) RETURNING {_COLUMNS}"
 )
 _IS_OWN: Final = "sequence = ? AND fencing_token = ? AND leased = 1 AND sent_at IS NULL"
@@ -125,7 +125,7 @@ def _add(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> Non
 
 
 def _lease(connection: sqlite3.Connection, limit: int, lease: float, now: float) -> list[LeasedMessage]:
-    rows = connection.execute(_LEASE, (now, limit, now + lease)).fetchall()
+    rows = connection.execute(_LEASE, {"now": now, "limit": limit, "until": now + lease}).fetchall()
     # RETURNING gives them in no order.
     return [_leased(*row) for row in sorted(rows)]
 
@@ -179,7 +179,7 @@ def _stats(connection: sqlite3.Connection) -> OutboxStats:
 
 
 def _due_in(connection: sqlite3.Connection, now: float) -> float | None:
-    if connection.execute(_DUE, (now, 1)).fetchall():
+    if connection.execute(_DUE, {"now": now, "limit": 1}).fetchall():
         return 0.0
     (due_at,) = connection.execute(_NEXT, (now,)).fetchone()
     return None if due_at is None else due_at - now
