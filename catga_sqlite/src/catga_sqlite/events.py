@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from catga_core.errors import CatgaError, ErrorCode
@@ -138,12 +138,16 @@ def _recorded(
     try:
         return _made(connection.execute(query, parameters), stream_id, known_kinds())
     except KeyError:
-        # A kind of event that this process meets for the first time.
+        # A kind of event that this process meets for the first time. The rows first: by then the kinds of all of them are
+        # there, while a query after the kinds may already see events of a newer one.
+        rows = connection.execute(query, parameters).fetchall()
         read_kinds(connection)
-        return _made(connection.execute(query, parameters), stream_id, known_kinds())
+        return _made(rows, stream_id, known_kinds())
 
 
-def _made(rows: sqlite3.Cursor, stream_id: str | None, kinds: Mapping[int, Kind]) -> list[RecordedEvent]:
+def _made(
+    rows: Iterable[tuple[Any, ...]], stream_id: str | None, kinds: Mapping[int, Kind]
+) -> list[RecordedEvent]:
     """Return the events of rows; the first column of each is its stream, where that is not given.
 
     This is run for every event that is read: what it calls is written out, and each row is freed before the next one is
