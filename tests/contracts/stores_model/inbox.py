@@ -45,6 +45,9 @@ class InboxModel(BaseModel):
         return [Call("seen", (message, handler)) for message in MESSAGES for handler in HANDLERS]
 
     def record(self, answer: Answer, message: str, handler: str) -> bool:
+        if not answer.known and answer.value is False:
+            # It was noted when it was asked, so nothing is written at the commit: the note may have been pruned meanwhile.
+            return True
         if (message, handler) in self.notes:
             return answer.gives(value=False)
         self.notes[message, handler] = self.now
