@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from catga_core import Event
+from catga_core import CatgaContainer, Event
 from catga_core.event_sourcing.subscriptions import Delivery, Start, Subscriptions, add_subscription
-from catga_core.interfaces import StoredEvent
+from catga_core.interfaces import LockProvider, StoredEvent
 from tests.core.event_sourcing.following import (
     Deposited,
     Opened,
@@ -89,6 +89,35 @@ async def test_it_begins_where_it_is_told(place: Place, start: Start | int, expe
         await app.get(Subscriptions).caught_up("listener")
 
     assert recorder.seen == expected
+
+
+async def test_nothing_is_left_out_that_came_after_the_first_start_whoever_does_the_work_first(
+    place: Place,
+) -> None:
+    recorder = Recorder()
+
+    async def listen(event: Unasked) -> None:
+        recorder.note(event.number)
+
+    def listening() -> CatgaContainer:
+        catga = container_at(place)
+        add_subscription(catga, "listener", listen, start=Start.NOW, **fast())
+        return catga
+
+    async with container_at(place).running() as other:
+        locks = other.get(LockProvider)
+        await other.event_store.append("stream", Unasked(1))
+        held = await locks.acquire("subscription:listener", lease=60)
+        assert held is not None
+        async with listening().running() as first:
+            # It has not had its turn before it ends.
+            await first.event_store.append("stream", Unasked(2))
+        await locks.release(held)
+    async with listening().running() as second:
+        await second.event_store.append("stream", Unasked(3))
+        await second.get(Subscriptions).caught_up("listener")
+
+    assert recorder.seen == [2, 3]
 
 
 async def test_it_goes_on_where_it_was_whatever_it_is_told_to_begin_with(place: Place) -> None:

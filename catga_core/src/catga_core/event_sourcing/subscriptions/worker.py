@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Sequence
 
-from catga_core.errors import ConfigurationError
+from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.following import (
     Follower,
     FollowerPorts,
@@ -70,8 +70,9 @@ class SubscriptionWorker:
         """
         await self._check_partitions()
         if self._definition.start is Start.NOW:
-            # Known when the start returns: what is appended from here on is handled.
+            # Known when the start returns: what is appended from here on is handled, by whoever does the work.
             self._now = await self._ports.log.head()
+            await self._keep_the_beginning()
         if self._definition.partitions > 1:
             self._balance.start()
         for each in self._followers:
@@ -136,6 +137,18 @@ class SubscriptionWorker:
         if isinstance(start, Start):
             return self._now if start is Start.NOW else 0
         return start
+
+    async def _keep_the_beginning(self) -> None:
+        checkpoints = self._ports.checkpoints
+        for work in self._works:
+            if await checkpoints.load(work.key) is not None:
+                continue
+            try:
+                await checkpoints.save(work.key, self._now, expected_position=0)
+            except CatgaError as error:
+                # Another process was first: its beginning is the earlier one.
+                if error.code not in {ErrorCode.CONFLICT, ErrorCode.LOCKED}:
+                    raise
 
     async def _check_partitions(self) -> None:
         definition = self._definition
