@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from catga_core import CatgaApp, CatgaError, Event, HealthStatus
+from catga_core import CatgaApp, CatgaError, ConcurrencyError, Event, HealthStatus
+from catga_core.errors import LeaseLostError
 from catga_core.event_sourcing.projections import (
     OnFailure,
     Projection,
@@ -360,6 +361,36 @@ async def test_a_subscription_parks_and_replays_as_well(place: Place, delivery: 
         assert (await subscriptions.replay_parked("listener")).handled == 1
         assert seen == [1, 3, 2]
         assert await app.dead_letters.count() == 0
+
+
+@pytest.mark.parametrize("delivery", list(Delivery))
+@pytest.mark.parametrize(
+    "error", [ConcurrencyError("other", 1, 2), LeaseLostError("the lock 'mine'", "its time ran out")]
+)
+async def test_a_conflict_and_a_lost_lease_of_the_handler_s_own_are_failures_of_the_event(
+    place: Place, delivery: Delivery, error: CatgaError
+) -> None:
+    seen: list[int] = []
+
+    async def listen(event: Unasked) -> None:
+        if event.number == 1:
+            raise error
+        seen.append(event.number)
+
+    catga = container_at(place)
+    # The very first event: its checkpoint is as that of one who has lost it to somebody that begins anew.
+    add_subscription(
+        catga, "listener", listen, delivery=delivery, on_failure=OnFailure.PARK, **fast(attempts=2)
+    )
+    async with catga.running() as app:
+        await app.event_store.append("stream", [Unasked(1), Unasked(2)])
+        subscriptions = app.get(Subscriptions)
+        await subscriptions.caught_up("listener")
+        assert seen == [2]
+        (letter,) = (await app.dead_letters.find()).letters
+        assert (letter.code, letter.message) == (error.code, error.message)
+        replayed = await subscriptions.replay_parked("listener")
+        assert (replayed.handled, replayed.failed) == (0, 1)
 
 
 async def test_without_a_unit_of_work_what_was_handled_before_a_failure_is_not_handled_again(

@@ -30,7 +30,8 @@ async def handle_one(work: Work, stored: StoredEvent) -> None:
     """Have one event handled, in its own message's surroundings.
 
     Raises:
-        Exception: what the handler raises; a `CancelledError` of its own, while nobody cancels us, is a failure as well.
+        Exception: what the handler raises; a `CancelledError` of its own, while nobody cancels us, is a failure as well. Nor is
+            a lease lost that it held itself the follower's place: that comes as a `CatgaError` of the same code.
     """
     token = active_context.set(context_of(stored))
     try:
@@ -39,15 +40,22 @@ async def handle_one(work: Work, stored: StoredEvent) -> None:
         if being_cancelled():
             raise
         raise cancelled_itself(work.name) from error
+    except LeaseLostError as error:
+        raise CatgaError(error.message, code=error.code, details=error.details) from error
     finally:
         active_context.reset(token)
 
 
 def is_the_storages(error: BaseException) -> bool:
-    """Tell whether the storage is away, or the lease is lost: no event is to blame."""
-    if isinstance(error, LeaseLostError):
-        return True
+    """Tell whether the storage is away: no event is to blame."""
     return isinstance(error, CatgaError) and error.code == ErrorCode.PERSISTENCE_FAILED
+
+
+def may_tell_of_a_loss(error: BaseException) -> bool:
+    """Tell whether an error may mean that another one follows now; the checkpoint says whether it does."""
+    return isinstance(error, CatgaError) and (
+        error.code == ErrorCode.CONFLICT or isinstance(error, LeaseLostError)
+    )
 
 
 def may_go_away(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from catga_core.event_sourcing.following.failures import (
     handle_one,
     is_the_storages,
     may_go_away,
+    may_tell_of_a_loss,
     told,
 )
 from catga_core.event_sourcing.following.letters import letter_of
@@ -289,17 +290,16 @@ class Session:
         """Return when the event is to blame for an error; raise where it is not."""
         if is_the_storages(error):
             raise error
-        if isinstance(error, CatgaError) and error.code == ErrorCode.CONFLICT and self._work.kept:
-            known = await self._ports.checkpoints.load(self._work.key)
-            if (
-                known is None
-                or not self._saved
-                or known.position != self._saved
-                or known.fencing_token > self._token
-            ):
-                raise LeaseLostError(
-                    f"the checkpoint of {self._work.thing}", "another has moved it"
-                ) from error
+        if self._work.kept and may_tell_of_a_loss(error) and await self._is_lost():
+            raise self._lost() from error
+
+    async def _is_lost(self) -> bool:
+        """Tell whether another one has moved the checkpoint, or taken it away."""
+        known = await self._ports.checkpoints.load(self._work.key)
+        if known is None or known.position != self._saved or known.fencing_token > self._token:
+            return True
+        # What has kept the first save back may be that the work is not wanted any more; nothing here would tell.
+        return not self._saved and not await self._work.still_wanted()
 
     async def _save(self, position: int, *, confirmed: bool = False) -> None:
         if not self._work.kept:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
 from catga_core.event_sourcing.following import FollowerPorts, Place, Selection, TooFarAheadError, Work
 from catga_core.event_sourcing.following.failures import is_the_storages
 from catga_core.event_sourcing.projections.context import ProjectionContext
@@ -132,7 +132,7 @@ class GenerationWork:
             if isinstance(error, CatgaError) and error.code == ErrorCode.CONFLICT:
                 # The old one has moved; or another process has switched, which the next begin finds.
                 return False
-            if complete or is_the_storages(error):
+            if complete or is_the_storages(error) or isinstance(error, LeaseLostError):
                 raise
             # An event's failure: it comes up again alone, and is then for the policy.
             return False
