@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable, Coroutine, MutableMapping
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -255,6 +256,48 @@ async def test_two_who_replay_at_once_handle_a_parked_event_once(place: Place) -
         assert sum(each.handled for each in outcomes) == 1
         assert sum(each.failed for each in outcomes) == 0
         assert await document(app, "balances_1") == {"a": 6, "b": 1000}
+
+
+async def test_a_replay_and_the_events_that_come_meanwhile_do_not_write_over_each_other(place: Place) -> None:
+    meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None
+
+    class Sum(Projection, name="sum"):
+        def __init__(self, table: Table) -> None:
+            self.table = table
+
+        @project
+        async def deposited(self, event: Deposited) -> None:
+            nonlocal meanwhile
+            if event.amount == 100 and not is_replay():
+                raise ValueError("no")
+            target = current_projection().target
+            known = (await self.table.get(target) or {}).get("sum", 0)
+            if is_replay() and meanwhile is not None:
+                between, meanwhile = meanwhile(), None
+                # Somebody else's: in no unit of work of ours.
+                await asyncio.create_task(between, context=Context())
+            await self.table.put(target, {"sum": known + event.amount})
+
+    catga = container_at(place)
+    add_projection(catga, Sum, on_failure=OnFailure.PARK, **fast(attempts=1))
+    async with catga.running() as app:
+        projections = app.projections
+        await deposit(app, "a", 1)
+        await deposit(app, "a", 100)
+        await projections.caught_up("sum")
+
+        async def another() -> None:
+            await deposit(app, "a", 10)
+            await projections.caught_up("sum")
+
+        meanwhile = another
+        again = await projections.replay_parked("sum")
+
+        assert (again.handled, again.failed) == (1, 0)
+        assert await document(app, "sum_1") == {"sum": 111}
+        await deposit(app, "a", 1000)
+        await projections.caught_up("sum")
+        assert await document(app, "sum_1") == {"sum": 1111}
 
 
 async def test_a_skipped_event_is_counted_and_logged(

@@ -6,6 +6,7 @@ import pytest
 
 from catga_core import CatgaError, ConfigurationError
 from catga_core.event_sourcing.projections import (
+    OnFailure,
     Projection,
     ProjectionMode,
     Projections,
@@ -129,6 +130,33 @@ async def test_what_was_appended_before_it_was_added_is_projected_when_the_conta
         await deposit(app, "a", 1)
         assert await document(app, "balances_1") == {"a": 251}
         assert await document(app, "balances_1-replay") == {"True": 250, "False": 1}
+
+
+async def test_what_was_parked_while_it_was_built_is_replayed(place: Place) -> None:
+    class Poisoned(Balances, name="poisoned"):
+        broken = True
+
+        @project
+        async def poison(self, event: Poison) -> None:
+            if self.broken:
+                raise ValueError("not yet")
+            await self.table.add(current_projection().target, event.account, 1000)
+
+    async with container_at(place).running() as app:
+        await app.event_store.append("account-b", Poison("b"))
+        await deposit(app, "a", 1)
+    catga = container_at(place)
+    add_projection(catga, Poisoned, mode=ProjectionMode.INLINE, on_failure=OnFailure.PARK, **fast(attempts=1))
+    async with catga.running() as app:
+        assert await app.dead_letters.count() == 1
+        app.get(Poisoned).broken = False
+        again = await app.projections.replay_parked("poisoned")
+
+        assert (again.handled, again.failed) == (1, 0)
+        assert await document(app, "poisoned_1") == {"a": 1, "b": 1000}
+        await deposit(app, "a", 1)
+        assert await document(app, "poisoned_1") == {"a": 2, "b": 1000}
+        assert await app.dead_letters.count() == 0
 
 
 async def test_a_rebuild_loses_no_append_that_happens_meanwhile(place: Place) -> None:

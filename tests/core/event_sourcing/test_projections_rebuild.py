@@ -237,6 +237,29 @@ async def test_what_the_old_one_has_parked_is_parked_by_the_new_one_or_gone(plac
         await eventually(lambda: _count(app, 0))
 
 
+async def test_what_an_old_version_has_parked_is_gone_when_the_new_one_is_read_that_replaced_its_program(
+    place: Place,
+) -> None:
+    class Poisoned(Base, name="balances"):
+        @project
+        async def poison(self, event: Poison) -> None:
+            raise ValueError("no")
+
+    class Mended(Base, name="balances", version=2):
+        @project
+        async def poison(self, event: Poison) -> None:
+            await self.table.add(current_projection().target, event.account, 1)
+
+    async with running(place, Poisoned, on_failure=OnFailure.PARK) as app:
+        await app.event_store.append("account-p", Poison("p"))
+        await app.projections.caught_up("balances")
+        assert await _count(app, 1)
+    async with running(place, Mended, on_failure=OnFailure.PARK) as app:
+        await eventually(lambda: _is_read(app.projections, "balances_2"))
+        await eventually(lambda: _count(app, 0))
+        assert (await document(app, "balances_2"))["p"] == 1
+
+
 async def _count(app: CatgaApp, count: int) -> bool:
     return await app.dead_letters.count(DeadLetterFilter(handler="balances")) == count
 

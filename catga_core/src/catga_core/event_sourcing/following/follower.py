@@ -85,6 +85,11 @@ class Follower:
         """Go on after an event that stopped it, or try again now instead of later."""
         self.control.wake()
 
+    def return_to_work(self) -> None:
+        """Try now instead of later to get a place again that was lost; one that has stopped stays so."""
+        if self.progress.state is FollowerState.STANDBY:
+            self.control.wake()
+
     async def run(self) -> None:
         """Follow until stopped or not wanted any more."""
         control, work, progress = self.control, self._work, self.progress

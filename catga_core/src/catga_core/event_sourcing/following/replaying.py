@@ -9,6 +9,7 @@ import msgspec
 from catga_core.event_sourcing.following.failures import handle_one, is_the_storages, told
 from catga_core.event_sourcing.following.letters import event_of, letter_of
 from catga_core.event_sourcing.following.ports import FollowerPorts
+from catga_core.event_sourcing.following.turns import Turns
 from catga_core.event_sourcing.following.work import Work
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterSource
 from catga_core.interfaces.event_store import StoredEvent
@@ -45,6 +46,7 @@ async def replay_parked(
         work_of: what handles a letter's event, `None` for a letter of somebody else.
     """
     handled = failed = 0
+    turns = Turns(ports)
     after: str | None = None
     while True:
         page = await ports.dead_letters.find(parked_by(name), after=after)
@@ -52,7 +54,7 @@ async def replay_parked(
             work = work_of(letter)
             if work is None:
                 continue
-            outcome = await _replay(ports, work, letter)
+            outcome = await _replay(ports, work, letter, turns)
             handled += outcome is True
             failed += outcome is False
         after = page.next
@@ -60,14 +62,16 @@ async def replay_parked(
             return Replayed(handled, failed)
 
 
-async def _replay(ports: FollowerPorts, work: Work, letter: DeadLetter) -> bool | None:
+async def _replay(ports: FollowerPorts, work: Work, letter: DeadLetter, turns: Turns) -> bool | None:
     """Replay one letter; `None` where somebody else has done so meanwhile."""
     # The name under which the dead letter queue keeps two from replaying one letter at the same time.
     async with ports.locks.try_hold(f"catga-dead-letter:{letter.id}", lease=_LEASE_SECONDS) as lock:
-        return None if lock is None else await _replay_alone(ports, work, letter)
+        return None if lock is None else await _replay_alone(ports, work, letter, turns, lock.fencing_token)
 
 
-async def _replay_alone(ports: FollowerPorts, work: Work, letter: DeadLetter) -> bool | None:
+async def _replay_alone(
+    ports: FollowerPorts, work: Work, letter: DeadLetter, turns: Turns, token: int
+) -> bool | None:
     noted = await ports.dead_letters.replaying(letter.id)
     if noted is None:
         return None
@@ -79,9 +83,13 @@ async def _replay_alone(ports: FollowerPorts, work: Work, letter: DeadLetter) ->
     stored = StoredEvent(recorded, ports.types)
     try:
         if work.transactional:
-            async with ports.storage.unit_of_work():
+
+            async def handle() -> None:
                 await handle_one(work, stored)
                 await ports.dead_letters.remove(letter.id)
+
+            if not await turns.take(work.key, token, handle):
+                return None
         else:
             await handle_one(work, stored)
             await ports.dead_letters.remove(letter.id)

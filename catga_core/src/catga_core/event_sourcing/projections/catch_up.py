@@ -18,6 +18,7 @@ from catga_core.event_sourcing.following import (
     follower_health,
     replay_parked,
 )
+from catga_core.event_sourcing.following.replaying import parked_by
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generation_work import TARGET, GenerationWork
 from catga_core.event_sourcing.projections.generations import Generation
@@ -51,6 +52,8 @@ class CatchUpWorker(ProjectionWorker):
         self._control = Control()
         self._running: dict[Generation, _Running] = {}
         self._active: Generation | None = None
+        # The generation that was read when letters of earlier ones were removed.
+        self._tidy: Generation | None = None
         # What is told while another program works for the generation that is read, or nobody does yet.
         self._idle = Progress(self.generations.key_of(Generation(definition.cls.projection_version, 0)))
         self._manager: asyncio.Task[None] | None = None
@@ -132,15 +135,22 @@ class CatchUpWorker(ProjectionWorker):
     async def replay_parked(self) -> Replayed:
         """Handle what is parked once more."""
         outcome = await replay_parked(self._ports, self.name, self._work_of)
+        for each in self._running.values():
+            # Its place was taken from it for that; it need not wait any longer.
+            each.follower.return_to_work()
         await self._observer.look()
         return outcome
 
     def _work_of(self, letter: DeadLetter) -> Work | None:
         for each in self._running.values():
-            work = each.work.work
-            if letter.id.startswith(f"{work.key}/"):
+            if letter.id.startswith(f"{each.work.work.key}/"):
                 return each.work.for_parked
-        return None
+        active = self._active
+        if active is None or active.version != self.definition.cls.projection_version:
+            return None
+        # An inline one is followed by nobody.
+        work = self._work(active, None)
+        return work.for_parked if letter.id.startswith(f"{work.work.key}/") else None
 
     # --- which generations there are ---
 
@@ -173,14 +183,14 @@ class CatchUpWorker(ProjectionWorker):
             self._idle.name = self.generations.key_of(active)
         wanted = await self._wanted(active)
         for generation in [each for each in self._running if each not in wanted]:
-            gone = self._running.pop(generation)
-            await gone.follower.stop()
-            if generation != active:
-                await self._forget_letters(gone.work)
+            await self._running.pop(generation).follower.stop()
         for generation, replaces in wanted.items():
             known = self._running.get(generation)
             if known is None or known.follower.done:
                 self._running[generation] = self._begin(generation, replaces)
+        if active.version == self.definition.cls.projection_version and active != self._tidy:
+            await self._forget_letters(active)
+            self._tidy = active
 
     async def _active_generation(self) -> Generation:
         active = await self.generations.active()
@@ -215,7 +225,13 @@ class CatchUpWorker(ProjectionWorker):
         return wanted
 
     def _begin(self, generation: Generation, replaces: Generation | None) -> _Running:
-        work = GenerationWork(
+        work = self._work(generation, replaces)
+        follower = Follower(self._ports, work.work, self.definition.options)
+        follower.start()
+        return _Running(work, follower)
+
+    def _work(self, generation: Generation, replaces: Generation | None) -> GenerationWork:
+        return GenerationWork(
             self._ports,
             self.generations,
             generation,
@@ -226,19 +242,15 @@ class CatchUpWorker(ProjectionWorker):
             inline=self.definition.mode is ProjectionMode.INLINE,
             switched=self._control.wake,
         )
-        follower = Follower(self._ports, work.work, self.definition.options)
-        follower.start()
-        return _Running(work, follower)
 
-    async def _forget_letters(self, work: GenerationWork) -> None:
-        """Remove what a generation has parked that nobody reads any more: its successor has met the same events."""
-        from catga_core.event_sourcing.following.replaying import parked_by
-
+    async def _forget_letters(self, active: Generation) -> None:
+        """Remove what earlier generations have parked, whoever ran them: this one has met the same events."""
         after: str | None = None
         while True:
             page = await self._ports.dead_letters.find(parked_by(self.name), after=after)
             for letter in page.letters:
-                if letter.id.startswith(f"{work.work.key}/") and TARGET in letter.context.headers:
+                generation = self.generations.of_letter(letter.id)
+                if generation is not None and generation < active and TARGET in letter.context.headers:
                     await self._ports.dead_letters.remove(letter.id)
             after = page.next
             if after is None:

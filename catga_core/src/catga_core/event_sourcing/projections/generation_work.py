@@ -19,6 +19,9 @@ from catga_core.log import PROJECTION_SWITCHED, logger
 TARGET = "catga-projection-target"
 """The header of a dead letter that names the target of the generation that has parked it."""
 
+APPEND_TURN = "projection-turn"
+"""A checkpoint that says nothing: saving it is what takes the turn to append where there are inline projections."""
+
 _PATIENCE = 5  # switches that do not come about, before the old generation is held up
 
 
@@ -152,6 +155,9 @@ class GenerationWork:
         await apply_event(self._get(), stored, self.context(replay=replay))
 
     async def _handle_parked(self, stored: StoredEvent) -> None:
+        if self._inline:
+            # Nobody appends, and so keeps it, between what is read now and the commit.
+            await self._ports.checkpoints.save(APPEND_TURN, 0)
         await apply_event(self._get(), stored, self.context(replay=True))
 
     async def _confirm(self) -> None:

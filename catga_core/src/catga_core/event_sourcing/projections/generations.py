@@ -7,6 +7,8 @@ a generation that was asked for, and `...:history` the head of the log when the 
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from catga_core.interfaces.checkpoints import CheckpointStore
@@ -65,6 +67,15 @@ class Generations:
     def key_of(self, generation: Generation) -> str:
         """Return the name of a generation's checkpoint."""
         return f"{self.key}:{generation.version}.{generation.run}"
+
+    def of_letter(self, letter_id: str) -> Generation | None:
+        """Return the generation that has parked what a dead letter is about, `None` for a letter of somebody else.
+
+        Parameters:
+            letter_id: begins with the name of the checkpoint of whoever has parked it.
+        """
+        found = re.match(rf"{re.escape(self.key)}:(\d+)\.(\d+)/", letter_id)
+        return None if found is None else Generation(int(found[1]), int(found[2]))
 
     async def active(self) -> Generation | None:
         """Return the generation that is read, `None` where there is none yet."""

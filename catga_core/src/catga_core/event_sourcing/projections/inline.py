@@ -12,13 +12,11 @@ from catga_core.event_sourcing.following import FollowerPorts, FollowerState, Pr
 from catga_core.event_sourcing.projections.catch_up import CatchUpWorker
 from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition
+from catga_core.event_sourcing.projections.generation_work import APPEND_TURN
 from catga_core.event_sourcing.projections.generations import NOTHING, Generation
 from catga_core.event_sourcing.projections.projection import Projection, apply_event
 from catga_core.interfaces.event_log import AppendResult, RecordedEvent, StreamAppend
 from catga_core.interfaces.event_store import StoredEvent
-
-_TURN = "projection-turn"
-"""A checkpoint that says nothing: saving it is what takes the turn to write."""
 
 
 class _Kept(Progress):
@@ -176,7 +174,7 @@ class InlineAppends:
         ports = self._ports
         async with ports.storage.unit_of_work() as unit:
             # Taken first: from here on nobody else appends, so that what was there before is known.
-            await ports.checkpoints.save(_TURN, 0)
+            await ports.checkpoints.save(APPEND_TURN, 0)
             before = {each.stream_id: await ports.log.version(each.stream_id) for each in appends}
             results = await append(appends)
 

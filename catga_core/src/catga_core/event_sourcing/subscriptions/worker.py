@@ -106,6 +106,9 @@ class SubscriptionWorker:
     async def replay_parked(self) -> Replayed:
         """Handle what is parked once more."""
         outcome = await replay_parked(self._ports, self.name, self._work_of)
+        for each in self._followers:
+            # Its place was taken from it for that; it need not wait any longer.
+            each.return_to_work()
         await self._observer.look()
         return outcome
 
