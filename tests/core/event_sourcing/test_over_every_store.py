@@ -111,6 +111,30 @@ async def test_an_aggregate_is_saved_more_than_once_in_a_unit_of_work(place: Pla
         assert accounts_of(app).snapshot_counts.ignored == 0
 
 
+async def test_what_was_saved_in_a_unit_of_work_that_is_rolled_back_is_still_to_be_saved(
+    place: Place,
+) -> None:
+    catga = container_at(place, every_n=2)
+    async with catga.running() as app:
+        account = await opened(app, 1)
+        account.deposit(2)
+        with pytest.raises(ZeroDivisionError):
+            async with catga.unit_of_work():
+                await accounts_of(app).save(account)
+                account.deposit(3)
+                await accounts_of(app).save(account)
+                account.deposit(4)
+                raise ZeroDivisionError
+        assert account.version == 1
+        assert account.pending_events == (Deposited(2), Deposited(3), Deposited(4))
+
+        async with catga.unit_of_work():
+            await accounts_of(app).save(account)
+        loaded = await accounts_of(app).load("1")
+        assert (loaded.seen, loaded.version, account.version) == ([1, 2, 3, 4], 4, 4)
+        assert accounts_of(app).snapshot_counts.ignored == 0
+
+
 async def test_a_conflict_in_a_unit_of_work_writes_nothing(place: Place) -> None:
     catga = container_at(place)
     async with catga.running() as app:

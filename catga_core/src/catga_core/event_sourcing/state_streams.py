@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from itertools import takewhile
 from typing import Generic, TypeVar
@@ -14,6 +14,7 @@ from catga_core.event_sourcing.progress import Progress
 from catga_core.event_sourcing.snapshots import Restored, Snapshots, StateSnapshots
 from catga_core.interfaces.event_log import RecordedEvent
 from catga_core.interfaces.event_store import EventData, EventStore
+from catga_core.unit_of_work import open_unit_of_work
 
 S = TypeVar("S")
 
@@ -110,6 +111,7 @@ class StateStreams(Generic[S]):
         if not progress.pending:
             return
         stream_id = self.stream_id(id)
+        snapshot_version, since = progress.snapshot_version, progress.since
         # What is raised while this waits is the next save's.
         wanted = progress.version + len(progress.pending)
         while progress.version < wanted:
@@ -117,6 +119,8 @@ class StateStreams(Generic[S]):
         # A state that has gone on meanwhile is none of a stored version.
         if self.snapshots is not None and not progress.pending:
             await self.snapshots.consider(stream_id, state, progress)
+            if progress.snapshot_version != snapshot_version:
+                _when_rolled_back(lambda: _forget_snapshot(progress, snapshot_version, since))
 
     # --- inside ---
 
@@ -137,9 +141,10 @@ class StateStreams(Generic[S]):
         progress.asked = False
         if progress.version == expected:
             # Else the same events were saved twice at once, and the other call has noted it.
-            stored = pending[: version - expected]
+            stored, last_id = pending[: version - expected], progress.last_id
             del progress.pending[: len(stored)]
             progress.version, progress.last_id = version, stored[-1].message_id
+            _when_rolled_back(lambda: _pending_again(progress, stored, expected, last_id))
 
     async def _stored(self, stream_id: str, pending: tuple[EventData, ...], expected: int) -> int:
         """Tell how many of the pending events come right after a version, the first of them first."""
@@ -200,3 +205,37 @@ class StateStreams(Generic[S]):
                 progress.since = page[0].record.recorded_at
             progress.version, progress.last_id = page[-1].version, page[-1].record.message_id
         return state
+
+
+def _when_rolled_back(undo: Callable[[], None]) -> None:
+    """Have something undone once, when a unit of work that it may be a part of is rolled back."""
+    done = False
+
+    async def undo_once(_error: BaseException) -> None:
+        nonlocal done
+        if not done:
+            done = True
+            undo()
+
+    unit = open_unit_of_work()
+    while unit is not None:
+        # All of them: which one the log joins is the log's to know, and what it has stored all the same it recognises.
+        if not unit.over:
+            unit.after_rollback(undo_once)
+        unit = unit.outer
+
+
+def _pending_again(
+    progress: Progress, stored: Sequence[EventData], expected: int, last_id: str | None
+) -> None:
+    if progress.version > expected:
+        progress.version, progress.last_id = expected, last_id
+    # Several saves of one block are undone in their order.
+    place = expected - progress.version
+    progress.pending[place:place] = stored
+    # Where the outcome of the commit is not known, they may be there.
+    progress.asked = True
+
+
+def _forget_snapshot(progress: Progress, version: int, since: int | None) -> None:
+    progress.snapshot_version, progress.since = version, since
