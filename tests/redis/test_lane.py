@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from catga_core import CatgaError, ErrorCode
 from catga_core.interfaces import Claimed
+from catga_redis.checkpoints import RedisCheckpointStore
 from catga_testing.contracts.stores.records import message
 from catga_testing.servers import Link, ValkeyServer
 from catga_testing.waiting import eventually
@@ -168,6 +169,28 @@ async def test_a_discard_whose_answer_was_lost_knows_that_it_was_itself(
 
         assert await discarding is True
         assert await kept.outbox.discard(leased) is False
+
+
+async def test_a_checkpoint_whose_answer_was_lost_is_saved_and_no_conflict(
+    valkey_server_shared: ValkeyServer,
+) -> None:
+    async with Link(valkey_server_shared.url) as link, opened(link.url) as kept:
+        checkpoints = RedisCheckpointStore(kept.storage)
+        await checkpoints.save("follower", 1)
+        await settled(kept)
+        await link.stall("to_client")
+        saving = asyncio.create_task(checkpoints.save("follower", 2, expected_position=1))
+        async with opened(valkey_server_shared.url, prefix=kept.storage.options.prefix) as beside:
+
+            async def saved() -> bool:
+                found = await RedisCheckpointStore(beside.storage).load("follower")
+                return found is not None and found.position == 2
+
+            await eventually(saved)
+        await link.cut()
+        await link.restore()
+
+        await saving
 
 
 async def test_what_cannot_be_found_out_is_told_as_unknown(valkey_server_shared: ValkeyServer) -> None:

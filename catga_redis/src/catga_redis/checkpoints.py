@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from catga_core.identifiers import new_id
 from catga_core.interfaces.checkpoints import Checkpoint
 from catga_redis.refusals import refusal
+from catga_redis.scripts import COMMIT
 from catga_redis.storage import RedisStorage
 
 
@@ -29,12 +31,16 @@ class RedisCheckpointStore:
     ) -> None:
         """Keep a position; inside a unit of work it is checked and written at the commit."""
         expected = "" if expected_position is None else expected_position
+        operation = ("save_checkpoint", name, position, fencing_token, expected)
         unit = self._storage.joined()
         if unit is not None:
-            unit.stage("save_checkpoint", name, position, fencing_token, expected)
+            unit.stage(*operation)
             return
-        answer = await self._commands.run("save_checkpoint", name, position, fencing_token, expected)
-        if answer[0] != b"ok":
+        # A unit of work of its own: asked again because its answer was lost, the position it has saved is no other's to it.
+        answer = await self._commands.run(
+            COMMIT, new_id(), 1, operation[0], len(operation) - 1, *operation[1:]
+        )
+        if answer[0] != b"done":
             raise refusal(answer)
 
     async def list(self) -> list[Checkpoint]:

@@ -11,7 +11,7 @@ import msgspec
 _MODULES = {
     "events": ("append_all", "look_append", "read_stream", "read_all"),
     "snapshots": ("save_snapshot", "load_snapshot", "delete_snapshots", "count_snapshots"),
-    "checkpoints": ("save_checkpoint", "delete_checkpoint"),
+    "checkpoints": ("delete_checkpoint",),
     "idempotency": ("claim", "renew_claim", "complete", "release_claim", "look"),
     "inbox": ("record", "forget", "prune_inbox"),
     "locks": ("acquire", "renew_lock", "release_lock", "lock_left"),
@@ -36,7 +36,7 @@ _MODULES = {
     ),
 }
 
-_CHECKED = ("append_all", "save_checkpoint", "complete", "record")
+_CHECKED = ("append_all", "complete", "record")
 _READS = (
     "look_append",
     "read_stream",
