@@ -85,6 +85,74 @@ async def test_a_behavior_that_forgets_its_return_rolls_back():
     assert ended == ["rolled back"]
 
 
+class Clerk:
+    async def double(self, number: int) -> int:
+        return number * 2
+
+
+class ForgetsAwait:
+    def __init__(self, clerk: Clerk) -> None:
+        self._clerk = clerk
+
+    async def handle(self, message: Do):
+        return self._clerk.double(message.number)
+
+
+class ForgetsAwaitOfItsOwn:
+    async def handle(self, message: Do) -> int:
+        return self.double(message)  # type: ignore[return-value]
+
+    async def double(self, message: Do) -> int:
+        return message.number * 2
+
+
+async def forgets_await_of_a_function(message: Do) -> int:
+    return double(message)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("surrounded", [False, True])
+@pytest.mark.parametrize(
+    ("handler", "forgotten"),
+    [
+        (ForgetsAwait, "Clerk.double"),
+        (ForgetsAwaitOfItsOwn, "ForgetsAwaitOfItsOwn.double"),
+        (forgets_await_of_a_function, "double"),
+    ],
+)
+async def test_a_handler_that_forgets_an_await_fails_the_message(
+    handler: Any, forgotten: str, *, surrounded: bool
+):
+    catga = add_catga(CatgaOptions(enable_logging=surrounded))
+    catga.add_singleton(Clerk)
+    catga.add_handlers(handler)
+    with capture_logs():
+        async with catga.running() as app:
+            error = (await app.mediator.send(Do(1))).error
+
+    assert error.code == "HANDLER_FAILED"
+    assert (
+        f"{handler.__name__} failed: it returned what {forgotten}() gives before it is awaited"
+        in error.message
+    )
+    assert f"write await {forgotten}(...)" in error.message
+
+
+async def test_an_event_handler_that_forgets_an_await_is_recorded():
+    async def tell(event: Happened) -> None:
+        pass
+
+    async def forgets(event: Happened):
+        return tell(event)
+
+    catga = add_catga()
+    catga.add_handlers(forgets)
+    with capture_logs() as lines:
+        async with catga.running() as app:
+            await app.mediator.publish(Happened(1))
+
+    assert any("it returned what tell() gives" in str(line) for line in lines)
+
+
 async def test_an_unexpected_exception_leaves_its_traceback_in_the_log():
     async def broken(message: Do) -> int:
         raise KeyError("shelf")

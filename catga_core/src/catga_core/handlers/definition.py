@@ -100,7 +100,9 @@ def define_handler(target: Any, names: Mapping[str, Any]) -> HandlerDefinition:
     returned = hints.get("return", inspect.Parameter.empty)
     plain = _check_result(target, handled, declared_result, returned)
     suspends = may_suspend(function)
-    plain = plain and not suspends and not _names_results(function)
+    plain = (
+        plain and not suspends and not _names_results(function) and not _names_coroutines(target, function)
+    )
     return HandlerDefinition(target, function, handled, plain, suspends, suspends or _sends(function))
 
 
@@ -165,6 +167,15 @@ def _names_results(function: Any) -> bool:
     # An annotation may be wrong; code that neither awaits nor names a result has none to return.
     code = getattr(function, "__func__", function).__code__
     return not {"CatgaResult", "Success", "Failure", "success", "failure"}.isdisjoint(code.co_names)
+
+
+def _names_coroutines(target: Any, function: Any) -> bool:
+    # Code that names what has to be awaited, and awaits nothing, may return it: worth a look at each result.
+    plain = getattr(function, "__func__", function)
+    seen = inspect.getclosurevars(plain)
+    named = [*seen.globals.values(), *seen.nonlocals.values()]
+    named += [getattr(target, name, None) for name in plain.__code__.co_names if isinstance(target, type)]
+    return any(inspect.iscoroutinefunction(each) for each in named)
 
 
 def _function_of(target: Any) -> Any:

@@ -115,7 +115,10 @@ def deliver_arrived(
 
     The context is bound for none of them and only named where one fails: half the cost of an event that arrives.
     """
-    if any(route.context or route.pipeline.may_suspend or route.pipeline.bare is None for route in routes):
+    pipelines = [route.pipeline for route in routes]
+    if any(route.context for route in routes) or any(
+        each.may_suspend or each.bare is None or each.wrap is as_result for each in pipelines
+    ):
         return None
     calls = tuple((route.pipeline.bare, route.pipeline.name) for route in routes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import CoroutineType
 from typing import Any
 
 from catga_core.context import active_context
@@ -77,11 +78,28 @@ def _text_of(error: Exception) -> str:
 
 
 def as_result(value: Any) -> CatgaResult[Any]:
-    """Return what a handler returned as a result: a result stays as it is, any other value is a success."""
+    """Return what a handler returned as a result: a result stays as it is, any other value is a success.
+
+    Raises:
+        TypeError: for a coroutine, which nobody has awaited.
+    """
+    # One look for all of them: a further comparison would cost every dispatch a fiftieth.
     cls = value.__class__
-    if cls is Success or cls is Failure:
+    if cls in _NO_BARE_VALUES:
+        if cls is CoroutineType:
+            raise _not_awaited(value)
         return value  # type: ignore[no-any-return]
     return Success(value)
+
+
+_NO_BARE_VALUES = frozenset({Success, Failure, CoroutineType})
+
+
+def _not_awaited(given: CoroutineType[Any, Any, Any]) -> TypeError:
+    # Closed, it does not warn by itself as well.
+    given.close()
+    name = given.__qualname__.split("<locals>.")[-1]
+    return TypeError(f"it returned what {name}() gives before it is awaited: write await {name}(...)")
 
 
 def cause_of(result: CatgaResult[Any]) -> BaseException | None:
