@@ -216,6 +216,25 @@ async def test_one_letter_is_replayed_by_one_at_a_time(place: Place):
         assert (await first).is_success
 
 
+async def test_a_replay_that_loses_its_lock_has_failed_and_the_next_letter_is_replayed(memory: Place):
+    clock, handled = ManualClock(), Handled()
+    async with moved(listening(memory, handled), clock) as app:
+        await app.mediator.publish(Placed(1), message_id="p-1")
+        await app.mediator.publish(Placed(2), message_id="p-2")
+        handled.fails, handled.gate = None, Gate()
+        replaying = asyncio.create_task(app.get(DeadLetterQueue).replay_all())
+        await handled.gate.reached()
+        # In one step, as for a process that was frozen: there was no time to renew.
+        clock.advance(61)
+        handled.gate = None
+        report = await replaying
+
+        assert report.succeeded == 1
+        [error] = report.failed.values()
+        assert error.code == "LOCKED"
+        assert (await only_letter(app)).context.message_id == "p-1"
+
+
 async def test_all_letters_of_a_filter_are_replayed_once(place: Place):
     handled = Handled()
     async with listening(place, handled).running() as app:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
 from catga_core.interfaces.dead_letters import (
     ALL_LETTERS,
     DeadLetter,
@@ -109,14 +109,19 @@ class DeadLetterQueue:
 
         Returns:
             a success, or the failure: what the handler ended with, or why it could not be replayed: `LOCKED` while it is
-            being replayed elsewhere, `HANDLER_NOT_FOUND` for no letter, no handler of its name in this process, or what
+            being replayed elsewhere, or when this replay could not keep others from it any longer, `HANDLER_NOT_FOUND` for no letter, no handler of its name in this process, or what
             a projection or subscription has parked.
         """
-        async with self._locks.try_hold(f"catga-dead-letter:{letter_id}", lease=_LEASE_SECONDS) as lock:
-            if lock is None:
-                text = f"the dead letter {letter_id!r} is being replayed by another"
-                return Failure(CatgaError(text, code=ErrorCode.LOCKED))
-            result = await self._replay(letter_id)
+        result: CatgaResult[None]
+        try:
+            async with self._locks.try_hold(f"catga-dead-letter:{letter_id}", lease=_LEASE_SECONDS) as lock:
+                if lock is None:
+                    text = f"the dead letter {letter_id!r} is being replayed by another"
+                    return Failure(CatgaError(text, code=ErrorCode.LOCKED))
+                result = await self._replay(letter_id)
+        except LeaseLostError as lost:
+            # The handler was cancelled, and the letter is there for the next replay.
+            result = Failure(lost)
         if isinstance(result, Failure):
             logger().info(LETTER_REPLAYED, letter_id=letter_id, outcome="failed", code=result.error.code)
         else:

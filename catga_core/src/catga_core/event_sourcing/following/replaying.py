@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from catga_core.errors import LeaseLostError
 from catga_core.event_sourcing.following.failures import handle_one, is_the_storages, told
 from catga_core.event_sourcing.following.letters import event_of, letter_of
 from catga_core.event_sourcing.following.ports import FollowerPorts
@@ -64,9 +65,15 @@ async def replay_parked(
 
 async def _replay(ports: FollowerPorts, work: Work, letter: DeadLetter, turns: Turns) -> bool | None:
     """Replay one letter; `None` where somebody else has done so meanwhile."""
-    # The name under which the dead letter queue keeps two from replaying one letter at the same time.
-    async with ports.locks.try_hold(f"catga-dead-letter:{letter.id}", lease=_LEASE_SECONDS) as lock:
-        return None if lock is None else await _replay_alone(ports, work, letter, turns, lock.fencing_token)
+    try:
+        # The name under which the dead letter queue keeps two from replaying one letter at the same time.
+        async with ports.locks.try_hold(f"catga-dead-letter:{letter.id}", lease=_LEASE_SECONDS) as lock:
+            if lock is None:
+                return None
+            return await _replay_alone(ports, work, letter, turns, lock.fencing_token)
+    except LeaseLostError as lost:
+        _failed(work, letter, lost)
+        return False
 
 
 async def _replay_alone(
@@ -76,9 +83,8 @@ async def _replay_alone(
     if noted is None:
         return None
     recorded = await event_of(letter, ports.log)
-    facts = {work.kind: work.name, "message_id": letter.context.message_id, "name": letter.name}
     if recorded is None:
-        logger().error(PARKED_FAILED_AGAIN, **facts, error="the event is not in the log")
+        _failed(work, letter, "the event is not in the log")
         return False
     stored = StoredEvent(recorded, ports.types)
     try:
@@ -107,7 +113,16 @@ async def _replay_alone(
                 headers=work.letter_headers,
             )
         )
-        logger().error(PARKED_FAILED_AGAIN, **facts, error=told(error))
+        _failed(work, letter, error)
         return False
-    logger().info(PARKED_REPLAYED, **facts)
+    logger().info(PARKED_REPLAYED, **_facts(work, letter))
     return True
+
+
+def _failed(work: Work, letter: DeadLetter, why: BaseException | str) -> None:
+    text = why if isinstance(why, str) else told(why)
+    logger().error(PARKED_FAILED_AGAIN, **_facts(work, letter), error=text)
+
+
+def _facts(work: Work, letter: DeadLetter) -> dict[str, str]:
+    return {work.kind: work.name, "message_id": letter.context.message_id, "name": letter.name}
