@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from catga_core import CatgaError, ConfigurationError
+from catga_core import CatgaError, ConcurrencyError, ConfigurationError
 from catga_core.event_sourcing.projections import (
     OnFailure,
     Projection,
@@ -106,6 +106,19 @@ async def test_a_projection_that_fails_rolls_back_the_unit_of_work_around_the_ap
 
         assert await app.event_store.version("account-a") == 0
         assert await document(app, "balances_1") == {}
+
+
+async def test_a_conflict_that_is_caught_in_a_unit_of_work_leaves_the_rest_of_it(place: Place) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, mode=ProjectionMode.INLINE, **fast())
+    async with catga.running() as app:
+        async with app.unit_of_work():
+            await deposit(app, "a", 1)
+            with pytest.raises(ConcurrencyError):
+                await app.event_store.append("account-b", Deposited("b", 1), expected_version=7)
+            await deposit(app, "a", 2)
+
+        assert await document(app, "balances_1") == {"a": 3}
 
 
 async def test_an_append_that_is_tried_again_is_projected_once(place: Place) -> None:

@@ -17,6 +17,8 @@ from catga_core.event_sourcing.projections.generations import NOTHING, Generatio
 from catga_core.event_sourcing.projections.projection import Projection, apply_event
 from catga_core.interfaces.event_log import AppendResult, RecordedEvent, StreamAppend
 from catga_core.interfaces.event_store import StoredEvent
+from catga_core.interfaces.storage import UnitOfWork
+from catga_core.unit_of_work import joined_unit_of_work
 
 
 class _Kept(Progress):
@@ -171,19 +173,28 @@ class InlineAppends:
 
     async def append(self, append: Append, appends: Sequence[StreamAppend]) -> list[AppendResult]:
         """Append, and have every inline projection handle what is new, before the unit of work is committed."""
+        unit: UnitOfWork | None = joined_unit_of_work(self._ports.storage)
+        if unit is not None:
+            # No block of its own in it: who catches a conflict may go on with what surrounds it.
+            return await self._append_in(unit, append, appends)
+        async with self._ports.storage.unit_of_work() as own:
+            return await self._append_in(own, append, appends)
+
+    async def _append_in(
+        self, unit: UnitOfWork, append: Append, appends: Sequence[StreamAppend]
+    ) -> list[AppendResult]:
         ports = self._ports
-        async with ports.storage.unit_of_work() as unit:
-            # Taken first: from here on nobody else appends, so that what was there before is known.
-            await ports.checkpoints.save(APPEND_TURN, 0)
-            before = {each.stream_id: await ports.log.version(each.stream_id) for each in appends}
-            results = await append(appends)
+        # Taken first: from here on nobody else appends, so that what was there before is known.
+        await ports.checkpoints.save(APPEND_TURN, 0)
+        before = {each.stream_id: await ports.log.version(each.stream_id) for each in appends}
+        results = await append(appends)
 
-            async def project() -> None:
-                events = await self._new_events(before, results)
-                for worker in self.workers:
-                    await worker.apply(events)
+        async def project() -> None:
+            events = await self._new_events(before, results)
+            for worker in self.workers:
+                await worker.apply(events)
 
-            unit.before_commit(project)
+        unit.before_commit(project)
         return results
 
     async def _new_events(self, before: dict[str, int], results: Sequence[AppendResult]) -> list[StoredEvent]:
