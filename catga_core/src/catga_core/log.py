@@ -42,11 +42,12 @@ SISTER_MISMATCH = "catga.sister_version_mismatch"
 SNAPSHOT_FAILED = "catga.snapshot_failed"
 SNAPSHOT_IGNORED = "catga.snapshot_ignored"
 AFTER_COMMIT_FAILED = "catga.after_commit_failed"
-FOLLOWER_STARTED = "catga.follower_started"
-FOLLOWER_RETRIES = "catga.follower_retries"
-FOLLOWER_FAILED = "catga.follower_failed"
-FOLLOWER_LOST = "catga.follower_lost"
-FOLLOWER_STOPPED = "catga.follower_stopped"
+# By what follows the log: a projection or a subscription.
+FOLLOWER_STARTED = {"projection": "catga.projection_started", "subscription": "catga.subscription_started"}
+FOLLOWER_RETRIES = {"projection": "catga.projection_retries", "subscription": "catga.subscription_retries"}
+FOLLOWER_FAILED = {"projection": "catga.projection_failed", "subscription": "catga.subscription_failed"}
+FOLLOWER_LOST = {"projection": "catga.projection_lost", "subscription": "catga.subscription_lost"}
+FOLLOWER_STOPPED = {"projection": "catga.projection_stopped", "subscription": "catga.subscription_stopped"}
 EVENT_PARKED = "catga.event_parked"
 EVENT_SKIPPED = "catga.event_skipped"
 PROJECTION_SWITCHED = "catga.projection_switched"

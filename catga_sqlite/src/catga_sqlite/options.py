@@ -39,8 +39,8 @@ class SqliteOptions:
             fails in the same way; and how long `stop()` waits for such a one before it rolls that back.
         max_event_bytes: an event with more bytes (data and headers) is refused before anything is written.
         readers: how many threads read beside the one that writes; each has a connection of its own.
-        poll_seconds: how often a waiting follower looks whether another process has written. This process's own writes
-            wake it at once.
+        poll_seconds: how often a projection or subscription that waits looks whether another process has written. This
+            process's own writes wake it at once.
         application_id: the number in the file's header that says whose it is; a file that has another one is refused. Set it
             to that of your own application where that has one.
 

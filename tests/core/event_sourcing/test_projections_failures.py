@@ -107,7 +107,7 @@ async def test_by_default_it_stops_at_the_event_and_tells_why(
         health = app.health()["projection_balances"]
         assert health.status is HealthStatus.UNHEALTHY
         assert (health.details["state"], health.details["position"]) == ("stopped", position - 1)
-        stopped = [line for line in log if line["event"] == "catga.follower_stopped"]
+        stopped = [line for line in log if line["event"] == "catga.projection_stopped"]
         assert [(line["projection"], line["position"], line["log_level"]) for line in stopped] == [
             ("balances", position, "error")
         ]
@@ -131,7 +131,7 @@ async def test_the_log_shows_the_error_that_stopped_it_once(
         with pytest.raises(CatgaError, match="will not come to position"):
             await app.get(Projections).caught_up("lookup")
 
-    (stopped,) = [line for line in log if line["event"] == "catga.follower_stopped"]
+    (stopped,) = [line for line in log if line["event"] == "catga.projection_stopped"]
     assert stopped["stack"].count("Traceback (most recent call last)") == 1
     assert stopped["stack"].rstrip().endswith("KeyError: 'b'")
 

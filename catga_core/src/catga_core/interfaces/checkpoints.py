@@ -8,10 +8,10 @@ import msgspec
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """How far one follower has come.
+    """How far one projection, or one partition of a subscription, has come.
 
     Parameters:
-        name: the follower.
+        name: what that one keeps its place under.
         position: the last position it is done with, 0 for none.
         updated_at: microseconds since the Unix epoch.
         fencing_token: the highest one it was saved with, 0 for none.
@@ -39,11 +39,11 @@ class CheckpointStore(Protocol):
         A lower position than the stored one is kept as well: a rebuild begins anew.
 
         Parameters:
-            name: the follower.
+            name: what it keeps its place under.
             position: the last position it is done with.
-            fencing_token: the number of the lock that the follower holds; 0 for none.
+            fencing_token: the number of the lock that who saves holds; 0 for none.
             expected_position: the position that has to be stored now, 0 for none; `None` for whatever it is. Of two
-                followers that have begun at one position, one saves.
+                that have begun at one position, one saves.
 
         Raises:
             CatgaError: `CONFLICT` when another position is stored than expected; nothing was written.

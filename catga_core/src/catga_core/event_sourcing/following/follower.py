@@ -102,7 +102,7 @@ class Follower:
             except Halted as halted:
                 await self._halt(halted)
             except LeaseLostError as lost:
-                logger().warning(FOLLOWER_LOST, **{work.kind: work.name}, error=lost.message)
+                logger().warning(FOLLOWER_LOST[work.kind], **{work.kind: work.name}, error=lost.message)
                 await self._fail(FollowerState.STANDBY, lost)
             except asyncio.CancelledError as error:
                 if being_cancelled():
@@ -113,7 +113,10 @@ class Follower:
                 )
             except Exception as error:  # noqa: BLE001 - whatever it is, the follower goes on, and tells
                 logger().error(
-                    FOLLOWER_FAILED, **{work.kind: work.name}, error=told(error), stack=traceback_of(error)
+                    FOLLOWER_FAILED[work.kind],
+                    **{work.kind: work.name},
+                    error=told(error),
+                    stack=traceback_of(error),
                 )
                 await self._fail(FollowerState.RETRYING, error)
         progress.change(FollowerState.ENDED)
@@ -149,7 +152,7 @@ class Follower:
         control, work, progress = self.control, self._work, self.progress
         session = Session(self._ports, work, self._options, progress, control, fencing_token)
         await session.claim()
-        logger().info(FOLLOWER_STARTED, **{work.kind: work.name}, position=session.position)
+        logger().info(FOLLOWER_STARTED[work.kind], **{work.kind: work.name}, position=session.position)
         progress.change(FollowerState.CATCHING_UP)
         while not (control.is_stopping() or self._gives_way):
             limit = None if work.limit is None else await work.limit()
@@ -213,7 +216,7 @@ class Follower:
     async def _halt(self, halted: Halted) -> None:
         work, stored = self._work, halted.stored
         logger().error(
-            FOLLOWER_STOPPED,
+            FOLLOWER_STOPPED[work.kind],
             **{work.kind: work.name},
             position=stored.position,
             name=stored.name,

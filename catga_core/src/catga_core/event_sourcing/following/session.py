@@ -234,7 +234,7 @@ class Session:
     async def _pause(self, stored: StoredEvent, error: Exception, attempts: int) -> None:
         options, work = self._options, self._work
         logger().warning(
-            FOLLOWER_RETRIES,
+            FOLLOWER_RETRIES[work.kind],
             **{work.kind: work.name},
             position=stored.position,
             name=stored.name,

@@ -164,7 +164,7 @@ class CatchUpWorker(ProjectionWorker):
             except Exception as error:  # noqa: BLE001 - whatever it is, the projection goes on, and tells
                 failures += 1
                 logger().error(
-                    FOLLOWER_FAILED,
+                    FOLLOWER_FAILED["projection"],
                     projection=self.name,
                     error=f"{type(error).__name__}: {error}",
                     stack=traceback_of(error),
