@@ -143,7 +143,7 @@ async def test_an_outage_of_the_storage_parks_nothing_and_is_waited_for(
             await subscriptions.caught_up("listener")
             assert recorder.seen == [1]
             assert await app.dead_letters.count() == 0
-    failed = [line for line in log if line["event"] == "catga.projection_failed"]
+    failed = [line for line in log if line["event"] == "catga.subscription_failed"]
     assert failed
     assert all(line["subscription"] == "listener" for line in failed)
 
