@@ -8,10 +8,10 @@ from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode
-from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, StreamAppend
+from catga_core.interfaces.event_log import ANY, AppendResult, EventKind, EventRecord, StreamAppend
 from catga_sqlite.columns import pack_headers, pack_id
 from catga_sqlite.jobs import Many
-from catga_sqlite.kinds import Kind, keep_kind
+from catga_sqlite.kinds import keep_kind
 
 Request: TypeAlias = Sequence[StreamAppend]
 Outcome: TypeAlias = list[AppendResult] | CatgaError
@@ -61,7 +61,7 @@ class Appender:
         self._others: int = 0
         self._head: int = 0
         self._streams: dict[str, _Stream] = {}
-        self._kinds: dict[Kind, int] = {}
+        self._kinds: dict[EventKind, int] = {}
         self._rows: list[tuple[Any, ...]] = []
         self._new_streams: list[tuple[Any, ...]] = []
         self._last_stream: int | None = None

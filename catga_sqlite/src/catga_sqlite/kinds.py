@@ -9,26 +9,25 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Final
 
-Kind: TypeAlias = tuple[str, int, str]
-"""The wire name of an event, the version of its shape, and the serializer of its bytes."""
+from catga_core.interfaces.event_log import EventKind
 
 _KEEP: Final = (
     "INSERT INTO catga_event_kinds VALUES (?, ?, ?, ?) ON CONFLICT (name, schema_version, format) DO NOTHING"
 )
 _ALL: Final = "SELECT id, name, schema_version, format FROM catga_event_kinds"
 
-_read: dict[int, Kind] = {}
+_read: dict[int, EventKind] = {}
 
 
-def number_of(kind: Kind) -> int:
+def number_of(kind: EventKind) -> int:
     """Return the number of a kind: 64 bits of a hash of it, so that no two are ever likely to have the same."""
     text = "\0".join(map(str, kind))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
 
 
-def keep_kind(connection: sqlite3.Connection, kind: Kind) -> int:
+def keep_kind(connection: sqlite3.Connection, kind: EventKind) -> int:
     """Write a kind down where it is not known yet, and return its number.
 
     Parameters:
@@ -43,7 +42,7 @@ def keep_kind(connection: sqlite3.Connection, kind: Kind) -> int:
     return number
 
 
-def known_kinds() -> Mapping[int, Kind]:
+def known_kinds() -> Mapping[int, EventKind]:
     """Return what was read of kinds so far; one that is missing is to be had by `read_kinds`."""
     return _read
 

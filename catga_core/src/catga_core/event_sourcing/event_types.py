@@ -9,7 +9,7 @@ from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.catalog import EventCatalog
 from catga_core.event_sourcing.upcasting import Fields, Shape, Upcaster, Upcasters
 from catga_core.handlers.hints import shown, with_place
-from catga_core.interfaces.event_log import EventRecord
+from catga_core.interfaces.event_log import EventKind, EventRecord
 from catga_core.interfaces.serializer import Serializer
 from catga_core.messages import Event, message_type
 from catga_core.serialization import json_serializer, msgpack_serializer
@@ -71,7 +71,7 @@ class EventTypes:
         self._classes: dict[Shape, type[Event]] = {}
         self._shapes: dict[type[Event], Shape] = {}
         self._upcasters = Upcasters()
-        self._decoders: dict[tuple[str, int, str], _Decode] = {}
+        self._decoders: dict[EventKind, _Decode] = {}
         if catalog is not None:
             self.register(*catalog.events)
             self.add_upcasters(*catalog.upcasters)
@@ -151,17 +151,29 @@ class EventTypes:
             CatgaError: `SERIALIZATION_FAILED`, naming the event and how to mend it: its type is not registered, its
                 version is newer than any known, its format has no serializer, an upcaster failed, or its bytes do not fit.
         """
-        key = (record.name, record.schema_version, record.format)
-        # Found by one look-up for all events of a shape: this is where loading an aggregate spends its time.
-        decode = self._decoders.get(key)
         try:
-            if decode is None:
-                decode = self._decoders[key] = self._compile(*key)
-            return decode(record.data)
+            return self.decoder_for((record.name, record.schema_version, record.format))(record.data)
         except CatgaError as cause:
             raise _unreadable(record, cause.message) from cause
         except ConfigurationError as cause:
             raise _unreadable(record, str(cause)) from cause
+
+    def decoder_for(self, kind: EventKind, /) -> Callable[[bytes], Event]:
+        """Return what makes newest events of the bytes of one kind; its errors do not name the event, as those of `decode` do.
+
+        Parameters:
+            kind: wire name, version and format, as they are stored.
+
+        Raises:
+            CatgaError: `SERIALIZATION_FAILED` when its type is not registered, its version is newer than any known, or its
+                format has no serializer.
+            ConfigurationError: when its upcasters lead nowhere.
+        """
+        # Found by one look-up for all events of a kind: this is where loading an aggregate spends its time.
+        decode = self._decoders.get(kind)
+        if decode is None:
+            decode = self._decoders[kind] = self._compile(*kind)
+        return decode
 
     def newest(self, name: str, version: int) -> tuple[Shape, type[Event] | None]:
         """Return what an event becomes, without decoding it: the shape at the end of its upcasters, and the class of that.

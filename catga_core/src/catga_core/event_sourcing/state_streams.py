@@ -12,7 +12,7 @@ from catga_core.event_sourcing.event_store import PAGE, check_stream_id
 from catga_core.event_sourcing.folds import Fold
 from catga_core.event_sourcing.progress import Progress
 from catga_core.event_sourcing.snapshots import Restored, Snapshots, StateSnapshots
-from catga_core.interfaces.event_log import RecordedEvent
+from catga_core.interfaces.event_log import PayloadLog, RecordedEvent
 from catga_core.interfaces.event_store import EventData, EventStore
 from catga_core.unit_of_work import open_unit_of_work
 
@@ -37,6 +37,10 @@ class StateStreams(Generic[S]):
         self.store: EventStore = store
         self.snapshots: StateSnapshots[S] | None = (
             None if snapshots is None else StateSnapshots(fold, snapshots)
+        )
+        # A snapshot is known by the id of its last event, and bytes alone do not tell it.
+        self._payloads: PayloadLog | None = (
+            store.log if snapshots is None and isinstance(store.log, PayloadLog) else None
         )
 
     def stream_id(self, id: str) -> str:
@@ -74,6 +78,10 @@ class StateStreams(Generic[S]):
             restored = await self.snapshots.newest(id, stream_id, version)
             if restored is not None and await self._complete(self.snapshots, stream_id, restored, version):
                 return restored.state, restored.progress
+        if self._payloads is not None:
+            loaded = await self._load_payloads(self._payloads, id, stream_id, version)
+            if loaded is not None:
+                return loaded
         progress = Progress()
         state = self.fold.initial(id)
         async with aclosing(self._pages(stream_id, 1, version)) as pages:
@@ -176,6 +184,30 @@ class StateStreams(Generic[S]):
                 state = self._fold_in(state, progress, following)
         restored.state = state
         return True
+
+    async def _load_payloads(
+        self, log: PayloadLog, id: str, stream_id: str, version: int | None
+    ) -> tuple[S, Progress] | None:
+        """Return a state that is made of bytes alone, `None` when one of the events cannot be decoded or applied.
+
+        Whole records are read then, to say which one it is.
+        """
+        evolve, decoder_for = self.fold.evolve, self.store.decoder.decoder_for
+        progress = Progress()
+        state = self.fold.initial(id)
+        while version is None or progress.version < version:
+            page = await log.read_payloads(
+                stream_id, from_version=progress.version + 1, to_version=version, limit=PAGE
+            )
+            try:
+                for kind, data in page:
+                    state = evolve(state, decoder_for(kind)(data))
+            except Exception:  # noqa: BLE001, RUF100 - it is raised again, by name, when the records are read
+                return None
+            progress.version += len(page)
+            if len(page) < PAGE:
+                break
+        return state, progress
 
     async def _pages(
         self, stream_id: str, lowest: int, highest: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -14,6 +14,10 @@ ANY: Final[int] = -1
 
 NO_STREAM: Final[int] = 0
 """Append only when the stream has no event yet."""
+
+
+EventKind: TypeAlias = tuple[str, int, str]
+"""The wire name of an event, the version of its shape, and the serializer of its bytes."""
 
 
 # gc=False: they hold nothing that could refer back to them, and a page of them is made at once.
@@ -154,5 +158,27 @@ class EventLog(Protocol):
         Parameters:
             after: a position.
             timeout: seconds of real time.
+        """
+        ...
+
+
+@runtime_checkable
+class PayloadLog(Protocol):
+    """What a log may have besides: a read that leaves out what no state is made of.
+
+    Aggregates and deciders without snapshots are loaded with it where the log has it, and with `read_stream` elsewhere. It
+    is worth having where ids, times and headers have to be fetched and decoded for every event.
+    """
+
+    async def read_payloads(
+        self, stream_id: str, /, *, from_version: int, to_version: int | None, limit: int
+    ) -> list[tuple[EventKind, bytes]]:
+        """Return the kinds and bytes of events of one stream by rising versions, at most `limit`; else as `read_stream`.
+
+        Parameters:
+            stream_id: the stream; one that does not exist has no events.
+            from_version: the version of the first one, from 1.
+            to_version: the highest wanted, `None` for the end.
+            limit: how many at most, 1 or more.
         """
         ...

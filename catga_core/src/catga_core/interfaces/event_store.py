@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from catga_core.interfaces.context import NO_HEADERS
-from catga_core.interfaces.event_log import ANY, AppendResult, EventLog, EventRecord, RecordedEvent
+from catga_core.interfaces.event_log import (
+    ANY,
+    AppendResult,
+    EventKind,
+    EventLog,
+    EventRecord,
+    RecordedEvent,
+)
 from catga_core.messages import Event
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,6 +44,17 @@ class EventDecoder(Protocol):
 
         Raises:
             CatgaError: `SERIALIZATION_FAILED` for a type nobody registered, and for bytes that do not fit.
+        """
+        ...
+
+    def decoder_for(self, kind: EventKind, /) -> Callable[[bytes], Event]:
+        """Return what makes events of the bytes of one kind.
+
+        Its errors do not name the event: `decode` does.
+
+        Raises:
+            CatgaError: `SERIALIZATION_FAILED` for a type nobody registered.
+            ConfigurationError: when its upcasters lead nowhere.
         """
         ...
 

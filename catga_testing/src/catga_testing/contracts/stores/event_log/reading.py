@@ -6,13 +6,24 @@ import asyncio
 import time as real
 from typing import Any
 
+import msgspec
 import pytest
 
-from catga_core.interfaces import EventLog
+from catga_core.interfaces import EventLog, PayloadLog
 from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.event_log.base import EventLogContractBase, everything, stream
 from catga_testing.contracts.stores.place import turns
 from catga_testing.contracts.stores.records import appends, records
+
+_PARTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"from_version": 3},
+    {"to_version": 2},
+    {"from_version": 2, "to_version": 4},
+    {"from_version": 7},
+    {"limit": 2},
+    {"from_version": 5, "limit": 9},
+)
 
 
 class ReadingContract(EventLogContractBase):
@@ -75,6 +86,24 @@ class ReadingContract(EventLogContractBase):
 
         by_stream = await stream(log, "orders-1") + await stream(log, "orders-2")
         assert sorted(by_stream, key=lambda each: each.position) == by_position
+
+    async def test_payloads_are_the_kinds_and_bytes_of_the_same_events(self, log: EventLog) -> None:
+        """Where the log reads them, as `read_stream` would, whatever kinds a stream has."""
+        if not isinstance(log, PayloadLog):
+            pytest.skip("the log has no read_payloads")
+        kinds = [("shop.paid", 1, "msgpack"), ("shop.paid", 2, "msgpack"), ("shop.sent", 1, "json")]
+        stored = [
+            msgspec.structs.replace(each, name=name, schema_version=version, format=format)
+            for each, (name, version, format) in zip(records(6), kinds * 2, strict=True)
+        ]
+        await log.append([appends("orders-1", *stored), appends("orders-2", *records(3))])
+
+        for asked in _PARTS:
+            whole = [each.record for each in await stream(log, "orders-1", **asked)]
+            all_of_it: dict[str, Any] = {"from_version": 1, "to_version": None, "limit": 100}
+            found = await log.read_payloads("orders-1", **{**all_of_it, **asked})
+            assert found == [((each.name, each.schema_version, each.format), each.data) for each in whole]
+        assert await log.read_payloads("orders-3", from_version=1, to_version=None, limit=5) == []
 
     async def test_waiting_for_events_ends_at_once_where_there_is_an_event(self, log: EventLog) -> None:
         """It is there already."""
