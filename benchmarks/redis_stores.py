@@ -60,7 +60,7 @@ async def measure(url: str, rounds: int) -> list[Row]:
     assert log is not None
     assert idempotency is not None
     raw = Redis.from_url(url, protocol=3)
-    scripts = load_scripts()
+    scripts = load_scripts().operations
     root = "{raw}:"
 
     async def append() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from catga_core.identifiers import new_id
 from catga_core.interfaces.checkpoints import Checkpoint
-from catga_redis.refusals import refusal
-from catga_redis.scripts import COMMIT
+from catga_redis.refusals import is_refusal, refusal
 from catga_redis.storage import RedisStorage
 
 
@@ -37,10 +36,8 @@ class RedisCheckpointStore:
             unit.stage(*operation)
             return
         # A unit of work of its own: asked again because its answer was lost, the position it has saved is no other's to it.
-        answer = await self._commands.run(
-            COMMIT, new_id(), 1, operation[0], len(operation) - 1, *operation[1:]
-        )
-        if answer[0] != b"done":
+        answer = await self._commands.commit(new_id(), [operation])
+        if is_refusal(answer):
             raise refusal(answer)
 
     async def list(self) -> list[Checkpoint]:

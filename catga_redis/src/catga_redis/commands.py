@@ -19,7 +19,7 @@ from catga_redis.failures import (
     unconfirmed,
     will_pass,
 )
-from catga_redis.scripts import Script
+from catga_redis.scripts import Script, Scripts
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
@@ -57,7 +57,7 @@ class Commands:
         self.shown: str = shown
         self._recover_timeout = recover_timeout
         self._by_server = isinstance(clock, SystemClock)
-        self.scripts: dict[str, Script] = {}
+        self.scripts: Scripts | None = None
         # What the last try failed with, `None` when it was answered.
         self.trouble: str | None = None
 
@@ -72,8 +72,27 @@ class Commands:
         Raises:
             CatgaError: `PERSISTENCE_FAILED`; `details["outcome"]` tells whether something may have been written.
         """
-        sender = self._open()
-        script = self.scripts[name]
+        sender, scripts = self._open()
+        return await self._send(sender, scripts.operations[name], arguments, again=again)
+
+    async def commit(self, id: str, operations: Sequence[tuple[Any, ...]]) -> Any:
+        """Do all of a unit of work or, refused, nothing.
+
+        Parameters:
+            id: what it is known by when it is sent again.
+            operations: name and arguments of each.
+
+        Raises:
+            CatgaError: as of `run`.
+        """
+        sender, scripts = self._open()
+        arguments: list[Any] = [id, len(operations)]
+        for name, *parts in operations:
+            arguments += [name, len(parts), *parts]
+        script = scripts.commit(name for name, *_ in operations)
+        return await self._send(sender, script, tuple(arguments), again=True)
+
+    async def _send(self, sender: Sender, script: Script, arguments: tuple[Any, ...], *, again: bool) -> Any:
         try:
             answer = await sender.script(script, self.root, (self._time(), *arguments))
         except (NotSentError, LostError, UnconfirmedError, RedisError) as error:
@@ -87,7 +106,7 @@ class Commands:
         Raises:
             CatgaError: `PERSISTENCE_FAILED`.
         """
-        sender = self._open()
+        sender, _ = self._open()
         try:
             answer = await sender.command(*parts)
         except (NotSentError, LostError, RedisError) as error:
@@ -95,12 +114,12 @@ class Commands:
         self.trouble = None
         return answer
 
-    def _open(self) -> Sender:
-        sender = self.sender
-        if sender is None:
+    def _open(self) -> tuple[Sender, Scripts]:
+        sender, scripts = self.sender, self.scripts
+        if sender is None or scripts is None:
             msg = f"the Redis storage at {self.shown} is not started, or stopped: use its stores between start and stop"
             raise failed(msg, retryable=False)
-        return sender
+        return sender, scripts
 
     def _time(self) -> str:
         return "" if self._by_server else f"{self.clock.time():.6f}"
@@ -127,7 +146,7 @@ class Commands:
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
             try:
-                sender = self._open()
+                sender, _ = self._open()
                 if isinstance(what, Script):
                     answer = await sender.script(what, self.root, (self._time(), *arguments))
                 else:

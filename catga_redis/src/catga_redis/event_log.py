@@ -9,7 +9,7 @@ from typing import Any
 from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode
 from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, RecordedEvent, StreamAppend
 from catga_redis.records import event_bytes, recorded_event
-from catga_redis.refusals import refusal
+from catga_redis.refusals import is_refusal, refusal
 from catga_redis.storage import RedisStorage
 from catga_redis.unit_of_work import RedisUnitOfWork, StagedStream
 
@@ -36,10 +36,10 @@ class RedisEventLog:
         if unit is not None:
             return await self._stage(unit, appends)
         answer = await self._commands.run("append_all", *arguments)
-        if answer[0] != b"ok":
+        if is_refusal(answer):
             raise refusal(answer)
         self._storage.news.tell("e")
-        return [AppendResult(version, position) for version, position in answer[1]]
+        return [AppendResult(*map(int, place.split(b":"))) for place in answer.split(b" ")]
 
     async def read_stream(
         self, stream_id: str, /, *, from_version: int, to_version: int | None, limit: int, backward: bool

@@ -7,7 +7,7 @@ import asyncio
 from catga_core.errors import LeaseLostError
 from catga_core.identifiers import new_id
 from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, InProgress
-from catga_redis.refusals import refusal
+from catga_redis.refusals import is_refusal, refusal
 from catga_redis.storage import RedisStorage
 
 
@@ -27,13 +27,11 @@ class RedisIdempotencyStore:
         """Take a key that is free, whose lease has run out, or whose result has expired."""
         # Asked again because the answer was lost, the same operation gets the same claim.
         answer = await self._commands.run("claim", key, new_id(), lease, self._retention)
-        match answer[0]:
-            case b"claimed":
-                return Claimed(key, answer[1], float(answer[2]))
-            case b"busy":
-                return InProgress(key, float(answer[1]))
-            case _:
-                return Completed(key, answer[1])
+        if isinstance(answer, bytes):
+            token, _, ends = answer.partition(b":")
+            return Claimed(key, int(token), float(ends))
+        state, fact = answer
+        return InProgress(key, float(fact)) if state == b"busy" else Completed(key, fact)
 
     async def renew(self, claim: Claimed, /, *, lease: float) -> Claimed:
         """Extend a lease, counted from now."""
@@ -52,7 +50,7 @@ class RedisIdempotencyStore:
             unit.stage("complete", claim.key, claim.fencing_token, result, ttl)
             return
         answer = await self._commands.run("complete", claim.key, claim.fencing_token, result, ttl)
-        if answer[0] != b"ok":
+        if is_refusal(answer):
             raise refusal(answer)
         self._storage.news.tell(f"i:{claim.key}")
 

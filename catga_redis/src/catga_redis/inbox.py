@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from catga_core.identifiers import new_id
+from catga_redis.refusals import is_refusal
 from catga_redis.storage import RedisStorage
 
 
@@ -24,7 +25,7 @@ class RedisInboxStore:
         unit = self._storage.joined()
         if unit is None:
             answer = await self._commands.run("record", member, new_id())
-            return bool(answer[0] == b"ok")
+            return not is_refusal(answer)
         if member in unit.inbox or await self._noted(member):
             return False
         unit.inbox.add(member)

@@ -9,7 +9,7 @@ from typing import Any
 from catga_core.identifiers import new_id
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
 from catga_redis.records import message_bytes, outbox_message
-from catga_redis.scripts import COMMIT
+from catga_redis.refusals import is_refusal
 from catga_redis.storage import RedisStorage
 
 _GRAIN = 0.001
@@ -86,8 +86,7 @@ class RedisOutboxStore:
         tokens = _tokens([leased])
         if unit is None:
             # A unit of work of its own knows, when it is asked again because its answer was lost, that it was done.
-            answer = await self._commands.run(COMMIT, new_id(), 1, "discard", len(tokens), *tokens)
-            done = bool(answer[0] == b"done")
+            done = not is_refusal(await self._commands.commit(new_id(), [("discard", *tokens)]))
             if done:
                 self._storage.news.tell("o")
             return done

@@ -8,6 +8,11 @@ from typing import Any
 from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode, LeaseLostError
 
 
+def is_refusal(answer: object) -> bool:
+    """Tell whether an operation that can be refused was."""
+    return isinstance(answer, list)
+
+
 def refusal(answer: Sequence[Any]) -> CatgaError:
     """Return the error that a script's refusal means.
 

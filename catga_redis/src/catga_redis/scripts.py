@@ -1,42 +1,58 @@
-"""The scripts: each operation on its own, and all of them in one for a unit of work."""
+"""The scripts: one for each operation, and one for each set of operations that units of work bring.
+
+A script's top level runs at every call, and making the functions it does not use costs more than what it does. So each is put together
+of the parts it needs: a part is a `local` of the Lua files, and needs those whose names stand in it.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import re
+from collections.abc import Iterable
 from importlib.resources import files
 
 import msgspec
 
-_MODULES = {
-    "events": ("append_all", "look_append", "read_stream", "read_all"),
-    "snapshots": ("save_snapshot", "load_snapshot", "delete_snapshots", "count_snapshots"),
-    "checkpoints": ("delete_checkpoint",),
-    "idempotency": ("claim", "renew_claim", "complete", "release_claim", "look"),
-    "inbox": ("record", "forget", "prune_inbox"),
-    "locks": ("acquire", "renew_lock", "release_lock", "lock_left"),
-    "outbox": (
-        "add",
-        "lease",
-        "renew",
-        "sent",
-        "retry",
-        "give_back",
-        "is_held",
-        "outbox_stats",
-        "due_in",
-        "prune_outbox",
-    ),
-    "dead_letters": (
-        "add_letter",
-        "get_letter",
-        "replaying",
-        "remove_letter",
-        "find_letters",
-    ),
-}
-
-_CHECKED = ("append_all", "complete", "record")
+_FILES = (
+    "prelude",
+    "events",
+    "snapshots",
+    "checkpoints",
+    "idempotency",
+    "inbox",
+    "locks",
+    "outbox",
+    "dead_letters",
+    "application",
+)
+_WRITES = (
+    "append_all",
+    "save_snapshot",
+    "delete_snapshots",
+    "delete_checkpoint",
+    "claim",
+    "renew_claim",
+    "complete",
+    "release_claim",
+    "record",
+    "forget",
+    "prune_inbox",
+    "acquire",
+    "renew_lock",
+    "release_lock",
+    "add",
+    "lease",
+    "renew",
+    "sent",
+    "retry",
+    "give_back",
+    "prune_outbox",
+    "add_letter",
+    "replaying",
+    "remove_letter",
+    "find_letters",  # purges, too
+)
 _READS = (
     "look_append",
     "read_stream",
@@ -50,9 +66,13 @@ _READS = (
     "due_in",
     "get_letter",
 )
+# Only a unit of work knows, when it is asked again, that it was itself: these are one also without anything else.
+_COMMITTED_ALONE = ("save_checkpoint", "discard")
 
-COMMIT = "commit"
-"""The script of a unit of work."""
+_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
+_PART = re.compile(r"^(?=local )", re.MULTILINE)
+_NAMES = re.compile(r"local (?:function )?(\w+(?:, \w+)*)")
+_WORD = re.compile(r"\w+")
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -71,33 +91,75 @@ class Script(msgspec.Struct, frozen=True):
     writes: bool
 
 
+class Scripts:
+    """Every script.
+
+    Parameters:
+        library: the text of the Lua files, one after another.
+        commit: the end of the script of a unit of work.
+    """
+
+    def __init__(self, library: str, commit: str) -> None:
+        self._parts = [part for part in _PART.split(_COMMENT.sub("", library)) if part.startswith("local ")]
+        self._of = {name: part for part in self._parts for name in _names(part)}
+        self._commit = commit
+        self._commits: dict[frozenset[str], Script] = {}
+        self.operations: dict[str, Script] = {
+            name: self._operation(name, writes=names is _WRITES)
+            for names in (_WRITES, _READS)
+            for name in names
+        }
+
+    def known_before(self) -> list[Script]:
+        """Return the scripts that a server is told at the start; another is sent whole at its first use."""
+        return [*self.operations.values(), *(self.commit([name]) for name in _COMMITTED_ALONE)]
+
+    def commit(self, operations: Iterable[str]) -> Script:
+        """Return the script of a unit of work that brings these operations, and no others."""
+        names = frozenset(operations)
+        found = self._commits.get(names)
+        if found is None:
+            checks = [name for name in sorted(names) if f"check_{name}" in self._of]
+            tables = (
+                f"local checks = {{ {', '.join(f'{name} = check_{name}' for name in checks)} }}\n"
+                f"local applies = {{ {', '.join(f'{name} = apply_{name}' for name in sorted(names))} }}\n"
+            )
+            found = self._commits[names] = self._script("commit", tables + self._commit, writes=True)
+        return found
+
+    def _operation(self, name: str, *, writes: bool) -> Script:
+        check = f"local refused = check_{name}(ARGV, 2)\nif refused then\n  return refused\nend\n"
+        ending = f"local result = apply_{name}(ARGV, 2)\n"
+        if f"check_{name}" in self._of:
+            ending = check + ending
+        if "wake" in self._needed(ending):
+            ending += "tell()\n"
+        return self._script(name, f"{ending}return result\n", writes=writes)
+
+    def _script(self, name: str, ending: str, *, writes: bool) -> Script:
+        needed = self._needed(ending)
+        parts = [part for part in self._parts if not needed.isdisjoint(_names(part))]
+        body = "".join([*parts, ending])
+        return Script(name, body, hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest(), writes)
+
+    def _needed(self, text: str) -> set[str]:
+        needed: set[str] = set()
+        texts = [text]
+        while texts:
+            fresh = (set(_WORD.findall(texts.pop())) & self._of.keys()) - needed
+            needed |= fresh
+            texts += [self._of[name] for name in fresh]
+        return needed
+
+
 @functools.cache
-def load_scripts() -> dict[str, Script]:
-    """Return every script by its operation; reads files, so not on an event loop's thread."""
+def load_scripts() -> Scripts:
+    """Return every script; reads files, so not on an event loop's thread."""
     folder = files("catga_redis") / "lua"
-    text = {
-        name: (folder / f"{name}.lua").read_text(encoding="utf-8")
-        for name in ("prelude", "application", "commit", *_MODULES)
-    }
-    scripts: dict[str, Script] = {}
-    for module, operations in _MODULES.items():
-        for name in operations:
-            body = f"{text['prelude']}\n{text[module]}\n{_ending(name)}"
-            scripts[name] = _script(name, body)
-    everything = "\n".join(text[name] for name in ("prelude", *_MODULES, "application", "commit"))
-    scripts[COMMIT] = _script(COMMIT, everything)
-    return scripts
+    library = "\n".join((folder / f"{name}.lua").read_text(encoding="utf-8") for name in _FILES)
+    return Scripts(library, (folder / "commit.lua").read_text(encoding="utf-8"))
 
 
-def _ending(name: str) -> str:
-    if name in _CHECKED:
-        return (
-            f"local refused = checks.{name}(ARGV, 2)\nif refused then\n  return refused\nend\n"
-            f"local result = applies.{name}(ARGV, 2)\ntell()\nreturn {{ 'ok', result }}\n"
-        )
-    return f"local result = applies.{name}(ARGV, 2)\ntell()\nreturn result\n"
-
-
-def _script(name: str, body: str) -> Script:
-    sha = hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()
-    return Script(name, body, sha, name not in _READS)
+def _names(part: str) -> list[str]:
+    found = _NAMES.match(part)
+    return found[1].split(", ") if found else []

@@ -22,7 +22,7 @@ from catga_redis.ending import end
 from catga_redis.lane import Lane
 from catga_redis.news import News
 from catga_redis.options import RedisOptions
-from catga_redis.scripts import load_scripts
+from catga_redis.scripts import Scripts, load_scripts
 from catga_redis.start_check import check
 from catga_redis.unit_of_work import RedisUnitOfWork
 
@@ -65,8 +65,8 @@ class RedisStorage:
         Raises:
             ConfigurationError: when there is none, it refuses the password, or it cannot be used.
         """
-        self.commands.scripts = await asyncio.to_thread(_prepare)
-        self._facts = await check(self.options, self.root, self.commands.scripts.values())
+        scripts = self.commands.scripts = await asyncio.to_thread(_prepare)
+        self._facts = await check(self.options, self.root, scripts.known_before())
         self.news = News(self._listener, f"{self.root}wake")
         self._sender = open_lane(self.options, self.root)
         self._sender.open()
@@ -129,7 +129,7 @@ class RedisStorage:
             await asyncio.sleep(_LOOK_EVERY)
 
 
-def _prepare() -> Any:
+def _prepare() -> Scripts:
     # Reads files, and imports structlog: not on the loop's thread.
     logger()
     return load_scripts()

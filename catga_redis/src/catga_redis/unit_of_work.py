@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from catga_core.identifiers import new_id
 from catga_core.unit_of_work import BaseUnitOfWork
 from catga_redis.application import ApplicationCommands
-from catga_redis.refusals import refusal
-from catga_redis.scripts import COMMIT
+from catga_redis.refusals import is_refusal, refusal
 
 if TYPE_CHECKING:
     from catga_core.interfaces.event_log import EventRecord
@@ -96,10 +95,7 @@ class RedisUnitOfWork(BaseUnitOfWork):
         return None
 
     async def _run(self, operations: list[tuple[Any, ...]]) -> None:
-        arguments: list[Any] = [self._id, len(operations)]
-        for name, *parts in operations:
-            arguments += [name, len(parts), *parts]
-        answer = await self._commands.run(COMMIT, *arguments)
-        if answer[0] != b"done":
+        answer = await self._commands.commit(self._id, operations)
+        if is_refusal(answer):
             raise refusal(answer)
         self._storage.told(name for name, *_ in operations)

@@ -3,7 +3,7 @@ local kinds = {}
 
 -- a[i]: kind of value ('' for any), kind afterwards ('' for unchanged), '1' where it has to be a whole number, number of parts, then
 -- command, key and arguments
-checks.command = function(a, i)
+local function check_command(a, i)
   local wanted, after, key = a[i], a[i + 1], a[i + 5]
   local is = kinds[key] or redis.call('TYPE', key)['ok']
   if wanted ~= '' and is ~= 'none' and is ~= wanted then
@@ -17,7 +17,7 @@ checks.command = function(a, i)
   end
   kinds[key] = after ~= '' and after or is
 end
-applies.command = function(a, i)
+local function apply_command(a, i)
   local parts = {}
   for n = 1, tonumber(a[i + 3]) do
     parts[n] = a[i + 3 + n]

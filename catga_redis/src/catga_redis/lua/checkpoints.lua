@@ -19,7 +19,7 @@ local function checkpoint_then(name)
 end
 
 -- a[i]: name, position, fencing token, expected position ('' for any)
-checks.save_checkpoint = function(a, i)
+local function check_save_checkpoint(a, i)
   local position, token = checkpoint_then(a[i])
   if token > tonumber(a[i + 2]) then
     return { 'fenced', a[i], token }
@@ -29,7 +29,7 @@ checks.save_checkpoint = function(a, i)
   end
   foreseen[a[i]] = { tonumber(a[i + 1]), tonumber(a[i + 2]) }
 end
-applies.save_checkpoint = function(a, i)
+local function apply_save_checkpoint(a, i)
   local _, token = checkpoint(a[i])
   token = math.max(token, tonumber(a[i + 2]))
   local saved = string.format('%s:%.0f:%.0f', a[i + 1], now() * 1000000, token)
@@ -38,9 +38,9 @@ applies.save_checkpoint = function(a, i)
 end
 
 -- a[i]: name
-checks.delete_checkpoint = function(a, i)
+local function check_delete_checkpoint(a, i)
   foreseen[a[i]] = { 0, 0 }
 end
-applies.delete_checkpoint = function(a, i)
+local function apply_delete_checkpoint(a, i)
   return redis.call('HDEL', P .. 'cp', a[i])
 end

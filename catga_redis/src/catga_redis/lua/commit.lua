@@ -1,7 +1,8 @@
 -- Everything a unit of work has collected. ARGV: time, its id, number of operations, then name, number of arguments and these of each.
+-- `checks` and `applies` have those of its operations, by name.
 local marker = P .. 'tx:' .. ARGV[2]
 if redis.call('EXISTS', marker) == 1 then
-  return { 'done' }
+  return 1
 end
 local function each(act)
   local at = 4
@@ -25,4 +26,4 @@ each(function(name, at)
   applies[name](ARGV, at)
 end)
 tell()
-return { 'done' }
+return 1

@@ -6,7 +6,7 @@ local function letter_fields(key)
 end
 
 -- a[i]: id, operation, attempts, first failure, last failure, replays, source, handler, name, code, letter
-applies.add_letter = function(a, i)
+local function apply_add_letter(a, i)
   local key = P .. 'dl:' .. a[i]
   local found = redis.call('HMGET', key, 'o', 'a', 'f', 'r')
   if found[1] == a[i + 1] then
@@ -25,12 +25,12 @@ applies.add_letter = function(a, i)
 end
 
 -- a[i]: id
-applies.get_letter = function(a, i)
+local function apply_get_letter(a, i)
   return letter_fields(P .. 'dl:' .. a[i])
 end
 
 -- a[i]: id, operation
-applies.replaying = function(a, i)
+local function apply_replaying(a, i)
   local key = P .. 'dl:' .. a[i]
   if redis.call('EXISTS', key) == 0 then
     return false
@@ -43,14 +43,14 @@ applies.replaying = function(a, i)
 end
 
 -- a[i]: id
-applies.remove_letter = function(a, i)
+local function apply_remove_letter(a, i)
   redis.call('DEL', P .. 'dl:' .. a[i])
   return redis.call('ZREM', P .. 'dl', a[i])
 end
 
 -- a[i]: place before the first, how many to look at, how many to find, what to do; then source, handler, name, code ('0' for any,
 -- else '1' and the value), failed after, failed before ('' for any)
-applies.find_letters = function(a, i)
+local function apply_find_letters(a, i)
   local found, last, seen = {}, a[i], 0
   local want, act = tonumber(a[i + 2]), a[i + 3]
   local page = redis.call('ZRANGEBYSCORE', P .. 'dl', '(' .. a[i], '+inf', 'WITHSCORES', 'LIMIT', 0, a[i + 1])

@@ -9,7 +9,7 @@ local function stored_position(stream, version)
 end
 
 -- a[i]: stream, expected version (-1: any), count, then id and record of each
-checks.append = function(a, i)
+local function check_append(a, i)
   local stream, expected, count = a[i], tonumber(a[i + 1]), tonumber(a[i + 2])
   local actual = redis.call('LLEN', P .. 's:' .. stream)
   lengths[stream] = actual
@@ -61,31 +61,32 @@ local function write(a, i, first, count)
   end
   lengths[stream] = version
   wake('e')
-  return { version, position }
+  return version, position
 end
 
-applies.append = function(a, i)
+local function apply_append(a, i)
   if memo[i] then
-    return { memo[i], stored_position(a[i], memo[i]) }
+    return memo[i], stored_position(a[i], memo[i])
   end
   return write(a, i, 1, tonumber(a[i + 2]))
 end
 
--- a[i]: number of appends, then each as above
-checks.append_all = function(a, i)
+-- a[i]: number of appends, then each as above. The answer is "<version>:<position>" of each, with a space between.
+local function check_append_all(a, i)
   local at = i + 1
   for _ = 1, tonumber(a[i]) do
-    local refused = checks.append(a, at)
+    local refused = check_append(a, at)
     if refused then
       return refused
     end
     at = at + 3 + 2 * tonumber(a[at + 2])
   end
 end
-applies.append_all = function(a, i)
-  local at, results = i + 1, {}
+local function apply_append_all(a, i)
+  local at, results = i + 1, ''
   for n = 1, tonumber(a[i]) do
-    results[n] = applies.append(a, at)
+    local version, position = apply_append(a, at)
+    results = string.format(n == 1 and '%s%.0f:%.0f' or '%s %.0f:%.0f', results, version, position)
     at = at + 3 + 2 * tonumber(a[at + 2])
   end
   return results
@@ -93,8 +94,8 @@ end
 
 -- a[i]: appends as above, one for each stream of a unit of work; then the number of its calls, and which append and how many records
 -- of it each has brought: positions follow the calls.
-checks.append_in_turn = checks.append_all
-applies.append_in_turn = function(a, i)
+local check_append_in_turn = check_append_all
+local function apply_append_in_turn(a, i)
   local at, starts, written = i + 1, {}, {}
   for n = 1, tonumber(a[i]) do
     starts[n], written[n] = at, 0
@@ -110,8 +111,8 @@ applies.append_in_turn = function(a, i)
 end
 
 -- a[i]: appends as above. What they would meet: each stream's version, and the version of the last event when it is a repetition.
-applies.look_append = function(a, i)
-  local refused = checks.append_all(a, i)
+local function apply_look_append(a, i)
+  local refused = check_append_all(a, i)
   if refused then
     return refused
   end
@@ -125,7 +126,7 @@ applies.look_append = function(a, i)
 end
 
 -- a[i]: stream, lowest version, highest (0: the end), limit, '1' for backward
-applies.read_stream = function(a, i)
+local function apply_read_stream(a, i)
   local key = P .. 's:' .. a[i]
   local low, high, limit = tonumber(a[i + 1]), tonumber(a[i + 2]), tonumber(a[i + 3])
   if a[i + 4] == '1' then
@@ -143,7 +144,7 @@ applies.read_stream = function(a, i)
 end
 
 -- a[i]: position before the first, limit. Between two positions a stream's versions have no gap: one read for each stream.
-applies.read_all = function(a, i)
+local function apply_read_all(a, i)
   local entries = redis.call('XRANGE', P .. 'log', '(' .. a[i] .. '-0', '+', 'COUNT', a[i + 1])
   local low, high, found, result = {}, {}, {}, {}
   for _, entry in ipairs(entries) do

@@ -1,6 +1,6 @@
 -- {p}:idem:<key>  hash: t fencing token, o operation, e end of the lease; r result, x end of its memory
--- a[i]: key, operation, lease, retention
-applies.claim = function(a, i)
+-- a[i]: key, operation, lease, retention. The answer to who gets it is "<fencing token>:<end of the lease>".
+local function apply_claim(a, i)
   local key = P .. 'idem:' .. a[i]
   local found = redis.call('HMGET', key, 't', 'o', 'e', 'r', 'x')
   local token, operation, until_, result, remembered = found[1], found[2], found[3], found[4], found[5]
@@ -10,7 +10,7 @@ applies.claim = function(a, i)
   if token and not result and tonumber(until_) > now() then
     -- The same claim asks again, because its answer was lost.
     if operation == a[i + 1] then
-      return { 'claimed', tonumber(token), until_ }
+      return token .. ':' .. until_
     end
     return { 'busy', until_ }
   end
@@ -20,7 +20,7 @@ applies.claim = function(a, i)
     redis.call('HDEL', key, 'r', 'x')
   end
   expire(key, tonumber(a[i + 2]) + tonumber(a[i + 3]))
-  return { 'claimed', mine, ends }
+  return string.format('%.0f:%s', mine, ends)
 end
 
 local function holds(key, token)
@@ -28,7 +28,7 @@ local function holds(key, token)
 end
 
 -- a[i]: key, token, lease, retention
-applies.renew_claim = function(a, i)
+local function apply_renew_claim(a, i)
   local key = P .. 'idem:' .. a[i]
   if not holds(key, a[i + 1]) or redis.call('HEXISTS', key, 'r') == 1 then
     return false
@@ -40,12 +40,12 @@ applies.renew_claim = function(a, i)
 end
 
 -- a[i]: key, token, result, ttl
-checks.complete = function(a, i)
+local function check_complete(a, i)
   if not holds(P .. 'idem:' .. a[i], a[i + 1]) then
     return { 'lost', a[i] }
   end
 end
-applies.complete = function(a, i)
+local function apply_complete(a, i)
   local key = P .. 'idem:' .. a[i]
   -- Recorded once: asking again, because the answer was lost, changes nothing.
   if redis.call('HEXISTS', key, 'r') == 0 then
@@ -57,7 +57,7 @@ applies.complete = function(a, i)
 end
 
 -- a[i]: key, token
-applies.release_claim = function(a, i)
+local function apply_release_claim(a, i)
   local key = P .. 'idem:' .. a[i]
   if holds(key, a[i + 1]) and redis.call('HEXISTS', key, 'r') == 0 then
     redis.call('DEL', key)
@@ -67,7 +67,7 @@ applies.release_claim = function(a, i)
 end
 
 -- a[i]: key. What one who waits has to know: a result, or the seconds until the lease ends; nothing when the key is free.
-applies.look = function(a, i)
+local function apply_look(a, i)
   local found = redis.call('HMGET', P .. 'idem:' .. a[i], 'e', 'r', 'x')
   if found[2] then
     return tonumber(found[3]) > now() and { 'completed', found[2] } or { 'free' }

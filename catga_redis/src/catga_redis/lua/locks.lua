@@ -1,6 +1,6 @@
 -- {p}:lock:<name>  hash: t token, f fencing token, e end of the lease
 -- a[i]: name, token, lease
-applies.acquire = function(a, i)
+local function apply_acquire(a, i)
   local key = P .. 'lock:' .. a[i]
   local found = redis.call('HMGET', key, 't', 'f', 'e')
   if found[1] and tonumber(found[3]) > now() then
@@ -14,7 +14,7 @@ applies.acquire = function(a, i)
 end
 
 -- a[i]: name, token, lease
-applies.renew_lock = function(a, i)
+local function apply_renew_lock(a, i)
   local key = P .. 'lock:' .. a[i]
   local found = redis.call('HMGET', key, 't', 'e')
   if found[1] ~= a[i + 1] or tonumber(found[2]) <= now() then
@@ -27,7 +27,7 @@ applies.renew_lock = function(a, i)
 end
 
 -- a[i]: name, token
-applies.release_lock = function(a, i)
+local function apply_release_lock(a, i)
   local key = P .. 'lock:' .. a[i]
   local found = redis.call('HMGET', key, 't', 'e')
   if found[1] ~= a[i + 1] then
@@ -39,7 +39,7 @@ applies.release_lock = function(a, i)
 end
 
 -- a[i]: name. Seconds until the lease ends, nothing when it is free.
-applies.lock_left = function(a, i)
+local function apply_lock_left(a, i)
   local ends = redis.call('HGET', P .. 'lock:' .. a[i], 'e')
   return ends and tonumber(ends) > now() and exact(tonumber(ends) - now()) or false
 end

@@ -41,7 +41,7 @@ local function remove(sequence, group)
 end
 
 -- a[i]: number of messages, then id, key ('0' for none, else '1' and the key), created at, message of each
-applies.add = function(a, i)
+local function apply_add(a, i)
   for n = 0, tonumber(a[i]) - 1 do
     local at = i + 1 + 4 * n
     local id, group = a[at], string.sub(a[at + 1], 1, 1) == '1' and string.sub(a[at + 1], 2)
@@ -64,7 +64,7 @@ applies.add = function(a, i)
 end
 
 -- a[i]: limit, lease
-applies.lease = function(a, i)
+local function apply_lease(a, i)
   local due = redis.call('ZRANGEBYSCORE', O .. 'later', '-inf', exact(now()))
   for _, sequence in ipairs(due) do
     redis.call('ZREM', O .. 'later', sequence)
@@ -123,7 +123,7 @@ local function held(sequence, token)
 end
 
 -- a[i]: number of messages, lease, then sequence and token of each
-applies.renew = function(a, i)
+local function apply_renew(a, i)
   local ends, kept = exact(now() + tonumber(a[i + 1])), {}
   for n = 1, tonumber(a[i]) do
     local sequence, token = a[i + 2 * n], a[i + 1 + 2 * n]
@@ -141,7 +141,7 @@ applies.renew = function(a, i)
 end
 
 -- a[i]: number of messages, then sequence and token of each
-applies.sent = function(a, i)
+local function apply_sent(a, i)
   for n = 1, tonumber(a[i]) do
     local sequence, token = a[i - 1 + 2 * n], a[i + 2 * n]
     local message = held(sequence, token)
@@ -154,7 +154,7 @@ applies.sent = function(a, i)
 end
 
 -- a[i]: sequence, token, delay, error
-applies.retry = function(a, i)
+local function apply_retry(a, i)
   local message = held(a[i], a[i + 1])
   if message then
     local due = now() + tonumber(a[i + 2])
@@ -168,7 +168,7 @@ applies.retry = function(a, i)
 end
 
 -- a[i]: number of messages, then sequence and token of each
-applies.give_back = function(a, i)
+local function apply_give_back(a, i)
   for n = 1, tonumber(a[i]) do
     local sequence, token = a[i - 1 + 2 * n], a[i + 2 * n]
     local message = held(sequence, token)
@@ -183,29 +183,29 @@ applies.give_back = function(a, i)
 end
 
 -- a[i]: sequence, token. Refused when another has it, or it is gone.
-checks.discard = function(a, i)
+local function check_discard(a, i)
   if not held(a[i], a[i + 1]) then
     return { 'taken', a[i] }
   end
 end
-applies.discard = function(a, i)
+local function apply_discard(a, i)
   local message = held(a[i], a[i + 1])
   redis.call('HDEL', O .. 'ids', message.id)
   remove(a[i], message.group)
 end
 
 -- a[i]: sequence, token. What `discard` would do now.
-applies.is_held = function(a, i)
-  return checks.discard(a, i) and 0 or 1
+local function apply_is_held(a, i)
+  return check_discard(a, i) and 0 or 1
 end
 
-applies.outbox_stats = function()
+local function apply_outbox_stats()
   local oldest = redis.call('ZRANGE', O .. 'pending', 0, 0, 'WITHSCORES')
   return { redis.call('ZCARD', O .. 'pending'), oldest[2] or false, redis.call('SCARD', O .. 'retrying') }
 end
 
 -- Seconds until something is due, nothing when nothing ever will be.
-applies.due_in = function()
+local function apply_due_in()
   if redis.call('EXISTS', O .. 'ready') == 1 then
     return '0'
   end
@@ -214,7 +214,7 @@ applies.due_in = function()
 end
 
 -- a[i]: older than (seconds), limit
-applies.prune_outbox = function(a, i)
+local function apply_prune_outbox(a, i)
   local until_ = '(' .. exact(now() - tonumber(a[i]))
   local old = redis.call('ZRANGEBYSCORE', O .. 'sent', '-inf', until_, 'LIMIT', 0, a[i + 1])
   for _, id in ipairs(old) do

@@ -1,9 +1,11 @@
 -- What every script begins with. KEYS[1] is the root "{prefix}:", ARGV[1] the time in seconds where the caller's clock is not the
--- machine's, else ''. An operation is a function in `checks` that only reads, and one in `applies` that then writes and must not
--- fail: Redis takes nothing back that a script has written.
+-- machine's, else ''. An operation X is a function apply_X, which must not fail after it has written something: Redis takes nothing
+-- back. Where there is something to refuse, a function check_X before it only reads; it returns a table of a word and its facts to
+-- refuse, nothing otherwise. What is answered often is no table: a server makes one in several steps, which cost as much as three
+-- commands. scripts.py gives a script those of these definitions whose names stand in it.
 local P = KEYS[1]
 local server_time = ARGV[1] == ''
-local checks, applies, memo, wakes = {}, {}, {}, {}
+local memo, wakes = {}, {}
 
 local time
 local function now()

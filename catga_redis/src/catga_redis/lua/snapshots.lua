@@ -12,7 +12,7 @@ local function snapshots_of(stream, name)
 end
 
 -- a[i]: stream, name, version, schema version, keep, snapshot
-applies.save_snapshot = function(a, i)
+local function apply_save_snapshot(a, i)
   local key, version = P .. 'snap:' .. a[i], tonumber(a[i + 2])
   local fresh = string.format('%.0f:%s:%s', version, a[i + 3], a[i + 1])
   local found = snapshots_of(a[i], a[i + 1])
@@ -32,7 +32,7 @@ applies.save_snapshot = function(a, i)
 end
 
 -- a[i]: stream, name, schema version, highest version (0: any)
-applies.load_snapshot = function(a, i)
+local function apply_load_snapshot(a, i)
   local schema, highest = tonumber(a[i + 2]), tonumber(a[i + 3])
   for _, each in ipairs(snapshots_of(a[i], a[i + 1])) do
     if each.schema == schema and (highest == 0 or each.version <= highest) then
@@ -43,7 +43,7 @@ applies.load_snapshot = function(a, i)
 end
 
 -- a[i]: stream, '1' and a name for one kind
-applies.delete_snapshots = function(a, i)
+local function apply_delete_snapshots(a, i)
   local name
   if a[i + 1] == '1' then
     name = a[i + 2]
@@ -56,6 +56,6 @@ applies.delete_snapshots = function(a, i)
 end
 
 -- a[i]: as above. How many there are.
-applies.count_snapshots = function(a, i)
+local function apply_count_snapshots(a, i)
   return #snapshots_of(a[i], a[i + 1] == '1' and a[i + 2] or nil)
 end
