@@ -442,6 +442,40 @@ async def test_the_lease_is_renewed_while_a_message_is_sent(memory: Place):
         assert other.sent == []
 
 
+async def test_a_relay_that_stood_still_for_longer_than_its_lease_sends_no_more_of_what_it_had(memory: Place):
+    class Silent:
+        """Does not answer a relay that asks whether a lease is still its own."""
+
+        def __init__(self, outbox: OutboxStore) -> None:
+            self._outbox = outbox
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._outbox, name)
+
+        async def renew(self, leased: Sequence[LeasedMessage], /, *, lease: float) -> list[LeasedMessage]:
+            await asyncio.Event().wait()
+            return list(leased)
+
+    clock, gate = ManualClock(), Gate()
+    wire = Wire(lambda event: gate.pass_through())
+    catga = placing(memory, wire)
+    async with moved(catga, clock) as app:
+        with catga.override(OutboxStore, Silent(app.outbox)):
+            await app.mediator.send(Place_((1, 2)))
+            await gate.reached()
+            clock.advance(31)
+            taken_over = await app.outbox.lease(limit=10, lease=30)
+            assert len(taken_over) == 2
+            gate.open()
+            await eventually(lambda: wire.events == [Placed(1)])
+            await eventually(lambda: app.health()["outbox_relay"].details["under_way"] == 0)
+
+            assert wire.tries == [Placed(1)]
+            # Whoever has them now is not disturbed.
+            await app.outbox.complete(taken_over)
+            assert (await app.outbox.stats()).pending == 0
+
+
 async def test_a_relay_that_stops_ends_what_it_sends_and_gives_back_the_rest(place: Place):
     gate = Gate()
 

@@ -62,6 +62,8 @@ class OutboxRelay:
         self._settings = settings
         self._lasting = lasting
         self._mine: dict[int, LeasedMessage] = {}
+        # When the lease of each may be over, by the clock that only goes on; a store tells later than this.
+        self._ends: dict[int, float] = {}
         self._lanes: set[asyncio.Task[None]] = set()
         self._stir = asyncio.Event()
         self._stopping = False
@@ -134,6 +136,7 @@ class OutboxRelay:
         """Take what there is room for, or wait; return whether to go on."""
         room = self._settings.batch - len(self._mine)
         leased: list[LeasedMessage] = []
+        asked_at = self._clock.monotonic()
         self._stir.clear()
         if room > 0:
             try:
@@ -152,7 +155,7 @@ class OutboxRelay:
                 return True
             self._failures = 0
         if leased:
-            self._take(outbox, leased)
+            self._take(outbox, leased, asked_at + self._settings.lease)
         elif self._stopping and not self._lanes:
             return False
         else:
@@ -185,8 +188,9 @@ class OutboxRelay:
 
     # --- what is under way ---
 
-    def _take(self, outbox: OutboxStore, leased: Sequence[LeasedMessage]) -> None:
+    def _take(self, outbox: OutboxStore, leased: Sequence[LeasedMessage], ends: float) -> None:
         self._mine.update((each.sequence, each) for each in leased)
+        self._ends.update((each.sequence, ends) for each in leased)
         lanes: dict[object, list[LeasedMessage]] = {}
         for each in leased:
             key = each.message.key
@@ -216,8 +220,9 @@ class OutboxRelay:
         try:
             while rest and not (self._stopping and not self._flushing):
                 leased = self._mine.get(rest[0].sequence)
-                if leased is None:
-                    # Another relay has it; what comes after it is not to overtake it.
+                if leased is None or self._clock.monotonic() >= self._ends[leased.sequence]:
+                    # Another relay has it, or may have, and have sent what comes after it: who stood still for long is told
+                    # by the store only with the next answer.
                     break
                 if not await self._sending.send(leased, outbox):
                     self._forget([rest.pop(0)])
@@ -238,6 +243,7 @@ class OutboxRelay:
         while True:
             await self._clock.sleep(lease / 3)
             held = [self._mine[each] for each in sequences if each in self._mine]
+            ends = self._clock.monotonic() + lease
             try:
                 kept = {each.sequence: each for each in await outbox.renew(held, lease=lease)}
             except Exception as error:  # noqa: BLE001 - the leases still run, so it is tried again
@@ -248,12 +254,14 @@ class OutboxRelay:
                     continue
                 if each.sequence in kept:
                     self._mine[each.sequence] = kept[each.sequence]
+                    self._ends[each.sequence] = ends
                 else:
-                    del self._mine[each.sequence]
+                    self._forget([each])
 
     def _forget(self, leased: Sequence[LeasedMessage]) -> None:
         for each in leased:
             self._mine.pop(each.sequence, None)
+            self._ends.pop(each.sequence, None)
 
     async def _all_lanes(self) -> None:
         while self._lanes:
@@ -264,6 +272,7 @@ class OutboxRelay:
         if self._mine:
             await _release(outbox, list(self._mine.values()))
             self._mine.clear()
+            self._ends.clear()
 
 
 async def _release(outbox: OutboxStore, leased: Sequence[LeasedMessage]) -> None:
