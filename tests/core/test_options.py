@@ -67,9 +67,14 @@ def test_everything_that_cannot_be_read_is_listed_at_once():
     many, late, unknown = raised.value.problems
     assert many.startswith("CATGA_MAX_CONCURRENT_REQUESTS cannot be read: Expected `int`")
     assert late.startswith("CATGA_TIMEOUT_SECONDS cannot be read: Expected `float | null`")
-    assert unknown.startswith(
-        "CATGA_TRANSPROT is no option: the options are CATGA_SERVICE_NAME, CATGA_TRANSPORT, "
-    )
+    assert unknown == "CATGA_TRANSPROT is no option: did you mean 'CATGA_TRANSPORT'?"
+
+
+def test_a_variable_that_is_near_to_none_is_told_what_there_is():
+    with pytest.raises(
+        ConfigurationError, match="is no option: use one of CATGA_SERVICE_NAME, CATGA_TRANSPORT, "
+    ):
+        CatgaOptions.from_env({"CATGA_QQQQQQQQQQQQQQQ": "1"})
 
 
 def test_values_that_can_be_read_and_cannot_work_are_refused():

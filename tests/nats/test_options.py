@@ -47,7 +47,10 @@ def test_every_option_can_stand_in_a_url() -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("nats://a?reqest_timeout=5", "reqest_timeout"),
+        (
+            "nats://a?reqest_timeout=5",
+            "'reqest_timeout', which is no option: did you mean 'request_timeout'?",
+        ),
         ("nats://a?request_timeout=soon", "request_timeout"),
         ("nats://a?request_timeout=nan", "request_timeout"),
         ("nats://a?tls_verify=perhaps", "tls_verify"),

@@ -248,7 +248,8 @@ def test_a_url_sets_options() -> None:
         ("sqlite:///", "names no file"),
         ("sqlite:///app.db?path=b.db", "sets 'path', which is no option"),
         ("sqlite:///app.db?fast=1", "sets 'fast', which is no option"),
-        ("sqlite:///app.db?readers=many", "which is no whole number"),
+        ("sqlite:///app.db?reeders=3", "which is no option: did you mean 'readers'?"),
+        ("sqlite:///app.db?readers=many", "which is no whole number: write one, such as readers=10"),
         ("sqlite:///app.db?busy_timeout_seconds=soon", "which is no number"),
     ],
 )

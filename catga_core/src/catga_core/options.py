@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from catga_core.errors import ConfigurationError
+from catga_core.url_options import suggestion
 
 _PREFIX = "CATGA_"
 
@@ -125,8 +126,8 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
         for variable in sorted(name for name in found if name.startswith(_PREFIX)):
             name = variable.removeprefix(_PREFIX).lower()
             if name not in fields:
-                known = ", ".join(_PREFIX + field.upper() for field in fields)
-                problems.append(f"{variable} is no option: the options are {known}")
+                known = [_PREFIX + field.upper() for field in fields]
+                problems.append(f"{variable} is no option: {suggestion(variable, known)}")
                 continue
             try:
                 values[name] = _read(found[variable], fields[name])

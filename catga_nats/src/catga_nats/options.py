@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
-from urllib.parse import ParseResult, parse_qsl, unquote, urlparse
+from urllib.parse import ParseResult, unquote, urlparse
 
 from catga_core.errors import ConfigurationError
+from catga_core.url_options import options_in_query
 from catga_nats.subjects import prefix_problem
 
 WhileDisconnected = Literal["fail", "wait"]
@@ -122,28 +123,10 @@ class NatsOptions:
             ConfigurationError: for what cannot be read, and for options that do not exist.
         """
         servers, _, query = url.partition("?")
-        # After a password with a "?" or "&" in it, parts of it look like options.
         secret = "@" in url or any(f"{option}=" in query for option in _SECRET)
-        known: dict[str, Any] = {entry.name: entry.type for entry in fields(cls) if entry.name != "servers"}
-        problems: list[str] = []
-        values: dict[str, Any] = {}
-        for key, text in parse_qsl(query, keep_blank_values=True):
-            if key not in known:
-                shown = "something" if secret else repr(key)
-                problems.append(
-                    f"the NATS URL sets {shown}, which is no option: use one of {', '.join(sorted(known))}"
-                    f"{_ENCODE if secret else ''}"
-                )
-                continue
-            try:
-                values[key] = _read(str(known[key]), text)
-            except ValueError:
-                shown = "***" if secret else repr(text)
-                problems.append(
-                    f"the NATS URL sets {key}={shown}, which is no {_kind(str(known[key]))}: write {key}=<value>"
-                )
-        if problems:
-            raise ConfigurationError(problems)
+        values = options_in_query(
+            cls, query, system="NATS", without=("servers",), secret=secret, encode=_ENCODE
+        )
         return cls(servers, **values)
 
     def _read_servers(self, problems: list[str]) -> tuple[str, ...]:
@@ -297,32 +280,3 @@ def _parse_server(text: str, shown: str) -> tuple[ParseResult | None, str]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _kind(annotation: str) -> str:
-    return {"float": "number", "int": "whole number", "bool": "'true' or 'false'"}.get(
-        annotation.removesuffix(" | None"), "text"
-    )
-
-
-def _read(annotation: str, text: str) -> object:
-    kind = annotation.removesuffix(" | None")
-    if kind == "float":
-        return float(text)
-    if kind == "int":
-        return int(text)
-    if kind == "bool":
-        return (
-            {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-            if _is_bool(text)
-            else _no(text)
-        )
-    return text
-
-
-def _is_bool(text: str) -> bool:
-    return text.lower() in {"true", "false", "1", "0"}
-
-
-def _no(text: str) -> object:
-    raise ValueError(text)

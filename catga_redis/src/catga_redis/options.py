@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, get_type_hints
-from urllib.parse import parse_qsl
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from catga_core.errors import ConfigurationError
+from catga_core.url_options import options_in_query
 from catga_redis.address import Address, Mode, parse
 
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]+")
@@ -112,25 +111,8 @@ class RedisOptions:
             ConfigurationError: for what cannot be read, and for options that do not exist.
         """
         place, _, query = url.partition("?")
-        known = {entry.name for entry in fields(cls) if entry.init} - {"url"}
-        # After a password with a "?" or "&" in it, parts of it look like options.
         secret = "@" in url or "password=" in query
-        values: dict[str, Any] = {}
-        for key, text in parse_qsl(query, keep_blank_values=True):
-            if key not in known:
-                shown = "something" if secret else repr(key)
-                msg = f"the Redis URL sets {shown}, which is no option: use one of {', '.join(sorted(known))}"
-                raise ConfigurationError(msg)
-            values[key] = text
-        types = get_type_hints(cls)
-        for key, text in values.items():
-            try:
-                values[key] = msgspec.convert(text, types[key], strict=False)
-            except msgspec.ValidationError as error:
-                # Its text names the type, never the value.
-                msg = f"the Redis URL sets {key} to what it cannot be: {error}"
-                raise ConfigurationError(msg) from None
-        return cls(place, **values)
+        return cls(place, **options_in_query(cls, query, system="Redis", without=("url",), secret=secret))
 
     def _read_url(self, problems: list[str]) -> Address | None:
         try:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
-from urllib.parse import parse_qsl, unquote
-
-import msgspec
+from dataclasses import dataclass
+from typing import Literal, get_args
+from urllib.parse import unquote
 
 from catga_core.errors import ConfigurationError
+from catga_core.url_options import options_in_query
 
 Synchronous = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
 
@@ -92,25 +91,7 @@ class SqliteOptions:
                 f"the SQLite URL {url!r} names no file: write sqlite:///app.db for a file beside the program, or "
                 "sqlite:////var/lib/app.db (four slashes) for one with its whole path"
             )
-        known = {entry.name for entry in fields(cls)} - {"path"}
-        given = dict(parse_qsl(query, keep_blank_values=True))
-        problems = [
-            f"the SQLite URL sets {key!r}, which is no option: use one of {', '.join(sorted(known))}"
-            for key in given
-            if key not in known
-        ]
-        if problems:
-            raise ConfigurationError(problems)
-        types = {"synchronous": str, **dict.fromkeys(_NUMBERS, float), **dict.fromkeys(_COUNTS, int)}
-        values: dict[str, Any] = {"path": unquote(place[1:])}
-        for key, text in given.items():
-            try:
-                values[key] = msgspec.convert(text, types[key], strict=False)
-            except msgspec.ValidationError:
-                problems.append(f"the SQLite URL sets {key}={text!r}, which is no {_KINDS[types[key]]}")
-        if problems:
-            raise ConfigurationError(problems)
-        return cls(**values)
+        return cls(unquote(place[1:]), **options_in_query(cls, query, system="SQLite", without=("path",)))
 
     def _path_problems(self) -> list[str]:
         path: object = self.path
@@ -144,6 +125,3 @@ class SqliteOptions:
                     f"SQLite option {option}={value!r} cannot work: give a whole number from {low} to {high}"
                 )
         return problems
-
-
-_KINDS = {float: "number", int: "whole number", str: "text"}

@@ -1,0 +1,86 @@
+"""Options that stand after the question mark of a URL, read alike for every transport and store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from difflib import get_close_matches
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from catga_core.errors import ConfigurationError
+
+_KINDS = {float: ("number", "2.5"), int: ("whole number", "10"), bool: ("truth value", "true")}
+
+
+def options_in_query(
+    options: type[Any],
+    query: str,
+    *,
+    system: str,
+    without: Collection[str] = (),
+    secret: bool = False,
+    encode: str = "",
+) -> dict[str, Any]:
+    """Return the options of a query by their names, each as its dataclass declares it.
+
+    A number or a truth value is read as one. Any other text is given as it stands: which ones are possible, the class says.
+
+    Parameters:
+        options: the dataclass that declares them.
+        query: what stands after the question mark.
+        system: what the URL is of, for errors: `NATS`.
+        without: names of options that cannot stand there.
+        secret: whether the URL may have a password in it; then nothing of what it sets is in an error, for after a
+            password with a `?` or `&` in it, parts of it look like options.
+        encode: added to what is said of an unknown option in such a URL: how to write a password.
+
+    Raises:
+        ConfigurationError: listing every option that does not exist or cannot be read.
+    """
+    types = get_type_hints(options)
+    known = sorted(
+        field.name for field in dataclasses.fields(options) if field.init and field.name not in without
+    )
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            shown = "something" if secret else repr(name)
+            mend = f"use one of {', '.join(known)}{encode}" if secret else suggestion(name, known)
+            problems.append(f"the {system} URL sets {shown}, which is no option: {mend}")
+            continue
+        type_ = _without_none(types[name])
+        if type_ not in _KINDS:
+            values[name] = text
+            continue
+        try:
+            values[name] = msgspec.convert(text, type_, strict=False)
+        except msgspec.ValidationError:
+            shown = "***" if secret else repr(text)
+            kind, example = _KINDS[type_]
+            problems.append(
+                f"the {system} URL sets {name}={shown}, which is no {kind}: write one, such as {name}={example}"
+            )
+    if problems:
+        raise ConfigurationError(problems)
+    return values
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """Return what to write for a name that is not known: the near one, or else one of all.
+
+    Parameters:
+        name: what was written.
+        known: what can be.
+    """
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
+
+
+def _without_none(type_: Any) -> Any:
+    members = [member for member in get_args(type_) if member is not NoneType]
+    return members[0] if len(members) == 1 else type_
