@@ -352,6 +352,12 @@ _HERE = r"\(test_projections_running\.py:\d+\)"
             "leave transactional=False out",
         ),
         (
+            lambda catga: add_projection(
+                catga, Something, mode=ProjectionMode.LIVE, on_failure=OnFailure.PARK
+            ),
+            "is live, in each process for itself, and has on_failure=OnFailure.PARK",
+        ),
+        (
             lambda catga: list(map(add_projection, [catga] * 2, [Something] * 2)),
             f"'something' is there already: Something {_HERE} was added twice",
         ),

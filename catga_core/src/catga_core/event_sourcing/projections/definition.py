@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from catga_core.event_sourcing.following import FollowOptions
+from catga_core.event_sourcing.following import FollowOptions, OnFailure
 from catga_core.event_sourcing.projections.projection import Projection
 
 
@@ -77,5 +77,13 @@ def problems_of(definition: ProjectionDefinition, named: str) -> list[str]:
     if mode is ProjectionMode.INLINE and not definition.transactional:
         problems.append(
             f"{named} is inline, in the unit of work of the append: leave transactional=False out"
+        )
+    if (
+        mode in {ProjectionMode.LIVE, ProjectionMode.IN_MEMORY}
+        and definition.options.on_failure == OnFailure.PARK
+    ):
+        problems.append(
+            f"{named} is {mode}, in each process for itself, and has on_failure=OnFailure.PARK: a parked event could come back "
+            "to none of them: use OnFailure.STOP or OnFailure.SKIP, or ProjectionMode.CATCH_UP"
         )
     return problems
