@@ -1,16 +1,20 @@
 """Over TLS a server is believed only by whom it can prove to be itself.
 
-The Valkey of the wheel is built without TLS, so a proxy before it speaks it, as before many hosted servers.
+The Valkey of the wheel is built without TLS, so a proxy before each server speaks it, as before many hosted ones: a cluster announces
+the proxies, and a Sentinel watches one.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
-from catga_testing.servers import Certificates, Link, ValkeyServer
+from catga_testing.servers import Certificates, Link, ValkeyCluster, ValkeySentinels, ValkeyServer
+from catga_testing.waiting import eventually
 from tests.redis.support import appends, opened
 from tests.redis.test_start import refused
 
@@ -108,3 +112,62 @@ async def test_a_file_that_is_not_there_is_named(encrypted: Link, tmp_path: Path
 
     assert str(missing) in told
     assert option in told
+
+
+@pytest.mark.slow
+async def test_a_cluster_is_followed_from_node_to_node_over_tls(files: Certificates) -> None:
+    async with ValkeyCluster() as cluster, AsyncExitStack() as links:
+        encrypted: list[Link] = []
+        for node in cluster.nodes:
+            link = await links.enter_async_context(Link(node.url, tls=files.server_context()))
+            encrypted.append(link)
+            async with Redis.from_url(node.url) as client:
+                await client.config_set("cluster-announce-port", link.port)
+        for link in encrypted:
+            await _announced(cluster, {each.port for each in encrypted})
+            # Two of the three nodes do not have the keys, and send to the one that has.
+            url = f"rediss+cluster://127.0.0.1:{link.port}"
+            async with opened(url, tls_ca=str(files.ca), prefix="everywhere") as kept:
+                waiting = kept.log.wait(after=await kept.log.head(), timeout=0.01)
+                await kept.log.append(appends("orders-1"))
+                await waiting
+                version = await kept.log.version("orders-1")
+
+        assert version == len(encrypted)
+
+
+@pytest.mark.slow
+async def test_sentinels_and_the_server_they_name_are_used_over_tls(files: Certificates) -> None:
+    async with (
+        ValkeySentinels() as sentinels,
+        Redis(port=sentinels.sentinels[0].port) as client,
+        Link(sentinels.primary.url, tls=files.server_context()) as server,
+        Link(f"redis://127.0.0.1:{sentinels.sentinels[0].port}", tls=files.server_context()) as sentinel,
+    ):
+        # It cannot speak TLS itself, so it is given time before it takes the server for one that is down.
+        await client.execute_command("SENTINEL", "MONITOR", "encrypted", "127.0.0.1", server.port, 1)
+        await client.execute_command("SENTINEL", "SET", "encrypted", "down-after-milliseconds", 600_000)
+
+        url = f"rediss+sentinel://127.0.0.1:{sentinel.port}/encrypted/0"
+        async with opened(url, tls_ca=str(files.ca)) as kept:
+            waiting = kept.log.wait(after=0, timeout=0.01)
+            await kept.log.append(appends("orders-1"))
+            await waiting
+
+            assert await kept.log.version("orders-1") == 1
+            assert sentinel.connections > 0
+            assert server.connections > 0
+
+
+async def _announced(cluster: ValkeyCluster, ports: set[int]) -> None:
+    """Return when every node sends to the links."""
+
+    async def known() -> bool:
+        for node in cluster.nodes:
+            async with Redis.from_url(node.url) as client:
+                slots = await client.execute_command("CLUSTER", "SLOTS")
+            if {primary[1] for _, _, primary, *_ in slots} != ports:
+                return False
+        return True
+
+    await eventually(known, within=30.0)

@@ -40,7 +40,8 @@ class Certificates:
             if error.name != "trustme":
                 raise
             message = (
-                'certificates need the package trustme. Install it with: pip install "catga-testing[nats]"'
+                'certificates need the package trustme. Install it with: pip install "catga-testing[nats]" '
+                'or "catga-testing[redis]"'
             )
             raise ModuleNotFoundError(message, name="trustme") from error
 
