@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from redis.exceptions import RedisError, ResponseError
@@ -61,7 +61,7 @@ class Commands:
         # What the last try failed with, `None` when it was answered.
         self.trouble: str | None = None
 
-    async def run(self, name: str, *arguments: Any, again: bool = True) -> Any:
+    def run(self, name: str, *arguments: Any, again: bool = True) -> Coroutine[Any, Any, Any]:
         """Run an operation's script, and return its answer.
 
         Parameters:
@@ -73,7 +73,8 @@ class Commands:
             CatgaError: `PERSISTENCE_FAILED`; `details["outcome"]` tells whether something may have been written.
         """
         sender, scripts = self._open()
-        return await self._send(sender, scripts.operations[name], arguments, again=again)
+        # No coroutine of its own: every operation comes this way.
+        return self._send(sender, scripts.operations[name], arguments, again=again)
 
     async def commit(self, id: str, operations: Sequence[tuple[Any, ...]]) -> Any:
         """Do all of a unit of work or, refused, nothing.
