@@ -51,6 +51,7 @@ def main(
                 source=source,
                 concurrency=options.concurrency,
                 kill_replica=options.kill_replica is not False,
+                kill_orders=options.kill_orders,
                 restart_nats=options.restart_nats,
                 store=options.store
                 or Store(StoreKind.SQLITE, str(Path(folder) / "orders.db"), temporary=True),
@@ -138,6 +139,11 @@ def _parser() -> argparse.ArgumentParser:
         help="with --services: kill one of the two payments replicas on the way (on by default)",
     )
     parser.add_argument(
+        "--kill-orders",
+        action="store_true",
+        help="with --services: kill the orders service on the way, and start it again when its absence was noticed",
+    )
+    parser.add_argument(
         "--restart-nats",
         action="store_true",
         help="with --services: kill and restart the nats-server on the way",
@@ -172,10 +178,16 @@ def _positive(text: str) -> int:
 
 
 def _refuse_what_cannot_be(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    asked = {"--kill-replica": options.kill_replica, "--restart-nats": options.restart_nats}
+    asked = {
+        "--kill-replica": options.kill_replica,
+        "--kill-orders": options.kill_orders,
+        "--restart-nats": options.restart_nats,
+    }
     for name, wanted in asked.items():
         if wanted and not options.services:
-            parser.error(f"{name} needs --services: in one process there is no replica and no server to kill")
+            parser.error(f"{name} needs --services: in one process there is no service and no server to kill")
+    if options.kill_orders and options.store is not None and not options.store.outlives_the_process:
+        parser.error("--kill-orders cannot be used with --store memory, which is gone with the process")
     if options.crash_after is None:
         return
     if options.services:

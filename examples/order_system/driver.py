@@ -83,6 +83,10 @@ class Driver:
         while not sales.under_way:
             sales = (await self._caller.ask(SalesReport())).unwrap()
 
+    async def turned_away(self) -> None:
+        """Wait until a request has found nobody who handles it."""
+        await self._caller.found_nobody.wait()
+
     async def report(self, title: str, seconds: float) -> Report:
         """Ask every module for its totals.
 

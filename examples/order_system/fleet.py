@@ -7,9 +7,10 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from .stores import Store
 
@@ -25,6 +26,9 @@ _ENDED_WITHIN = 10.0
 _LOG_LINES = 20
 
 
+Launch: TypeAlias = Callable[[], Coroutine[None, None, asyncio.subprocess.Process]]
+
+
 class FleetError(Exception):
     """A service did not start, or ended by itself; the text holds the end of its log."""
 
@@ -32,10 +36,12 @@ class FleetError(Exception):
 class ServiceProcess:
     """One running service."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, name: str, launch: Launch, process: asyncio.subprocess.Process, log: Path) -> None:
         self.name = name
+        self._launch = launch
         self._process = process
         self._log = log
+        self._log_begins = 0
         self._ended_by_us = False
 
     def freeze(self) -> None:
@@ -48,6 +54,18 @@ class ServiceProcess:
         self._process.kill()
         await self._process.wait()
 
+    async def restart(self) -> None:
+        """Start it again after it was killed, and wait until it can be asked.
+
+        Raises:
+            FleetError: when it ended, or takes too long.
+        """
+        # The log goes on, and what it says of the first start must not be taken for the second.
+        self._log_begins = len(await asyncio.to_thread(self._log.read_bytes))
+        self._process = await self._launch()
+        self._ended_by_us = False
+        await self.ready()
+
     async def ready(self) -> None:
         """Wait until it can be asked.
 
@@ -56,7 +74,7 @@ class ServiceProcess:
         """
         try:
             async with asyncio.timeout(_READY_WITHIN):
-                while _READY not in await asyncio.to_thread(self._log.read_bytes):
+                while _READY not in (await asyncio.to_thread(self._log.read_bytes))[self._log_begins :]:
                     self.check()
                     await asyncio.sleep(0.02)
         except TimeoutError:
@@ -152,15 +170,18 @@ async def running(nats: str, store: Store) -> AsyncGenerator[Fleet, None]:
 async def _start(service: str, called: str, nats: str, store: Store, folder: Path) -> ServiceProcess:
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     log = folder / f"{called}.log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", f"{_PACKAGE}.service", service,
-            "--nats", nats, "--store", store.argument, *(["--temporary"] if store.temporary else []), "--with-parent",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"},
-            # Ctrl-C is for the driver, which then ends the services in good order.
-            start_new_session=True,
-        )  # fmt: skip
-    return ServiceProcess(called, process, log)
+
+    async def launch() -> asyncio.subprocess.Process:
+        with log.open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-m", f"{_PACKAGE}.service", service,
+                "--nats", nats, "--store", store.argument, *(["--temporary"] if store.temporary else []), "--with-parent",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"},
+                # Ctrl-C is for the driver, which then ends the services in good order.
+                start_new_session=True,
+            )  # fmt: skip
+
+    return ServiceProcess(called, launch, await launch(), log)

@@ -20,7 +20,6 @@ from .report import Report
 from .show import Narrator
 from .source import open_source
 from .stores import Store
-from .tally import Tally
 
 if TYPE_CHECKING:
     from catga_testing.servers import NatsServer
@@ -33,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True):
         source: a file, or `-`.
         concurrency: how many orders may be under way at the same time.
         kill_replica: whether one of the payments replicas is to crash.
+        kill_orders: whether the orders service is to crash and come back.
         restart_nats: whether the server is to crash and come back.
         store: where state is kept.
         crash_after: after how many decisions this very process kills itself, `None` for never.
@@ -41,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True):
     source: str
     concurrency: int
     kill_replica: bool
+    kill_orders: bool
     restart_nats: bool
     store: Store
     crash_after: int | None
@@ -84,7 +85,7 @@ async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
             narrator.say(f"services over {server.url}: orders with notifications, inventory, payments twice")
             async with client(server.url).running() as app:
                 driver = await Driver.begin(app.mediator, concurrency=plan.concurrency)
-                trouble = Trouble(plan, narrator, driver.tally)
+                trouble = Trouble(plan, narrator, driver)
                 drive = _drive(driver, plan, narrator, "Services over NATS")
                 try:
                     report = await _beside(drive, trouble.happens(services, server, lines), services.watch())
@@ -112,10 +113,11 @@ async def _crash(driver: Driver, after: int, store: Store, narrator: Narrator) -
 class Trouble:
     """What happens to the services while they work."""
 
-    def __init__(self, plan: Plan, narrator: Narrator, tally: Tally) -> None:
+    def __init__(self, plan: Plan, narrator: Narrator, driver: Driver) -> None:
         self._plan = plan
         self._narrator = narrator
-        self._tally = tally
+        self._driver = driver
+        self._tally = driver.tally
 
     async def happens(self, services: fleet.Fleet, server: NatsServer, lines: int) -> None:
         """Break what is planned, one after the other."""
@@ -125,6 +127,9 @@ class Trouble:
         if self._plan.restart_nats:
             await self._tally.reached(lines * 3 // 5)
             await self._restart(server)
+        if self._plan.kill_orders:
+            await self._tally.reached(lines // 2)
+            await self._crash(services["orders"])
 
     async def _kill(self, replica: fleet.ServiceProcess) -> None:
         # Frozen first, so that it certainly holds requests when it dies. Half of what is sent now is never answered. Those
@@ -133,6 +138,16 @@ class Trouble:
         await self._tally.reached(self._tally.done + self._plan.concurrency)
         await replica.kill()
         self._narrator.say(f"after {self._tally.done:,} orders: {replica.name} killed (SIGKILL)")
+
+    async def _crash(self, orders: fleet.ServiceProcess) -> None:
+        await orders.kill()
+        self._narrator.say(f"after {self._tally.done:,} orders: {orders.name} killed (SIGKILL)")
+        # What it held is sent again when the wait for an answer is over, and finds nobody.
+        await self._driver.turned_away()
+        await orders.restart()
+        self._narrator.say(f"{orders.name} started again, after a request had found nobody there")
+        # Whoever watches the fleet saw the first one end.
+        await orders.watch()
 
     async def _restart(self, server: NatsServer) -> None:
         await server.kill()

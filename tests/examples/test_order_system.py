@@ -185,6 +185,11 @@ def test_no_number_is_odd_enough_to_break_the_sums(
         (["--concurrency", "many"], "'many' cannot be used: give a whole number, 1 or more"),
         (["--kill-replica"], "--kill-replica needs --services"),
         (["--restart-nats", "--no-kill-replica"], "--restart-nats needs --services"),
+        (["--kill-orders"], "--kill-orders needs --services"),
+        (
+            ["--services", "--kill-orders", "--store", "memory"],
+            "--kill-orders cannot be used with --store memory",
+        ),
     ],
 )
 def test_a_wrong_call_is_told_in_one_line(demo: Demo, arguments: list[str], told: str) -> None:

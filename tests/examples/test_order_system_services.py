@@ -40,6 +40,14 @@ def test_services_agree_to_the_cent_while_a_replica_is_killed(demo: Demo) -> Non
     assert run.summary["runs"][0]["sent_again"] == 0
 
 
+def test_services_agree_while_the_one_that_decides_is_killed_and_comes_back(demo: Demo) -> None:
+    run = demo("--services", "--no-kill-replica", "--kill-orders", "--json", timeout=100)
+    check_agreement(run)
+    assert "orders killed (SIGKILL)" in run.err
+    assert "orders started again, after a request had found nobody there" in run.err
+    assert run.summary["runs"][1]["sent_again"] >= 32  # each that was under way
+
+
 def test_a_person_reads_what_the_killed_replica_cost(demo: Demo) -> None:
     run = demo("--services", "--quiet", timeout=100)
     assert run.code == 0, run.out + run.err
