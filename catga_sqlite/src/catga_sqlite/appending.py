@@ -66,6 +66,8 @@ class Appender:
         self._new_streams: list[tuple[Any, ...]] = []
         self._last_stream: int | None = None
         self._alone = False
+        # Whether ids are looked for before anything is written.
+        self._careful = False
         # One object for all time: jobs of one kind are found by it.
         self.together: Many = self._together
 
@@ -85,6 +87,7 @@ class Appender:
         """
         self._begin(connection)
         self._alone = len(requests) == 1
+        self._careful = self._alone and not _is_one_event(requests[0])
         outcomes: list[Outcome] = []
         try:
             for request in requests:
@@ -93,6 +96,12 @@ class Appender:
                 except CatgaError as refusal:
                     outcomes.append(refusal)
             self._write()
+        except sqlite3.IntegrityError:
+            taken = self._refusal_of_one(requests)
+            self._connection = None
+            if taken is None:
+                raise
+            return [taken]
         except BaseException:
             # A new stream may have been written and none of its events: the position would not tell.
             self._connection = None
@@ -139,8 +148,8 @@ class Appender:
         """Return what a repetition is answered, `None` for what is to be written; raise the refusal."""
         expected, version = append.expected_version, stream.version
         if expected == version or (version == 0 and expected == ANY):
-            # Asked together, an id that is there already is found by the unique index.
-            if self._alone and version > 0:
+            # A single event's id, and one that is asked together with others, is found by the unique index.
+            if self._careful and version > 0:
                 self._refuse_known(stream, append.records)
             return None
         if expected > version:
@@ -235,11 +244,26 @@ class Appender:
             position = row[1]
         return AppendResult(first + len(records) - 1, position)
 
+    def _refusal_of_one(self, requests: Sequence[Request]) -> CatgaError | None:
+        """Return why the only event that is asked for was not written, `None` where there are several."""
+        if not (self._alone and _is_one_event(requests[0])):
+            return None
+        [append] = requests[0]
+        try:
+            self._refuse_known(self._stream(append.stream_id), append.records)
+        except CatgaError as refusal:
+            return refusal
+        return None
+
     def _refuse_known(self, stream: _Stream, records: Sequence[EventRecord]) -> None:
         for record in records:
             version = self._version_of(stream, record)
             if version is not None:
                 raise _known(stream, record, version)
+
+
+def _is_one_event(request: Request) -> bool:
+    return len(request) == 1 and len(request[0].records) == 1
 
 
 def _known(stream: _Stream, record: EventRecord, version: int) -> CatgaError:
