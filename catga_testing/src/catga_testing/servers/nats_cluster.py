@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from catga_testing.servers.errors import ServerStartError
+from catga_testing.servers.group import ServerGroup
 from catga_testing.servers.mesh import leader_of, unready
 from catga_testing.servers.nats_server import NatsServer
 from catga_testing.servers.offload import offload
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from catga_testing.servers.config import NatsTls
 
 
-class NatsCluster:
+class NatsCluster(ServerGroup):
     """Several nats-servers that know each other; each can be killed, frozen and restarted through `nodes`.
 
     Use `async with NatsCluster() as cluster:`, or `with NatsCluster() as cluster:` in code without an event loop.
@@ -80,16 +81,6 @@ class NatsCluster:
         """What a client connects to: every server's address."""
         return [node.url for node in self.nodes]
 
-    async def start(self) -> None:
-        """Start every server; when this returns, the cluster is `ready`.
-
-        Raises:
-            ServerBinaryNotFoundError: No nats-server is installed.
-            ServerStartError: A server did not start, or the cluster was not ready in time.
-
-        """
-        await offload(self._start, undo=self._close)
-
     async def ready(self, *, within: float | None = None) -> None:
         """Wait until the running servers know each other and, with JetStream, agree on a leader that is one of them.
 
@@ -108,36 +99,10 @@ class NatsCluster:
         """Return the server that leads JetStream, or `None` while there is none."""
         return await offload(lambda: leader_of(self._running()))
 
-    async def close(self) -> None:
-        """End every server and remove their directories; closing twice is harmless."""
-        await offload(self._close)
-
-    async def __aenter__(self) -> Self:
-        """Start the cluster."""
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the cluster."""
-        await self.close()
-
-    def __enter__(self) -> Self:
-        """Start the cluster, blocking."""
-        self._start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the cluster, blocking."""
-        self._close()
-
-    def _start(self) -> None:
-        try:
-            for node in self.nodes:
-                node.blocking.start()
-            self._wait_ready(None)
-        except BaseException:
-            self._close()
-            raise
+    def _come_up(self) -> None:
+        for node in self.nodes:
+            node.blocking.start()
+        self._wait_ready(None)
 
     def _wait_ready(self, within: float | None) -> None:
         seconds = self._ready_within if within is None else within

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from catga_testing.servers.errors import ServerStartError
-from catga_testing.servers.offload import offload
+from catga_testing.servers.group import ServerGroup
 from catga_testing.servers.ports import LOOPBACK
 from catga_testing.servers.process import wait_until
 from catga_testing.servers.valkey_program import ask
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 _SLOTS = 16384
 
 
-class ValkeyCluster:
+class ValkeyCluster(ServerGroup):
     """Several Valkey servers that share the keys among them; each can be killed, frozen and restarted through `nodes`.
 
     Use `async with ValkeyCluster() as cluster:`, or `with ValkeyCluster() as cluster:` in code without an event loop.
+    They are ready when they know each other and every slot has an owner.
     """
 
     def __init__(
@@ -58,46 +59,10 @@ class ValkeyCluster:
         """What a client of the cluster connects to."""
         return "redis+cluster://" + ",".join(f"{LOOPBACK}:{node.port}" for node in self.nodes)
 
-    async def start(self) -> None:
-        """Start every server; when this returns, they know each other and every slot has an owner.
-
-        Raises:
-            ServerBinaryNotFoundError: No valkey-server is installed.
-            ServerStartError: A server did not start, or the cluster was not ready in time.
-
-        """
-        await offload(self._start, undo=self._close)
-
-    async def close(self) -> None:
-        """End every server and remove their directories; closing twice is harmless."""
-        await offload(self._close)
-
-    async def __aenter__(self) -> Self:
-        """Start the cluster."""
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the cluster."""
-        await self.close()
-
-    def __enter__(self) -> Self:
-        """Start the cluster, blocking."""
-        self._start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the cluster, blocking."""
-        self._close()
-
-    def _start(self) -> None:
-        try:
-            for node in self.nodes:
-                node.blocking.start()
-            self._join()
-        except BaseException:
-            self._close()
-            raise
+    def _come_up(self) -> None:
+        for node in self.nodes:
+            node.blocking.start()
+        self._join()
 
     def _join(self) -> None:
         size = len(self.nodes)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from catga_testing.servers.binary import find_valkey_server
 from catga_testing.servers.blocking import BlockingServer
 from catga_testing.servers.errors import ServerStartError
-from catga_testing.servers.offload import offload
+from catga_testing.servers.group import ServerGroup
 from catga_testing.servers.ports import LOOPBACK
 from catga_testing.servers.process import wait_until
 from catga_testing.servers.server import Server
@@ -23,10 +23,11 @@ _SENTINELS = 3
 _QUORUM = 2
 
 
-class ValkeySentinels:
+class ValkeySentinels(ServerGroup):
     """A primary, its replica and three Sentinels; `kill` or `stop` the `primary`, and the replica is promoted.
 
     Use `async with ValkeySentinels() as sentinels:`, or `with ValkeySentinels() as sentinels:` in code without an event loop.
+    They are ready when the replica has all data and the Sentinels know each other.
     """
 
     def __init__(
@@ -74,54 +75,18 @@ class ValkeySentinels:
         places = ",".join(f"{LOOPBACK}:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{places}/{_SERVICE}/0"
 
-    async def start(self) -> None:
-        """Start every server; when this returns, the replica has all data and the Sentinels know each other.
-
-        Raises:
-            ServerBinaryNotFoundError: No valkey-server is installed.
-            ServerStartError: A server did not start, or they were not ready in time.
-
-        """
-        await offload(self._start, undo=self._close)
-
-    async def close(self) -> None:
-        """End every server and remove their directories; closing twice is harmless."""
-        await offload(self._close)
-
-    async def __aenter__(self) -> Self:
-        """Start them."""
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close them."""
-        await self.close()
-
-    def __enter__(self) -> Self:
-        """Start them, blocking."""
-        self._start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close them, blocking."""
-        self._close()
-
-    def _start(self) -> None:
-        try:
-            self.primary.blocking.start()
-            self._replica = ValkeyServer(
-                appendfsync=self._appendfsync, program=self._program, replica_of=self.primary
-            )
-            self._replica.blocking.start()
-            # Sentinels look at a replica once in ten seconds, and promote none that they saw without its primary's data.
-            self._require(lambda: "state=online" in ask(self.primary.port, "INFO", "replication"))
-            self.sentinels = tuple(self._sentinel() for _ in range(_SENTINELS))
-            for sentinel in self.sentinels:
-                sentinel.blocking.start()
-            self._require(lambda: all(map(_is_ready, self.sentinels)))
-        except BaseException:
-            self._close()
-            raise
+    def _come_up(self) -> None:
+        self.primary.blocking.start()
+        self._replica = ValkeyServer(
+            appendfsync=self._appendfsync, program=self._program, replica_of=self.primary
+        )
+        self._replica.blocking.start()
+        # Sentinels look at a replica once in ten seconds, and promote none that they saw without its primary's data.
+        self._require(lambda: "state=online" in ask(self.primary.port, "INFO", "replication"))
+        self.sentinels = tuple(self._sentinel() for _ in range(_SENTINELS))
+        for sentinel in self.sentinels:
+            sentinel.blocking.start()
+        self._require(lambda: all(map(_is_ready, self.sentinels)))
 
     def _sentinel(self) -> Server:
         settings = {
