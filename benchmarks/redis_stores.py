@@ -69,14 +69,12 @@ async def measure(url: str, rounds: int) -> list[Row]:
     async def raw_append() -> None:
         event = record()
         await raw.evalsha(
-            scripts["append_all"].sha,
+            scripts["append_one"].sha,
             1,
             root,
             "",
-            1,
             new_id(),
             NO_STREAM,
-            1,
             event.message_id,
             event_bytes(event),
         )
@@ -91,7 +89,7 @@ async def measure(url: str, rounds: int) -> list[Row]:
     rows: list[Row] = []
     await stores.storage.start()
     try:
-        for name in ("append_all", "claim"):
+        for name in ("append_one", "claim"):
             await raw.script_load(scripts[name].body)
         for what, ours, limit in (("append", append, raw_append), ("claim of a key", claim, raw_claim)):
             for way, run, count, goal in (

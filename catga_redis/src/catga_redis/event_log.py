@@ -14,6 +14,8 @@ from catga_redis.storage import RedisStorage
 from catga_redis.unit_of_work import RedisUnitOfWork, StagedStream
 
 _PAGE = 500  # events one script reads: it keeps everybody else waiting meanwhile
+# Of an append of one event: how many streams, its name, the expected version, how many events, id and bytes.
+_ARGUMENTS_OF_ONE = 6
 
 
 class RedisEventLog:
@@ -35,7 +37,12 @@ class RedisEventLog:
         arguments = self._arguments(appends)
         if unit is not None:
             return await self._stage(unit, appends)
-        answer = await self._commands.run("append_all", *arguments)
+        answer: Any = None
+        if len(arguments) == _ARGUMENTS_OF_ONE and arguments[0] == 1:
+            _, stream_id, expected, _, message_id, data = arguments
+            answer = await self._commands.run("append_one", stream_id, expected, message_id, data)
+        if answer is None:
+            answer = await self._commands.run("append_all", *arguments)
         if is_refusal(answer):
             raise refusal(answer)
         self._storage.news.tell("e")

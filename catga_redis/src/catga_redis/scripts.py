@@ -27,6 +27,7 @@ _FILES = (
     "application",
 )
 _WRITES = (
+    "append_one",
     "append_all",
     "save_snapshot",
     "delete_snapshots",
@@ -73,6 +74,7 @@ _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 _PART = re.compile(r"^(?=local )", re.MULTILINE)
 _NAMES = re.compile(r"local (?:function )?(\w+(?:, \w+)*)")
 _WORD = re.compile(r"\w+")
+_QUOTED = re.compile(r"'[^'\n]*'")
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -146,7 +148,7 @@ class Scripts:
         needed: set[str] = set()
         texts = [text]
         while texts:
-            fresh = (set(_WORD.findall(texts.pop())) & self._of.keys()) - needed
+            fresh = (set(_WORD.findall(_QUOTED.sub("", texts.pop()))) & self._of.keys()) - needed
             needed |= fresh
             texts += [self._of[name] for name in fresh]
         return needed

@@ -71,6 +71,26 @@ local function apply_append(a, i)
   return write(a, i, 1, tonumber(a[i + 2]))
 end
 
+-- a[i]: stream, expected version, id and record of the only event. Nearly every append is one, and is done in half the steps: nothing
+-- is answered, and nothing written, where it is a repetition or to be refused; append_all tells which.
+local function apply_append_one(a, i)
+  local stream, expected = a[i], tonumber(a[i + 1])
+  local key = P .. 's:' .. stream
+  local version = redis.call('LLEN', key)
+  if expected ~= version and expected ~= -1 then
+    return false
+  end
+  version = version + 1
+  if redis.call('HSETNX', P .. 'i:' .. stream, a[i + 2], version) == 0 then
+    return false
+  end
+  local position = string.format('%.0f', redis.call('INCR', P .. 'pos'))
+  redis.call('RPUSH', key, version .. ':' .. position .. ':' .. a[i + 3])
+  redis.call('XADD', P .. 'log', position .. '-0', 's', stream, 'v', version)
+  redis.pcall('PUBLISH', P .. 'wake', 'e')
+  return version .. ':' .. position
+end
+
 -- a[i]: number of appends, then each as above. The answer is "<version>:<position>" of each, with a space between.
 local function check_append_all(a, i)
   local at = i + 1
