@@ -137,6 +137,23 @@ async def test_a_handler_that_forgets_an_await_fails_the_message(
     assert f"write await {forgotten}(...)" in error.message
 
 
+async def test_a_forgotten_await_of_what_is_written_below_the_handler_is_found_too():
+    async def forgets(message: Do) -> int:
+        return written_below(message)  # type: ignore[return-value]
+
+    catga = add_catga()
+    catga.add_handlers(forgets)  # the name has no value yet
+
+    async def written_below(message: Do) -> int:
+        return message.number
+
+    with capture_logs():
+        async with catga.running() as app:
+            error = (await app.mediator.send(Do(1))).error
+
+    assert "it returned what written_below() gives before it is awaited" in error.message
+
+
 async def test_an_event_handler_that_forgets_an_await_is_recorded():
     async def tell(event: Happened) -> None:
         pass

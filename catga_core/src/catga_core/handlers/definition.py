@@ -172,9 +172,15 @@ def _names_results(function: Any) -> bool:
 def _names_coroutines(target: Any, function: Any) -> bool:
     # Code that names what has to be awaited, and awaits nothing, may return it: worth a look at each result.
     plain = getattr(function, "__func__", function)
-    seen = inspect.getclosurevars(plain)
-    named = [*seen.globals.values(), *seen.nonlocals.values()]
-    named += [getattr(target, name, None) for name in plain.__code__.co_names if isinstance(target, type)]
+    names = plain.__code__.co_names
+    named = [plain.__globals__.get(name) for name in names]
+    if isinstance(target, type):
+        named += [getattr(target, name, None) for name in names]
+    try:
+        named += [cell.cell_contents for cell in plain.__closure__ or ()]
+    except ValueError:
+        # A name around the function that has no value yet: it may get one of them.
+        return True
     return any(inspect.iscoroutinefunction(each) for each in named)
 
 
