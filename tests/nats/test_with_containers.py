@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
-from catga_core import CatgaContainer, CatgaOptions, Command, RequestHandler, add_catga
+from catga_core import (
+    CatgaContainer,
+    CatgaOptions,
+    CatgaResult,
+    Command,
+    Event,
+    RequestHandler,
+    add_catga,
+)
 from catga_nats import NatsOptions, add_nats_catga
 from catga_testing.servers import NatsServer
+from catga_testing.waiting import eventually
 
 pytestmark = pytest.mark.nats
 
@@ -20,6 +30,22 @@ class Break(Command[str], frozen=True):
 
 class Wait(Command[str], frozen=True):
     pass
+
+
+class Broken(Event, frozen=True):
+    pass
+
+
+async def refuse(event: Broken) -> CatgaResult[None]:
+    return CatgaResult.failure(code="NOT_FOUND", message="the shelf is gone")
+
+
+async def forget(event: Broken):
+    return note(event)
+
+
+async def note(event: Broken) -> None:
+    raise AssertionError
 
 
 class BreakHandler(RequestHandler[Break, str]):
@@ -80,3 +106,26 @@ async def test_a_senders_own_timeout_is_counted_and_its_outcome_is_told(
     assert details["requests_waiting"] == 0
     # The best of five: a busy machine is not the transport's affair.
     assert 0.1 <= min(took) <= 0.13
+
+
+@pytest.mark.parametrize(
+    ("handler", "why"), [(refuse, "the shelf is gone"), (forget, "write await note(...)")]
+)
+async def test_what_an_event_handler_returns_is_looked_at_also_where_it_never_waits(
+    nats_server_shared: NatsServer, capsys: pytest.CaptureFixture[str], handler: Any, why: str
+) -> None:
+    url = nats_server_shared.url
+    prefix = f"returned-{handler.__name__}"
+    async with (
+        service("shelves", url, prefix, handler).running(),
+        service("clients", url, prefix).running() as clients,
+    ):
+        await clients.mediator.publish(Broken())
+        logged = ""
+
+        def told() -> bool:
+            nonlocal logged
+            logged += capsys.readouterr().out
+            return why in logged
+
+        await eventually(told)
