@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -83,6 +84,16 @@ class PiecemealLog(Around):
 
     async def append(self, appends: Sequence[StreamAppend], /) -> Any:
         return [result for each in appends for result in await self.inner.append([each])]
+
+
+class PeekingLog(Around):
+    """Looks at the guards before it appends, not while it does."""
+
+    async def append(self, appends: Sequence[StreamAppend], /) -> Any:
+        held = await self.inner.append([each for each in appends if not each.records])
+        await asyncio.sleep(0)
+        done = await self.inner.append([each for each in appends if each.records])
+        return [(done if each.records else held).pop(0) for each in appends]
 
 
 class GenerousLocks(Around):

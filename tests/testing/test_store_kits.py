@@ -53,6 +53,7 @@ BROKEN = {
         "test_an_append_repeated_at_the_same_time_is_stored_once[one process]",
     ],
     "PiecemealLog": ["test_a_conflict_in_one_of_several_streams_leaves_all_as_they_were"],
+    "PeekingLog": ["test_nothing_gets_past_a_guard_that_is_written_to_at_the_same_time[one process]"],
     "GenerousLocks": [
         "test_a_lock_that_is_held_is_nobody_elses[one process]",
         "test_of_many_at_once_exactly_one_gets_a_lock[one process]",

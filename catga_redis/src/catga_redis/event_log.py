@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from msgspec.structs import replace
 
 from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode
 from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, RecordedEvent, StreamAppend
@@ -119,10 +121,12 @@ class RedisEventLog:
         return arguments
 
     async def _stage(self, unit: RedisUnitOfWork, appends: Sequence[StreamAppend]) -> list[AppendResult]:
-        fresh = [each for each in appends if each.stream_id not in unit.streams]
+        fresh = [each for each in appends if not unit.has_records(each.stream_id)]
         seen: dict[str, tuple[int, int, int]] = {}
         if fresh:
-            answer = await self._commands.run("look_append", *self._arguments(fresh))
+            # Guards are held against their version below, where it is known whether all else is a repetition.
+            looks = [each if each.records else replace(each, expected_version=ANY) for each in fresh]
+            answer = await self._commands.run("look_append", *self._arguments(looks))
             if answer[0] != b"ok":
                 raise refusal(answer)
             seen = {each.stream_id: tuple(facts) for each, facts in zip(fresh, answer[1], strict=True)}
@@ -131,21 +135,45 @@ class RedisEventLog:
         known = {
             each.stream_id: _in_block(unit.streams[each.stream_id], each)
             for each in appends
-            if each.stream_id in unit.streams
+            if each.records and unit.has_records(each.stream_id)
         }
+        done = [
+            known[each.stream_id] if each.stream_id in known else seen[each.stream_id][1]
+            for each in appends
+            if each.records
+        ]
+        again = bool(done) and all(done)
+        versions = {each.stream_id: _version_in(unit, each.stream_id, seen) for each in appends}
+        for each in appends:
+            expected, actual = each.expected_version, versions[each.stream_id]
+            if not (each.records or again or expected in {ANY, actual}):
+                raise ConcurrencyError(each.stream_id, expected, actual)
         results: list[AppendResult] = []
         for each in appends:
+            expected = each.expected_version
+            if not each.records:
+                if expected != ANY and not again:
+                    unit.streams.setdefault(each.stream_id, StagedStream(expected)).exact = True
+                    unit.stage_later(_all_appends(unit), key="appends")
+                results.append(AppendResult(versions[each.stream_id] if expected == ANY else expected, 0))
+                continue
             actual, repeated, position = seen.get(each.stream_id, (0, 0, 0))
             version = repeated or known.get(each.stream_id)
             if version is None:
                 staged = unit.streams.setdefault(each.stream_id, StagedStream(actual))
                 unit.stage_later(_all_appends(unit), key="appends")
-                staged.exact = staged.exact or each.expected_version != ANY
+                staged.exact = staged.exact or expected != ANY
                 staged.records.extend(each.records)
                 unit.appended.append((each.stream_id, len(each.records)))
                 version = staged.version + len(staged.records)
             results.append(AppendResult(version, position))
         return results
+
+
+def _version_in(unit: RedisUnitOfWork, stream_id: str, seen: Mapping[str, tuple[int, int, int]]) -> int:
+    """Return a stream's version after what a block is about to append to it."""
+    staged = unit.streams.get(stream_id)
+    return seen[stream_id][0] if staged is None else staged.version + len(staged.records)
 
 
 def _in_block(staged: StagedStream, append: StreamAppend) -> int | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class StagedStream:
-    """What is to be appended to one stream.
+    """What is to be appended to one stream, nothing for a guard.
 
     Parameters:
         version: the version it has now.
@@ -81,6 +81,11 @@ class RedisUnitOfWork(BaseUnitOfWork):
         """
         self.require_open()
         self._operations.setdefault(key, make)
+
+    def has_records(self, stream_id: str) -> bool:
+        """Tell whether events for a stream are collected, not only a guard."""
+        staged = self.streams.get(stream_id)
+        return staged is not None and bool(staged.records)
 
     def unstage(self, key: object) -> None:
         """Forget the operation that is known by a key."""

@@ -123,11 +123,13 @@ class Appender:
         return self._connection.execute(statement, parameters)
 
     def _one(self, request: Request) -> list[AppendResult]:
-        if len(request) == 1:
+        if len(request) == 1 and request[0].records:
             [append] = request
             stream = self._stream(append.stream_id)
             known = self._decided(stream, append)
             return [self._append(stream, append) if known is None else known]
+        if not all(append.records for append in request):
+            return self._guarded(request)
         # All are decided before the first is written.
         streams = [self._stream(append.stream_id) for append in request]
         decided = [self._decided(stream, append) for stream, append in zip(streams, request, strict=True)]
@@ -135,6 +137,30 @@ class Appender:
             self._append(stream, append) if known is None else known
             for stream, append, known in zip(streams, request, decided, strict=True)
         ]
+
+    def _guarded(self, request: Request) -> list[AppendResult]:
+        appends = [append for append in request if append.records]
+        moved = next(filter(None, map(self._moved, request)), None)
+        if moved is None:
+            done = self._one(appends) if appends else []
+        else:
+            # Guards have done their work where all else was appended before.
+            repeated = [self._decided(self._stream(each.stream_id), each, surely=True) for each in appends]
+            done = [each for each in repeated if each is not None]
+            if not done or len(done) < len(appends):
+                raise moved
+        results = iter(done)
+        return [next(results) if append.records else self._held(append) for append in request]
+
+    def _moved(self, append: StreamAppend) -> ConcurrencyError | None:
+        expected, version = append.expected_version, self._stream(append.stream_id).version
+        if append.records or expected in {ANY, version}:
+            return None
+        return ConcurrencyError(append.stream_id, expected, version)
+
+    def _held(self, guard: StreamAppend) -> AppendResult:
+        expected = guard.expected_version
+        return AppendResult(self._stream(guard.stream_id).version if expected == ANY else expected, 0)
 
     def _stream(self, name: str) -> _Stream:
         known = self._streams.get(name)
@@ -144,8 +170,14 @@ class Appender:
             self._streams[name] = known
         return known
 
-    def _decided(self, stream: _Stream, append: StreamAppend) -> AppendResult | None:
-        """Return what a repetition is answered, `None` for what is to be written; raise the refusal."""
+    def _decided(self, stream: _Stream, append: StreamAppend, *, surely: bool = False) -> AppendResult | None:
+        """Return what a repetition is answered, `None` for what is to be written; raise the refusal.
+
+        Parameters:
+            stream: the append's.
+            append: the append.
+            surely: whether the answer has to be known now, where it may else be found at the writing.
+        """
         expected, version = append.expected_version, stream.version
         if expected == version or (version == 0 and expected == ANY):
             # A single event's id, and one that is asked together with others, is found by the unique index.
@@ -154,7 +186,7 @@ class Appender:
             return None
         if expected > version:
             raise ConcurrencyError(stream.name, expected, version)
-        if expected == ANY and not self._alone:
+        if expected == ANY and not (self._alone or surely):
             # As above: one that is repeated breaks the index, and all are asked again, each alone.
             return None
         # What was decided before has to be found as well.

@@ -104,9 +104,6 @@ class SqliteEventLog:
 
     def _check(self, appends: Sequence[StreamAppend]) -> None:
         for append in appends:
-            if not append.records:
-                msg = f"an append to stream {append.stream_id!r} has no events: leave it out"
-                raise ValueError(msg)
             if append.expected_version < ANY:
                 msg = f"the expected version {append.expected_version} of stream {append.stream_id!r} is below -1: use ANY, NO_STREAM or a number of events"
                 raise ValueError(msg)

@@ -19,7 +19,7 @@ class New(msgspec.Struct, frozen=True):
     """An append of events that nobody has appended before.
 
     Parameters:
-        to: stream, expected version and how many events, of each stream.
+        to: stream, expected version and how many events, of each stream; none for a guard.
     """
 
     to: list[tuple[str, int, int]]
@@ -64,7 +64,7 @@ class LogModel(BaseModel):
     def joining() -> st.SearchStrategy[Call]:
         expected = st.sampled_from([ANY, ANY, NO_STREAM, 1, 2, 3, 4])
         to = st.lists(
-            st.tuples(st.sampled_from(STREAMS), expected, st.integers(1, 3)),
+            st.tuples(st.sampled_from(STREAMS), expected, st.sampled_from([1, 2, 3, 0])),
             min_size=1,
             max_size=2,
             unique_by=lambda each: each[0],
@@ -88,11 +88,15 @@ class LogModel(BaseModel):
         return [StreamAppend(stream, expected, records(count)) for stream, expected, count in argument.to]
 
     def append(self, answer: Answer, appends: Sequence[StreamAppend]) -> bool:
-        done = [self._place(each) for each in appends]
+        done = [self._place(each) if each.records else None for each in appends]
+        again = [place is not None for each, place in zip(appends, done, strict=True) if each.records]
+        held = bool(again) and all(again)
         refused = [
             each
             for each, place in zip(appends, done, strict=True)
-            if place is None and each.expected_version not in {ANY, self._version(each.stream_id)}
+            if place is None
+            and not (held and not each.records)
+            and each.expected_version not in {ANY, self._version(each.stream_id)}
         ]
         if refused:
             return answer.fails("CONFLICT")
@@ -110,6 +114,10 @@ class LogModel(BaseModel):
         for each, place in zip(appends, done, strict=True):
             if place is not None:
                 ends.append(place)
+                continue
+            if not each.records:
+                expected = each.expected_version
+                ends.append((0, self._version(each.stream_id) if expected == ANY else expected))
                 continue
             for record in each.records:
                 self.events.append((each.stream_id, self._version(each.stream_id) + 1, record.message_id))
@@ -165,7 +173,8 @@ class LogModel(BaseModel):
         if [each.version for each in results] != [version for _, version in ends]:
             return False
         return all(
-            self._stands(number, result.position) for result, (number, _) in zip(results, ends, strict=True)
+            self._stands(number, result.position) if number else result.position == 0
+            for result, (number, _) in zip(results, ends, strict=True)
         )
 
     def _are(self, answer: Answer, wanted: list[tuple[str, int, str]]) -> bool:

@@ -126,11 +126,11 @@ async def test_another_version_than_expected_is_a_conflict(store: LogEventStore)
     assert await store.version("a") == 1
 
 
-async def test_nothing_at_all_appends_nothing(store: LogEventStore, event_log: Log) -> None:
+async def test_nothing_at_all_appends_nothing(store: LogEventStore) -> None:
     await store.append("a", Counted(1))
     assert await store.append("a", []) == AppendResult(1, 0)
     assert await store.append("a", [], expected_version=1) == AppendResult(1, 0)
-    assert event_log.calls == ["append"]
+    assert len([each async for each in store.read_all()]) == 1
 
 
 async def test_nothing_at_all_is_still_held_against_the_expected_version(store: LogEventStore) -> None:

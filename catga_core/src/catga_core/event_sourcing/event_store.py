@@ -9,7 +9,7 @@ from typing import Any
 
 from catga_core.clock import Clock
 from catga_core.context import active_context
-from catga_core.errors import CatgaError, ConcurrencyError, ConfigurationError, ErrorCode
+from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.append_hooks import Append, AppendHooks
 from catga_core.event_sourcing.event_types import EventTypes
 from catga_core.identifiers import new_id
@@ -100,12 +100,10 @@ class LogEventStore:
     ) -> AppendResult:
         """Append one event or several to a stream, all or nothing; joins the ambient unit of work."""
         append = self._append_of(StreamEvents(stream_id, events, expected_version))
-        if not append.records:
-            return await self._nothing(append)
-        return (await self._append((append,)))[0]
+        return (await (self._append if append.records else self._log.append)((append,)))[0]
 
     async def append_many(self, appends: Sequence[StreamEvents], /) -> list[AppendResult]:
-        """Append to several streams, all or nothing; a stream without events is only held against its version."""
+        """Append to several streams, all or nothing; a stream without events guards the others."""
         made = [self._append_of(each) for each in appends]
         named: set[str] = set()
         for append in made:
@@ -113,16 +111,10 @@ class LogEventStore:
                 msg = f"append_many names the stream {append.stream_id!r} twice: give its events in one StreamEvents"
                 raise ValueError(msg)
             named.add(append.stream_id)
-        empty = {append.stream_id: await self._nothing(append) for append in made if not append.records}
-        filled = [append for append in made if append.records]
-        done = iter(await self._append(filled) if filled else ())
-        return [next(done) if append.records else empty[append.stream_id] for append in made]
-
-    async def _nothing(self, append: StreamAppend) -> AppendResult:
-        version = await self._log.version(append.stream_id)
-        if append.expected_version not in {ANY, version}:
-            raise ConcurrencyError(append.stream_id, append.expected_version, version)
-        return AppendResult(version, 0)
+        if not made:
+            return []
+        # Nothing has to be done besides where nothing is appended.
+        return await (self._append if any(append.records for append in made) else self._log.append)(made)
 
     def _append_of(self, given: StreamEvents) -> StreamAppend:
         check_stream_id(given.stream_id)

@@ -64,12 +64,13 @@ class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class StreamAppend(msgspec.Struct, frozen=True):
-    """Events for the end of one stream.
+    """Events for the end of one stream; without any, a guard: the others are appended only while it is at that version.
 
     Parameters:
         stream_id: the stream.
-        expected_version: the version the stream must have: a number of events, `NO_STREAM`, or `ANY`.
-        records: the events, one or more.
+        expected_version: the version the stream must have: a number of events, `NO_STREAM`, or `ANY`, with which a guard
+            guards nothing.
+        records: the events, none for a guard.
     """
 
     stream_id: str
@@ -82,8 +83,8 @@ class AppendResult(msgspec.Struct, frozen=True):
 
     Parameters:
         version: the stream's version after them: the last one's number.
-        position: the last one's place among all events; 0 while a unit of work has yet to commit it, where the storage
-            tells positions only then.
+        position: the last one's place among all events; 0 for a guard, and while a unit of work has yet to commit it,
+            where the storage tells positions only then.
     """
 
     version: int
@@ -103,6 +104,10 @@ class EventLog(Protocol):
 
         A stream whose end, or with `ANY` whose past, already has exactly these message ids in this order, after the
         expected version, answers as it did the first time: trying again after an unknown outcome is safe.
+
+        A guard is checked in the same step as the others are written, in a unit of work at its commit at the latest; it
+        writes nothing, and makes no stream. Guards have done their work where all other appends are repetitions: their
+        streams may have gone on since. Guards alone always decide.
 
         Parameters:
             appends: one for each stream; a stream is named once.

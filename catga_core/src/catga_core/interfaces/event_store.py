@@ -144,7 +144,7 @@ class StreamEvents(msgspec.Struct, frozen=True):
 
     Parameters:
         stream_id: the stream.
-        events: one event or several.
+        events: one event or several; none for a guard: the others are appended only while it is at that version.
         expected_version: the version the stream must have.
     """
 
@@ -192,7 +192,7 @@ class EventStore(Protocol):
 
         Parameters:
             stream_id: the stream's name, not empty.
-            events: events, or `EventData` for an identity or headers of their own; none at all appends nothing.
+            events: events, or `EventData` for an identity or headers of their own; none at all appends nothing, and checks the version.
             expected_version: the number of events the stream must have, `NO_STREAM`, or `ANY`.
 
         Raises:
@@ -204,13 +204,16 @@ class EventStore(Protocol):
         ...
 
     async def append_many(self, appends: Sequence[StreamEvents], /) -> list[AppendResult]:
-        """Append to several streams, all or nothing.
+        """Append to several streams, all or nothing; joins the ambient unit of work.
+
+        A stream without events guards the others: its version is checked in the same step in which they are written. All
+        of it appended again with the same message ids answers as the first time did, though the guard has gone on since.
 
         Parameters:
             appends: one for each stream.
 
         Raises:
-            ConcurrencyError: for the first stream at another version than expected; nothing was written.
+            ConcurrencyError: for a stream at another version than expected; nothing was written.
             CatgaError: as `append`.
             ValueError: as `append`, and when a stream is named twice.
         """

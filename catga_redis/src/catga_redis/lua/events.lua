@@ -8,11 +8,14 @@ local function stored_position(stream, version)
   return tonumber(string.match(found, '^%d+:(%d+):'))
 end
 
--- a[i]: stream, expected version (-1: any), count, then id and record of each
+-- a[i]: stream, expected version (-1: any), count, then id and record of each; none of them for a guard
 local function check_append(a, i)
   local stream, expected, count = a[i], tonumber(a[i + 1]), tonumber(a[i + 2])
   local actual = redis.call('LLEN', P .. 's:' .. stream)
   lengths[stream] = actual
+  if count == 0 then
+    return expected ~= -1 and expected ~= actual and { 'version', stream, expected, actual } or nil
+  end
   local versions, known = {}, 0
   if actual > 0 then
     local ids = P .. 'i:' .. stream
@@ -68,7 +71,11 @@ local function apply_append(a, i)
   if memo[i] then
     return memo[i], stored_position(a[i], memo[i])
   end
-  return write(a, i, 1, tonumber(a[i + 2]))
+  local expected, count = tonumber(a[i + 1]), tonumber(a[i + 2])
+  if count == 0 then
+    return expected == -1 and lengths[a[i]] or expected, 0
+  end
+  return write(a, i, 1, count)
 end
 
 -- a[i]: stream, expected version, id and record of the only event. Nearly every append is one, and is done in half the steps: nothing
@@ -91,15 +98,23 @@ local function apply_append_one(a, i)
   return version .. ':' .. position
 end
 
--- a[i]: number of appends, then each as above. The answer is "<version>:<position>" of each, with a space between.
-local function check_append_all(a, i)
-  local at = i + 1
+-- a[i]: number of appends, then each as above. The answer is "<version>:<position>" of each, with a space between. Guards have done
+-- their work where all else is a repetition, unless they are to be strict.
+local function check_append_all(a, i, strict)
+  local at, old, new, moved = i + 1
   for _ = 1, tonumber(a[i]) do
-    local refused = check_append(a, at)
-    if refused then
+    local count, refused = tonumber(a[at + 2]), check_append(a, at)
+    if count == 0 then
+      moved = moved or refused
+    elseif refused then
       return refused
+    else
+      old, new = old or memo[at], new or not memo[at]
     end
-    at = at + 3 + 2 * tonumber(a[at + 2])
+    at = at + 3 + 2 * count
+  end
+  if strict or new or not old then
+    return moved
   end
 end
 local function apply_append_all(a, i)
@@ -114,7 +129,10 @@ end
 
 -- a[i]: appends as above, one for each stream of a unit of work; then the number of its calls, and which append and how many records
 -- of it each has brought: positions follow the calls.
-local check_append_in_turn = check_append_all
+local function check_append_in_turn(a, i)
+  -- A guard may have come with another call than what is a repetition.
+  return check_append_all(a, i, true)
+end
 local function apply_append_in_turn(a, i)
   local at, starts, written = i + 1, {}, {}
   for n = 1, tonumber(a[i]) do

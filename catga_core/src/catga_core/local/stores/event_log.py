@@ -67,7 +67,8 @@ class MemoryEventLog:
         unit = await self._storage.write()
         log = self._log
         # Every stream is looked at before any is written to: all or nothing.
-        found = [self._repeated(each) for each in appends]
+        found = [self._repeated(each) if each.records else None for each in appends]
+        self._guard(appends, found)
         results: list[AppendResult] = []
         if unit is not None and len(log.events) == log.committed:
             unit.wrote(log)
@@ -143,9 +144,23 @@ class MemoryEventLog:
             raise _known_already(append.stream_id, stream.events[known[0] - 1])
         return None
 
+    def _guard(self, appends: Sequence[StreamAppend], found: Sequence[AppendResult | None]) -> None:
+        """Refuse what is new where a stream that only guards it has gone on."""
+        for append in appends:
+            if append.records or append.expected_version == ANY:
+                continue
+            actual = len(self._log.streams.get(append.stream_id, _NO_EVENTS).events)
+            if actual != append.expected_version:
+                done = [each for append, each in zip(appends, found, strict=True) if append.records]
+                if not (done and all(done)):
+                    raise ConcurrencyError(append.stream_id, append.expected_version, actual)
+
     def _append(self, append: StreamAppend) -> AppendResult:
         log = self._log
         stream = log.streams.get(append.stream_id)
+        if not append.records:
+            actual = 0 if stream is None else len(stream.events)
+            return AppendResult(actual if append.expected_version == ANY else append.expected_version, 0)
         if stream is None:
             stream = log.streams[append.stream_id] = _Stream()
         version, position = len(stream.events), len(log.events)
@@ -164,9 +179,6 @@ def _check(appends: Sequence[StreamAppend]) -> None:
         msg = "a stream is named twice in one append: give all its events in one StreamAppend"
         raise ValueError(msg)
     for each in appends:
-        if not each.records:
-            msg = f"the append to the stream {each.stream_id!r} has no events: leave it out"
-            raise ValueError(msg)
         if len(each.records) > 1 and len({record.message_id for record in each.records}) < len(each.records):
             msg = f"two events for the stream {each.stream_id!r} have one message id: each event has its own"
             raise ValueError(msg)

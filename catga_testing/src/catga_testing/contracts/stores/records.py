@@ -107,6 +107,11 @@ def appends(stream_id: str, *events: EventRecord, expected: int = ANY) -> Stream
     return StreamAppend(stream_id, expected, list(events) or [record()])
 
 
+def guards(stream_id: str, expected: int) -> StreamAppend:
+    """Return an append without events: the others are appended while the stream is at that version."""
+    return StreamAppend(stream_id, expected, [])
+
+
 def message(message_id: str | None = None, *, key: str | None = None, **given: Any) -> OutboxMessage:
     """Return a message to send, told apart from all others by its id and its bytes.
 

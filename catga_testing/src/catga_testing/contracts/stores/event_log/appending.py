@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from catga_core import ConcurrencyError, ErrorCode
-from catga_core.interfaces import ANY, NO_STREAM, EventLog
+from catga_core.interfaces import ANY, NO_STREAM, AppendResult, EventLog, Stores
 from catga_testing.contracts.stores.event_log.base import EventLogContractBase, everything, ids, stream
-from catga_testing.contracts.stores.records import appends, record, records
+from catga_testing.contracts.stores.records import appends, guards, record, records
 
 
 class AppendingContract(EventLogContractBase):
@@ -117,3 +117,70 @@ class AppendingContract(EventLogContractBase):
 
         assert await everything(log) == before
         assert await log.version("orders-1") == await log.version("mail") == 0
+
+    async def test_a_stream_can_guard_what_is_appended_to_others(self, log: EventLog) -> None:
+        """Without events of its own: at its version all is done, and it stays as it is."""
+        await log.append([appends("rules", *records(2))])
+
+        results = await log.append(
+            [guards("rules", 2), appends("orders-1"), guards("nobody", NO_STREAM), guards("mail", ANY)]
+        )
+
+        assert [each.version for each in results] == [2, 1, 0, 0]
+        assert results[1].position == await log.head()
+        assert {each.position for each in (results[0], *results[2:])} == {0}
+        assert [each.stream_id for each in await everything(log)] == ["rules", "rules", "orders-1"]
+        assert await log.version("nobody") == await log.version("mail") == 0
+
+    @pytest.mark.parametrize("expected", [NO_STREAM, 1, 3])
+    async def test_a_guard_at_another_version_keeps_everything_from_being_written(
+        self, log: EventLog, expected: int
+    ) -> None:
+        """It is named, as a stream that is appended to would be, wherever it stands."""
+        await log.append([appends("rules", *records(2))])
+        before = await everything(log)
+
+        for order in (1, -1):
+            with pytest.raises(ConcurrencyError) as raised:
+                await log.append([guards("rules", expected), appends("orders-1"), appends("mail")][::order])
+            assert (raised.value.stream_id, raised.value.expected, raised.value.actual) == (
+                "rules",
+                expected,
+                2,
+            )
+
+        assert await everything(log) == before
+        assert await log.version("orders-1") == await log.version("mail") == 0
+
+    async def test_guards_alone_are_a_check(self, log: EventLog) -> None:
+        """Answered with the versions, or refused; nothing is written, and a stream they name can still be begun."""
+        await log.append([appends("rules", *records(2))])
+        before = await everything(log)
+
+        assert await log.append([guards("rules", ANY), guards("nobody", NO_STREAM)]) == [
+            AppendResult(2, 0),
+            AppendResult(0, 0),
+        ]
+        with pytest.raises(ConcurrencyError, match="nobody"):
+            await log.append([guards("rules", 2), guards("nobody", 1)])
+
+        assert await everything(log) == before
+        [begun] = await log.append([appends("nobody", expected=NO_STREAM)])
+        assert begun.version == 1
+
+    async def test_a_guard_in_a_unit_of_work_counts_what_the_unit_has_appended(
+        self, log: EventLog, stores: Stores
+    ) -> None:
+        """And leaves nothing behind when the unit is given up."""
+        await log.append([appends("rules")])
+
+        async with stores.storage.unit_of_work():
+            await log.append([guards("rules", 1)])
+            await log.append([appends("rules", expected=1)])
+            await log.append([guards("rules", 2), guards("orders-1", NO_STREAM), appends("mail")])
+            with pytest.raises(ConcurrencyError):
+                await log.append([guards("rules", 1), appends("orders-1")])
+
+        assert await log.version("rules") == 2
+        assert await log.version("mail") == 1
+        assert await log.version("orders-1") == 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from catga_core import ConcurrencyError
-from catga_core.interfaces import NO_STREAM, AppendResult, EventLog
+from catga_core.interfaces import NO_STREAM, AppendResult, EventLog, Stores
 from catga_testing.contracts.stores.event_log.base import EventLogContractBase, everything, ids, stream
-from catga_testing.contracts.stores.records import appends, record, records
+from catga_testing.contracts.stores.place import outside
+from catga_testing.contracts.stores.records import appends, guards, record, records
 
 MANY = 16
 """How many at once."""
@@ -81,6 +82,51 @@ class LogConcurrencyContract(EventLogContractBase):
             assert isinstance(outcome, ConcurrencyError if number % 3 == 0 else list), outcome
             assert await logs[0].version(f"free-{number}") == (0 if number % 3 == 0 else 2)
         assert await logs[0].version("taken") == 1
+
+    async def test_nothing_gets_past_a_guard_that_is_written_to_at_the_same_time(
+        self, logs: tuple[EventLog, EventLog]
+    ) -> None:
+        """What was appended under a guard stands before the event that moved it."""
+        for turn in range(MANY):
+            rules, orders = f"rules-{turn}", f"orders-{turn}"
+            calls = [
+                logs[number % 2].append([guards(rules, NO_STREAM), appends(orders)]) for number in range(MANY)
+            ]
+            calls.insert(turn, logs[turn % 2].append([appends(rules, expected=NO_STREAM)]))
+
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+            [moved] = await stream(logs[0], rules)
+            under_it = await stream(logs[0], orders)
+            assert all(each.position < moved.position for each in under_it)
+            refused = [each for each in outcomes if isinstance(each, ConcurrencyError)]
+            assert len(under_it) + len(refused) == MANY, outcomes
+
+    async def test_a_guard_holds_until_the_unit_of_work_is_committed(
+        self, logs: tuple[EventLog, EventLog], pair: tuple[Stores, Stores]
+    ) -> None:
+        """Whoever writes to it meanwhile comes after the unit, or makes it fail."""
+        await logs[0].append([appends("rules")])
+        committed = True
+
+        async def move() -> None:
+            await logs[1].append([appends("rules", expected=1)])
+
+        moving: asyncio.Task[None] | None = None
+        try:
+            async with pair[0].storage.unit_of_work():
+                await logs[0].append([guards("rules", 1), appends("orders-1")])
+                moving = asyncio.create_task(outside(move))
+                await asyncio.wait([moving], timeout=0.2)
+        except ConcurrencyError as refused:
+            committed = False
+            assert (refused.stream_id, refused.expected, refused.actual) == ("rules", 1, 2)
+        assert moving is not None
+        await moving
+
+        orders, rules = await stream(logs[0], "orders-1"), await stream(logs[0], "rules")
+        assert len(orders) == committed
+        assert all(each.position < rules[-1].position for each in orders)
 
     async def test_several_events_are_seen_together_or_not_at_all(
         self, logs: tuple[EventLog, EventLog]

@@ -7,7 +7,7 @@ import pytest
 from catga_core import CatgaError, ConcurrencyError
 from catga_core.interfaces import ANY, NO_STREAM, EventLog
 from catga_testing.contracts.stores.event_log.base import EventLogContractBase, everything, ids
-from catga_testing.contracts.stores.records import appends, record, records
+from catga_testing.contracts.stores.records import appends, guards, record, records
 
 
 class RepeatingContract(EventLogContractBase):
@@ -119,3 +119,20 @@ class RepeatingContract(EventLogContractBase):
 
         with pytest.raises(ConcurrencyError):
             await log.append([appends("orders-1", record(data=first.data), expected=NO_STREAM)])
+
+    @pytest.mark.parametrize("expected", [ANY, NO_STREAM])
+    async def test_a_guard_has_done_its_work_where_all_else_is_a_repetition(
+        self, log: EventLog, expected: int
+    ) -> None:
+        """It is answered as the first time, though its stream has gone on; something new beside it is refused."""
+        await log.append([appends("rules", *records(2))])
+        given = [guards("rules", 2), appends("orders-1", expected=expected), appends("mail")]
+        first = await log.append(given)
+        await log.append([appends("rules")])
+
+        assert await log.append(given) == first
+        for more in ([*given, appends("stock-1")], given[:1]):
+            with pytest.raises(ConcurrencyError, match="rules"):
+                await log.append(more)
+
+        assert len(await everything(log)) == 5
