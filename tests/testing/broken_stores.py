@@ -265,7 +265,7 @@ def breaking(name: str, broken: Callable[..., Any]) -> Breaking:
 BROKEN: dict[str, tuple[str, type[Around]]] = {
     each.__name__: (name, each)
     for name, several in {
-        "event_log": (SkippingLog, HastyLog, BlindLog, ForgetfulLog, PiecemealLog),
+        "event_log": (SkippingLog, HastyLog, BlindLog, ForgetfulLog, PiecemealLog, PeekingLog),
         "locks": (GenerousLocks, LevelLocks),
         "idempotency": (ForgivingIdempotency, StrictIdempotency),
         "outbox": (UnorderedOutbox, ThoroughOutbox),
