@@ -152,6 +152,12 @@ async def _appends(log: EventLog, raw: Raw, rounds: int) -> list[Row]:
         )
     ]
     thread = RawThread(raw, asyncio.get_running_loop())
+    ratio, our, limit = await paired(
+        lambda: _slice(1, 200, ours, names), lambda: _slice(1, 200, thread.append, names), rounds=rounds
+    )
+    # What is left when both pay for waking a thread and being woken by it.
+    title = "append, one caller / a thread that commits each"
+    rows.append(Row(title, ratio, 200 / our, 200 / limit, "events/s"))
     count = AT_ONCE * 20
     ratio, our, limit = await paired(
         lambda: _slice(AT_ONCE, count, ours, names),

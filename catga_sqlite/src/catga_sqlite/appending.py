@@ -256,10 +256,13 @@ class Appender:
 
     def _insert(self, statements: dict[int, str], rows: list[tuple[Any, ...]]) -> None:
         begin, count = 0, len(rows)
+        if count == 1:
+            self._execute(statements[1], rows[0])
+            return
         while begin < count:
             size = next(each for each in _SIZES if each <= count - begin)
             chunk = rows[begin : begin + size]
-            self._execute(statements[size], chunk[0] if size == 1 else tuple(chain.from_iterable(chunk)))
+            self._execute(statements[size], tuple(chain.from_iterable(chunk)))
             begin += size
 
     def _version_of(self, stream: _Stream, record: EventRecord) -> int | None:

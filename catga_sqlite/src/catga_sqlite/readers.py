@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import queue
 import sqlite3
 import threading
@@ -106,5 +105,7 @@ class Readers:
 
     def _tell(self, function: Callable[..., object], *arguments: Any) -> None:
         # The loop may have been closed by a program that does not stop its storage; then nobody is left to be told.
-        with contextlib.suppress(RuntimeError):
+        try:  # noqa: SIM105, RUF100 - once for every answer, and a context manager takes a microsecond
             self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            return

@@ -35,6 +35,8 @@ class Wakeups:
 
     def wake(self, topics: int) -> None:
         """Wake those who wait for one of these topics."""
+        if not self._waiting:
+            return
         for future, wanted in list(self._waiting.items()):
             if wanted & topics:
                 _wake(future)

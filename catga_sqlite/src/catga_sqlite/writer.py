@@ -210,8 +210,10 @@ class Writer:
 
     def _tell(self, function: Callable[..., object], *arguments: Any) -> None:
         # The loop may have been closed by a program that does not stop its storage; then nobody is left to be told.
-        with contextlib.suppress(RuntimeError):
+        try:  # noqa: SIM105, RUF100 - once for every answer, and a context manager takes a microsecond
             self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            return
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
