@@ -24,7 +24,7 @@ from catga_sqlite.writer import Writer
 T = TypeVar("T")
 
 _CAPABILITIES: Final = StorageCapabilities(
-    durable=True, shared=True, immediate=True, connection=True, clock=True
+    durable=True, shared=True, immediate=True, connection=True, clock=True, joining_locks=True
 )
 
 

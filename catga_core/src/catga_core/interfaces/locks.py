@@ -25,7 +25,11 @@ class LockLease(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class LockProvider(Protocol):
-    """Gives a named lock to one at a time. Applications use `catga_core.reliability.Locks`, which renews and waits."""
+    """Gives a named lock to one at a time. Applications use `catga_core.reliability.Locks`, which renews and waits.
+
+    Take a lock before a unit of work and give it back after it: whether one that is taken in it is part of it depends on
+    the storage, see `StorageCapabilities.joining_locks`.
+    """
 
     async def acquire(self, name: str, /, *, lease: float) -> LockLease | None:
         """Take a lock that is free or whose lease has run out; return `None`, at once, for one that is held.

@@ -22,6 +22,10 @@ class StorageCapabilities(msgspec.Struct, frozen=True):
             step; a conflict that comes up between is raised by the commit.
         connection: whether `UnitOfWork.connection` gives an application's own data the same transaction.
         clock: whether leases and expiry follow the container's clock whatever it is, so that a test can move them.
+        joining_locks: whether locks that are taken or given back in a unit of work are part of it, as everything else:
+            others see them at its commit, and a rollback undoes them. It is so where a unit of work keeps everybody else
+            from writing: a lock that did not join would wait for its own block. Elsewhere a unit of work has no part in
+            locks.
     """
 
     durable: bool
@@ -29,6 +33,7 @@ class StorageCapabilities(msgspec.Struct, frozen=True):
     immediate: bool
     connection: bool
     clock: bool = True
+    joining_locks: bool = False
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from catga_core import CatgaError, ErrorCode
 from catga_core.interfaces import StorageCapabilities, Stores
 from catga_core.unit_of_work import active_unit_of_work
 from catga_testing.contracts.limits import PATIENCE, SOON
-from catga_testing.contracts.stores.base import StoresContractBase, requires
+from catga_testing.contracts.stores.base import StoresContractBase, present, requires
 from catga_testing.contracts.stores.place import outside
 from catga_testing.contracts.stores.unit_of_work.atomic import Refused
 from catga_testing.contracts.stores.unit_of_work.writes import WRITES, prepared
@@ -144,6 +144,48 @@ class JoiningContract(StoresContractBase):
         async with stores.storage.unit_of_work():
             await write.done()
             assert await write.there(stores)
+
+    async def test_a_unit_of_work_has_no_part_in_locks(
+        self, stores: Stores, capabilities: StorageCapabilities
+    ) -> None:
+        """One that is taken in it is held at once, and one that is given back is free at once, whatever becomes of it."""
+        requires(capabilities, joining_locks=False)
+        locks = present(stores.locks, "locks")
+        before = await locks.acquire("before", lease=60.0)
+        assert before is not None
+
+        with pytest.raises(Refused):
+            async with stores.storage.unit_of_work():
+                assert await locks.acquire("within", lease=60.0) is not None
+                assert await locks.release(before)
+                assert await outside(partial(locks.acquire, "within", lease=60.0)) is None
+                assert await outside(partial(locks.acquire, "before", lease=60.0)) is not None
+                raise Refused
+
+        assert await locks.acquire("within", lease=60.0) is None
+        assert await locks.acquire("before", lease=60.0) is None
+
+    async def test_locks_that_join_are_taken_and_given_back_at_the_commit(
+        self, stores: Stores, capabilities: StorageCapabilities
+    ) -> None:
+        """And as they were before a block that is undone."""
+        requires(capabilities, joining_locks=True)
+        locks = present(stores.locks, "locks")
+        before = await locks.acquire("before", lease=60.0)
+        assert before is not None
+
+        with pytest.raises(Refused):
+            async with stores.storage.unit_of_work():
+                assert await locks.acquire("within", lease=60.0) is not None
+                assert await locks.release(before)
+                raise Refused
+        assert await locks.acquire("before", lease=60.0) is None
+
+        async with stores.storage.unit_of_work():
+            assert await locks.acquire("within", lease=60.0) is not None
+            assert await locks.release(before)
+        assert await locks.acquire("within", lease=60.0) is None
+        assert await locks.acquire("before", lease=60.0) is not None
 
 
 async def _ambient() -> object:
