@@ -58,14 +58,21 @@ class FollowChoices(TypedDict, total=False):
     lease_seconds: float
 
 
-def check_follow_options(options: FollowOptions, named: str) -> list[str]:
+def check_follow_options(options: FollowOptions, named: str, stream: object) -> list[str]:
     """Return what cannot work.
 
     Parameters:
         options: the options.
         named: whose they are, for the text.
+        stream: the glob on the streams' names.
     """
     problems: list[str] = []
+    if not isinstance(stream, str):
+        problems.append(
+            f"{named} has stream={stream!r}: give a glob on the streams' names, such as 'order-*'"
+        )
+    elif not stream:
+        problems.append(f"{named} has stream='', and no stream is called so: leave it out for all streams")
     for name in ("batch_size", "attempts"):
         number: object = getattr(options, name)
         if name == "batch_size" and number is None:

@@ -72,14 +72,16 @@ def problems_of(definition: ProjectionDefinition, named: str) -> list[str]:
         problems.append(f"{named} has mode={mode!r}: there are {known}")
     if not definition.cls.projection_methods.declared:
         problems.append(f"{named} has no method with @project, so it would be given nothing: mark one")
-    if definition.stream == "":
-        problems.append(f"{named} has stream='', and no stream is called so: leave it out for all streams")
+    transactional: object = definition.transactional
+    if not isinstance(transactional, bool):
+        problems.append(f"{named} has transactional={transactional!r}: give True or False")
     if mode is ProjectionMode.INLINE and not definition.transactional:
         problems.append(
             f"{named} is inline, in the unit of work of the append: leave transactional=False out"
         )
     if (
-        mode in {ProjectionMode.LIVE, ProjectionMode.IN_MEMORY}
+        # A tuple: what is no mode need not have a hash.
+        mode in (ProjectionMode.LIVE, ProjectionMode.IN_MEMORY)
         and definition.options.on_failure == OnFailure.PARK
     ):
         problems.append(

@@ -65,7 +65,7 @@ def add_projection(
         options=FollowOptions(**options),
     )
     named = f"the projection {definition.name!r}"
-    problems = problems_of(definition, named) + check_follow_options(definition.options, named)
+    problems = problems_of(definition, named) + check_follow_options(definition.options, named, stream)
     provider = provider_of_follower(definition.name, "projection")
     hosted = Hosted("projection", definition.name, projection)
     problems += problems_of_name(hosted, provider, container.providers)

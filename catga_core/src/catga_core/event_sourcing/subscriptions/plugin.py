@@ -78,12 +78,10 @@ def add_subscription(
         options=chosen,
     )
     named = f"the subscription {name!r}"
-    problems = problems_of(definition, named) + check_follow_options(chosen, named)
+    problems = problems_of(definition, named) + check_follow_options(chosen, named, stream)
     provider = provider_of_follower(name, "subscription")
     hosted = Hosted("subscription", name, described.target)
     problems += problems_of_name(hosted, provider, container.providers)
-    if stream == "":
-        problems.append(f"{named} has stream='', and no stream is called so: leave it out for all streams")
     if problems:
         raise ConfigurationError(problems)
     if described.is_class and container.registered(described.target) is None:
@@ -96,6 +94,10 @@ def _events(
 ) -> tuple[type[Event], ...]:
     if events is None:
         return described.events
+    given: object = events
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        msg = f"the subscription {name!r} has events={shown(given)}: give a list of classes"
+        raise ConfigurationError(msg)
     for each in events:
         asked: Any = each
         if not (isinstance(asked, type) and issubclass(asked, described.events)):
