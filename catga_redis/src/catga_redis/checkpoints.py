@@ -48,7 +48,10 @@ class RedisCheckpointStore:
         )
 
     async def delete(self, name: str, /) -> bool:
-        """Remove a checkpoint; tell whether there was one."""
+        """Remove a checkpoint; tell whether there was one.
+
+        Where the first answer was lost, `False` may also mean that the first try has removed it.
+        """
         unit = self._storage.joined()
         if unit is not None:
             unit.stage("delete_checkpoint", name)

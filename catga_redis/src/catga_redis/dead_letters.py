@@ -79,7 +79,10 @@ class RedisDeadLetterStore:
         return _letter(await self._commands.run("replaying", letter_id, new_id()))
 
     async def remove(self, letter_id: str, /) -> bool:
-        """Remove a letter; tell whether there was one."""
+        """Remove a letter; tell whether there was one.
+
+        Where the first answer was lost, `False` may also mean that the first try has removed it.
+        """
         unit = self._storage.joined()
         if unit is not None:
             unit.stage("remove_letter", letter_id)
