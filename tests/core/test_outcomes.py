@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from catga_core import (
     Behavior,
     CatgaError,
+    CatgaMediator,
     CatgaOptions,
     CatgaResult,
     Command,
@@ -108,6 +109,25 @@ class ForgetsAwaitOfItsOwn:
 
 async def forgets_await_of_a_function(message: Do) -> int:
     return double(message)  # type: ignore[return-value]
+
+
+class ForgetsAwaitOfASend:
+    def __init__(self, mediator: CatgaMediator) -> None:
+        self.mediator = mediator
+
+    async def handle(self, message: Do) -> int:
+        return self.mediator.send(message)  # type: ignore[return-value]
+
+
+async def test_a_handler_that_forgets_to_await_a_send_fails_the_message():
+    catga = add_catga()
+    catga.add_handlers(ForgetsAwaitOfASend)
+    with capture_logs():
+        async with catga.running() as app:
+            error = (await app.mediator.send(Do(1))).error
+
+    assert error.code == "HANDLER_FAILED"
+    assert "before it is awaited" in error.message
 
 
 @pytest.mark.parametrize("surrounded", [False, True])

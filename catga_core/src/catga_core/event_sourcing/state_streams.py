@@ -12,8 +12,9 @@ from catga_core.event_sourcing.event_store import PAGE, check_stream_id
 from catga_core.event_sourcing.folds import Fold
 from catga_core.event_sourcing.progress import Progress
 from catga_core.event_sourcing.snapshots import Restored, Snapshots, StateSnapshots
-from catga_core.interfaces.event_log import PayloadLog, RecordedEvent
+from catga_core.interfaces.event_log import EventKind, PayloadLog, RecordedEvent
 from catga_core.interfaces.event_store import EventData, EventStore
+from catga_core.messages import Event
 from catga_core.unit_of_work import open_unit_of_work
 
 S = TypeVar("S")
@@ -193,6 +194,8 @@ class StateStreams(Generic[S]):
         Whole records are read then, to say which one it is.
         """
         evolve, decoder_for = self.fold.evolve, self.store.decoder.decoder_for
+        last: EventKind | None = None
+        decode: Callable[[bytes], Event]
         progress = Progress()
         state = self.fold.initial(id)
         while version is None or progress.version < version:
@@ -201,7 +204,10 @@ class StateStreams(Generic[S]):
             )
             try:
                 for kind, data in page:
-                    state = evolve(state, decoder_for(kind)(data))
+                    # A log gives the same object for the same kind, as a rule; else this is a look-up more.
+                    if kind is not last:
+                        decode, last = decoder_for(kind), kind
+                    state = evolve(state, decode(data))  # pyright: ignore[reportPossiblyUnboundVariable] - no kind is None
             except Exception:  # noqa: BLE001, RUF100 - it is raised again, by name, when the records are read
                 return None
             progress.version += len(page)

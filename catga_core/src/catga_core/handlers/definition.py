@@ -100,10 +100,10 @@ def define_handler(target: Any, names: Mapping[str, Any]) -> HandlerDefinition:
     returned = hints.get("return", inspect.Parameter.empty)
     plain = _check_result(target, handled, declared_result, returned)
     suspends = may_suspend(function)
-    plain = (
-        plain and not suspends and not _names_results(function) and not _names_coroutines(target, function)
-    )
-    return HandlerDefinition(target, function, handled, plain, suspends, suspends or _sends(function))
+    sends = suspends or _sends(function)
+    # Code that waits for nothing may still return a result, or what it forgot to await: then each value is looked at.
+    plain = plain and not sends and not _names_results(function) and not _names_coroutines(target, function)
+    return HandlerDefinition(target, function, handled, plain, suspends, sends)
 
 
 def may_suspend(function: Any, *, besides: str | None = None) -> bool:
