@@ -51,6 +51,17 @@ class Loose(Event):
     number: int
 
 
+@message(name="outbox.Sold", version=1)
+class SoldOnce(Event):
+    cents: int
+
+
+@message(name="outbox.Sold", version=2)
+class Sold(Event):
+    cents: int
+    currency: str
+
+
 @ordered_by(lambda event: event.order)
 class Moved(Event):
     order: str
@@ -712,6 +723,16 @@ async def test_an_event_whose_class_is_not_in_this_process_waits_for_one_that_ha
 
     [line, *_] = [line for line in log if line["event"] == "catga.outbox_send_failed"]
     assert line["error"].startswith("no event class of this process is called NoSuchEvent v3")
+
+
+async def test_an_event_of_an_older_version_is_sent_as_its_own_class_as_long_as_that_is_there(place: Place):
+    wire = Wire()
+    async with placing(place, Wire(), enable_outbox_relay=False).running() as old:
+        async with old.unit_of_work():
+            await old.mediator.publish(SoldOnce(5))
+            await old.mediator.publish(Sold(5, "EUR"))
+        async with placing(place, wire).running():
+            await eventually(lambda: wire.events == [SoldOnce(5), Sold(5, "EUR")])
 
 
 async def test_bytes_that_fit_no_longer_go_to_the_dead_letters_at_once(place: Place):
