@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import typing
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from catga_core import CatgaError, ConfigurationError, ErrorCode, Event
@@ -93,6 +97,55 @@ def test_a_plain_class_with_defaults_in_it_is_an_aggregate_too() -> None:
     counter = Counter("c")
     counter.raise_event(Placed("tea"))
     assert (counter.total, Counter.total) == (1, 0)
+
+
+class Changeable(msgspec.Struct):
+    lines: int = 0
+
+
+@dataclass
+class ChangeableToo:
+    lines: int = 0
+
+
+@pytest.mark.parametrize(
+    "make", [list, dict, set, bytearray, deque, Changeable, ChangeableToo], ids=lambda each: each.__name__
+)
+def test_a_default_that_all_aggregates_would_change_is_refused_where_the_class_is_made(
+    make: Callable[[], Any],
+) -> None:
+    with pytest.raises(
+        ConfigurationError,
+        match=r"Basket \(test_aggregates.py:\d+\) has items = .*, which all its objects would share: make it a "
+        r"@dataclass with field\(default_factory=...\), or set it in __init__",
+    ):
+
+        class Basket(Aggregate):
+            items: Any = make()
+
+
+def test_a_shared_default_that_a_mixin_brings_is_refused_too() -> None:
+    class HasItems:
+        items: dict[str, int] = {}
+
+    with pytest.raises(ConfigurationError, match=r"Basket .* has items = \{\}"):
+
+        class Basket(HasItems, Aggregate):
+            pass
+
+
+def test_defaults_that_cannot_change_and_what_belongs_to_the_class_are_fine() -> None:
+    class Frozen(msgspec.Struct, frozen=True):
+        lines: int = 0
+
+    class Basket(Aggregate):
+        sizes: ClassVar[list[int]] = [1]
+        prices: typing.ClassVar[dict[str, int]] = {}
+        names: tuple[str, ...] = ()
+        lines: Frozen = Frozen()
+        KNOWN = {"tea"}
+
+    assert (Basket("1").names, Basket("1").lines) == ((), Frozen())
 
 
 def test_a_dataclass_with_slots_is_an_aggregate_too_and_keeps_its_options() -> None:

@@ -11,6 +11,7 @@ import msgspec
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.methods import ByEvent, by_event, event_methods, marked
 from catga_core.event_sourcing.progress import Progress
+from catga_core.event_sourcing.shared_defaults import check_defaults
 from catga_core.handlers.hints import caller_locals, snake_case, with_place
 from catga_core.identifiers import new_id
 from catga_core.interfaces.event_store import EventData
@@ -73,7 +74,7 @@ class Aggregate:
     """The base of objects that are kept as a stream of events.
 
     The state is in ordinary attributes, annotated in the class; the class may be a `@dataclass`. Its constructor needs the
-    id only. A method decides and calls `raise_event`; methods with `@apply` change the state, one for each class of event.
+    id only; a default that can change, such as a list, is refused, because all objects would share it. A method decides and calls `raise_event`; methods with `@apply` change the state, one for each class of event.
     They are checked when the class is made.
 
     Parameters (of the class, as in `class Order(Aggregate, schema_version=2)`):
@@ -122,6 +123,8 @@ class Aggregate:
         check_category(chosen, with_place(cls.__name__, cls))
         check_schema_version(schema_version, with_place(cls.__name__, cls))
         _check_hooks(cls)
+        # With those that bring attributes and are no aggregates: nobody has looked at them.
+        check_defaults(cls, tuple(each for each in cls.__mro__ if each is cls or not hasattr(each, _FACTS)))
         methods = event_methods(cls, "apply", stored=False, asynchronous=False)
         table = by_event(cls, "apply", methods)
         appliers: ByEvent[Callable[[Any, Any], object]] = ByEvent(
