@@ -74,8 +74,9 @@ class Aggregate:
     """The base of objects that are kept as a stream of events.
 
     The state is in ordinary attributes, annotated in the class; the class may be a `@dataclass`. Its constructor needs the
-    id only; a default that can change, such as a list, is refused, because all objects would share it. A method decides and calls `raise_event`; methods with `@apply` change the state, one for each class of event.
-    They are checked when the class is made.
+    id only; a default that can change, such as a list, is refused, because all objects would share it. A method decides and
+    calls `raise_event`; methods with `@apply` change the state, one for each class of event. They are checked when the class
+    is made.
 
     Parameters (of the class, as in `class Order(Aggregate, schema_version=2)`):
         category: what its streams' names begin with (`order-17`); the class's name in snake_case by default.
