@@ -225,7 +225,16 @@ async def test_a_policy_may_be_any_function(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda: every(0), lambda: after(0), lambda: after(float("inf")), lambda: after(-1), either]
+    "wrong",
+    [
+        lambda: every(0),
+        lambda: every("9"),  # type: ignore[arg-type]
+        lambda: after(0),
+        lambda: after(float("inf")),
+        lambda: after(-1),
+        lambda: after("9"),  # type: ignore[arg-type]
+        either,
+    ],
 )
 def test_a_policy_that_means_nothing_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError):

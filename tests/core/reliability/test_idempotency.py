@@ -436,6 +436,47 @@ def test_only_commands_can_be_marked():
         idempotent()(Ask)  # type: ignore[type-var]
     with pytest.raises(ValueError, match="ttl=0 is no time"):
         idempotent(ttl=0)
+    with pytest.raises(ValueError, match="ttl='1d' is no time"):
+        idempotent(ttl="1d")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="Ask is no command"):
+        idempotent(Ask)  # type: ignore[type-var]
+
+
+async def test_a_key_function_that_raises_is_named(memory: Place):
+    @idempotent(key=lambda command: command.no_such_field)
+    class Keyed(Command[int]):
+        pass
+
+    async def keyed(message: Keyed) -> int:
+        raise AssertionError
+
+    catga = memory.container()
+    catga.add_handlers(keyed)
+    async with catga.running() as app:
+        error = (await app.mediator.send(Keyed())).error
+
+    assert error.code == "INTERNAL_ERROR"
+    assert "the function given to @idempotent(key=...) of" in error.message
+    assert "raised AttributeError" in error.message
+
+
+async def test_the_mark_may_be_written_bare(memory: Place):
+    @idempotent
+    class Bare(Command[int]):
+        pass
+
+    handles = Handles(1, 2)
+
+    async def bare(message: Bare) -> Any:
+        return await handles.run()
+
+    catga = memory.container()
+    catga.add_handlers(bare)
+    async with catga.running() as app:
+        first = await app.mediator.send(Bare(), message_id="b-1")
+        again = await app.mediator.send(Bare(), message_id="b-1")
+
+    assert (first.value, again.value) == (1, 1)
 
 
 class Unwritable:

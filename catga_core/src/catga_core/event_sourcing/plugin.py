@@ -14,7 +14,7 @@ from catga_core.event_sourcing.deciders import Decider
 from catga_core.event_sourcing.event_types import EventTypes
 from catga_core.event_sourcing.policies import SnapshotPolicy
 from catga_core.event_sourcing.repositories import AggregateRepository
-from catga_core.event_sourcing.snapshots import Snapshots, check_keep
+from catga_core.event_sourcing.snapshots import Snapshots, check_keep, check_policy
 from catga_core.event_sourcing.upcasting import Upcaster
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.event_store import EventStore
@@ -174,4 +174,7 @@ def _never(_since: object) -> bool:
 
 def _checked(policy: SnapshotPolicy | None, keep: int) -> SnapshotPolicy:
     check_keep(keep)
-    return policy or _never
+    if policy is None:
+        return _never
+    check_policy(policy)
+    return policy

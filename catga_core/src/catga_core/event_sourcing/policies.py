@@ -34,8 +34,8 @@ def every(events: int) -> SnapshotPolicy:
     Raises:
         ValueError: for less than 1.
     """
-    if events < 1:
-        msg = f"every({events}) is not possible: a snapshot is taken after 1 event or more"
+    if not isinstance(_given(events), int) or events < 1:
+        msg = f"every({events!r}) is not possible: a snapshot is taken after 1 event or more"
         raise ValueError(msg)
     return lambda since: since.events >= events
 
@@ -49,8 +49,8 @@ def after(seconds: float) -> SnapshotPolicy:
     Raises:
         ValueError: for 0 or less.
     """
-    if not (seconds > 0 and math.isfinite(seconds)):
-        msg = f"after({seconds}) is not possible: give a finite number of seconds above 0"
+    if not (isinstance(_given(seconds), int | float) and seconds > 0 and math.isfinite(seconds)):
+        msg = f"after({seconds!r}) is not possible: give a finite number of seconds above 0"
         raise ValueError(msg)
     return lambda since: since.seconds >= seconds
 
@@ -68,3 +68,8 @@ def either(*policies: SnapshotPolicy) -> SnapshotPolicy:
         msg = "either() of nothing would never take a snapshot: give one policy or more"
         raise ValueError(msg)
     return lambda since: any(policy(since) for policy in policies)
+
+
+def _given(value: object) -> object:
+    # For a caller without a type checker.
+    return value

@@ -53,7 +53,7 @@ class Snapshots:
         clock: what `after` is measured by; `None` for the machine's.
 
     Raises:
-        ConfigurationError: for `keep` below 1.
+        ConfigurationError: for `keep` below 1, and for what is no policy.
     """
 
     __slots__ = ("clock", "keep", "policy", "serializer", "store")
@@ -68,6 +68,7 @@ class Snapshots:
         clock: Clock | None = None,
     ) -> None:
         check_keep(keep)
+        check_policy(policy)
         self.store: SnapshotStore = store
         self.policy: SnapshotPolicy = policy
         self.keep: int = keep
@@ -83,6 +84,17 @@ def check_keep(keep: int) -> None:
     """
     if keep < 1:
         msg = f"keep={keep} would keep no snapshot: give 1 or more, or leave the snapshots out"
+        raise ConfigurationError(msg)
+
+
+def check_policy(policy: object) -> None:
+    """Refuse what nobody could ask whether a snapshot is due.
+
+    Raises:
+        ConfigurationError: telling what can be given.
+    """
+    if not callable(policy):
+        msg = f"{policy!r} does not tell when a snapshot is due: give every(100), after(3600), or a function of your own"
         raise ConfigurationError(msg)
 
 

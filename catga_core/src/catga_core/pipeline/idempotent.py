@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import msgspec
 
@@ -29,14 +29,26 @@ class IdempotencyRule(msgspec.Struct, frozen=True):
     compare: bool = True
 
 
+@overload
+def idempotent(cls: type[C], /) -> type[C]: ...
+@overload
 def idempotent(
     *, key: Callable[[Any], str] | None = None, ttl: float | None = None, compare: bool = True
-) -> Callable[[type[C]], type[C]]:
+) -> Callable[[type[C]], type[C]]: ...
+def idempotent(
+    cls: type[C] | None = None,
+    /,
+    *,
+    key: Callable[[Any], str] | None = None,
+    ttl: float | None = None,
+    compare: bool = True,
+) -> type[C] | Callable[[type[C]], type[C]]:
     """Have a command done once for each key; who sends it again gets the result of the first time.
 
-    It holds for the classes derived from it too, each of which has keys of its own.
+    Written bare, `@idempotent`, or with options, `@idempotent(ttl=60)`. It holds for the classes derived from it too, each of which has keys of its own.
 
     Parameters:
+        cls: the command, where there are no options.
         key: gives the command's key, not empty, such as `lambda command: command.order_id`; `None` takes the message id,
             which the sender keeps the same with `message_id=`.
         ttl: seconds the result is remembered; `None` for the container's `idempotency_ttl_seconds`.
@@ -48,8 +60,8 @@ def idempotent(
         ValueError: for a ttl that is no time.
     """
     # `Any` in the key: a type checker sees the lambda before the class that it will be given objects of.
-    if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
-        msg = f"ttl={ttl} is no time to remember a result: use seconds above 0, or None"
+    if ttl is not None and not (_is_number(ttl) and ttl > 0 and math.isfinite(ttl)):
+        msg = f"ttl={ttl!r} is no time to remember a result: use seconds above 0, or None"
         raise ValueError(msg)
 
     def mark(cls: type[C]) -> type[C]:
@@ -63,7 +75,11 @@ def idempotent(
         setattr(cls, _MARK, IdempotencyRule(key, ttl, compare))
         return cls
 
-    return mark
+    return mark if cls is None else mark(cls)
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, int | float)
 
 
 def idempotency_rule(cls: type[Any]) -> IdempotencyRule | None:

@@ -108,7 +108,12 @@ class IdempotencyBehavior(Behavior[Any, Any]):
 
     def _key(self, message: Any) -> str:
         if self._rule.key is not None:
-            key: object = self._rule.key(message)
+            try:
+                key: object = self._rule.key(message)
+            except Exception as error:
+                # The exception's own text may quote a field; it is there as the cause.
+                text = f"the function given to @idempotent(key=...) of {self._name} raised {type(error).__name__}"
+                raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR) from error
             if not (isinstance(key, str) and key):
                 text = (
                     f"the key of {self._name} is {key!r}: the function given to @idempotent(key=...) "
