@@ -82,7 +82,7 @@ def demo(session: nox.Session) -> None:
     session.run("python", "-m", "examples.order_system", *session.posargs, success_codes=accepted)
     if crashes:
         on = shlex.join(["nox", "-s", "demo", "--", *uncrashed(session.posargs)])
-        session.log(f"A demo that --crash-after has killed went as asked. To go on: {on}")
+        session.log(f"Where --crash-after has killed the demo, that was asked for. To go on: {on}")
 
 
 def uncrashed(arguments: list[str]) -> list[str]:
