@@ -78,6 +78,17 @@ async def test_events_are_read_by_a_process_that_has_never_written_one(
     assert (await other.load("1")).balance == 10
 
 
+async def test_what_is_no_aggregate_or_event_is_refused_with_what_to_give(
+    event_log: Log, accounts: AggregateRepository[Account]
+) -> None:
+    store = LogEventStore(event_log, EventTypes(), ManualClock())
+    with pytest.raises(TypeError, match="a repository of Account saves Account only: 'z' is none"):
+        await accounts.save("z")  # type: ignore[arg-type]
+    for wrong in ("z", 7, [7]):
+        with pytest.raises(TypeError, match="is no event: append objects of classes derived from Event"):
+            await store.append("account-1", wrong)  # type: ignore[arg-type]
+
+
 async def test_what_does_not_exist_is_told_by_its_name_and_stream(
     accounts: AggregateRepository[Account],
 ) -> None:

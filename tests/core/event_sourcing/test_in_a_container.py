@@ -257,11 +257,17 @@ async def test_a_state_that_cannot_be_kept_keeps_the_container_from_starting(cat
             pass
 
 
+@dataclass
+class NeedsMoreThanItsId(Aggregate):
+    currency: str
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
         lambda catga: add_aggregate(catga, int),  # type: ignore[type-var]
         lambda catga: add_aggregate(catga, Order, snapshots=every(2), keep=0),
+        lambda catga: add_aggregate(catga, NeedsMoreThanItsId),
         lambda catga: add_aggregate(catga, Order, snapshots=100),  # type: ignore[arg-type]
         lambda catga: add_decider(catga, AggregateRepository, COUNTER),  # type: ignore[arg-type]
         lambda catga: add_decider(catga, Counters, Order),  # type: ignore[arg-type]

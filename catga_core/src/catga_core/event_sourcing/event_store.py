@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -125,6 +125,8 @@ class LogEventStore:
         events: Any = given.events
         if isinstance(events, Event | EventData):
             events = (events,)
+        else:
+            _check_events(events)
         context = active_context.get()
         correlation, causation = (
             (context.correlation_id, context.message_id) if context is not None else (None, None)
@@ -141,7 +143,7 @@ class LogEventStore:
     ) -> EventRecord:
         event = given.event if isinstance(given, EventData) else given
         if not isinstance(event, Event):
-            msg = f"a {type(event).__name__} is no event: append objects of classes derived from Event"
+            msg = f"{type(event).__name__} is no event: append objects of classes derived from Event"
             raise TypeError(msg)
         name, version, format, data = self._types.encode(event)
         if len(data) > self._limit:
@@ -241,6 +243,13 @@ class LogEventStore:
         """Return a stream's version: the number of its events, 0 for none."""
         check_stream_id(stream_id)
         return await self._log.version(stream_id)
+
+
+def _check_events(events: object) -> None:
+    if isinstance(events, str | bytes) or not isinstance(events, Iterable):
+        name = type(events).__name__
+        msg = f"{name} is no event: append objects of classes derived from Event, one or a sequence of them"
+        raise TypeError(msg)
 
 
 def check_stream_id(stream_id: object) -> None:

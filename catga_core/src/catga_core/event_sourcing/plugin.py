@@ -7,7 +7,8 @@ from typing import Any, TypeVar, get_origin
 from catga_core.clock import Clock
 from catga_core.container import CatgaContainer
 from catga_core.errors import ConfigurationError
-from catga_core.event_sourcing.aggregates import Aggregate, facts_of
+from catga_core.event_sourcing.aggregate_folds import fold_of
+from catga_core.event_sourcing.aggregates import Aggregate
 from catga_core.event_sourcing.catalog import EventCatalog
 from catga_core.event_sourcing.decider_repositories import DeciderRepository
 from catga_core.event_sourcing.deciders import Decider
@@ -74,10 +75,10 @@ def add_aggregate(
         keep: how many snapshots of each stream stay.
 
     Raises:
-        ConfigurationError: for what is no aggregate, `keep` below 1, or when the container runs already; when it starts, for
-            a class that cannot be made of its id, or whose state cannot be kept in a snapshot.
+        ConfigurationError: for what is no aggregate, a class that cannot be made of an id alone, what is no policy, `keep`
+            below 1, or when the container runs already; when it starts, for a state that cannot be kept in a snapshot.
     """
-    facts_of(aggregate)
+    fold_of(aggregate)
     policy = _checked(snapshots, keep)
 
     def plain(store: EventStore) -> AggregateRepository[A]:

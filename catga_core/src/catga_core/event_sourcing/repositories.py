@@ -33,6 +33,7 @@ class AggregateRepository(Generic[A]):
     __catga_registered_by__: ClassVar[str] = "register it with add_aggregate(catga, {})"
 
     def __init__(self, aggregate: type[A], store: EventStore, *, snapshots: Snapshots | None = None) -> None:
+        self._aggregate: type[A] = aggregate
         self._streams: StateStreams[A] = StateStreams(fold_of(aggregate), store, snapshots)
 
     @property
@@ -89,7 +90,12 @@ class AggregateRepository(Generic[A]):
             ConcurrencyError: when another has saved it since it was loaded, or a new one exists; nothing was written.
             CatgaError: `SERIALIZATION_FAILED` when an event has no bytes or too many, `PERSISTENCE_FAILED` when they
                 could not be written; `details["outcome"]` is `unknown` where they may have been.
+            TypeError: for what is none of this repository's class.
         """
+        given: object = aggregate
+        if not isinstance(given, self._aggregate):
+            msg = f"a repository of {self._aggregate.__name__} saves {self._aggregate.__name__} only: {given!r} is none"
+            raise TypeError(msg)
         await self._streams.save(aggregate.id, aggregate, aggregate.__catga_progress__)
 
     async def update(

@@ -58,12 +58,20 @@ class StateStreams(Generic[S]):
         check_stream_id(stream_id)
         return stream_id
 
-    def not_found(self, id: str, why: str | None = None) -> StreamNotFoundError:
-        """Return the error for a state that is not there."""
+    def not_found(self, id: str, version: int | None = None, actual: int = 0) -> StreamNotFoundError:
+        """Return the error for a state that is not there, or has not come to a version.
+
+        Parameters:
+            id: which one.
+            version: the one that was asked for, `None` for any.
+            actual: the one that its stream is at.
+        """
         stream_id = self.stream_id(id)
-        return StreamNotFoundError(
-            stream_id, f"{self.fold.name} {id!r}", why or f"the stream {stream_id!r} has no events"
-        )
+        what = f"{self.fold.name} {id!r}"
+        if not actual:
+            return StreamNotFoundError(stream_id, what, f"the stream {stream_id!r} has no events")
+        why = f"its stream {stream_id!r} is at version {actual}"
+        return StreamNotFoundError(stream_id, f"version {version} of {what}", why)
 
     async def load(self, id: str, *, version: int | None = None) -> tuple[S, Progress]:
         """Return a state and how far it is: of the newest snapshot and the events after it, or of all events.

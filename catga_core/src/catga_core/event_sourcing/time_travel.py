@@ -78,8 +78,7 @@ async def state_at(streams: StateStreams[S], id: str, moment: Moment) -> tuple[S
         raise ValueError(msg)
     state, progress = await streams.load(id, version=moment)
     if progress.version != moment:
-        why = f"its stream {streams.stream_id(id)!r} is at version {progress.version}, and version {moment} was asked for"
-        raise streams.not_found(id, why)
+        raise streams.not_found(id, moment, progress.version)
     return state, progress
 
 
