@@ -294,5 +294,13 @@ def test_a_repository_that_nobody_added_is_told_how_it_is_added() -> None:
         catga.validate()
 
 
+async def test_asking_the_container_for_it_tells_the_same(catga: CatgaContainer) -> None:
+    async with catga.running():
+        with pytest.raises(ConfigurationError, match=r"register it with add_aggregate\(catga, Order\)"):
+            catga.get(AggregateRepository[Order])
+        with pytest.raises(ConfigurationError, match=r"register it with add_aggregate\(catga, ...\)"):
+            catga.get(AggregateRepository)
+
+
 class Lend(Command[None]):
     pass

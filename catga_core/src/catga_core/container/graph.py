@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args, get_origin
+from typing import Any, get_origin
 
-from catga_core.container.registration import Lifetime, Parameter, Registration, SourceKind
+from catga_core.container.registration import Lifetime, Parameter, Registration, SourceKind, how_registered
 from catga_core.container.resolver import Resolver
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.context import MessageContext
@@ -50,10 +50,7 @@ def _missing_text(registration: Registration, parameter: Parameter) -> str:
             "with a factory that gives it"
         )
     else:
-        # A service of Catga's own may be had by a function of its own.
-        told = getattr(get_origin(parameter.service) or parameter.service, "__catga_registered_by__", None)
-        arguments = ", ".join(shown(each) for each in get_args(parameter.service))
-        mend = f"register one with add_singleton({needed}, ...)" if told is None else told.format(arguments)
+        mend = how_registered(parameter.service)
     return (
         f"{registration.name} needs {needed}, which nothing provides: {mend} "
         f"(parameter {parameter.name!r}{place})"

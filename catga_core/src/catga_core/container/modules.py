@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from catga_core.container.registration import SourceKind, parameters_of
+from catga_core.container.registration import SourceKind, how_registered, parameters_of
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import class_of, shown, with_place
 
@@ -83,7 +83,7 @@ def check_modules(modules: Sequence[Module], is_provided: Callable[[Any], bool])
             elif not is_provided(need):
                 problems[
                     f"{type(module).__name__} needs {shown(need)}, which no module provides: "
-                    f"add the module that registers {shown(need)}, or register one with add_singleton({shown(need)}, ...)"
+                    f"add the module that registers {shown(need)}, or {how_registered(need)}"
                 ] = None
     _rings(added, problems)
     return list(problems)

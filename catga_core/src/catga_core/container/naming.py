@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin
 
 from catga_core.clock import Clock
 from catga_core.container.provider import ServiceProvider
+from catga_core.container.registration import how_registered
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown, snake_case
 from catga_core.interfaces.checkpoints import CheckpointStore
@@ -113,5 +114,5 @@ def provider_of(service: Any, providers: Mapping[str, Any]) -> ServiceProvider[A
     found = next((each for each in known if each.is_for(service)), None)
     if found is not None:
         return found
-    msg = f"nothing provides {shown(service)}: register one with add_singleton({shown(service)}, ...)"
+    msg = f"nothing provides {shown(service)}: {how_registered(service)}"
     raise ConfigurationError(msg)

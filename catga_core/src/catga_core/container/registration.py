@@ -375,3 +375,15 @@ def _product_of(source: Callable[..., Any], kind: SourceKind, names: Mapping[str
     if kind in {SourceKind.GENERATOR, SourceKind.ASYNC_GENERATOR}:
         returned = (get_args(returned) or (None,))[0]
     return get_origin(returned) or returned
+
+
+def how_registered(service: Any) -> str:
+    """Return what to do where nothing provides a service: a service of Catga's own may be had by a function of its own.
+
+    Parameters:
+        service: the type it is asked for by.
+    """
+    told: str | None = getattr(get_origin(service) or service, "__catga_registered_by__", None)
+    if told is None:
+        return f"register one with add_singleton({shown(service)}, ...)"
+    return told.format(", ".join(map(shown, get_args(service))) or "...")

@@ -7,7 +7,7 @@ from typing import Any
 
 from catga_core.container.overrides import Override, Overrides
 from catga_core.container.products import AsyncNeeded, Product, product, product_now
-from catga_core.container.registration import Lifetime, Parameter, Registration, SourceKind
+from catga_core.container.registration import Lifetime, Parameter, Registration, SourceKind, how_registered
 from catga_core.container.singletons import SingletonKey, Singletons
 from catga_core.container.supplies import CONTEXT, of_call, of_object, of_provider, of_scope
 from catga_core.errors import ConfigurationError
@@ -118,7 +118,7 @@ class Resolver:
             else:
                 registration = self.effective(service)
                 if registration is None:
-                    msg = f"nothing provides {shown(service)}: register one with add_singleton({shown(service)}, ...)"
+                    msg = f"nothing provides {shown(service)}: {how_registered(service)}"
                     raise ConfigurationError(msg)
                 known = self._supply_of(service, registration)
             self._supplies[service] = known
