@@ -26,7 +26,7 @@ from catga_core.event_sourcing import (
     apply,
 )
 from catga_core.interfaces import Stores
-from catga_core.local.stores import memory_stores
+from catga_core.memory.stores import memory_stores
 from catga_sqlite import SqliteOptions, sqlite_stores
 
 EVENTS = 100

@@ -20,8 +20,8 @@ import msgspec
 
 from benchmarks.measure import Row, table
 from catga_core import CatgaContainer, CatgaOptions, Command, Event, Success, add_catga, message_type
-from catga_core.context import begin_context
-from catga_core.serialization import EnvelopeCodec, msgpack_serializer
+from catga_core.messages.context import begin_context
+from catga_core.messages.serialization import EnvelopeCodec, msgpack_serializer
 from catga_nats import add_nats_catga
 
 

@@ -11,10 +11,10 @@ import catga_redis.stores  # noqa: F401 - loaded here: imported within a loop, i
 from catga_core import CatgaContainer, CatgaOptions, add_catga
 from catga_core.clock import Clock
 from catga_core.container import add_stores
-from catga_core.container.stores import STORE_PORTS
+from catga_core.container.app.stores import STORE_PORTS
 from catga_core.identifiers import new_id
 from catga_core.interfaces import Stores
-from catga_core.local.stores import MemoryStorage, memory_stores
+from catga_core.memory.stores import MemoryStorage, memory_stores
 from catga_redis import RedisOptions, add_redis_catga
 from catga_sqlite import SqliteOptions, add_sqlite_catga
 

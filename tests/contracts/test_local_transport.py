@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from catga_core import ErrorCode, Event, MessageContext, Query
-from catga_core.local import LocalBus, LocalTransport, local_bus
+from catga_core.memory import LocalBus, LocalTransport, local_bus
 from catga_testing.contracts import Gate, Peers, TransportContract, TransportFactory
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from catga_core.local.stores import MemoryStorage, memory_stores
+from catga_core.memory.stores import MemoryStorage, memory_stores
 from catga_testing.contracts import StoresContract, StoresFactory
 
 

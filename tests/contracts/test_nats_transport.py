@@ -10,7 +10,7 @@ import pytest
 
 from catga_core import MessageType
 from catga_core.messages import MessageKind
-from catga_core.serialization import msgpack_serializer
+from catga_core.messages.serialization import msgpack_serializer
 from catga_nats import NatsOptions, NatsTransport
 from catga_testing.contracts import TransportContract, TransportFactory
 from catga_testing.contracts.transport import GarbageSender

@@ -10,7 +10,7 @@ import pytest
 from catga_core import Clock
 from catga_core.identifiers import new_id
 from catga_core.interfaces import Stores
-from catga_core.local import MemoryStorage, memory_stores
+from catga_core.memory import MemoryStorage, memory_stores
 from catga_redis import RedisOptions, redis_stores
 from catga_sqlite import SqliteOptions, sqlite_stores
 from catga_testing.contracts import StoresFactory

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from catga_core.interfaces import LeasedMessage
-from catga_core.local import MemoryEventLog, MemoryInbox, MemoryStorage
-from catga_core.local.stores import event_log, idempotency, outbox, table
-from catga_core.local.stores.storage import MemoryUnitOfWork
+from catga_core.memory import MemoryEventLog, MemoryInbox, MemoryStorage
+from catga_core.memory.stores import event_log, idempotency, outbox, table
+from catga_core.memory.stores.storage import MemoryUnitOfWork
 from catga_core.unit_of_work import joined_unit_of_work
 from tests.contracts.stores_model.checkpoints import CheckpointsModel
 from tests.contracts.stores_model.event_log import LogModel

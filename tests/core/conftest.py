@@ -7,7 +7,7 @@ import pytest
 import structlog
 from blockbuster import blockbuster_ctx
 
-from catga_core.context import context_demand
+from catga_core.messages.context import context_demand
 
 
 @pytest.fixture(autouse=True)

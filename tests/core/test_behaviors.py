@@ -22,7 +22,7 @@ from catga_core import (
     Success,
     add_catga,
 )
-from catga_core.context import active_context
+from catga_core.messages.context import active_context
 
 
 class Save(Command[str]):

@@ -14,7 +14,7 @@ from catga_core import (
     RequestHandler,
     add_catga,
 )
-from catga_core.context import active_context
+from catga_core.messages.context import active_context
 from tests.core.support import run_program
 
 
@@ -230,7 +230,7 @@ def test_naming_the_current_context_while_a_container_runs_switches_its_pipeline
     program = """
         import asyncio
         from catga_core import Command, Event, add_catga
-        from catga_core.context import active_context, context_demand
+        from catga_core.messages.context import active_context, context_demand
 
         class Ask(Command[bool]):
             pass
@@ -269,8 +269,8 @@ def test_naming_the_current_context_while_a_container_runs_switches_its_pipeline
 
 def test_importing_catga_does_not_name_the_current_context():
     run_program("""
-        import catga_core, catga_core.mediator, catga_core.container, catga_core.local
-        from catga_core.context import context_demand
+        import catga_core, catga_core.mediator, catga_core.container, catga_core.memory
+        from catga_core.messages.context import context_demand
         assert not context_demand.wanted
     """)
 

@@ -9,7 +9,7 @@ from dependency_injector import containers, providers
 from dependency_injector.wiring import Provide, inject
 
 from catga_core import CatgaMediator, Command, Success, add_catga
-from catga_core.context import active_context
+from catga_core.messages.context import active_context
 
 HERE = sys.modules[__name__]
 

@@ -24,7 +24,7 @@ from catga_core import (
     add_catga,
 )
 from catga_core.interfaces import Inbound
-from catga_core.local import LocalTransport, local_bus
+from catga_core.memory import LocalTransport, local_bus
 from catga_testing.waiting import eventually
 from tests.core.support import ROOT, Gate, run_program
 
@@ -820,7 +820,7 @@ SLOW_PROGRAM = """
     import asyncio, threading
     from catga_core import Command, Transport, add_catga, run
     from catga_core import CatgaOptions
-    from catga_core.local import LocalTransport, local_bus
+    from catga_core.memory import LocalTransport, local_bus
 
     class Work(Command[str]):
         pass
@@ -943,7 +943,7 @@ def test_a_second_signal_ends_the_waiting_for_a_message_in_flight():
 def test_run_tells_a_start_that_fails_on_stderr_and_exits_with_1():
     program = """
         from catga_core import CatgaError, Transport, add_catga, run
-        from catga_core.local import LocalTransport, local_bus
+        from catga_core.memory import LocalTransport, local_bus
 
         class Unreachable(LocalTransport):
             async def connect(self):

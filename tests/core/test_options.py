@@ -4,7 +4,7 @@ import pytest
 
 from catga_core import CatgaOptions, ConfigurationError, Event, Transport, add_catga
 from catga_core.interfaces import TransportCapabilities
-from catga_core.local import LocalTransport, local_bus
+from catga_core.memory import LocalTransport, local_bus
 
 
 def test_an_empty_environment_gives_the_defaults():

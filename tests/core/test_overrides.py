@@ -31,7 +31,7 @@ from catga_core import (
     SystemClock,
     add_catga,
 )
-from catga_core.local import LocalTransport, local_bus
+from catga_core.memory import LocalTransport, local_bus
 from tests.core.support import Gate
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from catga_core import CatgaOptions, Command, ConfigurationError, Serializer, Success, Transport, add_catga
-from catga_core.local import LocalTransport
+from catga_core.memory import LocalTransport
 from catga_core.plugins import PLUGIN_API
 
 Install = Callable[..., None]
@@ -19,7 +19,7 @@ Install = Callable[..., None]
 CODE = f"""
     from catga_core import plugin
     from catga_core.interfaces import Serializer, Transport
-    from catga_core.local import LocalTransport, local_bus
+    from catga_core.memory import LocalTransport, local_bus
 
     calls = []
 

@@ -18,7 +18,7 @@ from catga_core import (
     Success,
     add_catga,
 )
-from catga_core.scope import active_scope
+from catga_core.runtime.scope import active_scope
 from catga_testing.waiting import eventually
 from tests.core.support import Gate
 

@@ -36,7 +36,7 @@ from catga_core.interfaces import (
     Storage,
     Stores,
 )
-from catga_core.local import MemoryStorage, memory_stores
+from catga_core.memory import MemoryStorage, memory_stores
 from catga_testing import ManualClock
 
 PORTS = [

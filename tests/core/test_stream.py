@@ -17,8 +17,8 @@ from catga_core import (
     StreamQuery,
     add_catga,
 )
-from catga_core.context import active_context
-from catga_core.scope import active_scope
+from catga_core.messages.context import active_context
+from catga_core.runtime.scope import active_scope
 
 
 class Count(StreamQuery[int]):

@@ -13,8 +13,13 @@ import msgspec
 import pytest
 
 from catga_core import CatgaError, Command, Failure, Success, message_type
-from catga_core.context import begin_context
-from catga_core.serialization import EnvelopeCodec, MsgspecSerializer, json_serializer, msgpack_serializer
+from catga_core.messages.context import begin_context
+from catga_core.messages.serialization import (
+    EnvelopeCodec,
+    MsgspecSerializer,
+    json_serializer,
+    msgpack_serializer,
+)
 
 
 class Receipt(msgspec.Struct):

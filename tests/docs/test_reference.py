@@ -15,7 +15,7 @@ PACKAGES = [
     "catga_core.event_sourcing",
     "catga_core.event_sourcing.projections",
     "catga_core.event_sourcing.subscriptions",
-    "catga_core.local",
+    "catga_core.memory",
     "catga_core.reliability",
     "catga_nats",
     "catga_redis",

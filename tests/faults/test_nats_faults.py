@@ -28,7 +28,7 @@ from catga_core import (
     current_context,
 )
 from catga_core.interfaces import MessageContext
-from catga_core.results import CatgaResult, Success
+from catga_core.messages.results import CatgaResult, Success
 from catga_nats import NatsTransport, add_nats_catga
 from catga_testing.servers import NatsCluster, NatsServer
 from catga_testing.waiting import eventually
@@ -185,7 +185,7 @@ async def test_one_of_three_nodes_killed_and_another_stopped_under_load(nats_clu
 REPLICA = """
 import asyncio, sys
 from catga_core.interfaces import Inbound
-from catga_core.results import Success
+from catga_core.messages.results import Success
 from tests.nats.support import Add, Endpoint, Sum, transport
 
 async def handle(message, context):

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from catga_core.clock import SystemClock
-from catga_core.context import begin_context
 from catga_core.interfaces import Inbound, MessageContext
 from catga_core.messages import Command, Event, Message, message, message_type
-from catga_core.results import CatgaResult, Success
-from catga_core.serialization import msgpack_serializer
+from catga_core.messages.context import begin_context
+from catga_core.messages.results import CatgaResult, Success
+from catga_core.messages.serialization import msgpack_serializer
 from catga_nats import NatsOptions, NatsTransport
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from catga_core.errors import CatgaError
 from catga_core.interfaces import Inbound
-from catga_core.results import Success
+from catga_core.messages.results import Success
 from catga_testing.servers import Link, NatsServer, UserAuth
 from catga_testing.waiting import eventually
 from tests.nats.support import (

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from catga_core.interfaces import Inbound, MessageContext
-from catga_core.results import CatgaResult, Success
+from catga_core.messages.results import CatgaResult, Success
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import eventually
 from tests.nats.support import (

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from nats.aio.client import Client
 
-from catga_core.context import begin_context
 from catga_core.interfaces import MessageContext
 from catga_core.messages import Command, message_type
-from catga_core.results import CatgaResult, Success
-from catga_core.serialization import EnvelopeCodec, json_serializer, msgpack_serializer
+from catga_core.messages.context import begin_context
+from catga_core.messages.results import CatgaResult, Success
+from catga_core.messages.serialization import EnvelopeCodec, json_serializer, msgpack_serializer
 from catga_nats import headers as headers_form
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import eventually

@@ -15,8 +15,8 @@ from nats.aio.client import Client
 from catga_core.clock import SystemClock
 from catga_core.errors import ConfigurationError
 from catga_core.interfaces import Inbound
-from catga_core.results import Success
-from catga_core.serialization import json_serializer
+from catga_core.messages.results import Success
+from catga_core.messages.serialization import json_serializer
 from catga_nats import NatsOptions, NatsTransport
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters

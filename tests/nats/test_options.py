@@ -9,7 +9,7 @@ import pytest
 
 from catga_core.clock import SystemClock
 from catga_core.errors import ConfigurationError
-from catga_core.serialization import msgpack_serializer
+from catga_core.messages.serialization import msgpack_serializer
 from catga_nats import NatsOptions, NatsTransport, add_nats_catga, add_nats_transport
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catga_core.interfaces import MessageContext
-from catga_core.results import CatgaResult, Success
+from catga_core.messages.results import CatgaResult, Success
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import eventually
 from tests.nats.support import Add, Endpoint, Happened, Slow, Sum, adder, count, publish, running, send

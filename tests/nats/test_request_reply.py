@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from catga_core.context import begin_context
 from catga_core.errors import CatgaError
 from catga_core.interfaces import MessageContext
 from catga_core.messages import message_type
-from catga_core.results import CatgaResult, Failure, Success
+from catga_core.messages.context import begin_context
+from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_testing.clock import ManualClock
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import eventually

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from catga_core.errors import CatgaError
-from catga_core.results import Success
+from catga_core.messages.results import Success
 from catga_testing.servers import Certificates, JwtAuth, NatsServer, NatsTls, NkeyAuth, TokenAuth, UserAuth
 from tests.nats.support import Add, Sum, adder, running, send, transport
 

@@ -14,8 +14,13 @@ from nats.aio.client import Client
 from catga_core.errors import CatgaError, ErrorCode, is_retryable
 from catga_core.interfaces import MessageContext
 from catga_core.messages import Command, message, message_type
-from catga_core.results import CatgaResult, Failure, Success
-from catga_core.serialization import EnvelopeCodec, MsgspecSerializer, json_serializer, msgpack_serializer
+from catga_core.messages.results import CatgaResult, Failure, Success
+from catga_core.messages.serialization import (
+    EnvelopeCodec,
+    MsgspecSerializer,
+    json_serializer,
+    msgpack_serializer,
+)
 from catga_testing.servers import NatsServer
 from tests.nats.support import Endpoint, Sum, adder, running
 

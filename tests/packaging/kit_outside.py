@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from catga_core.local import LocalBus, LocalTransport, MemoryStorage, memory_stores
-from catga_core.serialization import msgpack_serializer
+from catga_core.memory import LocalBus, LocalTransport, MemoryStorage, memory_stores
+from catga_core.messages.serialization import msgpack_serializer
 from catga_nats import NatsOptions, NatsTransport
 from catga_redis import RedisOptions, redis_stores
 from catga_sqlite import SqliteOptions, sqlite_stores

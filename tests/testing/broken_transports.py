@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from catga_core import CatgaError, ErrorCode, Failure, MessageContext, TransportCapabilities
-from catga_core.interfaces.context import NO_HEADERS
-from catga_core.local import LocalBus, LocalTransport
+from catga_core.memory import LocalBus, LocalTransport
+from catga_core.messages.message_context import NO_HEADERS
 
 
 class Twice(LocalTransport):

@@ -11,7 +11,7 @@ pytest_plugins = ["pytester"]
 
 HEAD = """
     import pytest
-    from catga_core.local import LocalBus, LocalTransport
+    from catga_core.memory import LocalBus, LocalTransport
     from catga_testing.contracts import TransportContract
     from tests.testing import broken_transports
 

@@ -21,9 +21,9 @@ from catga_core import (
     SystemClock,
     Transport,
 )
-from catga_core.local import LocalBus, LocalTransport
+from catga_core.memory import LocalBus, LocalTransport
 from catga_core.messages import Request
-from catga_core.serialization import msgpack_serializer
+from catga_core.messages.serialization import msgpack_serializer
 from catga_testing import ManualClock, NotSettledError, Outcome, Published, Sent, test_host
 from tests.testing.host_parts import (
     Archive,

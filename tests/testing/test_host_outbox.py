@@ -66,7 +66,7 @@ async def test_what_cannot_be_relayed_is_named() -> None:
             raise CatgaError("no connection", code="TRANSPORT_FAILED")
 
     from catga_core import Transport
-    from catga_core.local import LocalBus, LocalTransport
+    from catga_core.memory import LocalBus, LocalTransport
 
     catga = add_catga(CatgaOptions(enable_outbox=True))
     catga.add_handlers(pay)

@@ -13,7 +13,7 @@ pytest_plugins = ["pytester"]
 
 HEAD = """
     import pytest
-    from catga_core.local.stores import MemoryStorage, memory_stores
+    from catga_core.memory.stores import MemoryStorage, memory_stores
     from catga_testing.contracts import LockContract, SnapshotContract, StoresContract
     from tests.testing import broken_stores
 

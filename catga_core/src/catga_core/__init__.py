@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from catga_core.clock import Clock, SystemClock
 from catga_core.composition import add_catga, add_memory_catga, add_module, run
 from catga_core.container import CatgaApp, CatgaContainer, Lifetime, Module
+from catga_core.container.app.options import CatgaOptions
 from catga_core.errors import CatgaError, ConcurrencyError, ConfigurationError, ErrorCode, LeaseLostError
 from catga_core.handlers import EventHandler, RequestHandler, StreamHandler
 from catga_core.interfaces import (
@@ -38,14 +39,13 @@ from catga_core.messages import (
     message,
     message_type,
 )
-from catga_core.options import CatgaOptions
+from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline import Behavior, Next
 from catga_core.plugins import plugin
-from catga_core.results import CatgaResult, Failure, Success
 from catga_core.version import __version__
 
 if TYPE_CHECKING:
-    from catga_core.context import current_context
+    from catga_core.messages.context import current_context
 
 __all__ = [
     "ANY",
@@ -107,9 +107,9 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for Any
 
     def __getattr__(name: str) -> Any:
-        # Naming current_context is what puts the context into the pipelines (catga_core.context).
+        # Naming current_context is what puts the context into the pipelines (catga_core.messages.context).
         if name == "current_context":
-            from catga_core import context
+            from catga_core.messages import context
 
             return context.current_context
         msg = f"module {__name__!r} has no attribute {name!r}"

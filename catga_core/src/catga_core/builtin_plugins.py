@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import Transport
-from catga_core.local import LocalTransport, local_bus
+from catga_core.memory import LocalTransport, local_bus
+from catga_core.messages.serialization import json_serializer, msgpack_serializer
+from catga_core.messages.serializer import Serializer
 from catga_core.plugins import plugin
-from catga_core.serialization import json_serializer, msgpack_serializer
 
 if TYPE_CHECKING:
     from catga_core.container import CatgaContainer

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from catga_core.clock import Clock
 from catga_core.container import CatgaContainer, Module, add_stores
-from catga_core.container.stores import STORE_PORTS
+from catga_core.container.app.options import CatgaOptions
+from catga_core.container.app.stores import STORE_PORTS
 from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.interfaces.stores import Stores
-from catga_core.options import CatgaOptions
 from catga_core.plugins import apply_plugins, plugin
 
 
@@ -51,7 +51,7 @@ def add_memory_catga(container: CatgaContainer, _url: str = "memory://") -> None
 
     def make(clock: Clock) -> Stores:
         # Here, so that who keeps state elsewhere does not import it.
-        from catga_core.local import memory_stores
+        from catga_core.memory import memory_stores
 
         return memory_stores(clock)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from catga_core.container.app.options import without_userinfo
 from catga_core.errors import ConfigurationError
 from catga_core.log import PLUGINS_LOADED, logger
-from catga_core.options import without_userinfo
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from catga_core.options import CatgaOptions
+    from catga_core.container.app.options import CatgaOptions
 
 PLUGIN_API = 1
 """The version of the contract between Catga and its plugins."""

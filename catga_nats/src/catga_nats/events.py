@@ -8,11 +8,11 @@ from collections.abc import Awaitable
 from contextvars import Context
 from typing import Any
 
-from catga_core.cancellation import being_cancelled
 from catga_core.errors import CatgaError
-from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
+from catga_core.messages.message_context import MessageContext
+from catga_core.runtime.cancellation import being_cancelled
 from catga_nats.failures import whereabouts
 from catga_nats.inbound import Headers, Listener, resume
 

@@ -9,11 +9,11 @@ from urllib.parse import quote, unquote
 
 from catga_core.errors import CatgaError, ErrorCode, is_retryable
 from catga_core.identifiers import new_id
-from catga_core.interfaces.context import NO_HEADERS, MessageContext
-from catga_core.interfaces.serializer import Serializer
 from catga_core.messages import MessageType
-from catga_core.results import CatgaResult, Failure, Success
-from catga_core.serialization import FORMAT, check_texts, refusal_of, undecodable, unserializable
+from catga_core.messages.message_context import NO_HEADERS, MessageContext
+from catga_core.messages.results import CatgaResult, Failure, Success
+from catga_core.messages.serialization import FORMAT, check_texts, refusal_of, undecodable, unserializable
+from catga_core.messages.serializer import Serializer
 
 MARK = "catga-format"
 """The header that tells this form from the other; its value is the envelope's version."""

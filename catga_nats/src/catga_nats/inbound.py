@@ -9,17 +9,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextvars import Context
 from typing import Any
 
-from catga_core.cancellation import being_cancelled, cancelled_itself
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
-from catga_core.intake import Intake
-from catga_core.interfaces.context import MessageContext
-from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import RequestEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_core.messages import MessageType
-from catga_core.results import CatgaResult, Failure
-from catga_core.serialization import EnvelopeCodec, misfit
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
+from catga_core.messages.serialization import EnvelopeCodec, misfit
+from catga_core.messages.serializer import Serializer
+from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
+from catga_core.runtime.intake import Intake
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters

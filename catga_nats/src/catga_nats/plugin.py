@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from catga_core.clock import Clock
 from catga_core.errors import ConfigurationError
-from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import Transport
+from catga_core.messages.serializer import Serializer
 from catga_core.plugins import plugin
 from catga_nats.options import NatsOptions
 from catga_nats.transport import NatsTransport

@@ -9,13 +9,13 @@ import msgspec
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
-from catga_core.interfaces.context import NO_HEADERS, MessageContext
 from catga_core.interfaces.health import Health
-from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
 from catga_core.messages import Event, Message, MessageType, Request
-from catga_core.results import CatgaResult, Failure
-from catga_core.serialization import EnvelopeCodec, json_serializer, msgpack_serializer
+from catga_core.messages.message_context import NO_HEADERS, MessageContext
+from catga_core.messages.results import CatgaResult, Failure
+from catga_core.messages.serialization import EnvelopeCodec, json_serializer, msgpack_serializer
+from catga_core.messages.serializer import Serializer
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters

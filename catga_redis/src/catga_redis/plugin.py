@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from catga_core.container.stores import add_stores
+from catga_core.container.app.stores import add_stores
 from catga_core.errors import ConfigurationError
 from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.dead_letters import DeadLetterStore

@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from catga_core.interfaces.context import NO_HEADERS, MessageContext
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource
 from catga_core.interfaces.event_log import EventRecord, RecordedEvent
 from catga_core.interfaces.outbox import OutboxMessage
 from catga_core.interfaces.snapshots import Snapshot
+from catga_core.messages.message_context import NO_HEADERS, MessageContext
 
 _Context: TypeAlias = tuple[str, str, str | None, float | None, dict[str, str] | None, str | None, str | None]
 _Event: TypeAlias = tuple[str, str, int, str, bytes, int, str | None, str | None, dict[str, str] | None]

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from catga_core.interfaces.context import NO_HEADERS, MessageContext
+from catga_core.messages.message_context import NO_HEADERS, MessageContext
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_headers: Final = msgspec.msgpack.Decoder(dict[str, str]).decode

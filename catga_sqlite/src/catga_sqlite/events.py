@@ -11,7 +11,6 @@ from itertools import chain
 from typing import Any, Final
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.interfaces.context import NO_HEADERS
 from catga_core.interfaces.event_log import (
     ANY,
     AppendResult,
@@ -20,6 +19,7 @@ from catga_core.interfaces.event_log import (
     RecordedEvent,
     StreamAppend,
 )
+from catga_core.messages.message_context import NO_HEADERS
 from catga_sqlite.appending import Appender
 from catga_sqlite.columns import unpack_headers
 from catga_sqlite.kinds import known_kinds, read_kinds

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from catga_core.context import active_context
+from catga_core.messages.context import active_context
 from catga_core.unit_of_work import BaseUnitOfWork
 from catga_sqlite.connection import SqliteConnection
 from catga_sqlite.jobs import Job

@@ -16,11 +16,11 @@ from catga_core import (
     Event,
     Transport,
 )
-from catga_core.container.products import AsyncNeeded
-from catga_core.context import active_context
+from catga_core.container.di.products import AsyncNeeded
 from catga_core.errors import ConfigurationError
 from catga_core.mediator import PublishOptions, SendOptions
 from catga_core.messages import Request
+from catga_core.messages.context import active_context
 from catga_testing.recording import HandlerFailure, Journal, Network, Published, Received, Sent, join_network
 from catga_testing.recording.mediator import RecordingMediator
 from catga_testing.recording.transport import ObservedTransport

@@ -12,7 +12,7 @@ from catga_transport_loopback.frames import Ask, Tell, pack
 
 from catga_core import MessageType
 from catga_core.messages import MessageKind
-from catga_core.serialization import msgpack_serializer
+from catga_core.messages.serialization import msgpack_serializer
 from catga_testing import TransportContract
 from catga_testing.contracts import GarbageSender, TransportFactory
 

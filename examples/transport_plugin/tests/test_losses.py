@@ -9,7 +9,7 @@ from catga_transport_loopback import Hub, LoopbackTransport
 from catga_transport_loopback.frames import MAX_BODY
 
 from catga_core import CatgaError, ConfigurationError, ErrorCode, Event, HealthStatus, Query, SystemClock
-from catga_core.serialization import msgpack_serializer
+from catga_core.messages.serialization import msgpack_serializer
 from catga_testing.contracts import Gate, Inbox, Peers
 
 

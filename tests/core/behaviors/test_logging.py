@@ -10,8 +10,8 @@ import pytest
 import structlog
 
 from catga_core import CatgaResult, Command, ErrorCode, Failure, MessageContext, Success, message
-from catga_core.context import active_context
 from catga_core.errors import CatgaError
+from catga_core.messages.context import active_context
 from catga_core.pipeline.failures import failure_of
 from catga_core.pipeline.logging import LoggingBehavior
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from catga_core import CatgaResult, Command, Failure, MessageContext, Success
-from catga_core.context import active_context, begin_context
 from catga_core.errors import CatgaError
+from catga_core.messages.context import active_context, begin_context
 from catga_core.pipeline.timeout import TimeoutBehavior
 
 NOW = 1_000_000.0

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
 from catga_core import CatgaError, CatgaResult, Command, Success, ValidationProblem, Validator
-from catga_core.pipeline.validation import ValidationBehavior, has_constraints
+from catga_core.validation.behavior import ValidationBehavior, has_constraints
 
 SECRET = "hunter2-hunter2"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from catga_core import CatgaError, ErrorCode
 from catga_core.interfaces import AppendResult, RecordedEvent, Snapshot, StreamAppend
-from catga_core.local.stores import MemoryEventLog, MemorySnapshots, MemoryStorage
+from catga_core.memory.stores import MemoryEventLog, MemorySnapshots, MemoryStorage
 
 
 class Log(MemoryEventLog):

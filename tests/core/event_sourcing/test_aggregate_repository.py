@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from catga_core import CatgaError, ErrorCode, Event, MessageContext
-from catga_core.context import active_context
 from catga_core.errors import ConcurrencyError, StreamNotFoundError
 from catga_core.event_sourcing import Aggregate, AggregateRepository, EventTypes, LogEventStore, apply
+from catga_core.messages.context import active_context
 from catga_testing import ManualClock
 from tests.core.event_sourcing.memory import Log
 

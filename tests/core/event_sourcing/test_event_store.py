@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from catga_core import CatgaError, ConfigurationError, ErrorCode, Event, MessageContext
-from catga_core.context import active_context
 from catga_core.errors import ConcurrencyError
 from catga_core.event_sourcing import EventTypes, LogEventStore
 from catga_core.interfaces import (
@@ -26,6 +25,7 @@ from catga_core.interfaces import (
     StreamAppend,
     StreamEvents,
 )
+from catga_core.messages.context import active_context
 from catga_testing import ManualClock
 from tests.core.event_sourcing.memory import Log
 

@@ -12,7 +12,7 @@ import pytest
 from catga_core import CatgaError, Command, ConfigurationError, ErrorCode, Event, message
 from catga_core.event_sourcing import EventTypes
 from catga_core.interfaces import EventRecord
-from catga_core.serialization import MsgspecSerializer, json_serializer, msgpack_serializer
+from catga_core.messages.serialization import MsgspecSerializer, json_serializer, msgpack_serializer
 
 
 class OrderPlaced(Event):

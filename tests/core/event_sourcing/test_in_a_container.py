@@ -36,7 +36,7 @@ from catga_core.event_sourcing import (
     upcaster,
 )
 from catga_core.interfaces import ANY, EventLog, EventRecord, EventStore, SnapshotStore, StreamAppend
-from catga_core.serialization import json_serializer
+from catga_core.messages.serialization import json_serializer
 
 
 class Placed(Event):

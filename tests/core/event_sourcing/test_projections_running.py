@@ -19,7 +19,6 @@ from catga_core import (
     add_catga,
 )
 from catga_core.container import add_stores
-from catga_core.context import active_context
 from catga_core.event_sourcing.projections import (
     OnFailure,
     Projection,
@@ -31,7 +30,8 @@ from catga_core.event_sourcing.projections import (
 )
 from catga_core.event_sourcing.subscriptions import Delivery, Subscriptions, add_subscription
 from catga_core.interfaces import CheckpointStore, EventLog, RecordedEvent, StoredEvent
-from catga_core.local.stores import memory_stores
+from catga_core.memory.stores import memory_stores
+from catga_core.messages.context import active_context
 from catga_testing.waiting import eventually
 from tests.core.event_sourcing.following import (
     Deposited,

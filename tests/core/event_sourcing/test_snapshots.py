@@ -29,8 +29,8 @@ from catga_core.event_sourcing import (
     every,
 )
 from catga_core.event_sourcing.snapshots import SnapshotCounts
-from catga_core.local.stores import MemoryStorage
-from catga_core.serialization import json_serializer
+from catga_core.memory.stores import MemoryStorage
+from catga_core.messages.serialization import json_serializer
 from catga_testing import ManualClock
 from catga_testing.clock import START
 from tests.core.event_sourcing.memory import Log, SnapshotsThatFail

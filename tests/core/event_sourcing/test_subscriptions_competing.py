@@ -10,7 +10,7 @@ import pytest
 
 from catga_core import CatgaApp, ConfigurationError
 from catga_core.errors import LeaseLostError
-from catga_core.event_sourcing.following import (
+from catga_core.event_sourcing.consumers import (
     Control,
     FollowerPorts,
     FollowOptions,
@@ -19,7 +19,7 @@ from catga_core.event_sourcing.following import (
     Work,
     share_of,
 )
-from catga_core.event_sourcing.following.session import Session
+from catga_core.event_sourcing.consumers.session import Session
 from catga_core.event_sourcing.projections import Projections, add_projection
 from catga_core.event_sourcing.subscriptions import Delivery, Subscriptions, add_subscription
 from catga_core.interfaces import LockProvider, StoredEvent

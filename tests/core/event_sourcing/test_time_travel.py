@@ -22,7 +22,7 @@ from catga_core.event_sourcing import (
     every,
 )
 from catga_core.interfaces import ANY, EventRecord, StreamAppend
-from catga_core.local.stores import memory_stores
+from catga_core.memory.stores import memory_stores
 from catga_testing import ManualClock
 from catga_testing.clock import START
 

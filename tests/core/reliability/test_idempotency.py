@@ -9,7 +9,7 @@ import pytest
 from catga_core import CatgaError, CatgaResult, Command, ConfigurationError, Query, current_context
 from catga_core.errors import LeaseLostError
 from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, IdempotencyStore
-from catga_core.local.stores import memory_stores
+from catga_core.memory.stores import memory_stores
 from catga_core.reliability import idempotent
 from catga_testing import ManualClock
 from tests.core.reliability.support import moved

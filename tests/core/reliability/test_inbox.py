@@ -9,7 +9,7 @@ import pytest
 from catga_core import CatgaApp, CatgaContainer, CatgaMediator, ConfigurationError, Event, message
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.outbox import OutboxStore
-from catga_core.local.stores import memory_stores
+from catga_core.memory.stores import memory_stores
 from catga_core.reliability import Pruning
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually

@@ -7,7 +7,7 @@ import pytest
 from catga_core import CatgaMediator, Command, Event, EventStore, RequestHandler
 from catga_core.container import add_stores
 from catga_core.interfaces import IdempotencyStore
-from catga_core.local import memory_stores
+from catga_core.memory import memory_stores
 from catga_core.reliability import idempotent
 from tests.stores import Place
 

@@ -21,13 +21,13 @@ from catga_core import (
     current_context,
     message,
 )
+from catga_core.features.event_classes import EventClasses
 from catga_core.interfaces import Health, HealthStatus
 from catga_core.interfaces.dead_letters import DeadLetterSource, DeadLetterStore
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats, OutboxStore
 from catga_core.interfaces.transport import Inbound
-from catga_core.local.stores import memory_stores
+from catga_core.memory.stores import memory_stores
 from catga_core.reliability import OutboxMonitor, OutboxRelay, ordered_by
-from catga_core.reliability.event_classes import EventClasses
 from catga_core.unit_of_work import active_unit_of_work
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually

@@ -21,7 +21,7 @@ from catga_core.interfaces.event_log import EventLog
 from catga_core.interfaces.idempotency import Claimed, IdempotencyStore
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.outbox import OutboxStore
-from catga_core.local.stores import memory_stores
+from catga_core.memory.stores import memory_stores
 from catga_core.unit_of_work import active_unit_of_work
 from catga_testing import ManualClock
 from tests.core.reliability.support import moved

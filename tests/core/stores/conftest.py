@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from catga_core.interfaces import Stores
-from catga_core.local.stores import MemoryStorage, memory_stores
+from catga_core.memory.stores import MemoryStorage, memory_stores
 from catga_testing import ManualClock
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from catga_core.interfaces import Claimed, HealthStatus, InProgress, Stores
-from catga_core.local.stores import MemoryStorage, memory_stores
+from catga_core.memory.stores import MemoryStorage, memory_stores
 from catga_testing import ManualClock
 from catga_testing.contracts.stores.place import outside
 from catga_testing.contracts.stores.records import appends, record

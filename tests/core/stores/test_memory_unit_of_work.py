@@ -10,7 +10,7 @@ import pytest
 
 from catga_core import CatgaError, ErrorCode
 from catga_core.interfaces import ANY, EventLog, Stores
-from catga_core.local.stores import MemoryStorage, memory_stores
+from catga_core.memory.stores import MemoryStorage, memory_stores
 from catga_testing.contracts.stores.place import outside
 from catga_testing.contracts.stores.records import appends, letter, message, record, snapshot
 from catga_testing.contracts.stores.unit_of_work.writes import WRITES, Write

@@ -1,13 +1,13 @@
 """The container: composition, checking, overriding, starting and stopping."""
 
-from catga_core.container.application import CatgaApp
-from catga_core.container.container import CatgaContainer
-from catga_core.container.modules import Module
-from catga_core.container.overrides import Override
-from catga_core.container.provider import ServiceProvider
-from catga_core.container.registration import Lifetime
-from catga_core.container.services import Implementation, ServiceType
-from catga_core.container.stores import add_stores
+from catga_core.container.app.application import CatgaApp
+from catga_core.container.app.container import CatgaContainer
+from catga_core.container.app.modules import Module
+from catga_core.container.app.stores import add_stores
+from catga_core.container.di.overrides import Override
+from catga_core.container.di.provider import ServiceProvider
+from catga_core.container.di.registration import Lifetime
+from catga_core.container.di.services import Implementation, ServiceType
 
 __all__ = [
     "CatgaApp",

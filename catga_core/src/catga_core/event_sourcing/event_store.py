@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from catga_core.clock import Clock
-from catga_core.context import active_context
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.append_hooks import Append, AppendHooks
 from catga_core.event_sourcing.event_types import EventTypes
@@ -23,6 +22,7 @@ from catga_core.interfaces.event_log import (
 )
 from catga_core.interfaces.event_store import EventData, StoredEvent, StreamEvents
 from catga_core.messages import Event
+from catga_core.messages.context import active_context
 
 MAX_EVENT_BYTES = 1_048_576
 """How many bytes one event may have, unless it is said otherwise."""

@@ -10,9 +10,9 @@ from catga_core.event_sourcing.catalog import EventCatalog
 from catga_core.event_sourcing.upcasting import Fields, Shape, Upcaster, Upcasters
 from catga_core.handlers.hints import shown, with_place
 from catga_core.interfaces.event_log import EventKind, EventRecord
-from catga_core.interfaces.serializer import Serializer
 from catga_core.messages import Event, message_type
-from catga_core.serialization import json_serializer, msgpack_serializer
+from catga_core.messages.serialization import json_serializer, msgpack_serializer
+from catga_core.messages.serializer import Serializer
 
 _Decode: TypeAlias = Callable[[bytes], Event]
 
@@ -48,7 +48,7 @@ class EventTypes:
             `register` or `add_upcasters` refuses.
     """
 
-    # There without being registered, made of what its constructor asks for (catga_core.container.stores).
+    # There without being registered, made of what its constructor asks for (catga_core.container.app.stores).
     __catga_default__: ClassVar[bool] = True
 
     __slots__ = ("_classes", "_decoders", "_formats", "_serializer", "_shapes", "_upcasters")

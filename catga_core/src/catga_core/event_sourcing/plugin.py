@@ -19,9 +19,9 @@ from catga_core.event_sourcing.snapshots import Snapshots, check_keep, check_pol
 from catga_core.event_sourcing.upcasting import Upcaster
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.event_store import EventStore
-from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.messages import Event
+from catga_core.messages.serializer import Serializer
 
 A = TypeVar("A", bound=Aggregate)
 C = TypeVar("C")

@@ -13,10 +13,10 @@ from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.event_sourcing.folds import Fold, StateShape
 from catga_core.event_sourcing.policies import SinceSnapshot, SnapshotPolicy
 from catga_core.event_sourcing.progress import Progress
-from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
 from catga_core.log import SNAPSHOT_FAILED, SNAPSHOT_IGNORED, logger, traceback_of
-from catga_core.serialization import msgpack_serializer
+from catga_core.messages.serialization import msgpack_serializer
+from catga_core.messages.serializer import Serializer
 
 S = TypeVar("S")
 

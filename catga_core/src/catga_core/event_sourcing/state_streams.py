@@ -15,7 +15,7 @@ from catga_core.event_sourcing.snapshots import Restored, Snapshots, StateSnapsh
 from catga_core.interfaces.event_log import EventKind, PayloadLog, RecordedEvent
 from catga_core.interfaces.event_store import EventData, EventStore
 from catga_core.messages import Event
-from catga_core.unit_of_work import open_unit_of_work
+from catga_core.runtime.unit_of_work import open_unit_of_work
 
 S = TypeVar("S")
 

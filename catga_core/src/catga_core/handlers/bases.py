@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Generic, TypeVar
 
 from catga_core.messages import Event, Request, StreamQuery
-from catga_core.results import CatgaResult
+from catga_core.messages.results import CatgaResult
 
 Q = TypeVar("Q", bound=Request[Any])
 S = TypeVar("S", bound=StreamQuery[Any])

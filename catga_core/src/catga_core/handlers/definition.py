@@ -16,7 +16,7 @@ from catga_core.handlers.bases import EventHandler, RequestHandler, StreamHandle
 from catga_core.handlers.fitting import fits
 from catga_core.handlers.hints import hints_of, shown, with_place
 from catga_core.messages import MessageKind, MessageType, message_type, type_argument
-from catga_core.results import CatgaResult
+from catga_core.messages.results import CatgaResult
 
 _BASES: dict[type[Any], frozenset[MessageKind]] = {
     RequestHandler: frozenset({MessageKind.COMMAND, MessageKind.QUERY}),

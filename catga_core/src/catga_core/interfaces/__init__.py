@@ -2,7 +2,6 @@
 
 from catga_core.clock import Clock
 from catga_core.interfaces.checkpoints import Checkpoint, CheckpointStore
-from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.dead_letters import (
     ALL_LETTERS,
     DeadLetter,
@@ -35,7 +34,6 @@ from catga_core.interfaces.idempotency import (
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.locks import LockLease, LockProvider
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats, OutboxStore
-from catga_core.interfaces.serializer import Serializer
 from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
 from catga_core.interfaces.storage import Storage, StorageCapabilities, UnitOfWork
 from catga_core.interfaces.stores import Stores
@@ -47,6 +45,8 @@ from catga_core.interfaces.transport import (
     TransportCapabilities,
 )
 from catga_core.interfaces.validation import ValidationProblem, Validator
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.serializer import Serializer
 
 __all__ = [
     "ALL_LETTERS",

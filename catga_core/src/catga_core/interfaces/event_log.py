@@ -7,7 +7,7 @@ from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from catga_core.interfaces.context import NO_HEADERS
+from catga_core.messages.message_context import NO_HEADERS
 
 ANY: Final[int] = -1
 """Append whatever the stream's version is."""

@@ -8,7 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from catga_core.interfaces.context import NO_HEADERS
 from catga_core.interfaces.event_log import (
     ANY,
     AppendResult,
@@ -18,6 +17,7 @@ from catga_core.interfaces.event_log import (
     RecordedEvent,
 )
 from catga_core.messages import Event
+from catga_core.messages.message_context import NO_HEADERS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from catga_core.interfaces.context import MessageContext
+from catga_core.messages.message_context import MessageContext
 
 
 class OutboxMessage(msgspec.Struct, frozen=True):

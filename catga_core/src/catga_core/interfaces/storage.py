@@ -40,7 +40,7 @@ class StorageCapabilities(msgspec.Struct, frozen=True):
 class UnitOfWork(Protocol):
     """One transaction of a storage: everything that stores of that storage are asked to write in it, or nothing.
 
-    It is the ambient one (`catga_core.unit_of_work.active_unit_of_work`) inside its block, in the tasks started there
+    It is the ambient one (`catga_core.runtime.unit_of_work.active_unit_of_work`) inside its block, in the tasks started there
     too. Reads and writes of all the storage's stores join it; stores of another storage do not.
     """
 

@@ -7,10 +7,10 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
-from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.health import Health
 from catga_core.messages import Event, MessageType, Request
-from catga_core.results import CatgaResult
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult
 
 R = TypeVar("R")
 

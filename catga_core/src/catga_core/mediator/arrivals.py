@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from catga_core.context import active_context
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.interfaces.context import MessageContext
 from catga_core.mediator.delivery import FailedDeliveries, deliver_arrived, deliver_to
 from catga_core.mediator.preparing import not_built
 from catga_core.mediator.routes import NotPrepared, RouteSource
 from catga_core.messages import MessageKind, MessageType
+from catga_core.messages.context import active_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.way import Chain
-from catga_core.results import CatgaResult, Failure
 
 
 class Arrival(NamedTuple):

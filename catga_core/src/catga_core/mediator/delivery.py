@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-from catga_core.cancellation import being_cancelled, cancelled_itself
-from catga_core.context import active_context, begin_event_context
-from catga_core.interfaces.context import MessageContext
 from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
 from catga_core.mediator.routes import EventOutbox, KeepFailed, Route
 from catga_core.messages import MessageType
+from catga_core.messages.context import active_context, begin_event_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline import as_result, failure_of
-from catga_core.results import CatgaResult, Failure
+from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 
 Deliver: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
 _EAGER = sys.version_info >= (3, 12)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from catga_core.context import active_context
 from catga_core.errors import CatgaError
-from catga_core.interfaces.context import MessageContext
 from catga_core.mediator.refusals import not_running
 from catga_core.mediator.routes import Route, RouteSource
 from catga_core.messages import MessageType
+from catga_core.messages.context import active_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult
 from catga_core.pipeline import run_in_context
-from catga_core.results import CatgaResult
 
 T = TypeVar("T")
 

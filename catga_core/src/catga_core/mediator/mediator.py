@@ -8,10 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from contextlib import aclosing
 from typing import Any, TypeVar, Unpack
 
-from catga_core.cancellation import being_cancelled, cancelled_itself
-from catga_core.context import context_demand
 from catga_core.errors import CatgaError
-from catga_core.interfaces.context import MessageContext
 from catga_core.mediator.arrivals import Arrivals
 from catga_core.mediator.delivery import FailedDeliveries
 from catga_core.mediator.gate import Gate
@@ -29,7 +26,10 @@ from catga_core.mediator.routes import RouteSource
 from catga_core.mediator.sending import Sending
 from catga_core.mediator.streams import run_stream
 from catga_core.messages import Event, Message, MessageType, Request, StreamQuery
-from catga_core.results import CatgaResult, Failure
+from catga_core.messages.context import context_demand
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
+from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 
 R = TypeVar("R")
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, TypedDict
 
 from catga_core.clock import Clock
-from catga_core.context import begin_context
-from catga_core.interfaces.context import MessageContext
+from catga_core.messages.context import begin_context
+from catga_core.messages.message_context import MessageContext
 
 
 class SendOptions(TypedDict, total=False):

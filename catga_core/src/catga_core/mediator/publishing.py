@@ -6,10 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
-from catga_core.cancellation import being_cancelled, cancelled_itself
-from catga_core.context import begin_event_context
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.interfaces.context import MessageContext
 from catga_core.mediator.arrivals import Arrivals
 from catga_core.mediator.delivery import (
     Deliver,
@@ -25,7 +22,10 @@ from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import EVENTS, expect
 from catga_core.mediator.routes import KeepFailed, NotPrepared, Route, RouteSource
 from catga_core.messages import Event, MessageType, message_type
-from catga_core.results import CatgaResult, Failure
+from catga_core.messages.context import begin_event_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
+from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 
 Publish: TypeAlias = Callable[[Any], Awaitable[None]]
 

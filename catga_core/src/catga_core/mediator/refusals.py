@@ -7,8 +7,8 @@ from typing import Any
 
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.messages import MessageKind, MessageType, message_type
+from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.way import Chain
-from catga_core.results import CatgaResult, Failure
 
 REQUESTS = frozenset({MessageKind.COMMAND, MessageKind.QUERY})
 EVENTS = frozenset({MessageKind.EVENT})

@@ -8,11 +8,11 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.transport import Transport
 from catga_core.messages import Event, Message, MessageType
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import Failure
 from catga_core.pipeline import Pipeline
-from catga_core.results import Failure
 
 
 class Route(msgspec.Struct, frozen=True):

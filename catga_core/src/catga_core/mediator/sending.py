@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from catga_core.context import begin_context
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.interfaces.context import MessageContext
 from catga_core.mediator.gate import Gate
 from catga_core.mediator.options import SendOptions, begin_context_with
 from catga_core.mediator.preparing import not_built, route_to
 from catga_core.mediator.refusals import REQUESTS, answer, expect, no_handler
 from catga_core.mediator.routes import NotPrepared, Route, RouteSource
 from catga_core.messages import MessageType, Request, message_type
+from catga_core.messages.context import begin_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline import Dispatch, deadline_passed
 from catga_core.pipeline.way import Chain
-from catga_core.results import CatgaResult, Failure
 
 
 class Sending:

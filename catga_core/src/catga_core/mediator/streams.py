@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from catga_core.clock import Clock
-from catga_core.context import active_context
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.interfaces.context import MessageContext
+from catga_core.messages.context import active_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import Failure
 from catga_core.pipeline import Pipeline, failure_of
-from catga_core.results import Failure
-from catga_core.scope import Scope, active_scope
+from catga_core.runtime.scope import Scope, active_scope
 
 
 async def run_stream(

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from catga_core.results import CatgaResult
+from catga_core.messages.results import CatgaResult
 
 M = TypeVar("M")
 R = TypeVar("R")

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
+from catga_core.messages.results import CatgaResult, Success
 from catga_core.pipeline.failures import as_result, reported_failure_of
 from catga_core.pipeline.linked import Behave, link
 from catga_core.pipeline.scoped import in_scope
 from catga_core.pipeline.supply import Prepare, Supply
 from catga_core.pipeline.way import Call, Chain, Fail, Way
-from catga_core.results import CatgaResult, Success
-from catga_core.scope import Scope, active_scope
+from catga_core.runtime.scope import Scope, active_scope
 
 
 class Stage(msgspec.Struct, frozen=True):

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from catga_core.context import active_context, begin_context
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.interfaces.context import MessageContext
+from catga_core.messages.context import active_context, begin_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.compiler import Pipeline
 from catga_core.pipeline.way import Call, Chain, Fail, Way
-from catga_core.results import CatgaResult, Failure
 
 
 class Dispatch:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import Any
 
-from catga_core.context import active_context
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.log import HANDLER_RAISED, logger, traceback_of
-from catga_core.results import CatgaResult, Failure, Success
+from catga_core.messages.context import active_context
+from catga_core.messages.results import CatgaResult, Failure, Success
 
 
 def failure_of(error: Exception, handler: str) -> CatgaResult[Any]:

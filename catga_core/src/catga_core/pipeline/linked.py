@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from catga_core.handlers.hints import class_of
+from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline.behavior import Behavior
 from catga_core.pipeline.failures import no_result
 from catga_core.pipeline.way import Call, Chain, Fail, Way
-from catga_core.results import CatgaResult, Failure, Success
 
 Behave: TypeAlias = Callable[[Any, Any], Awaitable[CatgaResult[Any]]]
 

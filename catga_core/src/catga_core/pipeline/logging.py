@@ -7,13 +7,13 @@ from logging import ERROR, INFO, WARNING
 from typing import Any, ClassVar
 
 from catga_core.clock import Clock
-from catga_core.context import active_context
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_HANDLED, logger, traceback_of
 from catga_core.messages import message_type
+from catga_core.messages.context import active_context
+from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.failures import failure_of
-from catga_core.results import CatgaResult, Failure
 
 # A failure nobody decided on is a fault of the program: its line is an error and has the traceback.
 _FAULTS: frozenset[str] = frozenset({ErrorCode.HANDLER_FAILED, ErrorCode.INTERNAL_ERROR})

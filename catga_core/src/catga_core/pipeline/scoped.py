@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from catga_core.messages.results import CatgaResult
 from catga_core.pipeline.failures import cause_of
 from catga_core.pipeline.supply import Prepare
 from catga_core.pipeline.way import Chain, Fail, Way
-from catga_core.results import CatgaResult
-from catga_core.scope import Scope, active_scope
+from catga_core.runtime.scope import Scope, active_scope
 
 
 def in_scope(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from catga_core.scope import Scope
+from catga_core.runtime.scope import Scope
 
 Make = Callable[[Scope | None], Any]
 Prepare = Callable[[Scope], Awaitable[None]]

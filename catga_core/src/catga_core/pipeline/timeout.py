@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import msgspec
 
 from catga_core.clock import Clock, SystemClock
-from catga_core.context import active_context, begin_context
 from catga_core.errors import CatgaError, ErrorCode
+from catga_core.messages.context import active_context, begin_context
+from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.dispatch import deadline_passed
-from catga_core.results import CatgaResult, Failure
 
 _SYSTEM = SystemClock()
 

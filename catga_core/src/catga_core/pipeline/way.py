@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple, TypeAlias
 
-from catga_core.results import CatgaResult
+from catga_core.messages.results import CatgaResult
 
 Call: TypeAlias = Callable[[Any], Awaitable[Any]]
 """Handles a message; gives a value or a result, and may raise."""

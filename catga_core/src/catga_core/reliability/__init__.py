@@ -1,13 +1,13 @@
 """What keeps an application right when processes die and messages come twice."""
 
-from catga_core.pipeline.idempotent import idempotent
-from catga_core.pipeline.own_units import own_units_of_work
-from catga_core.reliability.dead_letter_queue import REPLAY_HEADER, DeadLetterQueue, ReplayReport
-from catga_core.reliability.locks import HeldLock, Locks, OnLoss
-from catga_core.reliability.monitor import OutboxMonitor
-from catga_core.reliability.ordering import ordered_by
-from catga_core.reliability.pruning import Pruning
-from catga_core.reliability.relay import OutboxRelay
+from catga_core.features.dead_letters.queue import REPLAY_HEADER, DeadLetterQueue, ReplayReport
+from catga_core.features.idempotency.marks import idempotent
+from catga_core.features.locks.locks import HeldLock, Locks, OnLoss
+from catga_core.features.outbox.monitor import OutboxMonitor
+from catga_core.features.outbox.ordering import ordered_by
+from catga_core.features.outbox.relay import OutboxRelay
+from catga_core.features.retention.pruning import Pruning
+from catga_core.features.units_of_work.marks import own_units_of_work
 
 __all__ = [
     "REPLAY_HEADER",

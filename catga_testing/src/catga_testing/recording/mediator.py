@@ -8,12 +8,12 @@ from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar, Unpack
 
 from catga_core.clock import Clock
-from catga_core.context import active_context, begin_context, begin_event_context
 from catga_core.errors import CatgaError
-from catga_core.interfaces.context import MessageContext
 from catga_core.mediator import CatgaMediator, PublishOptions, SendOptions
 from catga_core.messages import Event, Message, MessageType, Request, StreamQuery
-from catga_core.results import CatgaResult, Failure, Success
+from catga_core.messages.context import active_context, begin_context, begin_event_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_testing.recording.network import Network
 from catga_testing.recording.records import Journal, Outcome, Published, Sent
 from catga_testing.recording.stored import StoredEvents

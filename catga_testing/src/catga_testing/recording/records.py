@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from catga_core.errors import CatgaError
-from catga_core.interfaces.context import MessageContext
-from catga_core.results import CatgaResult, Failure
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
 
 M = TypeVar("M")
 

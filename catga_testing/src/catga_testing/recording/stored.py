@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from catga_core.interfaces.context import MessageContext
+from catga_core.messages.message_context import MessageContext
 from catga_core.unit_of_work import active_unit_of_work
 from catga_testing.recording.network import Network
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from catga_core.interfaces.context import MessageContext
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.transport import (
     EventEndpoint,
@@ -16,7 +15,8 @@ from catga_core.interfaces.transport import (
     TransportCapabilities,
 )
 from catga_core.messages import Event, MessageType, Request
-from catga_core.results import CatgaResult, Failure
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
 from catga_testing.recording.network import Network
 from catga_testing.recording.records import Journal, Outcome, Received
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from catga_core import CatgaError, CatgaResult, Clock, ErrorCode, Failure
-from catga_core.cancellation import being_cancelled
-from catga_core.intake import Intake
 from catga_core.interfaces import EventEndpoint, RequestEndpoint
 from catga_core.log import MESSAGE_REFUSED, logger
-from catga_core.serialization import EnvelopeCodec
+from catga_core.messages.serialization import EnvelopeCodec
+from catga_core.runtime.cancellation import being_cancelled
+from catga_core.runtime.intake import Intake
 
 from .frames import MAX_BODY
 from .wire import failed

@@ -23,7 +23,7 @@ from catga_core import (
 )
 from catga_core.interfaces import Inbound
 from catga_core.messages import Request
-from catga_core.serialization import EnvelopeCodec
+from catga_core.messages.serialization import EnvelopeCodec
 
 from .frames import MAX_BODY, Answer, Ask, Leave, Listen, Tell
 from .inbound import Events, Requests

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.event_sourcing.following import (
+from catga_core.event_sourcing.consumers import (
     Control,
     Follower,
     FollowerPorts,
@@ -18,7 +18,7 @@ from catga_core.event_sourcing.following import (
     follower_health,
     replay_parked,
 )
-from catga_core.event_sourcing.following.replaying import parked_by
+from catga_core.event_sourcing.consumers.replaying import parked_by
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generation_work import TARGET, GenerationWork
 from catga_core.event_sourcing.projections.generations import Generation
@@ -27,7 +27,7 @@ from catga_core.event_sourcing.projections.worker import ProjectionWorker
 from catga_core.interfaces.dead_letters import DeadLetter
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import FOLLOWER_FAILED, PROJECTION_SUPERSEDED, logger, traceback_of
-from catga_core.reliability.backoff import backoff, scattered
+from catga_core.runtime.retry import backoff, scattered
 
 
 class _Running:

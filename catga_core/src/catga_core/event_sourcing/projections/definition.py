@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from catga_core.event_sourcing.following import FollowOptions, OnFailure
+from catga_core.event_sourcing.consumers import FollowOptions, OnFailure
 from catga_core.event_sourcing.projections.projection import Projection
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
-from catga_core.event_sourcing.following import FollowerPorts, Place, Selection, TooFarAheadError, Work
-from catga_core.event_sourcing.following.failures import is_the_storages
+from catga_core.event_sourcing.consumers import FollowerPorts, Place, Selection, TooFarAheadError, Work
+from catga_core.event_sourcing.consumers.failures import is_the_storages
 from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.generations import NOTHING, Generation, Generations
 from catga_core.event_sourcing.projections.projection import Projection, apply_event, call_in

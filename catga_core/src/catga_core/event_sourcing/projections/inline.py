@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.append_hooks import Append, AppendHooks
-from catga_core.event_sourcing.following import FollowerPorts, FollowerState, Progress
+from catga_core.event_sourcing.consumers import FollowerPorts, FollowerState, Progress
 from catga_core.event_sourcing.projections.catch_up import CatchUpWorker
 from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition
@@ -18,7 +18,7 @@ from catga_core.event_sourcing.projections.projection import Projection, apply_e
 from catga_core.interfaces.event_log import AppendResult, RecordedEvent, StreamAppend
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.interfaces.storage import UnitOfWork
-from catga_core.unit_of_work import joined_unit_of_work
+from catga_core.runtime.unit_of_work import joined_unit_of_work
 
 
 class _Kept(Progress):

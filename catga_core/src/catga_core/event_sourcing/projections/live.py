@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.event_sourcing.following import Follower, FollowerPorts, Progress, Work, follower_health
+from catga_core.event_sourcing.consumers import Follower, FollowerPorts, Progress, Work, follower_health
 from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generations import Generation

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from catga_core.container import CatgaContainer
-from catga_core.container.stores import check_one_storage
+from catga_core.container.app.stores import check_one_storage
 from catga_core.errors import ConfigurationError
-from catga_core.event_sourcing.following import (
+from catga_core.event_sourcing.consumers import (
     FollowChoices,
     FollowerPorts,
     FollowOptions,

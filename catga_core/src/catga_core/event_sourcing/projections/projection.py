@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from catga_core.errors import ConfigurationError
-from catga_core.event_sourcing.following import check_follower_name
+from catga_core.event_sourcing.consumers import check_follower_name
 from catga_core.event_sourcing.methods import ByEvent, EventMethod, by_event, event_methods, marked
 from catga_core.event_sourcing.projections.context import ProjectionContext, active_projection
 from catga_core.handlers.hints import with_place

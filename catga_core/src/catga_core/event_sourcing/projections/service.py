@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeVar
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.event_sourcing.following import Directory, FollowerPorts
+from catga_core.event_sourcing.consumers import Directory, FollowerPorts
 from catga_core.event_sourcing.projections.generations import Generation
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.event_sourcing.following import (
+from catga_core.event_sourcing.consumers import (
     FollowerPorts,
     Observer,
     Progress,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from catga_core.event_sourcing.following import Control, Follower, FollowerPorts, Quota, share_of
-from catga_core.event_sourcing.following.failures import told
+from catga_core.event_sourcing.consumers import Control, Follower, FollowerPorts, Quota, share_of
+from catga_core.event_sourcing.consumers.failures import told
 from catga_core.identifiers import new_id
 from catga_core.log import PARTITIONS_NOT_SHARED, logger
 

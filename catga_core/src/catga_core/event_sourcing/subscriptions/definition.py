@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from catga_core.event_sourcing.following import FollowOptions
+from catga_core.event_sourcing.consumers import FollowOptions
 from catga_core.messages import Event
 
 

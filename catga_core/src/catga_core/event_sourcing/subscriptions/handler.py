@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from catga_core.errors import ConfigurationError
-from catga_core.event_sourcing.following.work import Handle
+from catga_core.event_sourcing.consumers.work import Handle
 from catga_core.event_sourcing.methods import events_of
 from catga_core.handlers.hints import hints_of, with_place
 from catga_core.interfaces.event_store import StoredEvent

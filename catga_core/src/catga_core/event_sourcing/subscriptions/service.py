@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from catga_core.event_sourcing.following import Directory, FollowerPorts
+from catga_core.event_sourcing.consumers import Directory, FollowerPorts
 from catga_core.event_sourcing.subscriptions.worker import SubscriptionWorker
 
 

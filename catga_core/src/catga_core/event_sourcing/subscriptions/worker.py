@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
-from catga_core.event_sourcing.following import (
+from catga_core.event_sourcing.consumers import (
     Follower,
     FollowerPorts,
     Observer,
@@ -20,7 +20,7 @@ from catga_core.event_sourcing.following import (
     replay_parked,
     wait_until,
 )
-from catga_core.event_sourcing.following.work import Handle
+from catga_core.event_sourcing.consumers.work import Handle
 from catga_core.event_sourcing.subscriptions.balance import Balance
 from catga_core.event_sourcing.subscriptions.definition import (
     Delivery,

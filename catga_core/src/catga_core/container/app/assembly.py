@@ -1,0 +1,335 @@
+"""Puts pipelines together from what is registered: the container, as its mediator sees it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from catga_core.clock import Clock
+from catga_core.container.app.conflicts import two_handlers
+from catga_core.container.app.entries import BehaviorEntry, HandlerEntry, ValidatorEntry
+from catga_core.container.app.options import CatgaOptions
+from catga_core.container.app.reliability import Reliability
+from catga_core.container.di.products import AsyncNeeded
+from catga_core.container.di.registration import Lifetime, Registration, SourceKind
+from catga_core.container.di.resolver import Resolver
+from catga_core.errors import ConfigurationError
+from catga_core.handlers import HandlerDefinition
+from catga_core.handlers.hints import class_of, with_place
+from catga_core.interfaces.transport import Transport
+from catga_core.mediator import EventOutbox, KeepFailed, NotPrepared, Route
+from catga_core.messages import Message, MessageKind, MessageType
+from catga_core.messages.context import context_demand
+from catga_core.pipeline import (
+    HandlerStage,
+    Stage,
+    Supply,
+    compile_pipeline,
+    failure_of,
+    reported_failure_of,
+)
+from catga_core.pipeline.logging import LoggingBehavior
+from catga_core.pipeline.timeout import TimeoutBehavior
+from catga_core.validation.behavior import ValidationBehavior, has_constraints
+
+
+class Assembly:
+    """Compiles the pipelines of a container, each once until an override changes them.
+
+    Parameters:
+        resolver: makes what is in the pipelines.
+    """
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self.requests: dict[type[Message], HandlerEntry] = {}
+        self.streams: dict[type[Message], HandlerEntry] = {}
+        self.events: dict[type[Message], list[HandlerEntry]] = {}
+        self.behaviors: list[BehaviorEntry] = []
+        self.validators: list[ValidatorEntry] = []
+        self.opaque = False
+        self._routes: dict[Any, Any] = {}
+        self.reliability: Reliability = Reliability(resolver, self.handled_events)
+        resolver.changed.append(self.forget)
+        context_demand.listen(weakref.WeakMethod(self.forget))
+
+    # --- what the mediator asks ---
+
+    @property
+    def service_name(self) -> str:
+        """The name of this service."""
+        return self._options.service_name
+
+    @property
+    def _options(self) -> CatgaOptions:
+        return self._resolver.resolve(CatgaOptions)  # type: ignore[no-any-return]
+
+    @property
+    def clock(self) -> Clock:
+        """The container's clock."""
+        return self._resolver.resolve(Clock)  # type: ignore[no-any-return]
+
+    @property
+    def transport(self) -> Transport | None:
+        """The way to other processes, `None` when everything is in this one."""
+        if self._resolver.effective(Transport) is None:
+            return None
+        try:
+            return self._resolver.resolve(Transport)  # type: ignore[no-any-return]
+        except AsyncNeeded:
+            raise NotPrepared from None
+
+    @property
+    def outbox(self) -> EventOutbox | None:
+        """Where events published in a unit of work are stored, `None` where they go out at once."""
+        try:
+            return self.reliability.outbox()
+        except AsyncNeeded:
+            raise NotPrepared from None
+
+    @property
+    def keep_failed(self) -> KeepFailed | None:
+        """What keeps the events that handlers failed for, `None` for nothing."""
+        try:
+            return self.reliability.keep_failed()
+        except AsyncNeeded:
+            raise NotPrepared from None
+
+    def request_route(self, cls: type[Message]) -> Route | None:
+        """Return the pipeline of a request handled here, `None` for any other."""
+        return self._one(cls, self.requests)
+
+    def stream_route(self, cls: type[Message]) -> Route | None:
+        """Return the pipeline of a stream query handled here, `None` for any other."""
+        return self._one(cls, self.streams)
+
+    def event_routes(self, cls: type[Message]) -> Sequence[Route]:
+        """Return one pipeline for each handler of an event, in the order of registration."""
+        known: tuple[Route, ...] | None = self._routes.get(cls)
+        if known is None:
+            known = tuple(self._compile(entry) for entry in self.events.get(cls, ()))
+            self._routes[cls] = known
+        return known
+
+    async def prepare(self) -> None:
+        """Make the singletons that have to be awaited, for every handler and behavior as it is now."""
+        await self._resolver.build(Transport)
+        for registration in self.roots():
+            await self._resolver.build_needs(registration)
+
+    # --- what the container asks ---
+
+    def forget(self) -> None:
+        """Compile every pipeline anew when it is next asked for."""
+        self._routes.clear()
+
+    def declared(self) -> list[Registration]:
+        """Return how every handler, behavior and validator is made, as registered."""
+        registrations = [entry.registration for entry in self._handlers()]
+        registrations += [behavior.registration for behavior in self.behaviors]
+        registrations += self.reliability.roots(self.requests)
+        return registrations + [validator.registration for validator in self.validators]
+
+    def problems(self) -> list[str]:
+        """Return a text for each thing about the built-in behaviors that cannot work."""
+        return self.reliability.problems([entry.definition for entry in self._handlers()])
+
+    def handled_by(self, target: Any) -> MessageType | None:
+        """Return what a registered handler handles, `None` for what is no handler."""
+        found = (entry.definition for entry in self._handlers() if entry.definition.target is target)
+        return next((definition.message_type for definition in found), None)
+
+    def handled_events(self) -> Sequence[type[Message]]:
+        """Return the events that have handlers here."""
+        return [cls for cls, entries in self.events.items() if entries]
+
+    def handlers_of(self, cls: type[Message]) -> list[str]:
+        """Return the names of a message's handlers."""
+        definitions = [entry.definition for entry in self._handlers()]
+        return [each.name for each in definitions if each.message_type.cls is cls]
+
+    def roots(self) -> list[Registration]:
+        """Return how every handler, behavior and validator is made now; each may be overridden by its class."""
+        return [self._resolver.effective(each.service) or each for each in self.declared()]
+
+    def add_handler(self, entry: HandlerEntry) -> None:
+        """Take a handler in.
+
+        Raises:
+            ConfigurationError: when it is there already, or its request has another.
+        """
+        described, target = entry.definition.message_type, entry.definition.target
+        if described.kind is MessageKind.EVENT:
+            several = self.events.setdefault(described.cls, [])
+            if any(known.definition.target is target for known in several):
+                msg = f"{with_place(entry.definition.name, target)} is registered twice: take one away"
+                raise ConfigurationError(msg)
+            several.append(entry)
+        else:
+            entries = self.streams if described.kind is MessageKind.STREAM else self.requests
+            known = entries.get(described.cls)
+            if known is not None:
+                raise ConfigurationError(two_handlers(described, known.definition.target, target))
+            entries[described.cls] = entry
+
+    # --- inside ---
+
+    def _handlers(self) -> list[HandlerEntry]:
+        entries: list[HandlerEntry] = [*self.requests.values(), *self.streams.values()]
+        return entries + [entry for several in self.events.values() for entry in several]
+
+    def _one(self, cls: type[Message], entries: Mapping[type[Message], HandlerEntry]) -> Route | None:
+        known: Route | None = self._routes.get(cls)
+        if known is None:
+            entry = entries.get(cls)
+            if entry is None:
+                return None
+            known = self._routes[cls] = self._compile(entry)
+        return known
+
+    def _compile(self, entry: HandlerEntry) -> Route:
+        try:
+            return self._compiled(entry)
+        except AsyncNeeded:
+            raise NotPrepared from None
+
+    def _compiled(self, entry: HandlerEntry) -> Route:
+        described = entry.definition.message_type
+        handler, overridden = self._handler(entry)
+        if self.opaque and not handler.scoped and self._resolver.has_scoped:
+            # What is injected into the handler's body finds the message's scope by its variable.
+            handler = _in_scope(handler)
+        stages = self._stages(entry.definition)
+        is_event = described.kind is MessageKind.EVENT
+        pipeline = compile_pipeline(
+            HandlerStage(
+                entry.definition.name,
+                handler,
+                # Of what stands in for a handler nothing is known.
+                plain=entry.definition.plain and not overridden,
+                may_suspend=entry.definition.may_suspend or overridden,
+            ),
+            [stage for _, stage, _ in stages],
+            stream=described.kind is MessageKind.STREAM,
+            # One line for each failure: an event's is written by its delivery, a logged message's by the behavior.
+            fail=failure_of if is_event or self._options.enable_logging else reported_failure_of,
+            fail_outside=failure_of if is_event else reported_failure_of,
+        )
+        touched = handler.touches_context or entry.definition.sends or any(uses for _, _, uses in stages)
+        return Route(pipeline, context=touched or overridden or self.opaque or context_demand.wanted)
+
+    def _handler(self, entry: HandlerEntry) -> tuple[Supply, bool]:
+        layer = self._resolver.overrides.top(entry.registration.service)
+        registration = entry.registration if layer is None else layer.registration
+        if registration.skip:
+            return self._function(registration), layer is not None
+        supply = self._object(registration, entry.lifetime)
+        make = supply.make
+        if supply.constant:
+            handle = make(None)
+            bare = layer is not None and _is_bare(handle)
+            return _constant(
+                handle if bare else handle.handle, touches=supply.touches_context
+            ), layer is not None
+        if registration.kind is SourceKind.CLASS:
+            return self._resolver.supply_for(registration, method="handle"), layer is not None
+        return _replace(supply, lambda scope: make(scope).handle), layer is not None
+
+    def _function(self, registration: Registration) -> Supply:
+        resolver = self._resolver
+        needed = list(resolver.needs(registration))
+        supply = resolver.supply_for(registration)
+        touches = any(resolver.supply(parameter.service).touches_context for parameter, _ in needed)
+        if not registration.parameters:
+            return _constant(registration.source, touches=False)
+        if all(each.lifetime is Lifetime.SINGLETON for _, each in needed) and not supply.scoped:
+            return _constant(supply.make(None), touches=touches)
+        return _replace(supply, supply.make)
+
+    def _object(self, registration: Registration, lifetime: Lifetime | None) -> Supply:
+        """Return a supply of a handler or behavior, kept for good where all it holds lives as long."""
+        resolver = self._resolver
+        supply = resolver.supply_for(registration)
+        if supply.constant or supply.scoped or lifetime is Lifetime.TRANSIENT:
+            return supply
+        lasting = all(needed.lifetime is Lifetime.SINGLETON for _, needed in resolver.needs(registration))
+        if lifetime is Lifetime.SINGLETON or (lifetime is None and lasting):
+            return _constant(resolver.kept(registration), touches=supply.touches_context)
+        return supply
+
+    def _stages(self, definition: HandlerDefinition) -> list[tuple[int, Stage, bool]]:
+        described = definition.message_type
+        found = self._built_in(described)
+        found += [_fixed(each, may_suspend=True) for each in self.reliability.behaviors(definition)]
+        for entry in self.behaviors:
+            if entry.fits(described):
+                layer = self._resolver.overrides.top(entry.registration.service)
+                registration = entry.registration if layer is None else layer.registration
+                supply = self._object(registration, entry.lifetime)
+                # Of what stands in for a behavior nothing is known.
+                stage = Stage(entry.registration.name, supply, entry.may_suspend or layer is not None)
+                uses = entry.uses_context or entry.may_suspend or supply.touches_context or layer is not None
+                found.append((entry.order, stage, uses))
+        return sorted(found, key=lambda each: each[0])
+
+    def _built_in(self, described: MessageType) -> list[tuple[int, Stage, bool]]:
+        options, clock = self._options, self.clock
+        found: list[tuple[int, Stage, bool]] = []
+        if options.enable_logging:
+            found.append(_fixed(LoggingBehavior(clock)))
+        if options.timeout_seconds is not None and described.kind in {MessageKind.COMMAND, MessageKind.QUERY}:
+            found.append(_fixed(TimeoutBehavior(options.timeout_seconds, clock)))
+        validators = [each for each in self.validators if issubclass(described.cls, each.applies_to)]
+        wanted = options.enable_validation
+        if wanted is not False and (wanted or validators or has_constraints(described.cls)):
+            supplies = [
+                self._object(self._resolver.effective(each.registration.service) or each.registration, None)
+                for each in validators
+            ]
+            found.append(_validation(described.cls, supplies))
+        return found
+
+
+def _validation(cls: type[Message], supplies: Sequence[Supply]) -> tuple[int, Stage, bool]:
+    touches = any(supply.touches_context for supply in supplies)
+    if all(supply.constant for supply in supplies):
+        behavior = ValidationBehavior(cls, [supply.make(None) for supply in supplies])
+        supply = _constant(behavior, touches=touches)
+    else:
+        checks = ValidationBehavior(cls, ())
+        supply = Supply(
+            lambda scope: checks.with_validators([each.make(scope) for each in supplies]),
+            scoped=any(each.scoped for each in supplies),
+            prepare=tuple(dict.fromkeys(step for each in supplies for step in each.prepare)),
+            touches_context=touches,
+        )
+    return ValidationBehavior.order, Stage("ValidationBehavior", supply, may_suspend=bool(supplies)), touches
+
+
+def _is_bare(handler: Any) -> bool:
+    return callable(handler) and not hasattr(handler, "handle")
+
+
+def _fixed(behavior: Any, *, may_suspend: bool = False) -> tuple[int, Stage, bool]:
+    cls: Any = class_of(behavior)
+    return (
+        cls.order,
+        Stage(cls.__name__, _constant(behavior, touches=False), may_suspend),
+        cls.uses_context,
+    )
+
+
+def _constant(value: Any, *, touches: bool) -> Supply:
+    return Supply(lambda _scope: value, constant=True, touches_context=touches)
+
+
+def _in_scope(supply: Supply) -> Supply:
+    make = supply.make
+    if supply.constant:
+        make = _constant(make(None), touches=supply.touches_context).make
+    return Supply(make, scoped=True, prepare=supply.prepare, touches_context=supply.touches_context)
+
+
+def _replace(supply: Supply, make: Callable[[Any], Any]) -> Supply:
+    return Supply(make, scoped=supply.scoped, prepare=supply.prepare, touches_context=supply.touches_context)

@@ -1,0 +1,190 @@
+"""What is registered beside services: handlers, behaviors and validators."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_origin
+
+import msgspec
+
+from catga_core.container.di.registration import (
+    Lifetime,
+    Registration,
+    SourceKind,
+    parameters_of,
+    register_source,
+)
+from catga_core.errors import ConfigurationError
+from catga_core.handlers import HandlerDefinition, define_handler, may_suspend
+from catga_core.handlers.hints import class_of, shown, with_place
+from catga_core.interfaces.validation import Validator
+from catga_core.messages import Message, MessageType, type_argument
+from catga_core.pipeline.behavior import Behavior
+
+
+class HandlerEntry(msgspec.Struct, frozen=True):
+    """One registered handler.
+
+    Parameters:
+        definition: what it handles.
+        registration: how it is made; a function handler takes its message first.
+        lifetime: as asked for, `None` to have the container choose.
+    """
+
+    definition: HandlerDefinition
+    registration: Registration
+    lifetime: Lifetime | None
+
+
+class BehaviorEntry(msgspec.Struct, frozen=True):
+    """One registered behavior.
+
+    Parameters:
+        registration: how it is made.
+        order: lower is further outside.
+        applies_to: the message class it is for; `None` for every message.
+        when: asked once for each message type; `None` for always.
+        lifetime: as asked for, `None` to have the container choose.
+        may_suspend: whether it may wait for anything.
+        uses_context: whether it reads the message's context.
+    """
+
+    registration: Registration
+    order: int
+    applies_to: type[Any] | None
+    when: Callable[[MessageType], bool] | None
+    lifetime: Lifetime | None
+    may_suspend: bool
+    uses_context: bool
+
+    def fits(self, described: MessageType) -> bool:
+        """Whether it belongs into the pipeline of a message type."""
+        if self.applies_to is not None and not issubclass(described.cls, self.applies_to):
+            return False
+        return self.when is None or self.when(described)
+
+
+class ValidatorEntry(msgspec.Struct, frozen=True):
+    """One registered validator.
+
+    Parameters:
+        registration: how it is made.
+        applies_to: the message class it is for.
+    """
+
+    registration: Registration
+    applies_to: type[Any]
+
+
+def handler_entry(target: Any, lifetime: Lifetime | None, names: Mapping[str, Any]) -> HandlerEntry:
+    """Describe a handler.
+
+    Raises:
+        ConfigurationError: naming the handler, the cause and the mend.
+    """
+    definition = define_handler(target, names)
+    if definition.is_class:
+        registration = register_source(target, target, lifetime or Lifetime.TRANSIENT, names)
+    else:
+        if lifetime is not None:
+            msg = f"{with_place(definition.name, target)} is a function and has no lifetime: leave lifetime= out"
+            raise ConfigurationError(msg)
+        parameters = parameters_of(target, SourceKind.FACTORY, names, skip=1)
+        registration = Registration(
+            target, Lifetime.TRANSIENT, SourceKind.FACTORY, target, parameters, skip=1
+        )
+    return HandlerEntry(definition, registration, lifetime)
+
+
+def behavior_entry(
+    behavior: Any,
+    order: int | None,
+    when: Callable[[MessageType], bool] | None,
+    lifetime: Lifetime | None,
+    names: Mapping[str, Any],
+) -> BehaviorEntry:
+    """Describe a behavior given as a class or an object.
+
+    Raises:
+        ConfigurationError: when it is none.
+    """
+    cls = _class_of(behavior)
+    if not _derives(cls, Behavior):
+        msg = (
+            f"{with_place(cls.__name__, cls)} is no behavior: derive it from Behavior[Message, Result] "
+            "and write async def handle(self, message, next)"
+        )
+        raise ConfigurationError(msg)
+    if isinstance(behavior, type):
+        registration = register_source(behavior, behavior, lifetime or Lifetime.TRANSIENT, names)
+    else:
+        registration = Registration(behavior, Lifetime.SINGLETON, SourceKind.INSTANCE, behavior, ())
+    return BehaviorEntry(
+        registration,
+        getattr(cls, "order", 0) if order is None else order,
+        _class_argument(cls, Behavior),
+        when,
+        lifetime,
+        may_suspend(cls.handle, besides=list(inspect.signature(cls.handle).parameters)[-1]),
+        bool(getattr(cls, "uses_context", False)),
+    )
+
+
+def validator_entry(validator: Any, names: Mapping[str, Any]) -> ValidatorEntry:
+    """Describe a validator given as a class or an object.
+
+    Raises:
+        ConfigurationError: when it is none, or does not say for what.
+    """
+    cls = _class_of(validator)
+    applies_to = _class_argument(cls, Validator) if _derives(cls, Validator) else None
+    if applies_to is None:
+        msg = f"{with_place(cls.__name__, cls)} does not say what it validates: derive it from Validator[YourMessage]"
+        raise ConfigurationError(msg)
+    if isinstance(validator, type):
+        registration = register_source(validator, validator, Lifetime.TRANSIENT, names)
+    else:
+        registration = Registration(validator, Lifetime.SINGLETON, SourceKind.INSTANCE, validator, ())
+    return ValidatorEntry(registration, applies_to)
+
+
+def check_hosted(service: Any, implementation: Any) -> None:
+    """Refuse what cannot be started and stopped.
+
+    Parameters:
+        service: the type it is asked for by.
+        implementation: as given, `None` for the service itself.
+
+    Raises:
+        ConfigurationError: naming what lacks them.
+    """
+    product: Any = implementation
+    if implementation is None or (callable(implementation) and not isinstance(implementation, type)):
+        # What a factory makes is only known by what it is registered as.
+        product = service
+    if not all(hasattr(product, each) for each in ("start", "stop")):
+        named = product if isinstance(product, type) else class_of(product)
+        msg = f"{shown(named)} cannot be hosted: give it async def start(self) and async def stop(self)"
+        raise ConfigurationError(msg)
+
+
+def _class_of(given: Any) -> type[Any]:
+    if isinstance(given, type):
+        return given
+    return class_of(given)
+
+
+def _derives(cls: type[Any], base: type[Any]) -> bool:
+    return issubclass(cls, base)
+
+
+def _class_argument(cls: type[Any], base: type[Any]) -> type[Any] | None:
+    argument = type_argument(cls, base, 0)
+    if argument is None or argument is Any or isinstance(argument, TypeVar):
+        return None
+    target = get_origin(argument) or argument
+    if not (isinstance(target, type) and issubclass(target, Message)):
+        msg = f"{with_place(cls.__name__, cls)} is for {shown(argument)}, which is no message"
+        raise ConfigurationError(msg)
+    return None if target is Message else target

@@ -1,0 +1,347 @@
+"""Starts everything in dependency order, and stops it in reverse without losing what is in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from catga_core.container.app.application import CatgaApp
+from catga_core.container.app.assembly import Assembly
+from catga_core.container.app.endpoints import endpoints_of
+from catga_core.container.app.options import DEFAULT_SERVICE_NAME, CatgaOptions
+from catga_core.container.app.signals import listening
+from catga_core.container.app.stopping import Stopping
+from catga_core.container.app.stores import STORE_PORTS, is_in_memory
+from catga_core.container.di.provider import ServiceProvider
+from catga_core.container.di.registration import Registration
+from catga_core.container.di.resolver import Resolver
+from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
+from catga_core.handlers.hints import shown
+from catga_core.interfaces.health import Health, HealthStatus
+from catga_core.interfaces.hosting import HealthReporter
+from catga_core.interfaces.transport import Inbound, Transport
+from catga_core.log import LEFT_IN_FLIGHT, STARTED, STATE_IN_MEMORY, STOP_FAILED, STOPPED, logger
+from catga_core.mediator import CatgaMediator
+
+if TYPE_CHECKING:
+    from catga_core.container.app.container import CatgaContainer
+
+
+class State(StrEnum):
+    """Where a container is in its life."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+class Lifecycle:
+    """One container's starting and stopping.
+
+    Parameters:
+        container: the container.
+        mediator: the container's mediator.
+        assembly: its handlers and behaviors.
+        resolver: makes its services.
+        registrations: its services.
+        hosted: the services that are started and stopped.
+    """
+
+    def __init__(
+        self,
+        container: CatgaContainer,
+        mediator: CatgaMediator,
+        assembly: Assembly,
+        resolver: Resolver,
+        registrations: Mapping[Any, Registration],
+        hosted: Sequence[Any],
+    ) -> None:
+        self._container = container
+        self._mediator = mediator
+        self._assembly = assembly
+        self._resolver = resolver
+        self._registrations = registrations
+        self._hosted = hosted
+        self.state: State = State.STOPPED
+        self._transport: Transport | None = None
+        self._started: list[tuple[Any, Any]] = []
+        self._ran = False
+        self._hurry = asyncio.Event()
+
+    @property
+    def started(self) -> bool:
+        """Whether the composition is fixed for now."""
+        return self.state is not State.STOPPED
+
+    async def start(self) -> CatgaApp:
+        """Check and start everything; what was started is stopped again when something fails."""
+        if self.started:
+            msg = f"the container is {self.state} already: leave its first running() block before the next"
+            raise ConfigurationError(msg)
+        container = self._container
+        container.validate()
+        self.state = State.STARTING
+        self._ran = False
+        self._hurry = asyncio.Event()
+        self._tell_what_is_in_memory()
+        try:
+            await self._make_singletons()
+            if self._resolver.effective(Transport) is not None:
+                transport = container.get(Transport)
+                self._check_service_name(transport)
+                await self._connect(transport)
+            below, above = self._hosted_in_order()
+            for service in below:
+                await self._start_hosted(service)
+            self._mediator.open()
+            self._compile_all()
+            for service in above:
+                await self._start_hosted(service)
+            if self._transport is not None:
+                await self._transport.serve(self._inbound())
+        except BaseException:
+            self.state = State.RUNNING
+            try:
+                await self.stop()
+            except ExceptionGroup as group:
+                # The failure to start is what the caller has to see.
+                logger().error(STOP_FAILED, errors=len(group.exceptions))
+            raise
+        self.state = State.RUNNING
+        self._ran = True
+        options: CatgaOptions = container.get(CatgaOptions)
+        logger().info(STARTED, service_name=options.service_name, handlers=self._handler_count())
+        return CatgaApp(container)
+
+    async def stop(self) -> None:
+        """Refuse new work, finish what is in flight within the shutdown timeout, close everything in reverse.
+
+        Raises:
+            ExceptionGroup: of everything that went wrong; all the rest is stopped all the same.
+        """
+        if self.state is not State.RUNNING:
+            return
+        # A stop that is cancelled half way would leave servers connected and files open: it goes on, and the
+        # cancellation waits for its end.
+        stopping = asyncio.ensure_future(self._stop())
+        cancelled: asyncio.CancelledError | None = None
+        while not stopping.done():
+            try:
+                await asyncio.wait([stopping])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            if stopping.cancelled() or stopping.exception() is None:
+                raise cancelled
+            raise cancelled from stopping.exception()
+        await stopping
+
+    async def run_until_signal(self) -> None:
+        """Run until SIGINT or SIGTERM: the first ends the start or the run, the second the waiting while it stops."""
+        asked = asyncio.Event()
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task is not None else 0
+        interrupted = False
+
+        def on_signal() -> None:
+            nonlocal interrupted
+            if asked.is_set():
+                self._hurry.set()
+            elif self.state is State.STARTING and task is not None:
+                interrupted = task.cancel()
+            asked.set()
+
+        try:
+            with listening(on_signal):
+                async with self._container.running():
+                    await asked.wait()
+        except asyncio.CancelledError:
+            # As asyncio.timeout does: our own cancellation ends here, anybody else's goes on.
+            if not interrupted or task is None or task.uncancel() > cancelled_before:
+                raise
+
+    def health(self) -> dict[str, Health]:
+        """Return each part's state."""
+        status = HealthStatus.HEALTHY if self.state is State.RUNNING else HealthStatus.UNHEALTHY
+        mediator = self._mediator
+        found = {
+            "mediator": Health(
+                status,
+                f"the container is {self.state}",
+                {
+                    "in_flight": mediator.in_flight,
+                    "failed_event_handlers": mediator.failed_deliveries.count,
+                    **self._assembly.reliability.told(),
+                },
+            )
+        }
+        if self._transport is not None:
+            found["transport"] = self._transport.health()
+        for service, made in self._started:
+            if isinstance(made, HealthReporter):
+                found[self._name_of(service)] = made.health()
+        return found
+
+    # --- starting ---
+
+    def _tell_what_is_in_memory(self) -> None:
+        resolver = self._resolver
+        reached: set[Any] = set()
+        for root in self._assembly.roots():
+            reached |= resolver.reach_of(root)
+        for service in list(self._registrations):
+            reached |= resolver.reach(service)
+        in_memory = [
+            shown(port) for port in STORE_PORTS if port in reached and is_in_memory(resolver.effective(port))
+        ]
+        if in_memory:
+            # Nobody may find out at the first restart.
+            hint = (
+                "it is lost when the container stops: choose where it is kept with "
+                'CatgaOptions(store="sqlite:///app.db") or an add_*_catga function'
+            )
+            logger().warning(STATE_IN_MEMORY, ports=in_memory, hint=hint)
+
+    async def _make_singletons(self) -> None:
+        resolver = self._resolver
+        for service in list(self._registrations):
+            await resolver.build(service)
+        await self._assembly.prepare()
+
+    def _check_service_name(self, transport: Transport) -> None:
+        options = self._container.get(CatgaOptions)
+        events = [shown(cls) for cls, entries in self._assembly.events.items() if entries]
+        if events and transport.capabilities.remote and options.service_name == DEFAULT_SERVICE_NAME:
+            msg = (
+                f"{', '.join(events)} would be listened for as {options.service_name!r}, the name of every service that "
+                "was given none, and services of one name take each other's events: "
+                'name this one with CatgaOptions(service_name="...")'
+            )
+            raise ConfigurationError(msg)
+
+    async def _connect(self, transport: Transport) -> None:
+        # It is closed after the drain, not with the other singletons.
+        self._resolver.disown(transport)
+        try:
+            await transport.connect()
+        except BaseException as error:
+            try:
+                await transport.close()
+            except Exception as also:  # noqa: BLE001 - why it could not connect is what the caller has to see
+                error.add_note(f"closing it failed too: {type(also).__name__}: {also}")
+            raise
+        self._transport = transport
+
+    def _compile_all(self) -> None:
+        assembly = self._assembly
+        for cls in assembly.requests:
+            assembly.request_route(cls)
+        for cls in assembly.streams:
+            assembly.stream_route(cls)
+        for cls in assembly.events:
+            assembly.event_routes(cls)
+
+    def _hosted_in_order(self) -> tuple[list[Any], list[Any]]:
+        """Return the hosted services that messages rely on, and those that rely on the mediator, each in order."""
+        resolver = self._resolver
+        ordered: list[Any] = []
+        for service in self._hosted:
+            for held in sorted(resolver.reach(service) & set(self._hosted), key=_reach_size(resolver)):
+                if held not in ordered:
+                    ordered.append(held)
+        above = [service for service in ordered if CatgaMediator in resolver.reach(service)]
+        return [service for service in ordered if service not in above], above
+
+    async def _start_hosted(self, service: Any) -> None:
+        options = self._container.get(CatgaOptions)
+        made = self._container.get(service)
+        limit = asyncio.timeout(options.start_timeout_seconds)
+        try:
+            async with limit:
+                await made.start()
+        except TimeoutError as cause:
+            if not limit.expired():
+                raise
+            msg = (
+                f"{shown(service)} did not start within {options.start_timeout_seconds:g} s: "
+                "look at what it waits for, or raise start_timeout_seconds"
+            )
+            raise CatgaError(msg, code=ErrorCode.INTERNAL_ERROR) from cause
+        except Exception as error:
+            error.add_note(f"while starting {shown(service)}")
+            raise
+        self._started.append((service, made))
+
+    def _inbound(self) -> Inbound:
+        options = self._container.get(CatgaOptions)
+        assembly, mediator = self._assembly, self._mediator
+        return Inbound(
+            options.service_name,
+            endpoints_of(mediator, assembly.requests),
+            endpoints_of(mediator, assembly.events),
+            options.max_concurrent_requests,
+        )
+
+    # --- stopping ---
+
+    async def _stop(self) -> None:
+        self.state = State.STOPPING
+        try:
+            await self._stop_all()
+        finally:
+            # Whatever went wrong: a container that could never run again would help nobody.
+            self.state = State.STOPPED
+
+    async def _stop_all(self) -> None:
+        options = self._container.get(CatgaOptions)
+        mediator, transport = self._mediator, self._transport
+        stopping = Stopping(options.shutdown_timeout_seconds, self._hurry)
+        above = [each for each in self._started if CatgaMediator in self._resolver.reach(each[0])]
+        below = [each for each in self._started if each not in above]
+        # What sends the last messages of those in flight.
+        last = [each for each in above if getattr(each[1], "stops_after_messages", False)]
+        await stopping.services([each for each in above if each not in last], hurry=True)
+        mediator.refuse()
+        left = await stopping.messages(transport, lambda: mediator.in_flight)
+        if left:
+            # Its tasks are its senders' own, so it is not cancelled: what it holds is closed under it.
+            logger().warning(LEFT_IN_FLIGHT, service_name=options.service_name, left_in_flight=left)
+        await stopping.services(last, hurry=True)
+        mediator.close()
+        await stopping.services(below)
+        if transport is not None:
+            await stopping.transport(transport)
+            self._transport = None
+        errors = [*stopping.errors, *await self._resolver.close()]
+        self._assembly.forget()
+        self._started.clear()
+        if self._ran:
+            logger().info(STOPPED, service_name=options.service_name, left_in_flight=left)
+        if errors:
+            logger().error(STOP_FAILED, service_name=options.service_name, errors=len(errors))
+            msg = f"{options.service_name} stopped, and {len(errors)} of its parts could not stop cleanly"
+            raise ExceptionGroup(msg, errors)
+
+    def _handler_count(self) -> int:
+        assembly = self._assembly
+        return (
+            len(assembly.requests)
+            + len(assembly.streams)
+            + sum(len(each) for each in assembly.events.values())
+        )
+
+    def _name_of(self, service: Any) -> str:
+        for name, provider in self._container.providers.items():
+            if isinstance(provider, ServiceProvider) and provider.is_for(service):
+                return str(name)
+        return shown(service)
+
+
+def _reach_size(resolver: Resolver) -> Callable[[Any], int]:
+    def size(service: Any) -> int:
+        return len(resolver.reach(service))
+
+    return size

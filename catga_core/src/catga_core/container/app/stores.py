@@ -1,0 +1,255 @@
+"""How a storage and its stores get into a container, and what is there where nobody brings one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from catga_core.clock import Clock
+from catga_core.container.app.options import CatgaOptions
+from catga_core.container.di.registration import (
+    Lifetime,
+    Parameter,
+    Registration,
+    SourceKind,
+    register_source,
+)
+from catga_core.errors import ConfigurationError
+from catga_core.handlers.hints import shown
+from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.event_log import EventLog
+from catga_core.interfaces.event_store import EventStore
+from catga_core.interfaces.health import Health
+from catga_core.interfaces.idempotency import IdempotencyStore
+from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.outbox import OutboxStore
+from catga_core.interfaces.snapshots import SnapshotStore
+from catga_core.interfaces.storage import Storage
+from catga_core.interfaces.stores import Stores
+
+if TYPE_CHECKING:
+    from catga_core.container.app.container import CatgaContainer
+    from catga_core.container.di.resolver import Resolver
+
+STORE_PORTS: Mapping[Any, str] = {
+    EventLog: "event_log",
+    SnapshotStore: "snapshots",
+    CheckpointStore: "checkpoints",
+    IdempotencyStore: "idempotency",
+    InboxStore: "inbox",
+    OutboxStore: "outbox",
+    DeadLetterStore: "dead_letters",
+    LockProvider: "locks",
+}
+"""Each port that keeps data, and the field of `Stores` it is in."""
+
+# What a handler writes in one transaction: the last storage that brings one of these is the container's own.
+_TRANSACTED = frozenset({EventLog, OutboxStore, InboxStore, CheckpointStore})
+
+
+class StorageHost:
+    """Starts and stops one storage with the container, as long as one of its stores is in use.
+
+    Parameters:
+        stores: what the storage brings.
+        wanted: tells whether any of it is still what the container uses.
+    """
+
+    def __init__(self, stores: Stores, wanted: Callable[[], bool]) -> None:
+        self.stores: Stores = stores
+        self._wanted = wanted
+        self._started = False
+
+    async def start(self) -> None:
+        """Open the storage; one that others have replaced in every port stays closed."""
+        if self._wanted():
+            self._started = True
+            await self.stores.storage.start()
+
+    async def stop(self) -> None:
+        """Close the storage."""
+        if self._started:
+            self._started = False
+            await self.stores.storage.stop()
+
+    def health(self) -> Health:
+        """Return the storage's state."""
+        return self.stores.storage.health()
+
+
+def add_stores(
+    container: CatgaContainer,
+    make: Callable[[Clock], Stores],
+    ports: Sequence[Any],
+    *,
+    name: str,
+) -> None:
+    """Register the stores of one storage; for each port the last call wins.
+
+    The storage is started before everything that uses it and stopped after. It becomes the one of
+    `container.unit_of_work()` when it brings the event log, the outbox, the inbox or the checkpoints.
+
+    Parameters:
+        container: the container.
+        make: makes the stores, given the container's clock; called once for each run, when the container starts.
+        ports: the ports to take from it, such as `EventLog`.
+        name: what the storage is called in `health()` and in errors, such as `sqlite`.
+
+    Raises:
+        ConfigurationError: for something that is no port of stores, or when the container runs already.
+    """
+    unknown = [shown(port) for port in ports if port not in STORE_PORTS]
+    if unknown:
+        known = ", ".join(shown(port) for port in STORE_PORTS)
+        msg = f"{', '.join(unknown)} is no port of stores: {known} are"
+        raise ConfigurationError(msg)
+    taken: dict[Any, Registration] = {}
+
+    def wanted() -> bool:
+        return any(container.registered(port) is made for port, made in taken.items())
+
+    # A class of its own: a container may have several storages, each hosted as a service.
+    service: Any = type(f"{name.title()}Storage", (StorageHost,), {})
+
+    def host(clock: Clock) -> Any:
+        return service(make(clock), wanted)
+
+    container.add_hosted(service, host, name=_free(f"{name}_storage", container))
+    for port in ports:
+        taken[port] = _from_host(service, port, STORE_PORTS[port], name)
+    if _TRANSACTED & set(ports):
+        taken[Storage] = _from_host(service, Storage, "storage", name)
+    for registration in taken.values():
+        container.register(registration)
+
+
+def default_of(service: Any) -> Registration | None:
+    """Return how a port or a service of Catga's own is made where nobody has registered it, `None` for any other.
+
+    State is then kept in this process's memory. What is not asked for is not imported.
+
+    Parameters:
+        service: the type it is asked for by.
+    """
+    if service in STORE_PORTS:
+        return _from_host(_MemoryHost, service, STORE_PORTS[service], "memory")
+    if service is Storage:
+        return _from_host(_MemoryHost, Storage, "storage", "memory")
+    if service is _MemoryHost:
+        return _by_factory(_MemoryHost, _memory_host, {"clock": Clock})
+    if service is EventStore:
+        return _event_store()
+    default: Any = getattr(service, "__dict__", {}).get("__catga_default__")
+    if not default:
+        return None
+    # A class of Catga's own that says so is made once, of what its constructor asks for.
+    return register_source(service, None, Lifetime.SINGLETON, {})
+
+
+def same_storage(resolver: Resolver, first: Any, second: Any) -> bool | None:
+    """Tell whether two ports are kept in one storage; `None` where that is not known: one was not put in by `add_stores`.
+
+    Parameters:
+        resolver: the container's.
+        first: a port.
+        second: another one.
+    """
+    hosts = [_host_of(resolver.effective(port)) for port in (first, second)]
+    return None if None in hosts else hosts[0] is hosts[1]
+
+
+def check_one_storage(container: CatgaContainer, named: str) -> None:
+    """Refuse checkpoints that are not kept where the container's units of work are.
+
+    Parameters:
+        container: the container.
+        named: what relies on that, for the error.
+
+    Raises:
+        ConfigurationError: naming both storages.
+    """
+    hosts = [_host_of(container.registered(port)) for port in (Storage, CheckpointStore)]
+    if None not in hosts and hosts[0] is not hosts[1]:
+        unit, kept = (shown(host).strip("_") for host in hosts)
+        msg = (
+            f"{named} writes effects and checkpoint in one unit of work, but the units of work are those of {unit}, and the "
+            f"checkpoints are kept in {kept}: take both from one storage, or have it handled at least once"
+        )
+        raise ConfigurationError(msg)
+
+
+def told_storage(resolver: Resolver, port: Any) -> str:
+    """Return the name of the storage that keeps a port, for errors."""
+    host = _host_of(resolver.effective(port))
+    return "a store of the application's own" if host is None else shown(host).strip("_")
+
+
+def _host_of(registration: Registration | None) -> Any:
+    if registration is None or len(registration.parameters) != 1:
+        return None
+    service = registration.parameters[0].service
+    return service if isinstance(service, type) and issubclass(service, StorageHost) else None
+
+
+def is_in_memory(registration: Registration | None) -> bool:
+    """Tell whether a port is kept in memory because nobody said where else."""
+    return registration is not None and any(
+        parameter.service is _MemoryHost for parameter in registration.parameters
+    )
+
+
+class _MemoryHost(StorageHost):
+    """The storage that is there by default."""
+
+
+def _memory_host(clock: Clock) -> _MemoryHost:
+    from catga_core.memory.stores import memory_stores
+
+    return _MemoryHost(memory_stores(clock), lambda: True)
+
+
+def _event_store() -> Registration:
+    from catga_core.event_sourcing import EventTypes, LogEventStore
+    from catga_core.event_sourcing.append_hooks import AppendHooks
+
+    def event_store(
+        log: EventLog, types: EventTypes, clock: Clock, options: CatgaOptions, hooks: AppendHooks
+    ) -> LogEventStore:
+        return LogEventStore(log, types, clock, hooks, max_event_bytes=options.max_event_bytes)
+
+    needs = {
+        "log": EventLog,
+        "types": EventTypes,
+        "clock": Clock,
+        "options": CatgaOptions,
+        "hooks": AppendHooks,
+    }
+    return _by_factory(EventStore, event_store, needs)
+
+
+def _from_host(host: type[StorageHost], port: Any, field: str, name: str) -> Registration:
+    def store(host: StorageHost) -> Any:
+        stores = host.stores
+        found = getattr(stores, field)
+        if found is None:
+            msg = f"the storage {name!r} has no {shown(port)}: take it from another"
+            raise ConfigurationError(msg)
+        return found
+
+    return _by_factory(port, store, {"host": host})
+
+
+def _by_factory(service: Any, factory: Callable[..., Any], needs: Mapping[str, Any]) -> Registration:
+    parameters = tuple(Parameter(name, needed, optional=False) for name, needed in needs.items())
+    return Registration(service, Lifetime.SINGLETON, SourceKind.FACTORY, factory, parameters)
+
+
+def _free(name: str, container: CatgaContainer) -> str:
+    number = 1
+    chosen = name
+    while chosen in container.providers:
+        number += 1
+        chosen = f"{name}_{number}"
+    return chosen

@@ -1,0 +1,1 @@
+"""Dependency injection: registration, resolution, scopes, overrides and the graph."""

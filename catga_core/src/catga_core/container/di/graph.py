@@ -1,0 +1,124 @@
+"""Checks a composition before it starts: what is missing, goes in circles, or would outlive what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, get_origin
+
+from catga_core.container.di.registration import Lifetime, Parameter, Registration, SourceKind, how_registered
+from catga_core.container.di.resolver import Resolver
+from catga_core.handlers.hints import shown
+from catga_core.messages.message_context import MessageContext
+
+_BUILTIN = (str, int, float, bool, bytes, dict, list, tuple, set)
+
+
+def check_graph(resolver: Resolver, roots: Sequence[Registration]) -> list[str]:
+    """Return every mistake in the graph, each naming the thing, the cause and the mend.
+
+    Parameters:
+        resolver: knows how each service is made now.
+        roots: the registrations to start from: services, handlers, behaviors.
+    """
+    problems: dict[str, None] = {}
+    cyclic = _cycles(resolver, roots, problems)
+    for root in roots:
+        for parameter in _missing(resolver, root):
+            problems[_missing_text(root, parameter)] = None
+    if not cyclic:
+        for root in roots:
+            if root.lifetime is Lifetime.SINGLETON:
+                path = _way_to_scoped(resolver, root)
+                if path is not None:
+                    problems[_captive_text(root, path)] = None
+    return list(problems)
+
+
+def _missing(resolver: Resolver, registration: Registration) -> Iterator[Parameter]:
+    for parameter in registration.parameters:
+        absent = resolver.effective(parameter.service) is None and parameter.service is not MessageContext
+        if absent and not parameter.optional:
+            yield parameter
+
+
+def _missing_text(registration: Registration, parameter: Parameter) -> str:
+    needed = shown(parameter.service)
+    place = f", {registration.place}" if registration.place else ""
+    if (get_origin(parameter.service) or parameter.service) in _BUILTIN:
+        mend = (
+            f"a plain {needed} is no service: wrap it in a settings class, or register {registration.name} "
+            "with a factory that gives it"
+        )
+    else:
+        mend = how_registered(parameter.service)
+    return (
+        f"{registration.name} needs {needed}, which nothing provides: {mend} "
+        f"(parameter {parameter.name!r}{place})"
+    )
+
+
+def _cycles(resolver: Resolver, roots: Sequence[Registration], problems: dict[str, None]) -> bool:
+    done: set[Any] = set()
+    found = False
+
+    def visit(service: Any, registration: Registration, path: list[tuple[Any, str]]) -> None:
+        nonlocal found
+        services = [step for step, _ in path]
+        if service in services:
+            ring = [name for _, name in path[services.index(service) :]]
+            # One ring is one mistake, wherever the search came upon it.
+            turn = ring.index(min(ring))
+            ring = ring[turn:] + ring[:turn]
+            problems[_cycle_text(ring)] = None
+            found = True
+            return
+        if service in done:
+            return
+        for parameter, needed in resolver.needs(registration):
+            visit(parameter.service, needed, [*path, (service, registration.name)])
+        done.add(service)
+
+    for root in roots:
+        visit(root.service, root, [])
+    return found
+
+
+def _cycle_text(ring: Sequence[str]) -> str:
+    drawn = " -> ".join([*ring, ring[0]])
+    return (
+        f"{ring[0]} needs itself: {drawn}: break the ring by giving one of them what it needs "
+        "with a call or a message instead of in its constructor"
+    )
+
+
+def _way_to_scoped(resolver: Resolver, registration: Registration) -> list[Registration | None] | None:
+    for parameter in registration.parameters:
+        if parameter.service is MessageContext:
+            return [None]
+        needed = resolver.effective(parameter.service)
+        if needed is None or needed.lifetime is Lifetime.SINGLETON:
+            # A singleton on the way is a mistake of its own and is told by itself.
+            continue
+        if needed.lifetime is Lifetime.SCOPED:
+            return [needed]
+        path = _way_to_scoped(resolver, needed)
+        if path is not None:
+            return [needed, *path]
+    return None
+
+
+def _captive_text(registration: Registration, path: Sequence[Registration | None]) -> str:
+    names = ["MessageContext" if step is None else _named(step) for step in path]
+    held = "MessageContext" if path[-1] is None else path[-1].name
+    through = f" through {', '.join(names[:-1])}" if len(names) > 1 else ""
+    asked = shown(registration.service)
+    where = "constructor" if registration.kind is SourceKind.CLASS else "factory"
+    return (
+        f"{_named(registration)} is a singleton and holds {names[-1]}, which is scoped{through}: it would keep one "
+        f"message's {held} for ever; register it with add_scoped({asked}, ...), or do not ask for {held} in its {where}"
+    )
+
+
+def _named(registration: Registration) -> str:
+    # A class is found by its name; of a factory the service's name says nothing.
+    return registration.name if registration.kind is SourceKind.CLASS else registration.told

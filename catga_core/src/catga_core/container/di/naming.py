@@ -1,0 +1,118 @@
+"""The provider names of services."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, get_args, get_origin
+
+from catga_core.clock import Clock
+from catga_core.container.app.options import CatgaOptions
+from catga_core.container.di.provider import ServiceProvider
+from catga_core.container.di.registration import how_registered
+from catga_core.errors import ConfigurationError
+from catga_core.handlers.hints import shown, snake_case
+from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.event_log import EventLog
+from catga_core.interfaces.event_store import EventStore
+from catga_core.interfaces.idempotency import IdempotencyStore
+from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.outbox import OutboxStore
+from catga_core.interfaces.snapshots import SnapshotStore
+from catga_core.interfaces.storage import Storage
+from catga_core.interfaces.transport import Transport
+from catga_core.mediator import CatgaMediator
+from catga_core.messages.serializer import Serializer
+
+PORTS: Mapping[Any, str] = {
+    CatgaMediator: "mediator",
+    Transport: "transport",
+    Serializer: "serializer",
+    Clock: "clock",
+    CatgaOptions: "options",
+    Storage: "storage",
+    EventLog: "event_log",
+    EventStore: "event_store",
+    SnapshotStore: "snapshot_store",
+    CheckpointStore: "checkpoints",
+    IdempotencyStore: "idempotency_store",
+    InboxStore: "inbox",
+    OutboxStore: "outbox",
+    DeadLetterStore: "dead_letters",
+    LockProvider: "lock_provider",
+}
+
+# By name only: what is not asked for is not imported.
+SERVICES: Mapping[str, str] = {
+    "locks": "catga_core.reliability:Locks",
+    "event_types": "catga_core.event_sourcing:EventTypes",
+    "dead_letter_queue": "catga_core.reliability:DeadLetterQueue",
+    "projections": "catga_core.event_sourcing.projections:Projections",
+    "subscriptions": "catga_core.event_sourcing.subscriptions:Subscriptions",
+}
+"""Services of Catga's own that are there without being registered, by provider name."""
+
+
+def provider_name(service: Any) -> str:
+    """Return a service's name in snake_case: `OrderRepository` is `order_repository`."""
+    arguments = "".join(f"_{provider_name(each)}" for each in get_args(service))
+    origin = get_origin(service) or service
+    name = getattr(origin, "__name__", str(origin))
+    return snake_case(name) + arguments
+
+
+def name_for(
+    service: Any, name: str | None, providers: Mapping[str, Any], reserved: Collection[str]
+) -> str | None:
+    """Return the name of a service's provider, `None` where its own is somebody else's: it is found by type all the same.
+
+    Parameters:
+        service: the type it is asked for by.
+        name: as asked for, `None` for the service's own.
+        providers: those there are.
+        reserved: names of the container's own.
+
+    Raises:
+        ConfigurationError: when the name that was asked for is taken.
+    """
+    chosen = name or PORTS.get(service) or provider_name(service)
+    taken = providers.get(chosen)
+    if chosen not in reserved and (
+        taken is None or (isinstance(taken, ServiceProvider) and taken.is_for(service))
+    ):
+        return chosen
+    if name is None:
+        return None
+    msg = f"the name {name!r} for {shown(service)} is taken: choose another name="
+    raise ConfigurationError(msg)
+
+
+def service_called(name: str, providers: Mapping[str, Any]) -> Any:
+    """Return the service of a provider.
+
+    Raises:
+        ConfigurationError: when no service's provider is called so.
+    """
+    found = providers.get(name)
+    if not isinstance(found, ServiceProvider):
+        names = ", ".join(sorted(providers))
+        msg = f"there is no provider called {name!r} to override: there are {names}"
+        raise ConfigurationError(msg)
+    return found.service
+
+
+def provider_of(service: Any, providers: Mapping[str, Any]) -> ServiceProvider[Any]:
+    """Return the provider of a service.
+
+    Raises:
+        ConfigurationError: when nothing provides it.
+    """
+    known: list[ServiceProvider[Any]] = [
+        each for each in providers.values() if isinstance(each, ServiceProvider)
+    ]
+    found = next((each for each in known if each.is_for(service)), None)
+    if found is not None:
+        return found
+    msg = f"nothing provides {shown(service)}: {how_registered(service)}"
+    raise ConfigurationError(msg)

@@ -1,0 +1,182 @@
+"""The services of a container: how each is made, under which name its provider is found, and which are hosted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from catga_core.clock import Clock, SystemClock
+from catga_core.container.app.assembly import Assembly
+from catga_core.container.app.options import CatgaOptions
+from catga_core.container.app.reliability import workers
+from catga_core.container.di.graph import check_graph
+from catga_core.container.di.naming import PORTS, SERVICES, name_for, service_called
+from catga_core.container.di.overrides import Override
+from catga_core.container.di.provider import ServiceProvider
+from catga_core.container.di.registration import Lifetime, Registration, register_source
+from catga_core.container.di.replacing import replaced_registration, replacement
+from catga_core.container.di.resolver import Resolver
+from catga_core.errors import ConfigurationError
+from catga_core.handlers.hints import caller_locals, shown
+from catga_core.mediator import CatgaMediator
+from catga_core.messages.serialization import msgpack_serializer
+from catga_core.messages.serializer import Serializer
+
+if TYPE_CHECKING:
+    from catga_core.container.app.container import CatgaContainer
+
+
+class Registry:
+    """Takes services in, and gives each a provider in the container.
+
+    Parameters:
+        container: gets the providers.
+        registrations: by service; the resolver's own, filled here.
+        resolver: makes the services.
+        assembly: the handlers, behaviors and validators.
+        reserved: names that no provider may have.
+        fixed: tells whether nothing can be added now.
+    """
+
+    __slots__ = ("_assembly", "_container", "_fixed", "_registrations", "_reserved", "_resolver", "hosted")
+
+    def __init__(
+        self,
+        container: CatgaContainer,
+        registrations: dict[Any, Registration],
+        resolver: Resolver,
+        assembly: Assembly,
+        reserved: Collection[str],
+        fixed: Callable[[], bool],
+    ) -> None:
+        self._container = container
+        self._registrations = registrations
+        self._resolver = resolver
+        self._assembly = assembly
+        self._reserved = reserved
+        self._fixed = fixed
+        self.hosted: list[Any] = []
+
+    def add_own(self, options: CatgaOptions, mediator: CatgaMediator) -> None:
+        """Take in what every container has.
+
+        Parameters:
+            options: the application's.
+            mediator: the container's.
+        """
+        self._put(register_source(CatgaOptions, options, Lifetime.SINGLETON, {}, instance=True))
+        self._put(register_source(CatgaMediator, mediator, Lifetime.SINGLETON, {}, instance=True))
+        self._put(register_source(Clock, SystemClock, Lifetime.SINGLETON, {}))
+        self._put(register_source(Serializer, msgpack_serializer, Lifetime.SINGLETON, {}))
+        self.add_workers()
+        # There before anything is registered for them, so that a test can put something in by the name.
+        for port, name in PORTS.items():
+            if port not in self._registrations:
+                self._provide(name, port)
+        for name, path in SERVICES.items():
+            self._provide(name, path)
+
+    def add(
+        self,
+        service: Any,
+        implementation: Any,
+        lifetime: Lifetime,
+        name: str | None,
+        *,
+        instance: bool = False,
+    ) -> None:
+        """Take in a service as an application gives it.
+
+        Raises:
+            ConfigurationError: when it is the container's own, cannot be made so, its name is taken, or the container
+                runs already.
+        """
+        self.expect_stopped("services")
+        if service is CatgaMediator or service is CatgaOptions:
+            msg = f"{shown(service)} is the container's own: override it in a test, or make another container"
+            raise ConfigurationError(msg)
+        self._put(
+            register_source(service, implementation, lifetime, caller_locals(), instance=instance), name
+        )
+
+    def register(self, registration: Registration) -> None:
+        """Take in a registration that is described already.
+
+        Raises:
+            ConfigurationError: when the container runs already.
+        """
+        self.expect_stopped("services")
+        self._put(registration)
+
+    def host(self, service: Any) -> None:
+        """Have a service started and stopped with the container."""
+        if service not in self.hosted:
+            self.hosted.append(service)
+
+    def add_workers(self) -> None:
+        """Take in what works beside the handlers there are, as the options ask."""
+        assembly = self._assembly
+        needs = assembly.reliability.needs(assembly.requests)
+        options = self._registrations[CatgaOptions].source
+        for name, registration in workers(options, self._resolver, assembly.reliability, needs):
+            self._put(registration, name)
+            self.host(registration.service)
+
+    def expect_stopped(self, what: str) -> None:
+        """Refuse what can only be added before the container runs.
+
+        Parameters:
+            what: for the error.
+
+        Raises:
+            ConfigurationError: when it runs already.
+        """
+        if self._fixed():
+            msg = (
+                f"the container runs, and {what} can no longer be added: add them before running(), "
+                "or use override() to replace a part"
+            )
+            raise ConfigurationError(msg)
+
+    def problems(self, *more: Registration) -> list[str]:
+        """Return every mistake in what the services, handlers and behaviors need of each other.
+
+        Parameters:
+            more: what is looked at beside them.
+        """
+        resolver = self._resolver
+        roots = [resolver.effective(service) or made for service, made in self._registrations.items()]
+        return check_graph(resolver, [*roots, *self._assembly.roots(), *more])
+
+    def replace(self, service: Any, implementation: Any, *, instance: bool) -> Override:
+        """Put something else in a service's place, as `CatgaContainer.override` says.
+
+        Raises:
+            ConfigurationError: when it cannot stand in, or what it needs does not fit; then nothing has changed.
+        """
+        key = service_called(service, self._container.providers) if isinstance(service, str) else service
+        replaced = replaced_registration(key, self._resolver.registered_for(key), self._assembly)
+        handled = self._assembly.handled_by(key)
+        made = replacement(replaced, implementation, handled, caller_locals(), instance=instance)
+        known = set(self.problems())
+        layer = self._resolver.overrides.push(made)
+        problems = [problem for problem in self.problems(made) if problem not in known]
+        if problems:
+            layer.restore()
+            raise ConfigurationError(problems)
+        return layer
+
+    def _put(self, registration: Registration, name: str | None = None) -> None:
+        service = registration.service
+        known = service in self._registrations
+        self._registrations[service] = registration
+        self._resolver.registered()
+        self._assembly.forget()
+        if known and name is None:
+            return
+        chosen = name_for(service, name, self._container.providers, self._reserved)
+        if chosen is not None:
+            self._provide(chosen, service)
+
+    def _provide(self, name: str, service: Any) -> None:
+        self._container.set_provider(name, ServiceProvider(service, self._resolver, self._container.override))

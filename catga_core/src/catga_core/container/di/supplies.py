@@ -1,0 +1,91 @@
+"""Where each kind of thing comes from: an object, a provider, a compiled call, a message's own scope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from catga_core.container.di.making import (
+    async_opener,
+    compile_call,
+    context_of,
+    prepared,
+    quick_opener,
+    sync_opener,
+)
+from catga_core.container.di.registration import Parameter, Registration, SourceKind
+from catga_core.pipeline.supply import Prepare, Supply
+from catga_core.runtime.scope import is_closable
+
+CONTEXT = Supply(context_of, scoped=True, touches_context=True)
+"""Gives the context of the message that is being handled."""
+
+
+def of_object(made: Any, *, touches_context: bool = True) -> Supply:
+    """Return what gives one object again and again.
+
+    Parameters:
+        made: the object.
+        touches_context: whether it can ask for the message's context; of what Catga has not made, nobody knows.
+    """
+    return Supply(lambda _scope: made, constant=True, touches_context=touches_context)
+
+
+def of_provider(registration: Registration, given: Sequence[Supply]) -> Supply:
+    """Return what asks a dependency-injector provider each time.
+
+    Parameters:
+        registration: of the provider.
+        given: what the provider asks the container for.
+    """
+    source = registration.source
+    return Supply(
+        lambda _scope: source(),
+        scoped=any(supply.scoped for supply in given),
+        prepare=_prepare_all(given),
+        touches_context=True,
+    )
+
+
+def of_call(
+    registration: Registration, held: Sequence[tuple[Parameter, Supply | None]], attribute: str = ""
+) -> Supply:
+    """Return what makes a new object each time.
+
+    Parameters:
+        registration: how it is made.
+        held: what it is given, `None` for what is optional and not there.
+        attribute: what to give of the object, such as `.handle`.
+    """
+    given = [supply for _, supply in held if supply is not None]
+    return Supply(
+        compile_call(registration, held, attribute),
+        scoped=any(supply.scoped for supply in given),
+        prepare=_prepare_all(given),
+        # Only a class the container makes itself is known through and through.
+        touches_context=registration.kind is not SourceKind.CLASS
+        or any(supply.touches_context for supply in given),
+    )
+
+
+def of_scope(registration: Registration, inner: Supply, is_kept: Callable[[Any], bool]) -> Supply:
+    """Return what gives one object for each message.
+
+    Parameters:
+        registration: of a scoped service.
+        inner: makes it.
+        is_kept: tells whether an object is a singleton, and so closed elsewhere.
+    """
+    make, kind, prepare = inner.make, registration.kind, inner.prepare
+    if kind.is_async:
+        opener = prepared(registration.service)
+        prepare = (*prepare, async_opener(registration, make, is_kept))
+    elif kind is SourceKind.CLASS and not is_closable(registration.source):
+        opener = quick_opener(registration, make)
+    else:
+        opener = sync_opener(registration, make, is_kept)
+    return Supply(opener, scoped=True, prepare=prepare, touches_context=inner.touches_context)
+
+
+def _prepare_all(given: Iterable[Supply]) -> tuple[Prepare, ...]:
+    return tuple(dict.fromkeys(each for supply in given for each in supply.prepare))

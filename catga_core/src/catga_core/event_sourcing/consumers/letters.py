@@ -1,0 +1,93 @@
+"""Events that a projection or subscription could not handle, as dead letters and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from catga_core.errors import CatgaError, ErrorCode
+from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource
+from catga_core.interfaces.event_log import EventLog, RecordedEvent
+from catga_core.interfaces.event_store import StoredEvent
+from catga_core.log import traceback_of
+from catga_core.messages.message_context import MessageContext
+
+STREAM = "catga-stream"
+"""The header of a letter that names the event's stream."""
+
+VERSION = "catga-stream-version"
+"""The header of a letter that holds the event's number in its stream."""
+
+
+def context_of(stored: StoredEvent) -> MessageContext:
+    """Return the surroundings of a stored event: what its handler sends continues its conversation."""
+    return MessageContext(
+        stored.message_id,
+        stored.correlation_id or stored.message_id,
+        stored.causation_id,
+        None,
+        stored.headers,
+    )
+
+
+def letter_of(
+    stored: StoredEvent,
+    error: BaseException,
+    *,
+    handler: str,
+    key: str,
+    attempts: int,
+    now: float,
+    headers: Mapping[str, str],
+) -> DeadLetter:
+    """Return the letter of an event that failed.
+
+    Parameters:
+        stored: the event.
+        error: why.
+        handler: the projection's or subscription's name.
+        key: what makes the letter one of this follower.
+        attempts: how often it was tried.
+        now: seconds since the epoch.
+        headers: further strings to keep.
+    """
+    record = stored.recorded.record
+    context = MessageContext(
+        stored.message_id,
+        stored.correlation_id or stored.message_id,
+        stored.causation_id,
+        None,
+        {**stored.headers, **headers, STREAM: stored.stream_id, VERSION: str(stored.version)},
+    )
+    return DeadLetter(
+        id=f"{key}/{stored.message_id}",
+        source=DeadLetterSource.PROJECTION,
+        handler=handler,
+        name=record.name,
+        schema_version=record.schema_version,
+        format=record.format,
+        data=record.data,
+        context=context,
+        code=error.code if isinstance(error, CatgaError) else ErrorCode.HANDLER_FAILED.value,
+        message=error.message if isinstance(error, CatgaError) else f"{type(error).__name__}: {error}",
+        traceback=traceback_of(error),
+        attempts=attempts,
+        first_failed_at=now,
+        last_failed_at=now,
+    )
+
+
+async def event_of(letter: DeadLetter, log: EventLog) -> RecordedEvent | None:
+    """Return the event that a letter is about, as the log has it; `None` where it is not there (any more).
+
+    Parameters:
+        letter: made by `letter_of`.
+        log: the log.
+    """
+    stream, version = letter.context.headers.get(STREAM), letter.context.headers.get(VERSION, "")
+    if not stream or not version.isdecimal() or version == "0":
+        return None
+    number = int(version)
+    found = await log.read_stream(stream, from_version=number, to_version=number, limit=1, backward=False)
+    if not found or found[0].record.message_id != letter.context.message_id:
+        return None
+    return found[0]

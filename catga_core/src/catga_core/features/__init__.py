@@ -1,0 +1,1 @@
+"""Features: each a folder that adds one capability to a container."""

@@ -1,0 +1,1 @@
+"""Idempotency: deduplicate commands by key."""

@@ -1,0 +1,287 @@
+"""Does a command once: a first claim runs it, who comes later gets its result."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from typing import Any, ClassVar
+
+import msgspec
+
+from catga_core.clock import Clock
+from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
+from catga_core.features.counters import Counters
+from catga_core.features.idempotency.marks import IdempotencyRule
+from catga_core.features.idempotency.results import ResultCodec
+from catga_core.features.units_of_work.behavior import in_unit_of_work
+from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, IdempotencyStore
+from catga_core.interfaces.storage import Storage
+from catga_core.log import CLAIM_NOT_RELEASED, COMMAND_REPEATED, RESULT_NOT_RECORDED, logger
+from catga_core.messages import MessageType
+from catga_core.messages.context import active_context
+from catga_core.messages.results import CatgaResult, Failure, Success
+from catga_core.pipeline.behavior import Behavior, Next
+from catga_core.runtime.lease import Tenure
+from catga_core.runtime.shielded import given, to_its_end
+from catga_core.runtime.unit_of_work import BaseUnitOfWork, open_unit_of_work, outside_of_units_of_work
+
+_LOOK_SECONDS = 1.0  # how long one wait lasts: a test's clock may end a lease without anybody being told
+
+
+class IdempotencySettings(msgspec.Struct, frozen=True):
+    """The times of idempotency, in seconds.
+
+    Parameters:
+        ttl: how long a result is remembered.
+        lease: how long a claim lasts whose holder died; it is renewed while the handler runs.
+        wait: how long a duplicate waits for the first one's result, 0 for not at all.
+    """
+
+    ttl: float
+    lease: float
+    wait: float
+
+
+class IdempotencyBehavior(Behavior[Any, Any]):
+    """Claims a command's key, runs the rest of the pipeline, and records its success; a failure is not recorded.
+
+    With a storage, the rest runs in a unit of work of it. Where the results are kept there as well, a result is recorded
+    in the same transaction, so that a crash between the effect and the record cannot repeat the effect; else it is
+    recorded after the commit.
+
+    Parameters:
+        described: the command.
+        rule: how it is recognised.
+        store: where results are remembered.
+        codec: makes results into bytes.
+        settings: the times.
+        clock: the container's.
+        counters: told of each command that was done before.
+        storage: where the handler runs in a unit of work, `None` for in none.
+        together: whether `storage` is the store's, too.
+    """
+
+    order: ClassVar[int] = -60
+    uses_context: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        described: MessageType,
+        rule: IdempotencyRule,
+        store: IdempotencyStore,
+        codec: ResultCodec,
+        settings: IdempotencySettings,
+        clock: Clock,
+        counters: Counters,
+        storage: Storage | None = None,
+        *,
+        together: bool = False,
+    ) -> None:
+        self._name = described.cls.__name__
+        self._wire_name = described.name
+        self._rule = rule
+        self._store = store
+        self._codec = codec
+        self._settings = settings
+        self._ttl = settings.ttl if rule.ttl is None else rule.ttl
+        self._clock = clock
+        self._counters = counters
+        self._storage = storage
+        self._together = together
+        self._recording: set[asyncio.Task[None]] = set()
+
+    async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
+        """Return what the rest of the pipeline gives, or the recorded result, or `DUPLICATE_IN_PROGRESS`."""
+        key = self._key(message)
+        digest = self._codec.digest(message) if self._rule.compare else b""
+        outcome = await self._claim(key)
+        if isinstance(outcome, Completed):
+            recorded = self._codec.decode(key, outcome.result, digest)
+            if recorded.is_success:
+                self._counters.repeated_commands += 1
+                logger().info(COMMAND_REPEATED, message_type=self._wire_name, key=key)
+            return recorded
+        if not isinstance(outcome, Claimed):
+            return Failure(self._in_progress(key, outcome.expires_at))
+        return await self._run(outcome, digest, message, next)
+
+    def _key(self, message: Any) -> str:
+        if self._rule.key is not None:
+            try:
+                key: object = self._rule.key(message)
+            except Exception as error:
+                # The exception's own text may quote a field; it is there as the cause.
+                text = f"the function given to @idempotent(key=...) of {self._name} raised {type(error).__name__}"
+                raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR) from error
+            if not (isinstance(key, str) and key):
+                text = (
+                    f"the key of {self._name} is {key!r}: the function given to @idempotent(key=...) "
+                    "has to return a text that is not empty"
+                )
+                raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
+        else:
+            context = active_context.get()
+            if context is None:
+                text = f"{self._name} has no message id to be recognised by"
+                raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
+            key = context.message_id
+        return f"{self._wire_name}:{key}"
+
+    async def _claim(self, key: str) -> ClaimOutcome:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._patience()
+        while True:
+            outcome = await given(self._store.claim(key, lease=self._settings.lease), self._give_back)
+            began = loop.time()
+            if isinstance(outcome, (Claimed, Completed)) or began >= ends_at:
+                return outcome
+            found = await self._store.wait(key, timeout=min(ends_at - began, _LOOK_SECONDS))
+            if found is not None:
+                return found
+            if loop.time() - began < 0.001:
+                # Given back or run out says it, and another has it already: who waits together asks apart.
+                await asyncio.sleep(random.uniform(0.002, 0.02))  # noqa: S311 - no secret
+
+    def _patience(self) -> float:
+        context = active_context.get()
+        wait = self._settings.wait
+        if context is None or context.deadline is None:
+            return wait
+        return min(wait, context.deadline - self._clock.time())
+
+    async def _run(
+        self, claim: Claimed, digest: bytes, message: Any, next: Next[Any, Any]
+    ) -> CatgaResult[Any]:
+        async def renew(held: Claimed) -> Claimed:
+            return await self._store.renew(held, lease=self._settings.lease)
+
+        tenure = Tenure(
+            claim,
+            renew,
+            lease=self._settings.lease,
+            clock=self._clock,
+            thing=f"the key {claim.key!r} of {self._name}",
+            cancel=True,
+            # Completed in the same transaction, it is refused where another has it; and a storage that has one writer at
+            # a time cannot extend a lease while the handler writes.
+            strict=not self._together,
+        )
+        kept = False
+        surrounding = open_unit_of_work()
+        try:
+            async with tenure:
+                result = await self._do(tenure, digest, message, next, surrounding)
+                kept = result.is_success
+                if kept and surrounding is not None:
+                    # What was done is undone with it: whoever tries again must not wait for the lease to end.
+                    surrounding.after_rollback(functools.partial(self._undone, tenure))
+                return result
+        except LeaseLostError as lost:
+            return Failure(lost)
+        except CatgaError as error:
+            # Where nobody knows whether it was written, the lease decides: giving it back might repeat the effect.
+            kept = error.details.get("outcome") == "unknown"
+            raise
+        finally:
+            if not kept:
+                await to_its_end(self._give_back(tenure.held))
+
+    async def _do(
+        self,
+        tenure: Tenure[Claimed],
+        digest: bytes,
+        message: Any,
+        next: Next[Any, Any],
+        surrounding: BaseUnitOfWork | None,
+    ) -> CatgaResult[Any]:
+        storage = self._storage
+        record: bytes | None = None
+
+        async def work() -> CatgaResult[Any]:
+            nonlocal record
+            result, record = await self._handle(tenure, digest, message, next)
+            if self._together and record is not None:
+                tenure.end()
+                await self._store.complete(tenure.held, record, ttl=self._ttl)
+            return result
+
+        result = await (work() if storage is None else in_unit_of_work(storage, work))
+        if not self._together and record is not None:
+            if storage is not None and surrounding is not None and surrounding.storage is storage:
+                # Nothing is committed yet: recorded now, it would count as done although it may still be rolled back.
+                surrounding.after_commit(functools.partial(self._record_later, tenure, record))
+                return result
+            try:
+                await self._store.complete(tenure.held, record, ttl=self._ttl)
+            except LeaseLostError:
+                raise
+            except CatgaError as error:
+                raise self._unrecorded(error) from error
+        return result
+
+    async def _handle(
+        self, tenure: Tenure[Claimed], digest: bytes, message: Any, next: Next[Any, Any]
+    ) -> tuple[CatgaResult[Any], bytes | None]:
+        """Return the result, and the bytes to record it with where it is a success."""
+        result = await next(message)
+        if tenure.lost is not None:
+            # Another may be doing it by now: what was done here must not count as well.
+            return Failure(tenure.lost), None
+        if not isinstance(result, Success):
+            return result, None
+        try:
+            return result, self._codec.encode(result.value, digest)
+        except CatgaError as error:
+            return Failure(self._unrecordable(error)), None
+
+    def _record_later(self, tenure: Tenure[Claimed], record: bytes) -> None:
+        async def complete() -> None:
+            try:
+                await self._store.complete(tenure.held, record, ttl=self._ttl)
+            except CatgaError as error:
+                logger().error(RESULT_NOT_RECORDED, key=tenure.held.key, error=str(error))
+
+        recording = asyncio.create_task(complete(), context=outside_of_units_of_work())
+        self._recording.add(recording)
+        recording.add_done_callback(self._recording.discard)
+
+    async def _undone(self, tenure: Tenure[Claimed], error: BaseException) -> None:
+        if not (isinstance(error, CatgaError) and error.details.get("outcome") == "unknown"):
+            await self._give_back(tenure.held)
+
+    async def _give_back(self, outcome: ClaimOutcome) -> None:
+        if not isinstance(outcome, Claimed):
+            return
+        try:
+            await self._store.release(outcome)
+        except Exception as error:  # noqa: BLE001 - the message's own outcome counts; the lease ends by itself
+            logger().warning(CLAIM_NOT_RELEASED, key=outcome.key, error=f"{type(error).__name__}: {error}")
+
+    def _in_progress(self, key: str, expires_at: float) -> CatgaError:
+        left = max(expires_at - self._clock.time(), 0.0)
+        text = (
+            f"{self._name} is being done by another (key {key!r}), and was not finished in time; "
+            f"its lease ends in {left:.3g} s unless it is renewed: try again"
+        )
+        return CatgaError(
+            text,
+            code=ErrorCode.DUPLICATE_IN_PROGRESS,
+            details={"key": key, "outcome": "in_progress", "lease_expires_at": expires_at},
+        )
+
+    def _unrecordable(self, error: CatgaError) -> CatgaError:
+        if self._storage is not None:
+            effect, outcome = "what it did was rolled back", "rolled_back"
+        else:
+            effect, outcome = "what it did stays, and the same key would do it again", "unrecorded"
+        text = f"the result of {self._name} cannot be recorded, {effect}: {error.message}"
+        return CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED, details={"outcome": outcome})
+
+    def _unrecorded(self, error: CatgaError) -> CatgaError:
+        text = (
+            f"{self._name} was done, and its result could not be recorded, so that the same key may do it again: "
+            f"{error.message}"
+        )
+        outcome = "unknown" if error.details.get("outcome") == "unknown" else "unrecorded"
+        return CatgaError(text, code=error.code, retryable=False, details={"outcome": outcome})

@@ -1,0 +1,1 @@
+"""Inbox: deduplicate events by message id and handler."""

@@ -1,0 +1,1 @@
+"""Outbox: events stored with a unit of work and relayed after its commit."""

@@ -1,0 +1,78 @@
+"""Stores what is published in a unit of work, in the same transaction."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from catga_core.clock import Clock
+from catga_core.features.event_classes import EventClasses
+from catga_core.features.outbox.ordering import key_of
+from catga_core.interfaces.outbox import OutboxMessage, OutboxStore
+from catga_core.interfaces.storage import Storage, UnitOfWork
+from catga_core.messages import Event, MessageType
+from catga_core.messages.context import active_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.serializer import Serializer
+from catga_core.runtime.unit_of_work import joined_unit_of_work
+
+
+class OutboxWriter:
+    """Puts events that are published in a unit of work into the outbox.
+
+    Parameters:
+        outbox: the store.
+        storage: the store's storage.
+        serializer: the container's.
+        clock: the container's.
+        classes: learns which classes are published, to decode them again.
+    """
+
+    __slots__ = ("_classes", "_clock", "_conversations", "_outbox", "_serializer", "_storage")
+
+    def __init__(
+        self,
+        outbox: OutboxStore,
+        storage: Storage,
+        serializer: Serializer,
+        clock: Clock,
+        classes: EventClasses,
+    ) -> None:
+        self._outbox = outbox
+        self._storage = storage
+        self._serializer = serializer
+        self._clock = clock
+        self._classes = classes
+        self._conversations: WeakKeyDictionary[UnitOfWork, str] = WeakKeyDictionary()
+
+    def applies(self) -> bool:
+        """Tell whether the running task is in a unit of work of the storage.
+
+        Raises:
+            CatgaError: `PERSISTENCE_FAILED` in a task that has outlived the unit of work it was started in.
+        """
+        return joined_unit_of_work(self._storage) is not None
+
+    async def store(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
+        """Store one event; it is sent when the unit of work is committed.
+
+        Raises:
+            CatgaError: `SERIALIZATION_FAILED` for an event that has no bytes; `PERSISTENCE_FAILED`.
+        """
+        message = OutboxMessage(
+            name=described.name,
+            schema_version=described.version,
+            format=self._serializer.name,
+            data=self._serializer.encode(event),
+            context=context,
+            key=key_of(event, self._conversation_of(context)),
+            created_at=self._clock.time(),
+        )
+        self._classes.learn(described)
+        await self._outbox.add([message])
+
+    def _conversation_of(self, context: MessageContext) -> str:
+        if active_context.get() is not None:
+            return context.correlation_id
+        # Outside of any message each event begins a conversation; what one unit of work tells is in order all the same.
+        unit: UnitOfWork = joined_unit_of_work(self._storage)
+        return self._conversations.setdefault(unit, context.correlation_id)

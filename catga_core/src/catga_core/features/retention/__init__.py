@@ -1,0 +1,1 @@
+"""Removal of records whose retention has passed."""

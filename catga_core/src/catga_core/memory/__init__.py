@@ -1,0 +1,32 @@
+"""What works within one process: the local transport and its bus, and stores in memory."""
+
+from catga_core.memory.bus import LocalBus, local_bus
+from catga_core.memory.stores import (
+    MemoryCheckpoints,
+    MemoryDeadLetters,
+    MemoryEventLog,
+    MemoryIdempotency,
+    MemoryInbox,
+    MemoryLocks,
+    MemoryOutbox,
+    MemorySnapshots,
+    MemoryStorage,
+    memory_stores,
+)
+from catga_core.memory.transport import LocalTransport
+
+__all__ = [
+    "LocalBus",
+    "LocalTransport",
+    "MemoryCheckpoints",
+    "MemoryDeadLetters",
+    "MemoryEventLog",
+    "MemoryIdempotency",
+    "MemoryInbox",
+    "MemoryLocks",
+    "MemoryOutbox",
+    "MemorySnapshots",
+    "MemoryStorage",
+    "local_bus",
+    "memory_stores",
+]

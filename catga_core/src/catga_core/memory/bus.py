@@ -1,0 +1,186 @@
+"""The in-process bus: who listens for what, shared by every container of a process that names it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import weakref
+from collections.abc import Coroutine, Iterator
+from contextvars import Context
+from typing import Any
+
+from catga_core.errors import CatgaError, ErrorCode
+from catga_core.interfaces.transport import EventEndpoint, RequestEndpoint
+from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, logger, traceback_of
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
+from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
+from catga_core.runtime.intake import Intake
+
+Answer = asyncio.Future[CatgaResult[Any]]
+
+
+class Listener:
+    """One endpoint on the bus, and the work it is doing; that work belongs to the container that listens.
+
+    Parameters:
+        endpoint: what handles the messages.
+        limit: how many messages it may handle at the same time.
+    """
+
+    __slots__ = ("_deliveries", "_room", "endpoint", "intake")
+
+    def __init__(self, endpoint: Any, limit: int) -> None:
+        self.endpoint: Any = endpoint
+        self.intake: Intake = Intake(limit)
+        # Events over the limit are tasks that wait for room: nobody could be told that they are refused.
+        self._deliveries = Intake(limit)
+        self._room = asyncio.Semaphore(limit)
+
+    @property
+    def running(self) -> int:
+        """How many messages it has accepted and not finished."""
+        return self.intake.running + self._deliveries.running
+
+    def ask(self, message: Any, context: MessageContext) -> Answer:
+        """Handle a request: here and now where it does not wait, else in a task of its own.
+
+        Whoever stops waiting for the answer cancels nothing.
+        """
+        answer: Answer = asyncio.get_running_loop().create_future()
+        work = self._answer(message, context, answer)
+        if self.endpoint.may_suspend:
+            _spawn(self.intake, work)
+        else:
+            self._run_now(work, context, answer)
+        return answer
+
+    def tell(self, event: Any, context: MessageContext) -> None:
+        """Handle an event in a task of its own, when there is room."""
+        _spawn(self._deliveries, self._deliver(event, context))
+
+    async def drain(self, timeout: float) -> None:
+        """Finish everything within so many seconds, then cancel the rest.
+
+        Parameters:
+            timeout: seconds.
+        """
+        await asyncio.gather(self.intake.drain(timeout), self._deliveries.drain(timeout))
+
+    def _run_now(self, work: Coroutine[Any, Any, None], context: MessageContext, answer: Answer) -> None:
+        try:
+            Context().run(work.send, None)
+        except StopIteration:
+            return
+        # It waited all the same, against its word, and a coroutine that has begun cannot become a task.
+        work.close()
+        text = (
+            f"the handling of {self.endpoint.message_type.name} waits although its endpoint says it does not"
+        )
+        self._failed(RuntimeError(text), context)
+        answer.set_result(Failure(CatgaError(text, code=ErrorCode.INTERNAL_ERROR)))
+
+    async def _answer(self, message: Any, context: MessageContext, answer: Answer) -> None:
+        name = self.endpoint.message_type.name
+        result: CatgaResult[Any]
+        try:
+            result = await self.endpoint.handle(message, context)
+        except asyncio.CancelledError as error:
+            if not being_cancelled():
+                self._failed(error, context)
+                result = Failure(cancelled_itself(name))
+            else:
+                text = f"{name} was cancelled: the container that handled it stops, and how far it came is unknown"
+                unknown = {"outcome": "unknown"}
+                result = Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED, details=unknown))
+        except Exception as error:  # noqa: BLE001 - an endpoint never raises; should one, its sender gets an answer
+            self._failed(error, context)
+            text = f"{name} failed inside its receiver: see the receiver's log"
+            result = Failure(CatgaError(text, code=ErrorCode.INTERNAL_ERROR))
+        if not answer.done():
+            answer.set_result(result)
+
+    async def _deliver(self, event: Any, context: MessageContext) -> None:
+        try:
+            async with self._room:
+                await self.endpoint.handle(event, context)
+        except asyncio.CancelledError as error:
+            if not being_cancelled():
+                self._failed(error, context)
+                return
+            logger().warning(
+                MESSAGE_CANCELLED, message=str(self.endpoint.message_type), message_id=context.message_id
+            )
+        except Exception as error:  # noqa: BLE001 - an endpoint never raises; should one, the others go on
+            self._failed(error, context)
+
+    def _failed(self, error: BaseException, context: MessageContext) -> None:
+        logger().error(
+            MESSAGE_FAILED,
+            message=str(self.endpoint.message_type),
+            message_id=context.message_id,
+            error=type(error).__name__,
+            stack=traceback_of(error),
+        )
+
+
+def _spawn(intake: Intake, work: Coroutine[Any, Any, None]) -> None:
+    # The handler must see nothing of its caller's surroundings but what the message brings.
+    Context().run(intake.spawn, work)
+
+
+class LocalBus:
+    """Connects the containers of one process; made by `local_bus(name)`."""
+
+    def __init__(self) -> None:
+        self._requests: dict[type[Any], list[Listener]] = {}
+        self._events: dict[type[Any], dict[str, list[Listener]]] = {}
+        self._turns: Iterator[int] = itertools.count()
+
+    def listen_for_request(self, endpoint: RequestEndpoint, limit: int) -> Listener:
+        """Add one more handler of a request; those of one request take turns."""
+        listener = Listener(endpoint, limit)
+        self._requests.setdefault(endpoint.message_type.cls, []).append(listener)
+        return listener
+
+    def listen_for_event(self, endpoint: EventEndpoint, service: str, limit: int) -> Listener:
+        """Add one more listener of an event; those of one service take turns."""
+        listener = Listener(endpoint, limit)
+        self._events.setdefault(endpoint.message_type.cls, {}).setdefault(service, []).append(listener)
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """Take a listener away; a second time does nothing."""
+        cls = listener.endpoint.message_type.cls
+        groups = [self._requests.get(cls, []), *self._events.get(cls, {}).values()]
+        for group in groups:
+            if listener in group:
+                group.remove(listener)
+
+    def handler_of(self, cls: type[Any]) -> Listener | None:
+        """Return the listener whose turn it is to handle a request, `None` where there is none."""
+        return self._turn(self._requests.get(cls))
+
+    def listeners_of(self, cls: type[Any]) -> list[Listener]:
+        """Return one listener of each service that listens for an event."""
+        turns = (self._turn(group) for group in self._events.get(cls, {}).values())
+        return [listener for listener in turns if listener is not None]
+
+    def _turn(self, group: list[Listener] | None) -> Listener | None:
+        return group[next(self._turns) % len(group)] if group else None
+
+
+# A bus lives as long as someone is on it, so that one test's bus is not the next one's.
+_buses: weakref.WeakValueDictionary[str, LocalBus] = weakref.WeakValueDictionary()
+
+
+def local_bus(name: str = "default") -> LocalBus:
+    """Return the bus of this name in this process.
+
+    Parameters:
+        name: any text; containers that give the same are connected.
+    """
+    bus = _buses.get(name)
+    if bus is None:
+        bus = _buses[name] = LocalBus()
+    return bus

@@ -1,0 +1,193 @@
+"""The event log in memory: one list of all events, and one of each stream's."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import attrgetter
+
+from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode
+from catga_core.interfaces.event_log import ANY, AppendResult, RecordedEvent, StreamAppend
+from catga_core.memory.stores.storage import MemoryStorage
+from catga_core.memory.stores.waiters import Waiters
+
+_position = attrgetter("position")
+
+
+class _Stream:
+    """The events of one stream, and the version each message id has in it."""
+
+    __slots__ = ("events", "versions")
+
+    def __init__(self) -> None:
+        self.events: list[RecordedEvent] = []
+        self.versions: dict[str, int] = {}
+
+
+_NO_EVENTS = _Stream()
+
+
+class _Log:
+    """All events. A unit of work appends to the very lists; who is outside of it reads up to what is committed."""
+
+    def __init__(self, _storage: MemoryStorage) -> None:
+        self.events: list[RecordedEvent] = []
+        self.streams: dict[str, _Stream] = {}
+        self.committed = 0
+        self.waiters = Waiters()
+
+    def commit(self) -> None:
+        self.committed = len(self.events)
+
+    def roll_back(self) -> None:
+        for event in reversed(self.events[self.committed :]):
+            stream = self.streams[event.stream_id]
+            stream.events.pop()
+            del stream.versions[event.record.message_id]
+            if not stream.events:
+                del self.streams[event.stream_id]
+        del self.events[self.committed :]
+
+
+class MemoryEventLog:
+    """Keeps streams of events in memory; appending and reading cost the same however long the log is.
+
+    Parameters:
+        storage: where they are kept.
+    """
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        self._storage = storage
+        self._log = storage.part(_Log)
+
+    async def append(self, appends: Sequence[StreamAppend], /) -> list[AppendResult]:
+        """Append to one or several streams, all or nothing; joins the ambient unit of work."""
+        _check(appends)
+        unit = await self._storage.write()
+        log = self._log
+        # Every stream is looked at before any is written to: all or nothing.
+        found = [self._repeated(each) if each.records else None for each in appends]
+        self._guard(appends, found)
+        results: list[AppendResult] = []
+        if unit is not None and len(log.events) == log.committed:
+            unit.wrote(log)
+        for append, result in zip(appends, found, strict=True):
+            results.append(self._append(append) if result is None else result)
+        if unit is None:
+            log.commit()
+        self._storage.wake(log.waiters)
+        return results
+
+    async def read_stream(
+        self, stream_id: str, /, *, from_version: int, to_version: int | None, limit: int, backward: bool
+    ) -> list[RecordedEvent]:
+        """Return events of one stream, at most `limit`."""
+        end = self._version(stream_id)
+        if to_version is not None:
+            end = min(end, to_version)
+        start = max(from_version, 1) - 1
+        if start >= end:
+            return []
+        events = self._log.streams[stream_id].events
+        if backward:
+            newest_first = events[max(start, end - limit) : end]
+            newest_first.reverse()
+            return newest_first
+        return events[start : min(end, start + limit)]
+
+    async def read_all(self, *, after: int, limit: int) -> list[RecordedEvent]:
+        """Return events of all streams in the order of their positions, at most `limit`."""
+        start = max(after, 0)
+        return self._log.events[start : min(self._end(), start + limit)]
+
+    async def version(self, stream_id: str, /) -> int:
+        """Return a stream's version: the number of its events, 0 for none."""
+        return self._version(stream_id)
+
+    async def head(self) -> int:
+        """Return the position of the last event, 0 for none."""
+        return self._end()
+
+    async def wait(self, *, after: int, timeout: float) -> None:
+        """Return when there may be an event after a position, at the latest after so many seconds."""
+        # A loop that waits and looks, and is never made to wait, would keep everybody else from doing anything.
+        await asyncio.sleep(0)
+        if self._end() <= after:
+            await self._log.waiters.wait(timeout=timeout)
+
+    def _end(self) -> int:
+        log = self._log
+        return len(log.events) if self._storage.reads_its_own() else log.committed
+
+    def _version(self, stream_id: str) -> int:
+        stream = self._log.streams.get(stream_id)
+        end = self._end()
+        if stream is None:
+            return 0
+        events = stream.events
+        return len(events) if events[-1].position <= end else bisect_right(events, end, key=_position)
+
+    def _repeated(self, append: StreamAppend) -> AppendResult | None:
+        """Return the answer to an append that was done before, `None` for one that may be done now."""
+        stream = self._log.streams.get(append.stream_id, _NO_EVENTS)
+        records, expected, actual = append.records, append.expected_version, len(stream.events)
+        known = [stream.versions[each.message_id] for each in records if each.message_id in stream.versions]
+        if known:
+            first, last = known[0], known[-1]
+            here = expected == ANY or (expected, actual) == (first - 1, last)
+            if here and len(known) == len(records) and known == list(range(first, last + 1)):
+                return AppendResult(last, stream.events[last - 1].position)
+        if expected not in {ANY, actual}:
+            raise ConcurrencyError(append.stream_id, expected, actual)
+        if known:
+            raise _known_already(append.stream_id, stream.events[known[0] - 1])
+        return None
+
+    def _guard(self, appends: Sequence[StreamAppend], found: Sequence[AppendResult | None]) -> None:
+        """Refuse what is new where a stream that only guards it has gone on."""
+        for append in appends:
+            if append.records or append.expected_version == ANY:
+                continue
+            actual = len(self._log.streams.get(append.stream_id, _NO_EVENTS).events)
+            if actual != append.expected_version:
+                done = [each for append, each in zip(appends, found, strict=True) if append.records]
+                if not (done and all(done)):
+                    raise ConcurrencyError(append.stream_id, append.expected_version, actual)
+
+    def _append(self, append: StreamAppend) -> AppendResult:
+        log = self._log
+        stream = log.streams.get(append.stream_id)
+        if not append.records:
+            actual = 0 if stream is None else len(stream.events)
+            return AppendResult(actual if append.expected_version == ANY else append.expected_version, 0)
+        if stream is None:
+            stream = log.streams[append.stream_id] = _Stream()
+        version, position = len(stream.events), len(log.events)
+        for record in append.records:
+            version += 1
+            position += 1
+            event = RecordedEvent(append.stream_id, version, position, record)
+            log.events.append(event)
+            stream.events.append(event)
+            stream.versions[record.message_id] = version
+        return AppendResult(version, position)
+
+
+def _check(appends: Sequence[StreamAppend]) -> None:
+    if len(appends) > 1 and len({each.stream_id for each in appends}) < len(appends):
+        msg = "a stream is named twice in one append: give all its events in one StreamAppend"
+        raise ValueError(msg)
+    for each in appends:
+        if len(each.records) > 1 and len({record.message_id for record in each.records}) < len(each.records):
+            msg = f"two events for the stream {each.stream_id!r} have one message id: each event has its own"
+            raise ValueError(msg)
+
+
+def _known_already(stream_id: str, event: RecordedEvent) -> CatgaError:
+    text = (
+        f"the stream {stream_id!r} has an event with the message id {event.record.message_id!r} already, as version "
+        f"{event.version}, and the others of this append do not follow it: repeat an append as it was, or give new "
+        "events ids of their own"
+    )
+    return CatgaError(text, code=ErrorCode.CONFLICT, retryable=False)

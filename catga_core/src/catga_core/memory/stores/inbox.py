@@ -1,0 +1,56 @@
+"""The inbox in memory: when which handler has had which message."""
+
+from __future__ import annotations
+
+from catga_core.clock import Clock
+from catga_core.memory.stores.storage import MemoryStorage
+from catga_core.memory.stores.table import Table
+
+
+class _Notes(Table[tuple[str, str], float]):
+    pass
+
+
+class MemoryInbox:
+    """Remembers (message id, handler) in memory.
+
+    Parameters:
+        storage: where the notes are kept.
+        clock: tells how old they are.
+    """
+
+    def __init__(self, storage: MemoryStorage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._notes = storage.part(_Notes)
+
+    async def record(self, message_id: str, handler: str, /) -> bool:
+        """Note that a handler has had a message; joins the ambient unit of work."""
+        rows = self._notes.write(await self._storage.write())
+        if (message_id, handler) in rows:
+            return False
+        rows[message_id, handler] = self._clock.time()
+        return True
+
+    async def seen(self, message_id: str, handler: str, /) -> bool:
+        """Tell whether a handler has had a message."""
+        return (message_id, handler) in self._notes.read()
+
+    async def forget(self, message_id: str, handler: str, /) -> None:
+        """Take a note back: for a handler that failed outside of a unit of work."""
+        rows = self._notes.write(await self._storage.write())
+        rows.pop((message_id, handler), None)
+
+    async def prune(self, *, older_than: float, limit: int = 1000) -> int:
+        """Remove notes, at most `limit`; return how many."""
+        rows = self._notes.write(await self._storage.write())
+        before = self._clock.time() - older_than
+        # The oldest come first, so that whoever has nothing to prune looks at one note.
+        old: list[tuple[str, str]] = []
+        for key in rows:
+            if len(old) >= limit or rows[key] >= before:
+                break
+            old.append(key)
+        for key in old:
+            del rows[key]
+        return len(old)

@@ -1,0 +1,216 @@
+"""The outbox in memory: what is yet to be sent in its order, and what was sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from catga_core.clock import Clock
+from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
+from catga_core.memory.stores.storage import MemoryStorage
+from catga_core.memory.stores.table import Table
+from catga_core.memory.stores.waiters import Waiters
+
+
+class _Pending(msgspec.Struct, frozen=True):
+    """A message that is yet to be sent.
+
+    Parameters:
+        message: the message.
+        due_at: when it may be leased; while it is leased, when its lease ends.
+        leased: whether somebody has it.
+        attempts: how many tries failed.
+        fencing_token: of its last lease.
+        error: what the last try failed with.
+    """
+
+    message: OutboxMessage
+    due_at: float = 0.0
+    leased: bool = False
+    attempts: int = 0
+    fencing_token: int = 0
+    error: str | None = None
+
+
+class _Sent(msgspec.Struct, frozen=True):
+    """A message that was sent.
+
+    Parameters:
+        message_id: whose id is not to be added again.
+        sent_at: seconds since the Unix epoch.
+    """
+
+    message_id: str
+    sent_at: float
+
+
+class _Outbox:
+    def __init__(self, storage: MemoryStorage) -> None:
+        self.pending: Table[int, _Pending] = Table(storage)
+        self.sent: Table[int, _Sent] = Table(storage)
+        self.ids: Table[str, int] = Table(storage)
+        self.sequence = 0
+        self.waiters = Waiters()
+
+
+class MemoryOutbox:
+    """Keeps messages in memory until they are sent.
+
+    Parameters:
+        storage: where they are kept.
+        clock: measures leases and delays.
+    """
+
+    def __init__(self, storage: MemoryStorage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._outbox = storage.part(_Outbox)
+
+    async def add(self, messages: Sequence[OutboxMessage], /) -> None:
+        """Store messages at the end; joins the ambient unit of work. One whose message id is there already is not added."""
+        outbox = self._outbox
+        unit = await self._storage.write()
+        ids, pending = outbox.ids.write(unit), outbox.pending.write(unit)
+        for message in messages:
+            if message.context.message_id not in ids:
+                outbox.sequence += 1
+                ids[message.context.message_id] = outbox.sequence
+                pending[outbox.sequence] = _Pending(message)
+        self._wake()
+
+    async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:
+        """Take messages that are due, oldest first."""
+        pending = self._outbox.pending.write(await self._storage.write())
+        now = self._clock.time()
+        found = list(_due(pending, now, limit))
+        leased: list[LeasedMessage] = []
+        for sequence, row in found:
+            token = self._storage.next_fencing_token()
+            pending[sequence] = msgspec.structs.replace(
+                row, due_at=now + lease, leased=True, fencing_token=token
+            )
+            leased.append(LeasedMessage(sequence, row.message, row.attempts, token, row.error))
+        return leased
+
+    async def renew(self, leased: Sequence[LeasedMessage], /, *, lease: float) -> list[LeasedMessage]:
+        """Extend leases, counted from now; return those that are still the caller's."""
+        pending = self._outbox.pending.write(await self._storage.write())
+        until = self._clock.time() + lease
+        kept = [each for each in leased if _owned(pending, each) is not None]
+        for each in kept:
+            pending[each.sequence] = msgspec.structs.replace(pending[each.sequence], due_at=until)
+        return kept
+
+    async def complete(self, leased: Sequence[LeasedMessage], /) -> None:
+        """Note that messages were sent. Those taken over by another are passed over: it will send them again."""
+        unit = await self._storage.write()
+        pending, sent = self._outbox.pending.write(unit), self._outbox.sent.write(unit)
+        now = self._clock.time()
+        for each in leased:
+            if _owned(pending, each) is not None:
+                del pending[each.sequence]
+                sent[each.sequence] = _Sent(each.message.context.message_id, now)
+        self._wake()
+
+    async def retry(self, leased: LeasedMessage, /, *, delay: float, error: str) -> None:
+        """Give a message back for a later try; passed over when it was taken over by another."""
+        pending = self._outbox.pending.write(await self._storage.write())
+        row = _owned(pending, leased)
+        if row is not None:
+            due_at = self._clock.time() + delay
+            pending[leased.sequence] = msgspec.structs.replace(
+                row, due_at=due_at, leased=False, attempts=row.attempts + 1, error=error
+            )
+            self._wake()
+
+    async def release(self, leased: Sequence[LeasedMessage], /) -> None:
+        """Give messages back untried, due at once: for a relay that stops."""
+        pending = self._outbox.pending.write(await self._storage.write())
+        now = self._clock.time()
+        for each in leased:
+            row = _owned(pending, each)
+            if row is not None:
+                pending[each.sequence] = msgspec.structs.replace(row, due_at=now, leased=False)
+        self._wake()
+
+    async def discard(self, leased: LeasedMessage, /) -> bool:
+        """Take a message out for good, when it has gone to the dead letters; joins the ambient unit of work."""
+        unit = await self._storage.write()
+        pending, ids = self._outbox.pending.write(unit), self._outbox.ids.write(unit)
+        if _owned(pending, leased) is None:
+            return False
+        del pending[leased.sequence]
+        del ids[leased.message.context.message_id]
+        self._wake()
+        return True
+
+    async def stats(self) -> OutboxStats:
+        """Return how many messages wait, and since when."""
+        rows = self._outbox.pending.read().values()
+        oldest = min((row.message.created_at for row in rows), default=None)
+        return OutboxStats(len(rows), oldest, sum(row.attempts > 0 for row in rows))
+
+    async def prune(self, *, older_than: float, limit: int = 1000) -> int:
+        """Remove sent messages, never pending ones; return how many."""
+        unit = await self._storage.write()
+        sent, ids = self._outbox.sent.write(unit), self._outbox.ids.write(unit)
+        before = self._clock.time() - older_than
+        old: list[tuple[int, _Sent]] = []
+        # Those that were sent first come first.
+        for sequence, row in sent.items():
+            if len(old) >= limit or row.sent_at >= before:
+                break
+            old.append((sequence, row))
+        for sequence, row in old:
+            del sent[sequence]
+            del ids[row.message_id]
+        return len(old)
+
+    async def wait(self, *, timeout: float) -> None:
+        """Return when there may be a message that is due, at the latest after so many seconds of real time."""
+        # A loop that waits and looks, and is never made to wait, would keep everybody else from doing anything.
+        await asyncio.sleep(0)
+        now = self._clock.time()
+        next_due = min((row.due_at for _, row in _first_of_keys(self._outbox.pending.read())), default=None)
+        if next_due is None:
+            await self._outbox.waiters.wait(timeout=timeout)
+        elif next_due > now:
+            await self._outbox.waiters.wait(timeout=timeout, sleep=self._clock.sleep(next_due - now))
+
+    def _wake(self) -> None:
+        self._storage.wake(self._outbox.waiters)
+
+
+def _owned(pending: Mapping[int, _Pending], leased: LeasedMessage) -> _Pending | None:
+    """Return a message that was leased and neither given back nor taken over since, whatever the time."""
+    row = pending.get(leased.sequence)
+    return row if row is not None and row.leased and row.fencing_token == leased.fencing_token else None
+
+
+def _due(pending: Mapping[int, _Pending], now: float, limit: int) -> Iterator[tuple[int, _Pending]]:
+    """Yield what may be leased now: of each key all that are due, up to the first that is not."""
+    held: set[str] = set()
+    left = limit
+    for sequence, row in pending.items():
+        key = row.message.key
+        if left <= 0:
+            return
+        if key is None or key not in held:
+            if row.due_at <= now:
+                left -= 1
+                yield sequence, row
+            elif key is not None:
+                held.add(key)
+
+
+def _first_of_keys(pending: Mapping[int, _Pending]) -> Iterator[tuple[int, _Pending]]:
+    """Yield those that no earlier message of their key holds back."""
+    keys: set[str] = set()
+    for sequence, row in pending.items():
+        key = row.message.key
+        if key is None or key not in keys:
+            if key is not None:
+                keys.add(key)
+            yield sequence, row

@@ -1,0 +1,157 @@
+"""The in-process transport: the contract of a server-backed one, without bytes and without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+from catga_core.clock import Clock, SystemClock
+from catga_core.errors import CatgaError, ErrorCode
+from catga_core.interfaces.health import Health, HealthStatus
+from catga_core.interfaces.transport import Inbound, TransportCapabilities
+from catga_core.memory.bus import Answer, Listener, LocalBus
+from catga_core.messages import Event, MessageType, Request
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
+
+R = TypeVar("R")
+
+
+class LocalTransport:
+    """Carries messages between the containers of one process; the receiver gets the sender's own objects.
+
+    Parameters:
+        bus: shared by the containers that are to reach each other.
+        clock: measures deadlines.
+        request_timeout: seconds after which a request without a deadline of its own is given up.
+    """
+
+    def __init__(self, bus: LocalBus, clock: Clock | None = None, *, request_timeout: float = 30.0) -> None:
+        self.bus = bus
+        self._clock = clock or SystemClock()
+        self._request_timeout = request_timeout
+        self._listeners: list[Listener] = []
+        self._pending: set[Answer] = set()
+        self._connected = False
+
+    @property
+    def capabilities(self) -> TransportCapabilities:
+        """In one process, without copies."""
+        return TransportCapabilities(remote=False, zero_copy=True)
+
+    async def connect(self) -> None:
+        """Be ready to send; there is nobody to wait for."""
+        self._connected = True
+
+    async def serve(self, inbound: Inbound, /) -> None:
+        """Put this container's endpoints on the bus."""
+        limit = inbound.max_concurrent
+        self._listeners += [self.bus.listen_for_request(each, limit) for each in inbound.requests]
+        self._listeners += [
+            self.bus.listen_for_event(each, inbound.service_name, limit) for each in inbound.events
+        ]
+
+    async def request(  # noqa: PLR0911 - one return for each reason to refuse
+        self, message_type: MessageType, message: Request[R], context: MessageContext, /
+    ) -> CatgaResult[R]:
+        """Have a request handled by one of the containers on the bus.
+
+        A sender that stops waiting cancels nothing: the handler goes on, as it would in another process.
+        """
+        if not self._connected:
+            return Failure(_closed(message_type))
+        deadline = context.deadline
+        left = self._request_timeout if deadline is None else deadline - self._clock.time()
+        if left <= 0:
+            return Failure(_late(message_type, "was not started: its deadline had passed", started=False))
+        listener = self.bus.handler_of(message_type.cls)
+        if listener is None:
+            text = (
+                f"nobody handles {message_type.name} on this bus: register a handler with add_handlers(...)"
+            )
+            return Failure(
+                CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND, details={"outcome": "not_started"})
+            )
+        if listener.intake.full:
+            text = f"{message_type.name} was refused: {listener.intake.limit} are being handled already; try again"
+            return Failure(
+                CatgaError(text, code=ErrorCode.CONCURRENCY_LIMITED, details={"outcome": "not_started"})
+            )
+        answer = listener.ask(message, context)
+        if answer.done():
+            return answer.result()
+        self._pending.add(answer)
+        limit = asyncio.timeout(left)
+        try:
+            async with limit:
+                return await answer
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return Failure(_late(message_type, f"was not answered within {left:.3g} s", started=None))
+        finally:
+            self._pending.discard(answer)
+
+    async def publish(self, message_type: MessageType, event: Event, context: MessageContext, /) -> None:
+        """Hand an event to one container of each service that listens; returns before they have handled it."""
+        if not self._connected:
+            raise _closed(message_type)
+        for listener in self.bus.listeners_of(message_type.cls):
+            listener.tell(event, context)
+
+    async def drain(self, timeout: float, /) -> None:
+        """Leave the bus, finish what runs here, then fail what still waits for an answer.
+
+        Parameters:
+            timeout: seconds after which what runs is cancelled, and its senders are told; this process's own requests
+                have as long to be answered.
+        """
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + timeout
+        for listener in self._listeners:
+            self.bus.leave(listener)
+        await asyncio.gather(*(listener.drain(timeout) for listener in self._listeners))
+        self._listeners.clear()
+        while waiting := [answer for answer in self._pending if not answer.done()]:
+            left = ends_at - loop.time()
+            if left <= 0:
+                break
+            # Work in flight goes on with what it is answered, and may ask again.
+            await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        self._give_up()
+
+    async def close(self) -> None:
+        """Send nothing any more; what still waits for an answer fails."""
+        self._connected = False
+        self._give_up()
+
+    def health(self) -> Health:
+        """Tell whether messages can be sent."""
+        details = {
+            "pending_requests": len(self._pending),
+            "running": sum(listener.running for listener in self._listeners),
+        }
+        if self._connected:
+            return Health(HealthStatus.HEALTHY, "in process", details)
+        return Health(HealthStatus.UNHEALTHY, "not connected", details)
+
+    def _give_up(self) -> None:
+        for answer in tuple(self._pending):
+            if not answer.done():
+                text = "the request was given up: its sender's container stops, and whether it took effect is unknown"
+                unknown = {"outcome": "unknown"}
+                answer.set_result(Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED, details=unknown)))
+
+
+def _closed(message_type: MessageType) -> CatgaError:
+    return CatgaError(
+        f"{message_type.name} was not sent: the local transport is not connected",
+        code=ErrorCode.TRANSPORT_FAILED,
+        details={"outcome": "not_sent"},
+    )
+
+
+def _late(message_type: MessageType, what: str, *, started: bool | None) -> CatgaError:
+    details = {"outcome": "unknown" if started is None else "not_started"}
+    unknown = "; whether it took effect is unknown" if started is None else ""
+    return CatgaError(f"{message_type.name} {what}{unknown}", code=ErrorCode.TIMEOUT, details=details)

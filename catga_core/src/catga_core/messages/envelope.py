@@ -1,0 +1,352 @@
+"""The wire format: what travels before a message's body, and what comes back (docs/wire-format.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from catga_core.errors import CatgaError, ErrorCode
+from catga_core.messages import MessageType
+from catga_core.messages.message_context import NO_HEADERS, MessageContext
+from catga_core.messages.refusals import Refusal, last_resort, refusal_of
+from catga_core.messages.results import CatgaResult, Failure, Success
+from catga_core.messages.serializer import Serializer
+from catga_core.messages.serializers import (
+    MsgspecSerializer,
+    broken_rule,
+    msgpack_serializer,
+    reason,
+    shown_type,
+    unserializable,
+)
+
+B = TypeVar("B")
+
+FORMAT = 1
+"""The envelope's own version; a receiver refuses any other."""
+
+
+class Envelope(msgspec.Struct, Generic[B], array_like=True, frozen=True, gc=False):
+    """One message on the wire: an array, the body last so that what comes before it can be read without it.
+
+    Parameters:
+        format: the envelope's version, 1.
+        name: the message's wire name.
+        version: the message's version.
+        message_id: as in `MessageContext`.
+        correlation_id: as in `MessageContext`; empty where it is the message id.
+        causation_id: as in `MessageContext`.
+        deadline: milliseconds since the epoch, `None` for no limit.
+        traceparent: W3C trace context.
+        tracestate: W3C trace state.
+        headers: the sender's own headers, `None` for none.
+        body: the message.
+    """
+
+    format: int
+    name: str
+    version: int
+    message_id: str
+    correlation_id: str
+    causation_id: str | None
+    deadline: int | None
+    traceparent: str | None
+    tracestate: str | None
+    headers: dict[str, str] | None
+    body: B
+
+    def context(self) -> MessageContext:
+        """Return the context the sender gave the message."""
+        deadline = self.deadline
+        if deadline is not None and abs(deadline) > _FAR:
+            # JSON has numbers that no float holds.
+            deadline = _FAR if deadline > 0 else -_FAR
+        return MessageContext(
+            self.message_id,
+            self.correlation_id or self.message_id,
+            self.causation_id,
+            None if deadline is None else deadline / 1000,
+            self.headers or NO_HEADERS,
+            self.traceparent,
+            self.tracestate,
+        )
+
+
+class _Answer(msgspec.Struct, Generic[B], array_like=True, frozen=True, gc=False):
+    ok: bool
+    value: B
+
+
+# Parameterised at run time, which no type checker follows.
+_ENVELOPE: Any = Envelope
+_ANSWER: Any = _Answer
+# Where the body and the value lie in the arrays, as msgspec's errors name it.
+_BODY = f"$[{len(Envelope.__struct_fields__) - 1}]"
+_VALUE = f"$[{len(_Answer.__struct_fields__) - 1}]"
+_FAR = 1 << 53  # milliseconds; what is further away is no limit
+
+
+class EnvelopeCodec:
+    """Makes envelopes and results into bytes and back.
+
+    With a built-in serializer the body lies inside the envelope's array and one pass over the bytes reads both. Any
+    other serializer's body travels as a byte string inside a msgpack envelope.
+
+    Parameters:
+        serializer: the format of the bodies.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_any_answer",
+        "_embedded",
+        "_envelopes",
+        "_outer",
+        "_peek",
+        "_refusal",
+        "_serializer",
+    )
+
+    def __init__(self, serializer: Serializer) -> None:
+        self._embedded = isinstance(serializer, MsgspecSerializer)
+        self._serializer = serializer
+        self._outer: Serializer = serializer if self._embedded else msgpack_serializer()
+        self._envelopes: dict[Any, Callable[[bytes | memoryview], Any]] = {}
+        self._answers: dict[Any, Callable[[bytes | memoryview], Any]] = {}
+        self._peek = self._outer.decoder(Envelope[msgspec.Raw])
+        self._refusal = self._outer.decoder(Refusal)
+        self._any_answer = self._outer.decoder(_ANSWER[msgspec.Raw])
+
+    def encode(
+        self, message_type: MessageType, message: object, context: MessageContext, deadline: float | None
+    ) -> bytes:
+        """Return a message's bytes, envelope and all.
+
+        Parameters:
+            message_type: the message's type.
+            message: the message.
+            context: its identity.
+            deadline: seconds since the epoch; the transport's own limit where the context has none.
+
+        Raises:
+            CatgaError: `SERIALIZATION_FAILED`, naming the type, or the id or header that is no text.
+        """
+        message_id = context.message_id
+        correlation = context.correlation_id
+        headers = context.headers
+        if headers or message_id.__class__ is not str:
+            check_texts(context)
+        # Neither infinity nor "not a number" is a limit.
+        limit = int(deadline * 1000) if deadline is not None and -_FAR < deadline * 1000 < _FAR else None
+        try:
+            return self._outer.encode(
+                Envelope(
+                    FORMAT,
+                    message_type.name,
+                    message_type.version,
+                    message_id,
+                    "" if correlation == message_id else correlation,
+                    context.causation_id,
+                    limit,
+                    context.traceparent,
+                    context.tracestate,
+                    dict(headers) if headers else None,
+                    message if self._embedded else self._serializer.encode(message),
+                )
+            )
+        except Exception as error:
+            raise self._unserializable(message, error) from error
+
+    def decode(self, message_type: MessageType, data: bytes | memoryview) -> Envelope[Any]:
+        """Return the envelope with the message in it.
+
+        Parameters:
+            message_type: what is expected here.
+            data: as received.
+
+        Raises:
+            CatgaError: `SERIALIZATION_FAILED`: not an envelope, of another format, with another message or version in
+                it; `VALIDATION_FAILED`: with a body that breaks its types or constraints. The text never quotes the
+                body.
+        """
+        cls = message_type.cls
+        decode = self._envelopes.get(cls)
+        if decode is None:
+            decode = self._envelopes[cls] = self._outer.decoder(_ENVELOPE[cls if self._embedded else bytes])
+        try:
+            envelope: Envelope[Any] = decode(data)
+        except CatgaError as error:
+            # Read again without the body, to tell a wrong envelope or version from a wrong body.
+            try:
+                peeked: Envelope[Any] = self._peek(data)
+            except CatgaError:
+                raise self._foreign("bytes are no message", error) from error
+            _check(message_type, peeked)
+            raise misfit(message_type, error, _BODY) from error
+        if (
+            envelope.format != FORMAT
+            or envelope.version != message_type.version
+            or envelope.name != message_type.name
+        ):
+            _check(message_type, envelope)
+        if self._embedded:
+            return envelope
+        try:
+            body = self._serializer.decoder(cls)(envelope.body)
+        except Exception as error:
+            raise misfit(message_type, error) from error
+        return msgspec.structs.replace(envelope, body=body)
+
+    def encode_result(self, result: CatgaResult[Any]) -> bytes:
+        """Return a result's bytes; there always are some.
+
+        A value that cannot be serialized becomes a failure that says so; details that cannot be are left out.
+        """
+        if isinstance(result, Success):
+            value = result.value
+            try:
+                return self._outer.encode(
+                    _Answer(ok=True, value=value if self._embedded else self._serializer.encode(value))
+                )
+            except Exception as error:  # noqa: BLE001  # a serializer of the application's may raise anything
+                return self._encode_error(self._unserializable(value, error))
+        return self._encode_error(result.error if isinstance(result, Failure) else result)
+
+    def _unserializable(self, value: object, error: Exception) -> CatgaError:
+        # The array around the value is ours; a person looks for the value's own type.
+        cause = error.__cause__ if isinstance(error, CatgaError) else error
+        if cause is None:
+            return error if isinstance(error, CatgaError) else unserializable(value, error)
+        try:
+            self._serializer.encode(value)
+        except Exception:  # noqa: BLE001  # it is the value
+            return unserializable(value, cause)
+        text = f"what travels beside a {type(value).__name__} (an id or a header) cannot be serialized"
+        return CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+
+    def _foreign(self, what: str, error: CatgaError) -> CatgaError:
+        return CatgaError(
+            f"the {what} in {self._outer.name}: {_told(error)}; do both sides use the same serializer?",
+            code=ErrorCode.SERIALIZATION_FAILED,
+        )
+
+    def _is_answer(self, data: bytes | memoryview) -> bool:
+        try:
+            self._any_answer(data)
+        except CatgaError:
+            return False
+        return True
+
+    def _encode_error(self, error: Any) -> bytes:
+        try:
+            return self._outer.encode(refusal_of(error, self._outer.encode))
+        except CatgaError:
+            return self._outer.encode(last_resort(error))
+
+    def decode_result(self, type_: Any, data: bytes | memoryview) -> CatgaResult[Any]:
+        """Return the result in an answer's bytes; what cannot be read is a failure that says so.
+
+        Parameters:
+            type_: the type of a success's value.
+            data: as received.
+        """
+        decode = self._answers.get(type_)
+        if decode is None:
+            decode = self._answers[type_] = self._outer.decoder(_ANSWER[type_ if self._embedded else bytes])
+        try:
+            answer = decode(data)
+            if answer.ok:
+                value = answer.value if self._embedded else self._serializer.decoder(type_)(answer.value)
+                return Success(value)
+            unreadable: CatgaError | None = None
+        except Exception as error:  # noqa: BLE001  # a serializer of the application's may raise anything
+            unreadable = CatgaError(
+                f"the answer is no {shown_type(type_)}: {_told(error, _VALUE)}",
+                code=ErrorCode.SERIALIZATION_FAILED,
+            )
+        # A refusal has a text where a success has its value, so it seldom fits the first decoder.
+        try:
+            refusal: Refusal = self._refusal(data)
+        except CatgaError as error:
+            if unreadable is None or not self._is_answer(data):
+                return Failure(self._foreign("answer cannot be read", error))
+            return Failure(unreadable)
+        return Failure(
+            CatgaError(
+                refusal.message, code=refusal.code, retryable=refusal.retryable, details=refusal.details
+            )
+        )
+
+
+def misfit(message_type: MessageType, error: Exception, place: str = "$") -> CatgaError:
+    """Return the error for a message that could be read, with a body that does not fit.
+
+    Parameters:
+        message_type: what was expected.
+        error: what the serializer raised.
+        place: where in the bytes the body lies.
+
+    Returns:
+        `VALIDATION_FAILED` for a body that breaks its types or constraints, `SERIALIZATION_FAILED` for one that is not
+        even readable.
+    """
+    cause = error.__cause__ if isinstance(error, CatgaError) else error
+    if not isinstance(cause, msgspec.ValidationError):
+        text = f"the body is no {message_type}: {_told(error)}"
+        return CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+    path, rule = broken_rule(cause)
+    field = path.removeprefix(place).removeprefix(".")
+    shown = f"{field}: {rule}" if field else rule
+    return CatgaError(
+        f"{message_type.cls.__name__} is not valid, 1 problem: {shown}",
+        code=ErrorCode.VALIDATION_FAILED,
+        details={"errors": [{"field": field, "message": rule}]},
+    )
+
+
+def check_texts(context: MessageContext) -> None:
+    """Refuse ids and headers that are no texts, which no receiver could read.
+
+    Raises:
+        CatgaError: `SERIALIZATION_FAILED`, naming the argument.
+    """
+    if not isinstance(context.message_id, str):
+        raise _no_text("message_id", context.message_id)
+    for key, value in context.headers.items():
+        if not isinstance(key, str):
+            raise _no_text("a name in headers", key)
+        if not isinstance(value, str):
+            raise _no_text(f"headers[{key!r}]", value)
+
+
+def _no_text(what: str, value: object) -> CatgaError:
+    text = f"{what} must be a str, not {type(value).__name__}: write it as a text"
+    return CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+
+
+def _told(error: Exception, place: str = "$") -> str:
+    """Return what was wrong with the bytes, without what stood there."""
+    cause = error.__cause__ if isinstance(error, CatgaError) else error
+    if isinstance(cause, msgspec.ValidationError):
+        path, rule = broken_rule(cause)
+        return f"{rule} - at `{path.replace(place, '$', 1)}`" if path else rule
+    if cause is None:
+        return error.message if isinstance(error, CatgaError) else type(error).__name__
+    return reason(cause)
+
+
+def _check(expected: MessageType, envelope: Envelope[Any]) -> None:
+    if envelope.format != FORMAT:
+        text = f"envelope format {envelope.format} is not known here, only {FORMAT}: upgrade this process"
+    elif envelope.name != expected.name:
+        text = f"{envelope.name} arrived where {expected.name} was expected"
+    elif envelope.version != expected.version:
+        text = (
+            f"{envelope.name} v{envelope.version} arrived, and this process knows v{expected.version}: "
+            "run the same version on both sides"
+        )
+    else:
+        return
+    raise CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)

@@ -1,0 +1,26 @@
+"""A message's bytes: the serializers and the wire envelope."""
+
+from catga_core.messages.envelope import FORMAT, Envelope, EnvelopeCodec, check_texts, misfit
+from catga_core.messages.refusals import last_resort, refusal_of
+from catga_core.messages.serializers import (
+    MsgspecSerializer,
+    json_serializer,
+    msgpack_serializer,
+    undecodable,
+    unserializable,
+)
+
+__all__ = [
+    "FORMAT",
+    "Envelope",
+    "EnvelopeCodec",
+    "MsgspecSerializer",
+    "check_texts",
+    "json_serializer",
+    "last_resort",
+    "misfit",
+    "msgpack_serializer",
+    "refusal_of",
+    "undecodable",
+    "unserializable",
+]

@@ -1,0 +1,1 @@
+"""Primitives that everything that runs is built from: leases, retries, scopes, units of work."""

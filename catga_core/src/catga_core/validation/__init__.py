@@ -1,0 +1,1 @@
+"""Validation: declared types, constraints and registered validators."""
