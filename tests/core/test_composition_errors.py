@@ -1060,7 +1060,7 @@ def test_several_mistakes_are_all_listed_at_once():
         catga.validate()
 
     lines = str(raised.value).splitlines()
-    assert lines[0] == "5 mistakes in the composition:"
+    assert lines[0] == "5 configuration errors:"
     assert [line.split(", ")[0].strip() for line in lines[1:]] == [
         "1. Keeps needs Store",
         "2. Settings needs str",

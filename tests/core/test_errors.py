@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catga_core import CatgaError, ConfigurationError, ErrorCode
-from catga_core.errors import is_retryable
+from catga_core import CatgaError, ConfigurationError, ErrorCode, errors
+from catga_core.errors import Outcome, is_retryable
 
 RETRYABLE = {
     "HANDLER_NOT_FOUND": False,
@@ -116,7 +116,7 @@ def test_one_mistake_in_a_composition_is_its_own_text():
 def test_several_mistakes_in_a_composition_are_all_listed():
     error = ConfigurationError(["a is missing", "b is missing"])
 
-    assert str(error) == "2 mistakes in the composition:\n  1. a is missing\n  2. b is missing"
+    assert str(error) == "2 configuration errors:\n  1. a is missing\n  2. b is missing"
 
 
 @pytest.mark.parametrize("problems", [["a"], ["a", "b"]])
@@ -139,3 +139,70 @@ def test_an_error_made_of_odd_values_is_an_error_all_the_same():
 
     assert (error.message, error.code, error.retryable, error.details) == ("no", "ODD", True, {"1": "a"})
     assert listed.details == {"details": ["a"]}
+
+
+TYPED = [
+    (errors.HandlerNotFoundError("m"), "HANDLER_NOT_FOUND"),
+    (errors.TransportError("m"), "TRANSPORT_FAILED"),
+    (errors.RequestTimeoutError("m"), "TIMEOUT"),
+    (errors.SerializationError("m"), "SERIALIZATION_FAILED"),
+    (errors.InternalError("m"), "INTERNAL_ERROR"),
+    (errors.ConcurrencyLimitError("Pay", 3), "CONCURRENCY_LIMITED"),
+    (errors.MessageTooLargeError("Pay", 9, 3, fix="raise the limit"), "SERIALIZATION_FAILED"),
+    (
+        errors.DuplicateInProgressError("Pay", "k", lease_expires_at=9.0, seconds_left=1.0),
+        "DUPLICATE_IN_PROGRESS",
+    ),
+    (errors.PersistenceError("m", outcome=Outcome.UNKNOWN, retryable=False), "PERSISTENCE_FAILED"),
+    (errors.ConflictError("m"), "CONFLICT"),
+    (errors.CheckpointConflictError("totals", 3, 5), "CONFLICT"),
+    (errors.ConcurrencyError("order-1", 0, 2), "CONFLICT"),
+    (errors.RepeatedEventError("order-1", "m-1", 2), "CONFLICT"),
+    (errors.EventTooLargeError("order-1", "Placed v1", 200, 100), "SERIALIZATION_FAILED"),
+    (errors.StreamNotFoundError("order-1", "Order '1'", "the stream has no events"), "NOT_FOUND"),
+    (errors.LockedError("m"), "LOCKED"),
+    (errors.LockTimeoutError("stock", 1.5), "LOCKED"),
+    (errors.LeaseLostError("the lock 'stock'", "it expired"), "LOCKED"),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), TYPED, ids=lambda case: type(case).__name__)
+def test_error_class_has_fixed_code_and_survives_pickling(error: CatgaError, code: str):
+    again = pickle.loads(pickle.dumps(error))
+
+    assert error.code == code
+    assert type(again) is type(error)
+    assert vars(again) == vars(error)
+    assert again.outcome is error.outcome
+
+
+def test_every_error_class_is_covered():
+    exported = {getattr(errors, name) for name in errors.__all__}
+    classes = {each.__name__ for each in exported if isinstance(each, type) and issubclass(each, CatgaError)}
+
+    assert {type(error).__name__ for error, _ in TYPED} == classes - {"CatgaError", "FixedCodeError"}
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_outcome_is_readable_and_plain_in_details(outcome: Outcome):
+    error = errors.TransportError("m", outcome=outcome, details={"server": "a"})
+
+    assert error.outcome is outcome
+    assert error.details == {"server": "a", "outcome": outcome.value}
+    assert type(error.details["outcome"]) is str
+    assert CatgaError("as received", code="TRANSPORT_FAILED", details=error.details).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    "details", [None, {}, {"outcome": None}, {"outcome": "later"}, {"outcome": ["unknown"]}]
+)
+def test_unreadable_outcome_is_none(details: dict[str, object] | None):
+    assert CatgaError("m", details=details).outcome is None
+
+
+def test_typed_data_matches_details():
+    error = errors.EventTooLargeError("order-1", "Placed v1", 200, 100)
+
+    assert (error.stream_id, error.size, error.limit) == ("order-1", 200, 100)
+    assert error.details == {"stream_id": "order-1", "size": 200, "limit": 100, "outcome": "not_written"}
+    assert error.retryable is False

@@ -12,6 +12,7 @@ from tests.docs.pages import DOCS
 
 PACKAGES = [
     "catga_core",
+    "catga_core.errors",
     "catga_core.event_sourcing",
     "catga_core.event_sourcing.projections",
     "catga_core.event_sourcing.subscriptions",
@@ -35,7 +36,9 @@ SHOWN = {
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_is_in_the_reference(package: str) -> None:
     names = {f"{package}.{name}" for name in importlib.import_module(package).__all__}
-    assert names - SHOWN == set()
+    # An error that `catga_core` exports as well is shown once, there.
+    shown = SHOWN | {path.replace("catga_core.", "catga_core.errors.", 1) for path in SHOWN}
+    assert names - shown == set()
 
 
 @pytest.mark.parametrize("path", sorted(SHOWN))

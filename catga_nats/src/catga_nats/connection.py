@@ -8,11 +8,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from catga_core.errors import CatgaError, ConfigurationError
+from catga_core.errors import CatgaError, ConfigurationError, Outcome, TransportError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, STOP_FAILED, logger
 from catga_nats.counters import Counters
-from catga_nats.failures import failed, interrupted
+from catga_nats.failures import interrupted
 from catga_nats.mux import RequestMux
 from catga_nats.opening import BACKLOG, describe, discard, open_client
 from catga_nats.options import NatsOptions
@@ -125,23 +125,25 @@ class NatsConnection:
             client = self.client
             if client is None or self._closed:
                 state = "closed" if self._closed else "not started"
-                raise failed(
-                    f"the NATS connection is {state}: send between start and stop", outcome="not_sent"
+                raise TransportError(
+                    f"the NATS connection is {state}: send between start and stop", outcome=Outcome.NOT_SENT
                 )
             left = until - loop.time()
             if client.is_connected:
                 if client.pending_data_size <= BACKLOG:
                     return client
                 if left <= 0 or (self._pulse.stale_for is not None and not waits):
-                    raise failed(
+                    raise TransportError(
                         f"the NATS server at {self.shown} does not read what is sent to it: try again later",
-                        outcome="not_sent",
+                        outcome=Outcome.NOT_SENT,
                     )
                 # The flusher needs a turn or two; a hung server is seen by its pings.
                 await asyncio.sleep(0.001)
                 continue
             if not waits or left <= 0:
-                raise failed(f"no connection to NATS at {self.shown} ({self._outage()})", outcome="not_sent")
+                raise TransportError(
+                    f"no connection to NATS at {self.shown} ({self._outage()})", outcome=Outcome.NOT_SENT
+                )
             self._connected.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):

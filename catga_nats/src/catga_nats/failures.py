@@ -7,87 +7,81 @@ from __future__ import annotations
 
 import traceback
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import (
+    CatgaError,
+    ConcurrencyLimitError,
+    HandlerNotFoundError,
+    InternalError,
+    MessageTooLargeError,
+    Outcome,
+    RequestTimeoutError,
+    TransportError,
+)
 from catga_core.messages import MessageType
-
-
-def failed(text: str, *, outcome: str, retryable: bool | None = None) -> CatgaError:
-    """Return a `TRANSPORT_FAILED`."""
-    return CatgaError(
-        text, code=ErrorCode.TRANSPORT_FAILED, retryable=retryable, details={"outcome": outcome}
-    )
 
 
 def unhandled(subject: str) -> CatgaError:
     """Nobody listens."""
-    return CatgaError(
+    return HandlerNotFoundError(
         f"no process handles {subject}: start a service with a handler for it, or check subject_prefix",
-        code=ErrorCode.HANDLER_NOT_FOUND,
-        details={"outcome": "not_started"},
+        outcome=Outcome.NOT_STARTED,
     )
 
 
 def returning(servers: str, subject: str) -> CatgaError:
     """Nobody listens, shortly after the connection came back: those who do may still be on their way."""
-    return failed(
+    return TransportError(
         f"the connection to NATS at {servers} has just come back, and no process that handles {subject} has yet: "
         "try again",
-        outcome="not_started",
+        outcome=Outcome.NOT_STARTED,
     )
 
 
 def interrupted(servers: str) -> CatgaError:
     """The connection was lost while the answer was awaited."""
-    return failed(
+    return TransportError(
         f"the connection to NATS at {servers} was lost before the answer came: "
         "the request may or may not have been handled",
-        outcome="unknown",
+        outcome=Outcome.UNKNOWN,
     )
 
 
 def too_late(message_type: MessageType) -> CatgaError:
     """The deadline had passed before it was sent."""
-    return CatgaError(
+    return RequestTimeoutError(
         f"the deadline of {message_type} had passed before it was sent: give it more time",
-        code=ErrorCode.TIMEOUT,
-        details={"outcome": "not_sent"},
+        outcome=Outcome.NOT_SENT,
     )
 
 
 def expired(message_type: MessageType) -> CatgaError:
     """The deadline had passed when it arrived."""
-    return CatgaError(
+    return RequestTimeoutError(
         f"{message_type} arrived after its deadline and was not started: give it more time, or check the clocks",
-        code=ErrorCode.TIMEOUT,
-        details={"outcome": "not_started"},
+        outcome=Outcome.NOT_STARTED,
     )
 
 
 def busy(message_type: MessageType, limit: int) -> CatgaError:
     """As many are being handled as may be."""
-    return CatgaError(
-        f"{limit} {message_type} are being handled here already: try again later, "
-        "raise max_concurrent_requests, or start another replica",
-        code=ErrorCode.CONCURRENCY_LIMITED,
-        details={"outcome": "not_started"},
-    )
+    return ConcurrencyLimitError(str(message_type), limit)
 
 
 def shutting_down(message_type: MessageType, *, started: bool) -> CatgaError:
     """The receiver stops."""
     if started:
-        return failed(
-            f"{message_type} was cancelled, because its receiver is shutting down", outcome="unknown"
+        return TransportError(
+            f"{message_type} was cancelled, because its receiver is shutting down", outcome=Outcome.UNKNOWN
         )
-    return failed(
-        f"{message_type} was not started, because its receiver is shutting down", outcome="not_started"
+    return TransportError(
+        f"{message_type} was not started, because its receiver is shutting down", outcome=Outcome.NOT_STARTED
     )
 
 
 def internal(message_type: MessageType) -> CatgaError:
     """An endpoint raised, which it never should."""
     text = f"{message_type} failed inside its receiver: see the receiver's log"
-    return CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
+    return InternalError(text)
 
 
 def whereabouts(error: BaseException) -> str:
@@ -103,8 +97,4 @@ def whereabouts(error: BaseException) -> str:
 
 def too_large(what: str, size: int, limit: int) -> CatgaError:
     """More bytes than the wire takes."""
-    return CatgaError(
-        f"{what} has {size} bytes and NATS takes {limit} here: send less, or raise max_payload on server and clients",
-        code=ErrorCode.SERIALIZATION_FAILED,
-        details={"size": size, "limit": limit},
-    )
+    return MessageTooLargeError(what, size, limit, fix="raise max_payload on the NATS server and its clients")

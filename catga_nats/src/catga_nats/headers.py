@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from catga_core.errors import CatgaError, ErrorCode, is_retryable
+from catga_core.errors import CatgaError, ErrorCode, SerializationError, is_retryable
 from catga_core.identifiers import new_id
 from catga_core.messages import MessageType
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
@@ -42,10 +42,9 @@ def encode(message_type: MessageType, context: MessageContext, deadline: float |
     headers: dict[str, str] = {}
     for key, value in context.headers.items():
         if not _KEY.fullmatch(key) or _reserved(key.lower()):
-            raise CatgaError(
+            raise SerializationError(
                 f"the header {key!r} cannot travel as a NATS header: use letters, digits and '-', "
                 "and no name that begins with 'catga-' or 'nats-'",
-                code=ErrorCode.SERIALIZATION_FAILED,
             )
         headers[key] = _quoted(value, f"headers[{key!r}]")
     headers[MARK] = str(FORMAT)
@@ -83,9 +82,8 @@ def decode(message_type: MessageType, headers: Mapping[str, str]) -> MessageCont
     try:
         seconds = None if deadline is None else int(deadline) / 1000
     except (ValueError, OverflowError):
-        raise CatgaError(
+        raise SerializationError(
             "the header catga-deadline is no number: send milliseconds since 1970 UTC",
-            code=ErrorCode.SERIALIZATION_FAILED,
         ) from None
     own = {key: unquote(value) for key, value in headers.items() if not _reserved(key.lower())}
     return MessageContext(
@@ -169,7 +167,7 @@ def _quoted(value: str, what: str = "") -> str:
         quoted = quote(value, safe=_SAFE)
     except UnicodeError:
         text = f"{what} holds a lone surrogate, which has no bytes: write it as valid Unicode"
-        raise CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED) from None
+        raise SerializationError(text) from None
     if quoted != quoted.strip():
         head = len(quoted) - len(quoted.lstrip())
         tail = len(quoted) - len(quoted.rstrip()) if head < len(quoted) else 0
@@ -179,9 +177,8 @@ def _quoted(value: str, what: str = "") -> str:
 
 def _expect(what: str, got: str, wanted: str) -> None:
     if got != wanted:
-        raise CatgaError(
+        raise SerializationError(
             f"{what} {got[:80]!r} arrived, and this process knows {wanted!r}: run the same on both sides",
-            code=ErrorCode.SERIALIZATION_FAILED,
         )
 
 

@@ -12,7 +12,7 @@ import itertools
 import secrets
 from collections.abc import Mapping
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, Outcome, RequestTimeoutError
 from catga_nats.counters import Counters
 from catga_nats.subscription import Subscription
 
@@ -140,8 +140,7 @@ class RequestMux:
 
 
 def _silence() -> CatgaError:
-    return CatgaError(
+    return RequestTimeoutError(
         "no answer arrived in time: the request may or may not have been handled",
-        code=ErrorCode.TIMEOUT,
-        details={"outcome": "unknown"},
+        outcome=Outcome.UNKNOWN,
     )

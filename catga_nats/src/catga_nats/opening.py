@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from catga_core.errors import CatgaError
+from catga_core.errors import CatgaError, Outcome, TransportError
 from catga_core.log import CONNECTION_ERROR, logger
-from catga_nats.failures import failed, whereabouts
+from catga_nats.failures import whereabouts
 from catga_nats.options import NatsOptions
 from catga_nats.signing import connect_arguments
 
@@ -193,10 +193,10 @@ def _unreachable(options: NatsOptions, seen: list[Exception]) -> CatgaError:
     final = next((error for error in seen if _is_final(error)), None)
     if final is None:
         cause = describe(seen[-1]) if seen else "no answer"
-        return failed(
+        return TransportError(
             f"no NATS server answered within {options.connect_timeout:g} s at {shown} ({cause}): "
             "start a server there, or correct the URL",
-            outcome="not_sent",
+            outcome=Outcome.NOT_SENT,
         )
     if _is_auth(final):
         text = (
@@ -213,7 +213,7 @@ def _unreachable(options: NatsOptions, seen: list[Exception]) -> CatgaError:
             f"no trusted encryption with the NATS server at {shown} ({describe(final)}): "
             "check tls_ca, tls_hostname, tls_cert and tls_key"
         )
-    return failed(text, outcome="not_sent", retryable=False)
+    return TransportError(text, outcome=Outcome.NOT_SENT, retryable=False)
 
 
 # The words below are the NATS protocol's own; nats-py keeps nothing else of them.

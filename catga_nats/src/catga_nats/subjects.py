@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
+from catga_core.errors import ConfigurationError, SerializationError
 
 REQUEST_GROUP = "catga"
 """The queue group of every request: all processes that handle it are replicas of one another, whatever the services
@@ -52,10 +52,9 @@ class Subjects(dict[str, bytes]):
     def __missing__(self, name: str) -> bytes:
         # nats-py and the server let "a..b" and "a.*" through where a message is sent, and deliver them nowhere.
         if _UNSAFE.search(name) or not all(name.split(".")):
-            raise CatgaError(
+            raise SerializationError(
                 f"the message name {name!r} cannot be part of a NATS subject: "
                 "give the class one with @message(name='orders.create')",
-                code=ErrorCode.SERIALIZATION_FAILED,
             )
         made = self[name] = (self._start + name).encode()
         return made

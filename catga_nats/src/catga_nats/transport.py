@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError
+from catga_core.errors import CatgaError, Outcome, TransportError
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
 from catga_core.messages import Event, Message, MessageType, Request
@@ -20,7 +20,7 @@ from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
 from catga_nats.events import EventListener
-from catga_nats.failures import failed, returning, too_large, too_late, unhandled
+from catga_nats.failures import returning, too_large, too_late, unhandled
 from catga_nats.inbound import Listener, RequestListener
 from catga_nats.mux import Answer
 from catga_nats.options import NatsOptions
@@ -209,7 +209,10 @@ class NatsTransport:
         if self._connection is not None:
             await self._connection.mux.settle(until - loop.time())
             self._connection.mux.fail_all(
-                failed("this process is shutting down and no longer waits for the answer", outcome="unknown")
+                TransportError(
+                    "this process is shutting down and no longer waits for the answer",
+                    outcome=Outcome.UNKNOWN,
+                )
             )
             await self._connection.flush(min(max(timeout, 0.1), 2.0))
 
@@ -237,4 +240,6 @@ class NatsTransport:
 
     def _unusable(self) -> CatgaError:
         state = "closed" if self._closed else "not started"
-        return failed(f"the NATS transport is {state}: send between start and stop", outcome="not_sent")
+        return TransportError(
+            f"the NATS transport is {state}: send between start and stop", outcome=Outcome.NOT_SENT
+        )

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode
+from catga_core.errors import CatgaError, ConcurrencyError, SerializationError
 from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, RecordedEvent, StreamAppend
 from catga_redis.records import event_bytes, recorded_event
 from catga_redis.refusals import is_refusal, refusal
@@ -215,9 +215,8 @@ def _all_appends(unit: RedisUnitOfWork) -> Callable[[], tuple[Any, ...]]:
 
 def _too_large(stream_id: str, record: EventRecord, limit: int) -> CatgaError:
     size = len(record.data)
-    return CatgaError(
+    return SerializationError(
         f"the event {record.name} for stream {stream_id!r} has {size} bytes, and {limit} are allowed: "
         "put large data elsewhere and refer to it, or raise max_event_bytes",
-        code=ErrorCode.SERIALIZATION_FAILED,
         details={"stream_id": stream_id, "size": size, "limit": limit},
     )

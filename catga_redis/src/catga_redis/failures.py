@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, Outcome, PersistenceError
 
 
 class NotSentError(Exception):
@@ -32,10 +32,8 @@ def failed(text: str, *, unknown: bool = False, retryable: bool | None = None) -
         unknown: whether it may have been written all the same.
         retryable: whether trying again may help; `None` for yes.
     """
-    outcome = "unknown" if unknown else "not_written"
-    return CatgaError(
-        text, code=ErrorCode.PERSISTENCE_FAILED, retryable=retryable, details={"outcome": outcome}
-    )
+    outcome = Outcome.UNKNOWN if unknown else Outcome.NOT_WRITTEN
+    return PersistenceError(text, retryable=retryable, outcome=outcome)
 
 
 def unanswered(server: str, error: Exception, *, unknown: bool) -> CatgaError:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode, LeaseLostError
+from catga_core.errors import (
+    CatgaError,
+    CheckpointConflictError,
+    ConcurrencyError,
+    ConflictError,
+    InternalError,
+    LeaseLostError,
+    RepeatedEventError,
+)
 
 
 def is_refusal(answer: object) -> bool:
@@ -22,18 +30,12 @@ def refusal(answer: Sequence[Any]) -> CatgaError:
     word, *facts = (part.decode() if isinstance(part, bytes) else part for part in answer)
     make = _MEANINGS.get(str(word))
     if make is None:
-        return CatgaError(f"a script answered {word!r}, which nobody knows", code=ErrorCode.INTERNAL_ERROR)
+        return InternalError(f"a script answered {word!r}, which nobody knows")
     return make(*facts)
 
 
 def _repeated(stream: str, message_id: str, version: int) -> CatgaError:
-    return CatgaError(
-        f"stream {stream!r} already has the event {message_id!r}, at version {version}, and not the others it comes with: "
-        "give new events new message ids",
-        code=ErrorCode.CONFLICT,
-        retryable=False,
-        details={"stream_id": stream, "message_id": message_id, "version": version},
-    )
+    return RepeatedEventError(stream, message_id, version)
 
 
 def _fenced(name: str, token: int) -> CatgaError:
@@ -41,11 +43,7 @@ def _fenced(name: str, token: int) -> CatgaError:
 
 
 def _moved(name: str, expected: int, actual: int) -> CatgaError:
-    return conflict(
-        f"the checkpoint {name!r} was expected at position {expected}, and is at {actual}: load it again",
-        expected=expected,
-        actual=actual,
-    )
+    return CheckpointConflictError(name, expected, actual)
 
 
 def _lost(key: str) -> CatgaError:
@@ -70,7 +68,7 @@ def _number(key: str) -> CatgaError:
 
 def conflict(text: str, **details: Any) -> CatgaError:
     """Return a `CONFLICT`; nothing was written."""
-    return CatgaError(text, code=ErrorCode.CONFLICT, details=details)
+    return ConflictError(text, details=details)
 
 
 _MEANINGS: Mapping[str, Callable[..., CatgaError]] = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode
+from catga_core.errors import CatgaError, ConcurrencyError, RepeatedEventError
 from catga_core.interfaces.event_log import ANY, AppendResult, EventKind, EventRecord, StreamAppend
 from catga_sqlite.columns import pack_headers, pack_id
 from catga_sqlite.jobs import Many
@@ -302,10 +302,4 @@ def _is_one_event(request: Request) -> bool:
 
 
 def _known(stream: _Stream, record: EventRecord, version: int) -> CatgaError:
-    return CatgaError(
-        f"the event {record.message_id!r} is in stream {stream.name!r} already, as its version {version}, beside other "
-        "events than these: give new events ids of their own, or append the same ones together again",
-        code=ErrorCode.CONFLICT,
-        retryable=False,
-        details={"stream_id": stream.name, "message_id": record.message_id, "version": version},
-    )
+    return RepeatedEventError(stream.name, record.message_id, version)

@@ -6,7 +6,7 @@ import builtins
 import sqlite3
 from typing import Final
 
-from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
+from catga_core.errors import CheckpointConflictError, LeaseLostError
 from catga_core.interfaces.checkpoints import Checkpoint
 from catga_sqlite.storage import SqliteStorage
 
@@ -66,13 +66,8 @@ def _save(connection: sqlite3.Connection, checkpoint: Checkpoint, expected: int 
         )
         raise LeaseLostError(f"the checkpoint {name!r}", reason)
     stored = 0 if before is None else before.position
-    if expected not in {None, stored}:
-        raise CatgaError(
-            f"the checkpoint {name!r} was expected at position {expected}, and is at {stored}: another follows under this "
-            "name, begin again from there",
-            code=ErrorCode.CONFLICT,
-            details={"checkpoint": name, "expected": expected, "actual": stored},
-        )
+    if expected is not None and expected != stored:
+        raise CheckpointConflictError(name, expected, stored)
     connection.execute(_SAVE, (name, checkpoint.position, checkpoint.updated_at, token))
 
 

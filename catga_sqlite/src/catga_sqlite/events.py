@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, Outcome, SerializationError
 from catga_core.interfaces.event_log import (
     ANY,
     AppendResult,
@@ -123,12 +123,12 @@ class SqliteEventLog:
             raise ValueError(msg)
 
     def _too_large(self, stream_id: str, record: EventRecord, size: int) -> CatgaError:
-        return CatgaError(
+        return SerializationError(
             f"the event {record.name!r} for stream {stream_id!r} has {size} bytes, and max_event_bytes is {self._most}: "
             "keep large data elsewhere and name it in the event, or raise the option",
-            code=ErrorCode.SERIALIZATION_FAILED,
             retryable=False,
-            details={"bytes": size, "max_event_bytes": self._most, "outcome": "not_written"},
+            outcome=Outcome.NOT_WRITTEN,
+            details={"bytes": size, "max_event_bytes": self._most},
         )
 
 

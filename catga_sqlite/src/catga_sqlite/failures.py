@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Final, Literal
+from typing import Final
 
-from catga_core.errors import CatgaError, ErrorCode
-
-Outcome = Literal["not_written", "unknown"]
+from catga_core.errors import CatgaError, Outcome, PersistenceError
 
 _FULL: Final = sqlite3.SQLITE_FULL
 _IO: Final = sqlite3.SQLITE_IOERR
@@ -65,7 +63,7 @@ def outcome_of_commit(error: BaseException) -> Outcome:
     The frame that makes it valid is the last one to be written: where that could not be written the transaction is not
     there. Where it could not be flushed, a crash right now may bring it back.
     """
-    return "unknown" if primary_code(error) == _IO else "not_written"
+    return Outcome.UNKNOWN if primary_code(error) == _IO else Outcome.NOT_WRITTEN
 
 
 def persistence_failed(error: BaseException, path: str, outcome: Outcome) -> CatgaError:
@@ -80,13 +78,13 @@ def persistence_failed(error: BaseException, path: str, outcome: Outcome) -> Cat
         return error
     code = getattr(error, "sqlite_errorcode", 0)
     mend, retryable = _MENDS.get(code) or _MENDS.get(primary_code(error), ("", False))
-    doubt = ", and whether it was written is not known" if outcome == "unknown" else ""
+    doubt = ", and whether it was written is not known" if outcome is Outcome.UNKNOWN else ""
     text = f"the SQLite file {path!r} could not be used ({error}){doubt}"
-    failed = CatgaError(
+    failed = PersistenceError(
         f"{text}: {mend}" if mend else text,
-        code=ErrorCode.PERSISTENCE_FAILED,
         retryable=retryable,
-        details={"outcome": outcome, "sqlite": getattr(error, "sqlite_errorname", type(error).__name__)},
+        outcome=outcome,
+        details={"sqlite": getattr(error, "sqlite_errorname", type(error).__name__)},
     )
     # Without its traceback, whose frames hold the jobs of everybody.
     failed.__cause__ = error.with_traceback(None)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
+from catga_core.errors import Outcome
 from catga_sqlite.failures import persistence_failed
 from catga_sqlite.handover import Handover
 from catga_sqlite.jobs import Job, finish, settle
@@ -99,7 +100,7 @@ class Readers:
         try:
             job.result = job.function(connection, *job.arguments)
         except sqlite3.Error as error:
-            job.error = persistence_failed(error, self._path, "not_written")
+            job.error = persistence_failed(error, self._path, Outcome.NOT_WRITTEN)
         except BaseException as error:  # noqa: BLE001, RUF100
             job.error = error
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, Outcome, PersistenceError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
 from catga_core.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
@@ -194,11 +194,10 @@ class SqliteStorage:
             why = "is not open: use its stores while the container runs, between start() and stop() of its storage"
         else:
             why = "was opened in another event loop: give each loop a storage of its own"
-        return CatgaError(
+        return PersistenceError(
             f"the SQLite file {file!r} {why}",
-            code=ErrorCode.PERSISTENCE_FAILED,
             retryable=False,
-            details={"outcome": "not_written"},
+            outcome=Outcome.NOT_WRITTEN,
         )
 
     async def _changed(self) -> bool:

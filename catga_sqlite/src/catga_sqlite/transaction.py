@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from enum import Enum, auto
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, Outcome, PersistenceError
 from catga_sqlite.failures import outcome_of_commit, persistence_failed
 from catga_sqlite.handover import Handover
 from catga_sqlite.jobs import Job, claimed, perform, settle
@@ -114,7 +114,7 @@ class Transaction:
         except CatgaError as error:
             job.error = error
         except BaseException as error:  # noqa: BLE001, RUF100
-            outcome = outcome_of_commit(error) if step is Step.COMMIT else "not_written"
+            outcome = outcome_of_commit(error) if step is Step.COMMIT else Outcome.NOT_WRITTEN
             told = persistence_failed(error, path, outcome) if isinstance(error, sqlite3.Error) else error
             job.error = error if step is Step.OWN else told
             if step is Step.COMMIT or not connection.in_transaction:
@@ -127,17 +127,15 @@ class Transaction:
 
 def too_late() -> CatgaError:
     """Return the error for what is asked of a transaction that is over."""
-    return CatgaError(
+    return PersistenceError(
         "the unit of work was rolled back before this was done: its storage was stopped, or its time was over",
-        code=ErrorCode.PERSISTENCE_FAILED,
-        details={"outcome": "not_written"},
+        outcome=Outcome.NOT_WRITTEN,
     )
 
 
 def _broken(cause: CatgaError) -> CatgaError:
-    error = CatgaError(
+    error = PersistenceError(
         f"the unit of work was rolled back by SQLite when something in it failed: {cause.message}",
-        code=ErrorCode.PERSISTENCE_FAILED,
         retryable=cause.retryable,
         details=cause.details,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, Outcome, PersistenceError
 from catga_sqlite.jobs import Job, claimed
 from catga_sqlite.transaction import Step, Transaction
 from catga_sqlite.writer import Writer
@@ -47,11 +47,10 @@ class Turns:
         """
         writer = self._writer
         if writer is None:
-            raise CatgaError(
+            raise PersistenceError(
                 f"the SQLite file {self._path!r} is not open: no unit of work can begin",
-                code=ErrorCode.PERSISTENCE_FAILED,
                 retryable=False,
-                details={"outcome": "not_written"},
+                outcome=Outcome.NOT_WRITTEN,
             )
         loop = asyncio.get_running_loop()
         transaction = Transaction(described, loop.time, self._ended, writer.handover)
@@ -106,9 +105,8 @@ class Turns:
         else:
             since = asyncio.get_running_loop().time() - holder.began_at
             whose = f"{holder.described} has had it for {since:.1f} s"
-        return CatgaError(
+        return PersistenceError(
             f"the SQLite file {self._path!r} was not free within {self._patience:g} s (unit_of_work_timeout_seconds): {whose}; "
             "end that block sooner, and wait for nothing slow in it",
-            code=ErrorCode.PERSISTENCE_FAILED,
-            details={"outcome": "not_written"},
+            outcome=Outcome.NOT_WRITTEN,
         )

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from catga_core.errors import CatgaError
-from catga_sqlite.failures import Outcome, is_busy, moved_away, outcome_of_commit, persistence_failed
+from catga_core.errors import CatgaError, Outcome
+from catga_sqlite.failures import is_busy, moved_away, outcome_of_commit, persistence_failed
 from catga_sqlite.handover import Handover
 from catga_sqlite.jobs import Job, finish, perform, settle
 from catga_sqlite.opening import identity_of, whole_path
@@ -131,7 +131,7 @@ class Writer:
         try:
             self._begin(connection)
         except sqlite3.Error as error:
-            self._failed(jobs, error, "not_written")
+            self._failed(jobs, error, Outcome.NOT_WRITTEN)
             return
         try:
             perform(connection, jobs)
@@ -144,7 +144,7 @@ class Writer:
         except sqlite3.Error as error:
             _roll_back(connection)
             outcome = outcome_of_commit(error)
-            if outcome == "unknown":
+            if outcome is Outcome.UNKNOWN:
                 self._failed(jobs, error, outcome)
             else:
                 self._alone(connection, jobs, error)
@@ -153,7 +153,7 @@ class Writer:
 
     def _alone(self, connection: sqlite3.Connection, jobs: Sequence[Job], error: BaseException) -> None:
         if len(jobs) == 1:
-            self._failed(jobs, error, "not_written")
+            self._failed(jobs, error, Outcome.NOT_WRITTEN)
             return
         for job in jobs:
             job.error = job.result = None
@@ -197,7 +197,7 @@ class Writer:
             last = transaction.serve(connection, self._path, self._tell)
             self.last_error = transaction.broken_by
         except sqlite3.Error as error:
-            failure = self.last_error = persistence_failed(error, self._path, "not_written")
+            failure = self.last_error = persistence_failed(error, self._path, Outcome.NOT_WRITTEN)
         finally:
             _roll_back(connection)
             self.holder = None

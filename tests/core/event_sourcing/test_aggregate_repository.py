@@ -93,7 +93,7 @@ async def test_what_does_not_exist_is_told_by_its_name_and_stream(
     accounts: AggregateRepository[Account],
 ) -> None:
     with pytest.raises(
-        StreamNotFoundError, match="there is no Account '7': the stream 'account-7' has no events"
+        StreamNotFoundError, match="Account '7' was not found: the stream 'account-7' has no events"
     ) as caught:
         await accounts.load("7")
     assert (caught.value.code, caught.value.retryable) == (ErrorCode.NOT_FOUND, False)
@@ -143,7 +143,7 @@ async def test_a_new_one_does_not_overwrite_one_that_exists(accounts: AggregateR
     await opened(accounts)
     account = Account("1")
     account.deposit(99)
-    with pytest.raises(ConcurrencyError, match="expected to have no event yet"):
+    with pytest.raises(ConcurrencyError, match="expected without events"):
         await accounts.save(account)
 
 

@@ -105,7 +105,7 @@ async def test_nothing_is_stored_where_nothing_follows(accounts: Accounts, event
 async def test_a_refusal_comes_out_and_nothing_is_stored(accounts: Accounts) -> None:
     with pytest.raises(CatgaError, match="open it first"):
         await accounts.handle("1", Deposit(5))
-    with pytest.raises(StreamNotFoundError, match="there is no account '1'"):
+    with pytest.raises(StreamNotFoundError, match="account '1' was not found"):
         await accounts.load("1")
     assert await accounts.load_or_initial("1") == Account()
 

@@ -120,7 +120,7 @@ async def test_a_time_is_followed_up_to_the_first_later_event_though_another_clo
 
 async def test_a_version_that_is_not_there_is_told_with_the_newest(carts: AggregateRepository[Cart]) -> None:
     with pytest.raises(
-        StreamNotFoundError, match="there is no version 7 of Cart '1': its stream 'cart-1' is at version 4"
+        StreamNotFoundError, match="version 7 of Cart '1' was not found: its stream 'cart-1' is at version 4"
     ):
         await carts.state_at("1", 7)
     with pytest.raises(StreamNotFoundError, match="has no events"):

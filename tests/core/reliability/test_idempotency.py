@@ -143,7 +143,7 @@ async def test_a_duplicate_waits_no_longer_than_it_may(place: Place, options: An
         assert second.error.code in {"DUPLICATE_IN_PROGRESS", "TIMEOUT"}
     else:
         assert (second.error.code, second.error.retryable) == ("DUPLICATE_IN_PROGRESS", True)
-        assert "Charge is being done by another (key 'Charge:c-1')" in second.error.message
+        assert second.error.details["key"] == "Charge:c-1"
     assert handles.calls == 1
 
 

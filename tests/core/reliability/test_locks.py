@@ -55,7 +55,7 @@ async def test_a_lock_that_is_not_free_in_time_is_an_error_that_names_it(place: 
     async with place.container().running() as app:
         locks = app.get(Locks)
         async with locks.hold("stock-42"):
-            with pytest.raises(CatgaError, match="the lock 'stock-42' is held by another") as raised:
+            with pytest.raises(CatgaError, match="The lock 'stock-42' is held by another owner") as raised:
                 async with locks.hold("stock-42", timeout=0.01):
                     pytest.fail("nobody else may have it")
 

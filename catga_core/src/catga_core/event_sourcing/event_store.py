@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
+from catga_core.errors import ConfigurationError, SerializationError
 from catga_core.event_sourcing.append_hooks import Append, AppendHooks
 from catga_core.event_sourcing.event_types import EventTypes
 from catga_core.identifiers import new_id
@@ -152,7 +152,7 @@ class LogEventStore:
                 "and name it in the event, or raise max_event_bytes"
             )
             details = {"name": name, "bytes": len(data), "limit": self._limit}
-            raise CatgaError(msg, code=ErrorCode.SERIALIZATION_FAILED, details=details)
+            raise SerializationError(msg, details=details)
         if not isinstance(given, EventData):
             return EventRecord(new_id(), name, version, format, data, recorded_at, correlation, causation)
         message_id = _checked_id(given.message_id)

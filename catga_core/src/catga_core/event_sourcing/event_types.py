@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
+from catga_core.errors import CatgaError, ConfigurationError, SerializationError
 from catga_core.event_sourcing.catalog import EventCatalog
 from catga_core.event_sourcing.upcasting import Fields, Shape, Upcaster, Upcasters
 from catga_core.handlers.hints import shown, with_place
@@ -137,7 +137,7 @@ class EventTypes:
             try:
                 shape = self._learn(type(event))
             except ConfigurationError as cause:
-                raise CatgaError(str(cause), code=ErrorCode.SERIALIZATION_FAILED) from cause
+                raise SerializationError(str(cause)) from cause
         serializer = self._serializer
         return EncodedEvent(*shape, serializer.name, serializer.encode(event))
 
@@ -219,11 +219,11 @@ class EventTypes:
                 f"it was stored in the format {format!r}, and there are only {known}: "
                 f"give EventTypes(formats=[...]) the serializer of that name"
             )
-            raise CatgaError(msg, code=ErrorCode.SERIALIZATION_FAILED)
+            raise SerializationError(msg)
         steps, end = self._upcasters.chain((name, version))
         cls = self._classes.get(end)
         if cls is None:
-            raise CatgaError(self._unknown(end), code=ErrorCode.SERIALIZATION_FAILED)
+            raise SerializationError(self._unknown(end))
         decode = serializer.decoder(cls)
         return _upcasting(serializer, steps, decode) if steps else decode
 
@@ -268,17 +268,16 @@ def _stepped(step: Upcaster, fields: Fields) -> Fields:
     except Exception as cause:
         # The exception's own text may quote what is in the event; it is there as the cause.
         msg = f"its upcaster raised {type(cause).__name__}: {step}"
-        raise CatgaError(msg, code=ErrorCode.SERIALIZATION_FAILED) from cause
+        raise SerializationError(msg) from cause
     if not isinstance(made, dict):
         msg = f"its upcaster returned no dict but {type(made).__name__}: {step}"
-        raise CatgaError(msg, code=ErrorCode.SERIALIZATION_FAILED)
+        raise SerializationError(msg)
     return made  # pyright: ignore[reportUnknownVariableType] - whatever is in it is checked when it is decoded
 
 
 def _unreadable(record: EventRecord, why: str) -> CatgaError:
-    return CatgaError(
+    return SerializationError(
         f"the event {record.message_id!r} ({record.name} v{record.schema_version}) cannot be read: {why}",
-        code=ErrorCode.SERIALIZATION_FAILED,
         details={
             "message_id": record.message_id,
             "name": record.name,

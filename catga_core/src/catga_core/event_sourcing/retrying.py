@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from catga_core.errors import CatgaError, ConcurrencyError
+from catga_core.errors import CatgaError, ConcurrencyError, Outcome
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ async def _save_surely(changed: T, save: Callable[[T], Awaitable[None]], attempt
         try:
             return await save(changed)
         except CatgaError as error:
-            if error.details.get("outcome") != "unknown":
+            if error.outcome is not Outcome.UNKNOWN:
                 raise
         await _wait(attempt)
     return await save(changed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import SerializationError
 from catga_core.messages import Event, MessageType, message_type
 from catga_core.messages.serializer import Serializer
 
@@ -66,7 +66,7 @@ class EventClasses:
                 f"{described} was stored as {format or 'nothing'}, and this process reads {serializer.name}: "
                 "keep the serializer until what was stored with it is done"
             )
-            raise CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+            raise SerializationError(text)
         return described, serializer.decoder(described.cls)(data)
 
     def _only(self, name: str, version: int) -> MessageType | None:
@@ -78,11 +78,11 @@ class EventClasses:
                 "give one of them another name with @message(name=...)"
             )
             # Not final: what is stored waits until one of them is renamed.
-            raise CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED, retryable=True)
+            raise SerializationError(text, retryable=True)
         return found[0] if found else None
 
 
-class UnknownEvent(CatgaError):  # noqa: N818 - an error of the program that lacks the class, named like the others' causes
+class UnknownEvent(SerializationError):  # noqa: N818 - an error of the program that lacks the class, named like the others' causes
     """An event's class is not in this process; another, or the next version of this one, may have it.
 
     Parameters:
@@ -93,12 +93,8 @@ class UnknownEvent(CatgaError):  # noqa: N818 - an error of the program that lac
     def __init__(self, name: str, version: int) -> None:
         super().__init__(
             f"no event class of this process is called {name} v{version}: import the module that defines it",
-            code=ErrorCode.SERIALIZATION_FAILED,
             retryable=True,
         )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return CatgaError.__reduce__(self)
 
 
 def _called(name: str, version: int, classes: Iterable[type[Any]]) -> Iterator[MessageType]:

@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Iterator
 from contextvars import Context
 from typing import Any
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import InternalError, Outcome, TransportError
 from catga_core.interfaces.transport import EventEndpoint, RequestEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, logger, traceback_of
 from catga_core.messages.message_context import MessageContext
@@ -78,7 +78,7 @@ class Listener:
             f"the handling of {self.endpoint.message_type.name} waits although its endpoint says it does not"
         )
         self._failed(RuntimeError(text), context)
-        answer.set_result(Failure(CatgaError(text, code=ErrorCode.INTERNAL_ERROR)))
+        answer.set_result(Failure(InternalError(text)))
 
     async def _answer(self, message: Any, context: MessageContext, answer: Answer) -> None:
         name = self.endpoint.message_type.name
@@ -91,12 +91,11 @@ class Listener:
                 result = Failure(cancelled_itself(name))
             else:
                 text = f"{name} was cancelled: the container that handled it stops, and how far it came is unknown"
-                unknown = {"outcome": "unknown"}
-                result = Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED, details=unknown))
+                result = Failure(TransportError(text, outcome=Outcome.UNKNOWN))
         except Exception as error:  # noqa: BLE001 - an endpoint never raises; should one, its sender gets an answer
             self._failed(error, context)
             text = f"{name} failed inside its receiver: see the receiver's log"
-            result = Failure(CatgaError(text, code=ErrorCode.INTERNAL_ERROR))
+            result = Failure(InternalError(text))
         if not answer.done():
             answer.set_result(result)
 

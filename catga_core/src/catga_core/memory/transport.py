@@ -6,7 +6,14 @@ import asyncio
 from typing import TypeVar
 
 from catga_core.clock import Clock, SystemClock
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import (
+    CatgaError,
+    ConcurrencyLimitError,
+    HandlerNotFoundError,
+    Outcome,
+    RequestTimeoutError,
+    TransportError,
+)
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
 from catga_core.memory.bus import Answer, Listener, LocalBus
@@ -69,14 +76,9 @@ class LocalTransport:
             text = (
                 f"nobody handles {message_type.name} on this bus: register a handler with add_handlers(...)"
             )
-            return Failure(
-                CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND, details={"outcome": "not_started"})
-            )
+            return Failure(HandlerNotFoundError(text, outcome=Outcome.NOT_STARTED))
         if listener.intake.full:
-            text = f"{message_type.name} was refused: {listener.intake.limit} are being handled already; try again"
-            return Failure(
-                CatgaError(text, code=ErrorCode.CONCURRENCY_LIMITED, details={"outcome": "not_started"})
-            )
+            return Failure(ConcurrencyLimitError(message_type.name, listener.intake.limit))
         answer = listener.ask(message, context)
         if answer.done():
             return answer.result()
@@ -139,19 +141,17 @@ class LocalTransport:
         for answer in tuple(self._pending):
             if not answer.done():
                 text = "the request was given up: its sender's container stops, and whether it took effect is unknown"
-                unknown = {"outcome": "unknown"}
-                answer.set_result(Failure(CatgaError(text, code=ErrorCode.TRANSPORT_FAILED, details=unknown)))
+                answer.set_result(Failure(TransportError(text, outcome=Outcome.UNKNOWN)))
 
 
 def _closed(message_type: MessageType) -> CatgaError:
-    return CatgaError(
+    return TransportError(
         f"{message_type.name} was not sent: the local transport is not connected",
-        code=ErrorCode.TRANSPORT_FAILED,
-        details={"outcome": "not_sent"},
+        outcome=Outcome.NOT_SENT,
     )
 
 
 def _late(message_type: MessageType, what: str, *, started: bool | None) -> CatgaError:
-    details = {"outcome": "unknown" if started is None else "not_started"}
+    outcome = Outcome.UNKNOWN if started is None else Outcome.NOT_STARTED
     unknown = "; whether it took effect is unknown" if started is None else ""
-    return CatgaError(f"{message_type.name} {what}{unknown}", code=ErrorCode.TIMEOUT, details=details)
+    return RequestTimeoutError(f"{message_type.name} {what}{unknown}", outcome=outcome)

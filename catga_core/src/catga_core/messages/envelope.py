@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, ErrorCode, SerializationError
 from catga_core.messages import MessageType
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
 from catga_core.messages.refusals import Refusal, last_resort, refusal_of
@@ -224,12 +224,11 @@ class EnvelopeCodec:
         except Exception:  # noqa: BLE001  # it is the value
             return unserializable(value, cause)
         text = f"what travels beside a {type(value).__name__} (an id or a header) cannot be serialized"
-        return CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+        return SerializationError(text)
 
     def _foreign(self, what: str, error: CatgaError) -> CatgaError:
-        return CatgaError(
+        return SerializationError(
             f"the {what} in {self._outer.name}: {_told(error)}; do both sides use the same serializer?",
-            code=ErrorCode.SERIALIZATION_FAILED,
         )
 
     def _is_answer(self, data: bytes | memoryview) -> bool:
@@ -262,9 +261,8 @@ class EnvelopeCodec:
                 return Success(value)
             unreadable: CatgaError | None = None
         except Exception as error:  # noqa: BLE001  # a serializer of the application's may raise anything
-            unreadable = CatgaError(
+            unreadable = SerializationError(
                 f"the answer is no {shown_type(type_)}: {_told(error, _VALUE)}",
-                code=ErrorCode.SERIALIZATION_FAILED,
             )
         # A refusal has a text where a success has its value, so it seldom fits the first decoder.
         try:
@@ -295,7 +293,7 @@ def misfit(message_type: MessageType, error: Exception, place: str = "$") -> Cat
     cause = error.__cause__ if isinstance(error, CatgaError) else error
     if not isinstance(cause, msgspec.ValidationError):
         text = f"the body is no {message_type}: {_told(error)}"
-        return CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+        return SerializationError(text)
     path, rule = broken_rule(cause)
     field = path.removeprefix(place).removeprefix(".")
     shown = f"{field}: {rule}" if field else rule
@@ -323,7 +321,7 @@ def check_texts(context: MessageContext) -> None:
 
 def _no_text(what: str, value: object) -> CatgaError:
     text = f"{what} must be a str, not {type(value).__name__}: write it as a text"
-    return CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+    return SerializationError(text)
 
 
 def _told(error: Exception, place: str = "$") -> str:
@@ -349,4 +347,4 @@ def _check(expected: MessageType, envelope: Envelope[Any]) -> None:
         )
     else:
         return
-    raise CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+    raise SerializationError(text)

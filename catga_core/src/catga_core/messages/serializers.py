@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, SerializationError
 
 
 class MsgspecSerializer:
@@ -56,7 +56,7 @@ class MsgspecSerializer:
                 known = self._decoder(type_)
             except TypeError as cause:
                 msg = f"{shown_type(type_)} cannot be decoded: {cause}"
-                raise CatgaError(msg, code=ErrorCode.SERIALIZATION_FAILED) from cause
+                raise SerializationError(msg) from cause
             known = self._decoders[type_] = _guarded(known, type_)
         return known
 
@@ -90,7 +90,7 @@ def undecodable(type_: Any, cause: BaseException) -> CatgaError:
         text = f"{rule} - at `{path}`" if path else rule
     else:
         text = reason(cause)
-    return CatgaError(f"the bytes are no {shown_type(type_)}: {text}", code=ErrorCode.SERIALIZATION_FAILED)
+    return SerializationError(f"the bytes are no {shown_type(type_)}: {text}")
 
 
 def unserializable(value: object, cause: BaseException) -> CatgaError:
@@ -100,9 +100,8 @@ def unserializable(value: object, cause: BaseException) -> CatgaError:
         value: what should have been encoded.
         cause: what the encoder raised.
     """
-    return CatgaError(
+    return SerializationError(
         f"a {type(value).__name__} cannot be serialized: {reason(cause)}",
-        code=ErrorCode.SERIALIZATION_FAILED,
     )
 
 

@@ -10,7 +10,7 @@ from contextvars import Context, ContextVar, copy_context
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, PersistenceError
 from catga_core.log import AFTER_COMMIT_FAILED, logger, traceback_of
 
 active_unit_of_work: ContextVar[Any] = ContextVar("catga_unit_of_work", default=None)
@@ -65,7 +65,7 @@ class BaseUnitOfWork(ABC):
                 "this unit of work is over: await what was started in its block and uses stores before the block ends, "
                 "or give that a unit of work of its own"
             )
-            raise CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED, retryable=False)
+            raise PersistenceError(text, retryable=False)
 
     def before_commit(self, action: Callable[[], Any], /) -> None:
         """Have something done in the transaction, after the block's own work and before the commit."""
@@ -153,13 +153,13 @@ class BaseUnitOfWork(ABC):
                 "through the outer block as well"
             )
             again = isinstance(cause, CatgaError) and cause.retryable
-            raise CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED, retryable=again) from cause
+            raise PersistenceError(text, retryable=again) from cause
         if self._inside:
             text = (
                 "the unit of work was rolled back: a task is still in a unit_of_work() block inside of it; await that "
                 "task before the outer block ends"
             )
-            raise CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED, retryable=False)
+            raise PersistenceError(text, retryable=False)
 
 
 class UnitOfWorkBlock(Generic[U]):

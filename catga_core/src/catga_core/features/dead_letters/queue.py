@@ -8,7 +8,13 @@ from typing import Any, ClassVar
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
+from catga_core.errors import (
+    CatgaError,
+    HandlerNotFoundError,
+    LeaseLostError,
+    LockedError,
+    SerializationError,
+)
 from catga_core.features.event_classes import EventClasses
 from catga_core.features.locks.locks import Locks
 from catga_core.interfaces.dead_letters import (
@@ -117,7 +123,7 @@ class DeadLetterQueue:
             async with self._locks.try_hold(f"catga-dead-letter:{letter_id}", lease=_LEASE_SECONDS) as lock:
                 if lock is None:
                     text = f"the dead letter {letter_id!r} is being replayed by another"
-                    return Failure(CatgaError(text, code=ErrorCode.LOCKED))
+                    return Failure(LockedError(text))
                 result = await self._replay(letter_id)
         except LeaseLostError as lost:
             # The handler was cancelled, and the letter is there for the next replay.
@@ -178,7 +184,7 @@ class DeadLetterQueue:
             raise _not_for_a_handler(letter)
         if not letter.format:
             text = f"the dead letter {letter.id!r} holds no bytes: {letter.name} could not be serialized when it failed"
-            raise CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+            raise SerializationError(text)
         return self._classes.decode(
             letter.name, letter.schema_version, letter.format, letter.data, self._serializer
         )
@@ -207,7 +213,7 @@ class DeadLetterQueue:
 
 def _missing(letter_id: str) -> CatgaError:
     text = f"there is no dead letter {letter_id!r}: it was replayed or purged, or never was"
-    return CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND)
+    return HandlerNotFoundError(text)
 
 
 def _not_for_a_handler(letter: DeadLetter) -> CatgaError:
@@ -220,7 +226,7 @@ def _not_for_a_handler(letter: DeadLetter) -> CatgaError:
             f"subscription and no handler of the mediator: use app.projections.replay_parked({letter.handler!r}) or "
             f"app.subscriptions.replay_parked({letter.handler!r})"
         )
-    return CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND)
+    return HandlerNotFoundError(text)
 
 
 def _no_handler(letter: DeadLetter) -> CatgaError:
@@ -228,4 +234,4 @@ def _no_handler(letter: DeadLetter) -> CatgaError:
         f"{letter.name} has no handler called {letter.handler} in this process: replay it in one that registers it, "
         "or purge it"
     )
-    return CatgaError(text, code=ErrorCode.HANDLER_NOT_FOUND)
+    return HandlerNotFoundError(text)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import PersistenceError
 from catga_core.features.counters import Counters
 from catga_core.features.dead_letters.letters import handler_letter
 from catga_core.interfaces.dead_letters import DeadLetterStore
@@ -70,7 +70,7 @@ class FailedEvents:
                 f"{cls.__name__} was not handled by {handler} ({failure.error.code}), and its dead letter could not be "
                 f"written: {type(error).__name__}: {error}"
             )
-            if leave_in_outbox(context.message_id, CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED)):
+            if leave_in_outbox(context.message_id, PersistenceError(text)):
                 return
             self._counters.lost_dead_letters += 1
             logger().error(DEAD_LETTER_LOST, **facts, error=f"{type(error).__name__}: {error}")

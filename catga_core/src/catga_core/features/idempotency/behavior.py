@@ -10,7 +10,14 @@ from typing import Any, ClassVar
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
+from catga_core.errors import (
+    CatgaError,
+    DuplicateInProgressError,
+    InternalError,
+    LeaseLostError,
+    Outcome,
+    SerializationError,
+)
 from catga_core.features.counters import Counters
 from catga_core.features.idempotency.marks import IdempotencyRule
 from catga_core.features.idempotency.results import ResultCodec
@@ -113,18 +120,18 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             except Exception as error:
                 # The exception's own text may quote a field; it is there as the cause.
                 text = f"the function given to @idempotent(key=...) of {self._name} raised {type(error).__name__}"
-                raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR) from error
+                raise InternalError(text) from error
             if not (isinstance(key, str) and key):
                 text = (
                     f"the key of {self._name} is {key!r}: the function given to @idempotent(key=...) "
                     "has to return a text that is not empty"
                 )
-                raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
+                raise InternalError(text)
         else:
             context = active_context.get()
             if context is None:
                 text = f"{self._name} has no message id to be recognised by"
-                raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
+                raise InternalError(text)
             key = context.message_id
         return f"{self._wire_name}:{key}"
 
@@ -181,7 +188,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             return Failure(lost)
         except CatgaError as error:
             # Where nobody knows whether it was written, the lease decides: giving it back might repeat the effect.
-            kept = error.details.get("outcome") == "unknown"
+            kept = error.outcome is Outcome.UNKNOWN
             raise
         finally:
             if not kept:
@@ -247,7 +254,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         recording.add_done_callback(self._recording.discard)
 
     async def _undone(self, tenure: Tenure[Claimed], error: BaseException) -> None:
-        if not (isinstance(error, CatgaError) and error.details.get("outcome") == "unknown"):
+        if not (isinstance(error, CatgaError) and error.outcome is Outcome.UNKNOWN):
             await self._give_back(tenure.held)
 
     async def _give_back(self, outcome: ClaimOutcome) -> None:
@@ -260,28 +267,20 @@ class IdempotencyBehavior(Behavior[Any, Any]):
 
     def _in_progress(self, key: str, expires_at: float) -> CatgaError:
         left = max(expires_at - self._clock.time(), 0.0)
-        text = (
-            f"{self._name} is being done by another (key {key!r}), and was not finished in time; "
-            f"its lease ends in {left:.3g} s unless it is renewed: try again"
-        )
-        return CatgaError(
-            text,
-            code=ErrorCode.DUPLICATE_IN_PROGRESS,
-            details={"key": key, "outcome": "in_progress", "lease_expires_at": expires_at},
-        )
+        return DuplicateInProgressError(self._name, key, lease_expires_at=expires_at, seconds_left=left)
 
     def _unrecordable(self, error: CatgaError) -> CatgaError:
         if self._storage is not None:
-            effect, outcome = "what it did was rolled back", "rolled_back"
+            effect, outcome = "what it did was rolled back", Outcome.ROLLED_BACK
         else:
-            effect, outcome = "what it did stays, and the same key would do it again", "unrecorded"
+            effect, outcome = "what it did stays, and the same key would do it again", Outcome.UNRECORDED
         text = f"the result of {self._name} cannot be recorded, {effect}: {error.message}"
-        return CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED, details={"outcome": outcome})
+        return SerializationError(text, outcome=outcome)
 
     def _unrecorded(self, error: CatgaError) -> CatgaError:
         text = (
             f"{self._name} was done, and its result could not be recorded, so that the same key may do it again: "
             f"{error.message}"
         )
-        outcome = "unknown" if error.details.get("outcome") == "unknown" else "unrecorded"
-        return CatgaError(text, code=error.code, retryable=False, details={"outcome": outcome})
+        outcome = Outcome.UNKNOWN if error.outcome is Outcome.UNKNOWN else Outcome.UNRECORDED
+        return CatgaError(text, code=error.code, retryable=False, details={"outcome": str(outcome)})

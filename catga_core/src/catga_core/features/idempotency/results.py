@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
+from catga_core.errors import CatgaError, ConfigurationError, ConflictError, Outcome, SerializationError
 from catga_core.messages import MessageType
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
@@ -96,15 +96,13 @@ class ResultCodec:
             f"{self._name} was not done: its key {key!r} was used before for one with another content; "
             "use a new key (or message id) for a new command, or @idempotent(compare=False)"
         )
-        return CatgaError(
+        return ConflictError(
             text,
-            code=ErrorCode.CONFLICT,
             retryable=False,
-            details={"key": key, "outcome": "not_started"},
+            outcome=Outcome.NOT_STARTED,
+            details={"key": key},
         )
 
     def _unreadable(self, key: str, why: str) -> CatgaError:
         text = f"{self._name} was done before, and its recorded result cannot be read: {why}"
-        return CatgaError(
-            text, code=ErrorCode.SERIALIZATION_FAILED, details={"key": key, "outcome": "done_before"}
-        )
+        return SerializationError(text, outcome=Outcome.DONE_BEFORE, details={"key": key})

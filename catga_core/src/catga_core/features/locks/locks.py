@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import ClassVar, Literal
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import LockTimeoutError
 from catga_core.interfaces.locks import LockLease, LockProvider
 from catga_core.log import LOCK_NOT_RELEASED, logger
 from catga_core.runtime.lease import Tenure
@@ -148,9 +148,8 @@ class Locks:
                 return held
             began = loop.time()
             left = ends_at - began
-            if left <= 0:
-                text = f"{_shown(name)} is held by another, and was not free within {timeout:g} s"
-                raise CatgaError(text, code=ErrorCode.LOCKED, details={"lock": name})
+            if timeout is not None and left <= 0:
+                raise LockTimeoutError(name, timeout)
             await self._provider.wait(name, timeout=min(left, _LOOK_SECONDS))
             if loop.time() - began < 0.001:
                 # "May be free" said at once and again is no reason to spin; and who waits together asks apart.

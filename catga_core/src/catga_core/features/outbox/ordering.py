@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import InternalError
 from catga_core.messages import Event
 
 E = TypeVar("E", bound=Event)
@@ -61,7 +61,7 @@ def key_of(event: Event, conversation: str) -> str | None:
         f"the key of {type(event).__name__} is {key!r}: the function given to @ordered_by(...) has to return a text "
         "that is not empty"
     )
-    raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
+    raise InternalError(text)
 
 
 def _by_conversation(_event: Event) -> str:

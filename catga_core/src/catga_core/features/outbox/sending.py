@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, TransportError
 from catga_core.features.dead_letters.letters import outbox_letter
 from catga_core.features.event_classes import EventClasses
 from catga_core.interfaces.dead_letters import DeadLetterStore
@@ -94,7 +94,7 @@ class Sending:
             error = raised
         except Exception as raised:  # noqa: BLE001 - whatever a transport raises is this message's failure
             text = f"{message.name} could not be sent: {type(raised).__name__}: {raised}"
-            error = CatgaError(text, code=ErrorCode.TRANSPORT_FAILED)
+            error = TransportError(text)
             error.__cause__ = raised
         else:
             self.sent += 1

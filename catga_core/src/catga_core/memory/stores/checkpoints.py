@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
+from catga_core.errors import CheckpointConflictError, LeaseLostError
 from catga_core.interfaces.checkpoints import Checkpoint
 from catga_core.memory.stores.storage import MemoryStorage
 from catga_core.memory.stores.table import Table
@@ -44,12 +44,8 @@ class MemoryCheckpoints:
             reason = f"somebody with the fencing token {before.fencing_token} has saved it since ({fencing_token} is older)"
             raise LeaseLostError(f"the checkpoint {name!r}", reason)
         stored = 0 if before is None else before.position
-        if expected_position not in {None, stored}:
-            text = (
-                f"the checkpoint {name!r} was expected at position {expected_position}, and is at {stored}: another "
-                "follows under this name, begin again from there"
-            )
-            raise CatgaError(text, code=ErrorCode.CONFLICT)
+        if expected_position is not None and expected_position != stored:
+            raise CheckpointConflictError(name, expected_position, stored)
         rows[name] = Checkpoint(name, position, round(self._clock.time() * _MICROSECONDS), fencing_token)
 
     async def list(self) -> builtins.list[Checkpoint]:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
 
-from catga_core.errors import CatgaError, ConcurrencyError, ErrorCode
+from catga_core.errors import CatgaError, ConcurrencyError, RepeatedEventError
 from catga_core.interfaces.event_log import ANY, AppendResult, RecordedEvent, StreamAppend
 from catga_core.memory.stores.storage import MemoryStorage
 from catga_core.memory.stores.waiters import Waiters
@@ -185,9 +185,4 @@ def _check(appends: Sequence[StreamAppend]) -> None:
 
 
 def _known_already(stream_id: str, event: RecordedEvent) -> CatgaError:
-    text = (
-        f"the stream {stream_id!r} has an event with the message id {event.record.message_id!r} already, as version "
-        f"{event.version}, and the others of this append do not follow it: repeat an append as it was, or give new "
-        "events ids of their own"
-    )
-    return CatgaError(text, code=ErrorCode.CONFLICT, retryable=False)
+    return RepeatedEventError(stream_id, event.record.message_id, event.version)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import Outcome, PersistenceError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
 from catga_core.memory.stores.waiters import Waiters
@@ -49,7 +49,7 @@ class MemoryUnitOfWork(BaseUnitOfWork):
             "the in-memory storage has no connection for an application's own data: use a storage that has one, SQLite "
             "(store='sqlite:///app.db') or Redis (store='redis://...'), or keep that data in a storage of its own"
         )
-        raise CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED, retryable=False)
+        raise PersistenceError(text, retryable=False)
 
     async def begin(self) -> None:
         """Have the storage for itself; wait for the one that has it."""
@@ -181,10 +181,10 @@ class MemoryStorage:
                 await self._lock.acquire()
         except TimeoutError:
             text = (
-                f"nothing was written: another unit of work has had the in-memory storage for {self._patience:g} "
-                "seconds; make units of work short, and await nothing in one that itself waits for the storage"
+                f"Timed out after {self._patience:g} s waiting for the in-memory storage: another unit of work holds it, and "
+                "nothing was written. Keep units of work short, and await nothing in one that itself waits for the storage."
             )
-            raise CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED) from None
+            raise PersistenceError(text, outcome=Outcome.NOT_WRITTEN) from None
 
     def end_turn(self) -> None:
         """Let the next one have the storage."""

@@ -1,0 +1,57 @@
+"""Error codes, outcomes, and one error class for each kind of failure."""
+
+from catga_core.errors.base import CatgaError, FixedCodeError
+from catga_core.errors.codes import ErrorCode, is_retryable
+from catga_core.errors.configuration import ConfigurationError
+from catga_core.errors.event_sourcing import (
+    ConcurrencyError,
+    EventTooLargeError,
+    RepeatedEventError,
+    StreamNotFoundError,
+)
+from catga_core.errors.messaging import (
+    ConcurrencyLimitError,
+    DuplicateInProgressError,
+    HandlerNotFoundError,
+    InternalError,
+    MessageTooLargeError,
+    RequestTimeoutError,
+    SerializationError,
+    TransportError,
+)
+from catga_core.errors.outcome import Outcome
+from catga_core.errors.storage import (
+    CheckpointConflictError,
+    ConflictError,
+    LeaseLostError,
+    LockedError,
+    LockTimeoutError,
+    PersistenceError,
+)
+
+__all__ = [
+    "CatgaError",
+    "CheckpointConflictError",
+    "ConcurrencyError",
+    "ConcurrencyLimitError",
+    "ConfigurationError",
+    "ConflictError",
+    "DuplicateInProgressError",
+    "ErrorCode",
+    "EventTooLargeError",
+    "FixedCodeError",
+    "HandlerNotFoundError",
+    "InternalError",
+    "LeaseLostError",
+    "LockTimeoutError",
+    "LockedError",
+    "MessageTooLargeError",
+    "Outcome",
+    "PersistenceError",
+    "RepeatedEventError",
+    "RequestTimeoutError",
+    "SerializationError",
+    "StreamNotFoundError",
+    "TransportError",
+    "is_retryable",
+]
