@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -11,6 +12,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from email.parser import Parser
 from pathlib import Path, PurePosixPath
 
@@ -21,13 +23,67 @@ CI = bool(os.environ.get("CI"))
 MEMBERS = ("catga_core", "catga_nats", "catga_redis", "catga_sqlite", "catga_testing")
 SOURCES = tuple(f"{member}/src" for member in MEMBERS)
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ("3.11", "3.12", "3.13")  # supported versions, oldest first
+# All tests run on the oldest and the newest version, these on those between.
+KITS = ("tests/core", "tests/contracts", "tests/testing")
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "no" if CI else "yes"
-nox.options.error_on_missing_interpreters = False  # a version that is not installed is skipped
 nox.options.error_on_external_run = True
 nox.options.sessions = ["tests", "lint"]
+
+
+def starts(program: str, version: str) -> bool:
+    """Return whether a program is a Python of this version.
+
+    The pyenv shim of a hidden version is not, nor is a free-threaded build.
+    """
+    code = "import sys; print('%d.%d' % sys.version_info[:2] + getattr(sys, 'abiflags', ''))"
+    done = subprocess.run([program, "-c", code], capture_output=True, text=True, check=False)
+    return done.returncode == 0 and done.stdout.strip() == version
+
+
+def interpreter_in(folders: Iterable[str | Path], version: str) -> str | None:
+    """Return the first interpreter of a version in these folders, or None."""
+    programs = (shutil.which(f"python{version}", path=str(folder)) for folder in folders)
+    return next((program for program in programs if program and starts(program, version)), None)
+
+
+def hidden_folders(version: str) -> list[Path]:
+    """Return where tools install Python without putting it on PATH, the latest release first."""
+    home = Path.home()
+    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
+    pyenv = Path(os.environ.get("PYENV_ROOT") or home / ".pyenv")
+    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv/python")
+    releases = [*pyenv.glob(f"versions/{version}.*/bin"), *uv.glob(f"cpython-{version}.*/bin")]
+    numbered = {
+        folder: int(re.findall(rf"{re.escape(version)}\.(\d+)", str(folder))[-1]) for folder in releases
+    }
+    return [
+        *sorted(releases, key=lambda folder: -numbered[folder]),
+        *map(Path, ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin")),
+    ]
+
+
+def find_interpreters() -> tuple[set[str], dict[str, str]]:
+    """Return the versions that are installed, and the paths of those that PATH does not show."""
+    on_path = {version for version in PYTHONS if interpreter_in(os.get_exec_path(), version)}
+    elsewhere = {
+        version: program
+        for version in PYTHONS
+        if version not in on_path and (program := interpreter_in(hidden_folders(version), version))
+    }
+    return {*on_path, *elsewhere}, elsewhere
+
+
+INSTALLED, HIDDEN = find_interpreters()
+# At the end of PATH they change no other program's choice, and nox finds them.
+os.environ["PATH"] = os.pathsep.join(
+    [*os.get_exec_path(), *(str(Path(each).parent) for each in HIDDEN.values())]
+)
+# Versions that are not installed are skipped and reported. In CI no installed version may be skipped.
+nox.options.error_on_missing_interpreters = CI and INSTALLED.issuperset(PYTHONS)
 
 
 def group(name: str) -> list[str]:
@@ -61,13 +117,35 @@ def existing(*names: str) -> list[str]:
     return [name for name in names if (ROOT / name).exists()]
 
 
-@nox.session(python=["3.11", "3.12", "3.13"])
+@nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests: `nox -s tests -- tests/core -k send`."""
+    """Run the tests, by default all on the oldest and the newest Python: `nox -s tests -- tests/core -k send`."""
+    report_interpreters(session)
     install_workspace(session, "tests")
-    # A part is run by one process, so that its output comes as it is made; all of them on every core.
-    arguments = session.posargs or ["--numprocesses=auto", "--dist=worksteal"]
+    arguments = session.posargs
+    if not arguments:
+        # One more than there are cores: many tests wait for a server.
+        arguments = [f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=worksteal"]
+        if is_between(str(session.python)):
+            arguments += KITS
     session.run("python", "-m", "pytest", *arguments)
+
+
+def is_between(version: str) -> bool:
+    """Return whether both an older and a newer Python are installed, which run all tests."""
+    if version not in PYTHONS:  # nox --force-python
+        return False
+    place = PYTHONS.index(version)
+    return not INSTALLED.isdisjoint(PYTHONS[:place]) and not INSTALLED.isdisjoint(PYTHONS[place + 1 :])
+
+
+def report_interpreters(session: nox.Session) -> None:
+    """Say which Python versions are not tested, and which were found although PATH does not show them."""
+    missing = [version for version in PYTHONS if version not in INSTALLED]
+    if missing:
+        session.warn(f"Not tested, because not installed: Python {', '.join(missing)}.")
+    for version, program in HIDDEN.items():
+        session.log(f"Python {version} is hidden from PATH; using {program}.")
 
 
 @nox.session
