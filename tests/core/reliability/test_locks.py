@@ -282,6 +282,45 @@ async def test_a_storage_that_hangs_does_not_keep_the_holder_from_learning_that_
                 await asyncio.wait_for(asyncio.Event().wait(), 5)
 
 
+class SlowInTheMiddle(Hangs):
+    """Grants at once, and answers so many seconds of the clock later."""
+
+    def __init__(self, inner: LockProvider, clock: ManualClock, seconds: float) -> None:
+        super().__init__(inner)
+        self._clock = clock
+        self._seconds = seconds
+
+    async def acquire(self, name: str, /, *, lease: float) -> LockLease | None:
+        held = await self.inner.acquire(name, lease=lease)
+        self._clock.advance(self._seconds)
+        return held
+
+
+async def test_lease_counts_from_before_the_call_that_acquires_it(memory: Place):
+    clock = ManualClock()
+    async with moved(memory, clock) as app:
+        provider = app.get(LockProvider)
+        slow = Locks(SlowInTheMiddle(provider, clock, 20), clock)
+        async with slow.hold("stock-42", lease=30, on_loss="flag") as first:
+            first.check()
+            clock.advance(10)  # the store's lease is over: another process may have the lock
+            async with Locks(provider, clock).hold("stock-42", timeout=0) as second:
+                second.check()
+                with pytest.raises(LeaseLostError):
+                    first.check()
+
+
+async def test_lock_whose_answer_takes_longer_than_its_lease_is_not_held(memory: Place):
+    clock = ManualClock()
+    async with moved(memory, clock) as app:
+        provider = app.get(LockProvider)
+        with pytest.raises(LeaseLostError):
+            async with Locks(SlowInTheMiddle(provider, clock, 31), clock).hold("stock-42", lease=30):
+                pytest.fail("the block must not run")
+        async with Locks(provider, clock).hold("stock-42", timeout=0) as lock:
+            lock.check()
+
+
 async def test_a_renewal_that_fails_once_is_tried_again(memory: Place):
     clock = ManualClock()
 
@@ -307,12 +346,12 @@ async def test_a_renewal_that_fails_once_is_tried_again(memory: Place):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"name": ""}, "name='' names no lock"),
-        ({"name": 7}, "name=7 names no lock"),
-        ({"name": "a", "lease": 0}, "lease=0 is no time to hold the lock 'a'"),
-        ({"name": "a", "lease": float("inf")}, "lease=inf is no time"),
-        ({"name": "a", "timeout": -1}, "timeout=-1 is no time to wait"),
-        ({"name": "a", "on_loss": "shout"}, "on_loss='shout' is not possible"),
+        ({"name": ""}, "name must be a non-empty str; got ''"),
+        ({"name": 7}, "name must be a non-empty str; got 7"),
+        ({"name": "a", "lease": 0}, "lease of the lock 'a' must be a finite number > 0; got 0"),
+        ({"name": "a", "lease": float("inf")}, "got inf"),
+        ({"name": "a", "timeout": -1}, "timeout of the lock 'a' must be a number >= 0 or None; got -1"),
+        ({"name": "a", "on_loss": "shout"}, "on_loss must be 'cancel' or 'flag'; got 'shout'"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(arguments: dict[str, Any], told: str, memory: Place):

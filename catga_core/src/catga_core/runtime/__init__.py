@@ -1,1 +1,28 @@
-"""Primitives that everything that runs is built from: leases, retries, scopes, units of work."""
+"""Runtime primitives: loops, waits, retries, leases and shielded work, each implemented once."""
+
+from catga_core.runtime.cancellation import being_cancelled, cancel_and_wait, cancelled_itself
+from catga_core.runtime.intake import Intake
+from catga_core.runtime.lease import Lease, Leased
+from catga_core.runtime.retry import RetryPolicy, jittered
+from catga_core.runtime.shielded import acquire_or_release, cleanup, settled, shielded
+from catga_core.runtime.waiter import Expectation, Waiter
+from catga_core.runtime.worker import Worker, WorkerState
+
+__all__ = [
+    "Expectation",
+    "Intake",
+    "Lease",
+    "Leased",
+    "RetryPolicy",
+    "Waiter",
+    "Worker",
+    "WorkerState",
+    "acquire_or_release",
+    "being_cancelled",
+    "cancel_and_wait",
+    "cancelled_itself",
+    "cleanup",
+    "jittered",
+    "settled",
+    "shielded",
+]

@@ -1,30 +1,63 @@
-"""Tells a task that is being cancelled from a handler that only raised the same error."""
+"""Cancellation: whose it is, and how a task is ended by it."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from catga_core.errors import CatgaError, ErrorCode
 
+_CANCEL_AGAIN_SECONDS = 1.0
+
 
 def being_cancelled() -> bool:
-    """Tell whether someone wants the running task to end.
+    """Return whether the running task was asked to end.
 
-    If nobody does, a `CancelledError` is a handler's own: it awaited what was cancelled elsewhere, say. That is a failure
-    of this handler, and none of whoever runs beside it.
+    If it was not, a `CancelledError` comes from inside the handler: it awaited something that was cancelled elsewhere.
+    That is a failure of this handler only.
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def cancelled_itself(name: str) -> CatgaError:
-    """Return the error for a message whose handler raised `CancelledError` though nobody cancelled it.
+    """Return the error of a handler that raised `CancelledError` although its task was not cancelled.
 
-    Parameters:
-        name: the message's name, or the handler's.
+    Args:
+        name: Name of the message or of the handler.
     """
     return CatgaError(
-        f"{name} was cancelled from within: its handler raised CancelledError, or awaited what was cancelled",
+        f"{name} was cancelled from within: its handler raised CancelledError or awaited a cancelled task. "
+        "Catch CancelledError where the handler awaits other tasks.",
         code=ErrorCode.HANDLER_FAILED,
         details={"exception": "CancelledError"},
     )
+
+
+async def cancel_and_wait(
+    task: asyncio.Future[Any], *, within: float | None = None, again_after: float = _CANCEL_AGAIN_SECONDS
+) -> bool:
+    """Cancel a task and wait for its end.
+
+    One cancellation may not be enough: `asyncio.wait_for` on Python 3.11 swallows one that arrives while its own work
+    completes. The task is therefore cancelled again while it runs.
+
+    Args:
+        task: The task; one that has ended is left alone.
+        within: Real seconds to wait; `None` waits until the task ends.
+        again_after: Real seconds between two cancellations.
+
+    Returns:
+        Whether the task has ended. Its exception is marked as retrieved.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at = None if within is None else loop.time() + within
+    while not task.done():
+        left = again_after if ends_at is None else min(again_after, ends_at - loop.time())
+        if left <= 0:
+            return False
+        task.cancel()
+        await asyncio.wait([task], timeout=left)
+    if not task.cancelled():
+        task.exception()
+    return True

@@ -1,4 +1,4 @@
-"""Runs what arrives: each message in a task of its own, up to a limit, and all of it finished before the end."""
+"""`Intake`: run incoming messages concurrently, up to a limit, and finish them before the end."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from catga_core.log import STOP_FAILED, logger
 
-_CANCELLED_WITHIN = 1.0  # seconds that cancelled work has for its end
+_CANCELLED_WITHIN = 1.0  # seconds that cancelled work has to end
 
 
 class Intake:
     """Bounded concurrency for one subscription of a transport.
 
-    Parameters:
-        limit: how many messages may be handled at the same time.
+    Args:
+        limit: How many messages may be handled at the same time.
     """
 
     __slots__ = ("_tasks", "limit")
@@ -27,36 +27,36 @@ class Intake:
 
     @property
     def running(self) -> int:
-        """How many messages are being handled."""
+        """Number of messages that are being handled."""
         return len(self._tasks)
 
     @property
     def full(self) -> bool:
-        """Whether one more message would be over the limit."""
+        """Whether one more message would exceed the limit."""
         return len(self._tasks) >= self.limit
 
     def spawn(self, work: Coroutine[Any, Any, None], context: Context | None = None) -> None:
-        """Handle one message concurrently with the others, in surroundings of its own.
+        """Handle one message concurrently with the others, in a task with its own context.
 
-        Parameters:
-            work: never raises but for cancellation: its outcomes are answers and records.
-            context: the context variables of work that has begun already, `None` for none.
+        Args:
+            work: Handles the message. It raises nothing but a cancellation: its outcomes are answers and records.
+            context: Context variables of work that has already begun; `None` for an empty context.
         """
         task = asyncio.get_running_loop().create_task(work, context=Context() if context is None else context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def drain(self, timeout: float) -> int:
-        """Wait for what runs, then cancel the rest.
+        """Wait for the messages that are being handled, then cancel the rest.
 
-        It ends a second after that at the latest: work that does not let itself be cancelled is left behind and told in
-        the log.
+        Returns one second after the timeout at the latest. Work that does not end when it is cancelled is left behind and
+        logged.
 
-        Parameters:
-            timeout: seconds to wait.
+        Args:
+            timeout: Seconds to wait.
 
         Returns:
-            how many messages had to be cancelled.
+            The number of messages that had to be cancelled.
         """
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=timeout)
@@ -66,6 +66,6 @@ class Intake:
         if left:
             _, stuck = await asyncio.wait(left, timeout=_CANCELLED_WITHIN)
             if stuck:
-                reason = "work in flight goes on after its cancellation: let CancelledError pass"
+                reason = "Work in flight continues after its cancellation. Let CancelledError pass."
                 logger().error(STOP_FAILED, reason=reason, left=len(stuck))
         return len(left)

@@ -1,4 +1,4 @@
-"""Finishing what has to be finished although the task is cancelled: giving back what was taken."""
+"""Finish work despite cancellation, then raise the cancellation."""
 
 from __future__ import annotations
 
@@ -8,54 +8,122 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_SETTLE_SECONDS = 5.0  # how long a cancelled task waits for a store's answer
+CLEANUP_SECONDS = 5.0
+"""Seconds that `cleanup` waits for a store's answer."""
 
-# What a store has not answered in that time; held here so that it is not collected while it runs.
+# Cleanup that takes longer; referenced here so that it is not garbage-collected while it runs.
 _unfinished: set[asyncio.Future[None]] = set()
 
 
-async def given(asking: Coroutine[Any, Any, T], give_back: Callable[[T], Awaitable[None]]) -> T:
-    """Return what is asked for; cancelled meanwhile, give it back, because it may be given all the same.
+async def shielded(work: Awaitable[T]) -> T:
+    """Finish work even if the caller is cancelled; the cancellation is raised afterwards.
 
-    Parameters:
-        asking: asks a store for a lease.
-        give_back: gives back what came; must not raise.
+    Args:
+        work: A coroutine, task or future. It is awaited to its end however long it takes.
+
+    Returns:
+        The result of the work.
+
+    Raises:
+        asyncio.CancelledError: The caller was cancelled meanwhile; its cause is the error of the work, if any.
     """
-    answer = asyncio.ensure_future(asking)
+    result, cancelled = await settled(work)
+    if cancelled is not None:
+        raise cancelled
+    return result
+
+
+async def settled(work: Awaitable[T]) -> tuple[T, asyncio.CancelledError | None]:
+    """Finish work like `shielded`, and return a cancellation instead of raising it.
+
+    For callers that have more to do before the cancellation goes on; they must raise it themselves.
+
+    Args:
+        work: A coroutine, task or future.
+
+    Returns:
+        The result, and the cancellation that arrived meanwhile or `None`.
+
+    Raises:
+        asyncio.CancelledError: The work failed and the caller was cancelled; the failure is its cause.
+    """
+    running = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait([running])
+        except asyncio.CancelledError as error:
+            cancelled = error
     try:
-        return await asyncio.shield(answer)
-    except asyncio.CancelledError:
-        await to_its_end(_undo(answer, give_back))
+        return running.result(), cancelled
+    except Exception as error:
+        if cancelled is not None:
+            raise cancelled from error
         raise
 
 
-async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Finish a piece of cleaning up even when cancelled meanwhile; the cancellation then goes on.
+async def cleanup(work: Coroutine[Any, Any, None], *, within: float = CLEANUP_SECONDS) -> None:
+    """Finish a cleanup even if the caller is cancelled, but do not wait for it without limit.
 
-    Parameters:
-        work: must not raise; where a store does not answer within 5 s, it goes on in the background.
+    Args:
+        work: The cleanup. After the time limit it continues in the background.
+        within: Real seconds to wait for it.
+
+    Raises:
+        asyncio.CancelledError: The caller was cancelled meanwhile.
     """
-    working = asyncio.ensure_future(work)
+    running = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
-    ends_at = loop.time() + _SETTLE_SECONDS
+    ends_at = loop.time() + within
     cancelled: asyncio.CancelledError | None = None
-    while not working.done():
+    while not running.done():
         left = ends_at - loop.time()
         if left <= 0:
-            _unfinished.add(working)
-            working.add_done_callback(_unfinished.discard)
+            _unfinished.add(running)
+            running.add_done_callback(_forget)
             break
         try:
-            await asyncio.wait([working], timeout=left)
+            await asyncio.wait([running], timeout=left)
         except asyncio.CancelledError as error:
             cancelled = error
+    if running.done() and not running.cancelled() and (failed := running.exception()) is not None:
+        if cancelled is not None:
+            raise cancelled from failed
+        raise failed
     if cancelled is not None:
         raise cancelled
 
 
-async def _undo(answer: asyncio.Future[T], give_back: Callable[[T], Awaitable[None]]) -> None:
+async def acquire_or_release(acquire: Coroutine[Any, Any, T], release: Callable[[T], Awaitable[None]]) -> T:
+    """Acquire something from a store; if cancelled meanwhile, release what the store may have granted.
+
+    Args:
+        acquire: Asks the store. It is awaited to its end so that nothing granted is forgotten.
+        release: Returns what was granted; called only after a cancellation.
+
+    Returns:
+        What was acquired.
+
+    Raises:
+        asyncio.CancelledError: The caller was cancelled; nothing stays acquired.
+    """
+    answer = asyncio.ensure_future(acquire)
     try:
-        taken = await answer
-    except (Exception, asyncio.CancelledError):  # noqa: BLE001 - then there is nothing to give back
+        return await asyncio.shield(answer)
+    except asyncio.CancelledError:
+        await cleanup(_release(answer, release))
+        raise
+
+
+async def _release(answer: asyncio.Future[T], release: Callable[[T], Awaitable[None]]) -> None:
+    try:
+        acquired = await answer
+    except (Exception, asyncio.CancelledError):  # noqa: BLE001 - nothing was granted
         return
-    await give_back(taken)
+    await release(acquired)
+
+
+def _forget(running: asyncio.Future[None]) -> None:
+    _unfinished.discard(running)
+    if not running.cancelled():
+        running.exception()

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from catga_core.errors import CatgaError, PersistenceError
 from catga_core.log import AFTER_COMMIT_FAILED, logger, traceback_of
+from catga_core.runtime.shielded import settled
 
 active_unit_of_work: ContextVar[Any] = ContextVar("catga_unit_of_work", default=None)
 """A `catga_core.interfaces.UnitOfWork`, set by its storage around a `unit_of_work()` block; `None` outside of any.
@@ -110,7 +111,7 @@ class BaseUnitOfWork(ABC):
                     await pending
             self._require_whole()
             self.over = True
-            cancelled = await _to_the_end(self._commit())
+            cancelled = await _to_its_end(self._commit())
         except BaseException as error:
             await self.give_up(error)
             raise
@@ -131,12 +132,12 @@ class BaseUnitOfWork(ABC):
         self.over = True
         cancelled: asyncio.CancelledError | None = None
         try:
-            cancelled = await _to_the_end(self._roll_back())
+            cancelled = await _to_its_end(self._roll_back())
         except Exception as also:  # noqa: BLE001 - told with the first one
             error.add_note(f"rolling back failed too: {type(also).__name__}: {also}")
         if self._undone:
             undoing = asyncio.create_task(self._undo(error), context=outside_of_units_of_work())
-            cancelled = await _to_the_end(undoing) or cancelled
+            cancelled = await _to_its_end(undoing) or cancelled
         if cancelled is not None:
             raise cancelled from error
 
@@ -255,21 +256,6 @@ def _innermost_of(storage: object) -> Any:
     return unit
 
 
-async def _to_the_end(work: Awaitable[None] | None) -> asyncio.CancelledError | None:
-    """Await work whose outcome has to be known; return the cancellation that came meanwhile."""
-    if work is None:
-        return None
-    running = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not running.done():
-        try:
-            await asyncio.wait((running,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    try:
-        running.result()
-    except Exception as error:
-        if cancelled is not None:
-            raise cancelled from error
-        raise
-    return cancelled
+async def _to_its_end(work: Awaitable[None] | None) -> asyncio.CancelledError | None:
+    """Finish a commit or rollback; return a cancellation that arrived meanwhile."""
+    return None if work is None else (await settled(work))[1]

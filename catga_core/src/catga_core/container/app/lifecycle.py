@@ -24,6 +24,7 @@ from catga_core.interfaces.hosting import HealthReporter
 from catga_core.interfaces.transport import Inbound, Transport
 from catga_core.log import LEFT_IN_FLIGHT, STARTED, STATE_IN_MEMORY, STOP_FAILED, STOPPED, logger
 from catga_core.mediator import CatgaMediator
+from catga_core.runtime.shielded import shielded
 
 if TYPE_CHECKING:
     from catga_core.container.app.container import CatgaContainer
@@ -124,20 +125,8 @@ class Lifecycle:
         """
         if self.state is not State.RUNNING:
             return
-        # A stop that is cancelled half way would leave servers connected and files open: it goes on, and the
-        # cancellation waits for its end.
-        stopping = asyncio.ensure_future(self._stop())
-        cancelled: asyncio.CancelledError | None = None
-        while not stopping.done():
-            try:
-                await asyncio.wait([stopping])
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            if stopping.cancelled() or stopping.exception() is None:
-                raise cancelled
-            raise cancelled from stopping.exception()
-        await stopping
+        # A stop that is cancelled halfway would leave servers connected and files open.
+        await shielded(self._stop())
 
     async def run_until_signal(self) -> None:
         """Run until SIGINT or SIGTERM: the first ends the start or the run, the second the waiting while it stops."""

@@ -29,8 +29,8 @@ from catga_core.messages import MessageType
 from catga_core.messages.context import active_context
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline.behavior import Behavior, Next
-from catga_core.runtime.lease import Tenure
-from catga_core.runtime.shielded import given, to_its_end
+from catga_core.runtime.lease import Lease
+from catga_core.runtime.shielded import acquire_or_release, cleanup
 from catga_core.runtime.unit_of_work import BaseUnitOfWork, open_unit_of_work, outside_of_units_of_work
 
 _LOOK_SECONDS = 1.0  # how long one wait lasts: a test's clock may end a lease without anybody being told
@@ -102,7 +102,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         """Return what the rest of the pipeline gives, or the recorded result, or `DUPLICATE_IN_PROGRESS`."""
         key = self._key(message)
         digest = self._codec.digest(message) if self._rule.compare else b""
-        outcome = await self._claim(key)
+        outcome, began = await self._claim(key)
         if isinstance(outcome, Completed):
             recorded = self._codec.decode(key, outcome.result, digest)
             if recorded.is_success:
@@ -111,7 +111,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             return recorded
         if not isinstance(outcome, Claimed):
             return Failure(self._in_progress(key, outcome.expires_at))
-        return await self._run(outcome, digest, message, next)
+        return await self._run(outcome, began, digest, message, next)
 
     def _key(self, message: Any) -> str:
         if self._rule.key is not None:
@@ -135,17 +135,21 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             key = context.message_id
         return f"{self._wire_name}:{key}"
 
-    async def _claim(self, key: str) -> ClaimOutcome:
+    async def _claim(self, key: str) -> tuple[ClaimOutcome, float]:
+        """Return what the store says, and when it was asked, by the clock: a lease counts from then."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._patience()
         while True:
-            outcome = await given(self._store.claim(key, lease=self._settings.lease), self._give_back)
+            asked_at = self._clock.monotonic()
+            outcome = await acquire_or_release(
+                self._store.claim(key, lease=self._settings.lease), self._give_back
+            )
             began = loop.time()
             if isinstance(outcome, (Claimed, Completed)) or began >= ends_at:
-                return outcome
+                return outcome, asked_at
             found = await self._store.wait(key, timeout=min(ends_at - began, _LOOK_SECONDS))
             if found is not None:
-                return found
+                return found, asked_at
             if loop.time() - began < 0.001:
                 # Given back or run out says it, and another has it already: who waits together asks apart.
                 await asyncio.sleep(random.uniform(0.002, 0.02))  # noqa: S311 - no secret
@@ -158,17 +162,18 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         return min(wait, context.deadline - self._clock.time())
 
     async def _run(
-        self, claim: Claimed, digest: bytes, message: Any, next: Next[Any, Any]
+        self, claim: Claimed, began: float, digest: bytes, message: Any, next: Next[Any, Any]
     ) -> CatgaResult[Any]:
         async def renew(held: Claimed) -> Claimed:
             return await self._store.renew(held, lease=self._settings.lease)
 
-        tenure = Tenure(
+        lease = Lease(
             claim,
             renew,
-            lease=self._settings.lease,
+            seconds=self._settings.lease,
+            began=began,
             clock=self._clock,
-            thing=f"the key {claim.key!r} of {self._name}",
+            subject=f"the key {claim.key!r} of {self._name}",
             cancel=True,
             # Completed in the same transaction, it is refused where another has it; and a storage that has one writer at
             # a time cannot extend a lease while the handler writes.
@@ -177,12 +182,12 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         kept = False
         surrounding = open_unit_of_work()
         try:
-            async with tenure:
-                result = await self._do(tenure, digest, message, next, surrounding)
+            async with lease:
+                result = await self._do(lease, digest, message, next, surrounding)
                 kept = result.is_success
                 if kept and surrounding is not None:
                     # What was done is undone with it: whoever tries again must not wait for the lease to end.
-                    surrounding.after_rollback(functools.partial(self._undone, tenure))
+                    surrounding.after_rollback(functools.partial(self._undone, lease))
                 return result
         except LeaseLostError as lost:
             return Failure(lost)
@@ -192,11 +197,11 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             raise
         finally:
             if not kept:
-                await to_its_end(self._give_back(tenure.held))
+                await cleanup(self._give_back(lease.held))
 
     async def _do(
         self,
-        tenure: Tenure[Claimed],
+        lease: Lease[Claimed],
         digest: bytes,
         message: Any,
         next: Next[Any, Any],
@@ -207,34 +212,35 @@ class IdempotencyBehavior(Behavior[Any, Any]):
 
         async def work() -> CatgaResult[Any]:
             nonlocal record
-            result, record = await self._handle(tenure, digest, message, next)
+            result, record = await self._handle(lease, digest, message, next)
             if self._together and record is not None:
-                tenure.end()
-                await self._store.complete(tenure.held, record, ttl=self._ttl)
+                lease.end()
+                await self._store.complete(lease.held, record, ttl=self._ttl)
             return result
 
         result = await (work() if storage is None else in_unit_of_work(storage, work))
         if not self._together and record is not None:
             if storage is not None and surrounding is not None and surrounding.storage is storage:
                 # Nothing is committed yet: recorded now, it would count as done although it may still be rolled back.
-                surrounding.after_commit(functools.partial(self._record_later, tenure, record))
+                surrounding.after_commit(functools.partial(self._record_later, lease, record))
                 return result
             try:
-                await self._store.complete(tenure.held, record, ttl=self._ttl)
+                await self._store.complete(lease.held, record, ttl=self._ttl)
             except LeaseLostError:
                 raise
             except CatgaError as error:
                 raise self._unrecorded(error) from error
+            lease.end()
         return result
 
     async def _handle(
-        self, tenure: Tenure[Claimed], digest: bytes, message: Any, next: Next[Any, Any]
+        self, lease: Lease[Claimed], digest: bytes, message: Any, next: Next[Any, Any]
     ) -> tuple[CatgaResult[Any], bytes | None]:
         """Return the result, and the bytes to record it with where it is a success."""
         result = await next(message)
-        if tenure.lost is not None:
+        if lease.lost is not None:
             # Another may be doing it by now: what was done here must not count as well.
-            return Failure(tenure.lost), None
+            return Failure(lease.lost), None
         if not isinstance(result, Success):
             return result, None
         try:
@@ -242,20 +248,20 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         except CatgaError as error:
             return Failure(self._unrecordable(error)), None
 
-    def _record_later(self, tenure: Tenure[Claimed], record: bytes) -> None:
+    def _record_later(self, lease: Lease[Claimed], record: bytes) -> None:
         async def complete() -> None:
             try:
-                await self._store.complete(tenure.held, record, ttl=self._ttl)
+                await self._store.complete(lease.held, record, ttl=self._ttl)
             except CatgaError as error:
-                logger().error(RESULT_NOT_RECORDED, key=tenure.held.key, error=str(error))
+                logger().error(RESULT_NOT_RECORDED, key=lease.held.key, error=str(error))
 
         recording = asyncio.create_task(complete(), context=outside_of_units_of_work())
         self._recording.add(recording)
         recording.add_done_callback(self._recording.discard)
 
-    async def _undone(self, tenure: Tenure[Claimed], error: BaseException) -> None:
+    async def _undone(self, lease: Lease[Claimed], error: BaseException) -> None:
         if not (isinstance(error, CatgaError) and error.outcome is Outcome.UNKNOWN):
-            await self._give_back(tenure.held)
+            await self._give_back(lease.held)
 
     async def _give_back(self, outcome: ClaimOutcome) -> None:
         if not isinstance(outcome, Claimed):

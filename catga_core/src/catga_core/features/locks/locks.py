@@ -1,10 +1,9 @@
-"""`Locks`: one holder at a time across processes, waited for, renewed, and told when it is lost."""
+"""`Locks`: named locks across processes, renewed while they are held."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import random
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import ClassVar, Literal
@@ -13,57 +12,59 @@ from catga_core.clock import Clock
 from catga_core.errors import LockTimeoutError
 from catga_core.interfaces.locks import LockLease, LockProvider
 from catga_core.log import LOCK_NOT_RELEASED, logger
-from catga_core.runtime.lease import Tenure
-from catga_core.runtime.shielded import given, to_its_end
+from catga_core.runtime.lease import Lease
+from catga_core.runtime.retry import RetryPolicy
+from catga_core.runtime.shielded import acquire_or_release, cleanup
 
 OnLoss = Literal["cancel", "flag"]
-"""What a holder's block meets when its lock is lost: it is cancelled, or only finds `lock.lost` true."""
+"""What happens to a block when its lock is lost: it is cancelled, or only `lock.lost` becomes true."""
 
-_LOOK_SECONDS = 1.0  # how long one wait lasts: a test's clock may end a lease without anybody being told
+_LOOK_SECONDS = 1.0  # how long one wait lasts: a test's clock may end a lease without a wake-up
+# Where a lock is reported free and another caller gets it first: callers that wait together ask at different times.
+_CONTENDED = RetryPolicy(max_attempts=None, delay_seconds=0.02, max_delay_seconds=0.02, jitter=0.9)
 
 
 class HeldLock:
-    """A lock that is held; it is given by `Locks.hold`.
+    """A lock that is held; `Locks.hold` yields it.
 
-    Parameters:
-        name: what is locked.
-        tenure: keeps it.
+    Args:
+        name: Name of the lock.
+        lease: Keeps it.
     """
 
-    __slots__ = ("_tenure", "name")
+    __slots__ = ("_lease", "name")
 
-    def __init__(self, name: str, tenure: Tenure[LockLease]) -> None:
+    def __init__(self, name: str, lease: Lease[LockLease]) -> None:
         self.name: str = name
-        self._tenure = tenure
+        self._lease = lease
 
     @property
     def fencing_token(self) -> int:
-        """Rises with every holder of this lock: a store that is given it can refuse the writes of a former one."""
-        return self._tenure.held.fencing_token
+        """Rises with every holder of this lock: a store that receives it can refuse the writes of a former holder."""
+        return self._lease.held.fencing_token
 
     @property
     def lost(self) -> bool:
-        """Whether it is no longer held: its time ran out, and another may have it."""
-        return self._tenure.lost is not None
+        """Whether the lock is no longer held: its time is over, or another process has it."""
+        return self._lease.lost is not None
 
     def check(self) -> None:
         """Do nothing while the lock is held.
 
         Raises:
-            LeaseLostError: when it is lost.
+            LeaseLostError: The lock is lost.
         """
-        if self._tenure.lost is not None:
-            raise self._tenure.lost
+        self._lease.check()
 
 
 class Locks:
     """Named locks over the container's `LockProvider`.
 
-    A lock belongs to its block, not to its task: taken again inside, by the same code, it waits for itself.
+    A lock belongs to its block, not to its task: code that takes it again inside of the block waits for itself.
 
-    Parameters:
-        provider: where locks are kept.
-        clock: the container's.
+    Args:
+        provider: Where locks are kept.
+        clock: The container's clock.
     """
 
     __catga_default__: ClassVar[bool] = True
@@ -75,18 +76,24 @@ class Locks:
     def hold(
         self, name: str, *, lease: float = 30.0, timeout: float | None = None, on_loss: OnLoss = "cancel"
     ) -> AbstractAsyncContextManager[HeldLock]:
-        """Return a block that runs while the lock is held; it is renewed meanwhile, and given back after it.
+        """Hold a lock while a block runs; it is renewed meanwhile and released after the block.
 
-        Parameters:
-            name: what to lock, not empty; every process that names it shares it.
-            lease: seconds after which a holder that died no longer has it.
-            timeout: real seconds to wait for it, 0 for not at all, `None` for no limit.
-            on_loss: whether the block is cancelled when the lock is lost (then leaving the block raises
-                `LeaseLostError`), or only flagged (`lock.lost`).
+        The lease counts from before the call that acquired the lock.
+
+        Args:
+            name: What to lock, not empty; shared by every process that uses the name.
+            lease: Seconds after which the lock of a dead holder is free.
+            timeout: Real seconds to wait for the lock; 0 does not wait, `None` waits without limit.
+            on_loss: `"cancel"` cancels the block when the lock is lost (leaving the block then raises `LeaseLostError`),
+                `"flag"` only sets `lock.lost`.
+
+        Returns:
+            An async context manager that yields the `HeldLock`.
 
         Raises:
-            CatgaError: `LOCKED`, on entering, when another has it for longer than `timeout`; `LeaseLostError` on leaving.
-            ValueError: for a value that cannot work.
+            CatgaError: `LOCKED`, on entering: another process holds the lock for longer than `timeout`.
+            LeaseLostError: On leaving: the lock was lost. On entering: the store answered after the lease was over.
+            ValueError: An argument is out of range.
         """
         _check(name, lease, timeout, on_loss)
         return self._hold(name, lease, timeout, on_loss)
@@ -94,16 +101,19 @@ class Locks:
     def try_hold(
         self, name: str, *, lease: float = 30.0, on_loss: OnLoss = "cancel"
     ) -> AbstractAsyncContextManager[HeldLock | None]:
-        """Return a block that is given the lock, or `None`, at once, where another has it.
+        """Hold a lock while a block runs, or yield `None` at once where another process holds it.
 
-        Parameters:
-            name: as in `hold`.
-            lease: as in `hold`.
-            on_loss: as in `hold`.
+        Args:
+            name: As in `hold`.
+            lease: As in `hold`.
+            on_loss: As in `hold`.
+
+        Returns:
+            An async context manager that yields the `HeldLock` or `None`.
 
         Raises:
-            CatgaError: `LeaseLostError` on leaving, as in `hold`.
-            ValueError: for a value that cannot work.
+            LeaseLostError: As in `hold`.
+            ValueError: An argument is out of range.
         """
         _check(name, lease, None, on_loss)
         return self._try_hold(name, lease, on_loss)
@@ -112,57 +122,67 @@ class Locks:
     async def _hold(
         self, name: str, lease: float, timeout: float | None, on_loss: OnLoss
     ) -> AsyncGenerator[HeldLock]:
-        held = await self._wait_for(name, lease, timeout)
-        async with self._holding(held, lease, on_loss) as lock:
+        held, began = await self._wait_for(name, lease, timeout)
+        async with self._holding(held, began, lease, on_loss) as lock:
             yield lock
 
     @asynccontextmanager
     async def _try_hold(self, name: str, lease: float, on_loss: OnLoss) -> AsyncGenerator[HeldLock | None]:
+        began = self._clock.monotonic()
         held = await self._take(name, lease)
         if held is None:
             yield None
             return
-        async with self._holding(held, lease, on_loss) as lock:
+        async with self._holding(held, began, lease, on_loss) as lock:
             yield lock
 
     @asynccontextmanager
-    async def _holding(self, held: LockLease, lease: float, on_loss: OnLoss) -> AsyncGenerator[HeldLock]:
+    async def _holding(
+        self, held: LockLease, began: float, seconds: float, on_loss: OnLoss
+    ) -> AsyncGenerator[HeldLock]:
         async def renew(held: LockLease) -> LockLease:
-            return await self._provider.renew(held, lease=lease)
+            return await self._provider.renew(held, lease=seconds)
 
-        tenure = Tenure(
-            held, renew, lease=lease, clock=self._clock, thing=_shown(held.name), cancel=on_loss == "cancel"
+        lease = Lease(
+            held,
+            renew,
+            seconds=seconds,
+            began=began,
+            clock=self._clock,
+            subject=_shown(held.name),
+            cancel=on_loss == "cancel",
         )
         try:
-            async with tenure:
-                yield HeldLock(held.name, tenure)
+            async with lease:
+                yield HeldLock(held.name, lease)
         finally:
-            await to_its_end(self._give_back(tenure.held))
+            await cleanup(self._release(lease.held))
 
-    async def _wait_for(self, name: str, lease: float, timeout: float | None) -> LockLease:
+    async def _wait_for(self, name: str, lease: float, timeout: float | None) -> tuple[LockLease, float]:
+        """Return the lock, and the clock's time from before the call that acquired it."""
         loop = asyncio.get_running_loop()
         ends_at = math.inf if timeout is None else loop.time() + timeout
         while True:
+            began = self._clock.monotonic()
             held = await self._take(name, lease)
             if held is not None:
-                return held
-            began = loop.time()
-            left = ends_at - began
+                return held, began
+            asked_at = loop.time()
+            left = ends_at - asked_at
             if timeout is not None and left <= 0:
                 raise LockTimeoutError(name, timeout)
             await self._provider.wait(name, timeout=min(left, _LOOK_SECONDS))
-            if loop.time() - began < 0.001:
-                # "May be free" said at once and again is no reason to spin; and who waits together asks apart.
-                await asyncio.sleep(min(random.uniform(0.002, 0.02), max(left, 0.0)))  # noqa: S311 - no secret
+            if loop.time() - asked_at < 0.001:
+                await asyncio.sleep(min(_CONTENDED.delay(1), left))
 
     async def _take(self, name: str, lease: float) -> LockLease | None:
-        return await given(self._provider.acquire(name, lease=lease), self._undo)
+        return await acquire_or_release(self._provider.acquire(name, lease=lease), self._undo)
 
     async def _undo(self, held: LockLease | None) -> None:
         if held is not None:
-            await self._give_back(held)
+            await self._release(held)
 
-    async def _give_back(self, held: LockLease) -> None:
+    async def _release(self, held: LockLease) -> None:
         try:
             await self._provider.release(held)
         except Exception as error:  # noqa: BLE001 - the block's own outcome counts; the lease ends by itself
@@ -175,14 +195,14 @@ def _shown(name: str) -> str:
 
 def _check(name: object, lease: float, timeout: float | None, on_loss: object) -> None:
     if not (isinstance(name, str) and name):
-        msg = f"name={name!r} names no lock: use a text that is not empty"
+        msg = f"name must be a non-empty str; got {name!r}. Pass the name of the lock."
         raise ValueError(msg)
     if not (lease > 0 and math.isfinite(lease)):
-        msg = f"lease={lease} is no time to hold {_shown(name)}: use seconds above 0"
+        msg = f"lease of {_shown(name)} must be a finite number > 0; got {lease!r}. Pass seconds."
         raise ValueError(msg)
     if timeout is not None and not timeout >= 0:
-        msg = f"timeout={timeout} is no time to wait for {_shown(name)}: use seconds, or None for no limit"
+        msg = f"timeout of {_shown(name)} must be a number >= 0 or None; got {timeout!r}. Pass seconds, or None for no limit."
         raise ValueError(msg)
     if on_loss not in {"cancel", "flag"}:
-        msg = f"on_loss={on_loss!r} is not possible: use 'cancel' or 'flag'"
+        msg = f"on_loss must be 'cancel' or 'flag'; got {on_loss!r}. Pass one of them."
         raise ValueError(msg)

@@ -16,7 +16,7 @@ from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.outbox import LeasedMessage, OutboxStore
 from catga_core.log import OUTBOX_UNREACHABLE, logger, traceback_of
 from catga_core.runtime.retry import backoff, scattered
-from catga_core.runtime.shielded import given, to_its_end
+from catga_core.runtime.shielded import acquire_or_release, cleanup
 
 
 class RelaySettings(msgspec.Struct, frozen=True):
@@ -130,7 +130,7 @@ class OutboxRelay:
         finally:
             for lane in self._lanes:
                 lane.cancel()
-            await to_its_end(self._leave(outbox))
+            await cleanup(self._leave(outbox))
 
     async def _turn(self, outbox: OutboxStore) -> bool:
         """Take what there is room for, or wait; return whether to go on."""
@@ -140,7 +140,7 @@ class OutboxRelay:
         self._stir.clear()
         if room > 0:
             try:
-                leased = await given(
+                leased = await acquire_or_release(
                     outbox.lease(limit=room, lease=self._settings.lease),
                     lambda taken: _release(outbox, taken),
                 )
@@ -231,10 +231,10 @@ class OutboxRelay:
                 completions.add(leased)
         finally:
             try:
-                await to_its_end(completions.flushed())
+                await cleanup(completions.flushed())
             finally:
                 if rest:
-                    await to_its_end(_release(outbox, [self._mine.get(each.sequence, each) for each in rest]))
+                    await cleanup(_release(outbox, [self._mine.get(each.sequence, each) for each in rest]))
                     self._forget(rest)
 
     async def _keep(self, outbox: OutboxStore, leased: Sequence[LeasedMessage]) -> None:

@@ -1,0 +1,181 @@
+"""`Waiter`: wait for work, a wake-up or a timeout, whichever comes first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine, Hashable
+from typing import Any, Self, cast
+
+from catga_core.runtime.cancellation import cancel_and_wait
+
+
+class Waiter:
+    """Wakes the tasks that wait for a key.
+
+    A wake-up reaches every wait that has begun. A task that checks something before it waits opens an `Expectation` first;
+    it then misses no wake-up between the check and the wait. Nothing is kept for keys that no task waits for. Not
+    thread-safe: use it on one event loop.
+    """
+
+    __slots__ = ("_closed", "_expected")
+
+    def __init__(self) -> None:
+        self._expected: dict[Hashable, set[Expectation]] = {}
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called: every wait returns at once."""
+        return self._closed
+
+    @property
+    def waiting(self) -> int:
+        """Number of open expectations."""
+        return sum(map(len, self._expected.values()))
+
+    def wake(self, key: Hashable = None) -> None:
+        """Wake every task that waits for a key.
+
+        Args:
+            key: The key; the default key where a waiter has only one.
+        """
+        for each in tuple(self._expected.get(key, ())):
+            each.wake()
+
+    def wake_all(self) -> None:
+        """Wake every task, whatever key it waits for."""
+        for key in tuple(self._expected):
+            self.wake(key)
+
+    def close(self) -> None:
+        """Wake every task; every later wait returns at once."""
+        self._closed = True
+        self.wake_all()
+
+    def expect(self, key: Hashable = None) -> Expectation:
+        """Open an expectation: wake-ups count from now on.
+
+        Args:
+            key: The key to wait for.
+
+        Returns:
+            A context manager that closes the expectation when it is left.
+        """
+        expectation = Expectation(self, key)
+        self._expected.setdefault(key, set()).add(expectation)
+        return expectation
+
+    async def wait(
+        self, key: Hashable = None, *, work: Awaitable[object] | None = None, timeout: float | None = None
+    ) -> bool:
+        """Wait for a wake-up, for work to end, or for a timeout; wake-ups before the call do not count.
+
+        Args:
+            key: The key to wait for.
+            work: As in `Expectation.wait`.
+            timeout: As in `Expectation.wait`.
+
+        Returns:
+            Whether the task was woken.
+        """
+        with self.expect(key) as expectation:
+            return await expectation.wait(work, timeout=timeout)
+
+    def forget(self, expectation: Expectation) -> None:
+        """Close an expectation; `Expectation.close` calls this."""
+        expected = self._expected.get(expectation.key)
+        if expected is not None:
+            expected.discard(expectation)
+            if not expected:
+                del self._expected[expectation.key]
+
+
+class Expectation:
+    """One task's wait for a key: remembers a wake-up until the next wait. `Waiter.expect` opens it.
+
+    Args:
+        waiter: The waiter that wakes it.
+        key: The key to wait for.
+    """
+
+    __slots__ = ("_future", "_waiter", "_woken", "key")
+
+    def __init__(self, waiter: Waiter, key: Hashable) -> None:
+        self.key: Hashable = key
+        self._waiter = waiter
+        self._woken = False
+        self._future: asyncio.Future[bool] | None = None
+
+    def __enter__(self) -> Self:
+        """Return the expectation."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the expectation."""
+        self.close()
+
+    def close(self) -> None:
+        """Expect no more wake-ups."""
+        self._waiter.forget(self)
+
+    def wake(self) -> None:
+        """End the wait, or the next one where none is under way."""
+        future = self._future
+        if future is None:
+            self._woken = True
+        elif not future.done():
+            future.set_result(True)
+
+    async def wait(self, work: Awaitable[object] | None = None, *, timeout: float | None = None) -> bool:
+        """Wait for a wake-up, for work to end, or for a timeout, whichever comes first.
+
+        Other tasks get a turn in any case. One task waits at a time.
+
+        Args:
+            work: A coroutine, task or future that ends the wait; a sleep of the container's clock, for example. It is
+                cancelled, and its end awaited, if something else ends the wait. A coroutine is not started after a wake-up.
+            timeout: Real seconds to wait; `None` for no limit.
+
+        Returns:
+            Whether the task was woken, at once if it was woken since the last wait or the waiter is closed.
+
+        Raises:
+            Exception: The error of the work.
+        """
+        if self._woken or self._waiter.closed:
+            self._woken = False
+            await asyncio.sleep(0)
+            await _drop(work)
+            return True
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
+        self._future = future
+        timer = None if timeout is None else loop.call_later(timeout, _end, future)
+        running = None if work is None else asyncio.ensure_future(work)
+        if running is not None:
+            running.add_done_callback(lambda _: _end(future))
+        try:
+            woken = await future
+        finally:
+            self._future = None
+            if timer is not None:
+                timer.cancel()
+            if running is not None:
+                await cancel_and_wait(running)
+        if running is not None and not running.cancelled():
+            running.result()
+        return woken
+
+
+async def _drop(work: Awaitable[object] | None) -> None:
+    if isinstance(work, Coroutine):
+        cast("Coroutine[Any, Any, object]", work).close()
+    elif isinstance(work, asyncio.Future):
+        await cancel_and_wait(work)
+        if not work.cancelled():
+            work.result()
+
+
+def _end(future: asyncio.Future[bool]) -> None:
+    if not future.done():
+        future.set_result(False)

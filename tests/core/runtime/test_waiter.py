@@ -1,0 +1,167 @@
+"""`Waiter`: a wait ends by a wake-up, by work or by a timeout, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from catga_core.runtime import Waiter
+from catga_testing import ManualClock
+from catga_testing.waiting import eventually
+
+
+async def started(waiter: Waiter, count: int = 1) -> None:
+    await eventually(lambda: waiter.waiting == count)
+
+
+async def test_wake_ends_every_wait_of_the_key() -> None:
+    waiter = Waiter()
+    waits = [asyncio.create_task(waiter.wait("a")) for _ in range(3)]
+    other = asyncio.create_task(waiter.wait("b"))
+    await started(waiter, 4)
+
+    waiter.wake("a")
+
+    assert await asyncio.gather(*waits) == [True] * 3
+    assert not other.done()
+    waiter.wake_all()
+    assert await other
+    assert waiter.waiting == 0
+
+
+async def test_timeout_ends_a_wait_unwoken() -> None:
+    waiter = Waiter()
+
+    assert await waiter.wait(timeout=0.001) is False
+    assert waiter.waiting == 0
+
+
+async def test_work_ends_a_wait_on_the_clock() -> None:
+    clock, waiter = ManualClock(), Waiter()
+    waiting = asyncio.create_task(waiter.wait(work=clock.sleep(10)))
+    await clock.sleeping()
+
+    clock.advance(10)
+
+    assert await waiting is False
+
+
+async def test_wake_cancels_the_work_and_awaits_its_end() -> None:
+    ended = False
+
+    async def work() -> None:
+        nonlocal ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended = True
+
+    waiter = Waiter()
+    waiting = asyncio.create_task(waiter.wait(work=work()))
+    await started(waiter)
+    await asyncio.sleep(0)
+
+    waiter.wake()
+
+    assert await waiting
+    assert ended
+
+
+async def test_error_of_the_work_is_raised() -> None:
+    async def work() -> None:
+        raise OSError("away")
+
+    waiter = Waiter()
+    with pytest.raises(OSError, match="away"):
+        await waiter.wait(work=work())
+    assert waiter.waiting == 0
+
+
+async def test_cancelled_wait_leaves_nothing_behind() -> None:
+    clock, waiter = ManualClock(), Waiter()
+    waiting = asyncio.create_task(waiter.wait("key", work=clock.sleep(10), timeout=60))
+    await clock.sleeping()
+
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    assert waiter.waiting == 0
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_wake_before_a_wait_does_not_count() -> None:
+    waiter = Waiter()
+    waiter.wake()
+
+    assert await waiter.wait(timeout=0.001) is False
+
+
+async def test_wake_after_expect_ends_the_next_wait_once() -> None:
+    waiter = Waiter()
+    with waiter.expect() as expected:
+        waiter.wake()
+        waiter.wake()
+
+        assert await expected.wait(timeout=60) is True
+        assert await expected.wait(timeout=0.001) is False
+    assert waiter.waiting == 0
+
+
+async def test_two_wakes_during_a_wait_end_one_wait() -> None:
+    waiter = Waiter()
+    with waiter.expect() as expected:
+        waiting = asyncio.create_task(expected.wait())
+        await asyncio.sleep(0)
+        waiter.wake()
+        waiter.wake()
+
+        assert await waiting
+        assert await expected.wait(timeout=0.001) is False
+
+
+async def test_work_is_not_started_after_a_wake() -> None:
+    begun = False
+
+    async def work() -> None:
+        nonlocal begun
+        begun = True
+
+    waiter = Waiter()
+    with waiter.expect() as expected:
+        waiter.wake()
+        assert await expected.wait(work())
+    assert not begun
+
+
+async def test_closed_waiter_lets_every_wait_end_at_once() -> None:
+    waiter = Waiter()
+    waiting = asyncio.create_task(waiter.wait())
+    await started(waiter)
+
+    waiter.close()
+
+    assert await waiting
+    assert await waiter.wait("any")
+    assert waiter.closed
+
+
+async def test_wait_that_is_always_woken_gives_other_tasks_a_turn() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiter = Waiter()
+    waiter.close()
+    task = asyncio.create_task(other())
+    for _ in range(10):
+        await waiter.wait()
+    task.cancel()
+
+    assert turns >= 9
