@@ -25,7 +25,7 @@ from catga_core.event_sourcing import (
     LogEventStore,
     apply,
 )
-from catga_core.interfaces import Stores
+from catga_core.interfaces import EventLog, Stores
 from catga_core.memory.stores import memory_stores
 from catga_sqlite import SqliteOptions, sqlite_stores
 
@@ -66,8 +66,7 @@ class ByHand:
 
 
 def repository(stores: Stores) -> AggregateRepository[Account]:
-    assert stores.event_log is not None
-    return AggregateRepository(Account, LogEventStore(stores.event_log, EventTypes(), SystemClock()))
+    return AggregateRepository(Account, LogEventStore(stores[EventLog], EventTypes(), SystemClock()))
 
 
 async def _filled(accounts: AggregateRepository[Account], id: str) -> None:

@@ -106,9 +106,7 @@ async def _opened(few: Stores, many: Stores) -> AsyncGenerator[tuple[EventLog, E
     for stores in (few, many):
         await stores.storage.start()
     try:
-        assert few.event_log is not None
-        assert many.event_log is not None
-        yield few.event_log, many.event_log
+        yield few[EventLog], many[EventLog]
     finally:
         for stores in (few, many):
             await stores.storage.stop()

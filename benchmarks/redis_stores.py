@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from benchmarks.measure import Row, paired, table
 from catga_core import SystemClock
 from catga_core.identifiers import new_id
-from catga_core.interfaces import NO_STREAM, EventRecord, StreamAppend
+from catga_core.interfaces import NO_STREAM, EventLog, EventRecord, IdempotencyStore, StreamAppend
 from catga_redis import RedisOptions, redis_stores
 from catga_redis.records import event_bytes
 from catga_redis.scripts import load_scripts
@@ -56,7 +56,7 @@ async def at_once(operation: Operation, count: int) -> float:
 
 async def measure(url: str, rounds: int) -> list[Row]:
     stores = redis_stores(RedisOptions(url, prefix="bench"), SystemClock())
-    log, idempotency = stores.event_log, stores.idempotency
+    log, idempotency = stores[EventLog], stores[IdempotencyStore]
     assert log is not None
     assert idempotency is not None
     raw = Redis.from_url(url, protocol=3)

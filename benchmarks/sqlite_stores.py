@@ -292,7 +292,7 @@ async def measure(rounds: int, synchronous: str) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="catga-bench-") as name:
         folder = Path(name)
         stores: Stores = sqlite_stores(SqliteOptions(folder / "app.db", synchronous=synchronous))  # type: ignore[arg-type]  # checked by the options
-        log = stores.event_log
+        log = stores[EventLog]
         assert log is not None
         raw = Raw(folder / "raw.db", synchronous)
         await stores.storage.start()

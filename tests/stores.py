@@ -11,10 +11,9 @@ import catga_redis.stores  # noqa: F401 - loaded here: imported within a loop, i
 from catga_core import CatgaContainer, CatgaOptions, add_catga
 from catga_core.clock import Clock
 from catga_core.container import add_stores
-from catga_core.container.app.stores import STORE_PORTS
 from catga_core.identifiers import new_id
 from catga_core.interfaces import Stores
-from catga_core.memory.stores import MemoryStorage, memory_stores
+from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
 from catga_redis import RedisOptions, add_redis_catga
 from catga_sqlite import SqliteOptions, add_sqlite_catga
 
@@ -62,6 +61,6 @@ def place_of(name: str, folder: Path, server_url: Callable[[], str]) -> Place:
         return memory_stores(clock, storage)
 
     def add(catga: CatgaContainer) -> None:
-        add_stores(catga, make, list(STORE_PORTS), name="memory")
+        add_stores(catga, make, MEMORY_PORTS, name="memory")
 
     return Place(name, add, durable=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from catga_core.event_sourcing.projections.generations import Generation, Generations
-from catga_core.interfaces import CheckpointStore
+from catga_core.interfaces import CheckpointStore, EventLog
 from catga_sqlite import SqliteOptions, sqlite_stores
 from tests.faults.rebuilds import EVENTS, NAME, NEW, OLD, Moment
 
@@ -73,7 +73,7 @@ async def read_by(file: Path) -> tuple[Generation, int, int]:
     stores = sqlite_stores(SqliteOptions(file))
     await stores.storage.start()
     try:
-        checkpoints, log = stores.checkpoints, stores.event_log
+        checkpoints, log = stores[CheckpointStore], stores[EventLog]
         assert isinstance(checkpoints, CheckpointStore)
         assert log is not None
         generations = Generations(NAME, checkpoints)

@@ -42,11 +42,11 @@ async def opened(url: str, clock: Clock | None = None, **options: Any) -> AsyncI
     stores = redis_stores(settings, clock or SystemClock())
     kept = Kept(
         cast("RedisStorage", stores.storage),
-        cast("EventLog", stores.event_log),
-        cast("IdempotencyStore", stores.idempotency),
-        cast("InboxStore", stores.inbox),
-        cast("OutboxStore", stores.outbox),
-        cast("LockProvider", stores.locks),
+        stores[EventLog],
+        stores[IdempotencyStore],
+        stores[InboxStore],
+        stores[OutboxStore],
+        stores[LockProvider],
     )
     await kept.storage.start()
     try:

@@ -27,8 +27,7 @@ def append(stream: str, *records: EventRecord, expected: int = ANY) -> StreamApp
 
 
 def log_of(stores: Stores) -> EventLog:
-    assert stores.event_log is not None
-    return stores.event_log
+    return stores[EventLog]
 
 
 def prepare_writer(monkeypatch: pytest.MonkeyPatch, prepare: Callable[[sqlite3.Connection], object]) -> None:

@@ -47,7 +47,7 @@ def test_a_disk_that_refuses_to_write_on_loses_nothing(file: Path) -> None:
     program = """
 import asyncio, resource, sys
 from catga_core import CatgaError
-from catga_core.interfaces import ANY, EventRecord, StreamAppend
+from catga_core.interfaces import (ANY, EventLog, EventRecord, StreamAppend)
 from catga_sqlite import SqliteOptions, sqlite_stores
 
 async def main():
@@ -59,7 +59,7 @@ async def main():
     for number in range(60):
         event = EventRecord(f"m-{number}", "Paid", 1, "json", b"x" * 20_000, 1)
         try:
-            await stores.event_log.append([StreamAppend("orders", ANY, [event])])
+            await stores[EventLog].append([StreamAppend("orders", ANY, [event])])
             print("kept", event.message_id, flush=True)
         except CatgaError as error:
             failed += 1
@@ -69,7 +69,7 @@ async def main():
     assert failed
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     event = EventRecord("afterwards", "Paid", 1, "json", b"{}", 1)
-    await stores.event_log.append([StreamAppend("orders", ANY, [event])])
+    await stores[EventLog].append([StreamAppend("orders", ANY, [event])])
     print("kept", event.message_id, flush=True)
     await stores.storage.stop()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from catga_core import SystemClock
-from catga_core.interfaces import ANY, EventRecord, StreamAppend
+from catga_core.interfaces import ANY, EventLog, EventRecord, StreamAppend
 from catga_sqlite import SqliteOptions, kinds, sqlite_stores
 
 
@@ -22,7 +22,7 @@ async def test_kinds_that_are_written_while_others_read_for_the_first_time_are_a
     monkeypatch.setattr(kinds, "_read", {})
     stores = sqlite_stores(SqliteOptions(tmp_path / "app.db", synchronous="OFF", readers=4), SystemClock())
     await stores.storage.start()
-    log = stores.event_log
+    log = stores[EventLog]
     assert log is not None
     wanted = 300
 
@@ -51,8 +51,7 @@ async def test_a_kind_is_kept_once_whatever_order_its_first_events_come_in(tmp_p
         await stores.storage.start()
 
     for number, stores in enumerate(two):
-        assert stores.event_log is not None
-        await stores.event_log.append([StreamAppend("all", ANY, [of("one", number)])])
+        await stores[EventLog].append([StreamAppend("all", ANY, [of("one", number)])])
         async with stores.storage.unit_of_work() as uow:
             [(count,)] = await uow.connection.fetch_all("SELECT count(*) FROM catga_event_kinds")
         assert count == 1

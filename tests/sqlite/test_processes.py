@@ -20,7 +20,7 @@ from tests.sqlite.support import append, log_of, query, run
 
 APPENDING = """
 import asyncio, sys
-from catga_core.interfaces import ANY, EventRecord, StreamAppend
+from catga_core.interfaces import ANY, EventLog, EventRecord, StreamAppend
 from catga_sqlite import SqliteOptions, sqlite_stores
 
 file, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -33,7 +33,7 @@ async def main():
         for each in range(count):
             identity = f"{name}-{number}-{each}"
             events = [EventRecord(f"{identity}-{part}", "Paid", 1, "json", b"{}", 1) for part in "ab"]
-            await stores.event_log.append([StreamAppend("shared", ANY, events), StreamAppend(name, ANY, events)])
+            await stores[EventLog].append([StreamAppend("shared", ANY, events), StreamAppend(name, ANY, events)])
             print(identity, flush=True)
 
     await asyncio.gather(*(caller(number) for number in range(8)))

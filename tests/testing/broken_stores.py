@@ -12,15 +12,23 @@ from catga_core import LeaseLostError
 from catga_core.identifiers import new_id
 from catga_core.interfaces import (
     ANY,
+    CheckpointStore,
     Claimed,
     ClaimOutcome,
     Completed,
     DeadLetter,
     DeadLetterPage,
+    DeadLetterStore,
+    EventLog,
+    IdempotencyStore,
+    InboxStore,
     LeasedMessage,
     LockLease,
+    LockProvider,
     OutboxMessage,
+    OutboxStore,
     RecordedEvent,
+    SnapshotStore,
     Stores,
     StreamAppend,
 )
@@ -246,33 +254,33 @@ def good(stores: Stores, _clock: Any) -> Stores:
 
 
 def with_own_time(stores: Stores, _clock: Any) -> Stores:
-    return replace(stores, storage=OwnTime(stores.storage))
+    return Stores(OwnTime(stores.storage), {port: stores[port] for port in stores.ports})
 
 
-def without(*names: str) -> Breaking:
-    return lambda stores, _clock: replace(stores, **dict.fromkeys(names))
+def without(*ports: Any) -> Breaking:
+    return lambda stores, _clock: stores.with_stores(dict.fromkeys(ports))
 
 
-def breaking(name: str, broken: Callable[..., Any]) -> Breaking:
+def breaking(port: Any, broken: Callable[..., Any]) -> Breaking:
     def broken_stores(stores: Stores, clock: Any) -> Stores:
-        inner = getattr(stores, name)
+        inner = stores[port]
         made = broken(inner, clock) if broken is StrictIdempotency else broken(inner)
-        return replace(stores, **{name: made})
+        return stores.with_stores({port: made})
 
     return broken_stores
 
 
-BROKEN: dict[str, tuple[str, type[Around]]] = {
-    each.__name__: (name, each)
-    for name, several in {
-        "event_log": (SkippingLog, HastyLog, BlindLog, ForgetfulLog, PiecemealLog, PeekingLog),
-        "locks": (GenerousLocks, LevelLocks),
-        "idempotency": (ForgivingIdempotency, StrictIdempotency),
-        "outbox": (UnorderedOutbox, ThoroughOutbox),
-        "inbox": (JoiningInbox,),
-        "dead_letters": (ReplacingLetters, CountingLetters, Unjoined),
-        "snapshots": (ShapelessSnapshots,),
-        "checkpoints": (TrustingCheckpoints,),
+BROKEN: dict[str, tuple[Any, type[Around]]] = {
+    each.__name__: (port, each)
+    for port, several in {
+        EventLog: (SkippingLog, HastyLog, BlindLog, ForgetfulLog, PiecemealLog, PeekingLog),
+        LockProvider: (GenerousLocks, LevelLocks),
+        IdempotencyStore: (ForgivingIdempotency, StrictIdempotency),
+        OutboxStore: (UnorderedOutbox, ThoroughOutbox),
+        InboxStore: (JoiningInbox,),
+        DeadLetterStore: (ReplacingLetters, CountingLetters, Unjoined),
+        SnapshotStore: (ShapelessSnapshots,),
+        CheckpointStore: (TrustingCheckpoints,),
     }.items()
     for each in several
 }

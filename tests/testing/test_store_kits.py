@@ -6,6 +6,8 @@ from collections import defaultdict
 
 import pytest
 
+from catga_core.interfaces import SnapshotStore
+from catga_core.memory import MEMORY_PORTS
 from catga_testing import contracts
 from catga_testing.contracts import Contract, StoresContract
 
@@ -13,7 +15,8 @@ pytest_plugins = ["pytester"]
 
 HEAD = """
     import pytest
-    from catga_core.memory.stores import MemoryStorage, memory_stores
+    from catga_core.interfaces import LockProvider, SnapshotStore
+    from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
     from catga_testing.contracts import LockContract, SnapshotContract, StoresContract
     from tests.testing import broken_stores
 
@@ -142,19 +145,17 @@ def test_what_a_storage_does_not_claim_is_skipped_by_its_name(pytester: pytest.P
 
 def test_stores_that_are_not_there_are_skipped_by_their_names(pytester: pytest.Pytester) -> None:
     body = """
-    NAMES = (
-        "event_log", "checkpoints", "idempotency", "inbox", "outbox", "dead_letters", "locks"
-    )
+    PORTS = set(MEMORY_PORTS) - {SnapshotStore}
 
     class TestFew(Given, StoresContract):
-        break_stores = staticmethod(broken_stores.without(*NAMES))
+        break_stores = staticmethod(broken_stores.without(*PORTS))
     """
 
     result = run(pytester, body)
 
     text = result.stdout.str()
-    for name in ("event_log", "checkpoints", "idempotency", "inbox", "outbox", "dead_letters", "locks"):
-        assert f"Stores.{name} is None" in text
+    for port in set(MEMORY_PORTS) - {SnapshotStore}:
+        assert f"Stores has no {port.__name__}" in text
     outcome = result.parseoutcomes()
     assert set(outcome) == {"passed", "skipped"}
     assert outcome["passed"] > 25
@@ -163,7 +164,7 @@ def test_stores_that_are_not_there_are_skipped_by_their_names(pytester: pytest.P
 def test_the_kit_of_one_port_stands_alone(pytester: pytest.Pytester) -> None:
     body = """
     class TestOne(Given, SnapshotContract):
-        break_stores = staticmethod(broken_stores.without("locks"))
+        break_stores = staticmethod(broken_stores.without(LockProvider))
     """
 
     outcome = run(pytester, body).parseoutcomes()

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from catga_core.clock import Clock
 from catga_core.container import CatgaContainer, Module, add_stores
 from catga_core.container.app.options import CatgaOptions
-from catga_core.container.app.stores import STORE_PORTS
 from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.interfaces.stores import Stores
 from catga_core.plugins import apply_plugins, plugin
@@ -48,14 +47,13 @@ def add_memory_catga(container: CatgaContainer, _url: str = "memory://") -> None
     Parameters:
         container: the application's container; for each port the last call wins.
     """
+    # Imported here: a program that keeps its state elsewhere does not need it.
+    from catga_core.memory.stores import MEMORY_PORTS, memory_stores
 
     def make(clock: Clock) -> Stores:
-        # Here, so that who keeps state elsewhere does not import it.
-        from catga_core.memory import memory_stores
-
         return memory_stores(clock)
 
-    add_stores(container, make, list(STORE_PORTS), name="memory")
+    add_stores(container, make, MEMORY_PORTS, name="memory")
 
 
 def add_module(container: CatgaContainer, module: type[Module] | Module) -> None:

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from catga_core.container.app.stores import add_stores
 from catga_core.errors import ConfigurationError
-from catga_core.interfaces.checkpoints import CheckpointStore
-from catga_core.interfaces.dead_letters import DeadLetterStore
-from catga_core.interfaces.event_log import EventLog
-from catga_core.interfaces.idempotency import IdempotencyStore
-from catga_core.interfaces.inbox import InboxStore
-from catga_core.interfaces.locks import LockProvider
-from catga_core.interfaces.outbox import OutboxStore
-from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.plugins import plugin
 from catga_redis.options import RedisOptions, as_options
 
@@ -41,26 +33,12 @@ def add_redis_catga(
         raise ConfigurationError(
             'the Redis stores need redis-py with hiredis, which is not installed: pip install "catga[redis]"'
         )
-    ports = _ports(settings)
+    # Imported here: redis-py takes as long to import as everything else together.
+    from catga_redis.stores import enabled_ports, redis_stores
+
+    ports = enabled_ports(settings)
     if not ports:
         raise ConfigurationError(
             "every enable_ option of Redis is off, so nothing is kept there: switch one on, or leave Redis out"
         )
-    # Imported here: redis-py takes as long to import as everything else together.
-    from catga_redis.stores import redis_stores
-
     add_stores(container, lambda clock: redis_stores(settings, clock), ports, name="redis")
-
-
-def _ports(options: RedisOptions) -> list[Any]:
-    chosen = {
-        EventLog: options.enable_event_store,
-        SnapshotStore: options.enable_event_store,
-        CheckpointStore: options.enable_event_store,
-        IdempotencyStore: options.enable_idempotency,
-        InboxStore: options.enable_inbox,
-        OutboxStore: options.enable_outbox,
-        DeadLetterStore: options.enable_dead_letters,
-        LockProvider: options.enable_locks,
-    }
-    return [port for port, enabled in chosen.items() if enabled]

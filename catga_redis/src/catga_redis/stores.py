@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from catga_core.clock import Clock
+from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.event_log import EventLog
+from catga_core.interfaces.idempotency import IdempotencyStore
+from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.outbox import OutboxStore
+from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
 from catga_redis.checkpoints import RedisCheckpointStore
 from catga_redis.dead_letters import RedisDeadLetterStore
@@ -15,24 +26,34 @@ from catga_redis.outbox import RedisOutboxStore
 from catga_redis.snapshots import RedisSnapshotStore
 from catga_redis.storage import RedisStorage
 
+_STORES: Mapping[Any, tuple[str, Callable[[RedisStorage], object]]] = {
+    EventLog: ("enable_event_store", RedisEventLog),
+    SnapshotStore: ("enable_event_store", RedisSnapshotStore),
+    CheckpointStore: ("enable_event_store", RedisCheckpointStore),
+    IdempotencyStore: ("enable_idempotency", RedisIdempotencyStore),
+    InboxStore: ("enable_inbox", RedisInboxStore),
+    OutboxStore: ("enable_outbox", RedisOutboxStore),
+    DeadLetterStore: ("enable_dead_letters", RedisDeadLetterStore),
+    LockProvider: ("enable_locks", RedisLockProvider),
+}
+"""Each port: the option that enables its store, and the store."""
+
+
+def enabled_ports(options: RedisOptions) -> tuple[Any, ...]:
+    """Return the ports whose stores the options enable.
+
+    Args:
+        options: the options.
+    """
+    return tuple(port for port, (flag, _) in _STORES.items() if getattr(options, flag))
+
 
 def redis_stores(options: RedisOptions, clock: Clock) -> Stores:
-    """Return the stores of one Redis; those that the options switch off are `None`.
+    """Return the stores of one Redis that the options enable.
 
-    Parameters:
+    Args:
         options: which Redis, and which stores.
         clock: what leases and expiry follow; the server's own time where it is `SystemClock`.
     """
     storage = RedisStorage(options, clock)
-    events = options.enable_event_store
-    return Stores(
-        storage=storage,
-        event_log=RedisEventLog(storage) if events else None,
-        snapshots=RedisSnapshotStore(storage) if events else None,
-        checkpoints=RedisCheckpointStore(storage) if events else None,
-        idempotency=RedisIdempotencyStore(storage) if options.enable_idempotency else None,
-        inbox=RedisInboxStore(storage) if options.enable_inbox else None,
-        outbox=RedisOutboxStore(storage) if options.enable_outbox else None,
-        dead_letters=RedisDeadLetterStore(storage) if options.enable_dead_letters else None,
-        locks=RedisLockProvider(storage) if options.enable_locks else None,
-    )
+    return Stores(storage, {port: _STORES[port][1](storage) for port in enabled_ports(options)})

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from catga_core.clock import Clock
+from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.event_log import EventLog
+from catga_core.interfaces.idempotency import IdempotencyStore
+from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.outbox import OutboxStore
+from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
 from catga_core.plugins import plugin
 from catga_sqlite.options import SqliteOptions
 
 if TYPE_CHECKING:
     from catga_core.container import CatgaContainer
+
+
+SQLITE_PORTS: tuple[Any, ...] = (
+    EventLog,
+    SnapshotStore,
+    CheckpointStore,
+    IdempotencyStore,
+    InboxStore,
+    OutboxStore,
+    DeadLetterStore,
+    LockProvider,
+)
+"""The ports of which there is a store in SQLite: those of `sqlite_stores`, known without loading sqlite3."""
 
 
 @plugin(api=1)
@@ -25,7 +46,7 @@ def add_sqlite_catga(container: CatgaContainer, options: str | os.PathLike[str] 
     Raises:
         ConfigurationError: for options that cannot work; for a file that cannot be used, when the container starts.
     """
-    from catga_core.container.app.stores import STORE_PORTS, add_stores
+    from catga_core.container.app.stores import add_stores
 
     if isinstance(options, str):
         settings = SqliteOptions.from_url(options)
@@ -38,4 +59,4 @@ def add_sqlite_catga(container: CatgaContainer, options: str | os.PathLike[str] 
 
         return sqlite_stores(settings, clock)
 
-    add_stores(container, make, tuple(STORE_PORTS), name="sqlite")
+    add_stores(container, make, SQLITE_PORTS, name="sqlite")

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from catga_core.clock import Clock, SystemClock
+from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.event_log import EventLog
+from catga_core.interfaces.idempotency import IdempotencyStore
+from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.outbox import OutboxStore
+from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
 from catga_sqlite.checkpoints import SqliteCheckpoints
 from catga_sqlite.dead_letters import SqliteDeadLetters
@@ -28,13 +36,15 @@ def sqlite_stores(options: SqliteOptions, clock: Clock | None = None) -> Stores:
     """
     storage = SqliteStorage(options, clock or SystemClock())
     return Stores(
-        storage=storage,
-        event_log=SqliteEventLog(storage),
-        snapshots=SqliteSnapshots(storage),
-        checkpoints=SqliteCheckpoints(storage),
-        idempotency=SqliteIdempotency(storage),
-        inbox=SqliteInbox(storage),
-        outbox=SqliteOutbox(storage),
-        dead_letters=SqliteDeadLetters(storage),
-        locks=SqliteLocks(storage),
+        storage,
+        {
+            EventLog: SqliteEventLog(storage),
+            SnapshotStore: SqliteSnapshots(storage),
+            CheckpointStore: SqliteCheckpoints(storage),
+            IdempotencyStore: SqliteIdempotency(storage),
+            InboxStore: SqliteInbox(storage),
+            OutboxStore: SqliteOutbox(storage),
+            DeadLetterStore: SqliteDeadLetters(storage),
+            LockProvider: SqliteLocks(storage),
+        },
     )

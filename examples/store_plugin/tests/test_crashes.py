@@ -12,7 +12,7 @@ import pytest
 from catga_store_folder import disk, folder_stores
 
 from catga_core import CatgaError, ConfigurationError, ErrorCode, HealthStatus, SystemClock, add_catga
-from catga_core.interfaces import Stores
+from catga_core.interfaces import CheckpointStore, DeadLetterStore, InboxStore, Stores
 
 WRITER = Path(__file__).with_name("writer.py")
 SOURCES = Path(catga_store_folder.__file__).parents[1]
@@ -25,11 +25,9 @@ async def opened(path: Path) -> Stores:
 
 
 async def write_two(stores: Stores) -> None:
-    assert stores.checkpoints
-    assert stores.inbox
     async with stores.storage.unit_of_work():
-        await stores.checkpoints.save("numbers", 2)
-        await stores.inbox.record("m-2", "SendEmail")
+        await stores[CheckpointStore].save("numbers", 2)
+        await stores[InboxStore].record("m-2", "SendEmail")
 
 
 async def test_a_process_that_is_killed_leaves_whole_units_of_work(tmp_path: Path) -> None:
@@ -52,16 +50,15 @@ async def test_a_process_that_is_killed_leaves_whole_units_of_work(tmp_path: Pat
             await process.wait()
 
         stores = await opened(tmp_path)
-        assert stores.checkpoints
-        assert stores.inbox
-        assert stores.dead_letters
-        found = await stores.checkpoints.load("numbers")
+        found = await stores[CheckpointStore].load("numbers")
         assert found is not None
         last = found.position
         assert not told or last in {int(told[-1]), int(told[-1]) + 1}
-        assert await stores.dead_letters.count() == last
-        assert all([await stores.inbox.seen(f"m-{number}", "SendEmail") for number in range(1, last + 1)])
-        assert not await stores.inbox.seen(f"m-{last + 1}", "SendEmail")
+        assert await stores[DeadLetterStore].count() == last
+        assert all(
+            [await stores[InboxStore].seen(f"m-{number}", "SendEmail") for number in range(1, last + 1)]
+        )
+        assert not await stores[InboxStore].seen(f"m-{last + 1}", "SendEmail")
         await stores.storage.stop()
 
 
@@ -70,8 +67,7 @@ async def test_a_disk_that_fails_is_told_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     stores = await opened(tmp_path)
-    assert stores.checkpoints
-    await stores.checkpoints.save("numbers", 1)
+    await stores[CheckpointStore].save("numbers", 1)
     write = disk.write_to_last
 
     def fail(file: Path, data: bytes) -> None:
@@ -91,16 +87,14 @@ async def test_a_disk_that_fails_is_told_and_loses_nothing(
         # What was decided on is finished before anything else is written.
         assert stores.storage.health().status is HealthStatus.UNHEALTHY
         with pytest.raises(CatgaError, match="start again"):
-            await stores.checkpoints.save("numbers", 3)
+            await stores[CheckpointStore].save("numbers", 3)
         await stores.storage.stop()
         stores = await opened(tmp_path)
-    assert stores.checkpoints
-    assert stores.inbox
-    found = await stores.checkpoints.load("numbers")
+    found = await stores[CheckpointStore].load("numbers")
     assert found is not None
     assert found.position == (2 if decided else 1)
-    assert await stores.inbox.seen("m-2", "SendEmail") is decided
-    await stores.checkpoints.save("numbers", 3)
+    assert await stores[InboxStore].seen("m-2", "SendEmail") is decided
+    await stores[CheckpointStore].save("numbers", 3)
     await stores.storage.stop()
 
 
@@ -127,9 +121,8 @@ async def test_what_is_no_folder_of_this_kind_is_a_wrong_composition(tmp_path: P
 
 async def test_what_is_not_open_is_told_so(tmp_path: Path) -> None:
     stores = folder_stores(tmp_path, SystemClock())
-    assert stores.checkpoints
 
-    for asked in (stores.checkpoints.load("numbers"), stores.checkpoints.save("numbers", 1)):
+    for asked in (stores[CheckpointStore].load("numbers"), stores[CheckpointStore].save("numbers", 1)):
         with pytest.raises(CatgaError, match="is not open") as raised:
             await asked
         assert raised.value.code == ErrorCode.PERSISTENCE_FAILED

@@ -9,7 +9,7 @@ from pathlib import Path
 from catga_store_folder import folder_stores
 
 from catga_core import MessageContext, SystemClock
-from catga_core.interfaces import DeadLetter, DeadLetterSource
+from catga_core.interfaces import CheckpointStore, DeadLetter, DeadLetterSource, DeadLetterStore, InboxStore
 
 
 def letter(number: int) -> DeadLetter:
@@ -34,18 +34,15 @@ def letter(number: int) -> DeadLetter:
 
 async def write(path: Path) -> None:
     stores = folder_stores(path, SystemClock())
-    assert stores.checkpoints
-    assert stores.inbox
-    assert stores.dead_letters
     await stores.storage.start()
-    found = await stores.checkpoints.load("numbers")
+    found = await stores[CheckpointStore].load("numbers")
     number = 0 if found is None else found.position
     while True:
         number += 1
         async with stores.storage.unit_of_work():
-            await stores.checkpoints.save("numbers", number, expected_position=number - 1)
-            assert await stores.inbox.record(f"m-{number}", "SendEmail")
-            await stores.dead_letters.add(letter(number))
+            await stores[CheckpointStore].save("numbers", number, expected_position=number - 1)
+            assert await stores[InboxStore].record(f"m-{number}", "SendEmail")
+            await stores[DeadLetterStore].add(letter(number))
         # The word of it goes out when it is committed, and not before.
         print(number, flush=True)
 

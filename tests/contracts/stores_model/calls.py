@@ -118,8 +118,8 @@ class Model(Protocol):
     Such a method is given the answer before the arguments, and changes the model as the call has changed the store.
     """
 
-    port: str
-    """The store's name in `Stores`."""
+    port: Any
+    """The store's port in `Stores`."""
     now: float
     """The time of the clients' clock."""
 
@@ -156,7 +156,7 @@ class Model(Protocol):
 class BaseModel:
     """What most models have in common."""
 
-    port: str
+    port: Any
     now: float = 0.0
 
     def __eq__(self, other: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from catga_core.interfaces import CheckpointStore
 from tests.contracts.stores_model.calls import Answer, BaseModel, Call
 
 NAMES = ["totals", "mails"]
@@ -12,7 +13,7 @@ NAMES = ["totals", "mails"]
 class CheckpointsModel(BaseModel):
     """Position and fencing token by name."""
 
-    port = "checkpoints"
+    port = CheckpointStore
 
     def __init__(self) -> None:
         self.saved: dict[str, tuple[int, int]] = {}

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from catga_core.interfaces import ALL_LETTERS, DeadLetter, DeadLetterFilter, DeadLetterSource
+from catga_core.interfaces import ALL_LETTERS, DeadLetter, DeadLetterFilter, DeadLetterSource, DeadLetterStore
 from catga_testing.contracts.stores.records import NOW, letter
 from tests.contracts.stores_model.calls import Answer, BaseModel, Call
 
@@ -27,7 +27,7 @@ class Failed(msgspec.Struct, frozen=True):
 class DeadLettersModel(BaseModel):
     """The letters in the order in which they first came."""
 
-    port = "dead_letters"
+    port = DeadLetterStore
 
     def __init__(self) -> None:
         self.letters: dict[str, DeadLetter] = {}

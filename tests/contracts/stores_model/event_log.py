@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from catga_core.interfaces import ANY, NO_STREAM, AppendResult, RecordedEvent, StreamAppend
+from catga_core.interfaces import ANY, NO_STREAM, AppendResult, EventLog, RecordedEvent, StreamAppend
 from catga_testing.contracts.stores.records import records
 from tests.contracts.stores_model.calls import Answer, BaseModel, Call, Kept
 
@@ -28,7 +28,7 @@ class New(msgspec.Struct, frozen=True):
 class LogModel(BaseModel):
     """A list of events in their order."""
 
-    port = "event_log"
+    port = EventLog
 
     def __init__(self) -> None:
         self.events: list[tuple[str, int, str]] = []

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from catga_core.interfaces import Claimed, Completed, InProgress
+from catga_core.interfaces import Claimed, Completed, IdempotencyStore, InProgress
 from tests.contracts.stores_model.calls import Answer, BaseModel, Call, Kept
 
 KEYS = ["charge-1", "charge-2"]
@@ -24,7 +24,7 @@ class Entry(msgspec.Struct, frozen=True):
 class IdempotencyModel(BaseModel):
     """Claims and results by key, and the highest number each key was claimed with."""
 
-    port = "idempotency"
+    port = IdempotencyStore
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from catga_core.interfaces import InboxStore
 from tests.contracts.stores_model.calls import Answer, BaseModel, Call
 
 MESSAGES, HANDLERS = ["m-1", "m-2"], ["SendEmail"]
@@ -12,7 +13,7 @@ MESSAGES, HANDLERS = ["m-1", "m-2"], ["SendEmail"]
 class InboxModel(BaseModel):
     """When which handler was noted to have had which message."""
 
-    port = "inbox"
+    port = InboxStore
 
     def __init__(self) -> None:
         self.notes: dict[tuple[str, str], float] = {}

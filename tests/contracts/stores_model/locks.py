@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from catga_core.interfaces import LockLease
+from catga_core.interfaces import LockLease, LockProvider
 from tests.contracts.stores_model.calls import Answer, BaseModel, Call, Kept
 
 NAMES = ["stock", "totals"]
@@ -15,7 +15,7 @@ NAMES = ["stock", "totals"]
 class LocksModel(BaseModel):
     """Who holds what, and the highest number each lock was held with."""
 
-    port = "locks"
+    port = LockProvider
 
     def __init__(self) -> None:
         self.held: dict[str, LockLease] = {}

@@ -189,7 +189,7 @@ def _machine(model: type[Any], new_place: NewPlace) -> type[RuleBasedStateMachin
                 return Answer(code=error.code)
 
         async def method(self, stores: Stores, call: Call) -> Any:
-            return await getattr(getattr(stores, model.port), call.method)(*call.arguments, **call.options)
+            return await getattr(stores[model.port], call.method)(*call.arguments, **call.options)
 
         def report(self, what: str) -> str:
             return "\n".join([f"{model.__name__}: {what}:", *self.told])

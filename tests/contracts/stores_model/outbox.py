@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from catga_core.interfaces import LeasedMessage, OutboxMessage, OutboxStats
+from catga_core.interfaces import LeasedMessage, OutboxMessage, OutboxStats, OutboxStore
 from catga_testing.contracts.stores.records import message
 from tests.contracts.stores_model.calls import Answer, BaseModel, Call, Kept
 
@@ -36,7 +36,7 @@ class Given(msgspec.Struct, frozen=True):
 class OutboxModel(BaseModel):
     """The messages to send in their order, and when the others were sent."""
 
-    port = "outbox"
+    port = OutboxStore
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}

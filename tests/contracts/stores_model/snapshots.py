@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from catga_core.interfaces import Snapshot
+from catga_core.interfaces import Snapshot, SnapshotStore
 from catga_testing.contracts.stores.records import snapshot
 from tests.contracts.stores_model.calls import Answer, BaseModel, Call
 
@@ -26,7 +26,7 @@ class Taken(msgspec.Struct, frozen=True):
 class SnapshotsModel(BaseModel):
     """The snapshots that are kept."""
 
-    port = "snapshots"
+    port = SnapshotStore
 
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = []

@@ -21,7 +21,7 @@ from catga_core.event_sourcing import (
     apply,
     every,
 )
-from catga_core.interfaces import ANY, EventRecord, StreamAppend
+from catga_core.interfaces import ANY, EventLog, EventRecord, SnapshotStore, StreamAppend
 from catga_core.memory.stores import memory_stores
 from catga_testing import ManualClock
 from catga_testing.clock import START
@@ -56,9 +56,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def store(clock: ManualClock) -> LogEventStore:
-    log = memory_stores(clock).event_log
-    assert log is not None
-    return LogEventStore(log, EventTypes(), clock)
+    return LogEventStore(memory_stores(clock)[EventLog], EventTypes(), clock)
 
 
 @pytest.fixture(params=["replayed", "with snapshots"])
@@ -68,8 +66,7 @@ async def carts(
     """A cart with one event at each of the seconds 0, 10, 20 and 30."""
     snapshots = None
     if request.param == "with snapshots":
-        kept = memory_stores(clock).snapshots
-        assert kept is not None
+        kept = memory_stores(clock)[SnapshotStore]
         snapshots = Snapshots(kept, every(2), keep=9, clock=clock)
     carts = AggregateRepository(Cart, store, snapshots=snapshots)
     for event in (Added("tea"), Added("milk"), Noted("fragile"), Added("sugar")):

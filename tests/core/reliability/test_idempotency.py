@@ -531,7 +531,7 @@ async def test_a_store_that_stands_in_for_it_is_used_by_the_next_command(place: 
     catga = charging(place, handles)
     async with catga.running() as app:
         await app.mediator.send(Charge(), message_id="c-1")
-        with catga.override(IdempotencyStore, memory_stores().idempotency):
+        with catga.override(IdempotencyStore, memory_stores()[IdempotencyStore]):
             assert (await app.mediator.send(Charge(), message_id="c-1")).value == 8
         assert (await app.mediator.send(Charge(), message_id="c-1")).value == 7
 

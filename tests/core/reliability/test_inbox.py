@@ -180,7 +180,7 @@ async def test_an_inbox_that_stands_in_for_it_is_used_by_the_next_event(place: P
     catga = listening(place, seen)
     async with catga.running() as app:
         await app.mediator.publish(Placed(), message_id="p-1")
-        with catga.override(InboxStore, memory_stores().inbox):
+        with catga.override(InboxStore, memory_stores()[InboxStore]):
             await app.mediator.publish(Placed(), message_id="p-1")
         await app.mediator.publish(Placed(), message_id="p-1")
 

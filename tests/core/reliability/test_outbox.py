@@ -672,7 +672,7 @@ async def test_a_store_that_stands_in_for_the_outbox_is_filled_and_relayed_at_on
     wire = Wire()
     catga = placing(memory, wire)
     async with catga.running() as app:
-        other = memory_stores().outbox
+        other = memory_stores()[OutboxStore]
         with catga.override(OutboxStore, other):
             await app.mediator.send(Place_())
             await eventually(lambda: wire.events == [Placed(1)])

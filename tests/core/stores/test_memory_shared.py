@@ -7,12 +7,21 @@ from functools import partial
 
 import pytest
 
-from catga_core.interfaces import Claimed, HealthStatus, InProgress, Stores
+from catga_core.interfaces import (
+    CheckpointStore,
+    Claimed,
+    EventLog,
+    HealthStatus,
+    IdempotencyStore,
+    InProgress,
+    LockProvider,
+    Stores,
+)
 from catga_core.memory.stores import MemoryStorage, memory_stores
 from catga_testing import ManualClock
 from catga_testing.contracts.stores.place import outside
 from catga_testing.contracts.stores.records import appends, record
-from catga_testing.contracts.stores.unit_of_work.writes import WRITES
+from catga_testing.contracts.stores.unit_of_work.writes import WRITES, prepared_write
 from catga_testing.waiting import eventually
 from tests.core.stores.inside import rows_of, waiting_in
 
@@ -26,7 +35,7 @@ def other(clock: ManualClock, storage: MemoryStorage) -> Stores:
 async def test_what_one_set_of_stores_writes_another_one_reads(
     stores: Stores, other: Stores, kind: str
 ) -> None:
-    write = await WRITES[kind](stores)
+    write = await prepared_write(kind, stores)
     assert not await write.there(other)
 
     await write.done()
@@ -36,39 +45,33 @@ async def test_what_one_set_of_stores_writes_another_one_reads(
 
 async def test_stores_over_storages_of_their_own_share_nothing(stores: Stores) -> None:
     elsewhere = memory_stores()
-    assert stores.event_log is not None
-    assert elsewhere.event_log is not None
 
-    await stores.event_log.append([appends("s")])
+    await stores[EventLog].append([appends("s")])
 
-    assert await elsewhere.event_log.head() == 0
+    assert await elsewhere[EventLog].head() == 0
     assert memory_stores().storage is not memory_stores().storage
 
 
 async def test_a_unit_of_work_of_one_set_is_joined_by_the_stores_of_the_other(
     stores: Stores, other: Stores
 ) -> None:
-    assert stores.event_log is not None
-    assert other.checkpoints is not None
     with pytest.raises(ZeroDivisionError):
         async with stores.storage.unit_of_work():
-            await stores.event_log.append([appends("s")])
-            await other.checkpoints.save("c", 7)
+            await stores[EventLog].append([appends("s")])
+            await other[CheckpointStore].save("c", 7)
             raise ZeroDivisionError
 
-    assert await other.checkpoints.load("c") is None
-    assert await stores.event_log.head() == 0
+    assert await other[CheckpointStore].load("c") is None
+    assert await stores[EventLog].head() == 0
 
 
 async def test_a_write_of_one_set_wakes_who_waits_in_the_other(
     stores: Stores, other: Stores, storage: MemoryStorage
 ) -> None:
-    assert stores.event_log is not None
-    assert other.event_log is not None
-    waiting = asyncio.create_task(other.event_log.wait(after=0, timeout=60))
+    waiting = asyncio.create_task(other[EventLog].wait(after=0, timeout=60))
     await eventually(lambda: waiting_in(storage) == 1)
 
-    await stores.event_log.append([appends("s")])
+    await stores[EventLog].append([appends("s")])
 
     await asyncio.wait_for(waiting, 5)
 
@@ -76,27 +79,22 @@ async def test_a_write_of_one_set_wakes_who_waits_in_the_other(
 async def test_claims_and_locks_are_one_sets_and_their_numbers_rise_over_all(
     stores: Stores, other: Stores
 ) -> None:
-    assert stores.idempotency is not None
-    assert other.idempotency is not None
-    assert stores.locks is not None
-    assert other.locks is not None
-    claim = await stores.idempotency.claim("k", lease=60)
-    refused = await other.idempotency.claim("k", lease=60)
-    lock = await other.locks.acquire("l", lease=60)
+    claim = await stores[IdempotencyStore].claim("k", lease=60)
+    refused = await other[IdempotencyStore].claim("k", lease=60)
+    lock = await other[LockProvider].acquire("l", lease=60)
 
     assert isinstance(claim, Claimed)
     assert isinstance(refused, InProgress)
     assert lock is not None
-    assert await stores.locks.acquire("l", lease=60) is None
+    assert await stores[LockProvider].acquire("l", lease=60) is None
     assert claim.fencing_token < lock.fencing_token
 
 
 async def test_a_set_that_was_stopped_leaves_everything_to_the_next(
     stores: Stores, storage: MemoryStorage
 ) -> None:
-    assert stores.event_log is not None
     await stores.storage.start()
-    await stores.event_log.append([appends("s", record("m-1"))])
+    await stores[EventLog].append([appends("s", record("m-1"))])
     before = rows_of(storage)
     await stores.storage.stop()
 
@@ -113,7 +111,7 @@ def test_a_storage_goes_on_in_another_event_loop() -> None:
         """Have somebody wait for the turn to write: that ties what it waits for to the loop."""
         stores = memory_stores(storage=storage)
         await stores.storage.start()
-        log = stores.event_log
+        log = stores[EventLog]
         assert log is not None
         async with stores.storage.unit_of_work():
             await log.append([appends("s")])
@@ -129,7 +127,7 @@ def test_a_storage_goes_on_in_another_event_loop() -> None:
 async def test_a_lock_that_is_taken_in_a_block_is_held_at_once_and_after_a_rollback(
     stores: Stores, other: Stores
 ) -> None:
-    locks, others = stores.locks, other.locks
+    locks, others = stores[LockProvider], other[LockProvider]
     assert locks is not None
     assert others is not None
     with pytest.raises(ZeroDivisionError):
@@ -146,7 +144,7 @@ async def test_a_lock_that_is_taken_in_a_block_is_held_at_once_and_after_a_rollb
 async def test_a_lock_that_is_given_back_in_a_block_is_free_before_its_end(
     stores: Stores, other: Stores
 ) -> None:
-    locks, others = stores.locks, other.locks
+    locks, others = stores[LockProvider], other[LockProvider]
     assert locks is not None
     assert others is not None
     held = await locks.acquire("l", lease=60)
@@ -163,11 +161,10 @@ async def test_a_lock_that_is_given_back_in_a_block_is_free_before_its_end(
 
 
 async def test_a_lock_waits_for_no_unit_of_work_that_has_the_storage(stores: Stores, other: Stores) -> None:
-    locks = other.locks
+    locks = other[LockProvider]
     assert locks is not None
-    assert stores.event_log is not None
     async with stores.storage.unit_of_work():
-        await stores.event_log.append([appends("s")])
+        await stores[EventLog].append([appends("s")])
         held = await outside(lambda: locks.acquire("l", lease=60))
         assert held is not None
         renewed = await outside(lambda: locks.renew(held, lease=90))

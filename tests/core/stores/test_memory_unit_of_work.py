@@ -10,7 +10,7 @@ import pytest
 
 from catga_core import CatgaError, ErrorCode
 from catga_core.errors import Outcome
-from catga_core.interfaces import ANY, EventLog, Stores
+from catga_core.interfaces import ANY, DeadLetterStore, EventLog, OutboxStore, SnapshotStore, Stores
 from catga_core.memory.stores import MemoryStorage, memory_stores
 from catga_testing.contracts.stores.place import outside
 from catga_testing.contracts.stores.records import appends, letter, message, record, snapshot
@@ -21,8 +21,7 @@ from tests.core.support import Gate
 
 
 def log_of(stores: Stores) -> EventLog:
-    assert stores.event_log is not None
-    return stores.event_log
+    return stores[EventLog]
 
 
 async def seen(log: EventLog) -> dict[str, Any]:
@@ -70,9 +69,9 @@ async def test_who_is_outside_reads_the_log_up_to_what_is_committed(stores: Stor
 
 
 async def test_a_rollback_leaves_every_table_as_it_was(stores: Stores, storage: MemoryStorage) -> None:
-    writes: list[Write] = [await prepare(stores) for prepare in WRITES.values()]
+    writes: list[Write] = [await prepare(stores) for _, prepare in WRITES.values()]
     await log_of(stores).append([appends("kit-a")])
-    outbox = stores.outbox
+    outbox = stores[OutboxStore]
     assert outbox is not None
     await outbox.add([message()])
     sent = await outbox.lease(limit=1, lease=60)
@@ -92,7 +91,7 @@ async def test_a_rollback_leaves_every_table_as_it_was(stores: Stores, storage: 
 
 
 async def test_a_commit_leaves_nothing_laid_over_the_tables(stores: Stores, storage: MemoryStorage) -> None:
-    writes = [await prepare(stores) for prepare in WRITES.values()]
+    writes = [await prepare(stores) for _, prepare in WRITES.values()]
 
     async with stores.storage.unit_of_work():
         for write in writes:
@@ -104,7 +103,7 @@ async def test_a_commit_leaves_nothing_laid_over_the_tables(stores: Stores, stor
 
 
 async def test_what_was_added_changed_and_removed_in_one_block_is_as_it_was_left(stores: Stores) -> None:
-    snapshots, letters = stores.snapshots, stores.dead_letters
+    snapshots, letters = stores[SnapshotStore], stores[DeadLetterStore]
     assert snapshots is not None
     assert letters is not None
     await letters.add(letter("first"))
@@ -303,7 +302,7 @@ async def test_it_has_no_connection_and_says_which_storages_have_one(stores: Sto
 async def test_what_is_sent_again_after_a_rollback_keeps_its_place_behind_what_was_there(
     stores: Stores,
 ) -> None:
-    outbox = stores.outbox
+    outbox = stores[OutboxStore]
     assert outbox is not None
     with pytest.raises(ZeroDivisionError):
         async with stores.storage.unit_of_work():

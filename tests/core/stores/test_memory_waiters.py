@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from catga_core.interfaces import Claimed, Stores
+from catga_core.interfaces import Claimed, EventLog, IdempotencyStore, LockProvider, OutboxStore, Stores
 from catga_core.memory.stores import MemoryStorage
 from catga_core.memory.stores.waiters import Waiters, _wake
 from catga_testing.contracts.stores.records import appends, message
@@ -29,19 +29,19 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 async def for_an_event(stores: Stores) -> Waiting:
-    log = stores.event_log
+    log = stores[EventLog]
     assert log is not None
     return Waiting(lambda timeout: log.wait(after=0, timeout=timeout), lambda: log.append([appends("s")]))
 
 
 async def for_a_message(stores: Stores) -> Waiting:
-    outbox = stores.outbox
+    outbox = stores[OutboxStore]
     assert outbox is not None
     return Waiting(lambda timeout: outbox.wait(timeout=timeout), lambda: outbox.add([message()]))
 
 
 async def for_a_message_that_is_leased(stores: Stores) -> Waiting:
-    outbox = stores.outbox
+    outbox = stores[OutboxStore]
     assert outbox is not None
     await outbox.add([message()])
     leased = await outbox.lease(limit=1, lease=3600)
@@ -49,7 +49,7 @@ async def for_a_message_that_is_leased(stores: Stores) -> Waiting:
 
 
 async def for_a_result(stores: Stores) -> Waiting:
-    idempotency = stores.idempotency
+    idempotency = stores[IdempotencyStore]
     assert idempotency is not None
     claim = await idempotency.claim("k", lease=3600)
     assert isinstance(claim, Claimed)
@@ -60,7 +60,7 @@ async def for_a_result(stores: Stores) -> Waiting:
 
 
 async def for_a_lock(stores: Stores) -> Waiting:
-    locks = stores.locks
+    locks = stores[LockProvider]
     assert locks is not None
     held = await locks.acquire("l", lease=3600)
     assert held is not None

@@ -34,6 +34,7 @@ from catga_core.interfaces.idempotency import (
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.locks import LockLease, LockProvider
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats, OutboxStore
+from catga_core.interfaces.port import Port, declared_ports, port, port_of
 from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
 from catga_core.interfaces.storage import Storage, StorageCapabilities, UnitOfWork
 from catga_core.interfaces.stores import Stores
@@ -87,6 +88,7 @@ __all__ = [
     "OutboxStats",
     "OutboxStore",
     "PayloadLog",
+    "Port",
     "RecordedEvent",
     "RequestEndpoint",
     "Serializer",
@@ -103,4 +105,7 @@ __all__ = [
     "UnitOfWork",
     "ValidationProblem",
     "Validator",
+    "declared_ports",
+    "port",
+    "port_of",
 ]

@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from catga_core.interfaces.port import port
+
 
 class Checkpoint(msgspec.Struct, frozen=True):
     """How far one projection, or one partition of a subscription, has come.
@@ -23,6 +25,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     fencing_token: int = 0
 
 
+@port("checkpoints", kept=True, transactional=True, kit="catga_testing.contracts:CheckpointContract")
 @runtime_checkable
 class CheckpointStore(Protocol):
     """Keeps one position for each name."""

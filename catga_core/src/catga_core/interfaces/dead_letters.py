@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from catga_core.interfaces.port import port
 from catga_core.messages.message_context import MessageContext
 
 
@@ -97,6 +98,7 @@ class DeadLetterPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
+@port("dead_letters", kept=True, kit="catga_testing.contracts:DeadLetterContract")
 @runtime_checkable
 class DeadLetterStore(Protocol):
     """Keeps dead letters until somebody replays or purges them."""

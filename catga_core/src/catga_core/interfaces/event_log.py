@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
+from catga_core.interfaces.port import port
 from catga_core.messages.message_context import NO_HEADERS
 
 ANY: Final[int] = -1
@@ -91,6 +92,7 @@ class AppendResult(msgspec.Struct, frozen=True):
     position: int
 
 
+@port("event_log", kept=True, transactional=True, kit="catga_testing.contracts:EventLogContract")
 @runtime_checkable
 class EventLog(Protocol):
     """Streams of events as bytes, and all of them in one order.

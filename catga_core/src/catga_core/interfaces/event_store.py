@@ -16,6 +16,7 @@ from catga_core.interfaces.event_log import (
     EventRecord,
     RecordedEvent,
 )
+from catga_core.interfaces.port import port
 from catga_core.messages import Event
 from catga_core.messages.message_context import NO_HEADERS
 
@@ -153,6 +154,7 @@ class StreamEvents(msgspec.Struct, frozen=True):
     expected_version: int = ANY
 
 
+@port("event_store")
 @runtime_checkable
 class EventStore(Protocol):
     """Streams of events: append with an expected version, read forward, backward, up to a time, and all in one order."""

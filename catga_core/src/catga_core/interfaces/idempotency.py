@@ -6,6 +6,8 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
+from catga_core.interfaces.port import port
+
 
 class Claimed(msgspec.Struct, frozen=True):
     """The caller has the key: it does the work, then completes or releases it.
@@ -48,6 +50,7 @@ class Completed(msgspec.Struct, frozen=True):
 ClaimOutcome: TypeAlias = Claimed | InProgress | Completed
 
 
+@port("idempotency_store", kept=True, kit="catga_testing.contracts:IdempotencyContract")
 @runtime_checkable
 class IdempotencyStore(Protocol):
     """Lets one of many do a thing and the others have its result, across processes."""

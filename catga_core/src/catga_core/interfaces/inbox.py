@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from catga_core.interfaces.port import port
 
+
+@port("inbox", kept=True, transactional=True, kit="catga_testing.contracts:InboxContract")
 @runtime_checkable
 class InboxStore(Protocol):
     """Remembers (message id, handler), so that a message that comes twice has its effect once."""

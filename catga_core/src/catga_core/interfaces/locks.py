@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from catga_core.interfaces.port import port
+
 
 class LockLease(msgspec.Struct, frozen=True):
     """A lock that is held.
@@ -23,6 +25,7 @@ class LockLease(msgspec.Struct, frozen=True):
     expires_at: float
 
 
+@port("lock_provider", kept=True, kit="catga_testing.contracts:LockContract")
 @runtime_checkable
 class LockProvider(Protocol):
     """Gives a named lock to one at a time. Applications use `catga_core.reliability.Locks`, which renews and waits.

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from catga_core.interfaces.port import port
 from catga_core.messages.message_context import MessageContext
 
 
@@ -64,6 +65,7 @@ class OutboxStats(msgspec.Struct, frozen=True):
     retrying: int
 
 
+@port("outbox", kept=True, transactional=True, kit="catga_testing.contracts:OutboxContract")
 @runtime_checkable
 class OutboxStore(Protocol):
     """Keeps messages until they are sent. Several relays share the work by leases."""

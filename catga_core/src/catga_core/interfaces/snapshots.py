@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from catga_core.interfaces.port import port
+
 
 class Snapshot(msgspec.Struct, frozen=True):
     """A state as of one version of a stream.
@@ -29,6 +31,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     taken_at: int
 
 
+@port("snapshot_store", kept=True, kit="catga_testing.contracts:SnapshotContract")
 @runtime_checkable
 class SnapshotStore(Protocol):
     """Keeps snapshots; losing them costs time and nothing else."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from catga_core.interfaces.health import Health
+from catga_core.interfaces.port import port
 
 
 class StorageCapabilities(msgspec.Struct, frozen=True):
@@ -70,6 +71,7 @@ class UnitOfWork(Protocol):
         ...
 
 
+@port("storage")
 @runtime_checkable
 class Storage(Protocol):
     """One place where stores keep data together: this process's memory, a SQLite file, a Redis.

@@ -1,41 +1,101 @@
-"""What one storage brings: every store it has."""
+"""The stores that one storage provides, by port."""
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
-from catga_core.interfaces.checkpoints import CheckpointStore
-from catga_core.interfaces.dead_letters import DeadLetterStore
-from catga_core.interfaces.event_log import EventLog
-from catga_core.interfaces.idempotency import IdempotencyStore
-from catga_core.interfaces.inbox import InboxStore
-from catga_core.interfaces.locks import LockProvider
-from catga_core.interfaces.outbox import OutboxStore
-from catga_core.interfaces.snapshots import SnapshotStore
+from catga_core.errors import ConfigurationError
+from catga_core.interfaces.port import declared_ports, port_of
+from catga_core.interfaces.service_type import ServiceType
 from catga_core.interfaces.storage import Storage
 
+S = TypeVar("S")
 
-class Stores(msgspec.Struct, frozen=True):
-    """The stores of one storage; what it does not have is `None`.
 
-    Parameters:
+class Stores:
+    """The stores of one storage, found by their ports.
+
+    ```python
+    stores = Stores(storage, {OutboxStore: SqliteOutboxStore(storage)})
+    stores[OutboxStore]  # the store; ConfigurationError where the storage has none
+    stores.get(InboxStore)  # None where the storage has none
+    ```
+
+    Args:
         storage: where they keep their data.
-        event_log: streams of events.
-        snapshots: states of streams.
-        checkpoints: how far followers have come.
-        idempotency: claims and results.
-        inbox: which handler has had which message.
-        outbox: messages to send after the commit.
-        dead_letters: messages that could not be handled.
-        locks: one holder at a time.
+        stores: each store by its port; a port whose store is `None` is left out.
+
+    Raises:
+        ConfigurationError: A key is not a port that a storage keeps.
     """
 
-    storage: Storage
-    event_log: EventLog | None = None
-    snapshots: SnapshotStore | None = None
-    checkpoints: CheckpointStore | None = None
-    idempotency: IdempotencyStore | None = None
-    inbox: InboxStore | None = None
-    outbox: OutboxStore | None = None
-    dead_letters: DeadLetterStore | None = None
-    locks: LockProvider | None = None
+    __slots__ = ("_stores", "storage")
+
+    def __init__(self, storage: Storage, stores: Mapping[Any, object] | None = None) -> None:
+        self.storage: Storage = storage
+        self._stores: dict[Any, object] = {
+            port: store for port, store in (stores or {}).items() if store is not None
+        }
+        check_kept(self._stores)
+
+    @property
+    def ports(self) -> tuple[Any, ...]:
+        """The ports of which there is a store."""
+        return tuple(self._stores)
+
+    def get(self, port: ServiceType[S]) -> S | None:
+        """Return the store of a port, `None` where the storage has none.
+
+        Args:
+            port: the port, such as `OutboxStore`.
+        """
+        return cast("S | None", self._stores.get(port))
+
+    def __getitem__(self, port: ServiceType[S]) -> S:
+        found = self.get(port)
+        if found is None:
+            msg = f"the storage has no {_shown(port)}; it has {_listed(self._stores)}. Use another storage for it."
+            raise ConfigurationError(msg)
+        return found
+
+    def __contains__(self, port: object) -> bool:
+        return port in self._stores
+
+    def __repr__(self) -> str:
+        return f"Stores({self.storage!r}, {_listed(self._stores)})"
+
+    def with_stores(self, stores: Mapping[Any, object | None]) -> Stores:
+        """Return the same stores with some of them replaced or, by `None`, left out.
+
+        Args:
+            stores: the replacements by port.
+        """
+        return Stores(self.storage, {**self._stores, **stores})
+
+
+def check_kept(ports: Mapping[Any, object] | tuple[Any, ...]) -> None:
+    """Refuse types that are not ports a storage keeps.
+
+    Args:
+        ports: the types.
+
+    Raises:
+        ConfigurationError: One of them is not a port that a storage keeps.
+    """
+    unknown = [each for each in ports if (known := port_of(each)) is None or not known.kept]
+    if unknown:
+        verb = "is not a port" if len(unknown) == 1 else "are not ports"
+        msg = (
+            f"{_listed(unknown)} {verb} that a storage keeps; such ports are "
+            f"{_listed(each.type for each in declared_ports(kept=True))}. Declare the Protocol with @port(..., kept=True)."
+        )
+        raise ConfigurationError(msg)
+
+
+def _listed(ports: Any) -> str:
+    return ", ".join(map(_shown, ports)) or "no store"
+
+
+def _shown(port: Any) -> str:
+    return str(getattr(port, "__name__", port))

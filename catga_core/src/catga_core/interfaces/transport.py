@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import msgspec
 
 from catga_core.interfaces.health import Health
+from catga_core.interfaces.port import port
 from catga_core.messages import Event, MessageType, Request
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult
@@ -80,6 +81,7 @@ class Inbound(msgspec.Struct, frozen=True):
     max_concurrent: int
 
 
+@port("transport")
 @runtime_checkable
 class Transport(Protocol):
     """Carries requests to the one process that handles them, and events to every service that listens.

@@ -2,6 +2,7 @@
 
 from catga_core.memory.bus import LocalBus, local_bus
 from catga_core.memory.stores import (
+    MEMORY_PORTS,
     MemoryCheckpoints,
     MemoryDeadLetters,
     MemoryEventLog,
@@ -16,6 +17,7 @@ from catga_core.memory.stores import (
 from catga_core.memory.transport import LocalTransport
 
 __all__ = [
+    "MEMORY_PORTS",
     "LocalBus",
     "LocalTransport",
     "MemoryCheckpoints",

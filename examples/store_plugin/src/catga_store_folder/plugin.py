@@ -25,11 +25,13 @@ def folder_stores(path: Path, clock: Clock) -> Stores:
     """
     storage = FolderStorage(path)
     return Stores(
-        storage=storage,
-        snapshots=FolderSnapshots(storage),
-        checkpoints=FolderCheckpoints(storage, clock),
-        inbox=FolderInbox(storage, clock),
-        dead_letters=FolderDeadLetters(storage),
+        storage,
+        {
+            SnapshotStore: FolderSnapshots(storage),
+            CheckpointStore: FolderCheckpoints(storage, clock),
+            InboxStore: FolderInbox(storage, clock),
+            DeadLetterStore: FolderDeadLetters(storage),
+        },
     )
 
 

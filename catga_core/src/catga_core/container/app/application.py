@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from catga_core.clock import Clock
+from catga_core.container.app.provided import Provided
 from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.event_store import EventStore
@@ -30,73 +31,49 @@ S = TypeVar("S")
 class CatgaApp:
     """A container that runs: its ports by name, its services by type, its health.
 
+    `app.<name>` gives the service of any provider; those below are typed.
+
     Parameters:
         container: the container; `app.container` gives it back.
     """
 
     __slots__ = ("container",)
 
+    mediator: Provided[CatgaMediator] = Provided(CatgaMediator)
+    """Sends requests, publishes events, gives streams."""
+
+    transport: Provided[Transport] = Provided(Transport)
+    """Carries messages to other processes."""
+
+    serializer: Provided[Serializer] = Provided(Serializer)
+    """Turns messages into bytes."""
+
+    clock: Provided[Clock] = Provided(Clock)
+    """The container's time."""
+
+    event_store: Provided[EventStore] = Provided(EventStore)
+    """Streams of events."""
+
+    snapshot_store: Provided[SnapshotStore] = Provided(SnapshotStore)
+    """Snapshots of streams, so that streams need not be replayed."""
+
+    checkpoints: Provided[CheckpointStore] = Provided(CheckpointStore)
+    """The positions of projections and subscriptions."""
+
+    idempotency_store: Provided[IdempotencyStore] = Provided(IdempotencyStore)
+    """Claims of commands, and their results."""
+
+    inbox: Provided[InboxStore] = Provided(InboxStore)
+    """Which handler has received which message."""
+
+    outbox: Provided[OutboxStore] = Provided(OutboxStore)
+    """Messages to send after the commit."""
+
+    dead_letters: Provided[DeadLetterStore] = Provided(DeadLetterStore)
+    """Messages that could not be handled."""
+
     def __init__(self, container: CatgaContainer) -> None:
         self.container: CatgaContainer = container
-
-    @property
-    def mediator(self) -> CatgaMediator:
-        """Sends requests, publishes events, gives streams."""
-        return self.container.get(CatgaMediator)
-
-    @property
-    def transport(self) -> Transport:
-        """The way to other processes.
-
-        Raises:
-            ConfigurationError: when there is none.
-        """
-        return self.container.get(Transport)
-
-    @property
-    def serializer(self) -> Serializer:
-        """Turns messages into bytes."""
-        return self.container.get(Serializer)
-
-    @property
-    def clock(self) -> Clock:
-        """The container's time."""
-        return self.container.get(Clock)
-
-    @property
-    def event_store(self) -> EventStore:
-        """Streams of events."""
-        return self.container.get(EventStore)
-
-    @property
-    def snapshot_store(self) -> SnapshotStore:
-        """States of streams, kept so that they need not be replayed."""
-        return self.container.get(SnapshotStore)
-
-    @property
-    def checkpoints(self) -> CheckpointStore:
-        """How far projections and subscriptions have come."""
-        return self.container.get(CheckpointStore)
-
-    @property
-    def idempotency_store(self) -> IdempotencyStore:
-        """Claims of commands, and their results."""
-        return self.container.get(IdempotencyStore)
-
-    @property
-    def inbox(self) -> InboxStore:
-        """Which handler has had which message."""
-        return self.container.get(InboxStore)
-
-    @property
-    def outbox(self) -> OutboxStore:
-        """Messages that are sent after the commit."""
-        return self.container.get(OutboxStore)
-
-    @property
-    def dead_letters(self) -> DeadLetterStore:
-        """Messages that could not be handled."""
-        return self.container.get(DeadLetterStore)
 
     def unit_of_work(self) -> AbstractAsyncContextManager[UnitOfWork]:
         """Return a block that is written as a whole or not at all, as `CatgaContainer.unit_of_work` does."""
@@ -117,6 +94,6 @@ class CatgaApp:
         provider = self.container.providers.get(name)
         if provider is None:
             names = ", ".join(sorted(self.container.providers))
-            msg = f"the application has no {name!r}: it has {names}"
+            msg = f"the application has no provider {name!r}; it has {names}. Register the service before it starts."
             raise AttributeError(msg)
         return provider()

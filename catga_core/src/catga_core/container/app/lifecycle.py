@@ -13,7 +13,7 @@ from catga_core.container.app.endpoints import endpoints_of
 from catga_core.container.app.options import DEFAULT_SERVICE_NAME, CatgaOptions
 from catga_core.container.app.signals import listening
 from catga_core.container.app.stopping import Stopping
-from catga_core.container.app.stores import STORE_PORTS, is_in_memory
+from catga_core.container.app.stores import is_in_memory
 from catga_core.container.di.provider import ServiceProvider
 from catga_core.container.di.registration import Registration
 from catga_core.container.di.resolver import Resolver
@@ -21,6 +21,7 @@ from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.hosting import HealthReporter
+from catga_core.interfaces.port import declared_ports
 from catga_core.interfaces.transport import Inbound, Transport
 from catga_core.log import LEFT_IN_FLIGHT, STARTED, STATE_IN_MEMORY, STOP_FAILED, STOPPED, logger
 from catga_core.mediator import CatgaMediator
@@ -184,7 +185,9 @@ class Lifecycle:
         for service in list(self._registrations):
             reached |= resolver.reach(service)
         in_memory = [
-            shown(port) for port in STORE_PORTS if port in reached and is_in_memory(resolver.effective(port))
+            shown(port.type)
+            for port in declared_ports(kept=True)
+            if port.type in reached and is_in_memory(resolver.effective(port.type))
         ]
         if in_memory:
             # Nobody may find out at the first restart.

@@ -17,36 +17,16 @@ from catga_core.container.di.registration import (
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.checkpoints import CheckpointStore
-from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.event_log import EventLog
 from catga_core.interfaces.event_store import EventStore
 from catga_core.interfaces.health import Health
-from catga_core.interfaces.idempotency import IdempotencyStore
-from catga_core.interfaces.inbox import InboxStore
-from catga_core.interfaces.locks import LockProvider
-from catga_core.interfaces.outbox import OutboxStore
-from catga_core.interfaces.snapshots import SnapshotStore
+from catga_core.interfaces.port import port_of
 from catga_core.interfaces.storage import Storage
-from catga_core.interfaces.stores import Stores
+from catga_core.interfaces.stores import Stores, check_kept
 
 if TYPE_CHECKING:
     from catga_core.container.app.container import CatgaContainer
     from catga_core.container.di.resolver import Resolver
-
-STORE_PORTS: Mapping[Any, str] = {
-    EventLog: "event_log",
-    SnapshotStore: "snapshots",
-    CheckpointStore: "checkpoints",
-    IdempotencyStore: "idempotency",
-    InboxStore: "inbox",
-    OutboxStore: "outbox",
-    DeadLetterStore: "dead_letters",
-    LockProvider: "locks",
-}
-"""Each port that keeps data, and the field of `Stores` it is in."""
-
-# What a handler writes in one transaction: the last storage that brings one of these is the container's own.
-_TRANSACTED = frozenset({EventLog, OutboxStore, InboxStore, CheckpointStore})
 
 
 class StorageHost:
@@ -88,23 +68,19 @@ def add_stores(
 ) -> None:
     """Register the stores of one storage; for each port the last call wins.
 
-    The storage is started before everything that uses it and stopped after. It becomes the one of
-    `container.unit_of_work()` when it brings the event log, the outbox, the inbox or the checkpoints.
+    The storage is started before everything that uses it and stopped after. It becomes the storage of
+    `container.unit_of_work()` when it provides a transactional port: the event log, the outbox, the inbox or the checkpoints.
 
-    Parameters:
+    Args:
         container: the container.
         make: makes the stores, given the container's clock; called once for each run, when the container starts.
-        ports: the ports to take from it, such as `EventLog`.
+        ports: the ports to take from it, such as `EventLog`; each is declared with `@port(..., kept=True)`.
         name: what the storage is called in `health()` and in errors, such as `sqlite`.
 
     Raises:
-        ConfigurationError: for something that is no port of stores, or when the container runs already.
+        ConfigurationError: One of `ports` is not a port that a storage keeps, or the container runs already.
     """
-    unknown = [shown(port) for port in ports if port not in STORE_PORTS]
-    if unknown:
-        known = ", ".join(shown(port) for port in STORE_PORTS)
-        msg = f"{', '.join(unknown)} is no port of stores: {known} are"
-        raise ConfigurationError(msg)
+    check_kept(tuple(ports))
     taken: dict[Any, Registration] = {}
 
     def wanted() -> bool:
@@ -118,9 +94,9 @@ def add_stores(
 
     container.add_hosted(service, host, name=_free(f"{name}_storage", container))
     for port in ports:
-        taken[port] = _from_host(service, port, STORE_PORTS[port], name)
-    if _TRANSACTED & set(ports):
-        taken[Storage] = _from_host(service, Storage, "storage", name)
+        taken[port] = _from_host(service, port, name)
+    if any((declared := port_of(port)) and declared.transactional for port in ports):
+        taken[Storage] = _from_host(service, Storage, name)
     for registration in taken.values():
         container.register(registration)
 
@@ -133,10 +109,9 @@ def default_of(service: Any) -> Registration | None:
     Parameters:
         service: the type it is asked for by.
     """
-    if service in STORE_PORTS:
-        return _from_host(_MemoryHost, service, STORE_PORTS[service], "memory")
-    if service is Storage:
-        return _from_host(_MemoryHost, Storage, "storage", "memory")
+    declared = port_of(service)
+    if service is Storage or (declared is not None and declared.kept and _is_kept_in_memory(service)):
+        return _from_host(_MemoryHost, service, "memory")
     if service is _MemoryHost:
         return _by_factory(_MemoryHost, _memory_host, {"clock": Clock})
     if service is EventStore:
@@ -204,6 +179,12 @@ class _MemoryHost(StorageHost):
     """The storage that is there by default."""
 
 
+def _is_kept_in_memory(port: Any) -> bool:
+    from catga_core.memory.stores import MEMORY_PORTS
+
+    return port in MEMORY_PORTS
+
+
 def _memory_host(clock: Clock) -> _MemoryHost:
     from catga_core.memory.stores import memory_stores
 
@@ -229,12 +210,13 @@ def _event_store() -> Registration:
     return _by_factory(EventStore, event_store, needs)
 
 
-def _from_host(host: type[StorageHost], port: Any, field: str, name: str) -> Registration:
+def _from_host(host: type[StorageHost], port: Any, name: str) -> Registration:
     def store(host: StorageHost) -> Any:
-        stores = host.stores
-        found = getattr(stores, field)
+        if port is Storage:
+            return host.stores.storage
+        found = host.stores.get(port)
         if found is None:
-            msg = f"the storage {name!r} has no {shown(port)}: take it from another"
+            msg = f"the storage {name!r} has no {shown(port)}. Register {shown(port)} from another storage."
             raise ConfigurationError(msg)
         return found
 

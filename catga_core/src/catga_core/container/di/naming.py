@@ -5,43 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, get_args, get_origin
 
-from catga_core.clock import Clock
-from catga_core.container.app.options import CatgaOptions
 from catga_core.container.di.provider import ServiceProvider
 from catga_core.container.di.registration import how_registered
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown, snake_case
-from catga_core.interfaces.checkpoints import CheckpointStore
-from catga_core.interfaces.dead_letters import DeadLetterStore
-from catga_core.interfaces.event_log import EventLog
-from catga_core.interfaces.event_store import EventStore
-from catga_core.interfaces.idempotency import IdempotencyStore
-from catga_core.interfaces.inbox import InboxStore
-from catga_core.interfaces.locks import LockProvider
-from catga_core.interfaces.outbox import OutboxStore
-from catga_core.interfaces.snapshots import SnapshotStore
-from catga_core.interfaces.storage import Storage
-from catga_core.interfaces.transport import Transport
-from catga_core.mediator import CatgaMediator
-from catga_core.messages.serializer import Serializer
-
-PORTS: Mapping[Any, str] = {
-    CatgaMediator: "mediator",
-    Transport: "transport",
-    Serializer: "serializer",
-    Clock: "clock",
-    CatgaOptions: "options",
-    Storage: "storage",
-    EventLog: "event_log",
-    EventStore: "event_store",
-    SnapshotStore: "snapshot_store",
-    CheckpointStore: "checkpoints",
-    IdempotencyStore: "idempotency_store",
-    InboxStore: "inbox",
-    OutboxStore: "outbox",
-    DeadLetterStore: "dead_letters",
-    LockProvider: "lock_provider",
-}
+from catga_core.interfaces.port import port_of
 
 # By name only: what is not asked for is not imported.
 SERVICES: Mapping[str, str] = {
@@ -55,7 +23,14 @@ SERVICES: Mapping[str, str] = {
 
 
 def provider_name(service: Any) -> str:
-    """Return a service's name in snake_case: `OrderRepository` is `order_repository`."""
+    """Return the provider name of a service: a port's declared one, else its type's in snake_case.
+
+    Args:
+        service: the type it is asked for by; `OrderRepository` is `order_repository`.
+    """
+    declared = port_of(service)
+    if declared is not None:
+        return declared.name
     arguments = "".join(f"_{provider_name(each)}" for each in get_args(service))
     origin = get_origin(service) or service
     name = getattr(origin, "__name__", str(origin))
@@ -76,7 +51,7 @@ def name_for(
     Raises:
         ConfigurationError: when the name that was asked for is taken.
     """
-    chosen = name or PORTS.get(service) or provider_name(service)
+    chosen = name or provider_name(service)
     taken = providers.get(chosen)
     if chosen not in reserved and (
         taken is None or (isinstance(taken, ServiceProvider) and taken.is_for(service))

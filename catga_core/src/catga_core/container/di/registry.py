@@ -10,7 +10,7 @@ from catga_core.container.app.assembly import Assembly
 from catga_core.container.app.options import CatgaOptions
 from catga_core.container.app.reliability import workers
 from catga_core.container.di.graph import check_graph
-from catga_core.container.di.naming import PORTS, SERVICES, name_for, service_called
+from catga_core.container.di.naming import SERVICES, name_for, service_called
 from catga_core.container.di.overrides import Override
 from catga_core.container.di.provider import ServiceProvider
 from catga_core.container.di.registration import Lifetime, Registration, register_source
@@ -18,6 +18,7 @@ from catga_core.container.di.replacing import replaced_registration, replacement
 from catga_core.container.di.resolver import Resolver
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import caller_locals, shown
+from catga_core.interfaces.port import declared_ports
 from catga_core.mediator import CatgaMediator
 from catga_core.messages.serialization import msgpack_serializer
 from catga_core.messages.serializer import Serializer
@@ -64,15 +65,16 @@ class Registry:
             options: the application's.
             mediator: the container's.
         """
-        self._put(register_source(CatgaOptions, options, Lifetime.SINGLETON, {}, instance=True))
-        self._put(register_source(CatgaMediator, mediator, Lifetime.SINGLETON, {}, instance=True))
+        self._put(register_source(CatgaOptions, options, Lifetime.SINGLETON, {}, instance=True), "options")
+        self._put(register_source(CatgaMediator, mediator, Lifetime.SINGLETON, {}, instance=True), "mediator")
         self._put(register_source(Clock, SystemClock, Lifetime.SINGLETON, {}))
         self._put(register_source(Serializer, msgpack_serializer, Lifetime.SINGLETON, {}))
         self.add_workers()
-        # There before anything is registered for them, so that a test can put something in by the name.
-        for port, name in PORTS.items():
-            if port not in self._registrations:
-                self._provide(name, port)
+        # Provided before anything is registered for them, so that a test can override them by name. A port whose module is
+        # imported later gets its provider when something is registered for it.
+        for port in declared_ports():
+            if port.type not in self._registrations:
+                self._provide(port.name, port.type)
         for name, path in SERVICES.items():
             self._provide(name, path)
 

@@ -1,35 +1,18 @@
-"""How a service and what implements it are typed, so that a type checker refuses what does not fit."""
+"""How what implements a service is typed, so that a type checker refuses what does not fit."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from dependency_injector.providers import Provider
 
+from catga_core.interfaces.service_type import ServiceType
+
+__all__ = ["Implementation", "ServiceType"]
+
 S = TypeVar("S")
-
-MYPY = False  # mypy takes a name like this for true, whatever it is (its manual: "Using MYPY constant")
-
-
-class ServiceType(Protocol[S]):
-    """Any class, abstract ones and Protocols included, seen so that `S` is exactly that class.
-
-    `type[S]` would let `add_singleton(Gateway, Unrelated)` pass, with `S` widened to what both have in common, and
-    would refuse Protocols. Both members bind `S` without any room: pyright reads it off the first, whose list is
-    invariant, mypy off the second, which an attribute could replace; neither checker understands the other's.
-    The order matters: pyright keeps what the first member has told.
-    """
-
-    if not MYPY:
-
-        def __subclasses__(self) -> list[type[S]]:
-            """Return the classes derived from it."""
-            ...
-
-    __call__: Callable[..., S]
-
 
 Implementation: TypeAlias = (
     Callable[..., S]

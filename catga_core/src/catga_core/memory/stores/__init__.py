@@ -9,9 +9,10 @@ from catga_core.memory.stores.locks import MemoryLocks
 from catga_core.memory.stores.outbox import MemoryOutbox
 from catga_core.memory.stores.snapshots import MemorySnapshots
 from catga_core.memory.stores.storage import MemoryStorage
-from catga_core.memory.stores.stores import memory_stores
+from catga_core.memory.stores.stores import MEMORY_PORTS, memory_stores
 
 __all__ = [
+    "MEMORY_PORTS",
     "MemoryCheckpoints",
     "MemoryDeadLetters",
     "MemoryEventLog",

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from catga_core.clock import Clock, SystemClock
+from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.event_log import EventLog
+from catga_core.interfaces.idempotency import IdempotencyStore
+from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.outbox import OutboxStore
+from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
 from catga_core.memory.stores.checkpoints import MemoryCheckpoints
 from catga_core.memory.stores.dead_letters import MemoryDeadLetters
@@ -14,27 +25,31 @@ from catga_core.memory.stores.outbox import MemoryOutbox
 from catga_core.memory.stores.snapshots import MemorySnapshots
 from catga_core.memory.stores.storage import MemoryStorage
 
+_MAKERS: Mapping[Any, Callable[[MemoryStorage, Clock], object]] = {
+    EventLog: lambda storage, _: MemoryEventLog(storage),
+    SnapshotStore: lambda storage, _: MemorySnapshots(storage),
+    CheckpointStore: MemoryCheckpoints,
+    IdempotencyStore: MemoryIdempotency,
+    InboxStore: MemoryInbox,
+    OutboxStore: MemoryOutbox,
+    DeadLetterStore: lambda storage, _: MemoryDeadLetters(storage),
+    LockProvider: MemoryLocks,
+}
+
+MEMORY_PORTS: tuple[Any, ...] = tuple(_MAKERS)
+"""The ports of which there is a store in memory."""
+
 
 def memory_stores(clock: Clock | None = None, storage: MemoryStorage | None = None) -> Stores:
     """Return every store, keeping its data in this process's memory.
 
-    Parameters:
+    Args:
         clock: measures leases and expiry; the machine's for `None`.
         storage: where the data is, shared by all the stores made over the same one; a new one for `None`.
 
     Returns:
-        stores that are isolated and atomic as those of a database are, and lose everything with the process.
+        Stores that are isolated and atomic as those of a database are, and lose everything with the process.
     """
     clock = clock or SystemClock()
     storage = storage or MemoryStorage()
-    return Stores(
-        storage=storage,
-        event_log=MemoryEventLog(storage),
-        snapshots=MemorySnapshots(storage),
-        checkpoints=MemoryCheckpoints(storage, clock),
-        idempotency=MemoryIdempotency(storage, clock),
-        inbox=MemoryInbox(storage, clock),
-        outbox=MemoryOutbox(storage, clock),
-        dead_letters=MemoryDeadLetters(storage),
-        locks=MemoryLocks(storage, clock),
-    )
+    return Stores(storage, {port: make(storage, clock) for port, make in _MAKERS.items()})

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from catga_core import SystemClock
 from catga_core.interfaces import StorageCapabilities, Stores
+from catga_core.interfaces.service_type import ServiceType
 from catga_testing.clock import ManualClock
 from catga_testing.contracts.kept import Contract
 from catga_testing.contracts.stores.place import Connection, Place, StoresFactory, StoreTime
@@ -89,18 +90,19 @@ def requires(capabilities: StorageCapabilities, **wanted: bool) -> None:
             pytest.skip(f"StorageCapabilities.{name} is {not value}")
 
 
-def present(port: T | None, name: str) -> T:
+def present(stores: Stores, port: ServiceType[T]) -> T:
     """Return a store; skip the test where there is none, naming the port.
 
-    Parameters:
-        port: the store.
-        name: its name in `Stores`.
+    Args:
+        stores: the stores.
+        port: the store's port.
     """
-    if port is None:
-        pytest.skip(f"Stores.{name} is None")
-    return port
+    found = stores.get(port)
+    if found is None:
+        pytest.skip(f"Stores has no {getattr(port, '__name__', port)}")
+    return found
 
 
-def both(pair: tuple[Stores, Stores], name: str) -> tuple[Any, Any]:
-    """Return a store of each of two; skip the test where there is none, naming the port."""
-    return present(getattr(pair[0], name), name), present(getattr(pair[1], name), name)
+def both(pair: tuple[Stores, Stores], port: ServiceType[T]) -> tuple[T, T]:
+    """Return the stores of one port of two sets."""
+    return present(pair[0], port), present(pair[1], port)

@@ -20,7 +20,7 @@ class CheckpointsContract(StoresContractBase):
     @pytest.fixture
     def checkpoints(self, stores: Stores) -> CheckpointStore:
         """Return the checkpoint store."""
-        return present(stores.checkpoints, "checkpoints")
+        return present(stores, CheckpointStore)
 
     async def test_a_follower_that_never_saved_has_no_checkpoint(self, checkpoints: CheckpointStore) -> None:
         """And there is none to remove."""
@@ -32,7 +32,7 @@ class CheckpointsContract(StoresContractBase):
         self, pair: tuple[Stores, Stores], time: StoreTime
     ) -> None:
         """In microseconds, by the clock."""
-        one, other = both(pair, "checkpoints")
+        one, other = both(pair, CheckpointStore)
         await one.save("totals", 0)
         first = await other.load("totals")
 
@@ -40,6 +40,7 @@ class CheckpointsContract(StoresContractBase):
         await one.save("totals", 2**53 - 1, fencing_token=7)
 
         found = await other.load("totals")
+        assert first is not None
         assert found is not None
         assert found == Checkpoint("totals", 2**53 - 1, found.updated_at, 7)
         assert first == Checkpoint("totals", 0, first.updated_at, 0)
@@ -58,7 +59,7 @@ class CheckpointsContract(StoresContractBase):
 
     async def test_a_former_follower_is_refused(self, pair: tuple[Stores, Stores]) -> None:
         """Whoever has the higher number follows now; the same number may go on."""
-        one, other = both(pair, "checkpoints")
+        one, other = both(pair, CheckpointStore)
         await one.save("totals", 5, fencing_token=1)
         await other.save("totals", 8, fencing_token=2)
 
@@ -75,7 +76,7 @@ class CheckpointsContract(StoresContractBase):
         self, pair: tuple[Stores, Stores]
     ) -> None:
         """Whatever their order."""
-        two = both(pair, "checkpoints")
+        two = both(pair, CheckpointStore)
         tokens = [1 + number * 5 % 12 for number in range(12)]
 
         outcomes = await asyncio.gather(
@@ -114,7 +115,7 @@ class CheckpointsContract(StoresContractBase):
 
     async def test_of_many_who_began_at_one_position_one_saves(self, pair: tuple[Stores, Stores]) -> None:
         """In units of work and outside of them."""
-        two = both(pair, "checkpoints")
+        two = both(pair, CheckpointStore)
         await two[0].save("totals", 5)
 
         async def follow(number: int) -> None:
@@ -170,11 +171,11 @@ class CheckpointsContract(StoresContractBase):
     ) -> None:
         """With their numbers."""
         requires(capabilities, durable=True)
-        checkpoints = present(stores.checkpoints, "checkpoints")
+        checkpoints = present(stores, CheckpointStore)
         await checkpoints.save("totals", 12, fencing_token=3)
         before = await checkpoints.list()
 
-        checkpoints = present((await place.reopen(stores)).checkpoints, "checkpoints")
+        checkpoints = present((await place.reopen(stores)), CheckpointStore)
 
         assert await checkpoints.list() == before
         with pytest.raises(LeaseLostError):

@@ -20,11 +20,11 @@ class NotesContract(StoresContractBase):
     @pytest.fixture
     def inbox(self, stores: Stores) -> InboxStore:
         """Return the inbox."""
-        return present(stores.inbox, "inbox")
+        return present(stores, InboxStore)
 
     async def test_only_the_first_time_is_the_first(self, pair: tuple[Stores, Stores]) -> None:
         """For each message and each handler."""
-        one, other = both(pair, "inbox")
+        one, other = both(pair, InboxStore)
 
         assert await one.record("m-1", "SendEmail") is True
         assert await one.record("m-1", "SendEmail") is False
@@ -34,7 +34,7 @@ class NotesContract(StoresContractBase):
 
     async def test_it_tells_who_has_had_what(self, pair: tuple[Stores, Stores]) -> None:
         """And asking leaves no note."""
-        one, other = both(pair, "inbox")
+        one, other = both(pair, InboxStore)
         assert await other.seen("m-1", "SendEmail") is False
 
         await one.record("m-1", "SendEmail")
@@ -45,7 +45,7 @@ class NotesContract(StoresContractBase):
 
     async def test_a_note_that_is_taken_back_was_never_made(self, pair: tuple[Stores, Stores]) -> None:
         """The next time is the first again; the others stay."""
-        one, other = both(pair, "inbox")
+        one, other = both(pair, InboxStore)
         for handler in ("SendEmail", "CountOrders"):
             await one.record("m-1", handler)
 
@@ -58,7 +58,7 @@ class NotesContract(StoresContractBase):
 
     async def test_of_many_at_once_one_is_the_first(self, pair: tuple[Stores, Stores]) -> None:
         """Outside of units of work."""
-        two = both(pair, "inbox")
+        two = both(pair, InboxStore)
 
         first = await asyncio.gather(*(two[number % 2].record("m-1", "SendEmail") for number in range(20)))
 
@@ -68,7 +68,7 @@ class NotesContract(StoresContractBase):
         self, pair: tuple[Stores, Stores]
     ) -> None:
         """The others are told that they are not, or that they cannot commit."""
-        two = both(pair, "inbox")
+        two = both(pair, InboxStore)
 
         async def handle(number: int) -> bool:
             async with pair[number % 2].storage.unit_of_work():
@@ -85,7 +85,7 @@ class NotesContract(StoresContractBase):
 
     async def test_after_a_rollback_the_next_is_the_first(self, pair: tuple[Stores, Stores]) -> None:
         """Also when it has waited for the other meanwhile."""
-        one, other = both(pair, "inbox")
+        one, other = both(pair, InboxStore)
         recorded = asyncio.Event()
 
         async def fail() -> None:
@@ -134,8 +134,8 @@ class NotesContract(StoresContractBase):
     ) -> None:
         """A message that comes again is known."""
         requires(capabilities, durable=True)
-        await present(stores.inbox, "inbox").record("m-1", "SendEmail")
+        await present(stores, InboxStore).record("m-1", "SendEmail")
 
-        inbox = present((await place.reopen(stores)).inbox, "inbox")
+        inbox = present((await place.reopen(stores)), InboxStore)
 
         assert await inbox.record("m-1", "SendEmail") is False

@@ -30,12 +30,12 @@ class LocksContractBase(StoresContractBase):
     @pytest.fixture
     def locks(self, stores: Stores) -> LockProvider:
         """Return the locks."""
-        return present(stores.locks, "locks")
+        return present(stores, LockProvider)
 
     @pytest.fixture
     def lock_pair(self, pair: tuple[Stores, Stores]) -> Two:
         """Return the locks of one process or of two."""
-        return both(pair, "locks")
+        return both(pair, LockProvider)
 
 
 class HoldingContract(LocksContractBase):
@@ -164,12 +164,12 @@ class HoldingContract(LocksContractBase):
     ) -> None:
         """What a number was given to may outlive the process."""
         requires(capabilities, durable=True)
-        locks = present(stores.locks, "locks")
+        locks = present(stores, LockProvider)
         released = await held(locks, "free", time.ample)
         await locks.release(released)
         kept = await held(locks, "held", time.lease)
 
-        locks = present((await place.reopen(stores)).locks, "locks")
+        locks = present((await place.reopen(stores)), LockProvider)
 
         assert (await held(locks, "free", time.ample)).fencing_token > released.fencing_token
         assert await locks.acquire("held", lease=time.ample) is None

@@ -18,7 +18,7 @@ class SnapshotsContract(StoresContractBase):
     @pytest.fixture
     def snapshots(self, stores: Stores) -> SnapshotStore:
         """Return the snapshot store."""
-        return present(stores.snapshots, "snapshots")
+        return present(stores, SnapshotStore)
 
     async def test_a_stream_without_a_snapshot_has_none(self, snapshots: SnapshotStore) -> None:
         """And nothing is removed of it."""
@@ -36,7 +36,7 @@ class SnapshotsContract(StoresContractBase):
 
     async def test_the_newest_is_loaded_by_version(self, pair: tuple[Stores, Stores]) -> None:
         """Whatever the order in which they were saved."""
-        one, other = both(pair, "snapshots")
+        one, other = both(pair, SnapshotStore)
         given = {version: snapshot("orders-1", version) for version in (10, 30, 20)}
         for each in given.values():
             await one.save(each, keep=9)
@@ -129,7 +129,7 @@ class SnapshotsContract(StoresContractBase):
 
     async def test_many_who_save_at_once_leave_the_newest(self, pair: tuple[Stores, Stores]) -> None:
         """In one process and in two."""
-        two = both(pair, "snapshots")
+        two = both(pair, SnapshotStore)
         given = [snapshot("orders-1", version) for version in range(1, 13)]
 
         await asyncio.gather(
@@ -146,8 +146,8 @@ class SnapshotsContract(StoresContractBase):
         """As they were."""
         requires(capabilities, durable=True)
         given = snapshot("orders-1", 7)
-        await present(stores.snapshots, "snapshots").save(given)
+        await present(stores, SnapshotStore).save(given)
 
-        again = present((await place.reopen(stores)).snapshots, "snapshots")
+        again = present((await place.reopen(stores)), SnapshotStore)
 
         assert await again.load("orders-1", "Order", schema_version=1) == given

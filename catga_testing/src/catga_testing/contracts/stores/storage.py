@@ -7,7 +7,15 @@ import asyncio
 import pytest
 
 from catga_core import CatgaError, ErrorCode, HealthStatus, SystemClock
-from catga_core.interfaces import NO_STREAM, Claimed, StorageCapabilities, Stores
+from catga_core.interfaces import (
+    NO_STREAM,
+    Claimed,
+    EventLog,
+    IdempotencyStore,
+    LockProvider,
+    StorageCapabilities,
+    Stores,
+)
 from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.base import StoresContractBase, present
 from catga_testing.contracts.stores.place import Connection, Place, StoresFactory, turns
@@ -57,7 +65,7 @@ class StorageContract(StoresContractBase):
         self, place: Place, stores: Stores, capabilities: StorageCapabilities
     ) -> None:
         """Every caller is answered or told, and what was acknowledged is there."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
         appending = [asyncio.create_task(log.append([appends(f"orders-{number}")])) for number in range(20)]
         await turns(1)
 
@@ -70,7 +78,7 @@ class StorageContract(StoresContractBase):
                 isinstance(each, CatgaError) and each.code == ErrorCode.PERSISTENCE_FAILED
             ), each
         if capabilities.durable:
-            again = present((await place.open()).event_log, "event_log")
+            again = present((await place.open()), EventLog)
             for number, each in enumerate(outcomes):
                 if isinstance(each, list):
                     assert await again.version(f"orders-{number}") == 1
@@ -90,7 +98,7 @@ class ConnectionContract(StoresContractBase):
         self, stores: Stores, way: Connection
     ) -> None:
         """With PERSISTENCE_FAILED, in bounded time; repeating it stores it once."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
         await log.append([appends("before")])
         given = [appends("orders-1", *records(2), expected=NO_STREAM)]
         await way.cut()
@@ -109,8 +117,8 @@ class ConnectionContract(StoresContractBase):
 
     async def test_without_a_connection_nothing_is_claimed(self, stores: Stores, way: Connection) -> None:
         """Neither a key nor a lock; both are to be had afterwards."""
-        idempotency = present(stores.idempotency, "idempotency")
-        locks = present(stores.locks, "locks")
+        idempotency = present(stores, IdempotencyStore)
+        locks = present(stores, LockProvider)
         await way.cut()
 
         for asked in (idempotency.claim("k", lease=1.0), locks.acquire("l", lease=1.0)):
@@ -127,7 +135,7 @@ class ConnectionContract(StoresContractBase):
         self, stores: Stores, way: Connection
     ) -> None:
         """And tells where even that is not known."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
         await log.append([appends("before")])
 
         with pytest.raises(CatgaError) as raised:
@@ -142,7 +150,7 @@ class ConnectionContract(StoresContractBase):
 
     async def test_its_health_tells_of_a_lost_connection(self, stores: Stores, way: Connection) -> None:
         """While it is lost, and no longer."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
         await log.append([appends("before")])
         await way.cut()
         with pytest.raises(CatgaError):

@@ -19,7 +19,7 @@ class DeadLetterContractBase(StoresContractBase):
     @pytest.fixture
     def letters(self, stores: Stores) -> DeadLetterStore:
         """Return the dead letters."""
-        return present(stores.dead_letters, "dead_letters")
+        return present(stores, DeadLetterStore)
 
 
 class KeepingContract(DeadLetterContractBase):
@@ -68,7 +68,7 @@ class KeepingContract(DeadLetterContractBase):
 
     async def test_a_letter_that_comes_again_is_replaced(self, pair: tuple[Stores, Stores]) -> None:
         """Its attempts are added up, its first failure and its replays stay."""
-        one, other = both(pair, "dead_letters")
+        one, other = both(pair, DeadLetterStore)
         first = letter("l-1", attempts=3, code="TIMEOUT", traceback="there")
         await one.add(first)
         await other.replaying("l-1")
@@ -87,7 +87,7 @@ class KeepingContract(DeadLetterContractBase):
         self, pair: tuple[Stores, Stores]
     ) -> None:
         """And there is one letter."""
-        two = both(pair, "dead_letters")
+        two = both(pair, DeadLetterStore)
 
         await asyncio.gather(*(two[number % 2].add(letter("l-1", attempts=2)) for number in range(12)))
 
@@ -98,7 +98,7 @@ class KeepingContract(DeadLetterContractBase):
 
     async def test_replays_are_counted(self, pair: tuple[Stores, Stores]) -> None:
         """Before it is replayed, and given back with the letter; also by many at once."""
-        two = both(pair, "dead_letters")
+        two = both(pair, DeadLetterStore)
         given = letter("l-1")
         await two[0].add(given)
 
@@ -110,7 +110,7 @@ class KeepingContract(DeadLetterContractBase):
 
     async def test_a_removed_letter_is_gone(self, pair: tuple[Stores, Stores]) -> None:
         """Once, and when it comes again it is a new one."""
-        one, other = both(pair, "dead_letters")
+        one, other = both(pair, DeadLetterStore)
         await one.add(letter("l-1", attempts=3))
         await one.add(letter("l-2"))
 
@@ -139,11 +139,11 @@ class KeepingContract(DeadLetterContractBase):
         """In their order."""
         requires(capabilities, durable=True)
         given = [letter(f"l-{number}") for number in (3, 1, 2)]
-        letters = present(stores.dead_letters, "dead_letters")
+        letters = present(stores, DeadLetterStore)
         for each in given:
             await letters.add(each)
 
-        letters = present((await place.reopen(stores)).dead_letters, "dead_letters")
+        letters = present((await place.reopen(stores)), DeadLetterStore)
         await letters.add(letter("l-0"))
 
         assert [each.id for each in (await letters.find()).letters] == ["l-3", "l-1", "l-2", "l-0"]

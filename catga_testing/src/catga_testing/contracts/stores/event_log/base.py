@@ -14,12 +14,12 @@ class EventLogContractBase(StoresContractBase):
     @pytest.fixture
     def log(self, stores: Stores) -> EventLog:
         """Return the event log."""
-        return present(stores.event_log, "event_log")
+        return present(stores, EventLog)
 
     @pytest.fixture
     def logs(self, pair: tuple[Stores, Stores]) -> tuple[EventLog, EventLog]:
         """Return the event logs of one process or of two."""
-        return both(pair, "event_log")
+        return both(pair, EventLog)
 
 
 async def stream(

@@ -62,7 +62,7 @@ class FollowingContract(EventLogContractBase):
 
     async def test_an_event_that_commits_late_is_not_skipped(self, pair: tuple[Stores, Stores]) -> None:
         """Another one may be appended, and read, between its append and its commit."""
-        logs = both(pair, "event_log")
+        logs = both(pair, EventLog)
         late, between = record("late"), record("between")
         follower = Follower(logs[1])
         async with pair[0].storage.unit_of_work():
@@ -83,7 +83,7 @@ class FollowingContract(EventLogContractBase):
         self, pair: tuple[Stores, Stores]
     ) -> None:
         """Alone and in units of work, some of which commit late and some not at all."""
-        logs = both(pair, "event_log")
+        logs = both(pair, EventLog)
         chance = random.Random(7)  # noqa: S311 - the same writers on every run
         committed: list[str] = []
 

@@ -61,13 +61,13 @@ class LastingContract(EventLogContractBase):
     ) -> None:
         """With its versions and positions, and later ones come after it."""
         requires(capabilities, durable=True)
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
         given = appends("orders-1", *records(3), expected=NO_STREAM)
         first = await log.append([given])
         await log.append([appends("orders-2", *records(2))])
         before = await everything(log)
 
-        log = present((await place.reopen(stores)).event_log, "event_log")
+        log = present((await place.reopen(stores)), EventLog)
 
         assert await everything(log) == before
         assert await log.version("orders-1") == 3

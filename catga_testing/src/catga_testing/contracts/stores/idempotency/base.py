@@ -17,12 +17,12 @@ class IdempotencyContractBase(StoresContractBase):
     @pytest.fixture
     def idempotency(self, stores: Stores) -> IdempotencyStore:
         """Return the idempotency store."""
-        return present(stores.idempotency, "idempotency")
+        return present(stores, IdempotencyStore)
 
     @pytest.fixture
     def idempotencies(self, pair: tuple[Stores, Stores]) -> tuple[IdempotencyStore, IdempotencyStore]:
         """Return the idempotency stores of one process or of two."""
-        return both(pair, "idempotency")
+        return both(pair, IdempotencyStore)
 
 
 async def claimed(store: IdempotencyStore, key: str, lease: float) -> Claimed:

@@ -170,13 +170,13 @@ class CompletingContract(IdempotencyContractBase):
     ) -> None:
         """With their numbers."""
         requires(capabilities, durable=True)
-        store = present(stores.idempotency, "idempotency")
+        store = present(stores, IdempotencyStore)
         await store.complete(await claimed(store, "charge-1", time.ample), b"charged", ttl=TTL)
         running = await claimed(store, "charge-2", time.ample)
         released = await claimed(store, "charge-3", time.ample)
         await store.release(released)
 
-        store = present((await place.reopen(stores)).idempotency, "idempotency")
+        store = present((await place.reopen(stores)), IdempotencyStore)
 
         assert (await completed(store, "charge-1")).result == b"charged"
         assert await store.claim("charge-2", lease=1.0) == InProgress("charge-2", running.expires_at)

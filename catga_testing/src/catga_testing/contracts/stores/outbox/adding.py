@@ -76,7 +76,7 @@ class AddingContract(OutboxContractBase):
 
     async def test_places_rise_in_the_order_of_commits(self, pair: tuple[Stores, Stores]) -> None:
         """One that commits late comes late."""
-        two = both(pair, "outbox")
+        two = both(pair, OutboxStore)
         leased: list[tuple[int, str]] = []
 
         async def take() -> None:
@@ -186,13 +186,13 @@ class AddingContract(OutboxContractBase):
     ) -> None:
         """With their places, leases and attempts; what was sent is not given again."""
         requires(capabilities, durable=True)
-        outbox = present(stores.outbox, "outbox")
+        outbox = present(stores, OutboxStore)
         await filled(outbox, "-1", "-2", "-3", "-4")
         sent, retried, held = await lease(outbox, 3, lease=time.lease)
         await outbox.complete([sent])
         await outbox.retry(retried, delay=0.0, error="refused")
 
-        outbox = present((await place.reopen(stores)).outbox, "outbox")
+        outbox = present((await place.reopen(stores)), OutboxStore)
 
         found = await lease(outbox)
         assert [(name, each.sequence) for name, each in zip(names(found), found, strict=True)] == [

@@ -22,12 +22,12 @@ class OutboxContractBase(StoresContractBase):
     @pytest.fixture
     def outbox(self, stores: Stores) -> OutboxStore:
         """Return the outbox."""
-        return present(stores.outbox, "outbox")
+        return present(stores, OutboxStore)
 
     @pytest.fixture
     def outboxes(self, pair: tuple[Stores, Stores]) -> Two:
         """Return the outboxes of one process or of two."""
-        return both(pair, "outbox")
+        return both(pair, OutboxStore)
 
 
 async def filled(outbox: OutboxStore, *names: str) -> list[OutboxMessage]:

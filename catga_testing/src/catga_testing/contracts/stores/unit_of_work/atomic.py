@@ -10,7 +10,7 @@ from catga_core.interfaces import Stores
 from catga_testing.contracts.limits import PATIENCE
 from catga_testing.contracts.stores.base import StoresContractBase
 from catga_testing.contracts.stores.place import outside, turns
-from catga_testing.contracts.stores.unit_of_work.writes import WRITES, prepared
+from catga_testing.contracts.stores.unit_of_work.writes import WRITES, prepared, prepared_write
 
 
 class Refused(Exception):  # noqa: N818 - what an application raises to have nothing written
@@ -25,7 +25,7 @@ class AtomicContract(StoresContractBase):
         self, pair: tuple[Stores, Stores], kind: str
     ) -> None:
         """Nobody outside sees it until the commit."""
-        write = await WRITES[kind](pair[0])
+        write = await prepared_write(kind, pair[0])
 
         async with pair[0].storage.unit_of_work():
             await write.done()
@@ -37,7 +37,7 @@ class AtomicContract(StoresContractBase):
     @pytest.mark.parametrize("kind", WRITES)
     async def test_a_write_is_undone_when_the_block_raises(self, stores: Stores, kind: str) -> None:
         """The error passes through as it is, and the write can be made afterwards."""
-        write = await WRITES[kind](stores)
+        write = await prepared_write(kind, stores)
         error = Refused("no stock")
 
         with pytest.raises(Refused) as raised:

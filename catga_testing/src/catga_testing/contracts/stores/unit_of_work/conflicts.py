@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from catga_core import CatgaError, ConcurrencyError, ErrorCode
-from catga_core.interfaces import NO_STREAM, StorageCapabilities, Stores
+from catga_core.interfaces import NO_STREAM, EventLog, StorageCapabilities, Stores
 from catga_testing.contracts.limits import PATIENCE
 from catga_testing.contracts.stores.base import StoresContractBase, both, present, requires
 from catga_testing.contracts.stores.event_log.base import everything, stream
@@ -22,7 +22,7 @@ class ConflictsContract(StoresContractBase):
         self, pair: tuple[Stores, Stores]
     ) -> None:
         """And nothing is there of what the others wrote besides."""
-        logs = both(pair, "event_log")
+        logs = both(pair, EventLog)
 
         async def work(number: int) -> None:
             async with pair[number % 2].storage.unit_of_work():
@@ -42,7 +42,7 @@ class ConflictsContract(StoresContractBase):
 
     async def test_reading_deciding_and_writing_loses_no_update(self, pair: tuple[Stores, Stores]) -> None:
         """Whoever is told of a conflict begins again."""
-        logs = both(pair, "event_log")
+        logs = both(pair, EventLog)
         conflicts: list[CatgaError] = []
 
         async def count(number: int) -> None:
@@ -67,7 +67,7 @@ class ConflictsContract(StoresContractBase):
 
     async def test_a_version_that_is_wrong_already_is_refused(self, stores: Stores) -> None:
         """By the append where the storage writes at once, else by the commit at the latest."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
         await log.append([appends("orders-1")])
 
         with pytest.raises(CatgaError) as raised:
@@ -84,7 +84,7 @@ class ConflictsContract(StoresContractBase):
     ) -> None:
         """Whoever came between has won."""
         requires(capabilities, immediate=False)
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
         versions: list[int] = []
         with pytest.raises(ConcurrencyError) as raised:
             async with stores.storage.unit_of_work():
@@ -99,7 +99,7 @@ class ConflictsContract(StoresContractBase):
 
     async def test_a_unit_of_work_is_seen_whole_or_not_at_all(self, pair: tuple[Stores, Stores]) -> None:
         """By whoever reads meanwhile."""
-        logs = both(pair, "event_log")
+        logs = both(pair, EventLog)
         done = False
 
         async def write() -> None:

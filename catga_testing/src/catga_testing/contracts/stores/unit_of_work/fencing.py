@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from catga_core import CatgaError, ErrorCode
-from catga_core.interfaces import Claimed, Completed, LeasedMessage, Stores
+from catga_core.interfaces import (
+    CheckpointStore,
+    Claimed,
+    Completed,
+    EventLog,
+    IdempotencyStore,
+    LeasedMessage,
+    OutboxStore,
+    Stores,
+)
 from catga_testing.contracts.limits import PATIENCE
 from catga_testing.contracts.stores.base import StoresContractBase, both
 from catga_testing.contracts.stores.place import StoreTime, outside
@@ -23,8 +32,8 @@ class FencingContract(StoresContractBase):
         self, pair: tuple[Stores, Stores], time: StoreTime
     ) -> None:
         """The block's other writes go with its result."""
-        one, other = both(pair, "idempotency")
-        log, _ = both(pair, "event_log")
+        one, other = both(pair, IdempotencyStore)
+        log, _ = both(pair, EventLog)
         claim = await one.claim("charge-1", lease=time.lease)
         assert isinstance(claim, Claimed)
         await time.passes(1.1)
@@ -45,8 +54,8 @@ class FencingContract(StoresContractBase):
         self, pair: tuple[Stores, Stores]
     ) -> None:
         """Whoever has the higher number has it in the end, and no effect of a block without its checkpoint."""
-        one, other = both(pair, "checkpoints")
-        log, _ = both(pair, "event_log")
+        one, other = both(pair, CheckpointStore)
+        log, _ = both(pair, EventLog)
         await one.save("totals", 1, fencing_token=1)
 
         async def work() -> None:
@@ -64,8 +73,8 @@ class FencingContract(StoresContractBase):
         self, pair: tuple[Stores, Stores], time: StoreTime
     ) -> None:
         """It is out, or it is the other's and the block has written nothing."""
-        one, other = both(pair, "outbox")
-        log, _ = both(pair, "event_log")
+        one, other = both(pair, OutboxStore)
+        log, _ = both(pair, EventLog)
         await one.add([message()])
         [leased] = await one.lease(limit=1, lease=time.lease)
         await time.passes(1.1)

@@ -8,13 +8,13 @@ from functools import partial
 import pytest
 
 from catga_core import CatgaError, ErrorCode
-from catga_core.interfaces import StorageCapabilities, Stores
+from catga_core.interfaces import LockProvider, StorageCapabilities, Stores
 from catga_core.unit_of_work import active_unit_of_work
 from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.base import StoresContractBase, present, requires
 from catga_testing.contracts.stores.place import outside
 from catga_testing.contracts.stores.unit_of_work.atomic import Refused
-from catga_testing.contracts.stores.unit_of_work.writes import WRITES, prepared
+from catga_testing.contracts.stores.unit_of_work.writes import WRITES, prepared, prepared_write
 
 
 class JoiningContract(StoresContractBase):
@@ -93,7 +93,7 @@ class JoiningContract(StoresContractBase):
     @pytest.mark.parametrize("kind", WRITES)
     async def test_a_task_that_outlives_the_block_is_told_so(self, stores: Stores, kind: str) -> None:
         """Its write can neither join any more nor be done beside it."""
-        write = await WRITES[kind](stores)
+        write = await prepared_write(kind, stores)
         over = asyncio.Event()
 
         async def late() -> None:
@@ -139,7 +139,7 @@ class JoiningContract(StoresContractBase):
     ) -> None:
         """Before the commit, in the block."""
         requires(capabilities, immediate=True)
-        write = await WRITES[kind](stores)
+        write = await prepared_write(kind, stores)
 
         async with stores.storage.unit_of_work():
             await write.done()
@@ -150,7 +150,7 @@ class JoiningContract(StoresContractBase):
     ) -> None:
         """One that is taken in it is held at once, and one that is given back is free at once, whatever becomes of it."""
         requires(capabilities, joining_locks=False)
-        locks = present(stores.locks, "locks")
+        locks = present(stores, LockProvider)
         before = await locks.acquire("before", lease=60.0)
         assert before is not None
 
@@ -170,7 +170,7 @@ class JoiningContract(StoresContractBase):
     ) -> None:
         """And as they were before a block that is undone."""
         requires(capabilities, joining_locks=True)
-        locks = present(stores.locks, "locks")
+        locks = present(stores, LockProvider)
         before = await locks.acquire("before", lease=60.0)
         assert before is not None
 

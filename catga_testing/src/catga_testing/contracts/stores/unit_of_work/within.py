@@ -7,7 +7,16 @@ import asyncio
 import pytest
 
 from catga_core import CatgaError
-from catga_core.interfaces import ANY, NO_STREAM, StorageCapabilities, Stores
+from catga_core.interfaces import (
+    ANY,
+    NO_STREAM,
+    DeadLetterStore,
+    EventLog,
+    InboxStore,
+    OutboxStore,
+    StorageCapabilities,
+    Stores,
+)
 from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.base import StoresContractBase, present
 from catga_testing.contracts.stores.event_log.base import everything, ids, stream
@@ -22,7 +31,7 @@ class WithinContract(StoresContractBase):
 
     async def test_appends_of_one_block_to_one_stream_follow_each_other(self, stores: Stores) -> None:
         """Each expects the version that the one before has led to."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
         await log.append([appends("orders-1")])
 
         async with stores.storage.unit_of_work():
@@ -37,7 +46,7 @@ class WithinContract(StoresContractBase):
 
     async def test_a_wrong_expectation_within_a_block_is_a_conflict(self, stores: Stores) -> None:
         """Also when it is the block's own append that has made it wrong."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
 
         with pytest.raises(CatgaError) as raised:
             async with stores.storage.unit_of_work():
@@ -49,7 +58,7 @@ class WithinContract(StoresContractBase):
 
     async def test_an_append_repeated_within_a_block_is_stored_once(self, stores: Stores) -> None:
         """And one that was stored before the block is recognised in it."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
         before = appends("orders-1", *records(2), expected=NO_STREAM)
         [first] = await log.append([before])
         within = appends("orders-2", *records(2))
@@ -67,7 +76,7 @@ class WithinContract(StoresContractBase):
         self, stores: Stores, capabilities: StorageCapabilities
     ) -> None:
         """Or 0, where the storage tells them only then."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
 
         async with stores.storage.unit_of_work():
             results = [
@@ -81,7 +90,7 @@ class WithinContract(StoresContractBase):
 
     async def test_events_of_one_block_have_positions_in_the_order_of_its_calls(self, stores: Stores) -> None:
         """Also across streams, and when it comes back to one of them."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
         calls = [
             [appends("orders-1", *records(2))],
             [appends("orders-2")],
@@ -101,7 +110,7 @@ class WithinContract(StoresContractBase):
 
     async def test_a_commit_wakes_who_waits_for_events(self, stores: Stores) -> None:
         """And not before it is there to be read."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
         waiting = asyncio.create_task(log.wait(after=0, timeout=PATIENCE))
         await turns(10)
 
@@ -114,7 +123,7 @@ class WithinContract(StoresContractBase):
 
     async def test_a_note_made_twice_within_a_block_is_made_once(self, stores: Stores) -> None:
         """The second is not the first."""
-        inbox = present(stores.inbox, "inbox")
+        inbox = present(stores, InboxStore)
 
         async with stores.storage.unit_of_work():
             told = [await inbox.record("m-1", "SendEmail") for _ in range(2)]
@@ -124,7 +133,7 @@ class WithinContract(StoresContractBase):
 
     async def test_a_message_added_twice_within_a_block_is_added_once(self, stores: Stores) -> None:
         """By its id, also when it was there before."""
-        outbox = present(stores.outbox, "outbox")
+        outbox = present(stores, OutboxStore)
         await outbox.add([message("m-1")])
 
         async with stores.storage.unit_of_work():
@@ -135,7 +144,7 @@ class WithinContract(StoresContractBase):
 
     async def test_a_message_discarded_twice_within_a_block_was_there_once(self, stores: Stores) -> None:
         """The second finds nothing any more."""
-        outbox = present(stores.outbox, "outbox")
+        outbox = present(stores, OutboxStore)
         await outbox.add([message("m-1")])
         [leased] = await outbox.lease(limit=1, lease=3600)
 
@@ -147,7 +156,7 @@ class WithinContract(StoresContractBase):
 
     async def test_a_letter_added_twice_within_a_block_is_one(self, stores: Stores) -> None:
         """With the attempts of both, and of what was there before."""
-        letters = present(stores.dead_letters, "dead_letters")
+        letters = present(stores, DeadLetterStore)
         await letters.add(letter("l-1", attempts=1))
 
         async with stores.storage.unit_of_work():
@@ -174,7 +183,7 @@ class WithinContract(StoresContractBase):
 
     async def test_a_block_that_is_cancelled_before_its_turn_holds_up_nobody(self, stores: Stores) -> None:
         """Those before it and after it commit."""
-        log = present(stores.event_log, "event_log")
+        log = present(stores, EventLog)
 
         async def work(number: int) -> None:
             async with stores.storage.unit_of_work():
