@@ -131,6 +131,10 @@ async def test_a_unit_of_work_whose_answer_was_lost_is_committed_once(
 ) -> None:
     async with Link(valkey_server_shared.url) as link, opened(link.url) as kept:
         counter = f"{kept.storage.root}app:count"
+        async with kept.storage.unit_of_work() as unit:
+            # The server knows the script from here on; otherwise its "no such script" would be what stalls.
+            await kept.log.append(appends("orders-0"))
+            unit.connection.queue("INCRBY", f"{counter}er", 1)
 
         async def work() -> None:
             async with kept.storage.unit_of_work() as unit:
