@@ -146,6 +146,8 @@ TYPED = [
     (errors.TransportError("m"), "TRANSPORT_FAILED"),
     (errors.RequestTimeoutError("m"), "TIMEOUT"),
     (errors.SerializationError("m"), "SERIALIZATION_FAILED"),
+    (errors.UnknownMessageError("Placed", 2, "m"), "SERIALIZATION_FAILED"),
+    (errors.AmbiguousMessageError("Placed", 2, "m"), "SERIALIZATION_FAILED"),
     (errors.InternalError("m"), "INTERNAL_ERROR"),
     (errors.ConcurrencyLimitError("Pay", 3), "CONCURRENCY_LIMITED"),
     (errors.MessageTooLargeError("Pay", 9, 3, fix="raise the limit"), "SERIALIZATION_FAILED"),

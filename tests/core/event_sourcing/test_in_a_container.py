@@ -210,7 +210,7 @@ async def test_a_gap_between_upcasters_keeps_the_container_from_starting(catga: 
 
     add_aggregate(catga, Order)
     add_upcasters(catga, further)
-    with pytest.raises(ConfigurationError, match=r"upcasters end with Placed v3 \(further"):
+    with pytest.raises(ConfigurationError, match=r"Upcasters end with Placed v3 \(further"):
         async with catga.running():
             pass
 
@@ -226,7 +226,7 @@ async def test_two_upcasters_for_one_step_keep_the_container_from_starting(catga
 
     add_upcasters(catga, one)
     add_upcasters(catga, other)
-    with pytest.raises(ConfigurationError, match="two upcasters take Placed v1"):
+    with pytest.raises(ConfigurationError, match="Two upcasters take Placed v1"):
         async with catga.running():
             pass
 
@@ -238,7 +238,7 @@ async def test_two_classes_of_one_name_keep_the_container_from_starting(catga: C
 
     add_aggregate(catga, Order)
     add_events(catga, Other)
-    with pytest.raises(ConfigurationError, match="two event classes are called Placed v1"):
+    with pytest.raises(ConfigurationError, match="Two message classes are named Placed v1"):
         async with catga.running():
             pass
 

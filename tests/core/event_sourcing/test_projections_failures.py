@@ -527,7 +527,7 @@ async def test_who_asks_for_all_events_fails_for_one_of_an_unknown_type(place: P
     async with catga.running() as app:
         await app.event_store.append("account-a", Opened("a"))
         await append_raw(app, "NobodyKnows")
-        with pytest.raises(CatgaError, match="no class is registered for NobodyKnows v1"):
+        with pytest.raises(CatgaError, match="no class named NobodyKnows v1 is known"):
             await app.get(Subscriptions).caught_up("all")
 
     assert recorder.seen == ["Opened"]

@@ -18,6 +18,7 @@ from catga_core import (
     message,
 )
 from catga_core.builtin_plugins import add_memory_transport
+from catga_core.event_sourcing import add_upcasters, upcaster
 from catga_core.interfaces.dead_letters import (
     DeadLetter,
     DeadLetterFilter,
@@ -289,6 +290,43 @@ async def test_a_letter_that_is_not_there_cannot_be_replayed(place: Place):
         result = await app.get(DeadLetterQueue).replay("nothing")
 
     assert "there is no dead letter 'nothing'" in result.error.message
+
+
+async def test_dead_letter_of_an_older_version_is_replayed_as_the_newest(place: Place):
+    @message(name="letters.Moved", version=1)
+    class MovedOnce(Event):
+        where: str
+
+    @message(name="letters.Moved", version=2)
+    class Moved(Event):
+        to: str
+
+    @upcaster("letters.Moved", from_version=1)
+    def renamed(data: dict[str, Any]) -> dict[str, Any]:
+        return {"to": data["where"]}
+
+    seen: list[Event] = []
+
+    async def fails(event: MovedOnce) -> None:
+        raise ValueError("no paper left")
+
+    async def works(event: Moved) -> None:
+        seen.append(event)
+
+    works.__qualname__ = fails.__qualname__  # the same handler in the next release
+    works.__name__ = fails.__name__
+    old = place.container(enable_dead_letter_queue=True)
+    old.add_handlers(fails)
+    async with old.running() as app:
+        await app.mediator.publish(MovedOnce("home"))
+        letter = await only_letter(app)
+        new = place.container(enable_dead_letter_queue=True)
+        new.add_handlers(works)
+        add_upcasters(new, renamed)
+        async with new.running() as newer:
+            result = await newer.get(DeadLetterQueue).replay(letter.id)
+            assert result.is_success, result
+    assert seen == [Moved("home")]
 
 
 async def test_a_letter_whose_handler_is_not_in_this_process_stays_as_it_is(place: Place):

@@ -10,6 +10,7 @@ from catga_core.errors.event_sourcing import (
     StreamNotFoundError,
 )
 from catga_core.errors.messaging import (
+    AmbiguousMessageError,
     ConcurrencyLimitError,
     DuplicateInProgressError,
     HandlerNotFoundError,
@@ -18,6 +19,7 @@ from catga_core.errors.messaging import (
     RequestTimeoutError,
     SerializationError,
     TransportError,
+    UnknownMessageError,
 )
 from catga_core.errors.outcome import Outcome
 from catga_core.errors.storage import (
@@ -30,6 +32,7 @@ from catga_core.errors.storage import (
 )
 
 __all__ = [
+    "AmbiguousMessageError",
     "CatgaError",
     "CheckpointConflictError",
     "ConcurrencyError",
@@ -53,5 +56,6 @@ __all__ = [
     "SerializationError",
     "StreamNotFoundError",
     "TransportError",
+    "UnknownMessageError",
     "is_retryable",
 ]

@@ -33,6 +33,46 @@ class SerializationError(FixedCodeError):
     CODE: ClassVar[ErrorCode] = ErrorCode.SERIALIZATION_FAILED
 
 
+class UnknownMessageError(SerializationError):
+    """No class of this process has a stored message's name and version.
+
+    It is retryable: another process, or the next version of this one, may have the class.
+
+    Args:
+        name: The wire name.
+        version: The version.
+        text: What is wrong, and how to fix it.
+    """
+
+    name: str
+    version: int
+
+    def __init__(self, name: str, version: int, text: str) -> None:
+        super().__init__(text, retryable=True, details={"name": name, "version": version})
+        self.name = name
+        self.version = version
+
+
+class AmbiguousMessageError(SerializationError):
+    """Several imported classes have a stored message's name and version.
+
+    It is retryable: what is stored waits until one of the classes is renamed or registered.
+
+    Args:
+        name: The wire name.
+        version: The version.
+        text: What is wrong, and how to fix it.
+    """
+
+    name: str
+    version: int
+
+    def __init__(self, name: str, version: int, text: str) -> None:
+        super().__init__(text, retryable=True, details={"name": name, "version": version})
+        self.name = name
+        self.version = version
+
+
 class InternalError(FixedCodeError):
     """An invariant of Catga or of application code called by it was violated."""
 

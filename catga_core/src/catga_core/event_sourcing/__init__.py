@@ -1,7 +1,6 @@
 """Event sourcing: what happened is kept as events, and everything else is worked out from them."""
 
 from catga_core.event_sourcing.aggregates import Aggregate, apply
-from catga_core.event_sourcing.catalog import EventCatalog
 from catga_core.event_sourcing.decider_repositories import Decided, DeciderRepository
 from catga_core.event_sourcing.deciders import Decider
 from catga_core.event_sourcing.event_store import MAX_EVENT_BYTES, LogEventStore
@@ -11,7 +10,9 @@ from catga_core.event_sourcing.policies import SinceSnapshot, SnapshotPolicy, af
 from catga_core.event_sourcing.repositories import AggregateRepository
 from catga_core.event_sourcing.snapshots import SnapshotCounts, Snapshots
 from catga_core.event_sourcing.time_travel import MISSING, Change, Difference, Moment
-from catga_core.event_sourcing.upcasting import Upcaster, upcaster
+from catga_core.messages.catalog import MessageCatalog as EventCatalog
+from catga_core.messages.registry import MessageRegistry
+from catga_core.messages.upcasting import Upcaster, upcaster
 
 __all__ = [
     "MAX_EVENT_BYTES",
@@ -27,6 +28,7 @@ __all__ = [
     "EventCatalog",
     "EventTypes",
     "LogEventStore",
+    "MessageRegistry",
     "Moment",
     "SinceSnapshot",
     "SnapshotCounts",

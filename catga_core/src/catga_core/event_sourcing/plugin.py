@@ -9,19 +9,19 @@ from catga_core.container import CatgaContainer
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.aggregate_folds import fold_of
 from catga_core.event_sourcing.aggregates import Aggregate
-from catga_core.event_sourcing.catalog import EventCatalog
 from catga_core.event_sourcing.decider_repositories import DeciderRepository
 from catga_core.event_sourcing.deciders import Decider
-from catga_core.event_sourcing.event_types import EventTypes
 from catga_core.event_sourcing.policies import SnapshotPolicy
 from catga_core.event_sourcing.repositories import AggregateRepository
 from catga_core.event_sourcing.snapshots import Snapshots, check_keep, check_policy
-from catga_core.event_sourcing.upcasting import Upcaster
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.event_store import EventStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.messages import Event
+from catga_core.messages.catalog import MessageCatalog
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
+from catga_core.messages.upcasting import Upcaster
 
 A = TypeVar("A", bound=Aggregate)
 C = TypeVar("C")
@@ -29,32 +29,41 @@ S = TypeVar("S")
 E = TypeVar("E", bound=Event)
 
 
-def add_events(container: CatgaContainer, *events: type[Event]) -> None:
-    """Make event classes known to a container, so that stored events of their names and versions can be read.
+def add_events(container: CatgaContainer, *events: type[Event], closed: bool = False) -> None:
+    """Register event classes, or close the set of known classes.
 
-    Those of its aggregates, deciders and projections are known already.
+    Every imported event class is known without it. Registered classes win over merely imported ones of the same name
+    and version.
 
-    Parameters:
-        container: the container.
-        events: classes derived from `Event`.
+    Args:
+        container: The container.
+        events: Classes derived from `Event`.
+        closed: Whether only registered classes are known from now on: those given here by any call, those of aggregates,
+            deciders, projections and subscriptions, those with handlers, and those this process has stored. Stored
+            events of other classes are foreign: projections and subscriptions ignore them without a warning, and
+            reading one raises an error.
 
     Raises:
-        ConfigurationError: when the container runs already; when it starts, for what is no event class, and for two
-            classes of one name and version.
+        ConfigurationError: When the container runs already; when it starts, for anything that is not an event class, and
+            for two classes with one name and version.
     """
-    _catalog_of(container).events.extend(events)
+    catalog = _catalog_of(container)
+    catalog.classes.extend(events)
+    catalog.closed = catalog.closed or closed
 
 
 def add_upcasters(container: CatgaContainer, *upcasters: Upcaster) -> None:
-    """Have old events brought to a newer version before they are read.
+    """Register upcasters, which convert old events to a newer version before they are decoded.
 
-    Parameters:
-        container: the container.
-        upcasters: made with `@upcaster(...)`.
+    They apply wherever an event is decoded: streams, the outbox, dead letters.
+
+    Args:
+        container: The container.
+        upcasters: Made with `@upcaster(...)`.
 
     Raises:
-        ConfigurationError: when the container runs already; when it starts, for two upcasters of one step, and for a
-            chain that does not end with a registered class.
+        ConfigurationError: When the container runs already; when it starts, for two upcasters of one step, and for a
+            chain that does not end with a known class.
     """
     _catalog_of(container).upcasters.extend(upcasters)
 
@@ -137,31 +146,31 @@ def add_decider(
     container.add_singleton(given, plain if snapshots is None else with_snapshots)
 
 
-class _UpcasterCheck:
-    """Looks at the chains of upcasters when a container starts: all classes are registered by then."""
+class _RegistryCheck:
+    """Checks the message registry when a container starts: all classes are registered by then."""
 
-    def __init__(self, types: EventTypes) -> None:
-        self._types = types
+    def __init__(self, registry: MessageRegistry) -> None:
+        self._registry = registry
 
     async def start(self) -> None:
         """Check.
 
         Raises:
-            ConfigurationError: listing every gap and every circle.
+            ConfigurationError: Listing every problem.
         """
-        self._types.check()
+        self._registry.check()
 
     async def stop(self) -> None:
         """Do nothing."""
 
 
-def _catalog_of(container: CatgaContainer) -> EventCatalog:
-    known = container.registered(EventCatalog)
+def _catalog_of(container: CatgaContainer) -> MessageCatalog:
+    known = container.registered(MessageCatalog)
     if known is None:
-        container.add_singleton(EventCatalog, EventCatalog(), instance=True)
-        container.add_hosted(_UpcasterCheck)
+        container.add_singleton(MessageCatalog, MessageCatalog(), instance=True)
+        container.add_hosted(_RegistryCheck)
         return _catalog_of(container)
-    catalog: EventCatalog = known.source
+    catalog: MessageCatalog = known.source
     return catalog
 
 

@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_ori
 
 import msgspec
 
+from catga_core.messages.class_changes import class_changes
+
 R = TypeVar("R")
 T = TypeVar("T")
 M = TypeVar("M", bound="Message")
@@ -17,6 +19,11 @@ M = TypeVar("M", bound="Message")
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Message(msgspec.Struct, frozen=True):
     """The base of everything that is sent or published; derive from one of its four kinds."""
+
+    def __init_subclass__(cls) -> None:
+        """Note that there is a new message class. An override must call `super().__init_subclass__()`."""
+        super().__init_subclass__()
+        class_changes.note()
 
 
 class Request(Message, Generic[R], frozen=True):
@@ -102,6 +109,7 @@ def message(*, name: str | None = None, version: int = 1) -> Callable[[type[M]],
         setattr(cls, _NAMED, (name or cls.__name__, version))
         if _TYPE in cls.__dict__:
             delattr(cls, _TYPE)
+        class_changes.note()
         return cls
 
     return mark
@@ -123,6 +131,13 @@ def message_type(cls: type[Any]) -> MessageType:
     return known
 
 
+def wire_name(cls: type[Any]) -> tuple[str, int]:
+    """Return the wire name and version of a message class."""
+    # Only the class's own mark counts: a subclass is another message and must not share its parent's name.
+    found: tuple[str, int] = cls.__dict__.get(_NAMED, (cls.__name__, 1))
+    return found
+
+
 def _describe(cls: Any) -> MessageType:
     bases = cls.__mro__[1:] if isinstance(cls, type) else ()
     base = next((base for base in _KINDS if base in bases), None)
@@ -130,8 +145,7 @@ def _describe(cls: Any) -> MessageType:
         shown = getattr(cls, "__name__", cls)
         msg = f"{shown} is not a message: derive it from Command[R], Query[R], StreamQuery[T] or Event"
         raise TypeError(msg)
-    # Only the class's own mark counts: a subclass is another message and must not share its parent's name.
-    name, version = cls.__dict__.get(_NAMED, (cls.__name__, 1))
+    name, version = wire_name(cls)
     kind = _KINDS[base]
     result = None if kind is MessageKind.EVENT else _result_of(cls, base, kind)
     return MessageType(cls, name, version, kind, result)

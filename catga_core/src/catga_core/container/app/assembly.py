@@ -50,7 +50,7 @@ class Assembly:
         self.validators: list[ValidatorEntry] = []
         self.opaque = False
         self._routes: dict[Any, Any] = {}
-        self.reliability: Reliability = Reliability(resolver, self.handled_events)
+        self.reliability: Reliability = Reliability(resolver)
         resolver.changed.append(self.forget)
         context_demand.listen(weakref.WeakMethod(self.forget))
 

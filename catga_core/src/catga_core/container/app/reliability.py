@@ -24,12 +24,12 @@ from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import CatgaMediator, EventOutbox, KeepFailed
 from catga_core.messages import Message, MessageKind, MessageType
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
 from catga_core.pipeline.behavior import AnyBehavior
 
 if TYPE_CHECKING:
     from catga_core.features.counters import Counters
-    from catga_core.features.event_classes import EventClasses
 
 
 class Reliability:
@@ -37,14 +37,11 @@ class Reliability:
 
     Parameters:
         resolver: gives the stores.
-        handled_events: gives the events that have handlers.
     """
 
-    def __init__(self, resolver: Resolver, handled_events: Callable[[], Iterable[type[Message]]]) -> None:
+    def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
-        self._handled_events = handled_events
         self._counters: Counters | None = None
-        self._classes: EventClasses | None = None
 
     # --- what the pipelines get ---
 
@@ -83,7 +80,11 @@ class Reliability:
         from catga_core.features.outbox.writer import OutboxWriter
 
         return OutboxWriter(
-            self._get(OutboxStore), self._get(Storage), self._get(Serializer), self._get(Clock), self.classes
+            self._get(OutboxStore),
+            self._get(Storage),
+            self._get(Serializer),
+            self._get(Clock),
+            self._get(MessageRegistry),
         )
 
     def keep_failed(self) -> KeepFailed | None:
@@ -189,15 +190,6 @@ class Reliability:
             self._counters = Counters()
         return self._counters
 
-    @property
-    def classes(self) -> EventClasses:
-        """The events that this process knows."""
-        if self._classes is None:
-            from catga_core.features.event_classes import EventClasses
-
-            self._classes = EventClasses(self._handled_events)
-        return self._classes
-
     # --- inside ---
 
     @property
@@ -241,21 +233,20 @@ _PRUNED = {OutboxStore: "outbox", InboxStore: "inbox", IdempotencyStore: "idempo
 
 
 def workers(
-    options: CatgaOptions, resolver: Resolver, reliability: Reliability, needs: Sequence[Any]
+    options: CatgaOptions, resolver: Resolver, needs: Sequence[Any]
 ) -> list[tuple[str, Registration]]:
     """Return the hosted services that the options ask for, with their providers' names.
 
     Parameters:
         options: the container's.
         resolver: gives the stores as they are at each use, so that what stands in for one is used at once.
-        reliability: the container's.
         needs: the ports that are used.
     """
     found: list[tuple[str, Registration]] = []
     if options.enable_outbox:
         found.append(("outbox_monitor", _monitor(options, resolver)))
         if options.enable_outbox_relay:
-            found.append(("outbox_relay", _relay(options, resolver, reliability)))
+            found.append(("outbox_relay", _relay(options, resolver)))
     pruned = [(name, port) for port, name in _PRUNED.items() if port in needs]
     if pruned:
         found.append(("pruning", _pruning(options, resolver, pruned)))
@@ -271,15 +262,21 @@ def _monitor(options: CatgaOptions, resolver: Resolver) -> Registration:
     return _hosted(OutboxMonitor, make, {"clock": Clock, "outbox": OutboxStore})
 
 
-def _relay(options: CatgaOptions, resolver: Resolver, reliability: Reliability) -> Registration:
+def _relay(options: CatgaOptions, resolver: Resolver) -> Registration:
     from catga_core.features.outbox.relay import OutboxRelay, RelaySettings
     from catga_core.features.outbox.sending import RetrySettings, Sending
 
-    def make(mediator: CatgaMediator, serializer: Serializer, clock: Clock, **_stores: object) -> OutboxRelay:
+    def make(
+        mediator: CatgaMediator,
+        serializer: Serializer,
+        clock: Clock,
+        registry: MessageRegistry,
+        **_stores: object,
+    ) -> OutboxRelay:
         storage = _now(resolver, Storage)
         sending = Sending(
             mediator.hand_over,
-            reliability.classes,
+            registry,
             serializer,
             clock,
             RetrySettings(
@@ -298,7 +295,7 @@ def _relay(options: CatgaOptions, resolver: Resolver, reliability: Reliability) 
         )
 
     # The stores are named so that they start before it and stop after it.
-    needs = {"mediator": CatgaMediator, "serializer": Serializer, "clock": Clock}
+    needs = {"mediator": CatgaMediator, "serializer": Serializer, "clock": Clock, "registry": MessageRegistry}
     return _hosted(
         OutboxRelay, make, {**needs, "outbox": OutboxStore, "storage": Storage, "letters": DeadLetterStore}
     )

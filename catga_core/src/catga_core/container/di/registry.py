@@ -120,7 +120,7 @@ class Registry:
         assembly = self._assembly
         needs = assembly.reliability.needs(assembly.requests)
         options = self._registrations[CatgaOptions].source
-        for name, registration in workers(options, self._resolver, assembly.reliability, needs):
+        for name, registration in workers(options, self._resolver, needs):
             self._put(registration, name)
             self.host(registration.service)
 

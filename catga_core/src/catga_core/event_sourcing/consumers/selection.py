@@ -59,11 +59,12 @@ class Selection:
     def _decide(self, shape: tuple[str, int]) -> bool:
         if self._all:
             return True
-        end, cls = self._types.newest(*shape)
-        if cls is None:
-            # Not kept: the class may be registered any time.
-            return shape[0] in self._names or end[0] in self._names
-        wanted = self._wanted[shape] = issubclass(cls, self._classes)
+        end, classes = self._types.newest(*shape)
+        if len(classes) != 1:
+            # Not kept: the class may be imported, and an ambiguous name registered, any time.
+            named = shape[0] in self._names or end[0] in self._names
+            return named or any(issubclass(each, self._classes) for each in classes)
+        wanted = self._wanted[shape] = issubclass(classes[0], self._classes)
         return wanted
 
 

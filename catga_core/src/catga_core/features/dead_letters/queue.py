@@ -15,7 +15,6 @@ from catga_core.errors import (
     LockedError,
     SerializationError,
 )
-from catga_core.features.event_classes import EventClasses
 from catga_core.features.locks.locks import Locks
 from catga_core.interfaces.dead_letters import (
     ALL_LETTERS,
@@ -28,6 +27,7 @@ from catga_core.interfaces.dead_letters import (
 from catga_core.log import LETTER_REPLAYED, logger, traceback_of
 from catga_core.mediator import CatgaMediator
 from catga_core.messages import Event, MessageType
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
 
@@ -59,6 +59,7 @@ class DeadLetterQueue:
         serializer: the container's.
         clock: the container's.
         locks: keeps two from replaying one letter at the same time.
+        registry: knows the events' classes and upcasters.
     """
 
     __catga_default__: ClassVar[bool] = True
@@ -70,13 +71,14 @@ class DeadLetterQueue:
         serializer: Serializer,
         clock: Clock,
         locks: Locks,
+        registry: MessageRegistry,
     ) -> None:
         self._letters = letters
         self._mediator = mediator
         self._serializer = serializer
         self._clock = clock
         self._locks = locks
-        self._classes = EventClasses(mediator.handled_events)
+        self._registry = registry
 
     async def find(
         self, filter: DeadLetterFilter = ALL_LETTERS, /, *, after: str | None = None, limit: int = 100
@@ -185,8 +187,8 @@ class DeadLetterQueue:
         if not letter.format:
             text = f"the dead letter {letter.id!r} holds no bytes: {letter.name} could not be serialized when it failed"
             raise SerializationError(text)
-        return self._classes.decode(
-            letter.name, letter.schema_version, letter.format, letter.data, self._serializer
+        return self._registry.decode(
+            letter.name, letter.schema_version, letter.format, letter.data, self._serializer, Event
         )
 
     async def _deliver(self, letter: DeadLetter, described: MessageType, event: Event) -> CatgaResult[Any]:

@@ -11,13 +11,13 @@ import msgspec
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError, TransportError
 from catga_core.features.dead_letters.letters import outbox_letter
-from catga_core.features.event_classes import EventClasses
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.outbox import LeasedMessage, OutboxStore
 from catga_core.interfaces.storage import Storage
 from catga_core.log import DEAD_LETTER, OUTBOX_SEND_FAILED, logger
 from catga_core.messages import Event, MessageType
 from catga_core.messages.message_context import MessageContext
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 from catga_core.runtime.retry import backoff
@@ -45,7 +45,7 @@ class Sending:
 
     Parameters:
         hand_over: sends an event.
-        classes: knows the events' classes.
+        registry: knows the events' classes and upcasters.
         serializer: the container's.
         clock: the container's.
         settings: when a message is tried again.
@@ -56,7 +56,7 @@ class Sending:
     def __init__(
         self,
         hand_over: HandOver,
-        classes: EventClasses,
+        registry: MessageRegistry,
         serializer: Serializer,
         clock: Clock,
         settings: RetrySettings,
@@ -64,7 +64,7 @@ class Sending:
         storage: Callable[[], Storage],
     ) -> None:
         self._hand_over = hand_over
-        self._classes = classes
+        self._registry = registry
         self._serializer = serializer
         self._clock = clock
         self._settings = settings
@@ -82,8 +82,8 @@ class Sending:
         """
         message = leased.message
         try:
-            described, event = self._classes.decode(
-                message.name, message.schema_version, message.format, message.data, self._serializer
+            described, event = self._registry.decode(
+                message.name, message.schema_version, message.format, message.data, self._serializer, Event
             )
             await self._hand_over(described, event, message.context)
         except asyncio.CancelledError:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from weakref import WeakKeyDictionary
 
 from catga_core.clock import Clock
-from catga_core.features.event_classes import EventClasses
 from catga_core.features.outbox.ordering import key_of
 from catga_core.interfaces.outbox import OutboxMessage, OutboxStore
 from catga_core.interfaces.storage import Storage, UnitOfWork
 from catga_core.messages import Event, MessageType
 from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
 from catga_core.runtime.unit_of_work import joined_unit_of_work
 
@@ -24,10 +24,10 @@ class OutboxWriter:
         storage: the store's storage.
         serializer: the container's.
         clock: the container's.
-        classes: learns which classes are published, to decode them again.
+        registry: notes which classes are published, to decode them again.
     """
 
-    __slots__ = ("_classes", "_clock", "_conversations", "_outbox", "_serializer", "_storage")
+    __slots__ = ("_clock", "_conversations", "_outbox", "_registry", "_serializer", "_storage")
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class OutboxWriter:
         storage: Storage,
         serializer: Serializer,
         clock: Clock,
-        classes: EventClasses,
+        registry: MessageRegistry,
     ) -> None:
         self._outbox = outbox
         self._storage = storage
         self._serializer = serializer
         self._clock = clock
-        self._classes = classes
+        self._registry = registry
         self._conversations: WeakKeyDictionary[UnitOfWork, str] = WeakKeyDictionary()
 
     def applies(self) -> bool:
@@ -56,8 +56,10 @@ class OutboxWriter:
         """Store one event; it is sent when the unit of work is committed.
 
         Raises:
-            CatgaError: `SERIALIZATION_FAILED` for an event that has no bytes; `PERSISTENCE_FAILED`.
+            CatgaError: `SERIALIZATION_FAILED` for an event that has no bytes, or whose class shares its name and version with
+                another one that is registered, handled or was published; `PERSISTENCE_FAILED`.
         """
+        self._registry.use(described.cls)
         message = OutboxMessage(
             name=described.name,
             schema_version=described.version,
@@ -67,7 +69,6 @@ class OutboxWriter:
             key=key_of(event, self._conversation_of(context)),
             created_at=self._clock.time(),
         )
-        self._classes.learn(described)
         await self._outbox.add([message])
 
     def _conversation_of(self, context: MessageContext) -> str:
