@@ -19,8 +19,8 @@ from catga_core import SystemClock
 from catga_core.identifiers import new_id
 from catga_core.interfaces import NO_STREAM, EventLog, EventRecord, IdempotencyStore, StreamAppend
 from catga_redis import RedisOptions, redis_stores
-from catga_redis.records import event_bytes
-from catga_redis.scripts import load_scripts
+from catga_redis.engine.records import event_bytes
+from catga_redis.engine.scripts import load_scripts
 from catga_testing.servers import ValkeyServer
 
 AT_ONCE = 64

@@ -74,7 +74,7 @@ class TestTheWayToValkey(ConnectionContract):
 
     @pytest.fixture
     def make_stores(self, link: Link) -> StoresFactory:
-        return _place(link.url, connect_timeout=1.0, recover_timeout=1.0)
+        return _place(link.url, connect_timeout_seconds=1.0, recover_timeout_seconds=1.0)
 
     @pytest.fixture
     def connection(self, link: Link) -> _Way:

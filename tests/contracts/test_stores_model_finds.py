@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from catga_core.interfaces import LeasedMessage
-from catga_core.memory import MemoryEventLog, MemoryInbox, MemoryStorage
-from catga_core.memory.stores import event_log, idempotency, outbox, table
-from catga_core.memory.stores.storage import MemoryUnitOfWork
+from catga_core.memory import MemoryEventLog, MemoryInboxStore, MemoryStorage
+from catga_core.memory.engine import table
+from catga_core.memory.stores import event_log, idempotency, outbox
+from catga_core.memory.unit_of_work import MemoryUnitOfWork
 from catga_core.unit_of_work import joined_unit_of_work
 from tests.contracts.stores_model.checkpoints import CheckpointsModel
 from tests.contracts.stores_model.event_log import LogModel
@@ -59,7 +60,7 @@ def takes_any_leases_word(pending: Mapping[int, Any], leased: LeasedMessage) -> 
 
 MISTAKES: list[tuple[type[Any], Any, str, Callable[..., Any]]] = [
     (InboxModel, table.Table, "read", sees_what_is_not_committed),
-    (InboxModel, MemoryInbox, "record", looks_and_then_writes),
+    (InboxModel, MemoryInboxStore, "record", looks_and_then_writes),
     (CheckpointsModel, table.Table, "roll_back", table.Table.commit),
     (LogModel, MemoryStorage, "write", waits_for_no_unit_of_work),
     (LogModel, MemoryEventLog, "_end", lambda self: len(self._log.events)),

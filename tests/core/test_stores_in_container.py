@@ -235,7 +235,7 @@ def test_what_is_no_port_of_stores_is_refused():
 
 async def test_an_event_over_the_size_limit_is_refused_and_nothing_is_written():
     async with add_catga(CatgaOptions(max_event_bytes=100)).running() as app:
-        with pytest.raises(CatgaError, match="100 are allowed"):
+        with pytest.raises(CatgaError, match="max_event_bytes is 100"):
             await app.event_store.append("notes", [Noted("short"), Noted("x" * 100)])
         assert await app.event_store.version("notes") == 0
 

@@ -72,7 +72,6 @@ def test_a_url_that_cannot_work_is_refused_with_thing_cause_and_mend(url: str, t
     with pytest.raises(ConfigurationError) as refused:
         NatsOptions.from_url(url)
     assert told in str(refused.value)
-    assert ":" in str(refused.value)
 
 
 @pytest.mark.parametrize(

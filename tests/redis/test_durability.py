@@ -78,7 +78,10 @@ def _prefix(kept: Kept) -> str:
 
 
 async def test_a_full_memory_refuses_a_unit_of_work_as_a_whole() -> None:
-    async with ValkeyServer(maxmemory="8mb") as server, opened(server.url, recover_timeout=0.5) as kept:
+    async with (
+        ValkeyServer(maxmemory="8mb") as server,
+        opened(server.url, recover_timeout_seconds=0.5) as kept,
+    ):
         refused: CatgaError | None = None
         for number in range(200):
             try:
@@ -98,7 +101,10 @@ async def test_a_full_memory_refuses_a_unit_of_work_as_a_whole() -> None:
 
 
 async def test_a_lock_can_be_given_back_while_memory_is_full() -> None:
-    async with ValkeyServer(maxmemory="8mb") as server, opened(server.url, recover_timeout=0.5) as kept:
+    async with (
+        ValkeyServer(maxmemory="8mb") as server,
+        opened(server.url, recover_timeout_seconds=0.5) as kept,
+    ):
         lock = await kept.locks.acquire("l", lease=60.0)
         assert lock is not None
         with pytest.raises(CatgaError, match="memory is full"):
@@ -111,7 +117,7 @@ async def test_a_lock_can_be_given_back_while_memory_is_full() -> None:
 async def test_a_write_that_too_few_replicas_have_is_told(valkey_server: ValkeyServer) -> None:
     async with (
         ValkeyServer(replica_of=valkey_server, appendfsync="always") as replica,
-        opened(valkey_server.url, wait_replicas=1, wait_aof=True, wait_timeout=0.5) as kept,
+        opened(valkey_server.url, wait_replicas=1, wait_aof=True, wait_timeout_seconds=0.5) as kept,
     ):
         given = appends("orders-1")
         # The replica has to have found its primary first.

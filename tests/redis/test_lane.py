@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from catga_core import CatgaError, ErrorCode
 from catga_core.interfaces import Claimed
-from catga_redis.checkpoints import RedisCheckpointStore
+from catga_redis.stores.checkpoints import RedisCheckpointStore
 from catga_testing.contracts.stores.records import message
 from catga_testing.servers import Link, ValkeyServer
 from catga_testing.waiting import eventually
@@ -198,7 +198,7 @@ async def test_a_checkpoint_whose_answer_was_lost_is_saved_and_no_conflict(
 
 
 async def test_what_cannot_be_found_out_is_told_as_unknown(valkey_server_shared: ValkeyServer) -> None:
-    async with Link(valkey_server_shared.url) as link, opened(link.url, recover_timeout=0.3) as kept:
+    async with Link(valkey_server_shared.url) as link, opened(link.url, recover_timeout_seconds=0.3) as kept:
         await settled(kept)
         await link.stall("to_client")
         appending = asyncio.create_task(kept.log.append(appends("orders-1")))

@@ -41,7 +41,7 @@ async def promoted(server: ValkeyServer) -> None:
 
 
 async def test_callers_wait_for_the_promoted_replica_and_go_on(sentinels: ValkeySentinels) -> None:
-    async with opened(sentinels.url, recover_timeout=PATIENCE) as kept:
+    async with opened(sentinels.url, recover_timeout_seconds=PATIENCE) as kept:
         enough = asyncio.Event()
 
         async def write() -> list[str]:
@@ -77,7 +77,9 @@ async def test_callers_wait_for_the_promoted_replica_and_go_on(sentinels: Valkey
 async def test_what_a_replica_has_confirmed_survives_the_loss_of_the_primary(
     sentinels: ValkeySentinels,
 ) -> None:
-    async with opened(sentinels.url, wait_replicas=1, wait_timeout=1.0, recover_timeout=PATIENCE) as kept:
+    async with opened(
+        sentinels.url, wait_replicas=1, wait_timeout_seconds=1.0, recover_timeout_seconds=PATIENCE
+    ) as kept:
         acknowledged: list[str] = []
         enough = asyncio.Event()
 
@@ -111,7 +113,7 @@ async def test_what_a_replica_has_confirmed_survives_the_loss_of_the_primary(
 
 
 async def test_a_primary_that_sleeps_through_its_failover_is_left(sentinels: ValkeySentinels) -> None:
-    async with opened(sentinels.url, command_timeout=0.5, recover_timeout=PATIENCE) as kept:
+    async with opened(sentinels.url, command_timeout_seconds=0.5, recover_timeout_seconds=PATIENCE) as kept:
         await kept.log.append(appends("orders-1", event("before")))
         async with Redis.from_url(sentinels.primary.url) as client:
             assert await client.wait(1, 5000) == 1
@@ -132,7 +134,7 @@ async def test_a_primary_that_sleeps_through_its_failover_is_left(sentinels: Val
 
 
 async def test_without_a_replica_to_promote_a_caller_is_told_in_time(sentinels: ValkeySentinels) -> None:
-    async with opened(sentinels.url, recover_timeout=1.0) as kept:
+    async with opened(sentinels.url, recover_timeout_seconds=1.0) as kept:
         await kept.log.head()
         await sentinels.replica.kill()
         await sentinels.primary.kill()
@@ -164,6 +166,6 @@ async def test_one_sentinel_that_is_there_is_enough(sentinels: ValkeySentinels) 
     await sentinels.sentinels[0].kill()
     await sentinels.sentinels[1].stop()
 
-    async with opened(sentinels.url, connect_timeout=5.0) as kept:
+    async with opened(sentinels.url, connect_timeout_seconds=5.0) as kept:
         assert await kept.log.head() == 0
     await sentinels.sentinels[1].resume()

@@ -35,7 +35,7 @@ async def test_no_server_is_told_at_once() -> None:
 async def test_a_server_that_does_not_answer_is_given_up_in_time(valkey_server: ValkeyServer) -> None:
     await valkey_server.stop()
 
-    told = await refused(valkey_server.url, connect_timeout=0.3)
+    told = await refused(valkey_server.url, connect_timeout_seconds=0.3)
     await valkey_server.resume()
 
     assert "start a server there" in told

@@ -99,7 +99,7 @@ async def test_a_server_that_does_not_encrypt_is_refused(valkey_server_shared: V
 
 
 async def test_an_encrypting_server_is_named_to_whom_does_not(encrypted: Link) -> None:
-    told = await refused(encrypted.url.replace("rediss://", "redis://"), connect_timeout=2.0)
+    told = await refused(encrypted.url.replace("rediss://", "redis://"), connect_timeout_seconds=2.0)
 
     assert "rediss://" in told
 

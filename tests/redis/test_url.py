@@ -11,11 +11,11 @@ from catga_redis import RedisOptions
 
 
 def test_every_sort_of_option_can_stand_in_the_url() -> None:
-    url = "redis://ann:secret@127.0.0.1:6390/2?prefix=orders&wait_aof=true&command_timeout=2.5&batch_size=7"
+    url = "redis://ann:secret@127.0.0.1:6390/2?prefix=orders&wait_aof=true&command_timeout_seconds=2.5&batch_size=7"
 
     options = RedisOptions.from_url(url)
 
-    assert (options.prefix, options.wait_aof, options.command_timeout, options.batch_size) == (
+    assert (options.prefix, options.wait_aof, options.command_timeout_seconds, options.batch_size) == (
         "orders", True, 2.5, 7,
     )  # fmt: skip
     assert "secret" not in repr(options)

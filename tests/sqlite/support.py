@@ -15,7 +15,7 @@ import pytest
 from catga_core.identifiers import new_id
 from catga_core.interfaces import ANY, EventLog, EventRecord, Stores, StreamAppend
 from catga_sqlite import SqliteOptions, storage
-from catga_sqlite.opening import open_writer
+from catga_sqlite.engine.opening import open_writer
 
 
 def record(message_id: str | None = None, *, data: bytes = b"{}", recorded_at: Any = 1) -> EventRecord:

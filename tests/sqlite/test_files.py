@@ -13,7 +13,7 @@ import pytest
 from catga_core import CatgaError, ConfigurationError
 from catga_core.interfaces import HealthStatus, Stores
 from catga_sqlite import SqliteOptions, sqlite_stores
-from catga_sqlite.schema import MIGRATIONS
+from catga_sqlite.engine.schema import MIGRATIONS
 from tests.sqlite.support import append, log_of, query, run
 
 
@@ -191,18 +191,18 @@ async def test_a_file_that_another_holds_for_too_long_is_refused(file: Path) -> 
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"path": ""}, "names no file"),
-        ({"path": ":memory:"}, "names no file that several connections can share"),
-        ({"path": "file:app.db?mode=memory"}, "names no file that several connections can share"),
-        ({"path": 3}, "is no path"),
-        ({"path": "a\0b"}, "names no file"),
+        ({"path": ""}, "path=''"),
+        ({"path": ":memory:"}, "path=':memory:'"),
+        ({"path": "file:app.db?mode=memory"}, "several connections can share"),
+        ({"path": 3}, "path=3"),
+        ({"path": "a\0b"}, "Set a file path"),
         ({"synchronous": "SOMETIMES"}, "'OFF', 'NORMAL', 'FULL', 'EXTRA'"),
         ({"busy_timeout_seconds": -1}, "busy_timeout_seconds=-1"),
         ({"busy_timeout_seconds": True}, "busy_timeout_seconds=True"),
         ({"unit_of_work_timeout_seconds": float("nan")}, "unit_of_work_timeout_seconds=nan"),
         ({"poll_seconds": 0}, "poll_seconds=0"),
         ({"readers": 0}, "readers=0"),
-        ({"max_event_bytes": 1.5}, "max_event_bytes=1.5"),
+        ({"readers": 1.5}, "readers=1.5"),
         ({"application_id": 0}, "application_id=0"),
     ],
 )

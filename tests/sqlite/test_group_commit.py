@@ -196,19 +196,6 @@ async def test_a_storage_is_started_and_stopped_twice_without_harm(file: Path) -
     await stores.storage.stop()
 
 
-async def test_an_event_over_the_limit_is_refused_before_anything_is_written(file: Path) -> None:
-    stores = sqlite_stores(SqliteOptions(file, max_event_bytes=100))
-    await stores.storage.start()
-    log = log_of(stores)
-
-    with pytest.raises(CatgaError, match="max_event_bytes") as raised:
-        await log.append([append("small"), append("large", record(data=b"x" * 101))])
-
-    assert raised.value.code == ErrorCode.SERIALIZATION_FAILED
-    assert await log.head() == 0
-    await stores.storage.stop()
-
-
 async def test_stores_of_another_event_loop_are_refused(stores: Stores) -> None:
     async def elsewhere() -> Any:
         return await log_of(stores).head()

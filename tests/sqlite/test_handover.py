@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from catga_core.interfaces import Stores
-from catga_sqlite import handover
-from catga_sqlite.handover import Handover
+from catga_sqlite.engine import handover
+from catga_sqlite.engine.handover import Handover
 from catga_sqlite.storage import SqliteStorage
 
 # Seconds in which a thread has to have been let run; only a broken one takes them.

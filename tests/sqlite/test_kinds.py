@@ -9,7 +9,8 @@ import pytest
 
 from catga_core import SystemClock
 from catga_core.interfaces import ANY, EventLog, EventRecord, StreamAppend
-from catga_sqlite import SqliteOptions, kinds, sqlite_stores
+from catga_sqlite import SqliteOptions, sqlite_stores
+from catga_sqlite.engine import kinds
 
 
 def of(name: str, number: int) -> EventRecord:

@@ -9,8 +9,9 @@ import pytest
 
 from catga_core import ConfigurationError
 from catga_core.interfaces import Stores
-from catga_sqlite import SqliteOptions, schema, sqlite_stores
-from catga_sqlite.schema import MIGRATIONS, Migration
+from catga_sqlite import SqliteOptions, sqlite_stores
+from catga_sqlite.engine import schema
+from catga_sqlite.engine.schema import MIGRATIONS, Migration
 from tests.sqlite.support import append, log_of, query
 
 VERSIONS = "SELECT version, name FROM catga_schema ORDER BY version"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import ParseResult, unquote, urlparse
 
 from catga_core.errors import ConfigurationError
+from catga_core.option_checks import invalid, is_whole_number, seconds_problems, whole_number_problems
 from catga_core.url_options import options_in_query
 from catga_nats.subjects import prefix_problem
 
@@ -176,27 +176,17 @@ class NatsOptions:
             object.__setattr__(self, option, value)
 
     def _check_numbers(self, problems: list[str]) -> None:
-        positive = (
-            "connect_timeout",
-            "request_timeout",
-            "ping_interval",
-            "max_pending_messages",
-            "max_pending_bytes",
-        )
-        for names, least, mend in (
-            (positive, math.ulp(0.0), "give a number above 0"),
-            (("reconnect_wait", "reconnect_jitter"), 0.0, "give seconds, 0 or more"),
+        timeouts = ("connect_timeout", "request_timeout", "ping_interval")
+        problems += [
+            *seconds_problems(self, timeouts, system="NATS"),
+            *whole_number_problems(self, ("max_pending_messages", "max_pending_bytes"), system="NATS"),
+            *seconds_problems(self, ("reconnect_wait", "reconnect_jitter"), system="NATS", least=0),
+        ]
+        if self.max_payload is not None and (
+            not is_whole_number(self.max_payload) or self.max_payload < 1024
         ):
-            problems.extend(
-                f"NATS option {option}={getattr(self, option)!r} cannot work: {mend}"
-                for option in names
-                if not _is_number(getattr(self, option)) or getattr(self, option) < least
-            )
-        if self.max_payload is not None and (not _is_number(self.max_payload) or self.max_payload < 1024):
-            problems.append(
-                f"NATS option max_payload={self.max_payload!r} leaves no room for an envelope: "
-                "give 1024 bytes or more, or None for the server's own limit"
-            )
+            fix = "Set at least 1024 bytes, or None for the server's own limit."
+            problems.append(invalid("NATS", "max_payload", self.max_payload, fix))
 
     def _check_choices(self, problems: list[str]) -> None:
         choices: Mapping[str, Any] = {"while_disconnected": WhileDisconnected, "envelope": EnvelopeForm}
@@ -276,7 +266,3 @@ def _parse_server(text: str, shown: str) -> tuple[ParseResult | None, str]:
     if uri.path not in {"", "/"} or uri.params or uri.query or uri.fragment:
         return None, f"the NATS server {shown} has something after its port: {mend}"
     return uri, ""
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

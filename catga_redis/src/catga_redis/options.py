@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from catga_core.errors import ConfigurationError
+from catga_core.option_checks import invalid, seconds_problems, whole_number_problems
 from catga_core.url_options import options_in_query
-from catga_redis.address import Address, Mode, parse
+from catga_redis.engine.address import Address, Mode, parse
 
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]+")
 _TLS = ("tls_ca", "tls_cert", "tls_key")
+_SYSTEM = "Redis"
+_SECONDS = (
+    "connect_timeout_seconds",
+    "command_timeout_seconds",
+    "recover_timeout_seconds",
+    "claim_retention_seconds",
+    "wait_timeout_seconds",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +42,17 @@ class RedisOptions:
         password: what to sign in with, where the URL does not say it.
         sentinel_username: whom to sign in to the Sentinels as.
         sentinel_password: what to sign in to the Sentinels with.
-        connect_timeout: seconds within which the start has to reach a server, or fail, and a new connection is made.
-        command_timeout: seconds within which what was sent has to be answered.
-        recover_timeout: seconds to find out what became of a write whose answer was lost, and to wait for a server that is
+        connect_timeout_seconds: seconds within which the start has to reach a server, or fail, and a new connection is made.
+        command_timeout_seconds: seconds within which what was sent has to be answered.
+        recover_timeout_seconds: seconds to find out what became of a write whose answer was lost, and to wait for a server that is
             away, before a call fails.
         batch_size: how many commands are sent together at most.
-        max_event_bytes: bytes of the largest event.
-        claim_retention: seconds for which a claim whose lease has run out can still be completed.
+        claim_retention_seconds: seconds for which a claim whose lease has run out can still be completed.
         wait_aof: whether a write is acknowledged only when it is on the server's disk (`WAITAOF`); with `appendfsync everysec`
             that takes up to a second, shared by all who write meanwhile.
         wait_replicas: how many replicas must have a write before it is acknowledged (`WAIT`; on their disks with
             `wait_aof`).
-        wait_timeout: seconds to wait for these.
+        wait_timeout_seconds: seconds to wait for these.
         tls_ca: the path of the certificates to trust, `None` for the system's.
         tls_cert: the path of our own certificate, where the server asks for one.
         tls_key: the path of its key; `None` where `tls_cert` holds both.
@@ -67,15 +74,14 @@ class RedisOptions:
     password: str | None = field(default=None, repr=False)
     sentinel_username: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
-    connect_timeout: float = 5.0
-    command_timeout: float = 5.0
-    recover_timeout: float = 10.0
+    connect_timeout_seconds: float = 5.0
+    command_timeout_seconds: float = 5.0
+    recover_timeout_seconds: float = 10.0
     batch_size: int = 256
-    max_event_bytes: int = 1024 * 1024
-    claim_retention: float = 86_400.0
+    claim_retention_seconds: float = 86_400.0
     wait_aof: bool = False
     wait_replicas: int = 0
-    wait_timeout: float = 2.0
+    wait_timeout_seconds: float = 2.0
     tls_ca: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -87,10 +93,19 @@ class RedisOptions:
         """Check everything, and move the credentials out of the URL so that it can be shown."""
         problems: list[str] = []
         address = self._read_url(problems)
-        self._check_numbers(problems)
+        problems += [
+            *seconds_problems(self, _SECONDS, system=_SYSTEM),
+            *whole_number_problems(self, ("batch_size",), system=_SYSTEM),
+            *whole_number_problems(self, ("wait_replicas",), system=_SYSTEM, least=0),
+        ]
         if not _PREFIX.fullmatch(self.prefix):
             problems.append(
-                f"Redis option prefix={self.prefix!r} cannot begin a key: use letters, digits and . _ : -"
+                invalid(
+                    _SYSTEM,
+                    "prefix",
+                    self.prefix,
+                    "Set a prefix of letters, digits and the characters . _ : -",
+                )
             )
         if address is not None:
             self._check_mode(address, problems)
@@ -130,26 +145,6 @@ class RedisOptions:
             address, username=self.username or address.username, password=self.password or address.password
         )
 
-    def _check_numbers(self, problems: list[str]) -> None:
-        positive = (
-            "connect_timeout",
-            "command_timeout",
-            "recover_timeout",
-            "batch_size",
-            "max_event_bytes",
-            "claim_retention",
-            "wait_timeout",
-        )
-        for names, least, mend in (
-            (positive, math.ulp(0.0), "give a number above 0"),
-            (("wait_replicas",), 0, "give a number of replicas, 0 for none"),
-        ):
-            problems.extend(
-                f"Redis option {option}={getattr(self, option)!r} cannot work: {mend}"
-                for option in names
-                if not _is_number(getattr(self, option)) or getattr(self, option) < least
-            )
-
     def _check_mode(self, address: Address, problems: list[str]) -> None:
         if address.mode is not Mode.SENTINEL and (self.sentinel_username or self.sentinel_password):
             problems.append(
@@ -169,7 +164,3 @@ class RedisOptions:
 def as_options(options: str | RedisOptions) -> RedisOptions:
     """Return options, read from a URL where they are one."""
     return RedisOptions.from_url(options) if isinstance(options, str) else replace(options)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

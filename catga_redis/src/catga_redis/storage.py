@@ -15,15 +15,15 @@ from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
 from catga_core.log import CONNECTION_LOST, CONNECTION_RESTORED, logger
 from catga_core.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
-from catga_redis.address import Mode
-from catga_redis.clients import node_client, open_lane
-from catga_redis.commands import Commands
-from catga_redis.ending import end
-from catga_redis.lane import Lane
-from catga_redis.news import News
+from catga_redis.engine.address import Mode
+from catga_redis.engine.clients import node_client, open_lane
+from catga_redis.engine.commands import Commands
+from catga_redis.engine.ending import end
+from catga_redis.engine.lane import Lane
+from catga_redis.engine.news import News
+from catga_redis.engine.scripts import Scripts, load_scripts
+from catga_redis.engine.start_check import check
 from catga_redis.options import RedisOptions
-from catga_redis.scripts import Scripts, load_scripts
-from catga_redis.start_check import check
 from catga_redis.unit_of_work import RedisUnitOfWork
 
 _LOOK_EVERY = 5.0  # seconds between two looks whether the server is there
@@ -47,7 +47,10 @@ class RedisStorage:
         self.root: str = f"{{{options.prefix}}}:"
         self.clustered: bool = options.address.mode is Mode.CLUSTER
         self.commands: Commands = Commands(
-            self.root, clock, shown=options.address.shown, recover_timeout=options.recover_timeout
+            self.root,
+            clock,
+            shown=options.address.shown,
+            recover_timeout=options.recover_timeout_seconds,
         )
         self.news: News = News(self._listener, f"{self.root}wake")
         self._sender: Lane | None = None

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from catga_core.identifiers import new_id
 from catga_core.unit_of_work import BaseUnitOfWork
-from catga_redis.application import ApplicationCommands
-from catga_redis.refusals import is_refusal, refusal
+from catga_redis.engine.application import ApplicationCommands
+from catga_redis.engine.refusals import is_refusal, refusal
 
 if TYPE_CHECKING:
     from catga_core.interfaces.event_log import EventRecord

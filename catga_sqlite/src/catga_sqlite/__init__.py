@@ -9,7 +9,7 @@ from catga_sqlite.plugin import add_sqlite_catga
 from catga_sqlite.version import __version__
 
 if TYPE_CHECKING:
-    from catga_sqlite.connection import SqliteConnection, SqliteResult
+    from catga_sqlite.engine.connection import SqliteConnection, SqliteResult
     from catga_sqlite.storage import SqliteStorage
     from catga_sqlite.stores import sqlite_stores
     from catga_sqlite.unit_of_work import SqliteUnitOfWork
@@ -27,8 +27,8 @@ __all__ = [
 
 # The rest needs sqlite3, which a program that only names its file does not load before it starts.
 _HOMES = {
-    "SqliteConnection": "connection",
-    "SqliteResult": "connection",
+    "SqliteConnection": "engine.connection",
+    "SqliteResult": "engine.connection",
     "SqliteStorage": "storage",
     "SqliteUnitOfWork": "unit_of_work",
     "sqlite_stores": "stores",

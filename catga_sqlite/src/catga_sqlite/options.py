@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 from urllib.parse import unquote
 
 from catga_core.errors import ConfigurationError
+from catga_core.option_checks import choice_problems, invalid, seconds_problems, whole_number_problems
 from catga_core.url_options import options_in_query
 
 Synchronous = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
@@ -17,8 +17,7 @@ CATGA: int = 0x43415447
 """The application id ("CATG") in the header of a file that Catga has made."""
 
 _SCHEME = "sqlite://"
-_NUMBERS = {"busy_timeout_seconds": 0.0, "unit_of_work_timeout_seconds": 0.0, "poll_seconds": 0.001}
-_COUNTS = {"max_event_bytes": (1, 500_000_000), "readers": (1, 64), "application_id": (1, 0x7FFFFFFF)}
+_SYSTEM = "SQLite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,6 @@ class SqliteOptions:
             `PERSISTENCE_FAILED` and nothing is written.
         unit_of_work_timeout_seconds: how long a write waits for a unit of work of this process that has the file, before it
             fails in the same way; and how long `stop()` waits for such a one before it rolls that back.
-        max_event_bytes: an event with more bytes (data and headers) is refused before anything is written.
         readers: how many threads read beside the one that writes; each has a connection of its own.
         poll_seconds: how often a projection or subscription that waits looks whether another process has written. This
             process's own writes wake it at once.
@@ -51,19 +49,22 @@ class SqliteOptions:
     synchronous: Synchronous = "FULL"
     busy_timeout_seconds: float = 5.0
     unit_of_work_timeout_seconds: float = 10.0
-    max_event_bytes: int = 16 * 1024 * 1024
     readers: int = 2
     poll_seconds: float = 0.1
     application_id: int = CATGA
 
     def __post_init__(self) -> None:
         """Check everything."""
-        problems = [*self._path_problems(), *self._number_problems()]
-        if self.synchronous not in get_args(Synchronous):
-            listed = ", ".join(repr(choice) for choice in get_args(Synchronous))
-            problems.append(
-                f"SQLite option synchronous={self.synchronous!r} is not known: use one of {listed}"
-            )
+        problems = [
+            *self._path_problems(),
+            *seconds_problems(
+                self, ("busy_timeout_seconds", "unit_of_work_timeout_seconds"), system=_SYSTEM, least=0
+            ),
+            *seconds_problems(self, ("poll_seconds",), system=_SYSTEM, least=0.001),
+            *whole_number_problems(self, ("readers",), system=_SYSTEM, most=64),
+            *whole_number_problems(self, ("application_id",), system=_SYSTEM, most=0x7FFFFFFF),
+            *choice_problems(self, "synchronous", get_args(Synchronous), system=_SYSTEM),
+        ]
         if problems:
             raise ConfigurationError(problems)
 
@@ -96,32 +97,11 @@ class SqliteOptions:
     def _path_problems(self) -> list[str]:
         path: object = self.path
         if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-            return [f"SQLite option path={path!r} is no path: name a file, such as 'app.db'"]
+            return [invalid(_SYSTEM, "path", path, "Set a file path, such as 'app.db'.")]
         text = os.fspath(path)
         if not text or "\0" in text:
-            return [f"SQLite option path={text!r} names no file: write a path, such as 'app.db'"]
+            return [invalid(_SYSTEM, "path", text, "Set a file path, such as 'app.db'.")]
         if text == ":memory:" or text.startswith("file:"):
-            return [
-                (
-                    f"SQLite option path={text!r} names no file that several connections can share: name a file, or leave "
-                    "SQLite out, and Catga's own stores in memory are used"
-                )
-            ]
+            fix = "Set the path of a file that several connections can share, or use the in-memory stores instead of SQLite."
+            return [invalid(_SYSTEM, "path", text, fix)]
         return []
-
-    def _number_problems(self) -> list[str]:
-        problems: list[str] = []
-        for option, least in _NUMBERS.items():
-            value: object = getattr(self, option)
-            fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not fits or value < least:  # type: ignore[operator]  # a number, as was just looked up
-                problems.append(
-                    f"SQLite option {option}={value!r} cannot work: give seconds, {least:g} or more"
-                )
-        for option, (low, high) in _COUNTS.items():
-            value = getattr(self, option)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                problems.append(
-                    f"SQLite option {option}={value!r} cannot work: give a whole number from {low} to {high}"
-                )
-        return problems

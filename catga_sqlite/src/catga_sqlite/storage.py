@@ -11,15 +11,15 @@ from catga_core.errors import CatgaError, Outcome, PersistenceError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
 from catga_core.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
-from catga_sqlite.jobs import Job, Many
-from catga_sqlite.opening import open_reader, open_writer
+from catga_sqlite.engine.jobs import Job, Many
+from catga_sqlite.engine.opening import open_reader, open_writer
+from catga_sqlite.engine.probe import Probe
+from catga_sqlite.engine.readers import Readers
+from catga_sqlite.engine.turns import Turns
+from catga_sqlite.engine.wakeups import Wakeups
+from catga_sqlite.engine.writer import Writer
 from catga_sqlite.options import SqliteOptions
-from catga_sqlite.probe import Probe
-from catga_sqlite.readers import Readers
-from catga_sqlite.turns import Turns
 from catga_sqlite.unit_of_work import SqliteUnitOfWork
-from catga_sqlite.wakeups import Wakeups
-from catga_sqlite.writer import Writer
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from catga_core.messages.context import active_context
 from catga_core.unit_of_work import BaseUnitOfWork
-from catga_sqlite.connection import SqliteConnection
-from catga_sqlite.jobs import Job
-from catga_sqlite.transaction import Step, Transaction, too_late
+from catga_sqlite.engine.connection import SqliteConnection
+from catga_sqlite.engine.jobs import Job
+from catga_sqlite.engine.transaction import Step, Transaction, too_late
 
 
 class Opener(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from catga_core import CatgaError, ErrorCode
 from catga_core.interfaces import AppendResult, RecordedEvent, Snapshot, StreamAppend
-from catga_core.memory.stores import MemoryEventLog, MemorySnapshots, MemoryStorage
+from catga_core.memory.stores import MemoryEventLog, MemorySnapshotStore, MemoryStorage
 
 
 class Log(MemoryEventLog):
@@ -43,7 +43,7 @@ class Log(MemoryEventLog):
         return await super().read_all(after=after, limit=limit)
 
 
-class SnapshotsThatFail(MemorySnapshots):
+class SnapshotsThatFail(MemorySnapshotStore):
     """Snapshots that cannot be written or read while they are broken."""
 
     def __init__(self, storage: MemoryStorage | None = None) -> None:

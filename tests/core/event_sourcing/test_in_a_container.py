@@ -199,7 +199,7 @@ async def test_an_event_store_of_one_s_own_has_another_limit(catga: CatgaContain
     catga.add_singleton(EventStore, small)
     async with catga.running() as app:
         await app.event_store.append("a", Placed("t"))
-        with pytest.raises(CatgaError, match="and 10 are allowed"):
+        with pytest.raises(CatgaError, match="max_event_bytes is 10"):
             await app.event_store.append("a", Placed("too much tea"))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from catga_core.memory.engine.table import Table
+from catga_core.memory.engine.waiters import Waiters
 from catga_core.memory.stores import MemoryStorage
-from catga_core.memory.stores.table import Table
-from catga_core.memory.stores.waiters import Waiters
 
 
 def _slots(part: object) -> Iterator[tuple[str, Any]]:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from catga_core.interfaces import Claimed, EventLog, IdempotencyStore, LockProvider, OutboxStore, Stores
+from catga_core.memory.engine.waiters import Waiters, _wake
 from catga_core.memory.stores import MemoryStorage
-from catga_core.memory.stores.waiters import Waiters, _wake
 from catga_testing.contracts.stores.records import appends, message
 from catga_testing.waiting import eventually
 from tests.core.stores.inside import waiters_of, waiting_in

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from catga_core.clock import Clock
-from catga_core.errors import ConfigurationError, SerializationError
+from catga_core.errors import ConfigurationError, EventTooLargeError
 from catga_core.event_sourcing.append_hooks import Append, AppendHooks
 from catga_core.event_sourcing.event_types import EventTypes
 from catga_core.identifiers import new_id
@@ -23,6 +23,7 @@ from catga_core.interfaces.event_log import (
 from catga_core.interfaces.event_store import EventData, StoredEvent, StreamEvents
 from catga_core.messages import Event
 from catga_core.messages.context import active_context
+from catga_core.option_checks import invalid
 
 MAX_EVENT_BYTES = 1_048_576
 """How many bytes one event may have, unless it is said otherwise."""
@@ -59,8 +60,7 @@ class LogEventStore:
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
         if max_event_bytes < 1:
-            msg = f"max_event_bytes={max_event_bytes} would let no event through: give 1 or more"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(invalid("", "max_event_bytes", max_event_bytes, "Set an int >= 1."))
         self._log = log
         self._types = types
         self._clock = clock
@@ -99,12 +99,12 @@ class LogEventStore:
         expected_version: int = ANY,
     ) -> AppendResult:
         """Append one event or several to a stream, all or nothing; joins the ambient unit of work."""
-        append = self._append_of(StreamEvents(stream_id, events, expected_version))
+        append = self._append_of(stream_id, events, expected_version)
         return (await (self._append if append.records else self._log.append)((append,)))[0]
 
     async def append_many(self, appends: Sequence[StreamEvents], /) -> list[AppendResult]:
         """Append to several streams, all or nothing; a stream without events guards the others."""
-        made = [self._append_of(each) for each in appends]
+        made = [self._append_of(each.stream_id, each.events, each.expected_version) for each in appends]
         named: set[str] = set()
         for append in made:
             if append.stream_id in named:
@@ -116,30 +116,36 @@ class LogEventStore:
         # Nothing has to be done besides where nothing is appended.
         return await (self._append if any(append.records for append in made) else self._log.append)(made)
 
-    def _append_of(self, given: StreamEvents) -> StreamAppend:
-        check_stream_id(given.stream_id)
-        expected: object = given.expected_version
-        if type(expected) is not int or expected < ANY:
-            msg = f"expected_version={expected!r} is no version: give a number of events, NO_STREAM or ANY"
+    def _append_of(self, stream_id: str, events: Any, expected_version: int) -> StreamAppend:
+        check_stream_id(stream_id)
+        if type(expected_version) is not int or expected_version < ANY:
+            msg = (
+                f"expected_version must be an int >= 0, NO_STREAM or ANY; got {expected_version!r}. Pass the version you "
+                "read."
+            )
             raise ValueError(msg)
-        events: Any = given.events
-        if isinstance(events, Event | EventData):
-            events = (events,)
-        else:
-            _check_events(events)
         context = active_context.get()
         correlation, causation = (
             (context.correlation_id, context.message_id) if context is not None else (None, None)
         )
         recorded_at = round(self._clock.time() * _MICROSECONDS)
-        records = [self._record_of(each, recorded_at, correlation, causation) for each in events]
-        if len(records) > 1 and len({record.message_id for record in records}) < len(records):
-            msg = f"two events for the stream {given.stream_id!r} have one message_id: an event has an id of its own"
-            raise ValueError(msg)
-        return StreamAppend(given.stream_id, given.expected_version, records)
+        if isinstance(events, Event | EventData):
+            records = [self._record_of(stream_id, events, recorded_at, correlation, causation)]
+        else:
+            _check_events(events)
+            records = [
+                self._record_of(stream_id, each, recorded_at, correlation, causation) for each in events
+            ]
+            if len(records) > 1 and len({record.message_id for record in records}) < len(records):
+                msg = (
+                    f"Two events for the stream {stream_id!r} have the same message_id. Give each event its own message "
+                    "id."
+                )
+                raise ValueError(msg)
+        return StreamAppend(stream_id, expected_version, records)
 
     def _record_of(
-        self, given: Any, recorded_at: int, correlation: str | None, causation: str | None
+        self, stream_id: str, given: Any, recorded_at: int, correlation: str | None, causation: str | None
     ) -> EventRecord:
         event = given.event if isinstance(given, EventData) else given
         if not isinstance(event, Event):
@@ -147,12 +153,7 @@ class LogEventStore:
             raise TypeError(msg)
         name, version, format, data = self._types.encode(event)
         if len(data) > self._limit:
-            msg = (
-                f"a {name} v{version} has {len(data)} bytes, and {self._limit} are allowed: keep large data elsewhere "
-                "and name it in the event, or raise max_event_bytes"
-            )
-            details = {"name": name, "bytes": len(data), "limit": self._limit}
-            raise SerializationError(msg, details=details)
+            raise EventTooLargeError(stream_id, f"{name} v{version}", len(data), self._limit)
         if not isinstance(given, EventData):
             return EventRecord(new_id(), name, version, format, data, recorded_at, correlation, causation)
         message_id = _checked_id(given.message_id)

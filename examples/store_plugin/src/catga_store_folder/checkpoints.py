@@ -13,7 +13,7 @@ from .storage import Files, FolderStorage
 _TABLE = "checkpoints"
 
 
-class FolderCheckpoints:
+class FolderCheckpointStore:
     """One file for each follower."""
 
     def __init__(self, storage: FolderStorage, clock: Clock) -> None:

@@ -20,7 +20,7 @@ class _Kept(msgspec.Struct, frozen=True):
     letter: DeadLetter
 
 
-class FolderDeadLetters:
+class FolderDeadLetterStore:
     """One file for each letter."""
 
     def __init__(self, storage: FolderStorage) -> None:

@@ -18,7 +18,7 @@ class _Note(msgspec.Struct, frozen=True):
     noted_at: float
 
 
-class FolderInbox:
+class FolderInboxStore:
     """One file for each message and handler."""
 
     def __init__(self, storage: FolderStorage, clock: Clock) -> None:

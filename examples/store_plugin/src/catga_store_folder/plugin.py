@@ -9,10 +9,10 @@ from catga_core import CatgaContainer, Clock, ConfigurationError, plugin
 from catga_core.container import add_stores
 from catga_core.interfaces import CheckpointStore, DeadLetterStore, InboxStore, SnapshotStore, Stores
 
-from .checkpoints import FolderCheckpoints
-from .dead_letters import FolderDeadLetters
-from .inbox import FolderInbox
-from .snapshots import FolderSnapshots
+from .checkpoints import FolderCheckpointStore
+from .dead_letters import FolderDeadLetterStore
+from .inbox import FolderInboxStore
+from .snapshots import FolderSnapshotStore
 from .storage import FolderStorage
 
 
@@ -27,10 +27,10 @@ def folder_stores(path: Path, clock: Clock) -> Stores:
     return Stores(
         storage,
         {
-            SnapshotStore: FolderSnapshots(storage),
-            CheckpointStore: FolderCheckpoints(storage, clock),
-            InboxStore: FolderInbox(storage, clock),
-            DeadLetterStore: FolderDeadLetters(storage),
+            SnapshotStore: FolderSnapshotStore(storage),
+            CheckpointStore: FolderCheckpointStore(storage, clock),
+            InboxStore: FolderInboxStore(storage, clock),
+            DeadLetterStore: FolderDeadLetterStore(storage),
         },
     )
 

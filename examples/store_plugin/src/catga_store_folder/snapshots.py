@@ -12,7 +12,7 @@ from .storage import Files, FolderStorage
 _TABLE = "snapshots"
 
 
-class FolderSnapshots:
+class FolderSnapshotStore:
     """One file for all snapshots of a stream and a name: the newest ones, by version."""
 
     def __init__(self, storage: FolderStorage) -> None:

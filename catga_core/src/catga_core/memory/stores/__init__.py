@@ -1,26 +1,69 @@
-"""Every store in this process's memory: as isolated and atomic as a database's, and gone with the process."""
+"""In-memory stores: isolated and atomic as a database, lost with the process."""
 
-from catga_core.memory.stores.checkpoints import MemoryCheckpoints
-from catga_core.memory.stores.dead_letters import MemoryDeadLetters
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from catga_core.clock import Clock, SystemClock
+from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.event_log import EventLog
+from catga_core.interfaces.idempotency import IdempotencyStore
+from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.outbox import OutboxStore
+from catga_core.interfaces.snapshots import SnapshotStore
+from catga_core.interfaces.stores import Stores
+from catga_core.memory.storage import MemoryStorage
+from catga_core.memory.stores.checkpoints import MemoryCheckpointStore
+from catga_core.memory.stores.dead_letters import MemoryDeadLetterStore
 from catga_core.memory.stores.event_log import MemoryEventLog
-from catga_core.memory.stores.idempotency import MemoryIdempotency
-from catga_core.memory.stores.inbox import MemoryInbox
-from catga_core.memory.stores.locks import MemoryLocks
-from catga_core.memory.stores.outbox import MemoryOutbox
-from catga_core.memory.stores.snapshots import MemorySnapshots
-from catga_core.memory.stores.storage import MemoryStorage
-from catga_core.memory.stores.stores import MEMORY_PORTS, memory_stores
+from catga_core.memory.stores.idempotency import MemoryIdempotencyStore
+from catga_core.memory.stores.inbox import MemoryInboxStore
+from catga_core.memory.stores.locks import MemoryLockProvider
+from catga_core.memory.stores.outbox import MemoryOutboxStore
+from catga_core.memory.stores.snapshots import MemorySnapshotStore
 
 __all__ = [
     "MEMORY_PORTS",
-    "MemoryCheckpoints",
-    "MemoryDeadLetters",
+    "MemoryCheckpointStore",
+    "MemoryDeadLetterStore",
     "MemoryEventLog",
-    "MemoryIdempotency",
-    "MemoryInbox",
-    "MemoryLocks",
-    "MemoryOutbox",
-    "MemorySnapshots",
+    "MemoryIdempotencyStore",
+    "MemoryInboxStore",
+    "MemoryLockProvider",
+    "MemoryOutboxStore",
+    "MemorySnapshotStore",
     "MemoryStorage",
     "memory_stores",
 ]
+
+_MAKERS: Mapping[Any, Callable[[MemoryStorage, Clock], object]] = {
+    EventLog: lambda storage, _: MemoryEventLog(storage),
+    SnapshotStore: lambda storage, _: MemorySnapshotStore(storage),
+    CheckpointStore: MemoryCheckpointStore,
+    IdempotencyStore: MemoryIdempotencyStore,
+    InboxStore: MemoryInboxStore,
+    OutboxStore: MemoryOutboxStore,
+    DeadLetterStore: lambda storage, _: MemoryDeadLetterStore(storage),
+    LockProvider: MemoryLockProvider,
+}
+
+MEMORY_PORTS: tuple[Any, ...] = tuple(_MAKERS)
+"""The ports of which there is a store in memory."""
+
+
+def memory_stores(clock: Clock | None = None, storage: MemoryStorage | None = None) -> Stores:
+    """Return every store, keeping its data in this process's memory.
+
+    Args:
+        clock: measures leases and expiry; the machine's for `None`.
+        storage: where the data is, shared by all the stores made over the same one; a new one for `None`.
+
+    Returns:
+        Stores that are isolated and atomic as those of a database are, and lose everything with the process.
+    """
+    clock = clock or SystemClock()
+    storage = storage or MemoryStorage()
+    return Stores(storage, {port: make(storage, clock) for port, make in _MAKERS.items()})

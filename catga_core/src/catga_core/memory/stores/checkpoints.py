@@ -7,8 +7,8 @@ import builtins
 from catga_core.clock import Clock
 from catga_core.errors import CheckpointConflictError, LeaseLostError
 from catga_core.interfaces.checkpoints import Checkpoint
-from catga_core.memory.stores.storage import MemoryStorage
-from catga_core.memory.stores.table import Table
+from catga_core.memory.engine.table import Table
+from catga_core.memory.storage import MemoryStorage
 
 _MICROSECONDS = 1_000_000
 
@@ -17,7 +17,7 @@ class _Checkpoints(Table[str, Checkpoint]):
     pass
 
 
-class MemoryCheckpoints:
+class MemoryCheckpointStore:
     """Keeps checkpoints in memory.
 
     Parameters:

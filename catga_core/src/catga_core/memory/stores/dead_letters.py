@@ -7,8 +7,8 @@ from bisect import bisect_right
 import msgspec
 
 from catga_core.interfaces.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter, DeadLetterPage
-from catga_core.memory.stores.storage import MemoryStorage
-from catga_core.memory.stores.table import Table
+from catga_core.memory.engine.table import Table
+from catga_core.memory.storage import MemoryStorage
 
 
 class _Letters:
@@ -20,7 +20,7 @@ class _Letters:
         self.last = 0
 
 
-class MemoryDeadLetters:
+class MemoryDeadLetterStore:
     """Keeps dead letters in memory.
 
     Parameters:

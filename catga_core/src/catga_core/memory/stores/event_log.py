@@ -7,10 +7,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
 
-from catga_core.errors import CatgaError, ConcurrencyError, RepeatedEventError
+from catga_core.errors import ConcurrencyError, RepeatedEventError
 from catga_core.interfaces.event_log import ANY, AppendResult, RecordedEvent, StreamAppend
-from catga_core.memory.stores.storage import MemoryStorage
-from catga_core.memory.stores.waiters import Waiters
+from catga_core.memory.engine.waiters import Waiters
+from catga_core.memory.storage import MemoryStorage
+from catga_core.storage_support.append_checks import all_repeated, check_appends, guard_result, refused_guard
 
 _position = attrgetter("position")
 
@@ -63,12 +64,14 @@ class MemoryEventLog:
 
     async def append(self, appends: Sequence[StreamAppend], /) -> list[AppendResult]:
         """Append to one or several streams, all or nothing; joins the ambient unit of work."""
-        _check(appends)
+        check_appends(appends)
         unit = await self._storage.write()
         log = self._log
         # Every stream is looked at before any is written to: all or nothing.
         found = [self._repeated(each) if each.records else None for each in appends]
-        self._guard(appends, found)
+        moved = refused_guard(appends, self._newest)
+        if moved is not None and not all_repeated(appends, found):
+            raise moved
         results: list[AppendResult] = []
         if unit is not None and len(log.events) == log.committed:
             unit.wrote(log)
@@ -141,26 +144,18 @@ class MemoryEventLog:
         if expected not in {ANY, actual}:
             raise ConcurrencyError(append.stream_id, expected, actual)
         if known:
-            raise _known_already(append.stream_id, stream.events[known[0] - 1])
+            event = stream.events[known[0] - 1]
+            raise RepeatedEventError(append.stream_id, event.record.message_id, event.version)
         return None
 
-    def _guard(self, appends: Sequence[StreamAppend], found: Sequence[AppendResult | None]) -> None:
-        """Refuse what is new where a stream that only guards it has gone on."""
-        for append in appends:
-            if append.records or append.expected_version == ANY:
-                continue
-            actual = len(self._log.streams.get(append.stream_id, _NO_EVENTS).events)
-            if actual != append.expected_version:
-                done = [each for append, each in zip(appends, found, strict=True) if append.records]
-                if not (done and all(done)):
-                    raise ConcurrencyError(append.stream_id, append.expected_version, actual)
+    def _newest(self, stream_id: str) -> int:
+        return len(self._log.streams.get(stream_id, _NO_EVENTS).events)
 
     def _append(self, append: StreamAppend) -> AppendResult:
         log = self._log
         stream = log.streams.get(append.stream_id)
         if not append.records:
-            actual = 0 if stream is None else len(stream.events)
-            return AppendResult(actual if append.expected_version == ANY else append.expected_version, 0)
+            return guard_result(append, self._newest(append.stream_id))
         if stream is None:
             stream = log.streams[append.stream_id] = _Stream()
         version, position = len(stream.events), len(log.events)
@@ -172,17 +167,3 @@ class MemoryEventLog:
             stream.events.append(event)
             stream.versions[record.message_id] = version
         return AppendResult(version, position)
-
-
-def _check(appends: Sequence[StreamAppend]) -> None:
-    if len(appends) > 1 and len({each.stream_id for each in appends}) < len(appends):
-        msg = "a stream is named twice in one append: give all its events in one StreamAppend"
-        raise ValueError(msg)
-    for each in appends:
-        if len(each.records) > 1 and len({record.message_id for record in each.records}) < len(each.records):
-            msg = f"two events for the stream {each.stream_id!r} have one message id: each event has its own"
-            raise ValueError(msg)
-
-
-def _known_already(stream_id: str, event: RecordedEvent) -> CatgaError:
-    return RepeatedEventError(stream_id, event.record.message_id, event.version)

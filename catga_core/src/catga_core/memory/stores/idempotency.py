@@ -10,9 +10,9 @@ import msgspec
 from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError
 from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, InProgress
-from catga_core.memory.stores.storage import MemoryStorage
-from catga_core.memory.stores.table import Table
-from catga_core.memory.stores.waiters import Waiters
+from catga_core.memory.engine.table import Table
+from catga_core.memory.engine.waiters import Waiters
+from catga_core.memory.storage import MemoryStorage
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class _Entries(Table[str, _Entry]):
         self.expiring: list[tuple[float, str]] = []
 
 
-class MemoryIdempotency:
+class MemoryIdempotencyStore:
     """Keeps claims and results in memory.
 
     Parameters:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from catga_core.clock import Clock
-from catga_core.memory.stores.storage import MemoryStorage
-from catga_core.memory.stores.table import Table
+from catga_core.memory.engine.table import Table
+from catga_core.memory.storage import MemoryStorage
 
 
 class _Notes(Table[tuple[str, str], float]):
     pass
 
 
-class MemoryInbox:
+class MemoryInboxStore:
     """Remembers (message id, handler) in memory.
 
     Parameters:

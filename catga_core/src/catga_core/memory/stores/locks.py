@@ -8,8 +8,8 @@ from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError
 from catga_core.identifiers import new_id
 from catga_core.interfaces.locks import LockLease
-from catga_core.memory.stores.storage import MemoryStorage
-from catga_core.memory.stores.waiters import Waiters
+from catga_core.memory.engine.waiters import Waiters
+from catga_core.memory.storage import MemoryStorage
 
 
 class _Held:
@@ -20,7 +20,7 @@ class _Held:
         self.waiters = Waiters()
 
 
-class MemoryLocks:
+class MemoryLockProvider:
     """Gives a named lock to one at a time among all that use the storage; a unit of work has no part in it.
 
     Parameters:

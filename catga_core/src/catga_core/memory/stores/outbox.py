@@ -9,9 +9,9 @@ import msgspec
 
 from catga_core.clock import Clock
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
-from catga_core.memory.stores.storage import MemoryStorage
-from catga_core.memory.stores.table import Table
-from catga_core.memory.stores.waiters import Waiters
+from catga_core.memory.engine.table import Table
+from catga_core.memory.engine.waiters import Waiters
+from catga_core.memory.storage import MemoryStorage
 
 
 class _Pending(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ class _Outbox:
         self.waiters = Waiters()
 
 
-class MemoryOutbox:
+class MemoryOutboxStore:
     """Keeps messages in memory until they are sent.
 
     Parameters:

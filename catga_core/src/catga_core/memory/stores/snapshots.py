@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from catga_core.interfaces.snapshots import Snapshot
-from catga_core.memory.stores.storage import MemoryStorage
-from catga_core.memory.stores.table import Table
+from catga_core.memory.engine.table import Table
+from catga_core.memory.storage import MemoryStorage
 
 Kept = Mapping[str, tuple[Snapshot, ...]]
 """A stream's snapshots by name, the newest last; replaced as a whole, as rows of a table are."""
@@ -16,7 +16,7 @@ class _Snapshots(Table[str, Kept]):
     pass
 
 
-class MemorySnapshots:
+class MemorySnapshotStore:
     """Keeps snapshots in memory.
 
     Parameters:

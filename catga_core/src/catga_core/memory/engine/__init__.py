@@ -1,0 +1,1 @@
+"""The engine below the in-memory stores: tables with isolation, and waiters."""

@@ -1,0 +1,91 @@
+"""A unit of work in the in-memory storage."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from catga_core.errors import PersistenceError
+from catga_core.memory.engine.waiters import Waiters
+from catga_core.runtime.unit_of_work import BaseUnitOfWork
+
+if TYPE_CHECKING:
+    from catga_core.memory.storage import MemoryStorage
+
+
+class Part(Protocol):
+    """Data that a unit of work has written to."""
+
+    def commit(self) -> None:
+        """Make it visible to all."""
+        ...
+
+    def roll_back(self) -> None:
+        """Forget it."""
+        ...
+
+
+class MemoryUnitOfWork(BaseUnitOfWork):
+    """What is written in one block; it has the storage for itself from its first write on."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        super().__init__(storage)
+        self._memory = storage
+        self._turn: asyncio.Lock | None = None
+        self._written: list[Part] = []
+        self._to_wake: dict[tuple[Waiters, Hashable], None] = {}
+
+    @property
+    def connection(self) -> NoReturn:
+        """Memory has no handle for an application's own data.
+
+        Raises:
+            CatgaError: always.
+        """
+        text = (
+            "the in-memory storage has no connection for an application's own data: use a storage that has one, SQLite "
+            "(store='sqlite:///app.db') or Redis (store='redis://...'), or keep that data in a storage of its own"
+        )
+        raise PersistenceError(text, retryable=False)
+
+    async def begin(self) -> None:
+        """Have the storage for itself; wait for the one that has it."""
+        if self._memory.writer is self:
+            return
+        if self._turn is None:
+            self._turn = asyncio.Lock()
+        # Several tasks of one unit of work may come to their first write at once.
+        async with self._turn:
+            if self._memory.writer is not self:
+                await self._memory.take_turn()
+                if self.over:
+                    self._memory.end_turn()
+                self.require_open()
+                self._memory.writer = self
+
+    def wrote(self, part: Part) -> None:
+        """Note that a part was written to, once for each part."""
+        self._written.append(part)
+
+    def wake_later(self, waiters: Waiters, key: Hashable) -> None:
+        """Wake those who wait for a key once it is committed."""
+        self._to_wake[waiters, key] = None
+
+    def _commit(self) -> None:
+        if self._memory.writer is self:
+            for part in self._written:
+                part.commit()
+            self._end()
+            for waiters, key in self._to_wake:
+                waiters.wake(key)
+
+    def _roll_back(self) -> None:
+        if self._memory.writer is self:
+            for part in self._written:
+                part.roll_back()
+            self._end()
+
+    def _end(self) -> None:
+        self._memory.writer = None
+        self._memory.end_turn()

@@ -1,0 +1,4 @@
+"""What several stores share: record codecs and checks of appends.
+
+For authors of stores; an application does not need it.
+"""

@@ -1,0 +1,1 @@
+"""The engine below the stores: connections, lanes, scripts, records and failures."""

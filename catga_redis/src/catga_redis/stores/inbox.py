@@ -1,0 +1,63 @@
+"""The inbox in Redis."""
+
+from __future__ import annotations
+
+from catga_core.identifiers import new_id
+from catga_redis.engine.refusals import is_refusal
+from catga_redis.storage import RedisStorage
+
+
+class RedisInboxStore:
+    """Remembers (message id, handler): one hash, and the same by time.
+
+    Parameters:
+        storage: where.
+    """
+
+    def __init__(self, storage: RedisStorage) -> None:
+        self._storage = storage
+        self._commands = storage.commands
+        self._key = f"{storage.root}inbox"
+
+    async def record(self, message_id: str, handler: str, /) -> bool:
+        """Note that a handler has had a message; two units of work at once conflict at the commit."""
+        member = _member(message_id, handler)
+        unit = self._storage.joined()
+        if unit is None:
+            answer = await self._commands.run("record", member, new_id())
+            return not is_refusal(answer)
+        if member in unit.inbox or await self._noted(member):
+            return False
+        unit.inbox.add(member)
+        unit.stage("record", member, new_id(), key=("inbox", member))
+        return True
+
+    async def seen(self, message_id: str, handler: str, /) -> bool:
+        """Tell whether a handler has had a message."""
+        member = _member(message_id, handler)
+        unit = self._storage.joined()
+        return (unit is not None and member in unit.inbox) or await self._noted(member)
+
+    async def forget(self, message_id: str, handler: str, /) -> None:
+        """Take a note back."""
+        member = _member(message_id, handler)
+        unit = self._storage.joined()
+        if unit is not None:
+            unit.inbox.discard(member)
+            unit.unstage(("inbox", member))
+            unit.stage("forget", member)
+            return
+        await self._commands.run("forget", member)
+
+    async def prune(self, *, older_than: float, limit: int = 1000) -> int:
+        """Remove notes, at most `limit`; return how many."""
+        removed: int = await self._commands.run("prune_inbox", older_than, limit)
+        return removed
+
+    async def _noted(self, member: str) -> bool:
+        return bool(await self._commands.read("HEXISTS", self._key, member))
+
+
+def _member(message_id: str, handler: str) -> str:
+    # By its length, so that no two pairs are one text.
+    return f"{len(handler)}:{handler}:{message_id}"

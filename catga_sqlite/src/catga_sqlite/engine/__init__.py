@@ -1,0 +1,1 @@
+"""The engine below the stores: connections, threads, group commit, schema and failures."""

@@ -1,0 +1,298 @@
+"""Appending events: what several callers ask is decided one after the other, and written in one go."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final, TypeAlias
+
+from catga_core.errors import CatgaError, ConcurrencyError, RepeatedEventError
+from catga_core.interfaces.event_log import ANY, AppendResult, EventKind, EventRecord, StreamAppend
+from catga_core.storage_support.append_checks import refused_guard, with_guards
+from catga_sqlite.engine.columns import pack_headers, pack_id
+from catga_sqlite.engine.jobs import Many
+from catga_sqlite.engine.kinds import keep_kind
+
+Request: TypeAlias = Sequence[StreamAppend]
+Outcome: TypeAlias = list[AppendResult] | CatgaError
+
+_HEAD: Final = "SELECT coalesce(max(position), 0) FROM catga_events"
+_OTHERS: Final = "PRAGMA data_version"
+_STREAM: Final = "SELECT id, (SELECT max(version) FROM catga_events WHERE stream = catga_streams.id) FROM catga_streams WHERE name = ?"
+_LAST_STREAM: Final = "SELECT coalesce(max(id), 0) FROM catga_streams"
+# Rows that one statement writes. Every statement lets other threads run and then waits for its turn, which a busy loop may
+# keep for milliseconds: few statements matter. Beyond eight rows SQLite itself gets slower.
+_SIZES: Final = (8, 4, 2, 1)
+
+
+def _inserts(table: str, columns: int) -> dict[int, str]:
+    row = f"({', '.join('?' * columns)})"
+    return {size: f"INSERT INTO {table} VALUES {', '.join([row] * size)}" for size in _SIZES}  # noqa: S608
+
+
+_NEW_STREAMS: Final = _inserts("catga_streams", 2)
+_NEW_EVENTS: Final = _inserts("catga_events", 10)
+_FIND: Final = "SELECT version FROM catga_events WHERE stream = ? AND message_id = ?"
+_AT: Final = "SELECT message_id, position FROM catga_events WHERE stream = ? AND version = ?"
+# Streams whose version is remembered from one transaction to the next.
+_REMEMBERED: Final = 10_000
+
+
+class _Stream:
+    """One stream as it will be after what was decided so far; `number` is `None` until it is written."""
+
+    __slots__ = ("name", "number", "version")
+
+    def __init__(self, name: str, number: int | None, version: int) -> None:
+        self.name = name
+        self.number = number
+        self.version = version
+
+
+class Appender:
+    """Appends what several callers ask, and remembers the versions of streams; used in the writer's thread only.
+
+    What it remembers holds as long as no other connection has committed (`data_version` is the same) and none of its own
+    appends was rolled back (the last position is the same: whatever is appended on this connection is appended here).
+    """
+
+    def __init__(self) -> None:
+        self._connection: sqlite3.Connection | None = None
+        self._others: int = 0
+        self._head: int = 0
+        self._streams: dict[str, _Stream] = {}
+        self._kinds: dict[EventKind, int] = {}
+        self._rows: list[tuple[Any, ...]] = []
+        self._new_streams: list[tuple[Any, ...]] = []
+        self._last_stream: int | None = None
+        self._alone = False
+        # Whether ids are looked for before anything is written.
+        self._careful = False
+        # One object for all time: jobs of one kind are found by it.
+        self.together: Many = self._together
+
+    def _together(self, connection: sqlite3.Connection, requests: Sequence[Request]) -> list[Outcome]:
+        """Append what several callers ask, in their order; each whole or refused, whatever becomes of the others.
+
+        Parameters:
+            connection: in a transaction.
+            requests: what each asks; checked before.
+
+        Returns:
+            for each its results or its refusal.
+
+        Raises:
+            sqlite3.IntegrityError: when an id is in a stream already where several are asked together; asked alone, that
+                one is refused.
+        """
+        self._begin(connection)
+        self._alone = len(requests) == 1
+        self._careful = self._alone and not _is_one_event(requests[0])
+        outcomes: list[Outcome] = []
+        try:
+            for request in requests:
+                try:
+                    outcomes.append(self._one(request))
+                except CatgaError as refusal:
+                    outcomes.append(refusal)
+            self._write()
+        except sqlite3.IntegrityError:
+            taken = self._refusal_of_one(requests)
+            self._connection = None
+            if taken is None:
+                raise
+            return [taken]
+        except BaseException:
+            # A new stream may have been written and none of its events: the position would not tell.
+            self._connection = None
+            raise
+        return outcomes
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        (others,) = connection.execute(_OTHERS).fetchone()
+        (head,) = connection.execute(_HEAD).fetchone()
+        same = others == self._others and head == self._head and connection is self._connection
+        if not same or len(self._streams) > _REMEMBERED:
+            self._streams = {}
+            self._kinds = {}
+        self._connection, self._others, self._head = connection, others, head
+        self._rows, self._new_streams, self._last_stream = [], [], None
+
+    def _execute(self, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
+        assert self._connection is not None  # noqa: S101  # _begin has set it
+        return self._connection.execute(statement, parameters)
+
+    def _one(self, request: Request) -> list[AppendResult]:
+        if len(request) == 1 and request[0].records:
+            [append] = request
+            stream = self._stream(append.stream_id)
+            known = self._decided(stream, append)
+            return [self._append(stream, append) if known is None else known]
+        if not all(append.records for append in request):
+            return self._guarded(request)
+        # All are decided before the first is written.
+        streams = [self._stream(append.stream_id) for append in request]
+        decided = [self._decided(stream, append) for stream, append in zip(streams, request, strict=True)]
+        return [
+            self._append(stream, append) if known is None else known
+            for stream, append, known in zip(streams, request, decided, strict=True)
+        ]
+
+    def _guarded(self, request: Request) -> list[AppendResult]:
+        appends = [append for append in request if append.records]
+        moved = refused_guard(request, self._version)
+        if moved is None:
+            done = self._one(appends) if appends else []
+        else:
+            # Guards have done their work where all else was appended before.
+            repeated = [self._decided(self._stream(each.stream_id), each, surely=True) for each in appends]
+            done = [each for each in repeated if each is not None]
+            if not done or len(done) < len(appends):
+                raise moved
+        return with_guards(request, done, self._version)
+
+    def _version(self, stream_id: str) -> int:
+        return self._stream(stream_id).version
+
+    def _stream(self, name: str) -> _Stream:
+        known = self._streams.get(name)
+        if known is None:
+            row = self._execute(_STREAM, (name,)).fetchone()
+            known = _Stream(name, None, 0) if row is None else _Stream(name, row[0], row[1] or 0)
+            self._streams[name] = known
+        return known
+
+    def _decided(self, stream: _Stream, append: StreamAppend, *, surely: bool = False) -> AppendResult | None:
+        """Return what a repetition is answered, `None` for what is to be written; raise the refusal.
+
+        Parameters:
+            stream: the append's.
+            append: the append.
+            surely: whether the answer has to be known now, where it may else be found at the writing.
+        """
+        expected, version = append.expected_version, stream.version
+        if expected == version or (version == 0 and expected == ANY):
+            # A single event's id, and one that is asked together with others, is found by the unique index.
+            if self._careful and version > 0:
+                self._refuse_known(stream, append.records)
+            return None
+        if expected > version:
+            raise ConcurrencyError(stream.name, expected, version)
+        if expected == ANY and not (self._alone or surely):
+            # As above: one that is repeated breaks the index, and all are asked again, each alone.
+            return None
+        # What was decided before has to be found as well.
+        self._write()
+        if expected == ANY:
+            first = self._version_of(stream, append.records[0])
+            if first is None:
+                self._refuse_known(stream, append.records[1:])
+                return None
+            again = self._repeated(stream, first, append.records)
+            if again is None:
+                raise _known(stream, append.records[0], first)
+            return again
+        again = self._repeated(stream, expected + 1, append.records)
+        if again is None:
+            raise ConcurrencyError(stream.name, expected, version)
+        return again
+
+    def _append(self, stream: _Stream, append: StreamAppend) -> AppendResult:
+        number = stream.number
+        if number is None:
+            number = stream.number = self._new_stream(stream.name)
+        position, version = self._head, stream.version
+        for record in append.records:
+            position += 1
+            version += 1
+            correlation, causation = record.correlation_id, record.causation_id
+            self._rows.append(
+                (
+                    position,
+                    number,
+                    version,
+                    pack_id(record.message_id),
+                    self._kind(record),
+                    record.recorded_at,
+                    None if correlation is None else pack_id(correlation),
+                    None if causation is None else pack_id(causation),
+                    pack_headers(record.headers) if record.headers else None,
+                    record.data,
+                )
+            )
+        self._head, stream.version = position, version
+        return AppendResult(version, position)
+
+    def _kind(self, record: EventRecord) -> int:
+        kind = record.name, record.schema_version, record.format
+        number = self._kinds.get(kind)
+        if number is None:
+            assert self._connection is not None  # noqa: S101  # _begin has set it
+            number = self._kinds[kind] = keep_kind(self._connection, kind)
+        return number
+
+    def _new_stream(self, name: str) -> int:
+        last = self._last_stream
+        if last is None:
+            (last,) = self._execute(_LAST_STREAM, ()).fetchone()
+        number = int(last or 0) + 1
+        self._last_stream = number
+        self._new_streams.append((number, name))
+        return number
+
+    def _write(self) -> None:
+        streams, self._new_streams = self._new_streams, []
+        rows, self._rows = self._rows, []
+        self._insert(_NEW_STREAMS, streams)
+        self._insert(_NEW_EVENTS, rows)
+
+    def _insert(self, statements: dict[int, str], rows: list[tuple[Any, ...]]) -> None:
+        begin, count = 0, len(rows)
+        if count == 1:
+            self._execute(statements[1], rows[0])
+            return
+        while begin < count:
+            size = next(each for each in _SIZES if each <= count - begin)
+            chunk = rows[begin : begin + size]
+            self._execute(statements[size], tuple(chain.from_iterable(chunk)))
+            begin += size
+
+    def _version_of(self, stream: _Stream, record: EventRecord) -> int | None:
+        row = self._execute(_FIND, (stream.number, pack_id(record.message_id))).fetchone()
+        return None if row is None else row[0]
+
+    def _repeated(self, stream: _Stream, first: int, records: Sequence[EventRecord]) -> AppendResult | None:
+        """Return what was answered when these very records were appended from a version on."""
+        position = 0
+        for version, record in enumerate(records, first):
+            row = self._execute(_AT, (stream.number, version)).fetchone()
+            if row is None or row[0] != pack_id(record.message_id):
+                return None
+            position = row[1]
+        return AppendResult(first + len(records) - 1, position)
+
+    def _refusal_of_one(self, requests: Sequence[Request]) -> CatgaError | None:
+        """Return why the only event that is asked for was not written, `None` where there are several."""
+        if not (self._alone and _is_one_event(requests[0])):
+            return None
+        [append] = requests[0]
+        try:
+            self._refuse_known(self._stream(append.stream_id), append.records)
+        except CatgaError as refusal:
+            return refusal
+        return None
+
+    def _refuse_known(self, stream: _Stream, records: Sequence[EventRecord]) -> None:
+        for record in records:
+            version = self._version_of(stream, record)
+            if version is not None:
+                raise _known(stream, record, version)
+
+
+def _is_one_event(request: Request) -> bool:
+    return len(request) == 1 and len(request[0].records) == 1
+
+
+def _known(stream: _Stream, record: EventRecord, version: int) -> CatgaError:
+    return RepeatedEventError(stream.name, record.message_id, version)

@@ -1,0 +1,139 @@
+"""Opening the file: connections as they are needed, and clear words where that cannot work."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import Final
+
+from catga_core.errors import ConfigurationError
+from catga_sqlite.engine.failures import is_busy, primary_code
+from catga_sqlite.engine.schema import migrate
+from catga_sqlite.options import SqliteOptions
+
+# STRICT tables came with it; RETURNING and upserts are older.
+_OLDEST: Final = (3, 37, 0)
+# Bytes that a write-ahead log is cut down to after a checkpoint; one big transaction must not keep its size for ever.
+_JOURNAL_LIMIT: Final = 64 * 1024 * 1024
+_STATEMENTS: Final = 256
+# KiB of pages that the writer keeps: the upper parts of the indices of a few million events.
+_CACHE: Final = 16 * 1024
+
+
+def open_writer(options: SqliteOptions) -> sqlite3.Connection:
+    """Return the connection that writes, with the tables up to date.
+
+    Parameters:
+        options: which file.
+
+    Raises:
+        ConfigurationError: for a file that cannot be used.
+    """
+    path = options.file
+    if sqlite3.sqlite_version_info < _OLDEST:
+        wanted = ".".join(map(str, _OLDEST))
+        raise ConfigurationError(
+            f"the SQLite library of this Python is {sqlite3.sqlite_version}, and Catga needs {wanted}: use a newer Python"
+        )
+    _check_place(path)
+    try:
+        connection = _connect(options)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    try:
+        _prepare(connection, options)
+        migrate(connection, path, options.application_id)
+        # From here on the writer retries by itself, more evenly than SQLite's own waiting does.
+        connection.execute("PRAGMA busy_timeout = 0").close()
+    except sqlite3.Error as error:
+        connection.close()
+        raise _unusable(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(options: SqliteOptions) -> sqlite3.Connection:
+    """Return a connection that cannot write.
+
+    Parameters:
+        options: which file; a writer has been opened before.
+    """
+    connection = _connect(options)
+    connection.execute("PRAGMA query_only = 1").close()
+    return connection
+
+
+def whole_path(connection: sqlite3.Connection) -> str:
+    """Return where the file is that was opened, also for a process that has gone to another folder since."""
+    return str(connection.execute("PRAGMA database_list").fetchone()[2])
+
+
+def identity_of(path: str) -> tuple[int, int] | None:
+    """Return what tells the file of that name from any other, `None` where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116, RUF100
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _connect(options: SqliteOptions) -> sqlite3.Connection:
+    # isolation_level=None: transactions are begun here and nowhere else. Each connection is used by one thread at a time,
+    # but the one that closes it may be another.
+    return sqlite3.connect(
+        options.file,
+        timeout=options.busy_timeout_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS,
+    )
+
+
+def _prepare(connection: sqlite3.Connection, options: SqliteOptions) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise ConfigurationError(
+            f"the SQLite file {options.file!r} cannot use a write-ahead log (its journal stays {mode!r}): keep it on a "
+            "local disk"
+        )
+    connection.execute(f"PRAGMA synchronous = {options.synchronous}").close()
+    connection.execute(f"PRAGMA cache_size = -{_CACHE}").close()
+    connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT}").fetchone()
+
+
+def _check_place(path: str) -> None:
+    folder = os.path.dirname(path) or "."  # noqa: PTH120, RUF100
+    if not os.path.isdir(folder):  # noqa: PTH112, RUF100
+        raise ConfigurationError(
+            f"the SQLite file {path!r} cannot be opened, for there is no folder {folder!r}: make it, or name another place"
+        )
+    if os.path.isdir(path):  # noqa: PTH112, RUF100
+        raise ConfigurationError(f"the SQLite file {path!r} is a folder: name a file in it")
+    if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):  # noqa: PTH110, RUF100
+        raise ConfigurationError(
+            f"the SQLite file {path!r} cannot be read and written by this process: give it the right to, or name another"
+        )
+    if not os.access(folder, os.W_OK):
+        raise ConfigurationError(
+            f"the folder {folder!r} of the SQLite file {path!r} cannot be written, where its write-ahead log has to be: "
+            "give this process the right to, or name another place"
+        )
+
+
+def _unusable(path: str, error: sqlite3.Error) -> ConfigurationError:
+    code = primary_code(error)
+    if code == sqlite3.SQLITE_NOTADB:
+        text = "is no SQLite database (or is an encrypted one): name another file"
+    elif code == sqlite3.SQLITE_READONLY:
+        text = "can only be read: give this process the right to write it and its folder"
+    elif code == sqlite3.SQLITE_FULL:
+        text = "cannot be prepared, for its disk is full: free some room"
+    elif is_busy(error):
+        text = (
+            "is held by another process for longer than busy_timeout_seconds: stop that one, or wait longer"
+        )
+    else:
+        text = f"cannot be opened ({error}): check the path, its rights and the disk"
+    return ConfigurationError(f"the SQLite file {path!r} {text}")

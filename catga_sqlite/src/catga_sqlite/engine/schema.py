@@ -1,0 +1,200 @@
+"""The tables, and how an older file gets those of today."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final, NamedTuple
+
+from catga_core.errors import ConfigurationError
+
+
+class Migration(NamedTuple):
+    """One step of the schema, done in one transaction.
+
+    Parameters:
+        name: what it brings.
+        statements: what is executed, in this order.
+    """
+
+    name: str
+    statements: tuple[str, ...]
+
+
+# Only ever add to its end: files out there have had the ones before.
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    Migration(
+        "first tables",
+        (
+            # Fencing numbers of keys and locks: one row, so that they rise also when a key's row is gone.
+            "CREATE TABLE catga_fence (id INTEGER PRIMARY KEY CHECK (id = 1), value INTEGER NOT NULL) STRICT",
+            "INSERT INTO catga_fence VALUES (1, 0)",
+            "CREATE TABLE catga_streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
+            # Ids are 16 bytes where they are 32 hexadecimal digits, else text: hence ANY.
+            """CREATE TABLE catga_event_kinds (
+                id INTEGER PRIMARY KEY,
+                name TEXT NOT NULL,
+                schema_version INTEGER NOT NULL,
+                format TEXT NOT NULL,
+                UNIQUE (name, schema_version, format)
+            ) STRICT""",
+            """CREATE TABLE catga_events (
+                position INTEGER PRIMARY KEY,
+                stream INTEGER NOT NULL,
+                version INTEGER NOT NULL,
+                message_id ANY NOT NULL,
+                kind INTEGER NOT NULL,
+                recorded_at INTEGER NOT NULL,
+                correlation_id ANY,
+                causation_id ANY,
+                headers BLOB,
+                data BLOB NOT NULL
+            ) STRICT""",
+            "CREATE UNIQUE INDEX catga_events_version ON catga_events (stream, version)",
+            "CREATE UNIQUE INDEX catga_events_message ON catga_events (message_id, stream)",
+            """CREATE TABLE catga_snapshots (
+                id INTEGER PRIMARY KEY,
+                stream_id TEXT NOT NULL,
+                name TEXT NOT NULL,
+                version INTEGER NOT NULL,
+                schema_version INTEGER NOT NULL,
+                format TEXT NOT NULL,
+                taken_at INTEGER NOT NULL,
+                data BLOB NOT NULL
+            ) STRICT""",
+            "CREATE UNIQUE INDEX catga_snapshots_version ON catga_snapshots (stream_id, name, version)",
+            """CREATE TABLE catga_checkpoints (
+                name TEXT PRIMARY KEY,
+                position INTEGER NOT NULL,
+                updated_at INTEGER NOT NULL,
+                fencing_token INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            # A row without a result is a claim.
+            """CREATE TABLE catga_idempotency (
+                key TEXT PRIMARY KEY,
+                fencing_token INTEGER NOT NULL,
+                expires_at REAL NOT NULL,
+                result BLOB
+            ) STRICT""",
+            "CREATE INDEX catga_idempotency_expired ON catga_idempotency (expires_at)",
+            """CREATE TABLE catga_inbox (
+                message_id ANY NOT NULL,
+                handler TEXT NOT NULL,
+                recorded_at REAL NOT NULL,
+                PRIMARY KEY (message_id, handler)
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX catga_inbox_recorded ON catga_inbox (recorded_at)",
+            # AUTOINCREMENT: the number of a pruned message is never given again.
+            """CREATE TABLE catga_outbox (
+                sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                message_id ANY NOT NULL UNIQUE,
+                key TEXT,
+                name TEXT NOT NULL,
+                schema_version INTEGER NOT NULL,
+                format TEXT NOT NULL,
+                data BLOB NOT NULL,
+                context BLOB NOT NULL,
+                created_at REAL NOT NULL,
+                due_at REAL NOT NULL DEFAULT 0,
+                leased INTEGER NOT NULL DEFAULT 0,
+                fencing_token INTEGER NOT NULL DEFAULT 0,
+                attempts INTEGER NOT NULL DEFAULT 0,
+                error TEXT,
+                sent_at REAL
+            ) STRICT""",
+            # In their order, past whatever was sent; by the time they are due; and those of a key that are not due yet.
+            "CREATE INDEX catga_outbox_pending ON catga_outbox (sequence, due_at, key) WHERE sent_at IS NULL",
+            "CREATE INDEX catga_outbox_due ON catga_outbox (due_at) WHERE sent_at IS NULL",
+            "CREATE INDEX catga_outbox_keys ON catga_outbox (key, due_at, sequence) WHERE sent_at IS NULL",
+            "CREATE INDEX catga_outbox_sent ON catga_outbox (sent_at) WHERE sent_at IS NOT NULL",
+            """CREATE TABLE catga_dead_letters (
+                number INTEGER PRIMARY KEY AUTOINCREMENT,
+                id TEXT NOT NULL UNIQUE,
+                source TEXT NOT NULL,
+                handler TEXT NOT NULL,
+                name TEXT NOT NULL,
+                schema_version INTEGER NOT NULL,
+                format TEXT NOT NULL,
+                data BLOB NOT NULL,
+                message_id TEXT NOT NULL,
+                context BLOB NOT NULL,
+                code TEXT NOT NULL,
+                message TEXT NOT NULL,
+                traceback TEXT,
+                attempts INTEGER NOT NULL,
+                first_failed_at REAL NOT NULL,
+                last_failed_at REAL NOT NULL,
+                replays INTEGER NOT NULL
+            ) STRICT""",
+            """CREATE TABLE catga_locks (
+                name TEXT PRIMARY KEY,
+                token TEXT NOT NULL,
+                fencing_token INTEGER NOT NULL,
+                expires_at REAL NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+        ),
+    ),
+)
+
+_SCHEMA: Final = """CREATE TABLE IF NOT EXISTS catga_schema (
+    version INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    applied_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+) STRICT"""
+
+
+def migrate(connection: sqlite3.Connection, path: str, application_id: int) -> None:
+    """Bring a file's tables up to date; every step is one transaction, so a kill leaves a whole schema.
+
+    Parameters:
+        connection: open for writing, outside of any transaction.
+        path: the file's name, for errors.
+        application_id: what the file's header says, or is to say from now on.
+
+    Raises:
+        ConfigurationError: for a file of another application or of a newer Catga; it is left as it was.
+    """
+    while True:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            done = _one_step(connection, path, application_id)
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        if done:
+            return
+
+
+def _one_step(connection: sqlite3.Connection, path: str, application_id: int) -> bool:
+    """Do what is next, if anything; return whether nothing is left."""
+    (found,) = connection.execute("PRAGMA application_id").fetchone()
+    if found not in {0, application_id}:
+        raise ConfigurationError(
+            f"the SQLite file {path!r} belongs to another application (its application_id is {found:#x}): name another "
+            f"file, or say that it is yours with SqliteOptions(application_id={found:#x})"
+        )
+    version = schema_version(connection)
+    if version > len(MIGRATIONS):
+        raise ConfigurationError(
+            f"the SQLite file {path!r} was written by a newer Catga (its schema is version {version}, this one knows "
+            f"{len(MIGRATIONS)}): upgrade catga-sqlite, or name another file"
+        )
+    if version == len(MIGRATIONS):
+        return True
+    connection.execute(f"PRAGMA application_id = {application_id:d}")
+    connection.execute(_SCHEMA)
+    step = MIGRATIONS[version]
+    for statement in step.statements:
+        connection.execute(statement)
+    connection.execute("INSERT INTO catga_schema (version, name) VALUES (?, ?)", (version + 1, step.name))
+    return version + 1 == len(MIGRATIONS)
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Return the number of migrations that a file has had."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'catga_schema'"
+    if connection.execute(query).fetchone() is None:
+        return 0
+    (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM catga_schema").fetchone()
+    return int(version)

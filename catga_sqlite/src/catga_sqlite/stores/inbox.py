@@ -1,0 +1,61 @@
+"""The inbox in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from catga_sqlite.engine.columns import pack_id
+from catga_sqlite.storage import SqliteStorage
+
+_RECORD: Final = "INSERT INTO catga_inbox VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_SEEN: Final = "SELECT 1 FROM catga_inbox WHERE message_id = ? AND handler = ?"
+_FORGET: Final = "DELETE FROM catga_inbox WHERE message_id = ? AND handler = ?"
+_PRUNE: Final = (
+    "DELETE FROM catga_inbox WHERE (message_id, handler) IN ("
+    "SELECT message_id, handler FROM catga_inbox WHERE recorded_at < ? ORDER BY recorded_at LIMIT ?)"
+)
+
+
+class SqliteInboxStore:
+    """Which handler has had which message, in the file.
+
+    Parameters:
+        storage: the file.
+    """
+
+    def __init__(self, storage: SqliteStorage) -> None:
+        self._storage = storage
+        self._clock = storage.clock
+
+    async def record(self, message_id: str, handler: str, /) -> bool:
+        """Note that a handler has had a message; joins the ambient unit of work."""
+        return await self._storage.write(_record, message_id, handler, self._clock.time())
+
+    async def seen(self, message_id: str, handler: str, /) -> bool:
+        """Tell whether a handler has had a message."""
+        return await self._storage.read(_seen, message_id, handler)
+
+    async def forget(self, message_id: str, handler: str, /) -> None:
+        """Take a note back: for a handler that failed outside of a unit of work."""
+        await self._storage.write(_forget, message_id, handler)
+
+    async def prune(self, *, older_than: float, limit: int = 1000) -> int:
+        """Remove notes, at most `limit`; return how many."""
+        return await self._storage.write(_prune, self._clock.time(), older_than, limit)
+
+
+def _record(connection: sqlite3.Connection, message_id: str, handler: str, now: float) -> bool:
+    return connection.execute(_RECORD, (pack_id(message_id), handler, now)).rowcount > 0
+
+
+def _seen(connection: sqlite3.Connection, message_id: str, handler: str) -> bool:
+    return connection.execute(_SEEN, (pack_id(message_id), handler)).fetchone() is not None
+
+
+def _forget(connection: sqlite3.Connection, message_id: str, handler: str) -> None:
+    connection.execute(_FORGET, (pack_id(message_id), handler))
+
+
+def _prune(connection: sqlite3.Connection, now: float, older_than: float, limit: int) -> int:
+    return connection.execute(_PRUNE, (now - older_than, limit)).rowcount

@@ -1,0 +1,189 @@
+"""The outbox in SQLite."""
+
+# ruff: noqa: S608 - statements are put together from texts of this module only
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
+from catga_sqlite.engine.columns import pack_context, pack_id, unpack_context, unpack_id
+from catga_sqlite.engine.wakeups import OUTBOX
+from catga_sqlite.storage import SqliteStorage
+
+_ADD: Final = (
+    "INSERT INTO catga_outbox (message_id, key, name, schema_version, format, data, context, created_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING"
+)
+_COLUMNS: Final = "sequence, message_id, key, name, schema_version, format, data, context, created_at, attempts, fencing_token, error"
+# Not where an earlier one of its key is not due. What is due before it is taken first, being earlier. The indices are named,
+# because without statistics SQLite would walk over all that was ever sent.
+_DUE: Final = (
+    "SELECT sequence FROM catga_outbox o INDEXED BY catga_outbox_pending WHERE sent_at IS NULL AND due_at <= :now AND (key IS NULL OR NOT EXISTS ("
+    "SELECT 1 FROM catga_outbox e INDEXED BY catga_outbox_keys WHERE e.sent_at IS NULL AND e.key = o.key AND e.due_at > :now AND e.sequence < o.sequence)) "
+    "ORDER BY sequence LIMIT :limit"
+)
+_LEASE: Final = (
+    "UPDATE catga_outbox SET leased = 1, due_at = :until, fencing_token = fencing_token + 1 "
+    f"WHERE sequence IN ({_DUE}) RETURNING {_COLUMNS}"
+)
+_IS_OWN: Final = "sequence = ? AND fencing_token = ? AND leased = 1 AND sent_at IS NULL"
+_RENEW: Final = f"UPDATE catga_outbox SET due_at = ? WHERE {_IS_OWN}"
+_COMPLETE: Final = f"UPDATE catga_outbox SET sent_at = ?, leased = 0 WHERE {_IS_OWN}"
+_RETRY: Final = (
+    f"UPDATE catga_outbox SET due_at = ?, leased = 0, attempts = attempts + 1, error = ? WHERE {_IS_OWN}"
+)
+_RELEASE: Final = f"UPDATE catga_outbox SET due_at = 0, leased = 0 WHERE {_IS_OWN}"
+_DISCARD: Final = f"DELETE FROM catga_outbox WHERE {_IS_OWN}"
+_STATS: Final = "SELECT count(*), min(created_at), count(*) FILTER (WHERE attempts > 0) FROM catga_outbox WHERE sent_at IS NULL"
+_NEXT: Final = "SELECT min(due_at) FROM catga_outbox WHERE sent_at IS NULL AND due_at > ?"
+_PRUNE: Final = (
+    "DELETE FROM catga_outbox WHERE sequence IN ("
+    "SELECT sequence FROM catga_outbox WHERE sent_at < ? ORDER BY sent_at LIMIT ?)"
+)
+
+
+class SqliteOutboxStore:
+    """Messages to send, in the file.
+
+    Parameters:
+        storage: the file.
+    """
+
+    def __init__(self, storage: SqliteStorage) -> None:
+        self._storage = storage
+        self._clock = storage.clock
+
+    async def add(self, messages: Sequence[OutboxMessage], /) -> None:
+        """Store messages at the end; joins the ambient unit of work. One whose message id is there already is not added."""
+        rows = [_row(message) for message in messages]
+        if rows:
+            await self._storage.write(_add, rows, topics=OUTBOX)
+
+    async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:
+        """Take messages that are due, oldest first."""
+        return await self._storage.write(_lease, limit, lease, self._clock.time())
+
+    async def renew(self, leased: Sequence[LeasedMessage], /, *, lease: float) -> list[LeasedMessage]:
+        """Extend leases, counted from now; return those that are still the caller's."""
+        return await self._storage.write(_renew, tuple(leased), lease, self._clock.time())
+
+    async def complete(self, leased: Sequence[LeasedMessage], /) -> None:
+        """Note that messages were sent. Those taken over by another are passed over: it will send them again."""
+        await self._storage.write(_complete, tuple(leased), self._clock.time(), topics=OUTBOX)
+
+    async def retry(self, leased: LeasedMessage, /, *, delay: float, error: str) -> None:
+        """Give a message back for a later try; passed over when it was taken over by another."""
+        await self._storage.write(_retry, leased, delay, error, self._clock.time(), topics=OUTBOX)
+
+    async def release(self, leased: Sequence[LeasedMessage], /) -> None:
+        """Give messages back untried, due at once: for a relay that stops."""
+        await self._storage.write(_release, tuple(leased), topics=OUTBOX)
+
+    async def discard(self, leased: LeasedMessage, /) -> bool:
+        """Take a message out for good, when it has gone to the dead letters; joins the ambient unit of work."""
+        return await self._storage.write(_discard, leased, topics=OUTBOX)
+
+    async def stats(self) -> OutboxStats:
+        """Return how many messages wait, and since when."""
+        return await self._storage.read(_stats)
+
+    async def prune(self, *, older_than: float, limit: int = 1000) -> int:
+        """Remove sent messages, never pending ones; return how many."""
+        return await self._storage.write(_prune, self._clock.time(), older_than, limit)
+
+    async def wait(self, *, timeout: float) -> None:
+        """Return when there may be a message that is due, at the latest after so many seconds of real time."""
+
+        async def due() -> float | None:
+            return await self._storage.read(_due_in, self._clock.time())
+
+        await self._storage.wakeups.wait(OUTBOX, timeout, due)
+
+
+def _row(message: OutboxMessage) -> tuple[Any, ...]:
+    return (
+        pack_id(message.context.message_id),
+        message.key,
+        message.name,
+        message.schema_version,
+        message.format,
+        message.data,
+        pack_context(message.context),
+        message.created_at,
+    )
+
+
+def _own(leased: LeasedMessage) -> tuple[int, int]:
+    return leased.sequence, leased.fencing_token
+
+
+def _add(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    connection.executemany(_ADD, rows)
+
+
+def _lease(connection: sqlite3.Connection, limit: int, lease: float, now: float) -> list[LeasedMessage]:
+    rows = connection.execute(_LEASE, {"now": now, "limit": limit, "until": now + lease}).fetchall()
+    # RETURNING gives them in no order.
+    return [_leased(*row) for row in sorted(rows)]
+
+
+def _leased(
+    sequence: int,
+    message_id: str | bytes,
+    key: str | None,
+    name: str,
+    schema_version: int,
+    format: str,
+    data: bytes,
+    context: bytes,
+    created_at: float,
+    attempts: int,
+    fencing_token: int,
+    error: str | None,
+) -> LeasedMessage:
+    surroundings = unpack_context(unpack_id(message_id), context)
+    message = OutboxMessage(name, schema_version, format, data, surroundings, key, created_at)
+    return LeasedMessage(sequence, message, attempts, fencing_token, error)
+
+
+def _renew(
+    connection: sqlite3.Connection, leased: Sequence[LeasedMessage], lease: float, now: float
+) -> list[LeasedMessage]:
+    until = now + lease
+    return [each for each in leased if connection.execute(_RENEW, (until, *_own(each))).rowcount]
+
+
+def _complete(connection: sqlite3.Connection, leased: Sequence[LeasedMessage], now: float) -> None:
+    connection.executemany(_COMPLETE, [(now, *_own(each)) for each in leased])
+
+
+def _retry(
+    connection: sqlite3.Connection, leased: LeasedMessage, delay: float, error: str, now: float
+) -> None:
+    connection.execute(_RETRY, (now + delay, error, *_own(leased)))
+
+
+def _release(connection: sqlite3.Connection, leased: Sequence[LeasedMessage]) -> None:
+    connection.executemany(_RELEASE, [_own(each) for each in leased])
+
+
+def _discard(connection: sqlite3.Connection, leased: LeasedMessage) -> bool:
+    return connection.execute(_DISCARD, _own(leased)).rowcount > 0
+
+
+def _stats(connection: sqlite3.Connection) -> OutboxStats:
+    return OutboxStats(*connection.execute(_STATS).fetchone())
+
+
+def _due_in(connection: sqlite3.Connection, now: float) -> float | None:
+    if connection.execute(_DUE, {"now": now, "limit": 1}).fetchall():
+        return 0.0
+    (due_at,) = connection.execute(_NEXT, (now,)).fetchone()
+    return None if due_at is None else due_at - now
+
+
+def _prune(connection: sqlite3.Connection, now: float, older_than: float, limit: int) -> int:
+    return connection.execute(_PRUNE, (now - older_than, limit)).rowcount
