@@ -79,7 +79,7 @@ async def test_what_was_committed_during_an_outage_arrives_after_it_though_the_p
             await eventually(lambda: app.health()["transport"].details["state"] == "reconnecting")
             for number in range(1, 6):
                 assert (await app.mediator.send(Pay(number), message_id=f"pay-{number}")).is_success
-            await eventually(lambda: app.health()["outbox_relay"].details["failed_tries"] > 0)
+            await eventually(lambda: app.health()["outbox_relay"].details["failed_attempts"] > 0)
 
         await nats_server.restart()
         await eventually(lambda: other.health()["transport"].details["state"] == "connected", within=15)

@@ -479,7 +479,7 @@ async def test_a_relay_that_stood_still_for_longer_than_its_lease_sends_no_more_
             assert len(taken_over) == 2
             gate.open()
             await eventually(lambda: wire.events == [Placed(1)])
-            await eventually(lambda: app.health()["outbox_relay"].details["under_way"] == 0)
+            await eventually(lambda: app.health()["outbox_relay"].details["in_flight"] == 0)
 
             assert wire.tries == [Placed(1)]
             # Whoever has them now is not disturbed.
@@ -637,7 +637,10 @@ async def test_an_outbox_that_nobody_relays_raises_an_alarm_and_lifts_it(
             await asyncio.sleep(0)
         await eventually(lambda: app.health()["outbox_monitor"].status is HealthStatus.DEGRADED)
         health = app.health()["outbox_monitor"]
-        assert health.description == "messages wait in the outbox for longer than 60 s: nobody relays them"
+        assert (
+            health.description
+            == "messages have waited in the outbox for longer than 60 s; no relay sends them"
+        )
         assert health.details == {"pending": 2, "retrying": 0, "oldest_age_seconds": 120.0}
 
         await app.outbox.complete(await app.outbox.lease(limit=10, lease=30))
@@ -645,7 +648,7 @@ async def test_an_outbox_that_nobody_relays_raises_an_alarm_and_lifts_it(
         assert app.health()["outbox_monitor"].status is HealthStatus.HEALTHY
 
     alarms = [line for line in log if line["event"].startswith("catga.outbox_")]
-    assert [line["event"] for line in alarms] == ["catga.outbox_stalled", "catga.outbox_moves_again"]
+    assert [line["event"] for line in alarms] == ["catga.outbox_stalled", "catga.outbox_recovered"]
     assert (alarms[0]["log_level"], alarms[0]["pending"]) == ("error", 2)
 
 

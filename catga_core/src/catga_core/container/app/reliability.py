@@ -27,6 +27,7 @@ from catga_core.messages import Message, MessageKind, MessageType
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
 from catga_core.pipeline.behavior import AnyBehavior
+from catga_core.runtime.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from catga_core.features.counters import Counters
@@ -264,7 +265,7 @@ def _monitor(options: CatgaOptions, resolver: Resolver) -> Registration:
 
 def _relay(options: CatgaOptions, resolver: Resolver) -> Registration:
     from catga_core.features.outbox.relay import OutboxRelay, RelaySettings
-    from catga_core.features.outbox.sending import RetrySettings, Sending
+    from catga_core.features.outbox.sending import OutboxSender
 
     def make(
         mediator: CatgaMediator,
@@ -274,15 +275,15 @@ def _relay(options: CatgaOptions, resolver: Resolver) -> Registration:
         **_stores: object,
     ) -> OutboxRelay:
         storage = _now(resolver, Storage)
-        sending = Sending(
+        sender = OutboxSender(
             mediator.hand_over,
             registry,
             serializer,
             clock,
-            RetrySettings(
-                options.outbox_max_attempts,
-                options.outbox_retry_delay_seconds,
-                options.outbox_retry_max_delay_seconds,
+            RetryPolicy(
+                max_attempts=options.outbox_max_attempts,
+                delay_seconds=options.outbox_retry_delay_seconds,
+                max_delay_seconds=options.outbox_retry_max_delay_seconds,
             ),
             _now(resolver, DeadLetterStore),
             storage,
@@ -291,7 +292,7 @@ def _relay(options: CatgaOptions, resolver: Resolver) -> Registration:
             options.outbox_batch_size, options.outbox_lease_seconds, options.outbox_poll_seconds
         )
         return OutboxRelay(
-            _now(resolver, OutboxStore), sending, clock, settings, lambda: storage().capabilities.durable
+            _now(resolver, OutboxStore), sender, clock, settings, lambda: storage().capabilities.durable
         )
 
     # The stores are named so that they start before it and stop after it.

@@ -1,4 +1,4 @@
-"""Notes sent messages in the outbox, those of one moment together."""
+"""Records sent messages in the outbox, in batches."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from catga_core.log import OUTBOX_UNREACHABLE, logger
 
 
 class Completions:
-    """Tells an outbox what was sent: while it writes, what comes meanwhile gathers for the next write.
+    """Marks messages as sent; what is added while a write runs goes into the next write.
 
-    Parameters:
-        outbox: the store.
-        written: told of messages that need not be kept any longer.
+    Args:
+        outbox: The store.
+        written: Called with messages that need not be held any longer.
     """
 
     def __init__(self, outbox: OutboxStore, written: Callable[[Sequence[LeasedMessage]], None]) -> None:
@@ -24,13 +24,13 @@ class Completions:
         self._writing: asyncio.Task[None] | None = None
 
     def add(self, leased: LeasedMessage) -> None:
-        """Have a message noted as sent."""
+        """Mark a message as sent."""
         self._gathered.append(leased)
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
 
-    async def flushed(self) -> None:
-        """Return when everything that was added is noted, or could not be."""
+    async def flush(self) -> None:
+        """Wait until every added message is recorded or its write has failed."""
         while (writing := self._writing) is not None:
             await asyncio.wait([writing])
 

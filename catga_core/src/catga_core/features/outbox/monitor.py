@@ -1,32 +1,30 @@
-"""Watches the outbox, and raises an alarm when what is in it is not sent."""
+"""`OutboxMonitor`: watches the outbox, and raises an alarm when its messages are not sent."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable
-from contextvars import Context
 
 from catga_core.clock import Clock
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.outbox import OutboxStats, OutboxStore
-from catga_core.log import OUTBOX_MOVES_AGAIN, OUTBOX_STALLED, OUTBOX_UNREACHABLE, logger
-from catga_core.runtime.retry import scattered
+from catga_core.log import OUTBOX_RECOVERED, OUTBOX_STALLED, OUTBOX_UNREACHABLE, logger
+from catga_core.runtime.retry import RetryPolicy
+from catga_core.runtime.worker import Worker
 
-_LOOKS = 4  # how often it looks within the time after which it raises the alarm
-_LONGEST = 15.0  # seconds between two looks at most
+_LOOKS = 4  # checks within the alarm time
+_MAX_INTERVAL_SECONDS = 15.0
 
 
 class OutboxMonitor:
-    """A hosted service of every process that fills an outbox, also of those that do not relay.
+    """A hosted service of every process that fills an outbox, whether it relays or not.
 
-    `health()` tells how many messages wait, for how long, and how many have failed before. When the oldest has waited
-    longer than the alarm time, nobody sends it: health is degraded and a line is logged, once until it moves again.
+    `health()` reports how many messages wait, for how long, and how many have failed before. When the oldest message has
+    waited longer than the alarm time, health is degraded and one line is logged; another one when the outbox recovers.
 
-    Parameters:
-        outbox: gives the store as it is now.
-        clock: the container's.
-        alarm: seconds after which a message waits too long.
+    Args:
+        outbox: Returns the current store.
+        clock: The container's clock.
+        alarm: Seconds after which a message has waited too long.
     """
 
     def __init__(self, outbox: Callable[[], OutboxStore], clock: Clock, alarm: float) -> None:
@@ -35,26 +33,32 @@ class OutboxMonitor:
         self._alarm = alarm
         self._stats: OutboxStats | None = None
         self._stalled = False
-        self._unreachable: str | None = None
-        self._task: asyncio.Task[None] | None = None
+        interval = min(alarm / _LOOKS, _MAX_INTERVAL_SECONDS)
+        self._worker = Worker(
+            "outbox monitor",
+            self._turn,
+            every=interval,
+            clock=clock,
+            retry=RetryPolicy(max_attempts=None, delay_seconds=interval, max_delay_seconds=interval),
+            on_error=_unreachable,
+        )
 
     async def start(self) -> None:
         """Begin to watch."""
-        self._task = asyncio.create_task(self._watch(), context=Context())
+        self._worker.start()
 
     async def stop(self) -> None:
         """Stop watching."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
+        await self._worker.stop(cancel=True)
 
     async def look(self) -> OutboxStats:
-        """Ask the store once, now, and raise or lift the alarm; return what it says.
+        """Query the store now, and raise or lift the alarm.
+
+        Returns:
+            The state of the outbox.
 
         Raises:
-            CatgaError: when the store cannot be asked.
+            CatgaError: The store cannot be reached.
         """
         stats = self._stats = await self._outbox().stats()
         age = self._age(stats)
@@ -65,29 +69,29 @@ class OutboxMonitor:
                 pending=stats.pending,
                 retrying=stats.retrying,
                 oldest_age_seconds=None if age is None else round(age, 1),
-                hint="is a process with enable_outbox_relay running, and does its transport work?",
+                hint="Check that a process with enable_outbox_relay is running and that its transport is connected.",
             )
         elif self._stalled and not stalled:
-            logger().info(OUTBOX_MOVES_AGAIN, pending=stats.pending, retrying=stats.retrying)
+            logger().info(OUTBOX_RECOVERED, pending=stats.pending, retrying=stats.retrying)
         self._stalled = stalled
-        self._unreachable = None
         return stats
 
     def health(self) -> Health:
-        """Return how the outbox was at the last look, with the age of its oldest message as of now."""
-        if self._unreachable is not None:
-            return Health(HealthStatus.UNHEALTHY, f"the outbox could not be read: {self._unreachable}")
+        """Return the state of the outbox at the last check, with the age of its oldest message as of now."""
+        if self._worker.last_error is not None:
+            return Health(HealthStatus.UNHEALTHY, f"the outbox cannot be read: {self._worker.last_error}")
         stats = self._stats
         if stats is None:
-            return Health(HealthStatus.HEALTHY, "not looked at yet")
-        age = self._age(stats)
+            return Health(HealthStatus.HEALTHY, "not checked yet")
         details = {
             "pending": stats.pending,
             "retrying": stats.retrying,
-            "oldest_age_seconds": age,
+            "oldest_age_seconds": self._age(stats),
         }
         if self._stalled:
-            text = f"messages wait in the outbox for longer than {self._alarm:g} s: nobody relays them"
+            text = (
+                f"messages have waited in the outbox for longer than {self._alarm:g} s; no relay sends them"
+            )
             return Health(HealthStatus.DEGRADED, text, details)
         return Health(HealthStatus.HEALTHY, "", details)
 
@@ -95,11 +99,11 @@ class OutboxMonitor:
         oldest = stats.oldest_created_at
         return None if oldest is None else max(self._clock.time() - oldest, 0.0)
 
-    async def _watch(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except Exception as error:  # noqa: BLE001 - the storage may be back at the next look
-                self._unreachable = f"{type(error).__name__}: {error}"
-                logger().warning(OUTBOX_UNREACHABLE, error=self._unreachable)
-            await self._clock.sleep(scattered(min(self._alarm / _LOOKS, _LONGEST)))
+    async def _turn(self) -> None:
+        await self.look()
+
+
+def _unreachable(error: Exception, delay: float) -> None:
+    logger().warning(
+        OUTBOX_UNREACHABLE, error=f"{type(error).__name__}: {error}", retry_in_seconds=round(delay, 3)
+    )

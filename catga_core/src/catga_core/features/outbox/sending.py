@@ -1,12 +1,10 @@
-"""Sends one message of the outbox, and decides what becomes of one that fails."""
+"""Sends one message of the outbox, and decides what happens to one that fails."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
-
-import msgspec
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError, TransportError
@@ -20,37 +18,23 @@ from catga_core.messages.message_context import MessageContext
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
-from catga_core.runtime.retry import backoff
+from catga_core.runtime.retry import RetryPolicy
 
 HandOver: TypeAlias = Callable[[MessageType, Event, MessageContext], Awaitable[None]]
-"""Hands an event to the transport, or to this process's handlers where there is none; raises where it could not."""
+"""Delivers an event to the transport, or to this process's handlers where there is none; raises if it fails."""
 
 
-class RetrySettings(msgspec.Struct, frozen=True):
-    """When a message is tried again.
-
-    Parameters:
-        max_attempts: after so many tries it goes to the dead letters.
-        first: seconds until the second try; doubled with each further one.
-        longest: seconds between two tries at most.
-    """
-
-    max_attempts: int
-    first: float
-    longest: float
-
-
-class Sending:
+class OutboxSender:
     """Sends messages of the outbox one at a time.
 
-    Parameters:
-        hand_over: sends an event.
-        registry: knows the events' classes and upcasters.
-        serializer: the container's.
-        clock: the container's.
-        settings: when a message is tried again.
-        dead_letters: gives the store of dead letters as it is now.
-        storage: gives the container's storage as it is now.
+    Args:
+        hand_over: Sends an event.
+        registry: Knows the events' classes and upcasters.
+        serializer: The container's serializer.
+        clock: The container's clock.
+        retry: When a message is sent again; after its last attempt it goes to the dead letters.
+        dead_letters: Returns the current dead-letter store.
+        storage: Returns the current storage.
     """
 
     def __init__(
@@ -59,7 +43,7 @@ class Sending:
         registry: MessageRegistry,
         serializer: Serializer,
         clock: Clock,
-        settings: RetrySettings,
+        retry: RetryPolicy,
         dead_letters: Callable[[], DeadLetterStore],
         storage: Callable[[], Storage],
     ) -> None:
@@ -67,7 +51,7 @@ class Sending:
         self._registry = registry
         self._serializer = serializer
         self._clock = clock
-        self._settings = settings
+        self._retry = retry
         self._dead_letters = dead_letters
         self._storage = storage
         self.sent: int = 0
@@ -77,8 +61,12 @@ class Sending:
     async def send(self, leased: LeasedMessage, outbox: OutboxStore) -> bool:
         """Send a message.
 
+        Args:
+            leased: The message.
+            outbox: The store that it is from.
+
         Returns:
-            whether it was sent; if not, it waits in the outbox for its next try, or is in the dead letters.
+            Whether it was sent. If not, it waits in the outbox for its next attempt, or is in the dead letters.
         """
         message = leased.message
         try:
@@ -105,7 +93,7 @@ class Sending:
 
     async def _after(self, leased: LeasedMessage, outbox: OutboxStore, error: CatgaError) -> None:
         attempts = leased.attempts + 1
-        final = not error.retryable or attempts >= self._settings.max_attempts
+        final = not (error.retryable and self._retry.allows(attempts))
         message = leased.message
         facts = {
             "event_type": message.name,
@@ -114,22 +102,22 @@ class Sending:
             "code": error.code,
             "error": error.message,
         }
-        delay = backoff(attempts, first=self._settings.first, longest=self._settings.longest)
+        delay = self._retry.delay(attempts)
         try:
             if final and await self._bury(leased, outbox, error):
                 self.dead += 1
                 logger().error(DEAD_LETTER, **facts, source="outbox")
                 return
-        except Exception as also:  # noqa: BLE001 - it stays where it is, which is safe, and is tried once more
+        except Exception as also:  # noqa: BLE001 - it stays in the outbox, which is safe, and is sent again
             facts["dead_letter"] = f"{type(also).__name__}: {also}"
         logger().warning(OUTBOX_SEND_FAILED, **facts, retry_in_seconds=round(delay, 3))
         try:
             await outbox.retry(leased, delay=delay, error=str(error))
-        except Exception as also:  # noqa: BLE001 - its lease ends, and it is tried again then
+        except Exception as also:  # noqa: BLE001 - its lease ends, and it is sent again then
             logger().warning(OUTBOX_SEND_FAILED, **facts, outbox=f"{type(also).__name__}: {also}")
 
     async def _bury(self, leased: LeasedMessage, outbox: OutboxStore, error: CatgaError) -> bool:
-        """Move a message to the dead letters, in one transaction; `False` where another relay has taken it over."""
+        """Move a message to the dead letters in one transaction; return `False` if another relay has it."""
         letter = outbox_letter(leased, error, now=self._clock.time())
         try:
             async with self._storage().unit_of_work():
@@ -142,4 +130,4 @@ class Sending:
 
 
 class _TakenOver(Exception):  # noqa: N818 - control flow, never seen outside
-    """Another relay has the message: its letter must not be written."""
+    """Another relay has the message; its dead letter must not be written."""
