@@ -289,7 +289,7 @@ async def test_a_letter_that_is_not_there_cannot_be_replayed(place: Place):
     async with listening(place, Handled()).running() as app:
         result = await app.get(DeadLetterQueue).replay("nothing")
 
-    assert "there is no dead letter 'nothing'" in result.error.message
+    assert "The dead letter 'nothing' does not exist" in result.error.message
 
 
 async def test_dead_letter_of_an_older_version_is_replayed_as_the_newest(place: Place):
@@ -337,7 +337,7 @@ async def test_a_letter_whose_handler_is_not_in_this_process_stays_as_it_is(plac
         result = await other.get(DeadLetterQueue).replay(letter.id)
 
         assert result.error.code == "HANDLER_NOT_FOUND"
-        assert "in this process: replay it in one that registers it" in result.error.message
+        assert "in this process. Replay it in a process that registers the handler" in result.error.message
         assert await only_letter(other) == letter
 
 
@@ -353,7 +353,7 @@ async def test_an_event_that_has_no_bytes_is_kept_without_and_says_so_when_repla
         result = await app.get(DeadLetterQueue).replay(letter.id)
 
     assert (letter.data, letter.format) == (b"", "")
-    assert "holds no bytes" in result.error.message
+    assert "has no bytes" in result.error.message
 
 
 async def test_a_letter_that_cannot_be_written_is_logged_and_counted(
@@ -430,7 +430,7 @@ async def test_what_could_not_be_read_is_not_replayed(place: Place):
         result = await app.get(DeadLetterQueue).replay("x")
 
         assert result.error.code == "HANDLER_NOT_FOUND"
-        assert "the dead letter 'x' came in and could not be read" in result.error.message
+        assert "The dead letter 'x' is an incoming message that could not be decoded" in result.error.message
         left = await app.dead_letters.get("x")
         assert left is not None
         assert left.replays == 0

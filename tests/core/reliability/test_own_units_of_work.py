@@ -100,5 +100,5 @@ def test_on_what_handles_no_command_it_is_refused() -> None:
 
 
 def test_on_what_is_no_handler_it_is_refused() -> None:
-    with pytest.raises(TypeError, match="is for handlers, not for a str"):
+    with pytest.raises(TypeError, match="requires a handler class or function; got a str"):
         own_units_of_work("handler")  # type: ignore[type-var]  # what a caller without a type checker may do

@@ -250,7 +250,7 @@ async def test_a_result_that_has_no_bytes_rolls_the_effect_back(place: Place):
         result = await app.mediator.send(Outer(), message_id="o-1")
 
         assert result.error.details["outcome"] == "rolled_back"
-        assert "what it did was rolled back" in result.error.message
+        assert "its effect was rolled back" in result.error.message
         assert not await is_noted(app, "effect")
 
 

@@ -11,6 +11,12 @@ _MOST_DOUBLINGS = 64  # a larger exponent would leave the range of a float
 _POLL_SPREAD = 0.2
 
 
+def _is_number(value: object, most: float) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and 0 <= value <= most
+
+
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Exponential backoff with jitter, for everything that retries.
 
@@ -68,6 +74,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         return full * (1.0 - self.jitter * random.random())  # noqa: S311 - spreads load, protects nothing
 
 
+CONTENTION = RetryPolicy(max_attempts=None, delay_seconds=0.02, max_delay_seconds=0.02, jitter=0.9)
+"""Pause of callers that were woken together and lost the race: they ask again at different times."""
+
+
 def jittered(seconds: float) -> float:
     """Return a duration within 20 % of another, so that workers that started together do not poll together.
 
@@ -83,9 +93,3 @@ def backoff(failures: int, *, first: float, longest: float) -> float:
 
 
 scattered = jittered  # to be replaced by `jittered`
-
-
-def _is_number(value: object, most: float) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value) and 0 <= value <= most

@@ -6,7 +6,9 @@ Nothing of `catga_core.reliability` is imported before an option or a mark asks 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from catga_core.clock import Clock
 from catga_core.container.app.options import CatgaOptions
@@ -29,8 +31,7 @@ from catga_core.messages.serializer import Serializer
 from catga_core.pipeline.behavior import AnyBehavior
 from catga_core.runtime.retry import RetryPolicy
 
-if TYPE_CHECKING:
-    from catga_core.features.counters import Counters
+C = TypeVar("C")
 
 
 class Reliability:
@@ -42,7 +43,7 @@ class Reliability:
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
-        self._counters: Counters | None = None
+        self._counters: dict[type[Any], Any] = {}
 
     # --- what the pipelines get ---
 
@@ -67,11 +68,12 @@ class Reliability:
         if not (command_in_unit or event_in_unit):
             return []
         from catga_core.features.inbox.behavior import InboxBehavior
+        from catga_core.features.inbox.counters import InboxCounters
         from catga_core.features.units_of_work.behavior import UnitOfWorkBehavior
 
         found: list[AnyBehavior] = [UnitOfWorkBehavior(self._get(Storage))]
         if described.kind is MessageKind.EVENT and options.enable_inbox:
-            found.append(InboxBehavior(self._get(InboxStore), handler.name, self.counters))
+            found.append(InboxBehavior(self._get(InboxStore), handler.name, self._counter(InboxCounters)))
         return found
 
     def outbox(self) -> EventOutbox | None:
@@ -92,13 +94,16 @@ class Reliability:
         """Return what keeps the events that handlers failed for, `None` for nothing."""
         if not self._options.enable_dead_letter_queue:
             return None
+        from catga_core.features.dead_letters.counters import DeadLetterCounters
         from catga_core.features.dead_letters.recorder import FailedEvents
 
         def letters() -> DeadLetterStore:
             return self._get(DeadLetterStore)  # type: ignore[no-any-return]
 
         # Asked for with each letter: a store that stands in for it may be there by then.
-        return FailedEvents(letters, self._get(Serializer), self._get(Clock), self.counters).keep
+        return FailedEvents(
+            letters, self._get(Serializer), self._get(Clock), self._counter(DeadLetterCounters)
+        ).keep
 
     # --- what stands beside them ---
 
@@ -180,18 +185,17 @@ class Reliability:
 
     def told(self) -> dict[str, int]:
         """Return the counts for `health()`, none where nothing is configured."""
-        return {} if self._counters is None else self._counters.told()
-
-    @property
-    def counters(self) -> Counters:
-        """What was done so far."""
-        if self._counters is None:
-            from catga_core.features.counters import Counters
-
-            self._counters = Counters()
-        return self._counters
+        counts: dict[str, int] = {}
+        for counters in self._counters.values():
+            counts.update(msgspec.structs.asdict(counters))
+        return counts
 
     # --- inside ---
+
+    def _counter(self, cls: type[C]) -> C:
+        """Return the container's counters of one feature."""
+        counters: C = self._counters.setdefault(cls, cls())
+        return counters
 
     @property
     def _options(self) -> CatgaOptions:
@@ -208,6 +212,7 @@ class Reliability:
 
     def _idempotency(self, described: MessageType, rule: IdempotencyRule, *, in_unit: bool) -> AnyBehavior:
         from catga_core.features.idempotency.behavior import IdempotencyBehavior, IdempotencySettings
+        from catga_core.features.idempotency.counters import IdempotencyCounters
         from catga_core.features.idempotency.results import ResultCodec
 
         options = self._options
@@ -224,7 +229,7 @@ class Reliability:
                 options.idempotency_wait_seconds,
             ),
             self._get(Clock),
-            self.counters,
+            self._counter(IdempotencyCounters),
             storage,
             together=together,
         )

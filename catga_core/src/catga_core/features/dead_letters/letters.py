@@ -1,4 +1,4 @@
-"""How a dead letter is made of a message and its failure."""
+"""Builds dead letters from messages and their failures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from catga_core.messages.serializer import Serializer
 
 
 def letter_id(message_id: str, handler: str) -> str:
-    """Return the identity of the letter of a message and the handler it was for, empty for none."""
+    """Return the id of the dead letter of a message for a handler; the handler may be empty."""
     return f"{message_id}:{handler}"
 
 
@@ -26,18 +26,18 @@ def handler_letter(
     serializer: Serializer,
     now: float,
 ) -> DeadLetter:
-    """Return the letter of an event that a handler failed for.
+    """Return the dead letter of an event whose handler failed.
 
-    An event that has no bytes, as may be within one process, makes a letter without any: it can be read and not replayed.
+    The dead letter of an event that cannot be encoded has no bytes: it can be read but not replayed.
 
-    Parameters:
-        described: the event's type.
-        event: the event.
-        context: its context.
-        handler: the handler's name.
-        error: what it failed with.
-        serializer: the container's.
-        now: seconds since the Unix epoch.
+    Args:
+        described: The event's type.
+        event: The event.
+        context: Its context.
+        handler: The handler's name.
+        error: The handler's error.
+        serializer: The container's serializer.
+        now: Seconds since the Unix epoch.
     """
     format, data = serializer.name, b""
     try:
@@ -63,12 +63,12 @@ def handler_letter(
 
 
 def outbox_letter(leased: LeasedMessage, error: CatgaError, *, now: float) -> DeadLetter:
-    """Return the letter of a message that a relay has given up.
+    """Return the dead letter of a message that the outbox relay gave up.
 
-    Parameters:
-        leased: the message.
-        error: what its last try failed with.
-        now: seconds since the Unix epoch.
+    Args:
+        leased: The message.
+        error: The error of its last attempt.
+        now: Seconds since the Unix epoch.
     """
     message = leased.message
     return DeadLetter(
@@ -84,7 +84,7 @@ def outbox_letter(leased: LeasedMessage, error: CatgaError, *, now: float) -> De
         message=error.message,
         traceback=traceback_of(error.__cause__),
         attempts=leased.attempts + 1,
-        # When it failed first is not kept; it was not before this.
+        # The time of the first failure is not kept; it was after this.
         first_failed_at=message.created_at,
         last_failed_at=now,
     )

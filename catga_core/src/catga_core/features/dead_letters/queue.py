@@ -1,4 +1,4 @@
-"""`DeadLetterQueue`: lists, replays and purges what could not be handled."""
+"""`DeadLetterQueue`: lists, replays and purges dead letters."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
 
 REPLAY_HEADER = "catga-replay"
-"""The header that marks a replayed event in `current_context().headers`: how often it was replayed, `"1"` the first time."""
+"""Header of a replayed event in `current_context().headers`: number of the replay, `"1"` for the first one."""
 
 _LEASE_SECONDS = 60.0
 _REPLAYABLE = frozenset({DeadLetterSource.HANDLER, DeadLetterSource.OUTBOX})
 
 
 class ReplayReport(msgspec.Struct, frozen=True):
-    """What came of replaying several letters.
+    """The outcome of replaying several dead letters.
 
-    Parameters:
-        succeeded: how many are done, and gone.
-        failed: the others, by their ids.
+    Args:
+        succeeded: How many were handled, and removed.
+        failed: The errors of the others, by their ids.
     """
 
     succeeded: int
@@ -51,15 +51,15 @@ class ReplayReport(msgspec.Struct, frozen=True):
 
 
 class DeadLetterQueue:
-    """The dead letters of the container, for the people and programs that look after it.
+    """The container's dead letters, for operators.
 
-    Parameters:
-        letters: where they are kept.
-        mediator: the container's.
-        serializer: the container's.
-        clock: the container's.
-        locks: keeps two from replaying one letter at the same time.
-        registry: knows the events' classes and upcasters.
+    Args:
+        letters: The store.
+        mediator: The container's mediator.
+        serializer: The container's serializer.
+        clock: The container's clock.
+        locks: Keep two processes from replaying one dead letter at the same time.
+        registry: Knows the events' classes and upcasters.
     """
 
     __catga_default__: ClassVar[bool] = True
@@ -83,52 +83,54 @@ class DeadLetterQueue:
     async def find(
         self, filter: DeadLetterFilter = ALL_LETTERS, /, *, after: str | None = None, limit: int = 100
     ) -> DeadLetterPage:
-        """Return the letters a filter means, a page at a time, in the order in which they first came.
+        """List dead letters, a page at a time, oldest first.
 
-        Parameters:
-            filter: which ones.
-            after: the `next` of the page before, `None` for the first page.
-            limit: how many at most, 1 or more.
+        Args:
+            filter: Which dead letters.
+            after: The `next` of the previous page; `None` for the first page.
+            limit: Maximum number of dead letters, 1 or more.
+
+        Returns:
+            The page.
         """
         return await self._letters.find(filter, after=after, limit=limit)
 
     async def get(self, letter_id: str, /) -> DeadLetter | None:
-        """Return a letter, `None` where there is none."""
+        """Return a dead letter, `None` where there is none."""
         return await self._letters.get(letter_id)
 
     async def count(self, filter: DeadLetterFilter = ALL_LETTERS, /) -> int:
-        """Return how many letters a filter means."""
+        """Return the number of dead letters that match a filter."""
         return await self._letters.count(filter)
 
     async def purge(self, filter: DeadLetterFilter, /) -> int:
-        """Remove every letter a filter means, for good; return how many."""
+        """Delete every dead letter that matches a filter; return their number."""
         return await self._letters.purge(filter)
 
     async def replay(self, letter_id: str, /) -> CatgaResult[None]:
-        """Deliver a letter's event once more: to the handler that failed and to no other, through its whole pipeline.
+        """Redeliver an event to the handler that failed, and to no other, through its whole pipeline.
 
-        The event keeps its message id; the header `catga-replay` marks it. A success removes the letter, another failure
-        updates it. What the outbox could not send is sent. It is delivered at least once: a process that dies between
-        the handler's end and the removal leaves the letter. What a projection or subscription has parked is left as it
-        is: their own `replay_parked` handles that.
+        The event keeps its message id and gets the header `catga-replay`. A success removes the dead letter, another
+        failure updates it. A message that the outbox relay gave up is sent. Delivery is at least once: a process that dies
+        between the handler's end and the removal leaves the dead letter. Events that a projection or subscription has
+        parked are replayed with their own `replay_parked`.
 
-        Parameters:
-            letter_id: which one.
+        Args:
+            letter_id: The dead letter's id.
 
         Returns:
-            a success, or the failure: what the handler ended with, or why it could not be replayed: `LOCKED` while it is
-            being replayed elsewhere, or when this replay could not keep others from it any longer, `HANDLER_NOT_FOUND` for no letter, no handler of its name in this process, or what
-            a projection or subscription has parked.
+            The handler's result, or a failure: `LOCKED` while another process replays it, or if this replay lost its
+            lease; `HANDLER_NOT_FOUND` for an unknown id, a handler that this process does not have, or a parked event.
         """
         result: CatgaResult[None]
         try:
             async with self._locks.try_hold(f"catga-dead-letter:{letter_id}", lease=_LEASE_SECONDS) as lock:
                 if lock is None:
-                    text = f"the dead letter {letter_id!r} is being replayed by another"
+                    text = f"The dead letter {letter_id!r} is being replayed by another process. Try again later."
                     return Failure(LockedError(text))
                 result = await self._replay(letter_id)
         except LeaseLostError as lost:
-            # The handler was cancelled, and the letter is there for the next replay.
+            # The handler was cancelled; the dead letter stays for the next replay.
             result = Failure(lost)
         if isinstance(result, Failure):
             logger().info(LETTER_REPLAYED, letter_id=letter_id, outcome="failed", code=result.error.code)
@@ -137,12 +139,15 @@ class DeadLetterQueue:
         return result
 
     async def replay_all(self, filter: DeadLetterFilter = ALL_LETTERS, /) -> ReplayReport:
-        """Replay every letter a filter means, one after the other, in the order in which they first came.
+        """Replay every dead letter that matches a filter, one after the other, oldest first.
 
-        Each letter is replayed once, also when it fails again meanwhile.
+        Each one is replayed once, even if it fails again.
 
-        Parameters:
-            filter: which ones.
+        Args:
+            filter: Which dead letters.
+
+        Returns:
+            How many succeeded, and the errors of the others.
         """
         succeeded, failed = 0, dict[str, CatgaError]()
         after: str | None = None
@@ -163,7 +168,7 @@ class DeadLetterQueue:
         if letter is None:
             return Failure(_missing(letter_id))
         try:
-            # Before it counts as a replay: what this process cannot do is not the letter's failure.
+            # Before it counts as a replay: a handler that this process does not have is not a failure of the event.
             described, event = self._read(letter)
         except CatgaError as error:
             return Failure(error)
@@ -185,7 +190,7 @@ class DeadLetterQueue:
         if letter.source not in _REPLAYABLE:
             raise _not_for_a_handler(letter)
         if not letter.format:
-            text = f"the dead letter {letter.id!r} holds no bytes: {letter.name} could not be serialized when it failed"
+            text = f"The dead letter {letter.id!r} has no bytes: {letter.name} could not be serialized when it failed. Purge it."
             raise SerializationError(text)
         return self._registry.decode(
             letter.name, letter.schema_version, letter.format, letter.data, self._serializer, Event
@@ -214,26 +219,24 @@ class DeadLetterQueue:
 
 
 def _missing(letter_id: str) -> CatgaError:
-    text = f"there is no dead letter {letter_id!r}: it was replayed or purged, or never was"
+    text = f"The dead letter {letter_id!r} does not exist. It was replayed or purged, or the id is wrong."
     return HandlerNotFoundError(text)
 
 
 def _not_for_a_handler(letter: DeadLetter) -> CatgaError:
-    text = (
-        f"the dead letter {letter.id!r} came in and could not be read: no handler can be given it, purge it"
-    )
+    text = f"The dead letter {letter.id!r} is an incoming message that could not be decoded. Purge it."
     if letter.source is DeadLetterSource.PROJECTION:
         text = (
-            f"the dead letter {letter.id!r} is an event that {letter.handler!r} has parked, which is a projection or a "
-            f"subscription and no handler of the mediator: use app.projections.replay_parked({letter.handler!r}) or "
-            f"app.subscriptions.replay_parked({letter.handler!r})"
+            f"The dead letter {letter.id!r} is an event that the projection or subscription {letter.handler!r} has "
+            f"parked. Use app.projections.replay_parked({letter.handler!r}) or "
+            f"app.subscriptions.replay_parked({letter.handler!r})."
         )
     return HandlerNotFoundError(text)
 
 
 def _no_handler(letter: DeadLetter) -> CatgaError:
     text = (
-        f"{letter.name} has no handler called {letter.handler} in this process: replay it in one that registers it, "
-        "or purge it"
+        f"{letter.name} has no handler {letter.handler} in this process. Replay it in a process that registers the "
+        "handler, or purge it."
     )
     return HandlerNotFoundError(text)

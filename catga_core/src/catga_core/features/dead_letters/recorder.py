@@ -1,4 +1,4 @@
-"""Keeps the events that handlers failed for."""
+"""Records dead letters for events whose handler failed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from catga_core.clock import Clock
 from catga_core.errors import PersistenceError
-from catga_core.features.counters import Counters
+from catga_core.features.dead_letters.counters import DeadLetterCounters
 from catga_core.features.dead_letters.letters import handler_letter
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.log import DEAD_LETTER, DEAD_LETTER_LOST, logger
@@ -21,15 +21,19 @@ from catga_core.messages.serializer import Serializer
 class FailedEvents:
     """Writes a dead letter for each event handler that failed.
 
-    Parameters:
-        letters: gives the store as it is now.
-        serializer: the container's.
-        clock: the container's.
-        counters: told of each letter, and of each that could not be written.
+    Args:
+        letters: Returns the current store.
+        serializer: The container's serializer.
+        clock: The container's clock.
+        counters: Counts the dead letters, and those that could not be written.
     """
 
     def __init__(
-        self, letters: Callable[[], DeadLetterStore], serializer: Serializer, clock: Clock, counters: Counters
+        self,
+        letters: Callable[[], DeadLetterStore],
+        serializer: Serializer,
+        clock: Clock,
+        counters: DeadLetterCounters,
     ) -> None:
         self._letters = letters
         self._serializer = serializer
@@ -37,14 +41,14 @@ class FailedEvents:
         self._counters = counters
 
     async def keep(self, event: Any, handler: str, failure: Failure[Any]) -> None:
-        """Write a letter; one that cannot be written is logged as an error and counted.
+        """Write a dead letter; one that cannot be written is logged as an error and counted.
 
-        An event of the outbox stays there instead, and is sent once more.
+        An event from the outbox stays there instead, and is sent again.
 
-        Parameters:
-            event: the event.
-            handler: the name of the handler that failed.
-            failure: what it ended with.
+        Args:
+            event: The event.
+            handler: The name of the handler that failed.
+            failure: The handler's result.
         """
         context = active_context.get() or begin_event_context()
         cls: Any = event.__class__

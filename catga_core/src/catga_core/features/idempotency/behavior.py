@@ -1,10 +1,9 @@
-"""Does a command once: a first claim runs it, who comes later gets its result."""
+"""Deduplicates commands: the first claim runs the handler, duplicates receive the recorded result."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import random
 from typing import Any, ClassVar
 
 import msgspec
@@ -18,7 +17,7 @@ from catga_core.errors import (
     Outcome,
     SerializationError,
 )
-from catga_core.features.counters import Counters
+from catga_core.features.idempotency.counters import IdempotencyCounters
 from catga_core.features.idempotency.marks import IdempotencyRule
 from catga_core.features.idempotency.results import ResultCodec
 from catga_core.features.units_of_work.behavior import in_unit_of_work
@@ -30,19 +29,20 @@ from catga_core.messages.context import active_context
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.runtime.lease import Lease
+from catga_core.runtime.retry import CONTENTION
 from catga_core.runtime.shielded import acquire_or_release, cleanup
 from catga_core.runtime.unit_of_work import BaseUnitOfWork, open_unit_of_work, outside_of_units_of_work
 
-_LOOK_SECONDS = 1.0  # how long one wait lasts: a test's clock may end a lease without anybody being told
+_LOOK_SECONDS = 1.0  # how long one wait lasts: a test's clock may end a lease without a wake-up
 
 
 class IdempotencySettings(msgspec.Struct, frozen=True):
     """The times of idempotency, in seconds.
 
-    Parameters:
-        ttl: how long a result is remembered.
-        lease: how long a claim lasts whose holder died; it is renewed while the handler runs.
-        wait: how long a duplicate waits for the first one's result, 0 for not at all.
+    Args:
+        ttl: How long a result is kept.
+        lease: How long the claim of a dead process lasts; it is renewed while the handler runs.
+        wait: How long a duplicate waits for the result of the first command; 0 does not wait.
     """
 
     ttl: float
@@ -53,20 +53,20 @@ class IdempotencySettings(msgspec.Struct, frozen=True):
 class IdempotencyBehavior(Behavior[Any, Any]):
     """Claims a command's key, runs the rest of the pipeline, and records its success; a failure is not recorded.
 
-    With a storage, the rest runs in a unit of work of it. Where the results are kept there as well, a result is recorded
-    in the same transaction, so that a crash between the effect and the record cannot repeat the effect; else it is
-    recorded after the commit.
+    With a storage, the rest runs in one of its units of work. If the results are kept in the same storage, a result is
+    recorded in the same transaction, so that a crash between the effect and the record cannot repeat the effect.
+    Otherwise it is recorded after the commit.
 
-    Parameters:
-        described: the command.
-        rule: how it is recognised.
-        store: where results are remembered.
-        codec: makes results into bytes.
-        settings: the times.
-        clock: the container's.
-        counters: told of each command that was done before.
-        storage: where the handler runs in a unit of work, `None` for in none.
-        together: whether `storage` is the store's, too.
+    Args:
+        described: The command's type.
+        rule: How a duplicate is recognized.
+        store: Where results are kept.
+        codec: Encodes results.
+        settings: The times.
+        clock: The container's clock.
+        counters: Counts the duplicates.
+        storage: Where the handler runs in a unit of work; `None` for no unit of work.
+        together: Whether `store` belongs to `storage`.
     """
 
     order: ClassVar[int] = -60
@@ -80,7 +80,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         codec: ResultCodec,
         settings: IdempotencySettings,
         clock: Clock,
-        counters: Counters,
+        counters: IdempotencyCounters,
         storage: Storage | None = None,
         *,
         together: bool = False,
@@ -99,7 +99,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         self._recording: set[asyncio.Task[None]] = set()
 
     async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
-        """Return what the rest of the pipeline gives, or the recorded result, or `DUPLICATE_IN_PROGRESS`."""
+        """Return the result of the rest of the pipeline, the recorded result, or `DUPLICATE_IN_PROGRESS`."""
         key = self._key(message)
         digest = self._codec.digest(message) if self._rule.compare else b""
         outcome, began = await self._claim(key)
@@ -118,31 +118,34 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             try:
                 key: object = self._rule.key(message)
             except Exception as error:
-                # The exception's own text may quote a field; it is there as the cause.
-                text = f"the function given to @idempotent(key=...) of {self._name} raised {type(error).__name__}"
+                # The exception's own text may quote a field; it is kept as the cause.
+                text = (
+                    f"The key function of {self._name} raised {type(error).__name__}. "
+                    "Fix the function given to @idempotent(key=...)."
+                )
                 raise InternalError(text) from error
             if not (isinstance(key, str) and key):
                 text = (
-                    f"the key of {self._name} is {key!r}: the function given to @idempotent(key=...) "
-                    "has to return a text that is not empty"
+                    f"The key of {self._name} must be a non-empty str; got {key!r}. "
+                    "Fix the function given to @idempotent(key=...)."
                 )
                 raise InternalError(text)
         else:
             context = active_context.get()
             if context is None:
-                text = f"{self._name} has no message id to be recognised by"
+                text = f"{self._name} has no message id, and no key function to replace it. Use @idempotent(key=...)."
                 raise InternalError(text)
             key = context.message_id
         return f"{self._wire_name}:{key}"
 
     async def _claim(self, key: str) -> tuple[ClaimOutcome, float]:
-        """Return what the store says, and when it was asked, by the clock: a lease counts from then."""
+        """Return the outcome, and the clock's time from before the call: a lease counts from then."""
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + self._patience()
+        ends_at = loop.time() + self._max_wait()
         while True:
             asked_at = self._clock.monotonic()
             outcome = await acquire_or_release(
-                self._store.claim(key, lease=self._settings.lease), self._give_back
+                self._store.claim(key, lease=self._settings.lease), self._release
             )
             began = loop.time()
             if isinstance(outcome, (Claimed, Completed)) or began >= ends_at:
@@ -151,10 +154,9 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             if found is not None:
                 return found, asked_at
             if loop.time() - began < 0.001:
-                # Given back or run out says it, and another has it already: who waits together asks apart.
-                await asyncio.sleep(random.uniform(0.002, 0.02))  # noqa: S311 - no secret
+                await asyncio.sleep(CONTENTION.delay(1))
 
-    def _patience(self) -> float:
+    def _max_wait(self) -> float:
         context = active_context.get()
         wait = self._settings.wait
         if context is None or context.deadline is None:
@@ -175,8 +177,8 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             clock=self._clock,
             subject=f"the key {claim.key!r} of {self._name}",
             cancel=True,
-            # Completed in the same transaction, it is refused where another has it; and a storage that has one writer at
-            # a time cannot extend a lease while the handler writes.
+            # Completed in the same transaction, a late completion is refused by the store; and a storage with a single
+            # writer cannot renew a lease while the handler writes.
             strict=not self._together,
         )
         kept = False
@@ -186,18 +188,18 @@ class IdempotencyBehavior(Behavior[Any, Any]):
                 result = await self._do(lease, digest, message, next, surrounding)
                 kept = result.is_success
                 if kept and surrounding is not None:
-                    # What was done is undone with it: whoever tries again must not wait for the lease to end.
-                    surrounding.after_rollback(functools.partial(self._undone, lease))
+                    # The effect is rolled back with it: a retry must not wait for the lease to end.
+                    surrounding.after_rollback(functools.partial(self._rolled_back, lease))
                 return result
         except LeaseLostError as lost:
             return Failure(lost)
         except CatgaError as error:
-            # Where nobody knows whether it was written, the lease decides: giving it back might repeat the effect.
+            # After an unknown outcome the lease decides: releasing the claim might repeat the effect.
             kept = error.outcome is Outcome.UNKNOWN
             raise
         finally:
             if not kept:
-                await cleanup(self._give_back(lease.held))
+                await cleanup(self._release(lease.held))
 
     async def _do(
         self,
@@ -221,7 +223,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         result = await (work() if storage is None else in_unit_of_work(storage, work))
         if not self._together and record is not None:
             if storage is not None and surrounding is not None and surrounding.storage is storage:
-                # Nothing is committed yet: recorded now, it would count as done although it may still be rolled back.
+                # Not committed yet: a result recorded now would count although the effect may still be rolled back.
                 surrounding.after_commit(functools.partial(self._record_later, lease, record))
                 return result
             try:
@@ -236,10 +238,10 @@ class IdempotencyBehavior(Behavior[Any, Any]):
     async def _handle(
         self, lease: Lease[Claimed], digest: bytes, message: Any, next: Next[Any, Any]
     ) -> tuple[CatgaResult[Any], bytes | None]:
-        """Return the result, and the bytes to record it with where it is a success."""
+        """Return the result, and the bytes to record if it is a success."""
         result = await next(message)
         if lease.lost is not None:
-            # Another may be doing it by now: what was done here must not count as well.
+            # Another process may run the command by now: the effect here must not count as well.
             return Failure(lease.lost), None
         if not isinstance(result, Success):
             return result, None
@@ -259,11 +261,11 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         self._recording.add(recording)
         recording.add_done_callback(self._recording.discard)
 
-    async def _undone(self, lease: Lease[Claimed], error: BaseException) -> None:
+    async def _rolled_back(self, lease: Lease[Claimed], error: BaseException) -> None:
         if not (isinstance(error, CatgaError) and error.outcome is Outcome.UNKNOWN):
-            await self._give_back(lease.held)
+            await self._release(lease.held)
 
-    async def _give_back(self, outcome: ClaimOutcome) -> None:
+    async def _release(self, outcome: ClaimOutcome) -> None:
         if not isinstance(outcome, Claimed):
             return
         try:
@@ -277,15 +279,15 @@ class IdempotencyBehavior(Behavior[Any, Any]):
 
     def _unrecordable(self, error: CatgaError) -> CatgaError:
         if self._storage is not None:
-            effect, outcome = "what it did was rolled back", Outcome.ROLLED_BACK
+            effect, outcome = "its effect was rolled back", Outcome.ROLLED_BACK
         else:
-            effect, outcome = "what it did stays, and the same key would do it again", Outcome.UNRECORDED
-        text = f"the result of {self._name} cannot be recorded, {effect}: {error.message}"
+            effect, outcome = "its effect stays, and the same key would run it again", Outcome.UNRECORDED
+        text = f"The result of {self._name} cannot be recorded, and {effect}: {error.message}"
         return SerializationError(text, outcome=outcome)
 
     def _unrecorded(self, error: CatgaError) -> CatgaError:
         text = (
-            f"{self._name} was done, and its result could not be recorded, so that the same key may do it again: "
+            f"{self._name} succeeded, but its result could not be recorded, so the same key may run it again: "
             f"{error.message}"
         )
         outcome = Outcome.UNKNOWN if error.outcome is Outcome.UNKNOWN else Outcome.UNRECORDED

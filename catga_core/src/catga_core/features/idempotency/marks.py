@@ -1,4 +1,4 @@
-"""`@idempotent`: a command that is done once, however often it comes."""
+"""`@idempotent`: deduplicate a command."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MARK = "__catga_idempotent__"
 
 
 class IdempotencyRule(msgspec.Struct, frozen=True):
-    """How a command is recognised when it comes again.
+    """How a duplicate of a command is recognized.
 
-    Parameters:
-        key: gives what the same command has in common; `None` for its message id.
-        ttl: seconds its result is remembered; `None` for the container's `idempotency_ttl_seconds`.
-        compare: whether the same key with another content is refused.
+    Args:
+        key: Returns the idempotency key; `None` for the message id.
+        ttl: Seconds that the result is kept; `None` for the container's `idempotency_ttl_seconds`.
+        compare: Whether the same key with other content is refused.
     """
 
     key: Callable[[Any], str] | None = None
@@ -43,33 +43,36 @@ def idempotent(
     ttl: float | None = None,
     compare: bool = True,
 ) -> type[C] | Callable[[type[C]], type[C]]:
-    """Have a command done once for each key; who sends it again gets the result of the first time.
+    """Deduplicate a command by its key; duplicates receive the recorded result.
 
-    Written bare, `@idempotent`, or with options, `@idempotent(ttl=60)`. It holds for the classes derived from it too, each of which has keys of its own.
+    Written without options, `@idempotent`, or with options, `@idempotent(ttl=60)`. Derived classes inherit the mark; each
+    class has its own keys.
 
-    Parameters:
-        cls: the command, where there are no options.
-        key: gives the command's key, not empty, such as `lambda command: command.order_id`; `None` takes the message id,
-            which the sender keeps the same with `message_id=`.
-        ttl: seconds the result is remembered; `None` for the container's `idempotency_ttl_seconds`.
-        compare: refuse the same key with another content (`CONFLICT`, not retryable). With `False` what else is in the
-            command does not matter.
+    Args:
+        cls: The command's class, where there are no options.
+        key: Returns the idempotency key, not empty, such as `lambda command: command.order_id`; `None` uses the message
+            id, which the sender repeats with `message_id=`.
+        ttl: Seconds that the result is kept; `None` for the container's `idempotency_ttl_seconds`.
+        compare: Whether to refuse the same key with other content (`CONFLICT`, not retryable).
+
+    Returns:
+        The marked class, or a decorator.
 
     Raises:
-        TypeError: for what is no command.
-        ValueError: for a ttl that is no time.
+        TypeError: The class is not a command.
+        ValueError: `ttl` is out of range.
     """
     # `Any` in the key: a type checker sees the lambda before the class that it will be given objects of.
     if ttl is not None and not (_is_number(ttl) and ttl > 0 and math.isfinite(ttl)):
-        msg = f"ttl={ttl!r} is no time to remember a result: use seconds above 0, or None"
+        msg = f"ttl must be a finite number > 0 or None; got {ttl!r}. Pass seconds, or None for the default."
         raise ValueError(msg)
 
     def mark(cls: type[C]) -> type[C]:
         given: object = cls
         if not (isinstance(given, type) and issubclass(given, Command)):
             msg = (
-                f"{getattr(given, '__name__', given)} is no command: only what changes something is done once, "
-                "so derive it from Command[R]"
+                f"@idempotent requires a command class; got {getattr(given, '__name__', given)}. "
+                "Derive the class from Command[R], or remove the decorator."
             )
             raise TypeError(msg)
         setattr(cls, _MARK, IdempotencyRule(key, ttl, compare))
@@ -83,9 +86,9 @@ def _is_number(given: object) -> bool:
 
 
 def idempotency_rule(cls: type[Any]) -> IdempotencyRule | None:
-    """Return how a command class is recognised, `None` where it is not marked.
+    """Return the rule of a command class, `None` where it is not marked.
 
-    Parameters:
-        cls: a message class.
+    Args:
+        cls: A message class.
     """
     return getattr(cls, _MARK, None)

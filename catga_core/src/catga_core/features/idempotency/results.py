@@ -1,4 +1,4 @@
-"""The bytes in which a command's result is remembered."""
+"""Encodes the recorded results of idempotent commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
 
 _FORMAT = 1
-# Sets and dictionaries in one order, whichever process has made them.
+# Sets and dictionaries in one order, in every process.
 _canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 
@@ -25,14 +25,14 @@ class _Kept(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ResultCodec:
-    """Makes one command's results into bytes and back.
+    """Encodes and decodes the results of one command.
 
-    Parameters:
-        described: the command.
-        serializer: the container's; it encodes the value by the command's declared result type.
+    Args:
+        described: The command's type.
+        serializer: The container's serializer; it decodes by the command's declared result type.
 
     Raises:
-        ConfigurationError: when no value of that type can be decoded.
+        ConfigurationError: The declared result type cannot be decoded.
     """
 
     def __init__(self, described: MessageType, serializer: Serializer) -> None:
@@ -44,16 +44,16 @@ class ResultCodec:
             self._decode = serializer.decoder(described.result)
         except CatgaError as error:
             msg = (
-                f"{self._name} is idempotent, and its result could not be given a second time: {error.message}; "
-                "declare a result that can be serialized, or register a serializer that can"
+                f"{self._name} is idempotent, but its result type cannot be decoded for a duplicate: {error.message} "
+                "Declare a result type that can be serialized, or register a serializer that supports it."
             )
             raise ConfigurationError(msg) from error
 
     def digest(self, message: object) -> bytes:
-        """Return what tells one content of the command from another, empty where it has no bytes."""
+        """Return a digest of the command's content, empty where it cannot be encoded."""
         try:
             data = _canonical.encode(message)
-        except Exception:  # noqa: BLE001 - what msgspec cannot encode, the container's own serializer may
+        except Exception:  # noqa: BLE001 - the container's serializer may encode more than msgspec
             try:
                 data = self._serializer.encode(message)
             except CatgaError:
@@ -61,30 +61,34 @@ class ResultCodec:
         return blake2b(data, digest_size=16).digest()
 
     def encode(self, value: object, digest: bytes) -> bytes:
-        """Return a result's bytes.
+        """Encode a result.
+
+        Args:
+            value: The result.
+            digest: The digest of the command.
 
         Raises:
-            CatgaError: `SERIALIZATION_FAILED`, naming the type.
+            SerializationError: The result cannot be encoded; the text names its type.
         """
         body = self._serializer.encode(value)
         return self._encoder.encode(_Kept(_FORMAT, self._serializer.name, digest, body))
 
     def decode(self, key: str, data: bytes, digest: bytes) -> CatgaResult[Any]:
-        """Return the recorded result, or a failure where it is not this command's or cannot be read.
+        """Return the recorded result, or a failure where it is another command's or cannot be decoded.
 
-        Parameters:
-            key: the key, for errors.
-            data: as recorded.
-            digest: this command's; empty for one that is not compared.
+        Args:
+            key: The idempotency key, for errors.
+            data: The record.
+            digest: The digest of this command; empty if content is not compared.
         """
         try:
             kept: _Kept = self._kept.decode(data)
         except msgspec.MsgspecError as error:
-            return Failure(self._unreadable(key, f"its bytes are no record: {type(error).__name__}"))
+            return Failure(self._unreadable(key, f"the record is malformed ({type(error).__name__})"))
         if digest and kept.digest and digest != kept.digest:
             return Failure(self._another(key))
         if kept.serializer != self._serializer.name:
-            text = f"it was written as {kept.serializer}, and this process reads {self._serializer.name}"
+            text = f"it was written as {kept.serializer}, but this process reads {self._serializer.name}"
             return Failure(self._unreadable(key, text))
         try:
             return Success(self._decode(kept.value))
@@ -93,8 +97,8 @@ class ResultCodec:
 
     def _another(self, key: str) -> CatgaError:
         text = (
-            f"{self._name} was not done: its key {key!r} was used before for one with another content; "
-            "use a new key (or message id) for a new command, or @idempotent(compare=False)"
+            f"{self._name} was not run: its key {key!r} was used before with other content. "
+            "Use a new key or message id for a new command, or @idempotent(compare=False)."
         )
         return ConflictError(
             text,
@@ -104,5 +108,5 @@ class ResultCodec:
         )
 
     def _unreadable(self, key: str, why: str) -> CatgaError:
-        text = f"{self._name} was done before, and its recorded result cannot be read: {why}"
+        text = f"{self._name} was run before, but its recorded result cannot be read: {why}"
         return SerializationError(text, outcome=Outcome.DONE_BEFORE, details={"key": key})

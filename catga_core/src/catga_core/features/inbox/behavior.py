@@ -1,10 +1,10 @@
-"""Keeps an event that comes twice from having its effect twice."""
+"""Deduplicates events: a handler sees each message id once."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from catga_core.features.counters import Counters
+from catga_core.features.inbox.counters import InboxCounters
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.log import DUPLICATE_SKIPPED, logger
 from catga_core.messages.context import active_context
@@ -13,26 +13,26 @@ from catga_core.pipeline.behavior import Behavior, Next
 
 
 class InboxBehavior(Behavior[Any, Any]):
-    """Notes (message id, handler) in the handler's unit of work, and passes over what was noted before.
+    """Records (message id, handler) in the handler's unit of work, and skips what was recorded before.
 
-    A handler that fails is rolled back together with its note, so that the event can be delivered again.
+    The record of a handler that fails is rolled back with its effect, so that the event can be delivered again.
 
-    Parameters:
-        inbox: where to note it; the storage's that the surrounding unit of work is of.
-        handler: the handler's name, which with the message id makes the note.
-        counters: told of each duplicate.
+    Args:
+        inbox: The inbox, of the storage whose unit of work surrounds the handler.
+        handler: The handler's name.
+        counters: Counts the duplicates.
     """
 
     order: ClassVar[int] = -40
     uses_context: ClassVar[bool] = True
 
-    def __init__(self, inbox: InboxStore, handler: str, counters: Counters) -> None:
+    def __init__(self, inbox: InboxStore, handler: str, counters: InboxCounters) -> None:
         self._inbox = inbox
         self._handler = handler
         self._counters = counters
 
     async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
-        """Return what the rest of the pipeline gives, or at once a success for a duplicate."""
+        """Return the result of the rest of the pipeline; for a duplicate, a success at once."""
         context = active_context.get()
         if context is None or await self._inbox.record(context.message_id, self._handler):
             return await next(message)

@@ -13,15 +13,13 @@ from catga_core.errors import LockTimeoutError
 from catga_core.interfaces.locks import LockLease, LockProvider
 from catga_core.log import LOCK_NOT_RELEASED, logger
 from catga_core.runtime.lease import Lease
-from catga_core.runtime.retry import RetryPolicy
+from catga_core.runtime.retry import CONTENTION
 from catga_core.runtime.shielded import acquire_or_release, cleanup
 
 OnLoss = Literal["cancel", "flag"]
 """What happens to a block when its lock is lost: it is cancelled, or only `lock.lost` becomes true."""
 
 _LOOK_SECONDS = 1.0  # how long one wait lasts: a test's clock may end a lease without a wake-up
-# Where a lock is reported free and another caller gets it first: callers that wait together ask at different times.
-_CONTENDED = RetryPolicy(max_attempts=None, delay_seconds=0.02, max_delay_seconds=0.02, jitter=0.9)
 
 
 class HeldLock:
@@ -173,7 +171,7 @@ class Locks:
                 raise LockTimeoutError(name, timeout)
             await self._provider.wait(name, timeout=min(left, _LOOK_SECONDS))
             if loop.time() - asked_at < 0.001:
-                await asyncio.sleep(min(_CONTENDED.delay(1), left))
+                await asyncio.sleep(min(CONTENTION.delay(1), left))
 
     async def _take(self, name: str, lease: float) -> LockLease | None:
         return await acquire_or_release(self._provider.acquire(name, lease=lease), self._undo)

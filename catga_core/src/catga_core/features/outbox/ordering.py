@@ -1,4 +1,4 @@
-"""`@ordered_by`: which events of the outbox are sent in order."""
+"""`@ordered_by`: the order in which the outbox sends events."""
 
 from __future__ import annotations
 
@@ -14,24 +14,30 @@ _MARK = "__catga_ordered_by__"
 
 
 def ordered_by(key: Callable[[Any], str] | None) -> Callable[[type[E]], type[E]]:
-    """Say which events of a class, and of other classes with equal keys, leave the outbox in the order of their commits.
+    """Send events with equal keys in the order of their commits, whatever their class.
 
-    Without it the events of one conversation (of one correlation id) are sent in order, and so are those that one unit of
-    work publishes outside of any message. It holds for the classes derived from it too.
+    Without it, the events of one correlation id are sent in order, and so are those that one unit of work publishes
+    outside of any message. Derived classes inherit the key.
 
-    Parameters:
-        key: gives the key, not empty, such as `lambda event: event.order_id`; `None` for no order at all, so that no event
-            waits for another that cannot be sent.
+    Args:
+        key: Returns the key, not empty, such as `lambda event: event.order_id`; `None` for no order, so that no event
+            waits for another one that cannot be sent.
+
+    Returns:
+        A class decorator.
 
     Raises:
-        TypeError: for what is no event.
+        TypeError: The class is not an event.
     """
 
     # `Any` in the key: a type checker sees the lambda before the class that it will be given objects of.
     def mark(cls: type[E]) -> type[E]:
         given: object = cls
         if not (isinstance(given, type) and issubclass(given, Event)):
-            msg = f"{getattr(given, '__name__', given)} is no event: only events wait in the outbox"
+            msg = (
+                f"@ordered_by requires an event class; got {getattr(given, '__name__', given)}. "
+                "Derive the class from Event, or remove the decorator."
+            )
             raise TypeError(msg)
         setattr(cls, _MARK, key)
         return cls
@@ -40,14 +46,14 @@ def ordered_by(key: Callable[[Any], str] | None) -> Callable[[type[E]], type[E]]
 
 
 def key_of(event: Event, conversation: str) -> str | None:
-    """Return what an event is ordered by, `None` for no order.
+    """Return the ordering key of an event, `None` for no order.
 
-    Parameters:
-        event: the event.
-        conversation: what it is ordered by where its class says nothing.
+    Args:
+        event: The event.
+        conversation: The key of a class without `@ordered_by`.
 
     Raises:
-        CatgaError: `INTERNAL_ERROR` when the class's function gives no text.
+        InternalError: The key function returned something else than a non-empty str.
     """
     choose: Any = getattr(type(event), _MARK, _by_conversation)
     if choose is _by_conversation:
@@ -58,8 +64,8 @@ def key_of(event: Event, conversation: str) -> str | None:
     if isinstance(key, str) and key:
         return key
     text = (
-        f"the key of {type(event).__name__} is {key!r}: the function given to @ordered_by(...) has to return a text "
-        "that is not empty"
+        f"The key of {type(event).__name__} must be a non-empty str; got {key!r}. "
+        "Fix the function given to @ordered_by(...)."
     )
     raise InternalError(text)
 

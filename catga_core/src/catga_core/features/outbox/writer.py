@@ -1,4 +1,4 @@
-"""Stores what is published in a unit of work, in the same transaction."""
+"""Stores events that are published in a unit of work, in the same transaction."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from catga_core.runtime.unit_of_work import joined_unit_of_work
 
 
 class OutboxWriter:
-    """Puts events that are published in a unit of work into the outbox.
+    """Writes events that are published in a unit of work to the outbox.
 
-    Parameters:
-        outbox: the store.
-        storage: the store's storage.
-        serializer: the container's.
-        clock: the container's.
-        registry: notes which classes are published, to decode them again.
+    Args:
+        outbox: The store.
+        storage: The store's storage.
+        serializer: The container's serializer.
+        clock: The container's clock.
+        registry: Learns which classes are published, so that the relay can decode them.
     """
 
     __slots__ = ("_clock", "_conversations", "_outbox", "_registry", "_serializer", "_storage")
@@ -45,19 +45,24 @@ class OutboxWriter:
         self._conversations: WeakKeyDictionary[UnitOfWork, str] = WeakKeyDictionary()
 
     def applies(self) -> bool:
-        """Tell whether the running task is in a unit of work of the storage.
+        """Return whether the running task is in a unit of work of the storage.
 
         Raises:
-            CatgaError: `PERSISTENCE_FAILED` in a task that has outlived the unit of work it was started in.
+            PersistenceError: The unit of work that the task was started in has ended.
         """
         return joined_unit_of_work(self._storage) is not None
 
     async def store(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
-        """Store one event; it is sent when the unit of work is committed.
+        """Store one event; it is sent after the commit of the unit of work.
+
+        Args:
+            described: The event's type.
+            event: The event.
+            context: Its context.
 
         Raises:
-            CatgaError: `SERIALIZATION_FAILED` for an event that has no bytes, or whose class shares its name and version with
-                another one that is registered, handled or was published; `PERSISTENCE_FAILED`.
+            SerializationError: The event cannot be encoded.
+            PersistenceError: The outbox cannot be written.
         """
         self._registry.use(described.cls)
         message = OutboxMessage(
@@ -74,6 +79,6 @@ class OutboxWriter:
     def _conversation_of(self, context: MessageContext) -> str:
         if active_context.get() is not None:
             return context.correlation_id
-        # Outside of any message each event begins a conversation; what one unit of work tells is in order all the same.
+        # Outside of any message each event has its own correlation id; the events of one unit of work stay in order.
         unit: UnitOfWork = joined_unit_of_work(self._storage)
         return self._conversations.setdefault(unit, context.correlation_id)

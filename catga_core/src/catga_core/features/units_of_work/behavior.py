@@ -1,4 +1,4 @@
-"""Handles a message in a unit of work: all it writes is committed, or nothing where it fails."""
+"""Handles a message in a unit of work, which a failure rolls back."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from catga_core.pipeline.behavior import Behavior, Next
 
 
 class UnitOfWorkBehavior(Behavior[Any, Any]):
-    """Puts a unit of work around the rest of the pipeline; a failed result rolls it back, as does a cancellation.
+    """Runs the rest of the pipeline in a unit of work; a failed result or a cancellation rolls it back.
 
-    Inside another unit of work it joins that one. What failed there cannot be taken back alone, so the whole is then
-    rolled back, and its commit says so.
+    Inside another unit of work it joins that one. A failure then rolls back the whole, and its commit fails.
 
-    Parameters:
-        storage: the container's storage.
+    Args:
+        storage: The container's storage.
     """
 
     order: ClassVar[int] = -50
@@ -29,28 +28,31 @@ class UnitOfWorkBehavior(Behavior[Any, Any]):
         self._storage = storage
 
     async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
-        """Return what the rest of the pipeline gives, once it is committed."""
+        """Return the result of the rest of the pipeline once it is committed."""
         return await in_unit_of_work(self._storage, functools.partial(next, message))
 
 
 async def in_unit_of_work(
     storage: Storage, work: Callable[[], Awaitable[CatgaResult[Any]]]
 ) -> CatgaResult[Any]:
-    """Do a piece of work in a unit of work and return its result; a failed one rolls it back.
+    """Run work in a unit of work; a failed result rolls it back.
 
-    Parameters:
-        storage: where.
-        work: gives a result.
+    Args:
+        storage: The storage.
+        work: Returns a result.
+
+    Returns:
+        The result of the work.
 
     Raises:
-        CatgaError: when the commit fails.
+        CatgaError: The commit failed.
     """
     result: CatgaResult[Any] | None = None
     try:
         async with storage.unit_of_work():
             result = await work()
             if isinstance(result, Failure):
-                # Raised, because that is what rolls back; a unit of work it has joined tells it as its cause.
+                # An exception rolls back; a joined unit of work reports it as its cause.
                 raise result.error
             return result
     except CatgaError as error:

@@ -1,4 +1,4 @@
-"""`@own_units_of_work`: a handler that decides for itself what is one transaction."""
+"""`@own_units_of_work`: opt a handler out of the automatic unit of work."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ _MARK = "__catga_own_units_of_work__"
 
 
 def own_units_of_work(handler: H) -> H:
-    """Have no unit of work put around a command's handler, whatever the options say; it opens those it needs itself.
+    """Opt this command handler out of the automatic unit of work; it opens its own.
 
-    For a handler that asks other services in the middle, since a unit of work that has written may keep others from writing
-    until it ends; and for one whose failed results are to be kept, since a failed result rolls a unit of work back. What it
-    publishes outside of a unit of work is sent at once.
+    For a handler that calls other services between writes, because a unit of work that has written may block other
+    writers until it ends; and for one whose writes must survive a failed result, which would roll a unit of work back.
+    Events that it publishes outside of a unit of work are sent at once.
 
-    Parameters:
-        handler: the handler's class, whose derived classes are marked too, or the function. Where the command is done
-            once for each key, its result is recorded after the handler, not together with what that has written.
+    Args:
+        handler: The handler's class, whose derived classes are marked too, or the function. The result of an idempotent
+            command is then recorded after the handler, not in the same transaction.
+
+    Returns:
+        The handler.
 
     Raises:
-        TypeError: for what is no handler.
+        TypeError: The object is not a handler.
     """
-    given: object = handler  # a caller without a type checker may give anything
+    given: object = handler  # a caller without a type checker may pass anything
     if not callable(given):
         msg = (
-            f"@own_units_of_work is for handlers, not for a {type(given).__name__}: put it above class or def"
+            f"@own_units_of_work requires a handler class or function; got a {type(given).__name__}. "
+            "Put it above class or def."
         )
         raise TypeError(msg)
     setattr(handler, _MARK, True)
@@ -35,9 +39,9 @@ def own_units_of_work(handler: H) -> H:
 
 
 def has_own_units_of_work(handler: Any) -> bool:
-    """Tell whether a handler opens its units of work itself.
+    """Return whether a handler opens its own units of work.
 
-    Parameters:
-        handler: a class or a function.
+    Args:
+        handler: A class or a function.
     """
     return getattr(handler, _MARK, False) is True
