@@ -138,7 +138,7 @@ async def test_it_gives_up_when_others_are_quicker_every_time(store: LogEventSto
     accounts = DeciderRepository(ACCOUNT, AlwaysOvertaken(store.log, store.types, ManualClock()))
     with pytest.raises(ConcurrencyError) as caught:
         await accounts.handle("1", Open("Ada"), attempts=2)
-    assert caught.value.__notes__ == ["after 2 attempts, each of which found that another was quicker"]
+    assert caught.value.__notes__ == ["Gave up after 2 attempts, each of which met another writer."]
 
 
 async def test_a_command_whose_answer_was_lost_is_handled_once(accounts: Accounts, event_log: Log) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from catga_core.memory.engine.table import Table
-from catga_core.memory.engine.waiters import Waiters
 from catga_core.memory.stores import MemoryStorage
+from catga_core.runtime import Waiter
 
 
 def _slots(part: object) -> Iterator[tuple[str, Any]]:
@@ -43,11 +43,11 @@ def rows_of(storage: MemoryStorage) -> dict[str, Any]:
     return found
 
 
-def waiters_of(storage: MemoryStorage) -> list[Waiters]:
-    """Return everything in a storage that somebody may wait for."""
-    return [value for _, value in _parts(storage) if isinstance(value, Waiters)]
+def waiters_of(storage: MemoryStorage) -> list[Waiter]:
+    """Return every waiter in a storage."""
+    return [value for _, value in _parts(storage) if isinstance(value, Waiter)]
 
 
 def waiting_in(storage: MemoryStorage) -> int:
-    """Return how many wait."""
-    return sum(len(each) for each in waiters_of(storage))
+    """Return how many tasks wait."""
+    return sum(each.waiting for each in waiters_of(storage))

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from catga_core.interfaces import Claimed, EventLog, IdempotencyStore, LockProvider, OutboxStore, Stores
-from catga_core.memory.engine.waiters import Waiters, _wake
 from catga_core.memory.stores import MemoryStorage
+from catga_core.runtime.waiter import _end
 from catga_testing.contracts.stores.records import appends, message
 from catga_testing.waiting import eventually
 from tests.core.stores.inside import waiters_of, waiting_in
@@ -74,13 +74,10 @@ Make = Callable[[Stores], Awaitable[Waiting]]
 
 async def nothing_is_left(storage: MemoryStorage) -> None:
     """Fail where a waiter, a timer of one or a task of one is still there."""
-    assert [each._waiting for each in waiters_of(storage)] == [{}] * 4
-    # A sleep on the container's clock that was cancelled ends in the loop's next turn.
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    assert [each._expected for each in waiters_of(storage)] == [{}] * 4
     assert asyncio.all_tasks() == {asyncio.current_task()}
     timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]  # nothing else tells of timers
-    assert [each for each in timers if each._callback is _wake and not each.cancelled()] == []
+    assert [each for each in timers if each._callback is _end and not each.cancelled()] == []
 
 
 @every
@@ -134,21 +131,6 @@ async def test_who_has_waited_long_enough(stores: Stores, storage: MemoryStorage
     await waiting.wait(0.01)
 
     await nothing_is_left(storage)
-
-
-async def test_a_wait_is_woken_for_its_key_only() -> None:
-    waiters = Waiters()
-    one, other = (asyncio.ensure_future(waiters.wait(key, timeout=60)) for key in ("one", "other"))
-    await eventually(lambda: len(waiters) == 2)
-
-    waiters.wake("one")
-    await one
-    assert (len(waiters), other.done()) == (1, False)
-
-    waiters.wake("other")
-    waiters.wake("nobody")
-    await other
-    assert len(waiters) == 0
 
 
 async def test_a_commit_wakes_and_a_rollback_does_not(stores: Stores, storage: MemoryStorage) -> None:

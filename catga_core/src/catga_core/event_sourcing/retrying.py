@@ -1,21 +1,22 @@
-"""Loads, changes and saves again while others are quicker."""
+"""Loads, changes and saves again after a conflict."""
 
 from __future__ import annotations
 
 import asyncio
-import random
+import functools
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from catga_core.errors import CatgaError, ConcurrencyError, Outcome
+from catga_core.runtime.retry import RetryPolicy
 
 T = TypeVar("T")
 
 ATTEMPTS = 10
-"""How often a change is tried while others change the same stream, unless it is said otherwise."""
+"""Default number of attempts to change a stream that other writers change as well."""
 
-_FIRST_WAIT = 0.001  # seconds; doubled with each attempt
-_LONGEST_WAIT = 0.1
+_FIRST_DELAY_SECONDS = 0.002
+_MAX_DELAY_SECONDS = 0.1
 
 
 async def saved_with_retries(
@@ -24,58 +25,66 @@ async def saved_with_retries(
     change: Callable[[], Awaitable[T]],
     save: Callable[[T], Awaitable[None]],
 ) -> T:
-    """Change and save; begin anew when another has saved first, and ask again when the outcome is not known.
+    """Change and save; start again after a conflict, and save again after an unknown outcome.
 
-    Parameters:
-        stream_id: the stream that is saved.
-        attempts: how often at most, 1 or more.
-        change: loads what is to be saved and changes it.
-        save: saves it; called again with the same it must not store anything twice.
+    Args:
+        stream_id: The stream that is saved.
+        attempts: Maximum number of attempts, 1 or more.
+        change: Loads what is to be saved and changes it.
+        save: Saves it; called again with the same it must not store anything twice.
 
     Returns:
-        what was changed and saved.
+        What was changed and saved.
 
     Raises:
-        ValueError: for fewer than 1 attempt.
-        ConcurrencyError: when others were quicker every time.
-        CatgaError: `PERSISTENCE_FAILED` when it could not be saved, or the outcome stayed unknown.
+        ValueError: `attempts` is less than 1.
+        ConcurrencyError: Every attempt met a conflict.
+        PersistenceError: It could not be saved, or the outcome stayed unknown.
     """
     if attempts < 1:
-        msg = f"attempts={attempts} would do nothing: give 1 or more"
+        msg = f"attempts must be an int >= 1; got {attempts}. Pass 1 to try once."
         raise ValueError(msg)
-    for attempt in range(1, attempts):
+    policy, attempt = _policy(attempts), 1
+    while True:
         changed = await change()
         try:
-            await _save_surely(changed, save, attempts)
+            await _save_surely(changed, save, policy)
         except ConcurrencyError as conflict:
             if conflict.stream_id != stream_id:
                 raise
-            await _wait(attempt)
+            if not policy.allows(attempt):
+                if attempts > 1:
+                    conflict.add_note(f"Gave up after {attempts} attempts, each of which met another writer.")
+                raise
         else:
             return changed
-    changed = await change()
-    try:
-        await _save_surely(changed, save, attempts)
-    except ConcurrencyError as conflict:
-        if attempts > 1:
-            conflict.add_note(f"after {attempts} attempts, each of which found that another was quicker")
-        raise
-    return changed
+        await _pause(policy, attempt)
+        attempt += 1
 
 
-async def _save_surely(changed: T, save: Callable[[T], Awaitable[None]], attempts: int) -> None:
-    """Save; where the store cannot tell whether it has, ask again: the events' ids make that safe."""
-    for attempt in range(1, attempts):
+@functools.lru_cache(maxsize=32)
+def _policy(attempts: int) -> RetryPolicy:
+    return RetryPolicy(
+        max_attempts=attempts,
+        delay_seconds=_FIRST_DELAY_SECONDS,
+        max_delay_seconds=_MAX_DELAY_SECONDS,
+        jitter=1.0,
+    )
+
+
+async def _save_surely(changed: T, save: Callable[[T], Awaitable[None]], policy: RetryPolicy) -> None:
+    """Save, again after an unknown outcome: the events' ids make that safe."""
+    attempt = 1
+    while True:
         try:
             return await save(changed)
         except CatgaError as error:
-            if error.outcome is not Outcome.UNKNOWN:
+            if error.outcome is not Outcome.UNKNOWN or not policy.allows(attempt):
                 raise
-        await _wait(attempt)
-    return await save(changed)
+        await _pause(policy, attempt)
+        attempt += 1
 
 
-async def _wait(attempt: int) -> None:
-    # Real time, and not the container's clock: it spreads those who met, in this process and in others.
-    longest = min(_FIRST_WAIT * 2.0**attempt, _LONGEST_WAIT)
-    await asyncio.sleep(random.random() * longest)  # noqa: S311 - chance, no secret
+async def _pause(policy: RetryPolicy, attempt: int) -> None:
+    # Real time, not the container's clock: it spreads writers that met, in this process and in others.
+    await asyncio.sleep(policy.delay(attempt))

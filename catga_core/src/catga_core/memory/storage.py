@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from catga_core.errors import Outcome, PersistenceError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
-from catga_core.memory.engine.waiters import Waiters
 from catga_core.memory.unit_of_work import MemoryUnitOfWork
 from catga_core.runtime.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
+from catga_core.runtime.waiter import Waiter
 
 P = TypeVar("P")
 
@@ -86,12 +86,12 @@ class MemoryStorage:
         unit: MemoryUnitOfWork | None = joined_unit_of_work(self)
         return unit is not None and unit is self.writer
 
-    def wake(self, waiters: Waiters, key: Hashable = None) -> None:
-        """Wake those who wait for what has just been written: now, or when the unit of work is committed."""
+    def wake(self, waiter: Waiter, key: Hashable = None) -> None:
+        """Wake the tasks that wait for a write: now, or when the unit of work is committed."""
         if self.writer is None:
-            waiters.wake(key)
+            waiter.wake(key)
         else:
-            self.writer.wake_later(waiters, key)
+            self.writer.wake_later(waiter, key)
 
     def next_fencing_token(self) -> int:
         """Return a number higher than every one before, whatever was released, expired or rolled back since."""

@@ -7,8 +7,8 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from catga_core.errors import PersistenceError
-from catga_core.memory.engine.waiters import Waiters
 from catga_core.runtime.unit_of_work import BaseUnitOfWork
+from catga_core.runtime.waiter import Waiter
 
 if TYPE_CHECKING:
     from catga_core.memory.storage import MemoryStorage
@@ -34,7 +34,7 @@ class MemoryUnitOfWork(BaseUnitOfWork):
         self._memory = storage
         self._turn: asyncio.Lock | None = None
         self._written: list[Part] = []
-        self._to_wake: dict[tuple[Waiters, Hashable], None] = {}
+        self._to_wake: dict[tuple[Waiter, Hashable], None] = {}
 
     @property
     def connection(self) -> NoReturn:
@@ -68,17 +68,17 @@ class MemoryUnitOfWork(BaseUnitOfWork):
         """Note that a part was written to, once for each part."""
         self._written.append(part)
 
-    def wake_later(self, waiters: Waiters, key: Hashable) -> None:
-        """Wake those who wait for a key once it is committed."""
-        self._to_wake[waiters, key] = None
+    def wake_later(self, waiter: Waiter, key: Hashable) -> None:
+        """Wake the tasks that wait for a key once it is committed."""
+        self._to_wake[waiter, key] = None
 
     def _commit(self) -> None:
         if self._memory.writer is self:
             for part in self._written:
                 part.commit()
             self._end()
-            for waiters, key in self._to_wake:
-                waiters.wake(key)
+            for waiter, key in self._to_wake:
+                waiter.wake(key)
 
     def _roll_back(self) -> None:
         if self._memory.writer is self:

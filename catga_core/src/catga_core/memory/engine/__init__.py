@@ -1,1 +1,1 @@
-"""The engine below the in-memory stores: tables with isolation, and waiters."""
+"""The engine below the in-memory stores: tables with isolation."""

@@ -9,8 +9,8 @@ from operator import attrgetter
 
 from catga_core.errors import ConcurrencyError, RepeatedEventError
 from catga_core.interfaces.event_log import ANY, AppendResult, RecordedEvent, StreamAppend
-from catga_core.memory.engine.waiters import Waiters
 from catga_core.memory.storage import MemoryStorage
+from catga_core.runtime.waiter import Waiter
 from catga_core.storage_support.append_checks import all_repeated, check_appends, guard_result, refused_guard
 
 _position = attrgetter("position")
@@ -36,7 +36,7 @@ class _Log:
         self.events: list[RecordedEvent] = []
         self.streams: dict[str, _Stream] = {}
         self.committed = 0
-        self.waiters = Waiters()
+        self.waiter = Waiter()
 
     def commit(self) -> None:
         self.committed = len(self.events)
@@ -79,7 +79,7 @@ class MemoryEventLog:
             results.append(self._append(append) if result is None else result)
         if unit is None:
             log.commit()
-        self._storage.wake(log.waiters)
+        self._storage.wake(log.waiter)
         return results
 
     async def read_stream(
@@ -114,10 +114,10 @@ class MemoryEventLog:
 
     async def wait(self, *, after: int, timeout: float) -> None:
         """Return when there may be an event after a position, at the latest after so many seconds."""
-        # A loop that waits and looks, and is never made to wait, would keep everybody else from doing anything.
+        # Other tasks get a turn in any case, also where a caller waits in a loop.
         await asyncio.sleep(0)
         if self._end() <= after:
-            await self._log.waiters.wait(timeout=timeout)
+            await self._log.waiter.wait(timeout=timeout)
 
     def _end(self) -> int:
         log = self._log

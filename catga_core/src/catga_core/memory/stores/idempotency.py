@@ -11,8 +11,8 @@ from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError
 from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, InProgress
 from catga_core.memory.engine.table import Table
-from catga_core.memory.engine.waiters import Waiters
 from catga_core.memory.storage import MemoryStorage
+from catga_core.runtime.waiter import Waiter
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class _Entries(Table[str, _Entry]):
 
     def __init__(self, storage: MemoryStorage) -> None:
         super().__init__(storage)
-        self.waiters = Waiters()
+        self.waiter = Waiter()
         self.expiring: list[tuple[float, str]] = []
 
 
@@ -70,7 +70,7 @@ class MemoryIdempotencyStore:
         _require(claim, rows.get(claim.key))
         renewed = Claimed(claim.key, claim.fencing_token, self._clock.time() + lease)
         rows[claim.key] = _Entry(renewed.fencing_token, renewed.expires_at)
-        self._storage.wake(self._entries.waiters, claim.key)
+        self._storage.wake(self._entries.waiter, claim.key)
         return renewed
 
     async def complete(self, claim: Claimed, result: bytes, /, *, ttl: float) -> None:
@@ -85,7 +85,7 @@ class MemoryIdempotencyStore:
         rows[claim.key] = _Entry(claim.fencing_token, expires_at, result)
         # Also for one that is rolled back: what is taken out of the heap is looked at again.
         heapq.heappush(self._entries.expiring, (expires_at, claim.key))
-        self._storage.wake(self._entries.waiters, claim.key)
+        self._storage.wake(self._entries.waiter, claim.key)
 
     async def release(self, claim: Claimed, /) -> None:
         """Give the key back without a result; a claim that was lost is left alone."""
@@ -93,11 +93,11 @@ class MemoryIdempotencyStore:
         entry = rows.get(claim.key)
         if entry is not None and entry.result is None and entry.fencing_token == claim.fencing_token:
             del rows[claim.key]
-            self._storage.wake(self._entries.waiters, claim.key)
+            self._storage.wake(self._entries.waiter, claim.key)
 
     async def wait(self, key: str, /, *, timeout: float) -> Completed | None:
         """Wait for somebody's result."""
-        # A loop that waits and looks, and is never made to wait, would keep everybody else from doing anything.
+        # Other tasks get a turn in any case, also where a caller waits in a loop.
         await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
@@ -115,7 +115,7 @@ class MemoryIdempotencyStore:
                 return None
             awaited = entry.fencing_token
             sleep = self._clock.sleep(entry.expires_at - now)
-            await self._entries.waiters.wait(key, timeout=left, sleep=sleep)
+            await self._entries.waiter.wait(key, timeout=left, work=sleep)
 
     async def prune(self, *, limit: int = 1000) -> int:
         """Remove results that have expired, at most `limit`; return how many."""

@@ -8,8 +8,8 @@ from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError
 from catga_core.identifiers import new_id
 from catga_core.interfaces.locks import LockLease
-from catga_core.memory.engine.waiters import Waiters
 from catga_core.memory.storage import MemoryStorage
+from catga_core.runtime.waiter import Waiter
 
 
 class _Held:
@@ -17,7 +17,7 @@ class _Held:
 
     def __init__(self, _storage: MemoryStorage) -> None:
         self.leases: dict[str, LockLease] = {}
-        self.waiters = Waiters()
+        self.waiter = Waiter()
 
 
 class MemoryLockProvider:
@@ -60,17 +60,17 @@ class MemoryLockProvider:
         if not self._is_held(held):
             return False
         del self._held.leases[held.name]
-        self._held.waiters.wake(held.name)
+        self._held.waiter.wake(held.name)
         return True
 
     async def wait(self, name: str, /, *, timeout: float) -> None:
         """Return when a lock may be free, at the latest after so many seconds of real time."""
-        # A loop that waits and looks, and is never made to wait, would keep everybody else from doing anything.
+        # Other tasks get a turn in any case, also where a caller waits in a loop.
         await asyncio.sleep(0)
         held = self._held.leases.get(name)
         left = 0.0 if held is None else held.expires_at - self._clock.time()
         if left > 0:
-            await self._held.waiters.wait(name, timeout=timeout, sleep=self._clock.sleep(left))
+            await self._held.waiter.wait(name, timeout=timeout, work=self._clock.sleep(left))
 
     def _is_held(self, held: LockLease) -> bool:
         current = self._held.leases.get(held.name)

@@ -10,8 +10,8 @@ import msgspec
 from catga_core.clock import Clock
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
 from catga_core.memory.engine.table import Table
-from catga_core.memory.engine.waiters import Waiters
 from catga_core.memory.storage import MemoryStorage
+from catga_core.runtime.waiter import Waiter
 
 
 class _Pending(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class _Outbox:
         self.sent: Table[int, _Sent] = Table(storage)
         self.ids: Table[str, int] = Table(storage)
         self.sequence = 0
-        self.waiters = Waiters()
+        self.waiter = Waiter()
 
 
 class MemoryOutboxStore:
@@ -170,17 +170,17 @@ class MemoryOutboxStore:
 
     async def wait(self, *, timeout: float) -> None:
         """Return when there may be a message that is due, at the latest after so many seconds of real time."""
-        # A loop that waits and looks, and is never made to wait, would keep everybody else from doing anything.
+        # Other tasks get a turn in any case, also where a caller waits in a loop.
         await asyncio.sleep(0)
         now = self._clock.time()
         next_due = min((row.due_at for _, row in _first_of_keys(self._outbox.pending.read())), default=None)
         if next_due is None:
-            await self._outbox.waiters.wait(timeout=timeout)
+            await self._outbox.waiter.wait(timeout=timeout)
         elif next_due > now:
-            await self._outbox.waiters.wait(timeout=timeout, sleep=self._clock.sleep(next_due - now))
+            await self._outbox.waiter.wait(timeout=timeout, work=self._clock.sleep(next_due - now))
 
     def _wake(self) -> None:
-        self._storage.wake(self._outbox.waiters)
+        self._storage.wake(self._outbox.waiter)
 
 
 def _owned(pending: Mapping[int, _Pending], leased: LeasedMessage) -> _Pending | None:
