@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from examples.order_system.cli import main
 from tests.examples.runner import DATA, ROOT, Run
 
 
@@ -20,6 +21,22 @@ def demo() -> Callable[..., Run]:
                 command, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
             )
         )
+
+    return run
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+    """Call the demo in this process: for calls that end before an order is read."""
+
+    def run(*arguments: str) -> Run:
+        try:
+            code = main(arguments)
+        except SystemExit as ended:
+            # As the interpreter does: a text is printed, and the exit code is 1.
+            code = ended.code if isinstance(ended.code, int) else 1
+        printed = capsys.readouterr()
+        return Run(subprocess.CompletedProcess(arguments, code, printed.out, printed.err))
 
     return run
 
