@@ -39,7 +39,7 @@ MODELS: list[type[Any]] = [
 
 @pytest.mark.parametrize("model", MODELS)
 def test_memory(model: type[Any]) -> None:
-    run_against_model(model, new_memory, examples=40, steps=25)
+    run_against_model(model, new_memory, examples=20, steps=25)
 
 
 @pytest.mark.parametrize("model", MODELS)

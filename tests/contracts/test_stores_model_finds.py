@@ -59,7 +59,7 @@ def takes_any_leases_word(pending: Mapping[int, Any], leased: LeasedMessage) -> 
 
 
 MISTAKES: list[tuple[type[Any], Any, str, Callable[..., Any]]] = [
-    (InboxModel, table.Table, "read", sees_what_is_not_committed),
+    (CheckpointsModel, table.Table, "read", sees_what_is_not_committed),
     (InboxModel, MemoryInboxStore, "record", looks_and_then_writes),
     (CheckpointsModel, table.Table, "roll_back", table.Table.commit),
     (LogModel, MemoryStorage, "write", waits_for_no_unit_of_work),

@@ -1,4 +1,4 @@
-"""What a hundred thousand messages leave behind: nothing."""
+"""What tens of thousands of messages leave behind: nothing."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from catga_core import (
     add_catga,
 )
 
-MANY = 100_000
+MANY = 30_000
 ROOM = 200
-"""Blocks that caches and free lists may take; one left by each message would be 500 times as many."""
+"""Blocks that caches and free lists may take; one left by each message would be 150 times as many."""
 
 
 class Do(Command[int]):

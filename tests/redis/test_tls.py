@@ -93,7 +93,9 @@ async def test_a_client_without_a_certificate_is_told_so(proving: Link, files: C
 
 
 async def test_a_server_that_does_not_encrypt_is_refused(valkey_server_shared: ValkeyServer) -> None:
-    told = await refused(valkey_server_shared.url.replace("redis://", "rediss://"))
+    told = await refused(
+        valkey_server_shared.url.replace("redis://", "rediss://"), connect_timeout_seconds=1.0
+    )
 
     assert "redis:// without the second s" in told
 
