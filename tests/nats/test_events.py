@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from catga_core.errors import CatgaError
+from catga_core.errors import MessageTooLargeError
 from catga_core.interfaces import MessageContext
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import eventually
@@ -103,8 +103,9 @@ async def test_events_without_a_listener_go_nowhere_and_an_oversized_one_raises(
     async with running(nats_server_shared.url, max_payload=1024, subject_prefix="nowhere") as sender:
         await publish(sender, Happened(1))
         assert count(sender, "events_published") == 1
-        with pytest.raises(CatgaError, match="takes 1024"):
+        with pytest.raises(MessageTooLargeError) as raised:
             await publish(sender, Blob(b"x" * 2000))
+        assert raised.value.limit == 1024
 
 
 async def test_publishing_faster_than_the_socket_takes_it_waits_and_loses_nothing(
