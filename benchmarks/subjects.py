@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -19,6 +20,7 @@ from catga_core import (
     Next,
     RequestHandler,
     Success,
+    message,
 )
 
 
@@ -36,6 +38,20 @@ class Bare(Command[OrderResult]):
 
 class Surrounded(Command[OrderResult]):
     """For the pipeline with three behaviors."""
+
+    order_id: int
+
+
+@message(context=False)
+class Plain(Command[OrderResult]):
+    """For the pipeline with nothing in it, not even the context."""
+
+    order_id: int
+
+
+@message(context=False)
+class PlainSurrounded(Command[OrderResult]):
+    """For the pipeline with three behaviors and without the context."""
 
     order_id: int
 
@@ -64,6 +80,22 @@ class SurroundedHandler(RequestHandler[Surrounded, OrderResult]):
     """One for good."""
 
     async def handle(self, message: Surrounded) -> OrderResult:
+        """Make a result."""
+        return OrderResult(message.order_id)
+
+
+class PlainHandler(RequestHandler[Plain, OrderResult]):
+    """One for good."""
+
+    async def handle(self, message: Plain) -> OrderResult:
+        """Make a result."""
+        return OrderResult(message.order_id)
+
+
+class PlainSurroundedHandler(RequestHandler[PlainSurrounded, OrderResult]):
+    """One for good."""
+
+    async def handle(self, message: PlainSurrounded) -> OrderResult:
         """Make a result."""
         return OrderResult(message.order_id)
 
@@ -139,6 +171,19 @@ def by_hand(handler: Any) -> Callable[[Any], Awaitable[CatgaResult[Any]]]:
     async def send(message: Any) -> CatgaResult[Any]:
         try:
             return Success(await handler.handle(message))
+        except Exception as error:  # noqa: BLE001
+            return failed(error)
+
+    return send
+
+
+def timed_by_hand(handler: Any) -> Callable[[Any], Awaitable[CatgaResult[Any]]]:
+    """Do the same within `asyncio.timeout`."""
+
+    async def send(message: Any) -> CatgaResult[Any]:
+        try:
+            async with asyncio.timeout(5.0):
+                return Success(await handler.handle(message))
         except Exception as error:  # noqa: BLE001
             return failed(error)
 

@@ -8,7 +8,7 @@ import pytest
 
 from catga_core import ErrorCode, Event, MessageContext, Query
 from catga_core.memory import LocalBus, LocalTransport, local_bus
-from catga_testing.contracts import Gate, Peers, TransportContract, TransportFactory
+from catga_testing.contracts import Peers, TransportContract, TransportFactory
 
 
 class TestLocalTransport(TransportContract):
@@ -31,20 +31,6 @@ async def test_an_endpoint_that_raises_against_its_word_is_answered_all_the_same
     await asking.tell(Told())
 
     assert result.error.code == ErrorCode.INTERNAL_ERROR
-    await peers.close()
-
-
-async def test_an_endpoint_that_waits_against_its_word_is_answered_all_the_same() -> None:
-    gate = Gate()
-    peers = peers_on(LocalBus())
-    await peers.add("waiting", requests={Ask: gate}, may_suspend=False)
-    asking = await peers.add("asking")
-
-    async with asyncio.timeout(2):
-        result = await asking.ask(Ask())
-
-    assert result.error.code == ErrorCode.INTERNAL_ERROR
-    assert "waits although its endpoint says it does not" in result.error.message
     await peers.close()
 
 

@@ -11,6 +11,7 @@ from catga_core import (
     CatgaError,
     CatgaResult,
     Command,
+    ConfigurationError,
     Event,
     Lifetime,
     MessageContext,
@@ -18,6 +19,7 @@ from catga_core import (
     Next,
     Query,
     RequestHandler,
+    Stage,
     StreamQuery,
     Success,
     add_catga,
@@ -104,6 +106,29 @@ async def test_a_lower_order_is_further_outside(seen: list[str]):
         await app.mediator.send(Save())
 
     assert seen[:3] == ["-7 in", "0 in", "class says 50 in"]
+
+
+async def test_behavior_of_an_outer_stage_runs_outside_whatever_its_order(seen: list[str]):
+    class Logs(Notes):
+        stage = Stage.LOG
+        order = 1_000
+
+    catga = add_catga()
+    catga.add_handlers(SaveHandler)
+    catga.add_behavior(Notes("user", seen), order=-1_000)
+    catga.add_behavior(Notes("metrics", seen), stage=Stage.METRICS)
+    catga.add_behavior(Logs("log", seen))
+
+    async with catga.running() as app:
+        await app.mediator.send(Save())
+
+    assert seen[:3] == ["log in", "metrics in", "user in"]
+
+
+@pytest.mark.parametrize("stage", [Stage.HANDLER, 3, "LOG"])
+def test_behavior_at_an_impossible_stage_is_refused(stage: Any):
+    with pytest.raises(ConfigurationError, match=r"must be one of Stage\.TRACE"):
+        add_catga().add_behavior(OnSave, stage=stage)
 
 
 # --- for whom ---

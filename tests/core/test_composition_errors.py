@@ -952,7 +952,7 @@ def test_an_unknown_provider_name_is_refused_with_those_there_are():
 
     assert str(raised.value) == (
         "there is no provider called 'no_such_part' to override: there are checkpoints, clock, dead_letter_queue, "
-        "dead_letters, event_log, event_store, event_types, idempotency_store, inbox, lock_provider, locks, mediator, "
+        "dead_letters, dispatcher, event_log, event_store, event_types, idempotency_store, inbox, lock_provider, locks, mediator, "
         "message_registry, options, outbox, projections, serializer, snapshot_store, storage, subscriptions, transport"
     )
 

@@ -1,21 +1,24 @@
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from catga_core import (
     CatgaMediator,
     Command,
+    ConfigurationError,
     Event,
     EventHandler,
     MessageContext,
     Query,
     RequestHandler,
     add_catga,
+    message,
 )
 from catga_core.messages.context import active_context
-from tests.core.support import run_program
 
 
 class Outer(Command[list[MessageContext]]):
@@ -205,7 +208,7 @@ async def test_a_function_that_sends_by_a_mediator_it_was_not_given_continues_th
 def test_outside_of_a_message_there_is_no_current_context():
     from catga_core import current_context
 
-    with pytest.raises(LookupError, match="where no message is being handled"):
+    with pytest.raises(LookupError, match="outside of a message handler"):
         current_context()
 
 
@@ -226,53 +229,95 @@ async def test_current_context_is_the_message_being_handled():
     assert sent_plainly.correlation_id == sent_plainly.message_id
 
 
-def test_naming_the_current_context_while_a_container_runs_switches_its_pipelines_over():
-    program = """
-        import asyncio
-        from catga_core import Command, Event, add_catga
-        from catga_core.messages.context import active_context, context_demand
-
-        class Ask(Command[bool]):
-            pass
-
-        class Happened(Event):
-            pass
-
-        seen = []
-
-        async def ask(message: Ask) -> bool:
-            return active_context.get() is not None
-
-        async def see(message: Happened) -> None:
-            seen.append(active_context.get() is not None)
-
-        async def main():
-            catga = add_catga()
-            catga.add_handlers(ask, see)
-            async with catga.running() as app:
-                sender = app.mediator.sender(Ask)
-                async def look():
-                    await app.mediator.publish(Happened())
-                    return (await app.mediator.send(Ask())).value, (await sender(Ask())).value, seen.pop()
-
-                before = await look()
-                from catga_core import current_context
-                after = await look()
-                assert before == (False, False, False), before
-                assert after == (True, True, True), after
-
-        asyncio.run(main())
-    """
-
-    run_program(program)
+@message(context=False)
+class Plain(Command[None]):
+    pass
 
 
-def test_importing_catga_does_not_name_the_current_context():
-    run_program("""
-        import catga_core, catga_core.mediator, catga_core.container, catga_core.memory
-        from catga_core.messages.context import context_demand
-        assert not context_demand.wanted
-    """)
+@message(context=False)
+class PlainHappened(Event):
+    pass
+
+
+async def test_context_false_handler_has_no_current_context():
+    from catga_core import current_context
+
+    async def plain(message: Plain) -> None:
+        current_context()
+
+    catga = add_catga()
+    catga.add_handlers(plain)
+    async with catga.running() as app:
+        alone = (await app.mediator.send(Plain())).error
+        with_options = (await app.mediator.send(Plain(), message_id="p-1", timeout=5.0)).error
+
+    assert isinstance(alone.__cause__, LookupError)
+    assert isinstance(with_options.__cause__, LookupError)
+    assert "context=False" in str(alone.__cause__)
+
+
+async def test_context_false_handler_begins_new_conversations():
+    seen: list[MessageContext] = []
+
+    async def outer(message: Outer, mediator: CatgaMediator, context: MessageContext) -> list[MessageContext]:
+        seen.append(context)
+        (await mediator.send(Plain())).unwrap()
+        return []
+
+    async def plain(message: Plain, mediator: CatgaMediator) -> None:
+        await mediator.send(Inner())
+        await mediator.publish(PlainHappened())
+
+    async def inner(message: Inner, context: MessageContext) -> MessageContext:
+        seen.append(context)
+        return context
+
+    async def happened(event: PlainHappened) -> None:
+        seen.append(active_context.get())  # type: ignore[arg-type]
+
+    catga = add_catga()
+    catga.add_handlers(outer, plain, inner, happened)
+    async with catga.running() as app:
+        (await app.mediator.send(Outer())).unwrap()
+
+    surrounding, nested, published = seen
+    assert nested.correlation_id == nested.message_id != surrounding.correlation_id
+    assert published is None
+
+
+async def test_context_false_handler_that_asks_for_the_context_is_refused_at_start():
+    async def plain(message: Plain, context: MessageContext) -> None:
+        raise AssertionError
+
+    catga = add_catga()
+    catga.add_handlers(plain)
+
+    with pytest.raises(ConfigurationError, match=r"plain .* asks for MessageContext.*context=False"):
+        catga.validate()
+
+
+@pytest.mark.parametrize("given", [0, None, "no"])
+def test_context_option_that_is_not_a_bool_is_refused(given: Any):
+    with pytest.raises(TypeError, match="context must be True or False"):
+        message(context=given)
+
+
+async def test_context_that_was_not_read_has_one_identity():
+    from catga_core import current_context
+
+    async def inner(message: Inner) -> MessageContext:
+        found = asyncio.create_task(asyncio.sleep(0, current_context()))
+        assert await found == current_context()
+        return current_context()
+
+    catga = add_catga()
+    catga.add_handlers(inner)
+    async with catga.running() as app:
+        first = (await app.mediator.send(Inner())).unwrap()
+        second = (await app.mediator.send(Inner())).unwrap()
+
+    assert first.correlation_id == first.message_id
+    assert first.message_id != second.message_id
 
 
 class Decided(Event):

@@ -9,7 +9,6 @@ from dependency_injector import containers, providers
 from dependency_injector.wiring import Provide, inject
 
 from catga_core import CatgaMediator, Command, Success, add_catga
-from catga_core.messages.context import active_context
 
 HERE = sys.modules[__name__]
 
@@ -201,26 +200,6 @@ async def test_a_scoped_service_that_has_to_be_awaited_is_taken_in_a_constructor
         "AsyncSession has to be awaited, and was not for this message: take it in the constructor"
         in error.message
     )
-
-
-async def test_wired_code_always_has_a_context():
-    found: list[Any] = []
-
-    async def look(message: Ask) -> str:
-        found.append(active_context.get())
-        return ""
-
-    catga = add_catga()
-    catga.add_handlers(look)
-    async with catga.running() as app:
-        await app.mediator.send(Ask())
-        catga.wire(modules=[HERE])
-        try:
-            await app.mediator.send(Ask())
-        finally:
-            catga.unwire()
-
-    assert [each is None for each in found] == [True, False]
 
 
 async def test_a_provider_made_by_hand_implements_a_service_and_holds_others():

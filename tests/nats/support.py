@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 
 from catga_core.clock import SystemClock
-from catga_core.interfaces import Inbound, MessageContext
+from catga_core.interfaces import HandlerEndpoint, Inbound, MessageContext
 from catga_core.messages import Command, Event, Message, message, message_type
 from catga_core.messages.context import begin_context
 from catga_core.messages.results import CatgaResult, Success
@@ -57,10 +57,17 @@ Handle = Callable[[Any, MessageContext], Awaitable[Any]]
 class Endpoint:
     """Handles one type of message with a function, as the container's endpoints do."""
 
-    def __init__(self, cls: type[Message], handle: Handle, *, may_suspend: bool = True) -> None:
+    def __init__(self, cls: type[Message], handle: Handle) -> None:
         self.message_type = message_type(cls)
-        self.may_suspend = may_suspend
         self._handle = handle
+
+    @property
+    def handler(self) -> str:
+        return "handler"
+
+    @property
+    def handlers(self) -> Sequence[HandlerEndpoint]:
+        return [self]
 
     async def handle(self, message: Any, context: MessageContext, /) -> Any:
         return await self._handle(message, context)
@@ -70,8 +77,8 @@ async def add(message: Add, context: MessageContext) -> CatgaResult[Sum]:
     return Success(Sum(message.left + message.right))
 
 
-def adder(*, may_suspend: bool = False) -> Endpoint:
-    return Endpoint(Add, add, may_suspend=may_suspend)
+def adder() -> Endpoint:
+    return Endpoint(Add, add)
 
 
 class Gate:

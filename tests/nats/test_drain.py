@@ -132,20 +132,20 @@ async def test_waiting_events_are_handled_or_counted(nats_server_shared: NatsSer
         await receiver.close()
 
 
-@pytest.mark.parametrize("may_suspend", [True, False])
+@pytest.mark.parametrize("waits", [True, False])
 async def test_drain_under_load_loses_no_accepted_request(
-    nats_server_shared: NatsServer, may_suspend: bool
+    nats_server_shared: NatsServer, waits: bool
 ) -> None:
     """Replicas come and go under load: every sender gets a result, or is told at once that it was not started."""
     handled: dict[int, int] = {}
 
     async def handle(message: Add, context: MessageContext) -> CatgaResult[Sum]:
-        if may_suspend:
+        if waits:
             await asyncio.sleep(0.002)
         handled[message.left] = handled.get(message.left, 0) + 1
         return Success(Sum(message.left))
 
-    prefix = f"d6-{may_suspend}"
+    prefix = f"d6-{waits}"
     numbers = iter(range(1_000_000))
     outcomes: dict[str, int] = {}
     stop = False
@@ -165,7 +165,7 @@ async def test_drain_under_load_loses_no_accepted_request(
         for _ in range(8):
             receiver = transport(nats_server_shared.url, subject_prefix=prefix)
             await receiver.connect()
-            await receiver.serve(Inbound("s", [Endpoint(Add, handle, may_suspend=may_suspend)], [], 1000))
+            await receiver.serve(Inbound("s", [Endpoint(Add, handle)], [], 1000))
             await asyncio.sleep(0.08)
             await receiver.drain(5)
             await receiver.close()

@@ -320,7 +320,7 @@ async def test_an_unserializable_value_is_a_failure_on_either_side(nats_server_s
 
 
 async def test_large_messages_pass_whole_among_small_ones(nats_server_shared: NatsServer) -> None:
-    async with running(nats_server_shared.url, Endpoint(Blob, blob, may_suspend=False), adder()) as both:
+    async with running(nats_server_shared.url, Endpoint(Blob, blob), adder()) as both:
         sizes = [0, 1, 1000, 40_000, 65_000, 70_000, 300_000, 1_000_000] * 3
         large = [send(both, Blob(b"y" * (size // 2), answer_size=size)) for size in sizes]
         small = [send(both, Add(number, 0)) for number in range(500)]

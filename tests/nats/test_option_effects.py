@@ -100,7 +100,7 @@ async def test_nothing_blocks_the_event_loop(nats_server: NatsServer) -> None:
 
     url = nats_server.url
     with blockbuster_ctx():
-        async with running(url, adder(may_suspend=True), limit=1000, reconnect_wait=0.05) as both:
+        async with running(url, adder(), limit=1000, reconnect_wait=0.05) as both:
             results = await asyncio.gather(*(send(both, Add(number, 1)) for number in range(200)))
             assert all(result.is_success for result in results)
             await nats_server.kill()

@@ -21,13 +21,12 @@ async def cancel_itself(message: Any, context: MessageContext) -> Any:
     raise asyncio.CancelledError
 
 
-@pytest.mark.parametrize("may_suspend", [True, False])
 async def test_it_is_answered_recorded_and_counted_and_every_subscription_lives(
-    nats_server_shared: NatsServer, may_suspend: bool, capsys: pytest.CaptureFixture[str]
+    nats_server_shared: NatsServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    failing = Endpoint(Slow, cancel_itself, may_suspend=may_suspend)
-    deaf = Endpoint(Happened, cancel_itself, may_suspend=may_suspend)
-    prefix = f"cancel-{may_suspend}"
+    failing = Endpoint(Slow, cancel_itself)
+    deaf = Endpoint(Happened, cancel_itself)
+    prefix = "cancel"
     async with running(
         nats_server_shared.url, failing, adder(), events=(deaf,), subject_prefix=prefix
     ) as both:
@@ -83,7 +82,7 @@ async def test_an_inline_handler_that_waits_keeps_its_own_context_variables(
         kept.reset(token)
         return Success(Sum(message.number))
 
-    endpoint = Endpoint(Slow, wait, may_suspend=False)
+    endpoint = Endpoint(Slow, wait)
     async with running(nats_server_shared.url, endpoint, subject_prefix="kept") as both:
         results = await asyncio.gather(*(send(both, Slow(number)) for number in range(1, 4)))
     assert results == [Success(Sum(number)) for number in range(1, 4)]

@@ -38,9 +38,8 @@ pytestmark = pytest.mark.nats
 
 @pytest.mark.parametrize("envelope", ["body", "headers"])
 @pytest.mark.parametrize("serializer", ["msgpack", "json"])
-@pytest.mark.parametrize("may_suspend", [True, False])
 async def test_request_is_answered_in_both_envelope_forms_and_formats(
-    nats_server_shared: NatsServer, envelope: str, serializer: str, may_suspend: bool
+    nats_server_shared: NatsServer, envelope: str, serializer: str
 ) -> None:
     options: dict[str, Any] = {
         "envelope": envelope,
@@ -48,7 +47,7 @@ async def test_request_is_answered_in_both_envelope_forms_and_formats(
         "subject_prefix": f"t-{envelope}-{serializer}",
     }
     url = nats_server_shared.url
-    async with running(url, adder(may_suspend=may_suspend), **options), running(url, **options) as sender:
+    async with running(url, adder(), **options), running(url, **options) as sender:
         assert await send(sender, Add(1, 2)) == Success(Sum(3))
 
 
@@ -248,7 +247,7 @@ async def test_a_slow_handler_does_not_hold_up_a_fast_one_nor_its_own_type(
     nats_server_shared: NatsServer,
 ) -> None:
     gate = Gate()
-    async with running(nats_server_shared.url, Endpoint(Slow, gate), adder(may_suspend=True)) as both:
+    async with running(nats_server_shared.url, Endpoint(Slow, gate), adder()) as both:
         slow = [asyncio.create_task(send(both, Slow(number))) for number in range(20)]
         await eventually(lambda: gate.entered == 20)
         start = time.monotonic()
@@ -310,13 +309,13 @@ async def test_an_endpoint_that_raises_still_answers_without_a_traceback(
         assert "secret" not in error.message
 
 
-async def test_a_quick_endpoint_that_waits_after_all_is_answered_and_blocks_nobody(
+async def test_an_endpoint_may_send_while_it_handles_a_request(
     nats_server_shared: NatsServer,
 ) -> None:
     async def waits(message: Slow, context: MessageContext) -> CatgaResult[Sum]:
         return await send(both, Add(1, 2))
 
-    endpoints = (Endpoint(Slow, waits, may_suspend=False), adder())
+    endpoints = (Endpoint(Slow, waits), adder())
     async with running(nats_server_shared.url, *endpoints) as both:
         assert await send(both, Slow(1)) == Success(Sum(3))
 

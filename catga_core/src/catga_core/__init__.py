@@ -1,7 +1,5 @@
 """Catga: commands, queries and events, in one process or over a message bus."""
 
-from typing import TYPE_CHECKING, Any
-
 from catga_core.clock import Clock, SystemClock
 from catga_core.composition import add_catga, add_memory_catga, add_module, run
 from catga_core.container import CatgaApp, CatgaContainer, Lifetime, Module
@@ -39,13 +37,11 @@ from catga_core.messages import (
     message,
     message_type,
 )
+from catga_core.messages.context import current_context
 from catga_core.messages.results import CatgaResult, Failure, Success
-from catga_core.pipeline import Behavior, Next
+from catga_core.pipeline import Behavior, Next, Stage
 from catga_core.plugins import plugin
 from catga_core.version import __version__
-
-if TYPE_CHECKING:
-    from catga_core.messages.context import current_context
 
 __all__ = [
     "ANY",
@@ -82,6 +78,7 @@ __all__ = [
     "Request",
     "RequestHandler",
     "Serializer",
+    "Stage",
     "StoredEvent",
     "StreamEvents",
     "StreamHandler",
@@ -103,14 +100,3 @@ __all__ = [
     "plugin",
     "run",
 ]
-
-if not TYPE_CHECKING:  # a type checker would take every misspelt name for Any
-
-    def __getattr__(name: str) -> Any:
-        # Naming current_context is what puts the context into the pipelines (catga_core.messages.context).
-        if name == "current_context":
-            from catga_core.messages import context
-
-            return context.current_context
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)

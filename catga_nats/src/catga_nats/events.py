@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
-from contextvars import Context
 from typing import Any
 
 from catga_core.errors import CatgaError
@@ -14,7 +13,7 @@ from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, l
 from catga_core.messages.message_context import MessageContext
 from catga_core.runtime.cancellation import being_cancelled
 from catga_nats.failures import whereabouts
-from catga_nats.inbound import Headers, Listener, resume
+from catga_nats.inbound import Headers, Listener
 
 _BURST_OVER_AFTER = 5.0  # seconds without a drop after which the next one is news again
 
@@ -47,15 +46,13 @@ class EventListener(Listener):
         self._last_drop = float("-inf")
 
     def deliver(self, _: bytes, __: bytes, data: bytes, headers: Headers, /) -> None:
-        """Take one event: handled here when it does not wait, else in a task; over the limit it waits for a place."""
-        if not self._endpoint.may_suspend:
-            self._start(data, headers, concurrent=False)
-        elif self._waiting or self._intake.full:
+        """Handle one event in a task of its own; over the limit it waits for a place."""
+        if self._waiting or self._intake.full:
             self._keep(data, headers)
         else:
-            self._start(data, headers, concurrent=True)
+            self._start(data, headers)
 
-    def _start(self, data: bytes, headers: Headers, *, concurrent: bool) -> None:
+    def _start(self, data: bytes, headers: Headers) -> None:
         if self._stopping:
             self._drop()
             return
@@ -66,23 +63,7 @@ class EventListener(Listener):
             self._refused(error)
             return
         self._counters.events_received += 1
-        work = self._endpoint.handle(body, context)
-        if concurrent:
-            self._intake.spawn(self._run(work, context))
-            return
-        surroundings = Context()
-        try:
-            waited = surroundings.run(work.send, None)
-        except StopIteration:
-            return
-        except asyncio.CancelledError as error:
-            # Nobody can cancel what does not wait, and it must not end the task that reads the socket.
-            self._broken(error)
-        except Exception as error:  # noqa: BLE001  # as in _run
-            self._broken(error)
-        else:
-            # It waits all the same, against its endpoint's word: whoever reads the socket must not wait with it.
-            self._intake.spawn(self._run(resume(work, waited), context), surroundings)
+        self._intake.spawn(self._run(self._endpoint.handle(body, context), context))
 
     def _keep(self, data: bytes, headers: Headers) -> None:
         if len(self._waiting) >= self._max_messages or self._waiting_bytes + len(data) > self._max_bytes:
@@ -99,7 +80,7 @@ class EventListener(Listener):
             logger().warning(MESSAGE_REFUSED, message=str(self._type), reason=reason)
         self._last_drop = now
 
-    async def _run(self, work: Awaitable[None], context: MessageContext) -> None:
+    async def _run(self, work: Awaitable[object], context: MessageContext) -> None:
         try:
             await work
         except asyncio.CancelledError as error:
@@ -122,7 +103,7 @@ class EventListener(Listener):
         while self._waiting and not self._intake.full:
             data, headers = self._waiting.popleft()
             self._waiting_bytes -= len(data)
-            self._start(data, headers, concurrent=True)
+            self._start(data, headers)
 
     async def _finish(self, until: float) -> None:
         loop = asyncio.get_running_loop()

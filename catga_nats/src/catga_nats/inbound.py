@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import types
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
-from contextvars import Context
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from catga_core.clock import Clock
@@ -27,28 +25,6 @@ from catga_nats.failures import busy, expired, internal, shutting_down, too_larg
 from catga_nats.subscription import Subscription
 
 Headers = Mapping[str, str] | None
-
-
-@types.coroutine
-def resume(work: Coroutine[Any, Any, Any], waited: Any) -> Generator[Any, Any, Any]:
-    """Go on, in another task, with a coroutine that has begun to wait.
-
-    Parameters:
-        work: the coroutine.
-        waited: what it waits for.
-    """
-    step: Callable[[Any], Any]
-    while True:
-        try:
-            given: Any = yield waited
-            step = work.send
-        except BaseException as error:  # noqa: BLE001  # a cancellation, say: the coroutine's own affair
-            given = error
-            step = work.throw
-        try:
-            waited = step(given)
-        except StopIteration as stop:
-            return stop.value
 
 
 class Listener(ABC):
@@ -152,9 +128,8 @@ class RequestListener(Listener):
         """Nothing waits here: a request over the limit was refused when it came."""
 
     def deliver(self, _: bytes, reply: bytes, data: bytes, headers: Headers, /) -> None:
-        """Take one request: handled here when it does not wait, else in a task of its own."""
-        concurrent = self._endpoint.may_suspend
-        if concurrent and self._intake.full:
+        """Handle one request in a task of its own."""
+        if self._intake.full:
             self._counters.requests_limited += 1
             self._answer(reply, headers, Failure(busy(self._type, self._intake.limit)))
             return
@@ -175,23 +150,7 @@ class RequestListener(Listener):
             self._answer(reply, headers, Failure(expired(self._type)))
             return
         self._counters.requests_received += 1
-        work = self._endpoint.handle(body, context)
-        if concurrent:
-            self._intake.spawn(self._run(reply, headers, work, context))
-            return
-        surroundings = Context()
-        try:
-            waited = surroundings.run(work.send, None)
-        except StopIteration as stop:
-            self._answer(reply, headers, stop.value)
-        except asyncio.CancelledError as error:
-            # Nobody can cancel what does not wait, and it must not end the task that reads the socket.
-            self._answer(reply, headers, self._cancelled_itself(error))
-        except Exception as error:  # noqa: BLE001  # as in _run
-            self._answer(reply, headers, self._broken(error))
-        else:
-            # It waits all the same, against its endpoint's word: whoever reads the socket must not wait with it.
-            self._intake.spawn(self._run(reply, headers, resume(work, waited), context), surroundings)
+        self._intake.spawn(self._run(reply, headers, self._endpoint.handle(body, context), context))
 
     async def _run(
         self, reply: bytes, headers: Headers, work: Awaitable[CatgaResult[Any]], context: MessageContext

@@ -18,11 +18,13 @@ from catga_core import (
 )
 from catga_core.container.di.products import AsyncNeeded
 from catga_core.errors import ConfigurationError
-from catga_core.mediator import PublishOptions, SendOptions
+from catga_core.mediator import Dispatcher, PublishOptions, SendOptions
 from catga_core.messages import Request
-from catga_core.messages.context import active_context
+from catga_core.messages.message_context import MessageContext
 from catga_testing.recording import HandlerFailure, Journal, Network, Published, Received, Sent, join_network
+from catga_testing.recording.dispatcher import RecordingDispatcher
 from catga_testing.recording.mediator import RecordingMediator
+from catga_testing.recording.stored import StoredEvents
 from catga_testing.recording.transport import ObservedTransport
 
 M = TypeVar("M")
@@ -213,19 +215,25 @@ def _record(
     if transport is not None:
         observed = ObservedTransport(transport, journal, network)
         stack.enter_context(catga.override(Transport, observed, instance=True))
+    dispatcher: Dispatcher = catga.get(Dispatcher)
+    relays = options.enable_outbox and options.enable_outbox_relay
+    stored = StoredEvents(network, options.service_name) if relays else None
     recording = RecordingMediator(
         mediator,
         journal,
         network,
         options.service_name,
         lambda: _clock_of(catga),
-        relays=options.enable_outbox and options.enable_outbox_relay,
+        dispatcher.stores_events,
+        stored,
     )
     stack.enter_context(catga.override(CatgaMediator, recording, instance=True))
-    watchers = mediator.failed_deliveries.watchers
+    delivering = RecordingDispatcher(dispatcher, network, options.service_name, stored)
+    stack.enter_context(catga.override(Dispatcher, delivering, instance=True))
+    watchers = dispatcher.failed_deliveries.watchers
 
-    def watch(event: Any, handler: str, failure: CatgaResult[Any]) -> None:
-        journal.failures.append(HandlerFailure(event, handler, failure.error, active_context.get()))
+    def watch(event: Any, handler: str, failure: CatgaResult[Any], context: MessageContext | None) -> None:
+        journal.failures.append(HandlerFailure(event, handler, failure.error, context))
 
     watchers.append(watch)
     stack.callback(watchers.remove, watch)

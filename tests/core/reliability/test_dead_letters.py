@@ -373,11 +373,8 @@ async def test_a_letter_that_cannot_be_written_is_logged_and_counted(
 
     assert (details["lost_dead_letters"], details["dead_letters"]) == (1, 1)
     [line] = [line for line in log if line["event"] == "catga.dead_letter_lost"]
-    assert (line["log_level"], line["message_id"], line["error"]) == (
-        "error",
-        "p-1",
-        "OSError: the disk is full",
-    )
+    assert (line["log_level"], line["message_id"]) == ("error", "p-1")
+    assert "OSError: the disk is full" in line["error"]
     # The others were delivered to all the same.
     assert handled.calls.count(("works", 1)) == 2
 

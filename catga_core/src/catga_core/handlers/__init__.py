@@ -1,7 +1,7 @@
 """Who handles a message: the base classes and what is known of each registered handler."""
 
 from catga_core.handlers.bases import EventHandler, RequestHandler, StreamHandler
-from catga_core.handlers.definition import HandlerDefinition, define_handler, may_suspend
+from catga_core.handlers.definition import HandlerDefinition, define_handler
 
 __all__ = [
     "EventHandler",
@@ -9,5 +9,4 @@ __all__ = [
     "RequestHandler",
     "StreamHandler",
     "define_handler",
-    "may_suspend",
 ]

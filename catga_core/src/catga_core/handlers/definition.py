@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc
-import dis
 import inspect
 import types
 from collections.abc import Mapping
@@ -37,17 +36,11 @@ class HandlerDefinition(msgspec.Struct, frozen=True):
         target: the class or the function.
         function: what runs: the class's `handle`, or the function.
         message_type: what it handles.
-        plain: whether it can only return the bare value, never a `CatgaResult`, so that no look is needed.
-        may_suspend: whether handling may wait for anything.
-        sends: whether it may send further messages, by a mediator it was not given: whatever it awaits might.
     """
 
     target: Any
     function: Any
     message_type: MessageType
-    plain: bool
-    may_suspend: bool
-    sends: bool
 
     @property
     def name(self) -> str:
@@ -98,90 +91,8 @@ def define_handler(target: Any, names: Mapping[str, Any]) -> HandlerDefinition:
     _check_kind(target, handled)
     _check_stream(target, function, handled)
     returned = hints.get("return", inspect.Parameter.empty)
-    plain = _check_result(target, handled, declared_result, returned)
-    suspends = may_suspend(function)
-    sends = suspends or _sends(function)
-    # Code that waits for nothing may still return a result, or what it forgot to await: then each value is looked at.
-    plain = plain and not sends and not _names_results(function) and not _names_coroutines(target, function)
-    return HandlerDefinition(target, function, handled, plain, suspends, sends)
-
-
-def may_suspend(function: Any, *, besides: str | None = None) -> bool:
-    """Tell whether running a coroutine function may wait; `False` only where its code shows that it cannot.
-
-    A coroutine without any `await` ends at its first step, so it needs neither a task nor counting
-    (docs/decisions/0002).
-
-    Parameters:
-        function: a function or method.
-        besides: the name of a parameter whose calls may be awaited: a behavior's `next`, which is judged by itself.
-    """
-    plain = getattr(function, "__func__", function)
-    code = getattr(plain, "__code__", None)
-    if code is None or not code.co_flags & inspect.CO_COROUTINE:
-        return True
-    steps = [step for step in dis.get_instructions(code) if step.opname not in _SILENT]
-    for number, step in enumerate(steps):
-        if step.opname in {"GET_AITER", "GET_ANEXT", "BEFORE_ASYNC_WITH"}:
-            return True
-        if step.opname == "GET_AWAITABLE" and not _calls(besides, steps[max(0, number - 3) : number]):
-            return True
-    return False
-
-
-_SILENT = {"CACHE", "PUSH_NULL", "PRECALL", "RESUME", "NOP", "EXTENDED_ARG"}
-
-
-def _calls(name: str | None, before: list[dis.Instruction]) -> bool:
-    """Tell whether three instructions are `name(something)`, with something a plain local name."""
-    if name is None or len(before) != 3:
-        return False
-    callee, argument, call = before
-    loads = {"LOAD_FAST", "LOAD_FAST_BORROW"}
-    return (
-        callee.opname in loads
-        and callee.argval == name
-        and argument.opname in loads
-        and call.opname == "CALL"
-        and call.arg == 1
-    )
-
-
-_SENDING = {"mediator", "send", "send_batch", "sender", "publish", "publish_batch", "stream", "enqueue"}
-
-
-def _sends(function: Any) -> bool:
-    """Tell whether code that awaits nothing names a way to send, for a task it starts say."""
-    plain = getattr(inspect.unwrap(function), "__func__", inspect.unwrap(function))
-    code = getattr(plain, "__code__", None)
-    waiting: list[types.CodeType] = [] if code is None else [code]
-    while waiting:
-        looked_at = waiting.pop()
-        if not _SENDING.isdisjoint(looked_at.co_names):
-            return True
-        waiting += [each for each in looked_at.co_consts if isinstance(each, types.CodeType)]
-    return False
-
-
-def _names_results(function: Any) -> bool:
-    # An annotation may be wrong; code that neither awaits nor names a result has none to return.
-    code = getattr(function, "__func__", function).__code__
-    return not {"CatgaResult", "Success", "Failure", "success", "failure"}.isdisjoint(code.co_names)
-
-
-def _names_coroutines(target: Any, function: Any) -> bool:
-    # Code that names what has to be awaited, and awaits nothing, may return it: worth a look at each result.
-    plain = getattr(function, "__func__", function)
-    names = plain.__code__.co_names
-    named = [plain.__globals__.get(name) for name in names]
-    if isinstance(target, type):
-        named += [getattr(target, name, None) for name in names]
-    try:
-        named += [cell.cell_contents for cell in plain.__closure__ or ()]
-    except ValueError:
-        # A name around the function that has no value yet: it may get one of them.
-        return True
-    return any(inspect.iscoroutinefunction(each) for each in named)
+    _check_result(target, handled, declared_result, returned)
+    return HandlerDefinition(target, function, handled)
 
 
 def _function_of(target: Any) -> Any:
@@ -277,39 +188,33 @@ def _check_stream(target: Any, function: Any, handled: MessageType) -> None:
         raise ConfigurationError(msg)
 
 
-def _check_result(target: Any, handled: MessageType, declared: Any, returned: Any) -> bool:
-    """Check both places where a result is declared; return whether only bare values are."""
+def _check_result(target: Any, handled: MessageType, declared: Any, returned: Any) -> None:
+    """Check both places where a result is declared."""
     if handled.kind is MessageKind.EVENT:
-        return True
+        return
     if declared is not None and not fits(declared, handled.result):
         raise ConfigurationError(_misfit(target, handled, declared))
     if returned is inspect.Parameter.empty:
-        return False
+        return
     if handled.kind is MessageKind.STREAM:
         item = get_args(returned)[0] if get_origin(returned) in _ITERATORS and get_args(returned) else Any
         if not fits(item, handled.result):
             raise ConfigurationError(_misfit(target, handled, item))
-        return True
-    wrapped, bare = _split(returned)
-    for part in (*wrapped, *bare):
+        return
+    for part in _results(returned):
         if not fits(part, handled.result):
             raise ConfigurationError(_misfit(target, handled, part))
-    return not wrapped and not any(
-        part is Any or isinstance(part, TypeVar) or part is object for part in bare
-    )
 
 
-def _split(annotation: Any) -> tuple[list[Any], list[Any]]:
+def _results(annotation: Any) -> list[Any]:
+    """Return the types of result that a handler's return annotation names, each out of its `CatgaResult`."""
     members = get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)
-    wrapped: list[Any] = []
-    bare: list[Any] = []
+    found: list[Any] = []
     for member in members:
         origin = get_origin(member) or member
-        if isinstance(origin, type) and issubclass(origin, CatgaResult):
-            wrapped.append((get_args(member) or (Any,))[0])
-        else:
-            bare.append(member)
-    return wrapped, bare
+        wrapped = isinstance(origin, type) and issubclass(origin, CatgaResult)
+        found.append((get_args(member) or (Any,))[0] if wrapped else member)
+    return found
 
 
 def _misfit(target: Any, handled: MessageType, found: Any) -> str:

@@ -10,6 +10,13 @@ from catga_core.interfaces.dead_letters import (
     DeadLetterSource,
     DeadLetterStore,
 )
+from catga_core.interfaces.endpoints import (
+    Delivered,
+    EventEndpoint,
+    HandlerEndpoint,
+    Inbound,
+    RequestEndpoint,
+)
 from catga_core.interfaces.event_log import (
     ANY,
     NO_STREAM,
@@ -38,13 +45,7 @@ from catga_core.interfaces.port import Port, declared_ports, port, port_of
 from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
 from catga_core.interfaces.storage import Storage, StorageCapabilities, UnitOfWork
 from catga_core.interfaces.stores import Stores
-from catga_core.interfaces.transport import (
-    EventEndpoint,
-    Inbound,
-    RequestEndpoint,
-    Transport,
-    TransportCapabilities,
-)
+from catga_core.interfaces.transport import Transport, TransportCapabilities
 from catga_core.interfaces.validation import ValidationProblem, Validator
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.serializer import Serializer
@@ -65,6 +66,7 @@ __all__ = [
     "DeadLetterPage",
     "DeadLetterSource",
     "DeadLetterStore",
+    "Delivered",
     "EventData",
     "EventDecoder",
     "EventEndpoint",
@@ -72,6 +74,7 @@ __all__ = [
     "EventLog",
     "EventRecord",
     "EventStore",
+    "HandlerEndpoint",
     "Health",
     "HealthReporter",
     "HealthStatus",

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
+from catga_core.interfaces.endpoints import EventEndpoint, Inbound, RequestEndpoint
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.port import port
 from catga_core.messages import Event, MessageType, Request
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult
+
+__all__ = [
+    "EventEndpoint",
+    "Inbound",
+    "RequestEndpoint",
+    "Transport",
+    "TransportCapabilities",
+]
 
 R = TypeVar("R")
 
@@ -26,59 +34,6 @@ class TransportCapabilities(msgspec.Struct, frozen=True):
 
     remote: bool
     zero_copy: bool = False
-
-
-class RequestEndpoint(Protocol):
-    """One request type this process handles."""
-
-    @property
-    def message_type(self) -> MessageType:
-        """The request's type."""
-        ...
-
-    @property
-    def may_suspend(self) -> bool:
-        """Whether handling may wait; if not, a transport need not spend a task on it. Ask for each message."""
-        ...
-
-    def handle(self, message: Any, context: MessageContext, /) -> Coroutine[Any, Any, CatgaResult[Any]]:
-        """Handle one request: validation, behaviors, handler; every outcome but cancellation is a result."""
-        ...
-
-
-class EventEndpoint(Protocol):
-    """One event type this process has handlers for."""
-
-    @property
-    def message_type(self) -> MessageType:
-        """The event's type."""
-        ...
-
-    @property
-    def may_suspend(self) -> bool:
-        """Whether handling may wait; if not, a transport need not spend a task on it. Ask for each message."""
-        ...
-
-    def handle(self, event: Any, context: MessageContext, /) -> Coroutine[Any, Any, None]:
-        """Run every handler of one delivery; a failing handler is recorded and never raises."""
-        ...
-
-
-class Inbound(msgspec.Struct, frozen=True):
-    """What a transport is to listen for.
-
-    Parameters:
-        service_name: this service; its replicas share each event's deliveries.
-        requests: one endpoint for each request type handled here.
-        events: one endpoint for each event type handled here.
-        max_concurrent: how many messages of one subscription may be handled at the same time; one more request is
-            answered with `CONCURRENCY_LIMITED` at once.
-    """
-
-    service_name: str
-    requests: Sequence[RequestEndpoint]
-    events: Sequence[EventEndpoint]
-    max_concurrent: int
 
 
 @port("transport")

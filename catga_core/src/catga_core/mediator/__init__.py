@@ -1,18 +1,18 @@
-"""The mediator: send, publish and stream."""
+"""The mediator that applications send with, and the dispatcher that everything delivered goes through."""
 
-from catga_core.mediator.handing_over import leave_in_outbox
+from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.mediator import CatgaMediator
 from catga_core.mediator.options import PublishOptions, SendOptions
-from catga_core.mediator.routes import EventOutbox, KeepFailed, NotPrepared, Route, RouteSource
+from catga_core.mediator.routes import EventOutbox, FailureSink, NotPrepared, Route, RouteSource
 
 __all__ = [
     "CatgaMediator",
+    "Dispatcher",
     "EventOutbox",
-    "KeepFailed",
+    "FailureSink",
     "NotPrepared",
     "PublishOptions",
     "Route",
     "RouteSource",
     "SendOptions",
-    "leave_in_outbox",
 ]

@@ -1,214 +1,145 @@
-"""Delivers one event to every handler of this process, each independent of the others."""
+"""Delivers one event to every handler of this process, each independent of the others.
+
+`publish` to several handlers is a hot path, so a delivery is one frame: context, count and loop are written out in it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
-from typing import Any, TypeAlias
+from collections.abc import Coroutine, Sequence
+from contextvars import copy_context
+from typing import Any, Protocol
 
-from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
-from catga_core.mediator.routes import EventOutbox, KeepFailed, Route
-from catga_core.messages import MessageType
-from catga_core.messages.context import active_context, begin_event_context
+import msgspec
+
+from catga_core.interfaces.endpoints import Delivered
+from catga_core.mediator.failures import Settling
+from catga_core.mediator.gate import Gate
+from catga_core.mediator.overlap import Entry, Failed, Overlap, cancelled, ended
+from catga_core.messages.context import Unread, active_context, begin_event_context
 from catga_core.messages.message_context import MessageContext
-from catga_core.messages.results import CatgaResult, Failure
-from catga_core.pipeline import as_result, failure_of
+from catga_core.messages.results import CatgaResult, Failure, Success
+from catga_core.pipeline import Call, Pipeline, as_result, failure_of
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 
-Deliver: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
-_EAGER = sys.version_info >= (3, 12)
+_NOTHING: CatgaResult[Any] = Success(None)
 
 
-class FailedDeliveries:
-    """Counts the handlers that failed and writes a line for each; a payload is never written.
+class Deliver(Protocol):
+    """Delivers an event, in a context that is given or in one that continues the publisher's."""
 
-    Whoever wants to know more of each failure than the log says (a test host does) puts a function into `watchers`.
+    def __call__(
+        self, event: Any, context: MessageContext | None = None
+    ) -> Coroutine[Any, Any, Failed | None]:
+        """Return which handlers failed, `None` when none did."""
+        ...
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """The handlers of one event type, and what a delivery to them needs.
+
+    Args:
+        pipelines: One for each handler.
+        settling: Settles failures.
+        overlap: Starts the handlers after one that waits.
+        gate: Counts deliveries.
+        bound: Whether a `MessageContext` is bound.
     """
 
-    __slots__ = ("count", "watchers")
+    pipelines: Sequence[Pipeline]
+    settling: Settling
+    overlap: Overlap
+    gate: Gate
+    bound: bool
 
-    def __init__(self) -> None:
-        self.count: int = 0
-        self.watchers: list[Callable[[Any, str, CatgaResult[Any]], None]] = []
+    def deliver(self) -> Deliver:
+        """Link the handlers into one call that returns when all have ended.
 
-    def record(
-        self, event: Any, handler: str, failure: CatgaResult[Any], context: MessageContext | None = None
-    ) -> None:
-        """Note that a handler failed for an event.
-
-        Parameters:
-            event: the event; only its type is written.
-            handler: the handler's name.
-            failure: what it ended with.
-            context: the event's, `None` for the one that surrounds the call.
+        Handlers run one after the other as long as none of them waits. As soon as one does, those after it run
+        concurrently, in tasks of their own. A handler that does not wait costs no task.
         """
-        self.count += 1
-        for watch in self.watchers:
-            watch(event, handler, failure)
-        error = failure.error
-        context = context or active_context.get()
-        cause = error.__cause__
-        logger().error(
-            EVENT_HANDLER_FAILED,
-            event_type=type(event).__name__,
-            handler=handler,
-            code=error.code,
-            error=error.message,
-            message_id=None if context is None else context.message_id,
-            correlation_id=None if context is None else context.correlation_id,
-            stack=traceback_of(cause),
-        )
+        return _to_one(self) if len(self.pipelines) == 1 else _to_several(self)
+
+    def outcomes(self, failed: Failed | None) -> Sequence[Delivered]:
+        """Return what each handler ended with."""
+        found = dict(failed or ())
+        return [
+            found.get(number) or Delivered(pipeline.name, _NOTHING)
+            for number, pipeline in enumerate(self.pipelines)
+        ]
 
 
-def deliver_to(routes: Sequence[Route], failed: FailedDeliveries, keep: KeepFailed | None = None) -> Deliver:
-    """Link an event's handlers into one call that returns when all have ended.
+def _to_one(delivery: Delivery) -> Deliver:
+    [pipeline] = delivery.pipelines
+    call, name = pipeline.bare or pipeline.chain, pipeline.name
+    settle, gate, bound = delivery.settling.settle, delivery.gate, delivery.bound
+    peek, enter, leave = active_context.peek, active_context.set, active_context.reset
 
-    Handlers that cannot wait run one after the other; if two or more can, those run at the same time.
-
-    Parameters:
-        routes: one for each handler.
-        failed: told of each handler that fails.
-        keep: keeps the event for each handler that fails.
-    """
-    quick = [_quietly(route, failed, keep) for route in routes if not route.pipeline.may_suspend]
-    waiting = [_quietly(route, failed, keep) for route in routes if route.pipeline.may_suspend]
-    # What may answer with a failed result instead of raising is looked at.
-    silent = all(route.pipeline.bare is not None and route.pipeline.wrap is not as_result for route in routes)
-    if not waiting and silent and keep is None:
-        return _one_by_one(routes, failed)
-    alone = waiting[0] if len(waiting) == 1 else None
-
-    async def deliver(event: Any) -> None:
-        for handle in quick:
-            await handle(event)
-        if alone is not None:
-            await alone(event)
-        elif waiting:
-            await _together([handle(event) for handle in waiting])
-
-    return deliver
-
-
-def _one_by_one(routes: Sequence[Route], failed: FailedDeliveries) -> Deliver:
-    calls = tuple((route.pipeline.bare, route.pipeline.name) for route in routes)
-
-    async def deliver(event: Any) -> None:
-        for handle, name in calls:
-            try:
-                await handle(event)  # type: ignore[misc]
-            except Exception as error:  # noqa: BLE001 - handlers are independent
-                failed.record(event, name, failure_of(error, name))
-            except asyncio.CancelledError:
-                if being_cancelled():
-                    raise
-                failed.record(event, name, Failure(cancelled_itself(name)))
-
-    return deliver
-
-
-def deliver_arrived(
-    routes: Sequence[Route], failed: FailedDeliveries
-) -> Callable[[Any, MessageContext], Coroutine[Any, Any, None]] | None:
-    """Link handlers that neither wait nor ask for the context into one call; `None` where any does.
-
-    The context is bound for none of them and only named where one fails: half the cost of an event that arrives.
-    """
-    pipelines = [route.pipeline for route in routes]
-    if any(route.context for route in routes) or any(
-        each.may_suspend or each.bare is None or each.wrap is as_result for each in pipelines
-    ):
-        return None
-    calls = tuple((route.pipeline.bare, route.pipeline.name) for route in routes)
-
-    async def deliver(event: Any, context: MessageContext) -> None:
-        for handle, name in calls:
-            try:
-                await handle(event)  # type: ignore[misc]
-            except Exception as error:  # noqa: BLE001 - handlers are independent
-                failed.record(event, name, failure_of(error, name), context)
-            except asyncio.CancelledError:
-                if being_cancelled():
-                    raise
-                failed.record(event, name, Failure(cancelled_itself(name)), context)
-
-    return deliver
-
-
-def _quietly(route: Route, failed: FailedDeliveries, keep: KeepFailed | None) -> Deliver:
-    chain, name = route.pipeline.chain, route.pipeline.name
-
-    async def handle(event: Any) -> None:
-        result: CatgaResult[Any]
+    async def deliver(event: Any, context: MessageContext | None = None) -> Failed | None:
+        gate.waiting += 1
+        token = enter((context or (Unread() if peek() is None else begin_event_context())) if bound else None)
         try:
-            result = await chain(event)
-        except asyncio.CancelledError:
-            if being_cancelled():
-                raise
-            result = Failure(cancelled_itself(name))
-        if isinstance(result, Failure):
-            failed.record(event, name, result)
-            if keep is not None:
-                await keep(event, name, result)
+            result = await _outcome(call, event, name)
+            return [(0, await settle(event, context, name, result))] if isinstance(result, Failure) else None
+        finally:
+            leave(token)
+            gate.waiting -= 1
 
-    return handle
+    return deliver
 
 
-async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    loop = asyncio.get_running_loop()
-    tasks: list[asyncio.Task[None]]
-    if _EAGER:
-        # An eager task costs a third where the handler turns out not to wait.
-        tasks = [asyncio.Task(each, loop=loop, eager_start=True) for each in work]  # type: ignore[call-arg, unused-ignore]
-    else:
-        tasks = [loop.create_task(each) for each in work]
-    pending = [task for task in tasks if not task.done()]
-    try:
-        if pending:
-            await asyncio.wait(pending)
-    except asyncio.CancelledError:
-        for task in pending:
-            task.cancel()
-        # Also a publisher that is cancelled again leaves no handler running behind its back.
-        while left := [task for task in pending if not task.done()]:
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait(left)
-        raise
-    for task in tasks:
-        task.result()
+def _to_several(delivery: Delivery) -> Deliver:
+    entries: tuple[Entry, ...] = tuple(
+        (each.bare or each.chain, each.name, number) for number, each in enumerate(delivery.pipelines)
+    )
+    settle, bound = delivery.settling.settle, delivery.bound
+    overlap, pending = delivery.overlap, delivery.overlap.pending
+    peek, enter, leave = active_context.peek, active_context.set, active_context.reset
 
+    async def run(entry: Entry, event: Any, context: MessageContext | None) -> tuple[int, Delivered] | None:
+        call, name, number = entry
+        result = await _outcome(call, event, name)
+        return (number, await settle(event, context, name, result)) if isinstance(result, Failure) else None
 
-def contextual(deliver: Deliver) -> Deliver:
-    """Have an event delivered in a context of its own."""
-    enter, leave = active_context.set, active_context.reset
-
-    async def delivered(event: Any) -> None:
-        token = enter(begin_event_context())
+    async def deliver(event: Any, context: MessageContext | None = None) -> Failed | None:
+        token = enter((context or (Unread() if peek() is None else begin_event_context())) if bound else None)
+        rest = iter(entries)
+        pending[rest] = run, event, context, copy_context()
+        if not overlap.scheduled:
+            overlap.schedule()
+        failed: Failed | None = None
         try:
-            await deliver(event)
+            for call, name, number in rest:
+                try:
+                    value = await call(event)
+                    if value is None:
+                        continue
+                    result = as_result(value)
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - handlers are independent
+                    result = _failure_of(error, name)
+                if isinstance(result, Failure):
+                    failed = [*(failed or ()), (number, await settle(event, context, name, result))]
+            started = pending.pop(rest)
+            return failed if isinstance(started, tuple) else [*(failed or ()), *await ended(started)] or None
+        except BaseException:
+            await cancelled(pending.pop(rest, ()))
+            raise
         finally:
             leave(token)
 
-    return delivered
+    return deliver
 
 
-def stored_in_unit_of_work(
-    described: MessageType, outbox: EventOutbox, deliver: Callable[[Any], Awaitable[None]]
-) -> Deliver:
-    """Have an event stored when it is published in a unit of work, else delivered.
+async def _outcome(call: Call, event: Any, name: str) -> CatgaResult[Any]:
+    try:
+        return as_result(await call(event))
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - handlers are independent
+        return _failure_of(error, name)
 
-    Parameters:
-        described: the event's type.
-        outbox: where it is stored.
-        deliver: delivers it.
-    """
-    applies, store = outbox.applies, outbox.store
 
-    async def publish(event: Any) -> None:
-        if applies():
-            await store(described, event, begin_event_context())
-        else:
-            await deliver(event)
-
-    return publish
+def _failure_of(error: Exception | asyncio.CancelledError, name: str) -> CatgaResult[Any]:
+    if not isinstance(error, asyncio.CancelledError):
+        return failure_of(error, name)
+    if being_cancelled():
+        raise error
+    return Failure(cancelled_itself(name))

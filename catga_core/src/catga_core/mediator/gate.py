@@ -1,4 +1,4 @@
-"""Whether a mediator takes messages now, and how many of them are under way that may still wait."""
+"""Whether messages are accepted now, and how many of them are in flight."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any, TypeVar
 
 from catga_core.errors import CatgaError
 from catga_core.mediator.refusals import not_running
-from catga_core.mediator.routes import Route, RouteSource
+from catga_core.mediator.routes import RouteSource
 from catga_core.messages import MessageType
 from catga_core.messages.context import active_context
-from catga_core.messages.message_context import MessageContext
-from catga_core.messages.results import CatgaResult
-from catga_core.pipeline import run_in_context
 
 T = TypeVar("T")
 
 
 class Gate:
-    """What every message passes on its way in: it is closed, open, or closing.
+    """What every message passes on its way in: it is closed, open, or draining.
 
-    Parameters:
-        source: tells the service's name.
+    Args:
+        source: Tells the service's name.
+
+    Attributes:
+        waiting: How many messages are in flight that no dispatch counts.
     """
 
     __slots__ = ("_draining", "_source", "ended", "is_open", "waiting")
@@ -34,15 +34,15 @@ class Gate:
         self.waiting: int = 0
 
     def open(self) -> None:
-        """Let every message through."""
+        """Accept every message."""
         self.is_open, self._draining, self.ended = True, False, False
 
     def refuse(self) -> None:
-        """Let only those through that belong to a message being handled, and those that were stored."""
+        """Accept only messages that belong to one being handled, and those that were stored."""
         self.is_open, self._draining, self.ended = False, True, False
 
     def close(self) -> None:
-        """Let none through."""
+        """Accept none."""
         self.is_open, self._draining, self.ended = False, False, True
 
     def refusal(self, described: MessageType) -> CatgaError | None:
@@ -52,19 +52,11 @@ class Gate:
         return self._not_running(described)
 
     def refusal_of_stored(self, described: MessageType) -> CatgaError | None:
-        """Return why a message that was stored cannot be handed over now, `None` where it can."""
+        """Return why a stored message cannot be sent now, `None` where it can."""
         return None if self.is_open or self._draining else self._not_running(described)
 
-    async def run(self, route: Route, message: Any, context: MessageContext) -> CatgaResult[Any]:
-        """Run a pipeline in a context that is given, and count it while it runs."""
-        self.waiting += 1
-        try:
-            return await run_in_context(route.pipeline.chain, message, context)
-        finally:
-            self.waiting -= 1
-
     def counting(self, call: Callable[[Any], Awaitable[T]]) -> Callable[[Any], Coroutine[Any, Any, T]]:
-        """Have every message counted that goes a way."""
+        """Return a call that counts every message while it runs."""
 
         async def counted(message: Any) -> T:
             self.waiting += 1

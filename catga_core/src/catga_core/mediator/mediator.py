@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from typing import Any, TypeVar, Unpack
 
 from catga_core.errors import CatgaError
-from catga_core.mediator.arrivals import Arrivals
-from catga_core.mediator.delivery import FailedDeliveries
-from catga_core.mediator.gate import Gate
+from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.options import (
     BATCH,
     PublishOptions,
@@ -25,9 +22,7 @@ from catga_core.mediator.refusals import REQUESTS, STREAMS, expect, no_stream_ha
 from catga_core.mediator.routes import RouteSource
 from catga_core.mediator.sending import Sending
 from catga_core.mediator.streams import run_stream
-from catga_core.messages import Event, Message, MessageType, Request, StreamQuery
-from catga_core.messages.context import context_demand
-from catga_core.messages.message_context import MessageContext
+from catga_core.messages import Event, Request, StreamQuery
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 
@@ -43,18 +38,19 @@ class CatgaMediator:
     `CatgaResult`.
     """
 
-    def __init__(self, source: RouteSource) -> None:
-        gate = Gate(source)
+    def __init__(self, source: RouteSource, dispatcher: Dispatcher) -> None:
         self._source = source
-        self._gate = gate
-        self.failed_deliveries: FailedDeliveries = FailedDeliveries()
-        self.arrivals: Arrivals = Arrivals(source, self.failed_deliveries, lambda: gate.ended)
-        self._sending = Sending(source, gate)
-        self._publishing = Publishing(source, gate, self.failed_deliveries, self.arrivals)
+        self._gate = dispatcher.gate
+        self._sending = Sending(source, dispatcher)
+        self._publishing = Publishing(source, dispatcher)
+        dispatcher.attach(self._forget, self._sending.send_again)
         # The same dictionaries: one step less for every message.
-        self._calls = self._sending.ways
-        self._deliveries = self._publishing.ways
-        context_demand.listen(weakref.WeakMethod(self.forget_routes))
+        self._calls = self._sending.calls
+        self._deliveries = self._publishing.calls
+
+    def _forget(self) -> None:
+        self._sending.forget()
+        self._publishing.forget()
 
     # The options are **options, not three keywords: empty they cost a fifth of a bare send less (docs/benchmarks.md).
     def send(
@@ -94,8 +90,16 @@ class CatgaMediator:
         Parameters:
             request_type: the class whose messages will be sent.
         """
-        described = expect(request_type, REQUESTS, "sender() takes the class of a Command or a Query")
-        return self._sending.lasting(described)
+        expect(request_type, REQUESTS, "sender() takes the class of a Command or a Query")
+        calls, find = self._calls, self._sending.find
+
+        def send(request: Request[R]) -> Coroutine[Any, Any, CatgaResult[R]]:
+            try:
+                return calls[type(request)](request)
+            except KeyError:
+                return find(request)(request)
+
+        return send
 
     async def send_batch(
         self, requests: Iterable[Request[R]], /, *, max_concurrent: int = 64, **options: Unpack[SendOptions]
@@ -208,75 +212,3 @@ class CatgaMediator:
                     yield item
         finally:
             self._gate.waiting -= 1
-
-    # --- what the container calls ---
-
-    @property
-    def in_flight(self) -> int:
-        """How many messages of this process are being handled that may still wait."""
-        return self._gate.waiting + self.arrivals.running + self._sending.in_flight
-
-    def open(self) -> None:
-        """Take messages from now on."""
-        self._gate.open()
-        self.forget_routes()
-
-    def refuse(self) -> None:
-        """Take no new conversation; what belongs to a message being handled still goes through."""
-        self._gate.refuse()
-        self.forget_routes()
-
-    def close(self) -> None:
-        """Take nothing any more."""
-        self._gate.close()
-        self.forget_routes()
-
-    def forget_routes(self) -> None:
-        """Have every pipeline linked anew at its next message: after an override, or when the context is wanted."""
-        self._sending.forget()
-        self._publishing.forget()
-        self.arrivals.forget()
-
-    # --- what the outbox and the dead letters call ---
-
-    def stores_events(self) -> bool:
-        """Tell whether what the running task publishes is stored in the outbox, because it is in a unit of work."""
-        outbox = self._source.outbox
-        return outbox is not None and outbox.applies()
-
-    async def hand_over(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
-        """Send an event that was stored: over the transport, or to this process's handlers where there is none.
-
-        Parameters:
-            described: the event's type.
-            event: the event.
-            context: as it was published with.
-
-        Raises:
-            CatgaError: when it could not be handed over.
-        """
-        await self._publishing.hand_over(described, event, context)
-
-    def handled_events(self) -> Sequence[type[Message]]:
-        """Return the events that have handlers in this process."""
-        return self._source.handled_events()
-
-    def handlers_of(self, event_type: type[Message], /) -> list[str]:
-        """Return the names of an event's handlers in this process."""
-        return self._source.handlers_of(event_type)
-
-    async def redeliver(
-        self, described: MessageType, handler: str, event: Event, context: MessageContext, /
-    ) -> CatgaResult[Any]:
-        """Deliver an event to one handler of this process, through its whole pipeline.
-
-        Parameters:
-            described: the event's type.
-            handler: the handler's name.
-            event: the event.
-            context: its context.
-
-        Returns:
-            what the handler ended with, or a failure: `HANDLER_NOT_FOUND` where there is none of that name.
-        """
-        return await self._publishing.redeliver(described, handler, event, context)

@@ -8,7 +8,7 @@ from typing import Any
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.messages import MessageKind, MessageType, message_type
 from catga_core.messages.results import CatgaResult, Failure
-from catga_core.pipeline.way import Chain
+from catga_core.pipeline.call import Chain
 
 REQUESTS = frozenset({MessageKind.COMMAND, MessageKind.QUERY})
 EVENTS = frozenset({MessageKind.EVENT})
@@ -63,6 +63,15 @@ def not_running(described: MessageType, service: str, *, ended: bool) -> CatgaEr
         f"{described.name} was not sent: {service} {state} and takes no messages; {mend}",
         code=ErrorCode.INTERNAL_ERROR,
         details={"outcome": "not_sent"},
+    )
+
+
+def stopped(described: MessageType, service: str) -> CatgaError:
+    """Return the error for a message that is delivered to a container that has stopped."""
+    return CatgaError(
+        f"{described.name} was not handled: {service} has stopped; another replica may handle it",
+        code=ErrorCode.TRANSPORT_FAILED,
+        details={"outcome": "not_started"},
     )
 
 

@@ -1,13 +1,14 @@
-"""What the mediator asks its container for: the pipelines of a message type, and the way out of the process."""
+"""What mediator and dispatcher ask their container for: the pipelines of a message type, and the ways out of the process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from catga_core.clock import Clock
+from catga_core.errors import CatgaError
 from catga_core.interfaces.transport import Transport
 from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.message_context import MessageContext
@@ -18,21 +19,31 @@ from catga_core.pipeline import Pipeline
 class Route(msgspec.Struct, frozen=True):
     """One compiled pipeline.
 
-    Parameters:
-        pipeline: as linked.
-        context: whether anything in it can ask for the message's context.
+    Args:
+        pipeline: As compiled.
+        context: Whether a `MessageContext` is bound while it runs.
     """
 
     pipeline: Pipeline
-    context: bool
+    context: bool = True
 
 
 class NotPrepared(Exception):  # noqa: N818 - control flow, never seen outside
     """A pipeline needs a service that has to be awaited first; `prepare` does so."""
 
 
-KeepFailed: TypeAlias = Callable[[Any, str, Failure[Any]], Coroutine[Any, Any, None]]
-"""Keeps an event, the name of the handler that failed for it, and the failure; raises nothing but cancellation."""
+class FailureSink(Protocol):
+    """Where an event goes that a handler failed for."""
+
+    async def keep(
+        self, event: Any, context: MessageContext, handler: str, failure: Failure[Any], /
+    ) -> CatgaError | None:
+        """Keep a failed event; return why it could not be kept, `None` when it was. Raises nothing but cancellation."""
+        ...
+
+    def lost(self, event: Any, context: MessageContext, handler: str, error: CatgaError, /) -> None:
+        """Record that a failed event could not be kept, and that its deliverer does not redeliver it."""
+        ...
 
 
 class EventOutbox(Protocol):
@@ -46,13 +57,15 @@ class EventOutbox(Protocol):
         """Store an event in the unit of work.
 
         Raises:
-            CatgaError: when it cannot be stored.
+            CatgaError: When it cannot be stored.
         """
         ...
 
 
 class RouteSource(Protocol):
-    """The container, as the mediator sees it."""
+    """The container, as mediator and dispatcher see it. Everything but the names raises `NotPrepared` when `prepare`
+    has to be awaited first.
+    """
 
     @property
     def service_name(self) -> str:
@@ -66,49 +79,33 @@ class RouteSource(Protocol):
 
     @property
     def transport(self) -> Transport | None:
-        """The way to other processes, `None` when everything is in this one."""
+        """What carries messages to other processes, `None` when everything is in this one."""
         ...
 
     @property
     def outbox(self) -> EventOutbox | None:
-        """Where events published in a unit of work are stored, `None` where they go out at once.
-
-        Raises:
-            NotPrepared: when `prepare` has to be awaited first.
-        """
+        """Where events published in a unit of work are stored, `None` where they are sent at once."""
         ...
 
     @property
-    def keep_failed(self) -> KeepFailed | None:
-        """What keeps the events that handlers failed for, `None` for nothing.
-
-        Raises:
-            NotPrepared: when `prepare` has to be awaited first.
-        """
+    def failure_sink(self) -> FailureSink | None:
+        """Where events go that handlers failed for, `None` for nowhere."""
         ...
 
     def request_route(self, cls: type[Message]) -> Route | None:
-        """Return the pipeline of a request handled here, `None` for any other.
-
-        Raises:
-            NotPrepared: when `prepare` has to be awaited first.
-        """
+        """Return the pipeline of a request handled here, `None` for any other."""
         ...
 
     def event_routes(self, cls: type[Message]) -> Sequence[Route]:
-        """Return one pipeline for each handler of an event, in the order of registration.
-
-        Raises:
-            NotPrepared: when `prepare` has to be awaited first.
-        """
+        """Return one pipeline for each handler of an event, in the order of registration."""
         ...
 
     def stream_route(self, cls: type[Message]) -> Route | None:
-        """Return the pipeline of a stream query handled here, `None` for any other.
+        """Return the pipeline of a stream query handled here, `None` for any other."""
+        ...
 
-        Raises:
-            NotPrepared: when `prepare` has to be awaited first.
-        """
+    def consumer_route(self, consumer: str, cls: type[Message]) -> Route | None:
+        """Return the pipeline of a consumer's handler for an event, `None` for an unknown consumer."""
         ...
 
     def handlers_of(self, cls: type[Message]) -> list[str]:
@@ -120,5 +117,5 @@ class RouteSource(Protocol):
         ...
 
     async def prepare(self) -> None:
-        """Make the services that have to be awaited."""
+        """Create the services that have to be awaited."""
         ...

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import weakref
-from collections.abc import Coroutine, Iterator
-from contextvars import Context
+from collections.abc import Iterator
 from typing import Any
 
 from catga_core.errors import InternalError, Outcome, TransportError
@@ -43,21 +42,14 @@ class Listener:
         return self.intake.running + self._deliveries.running
 
     def ask(self, message: Any, context: MessageContext) -> Answer:
-        """Handle a request: here and now where it does not wait, else in a task of its own.
-
-        Whoever stops waiting for the answer cancels nothing.
-        """
+        """Handle a request in a task of its own; a sender that stops waiting for the answer cancels nothing."""
         answer: Answer = asyncio.get_running_loop().create_future()
-        work = self._answer(message, context, answer)
-        if self.endpoint.may_suspend:
-            _spawn(self.intake, work)
-        else:
-            self._run_now(work, context, answer)
+        self.intake.spawn(self._answer(message, context, answer))
         return answer
 
     def tell(self, event: Any, context: MessageContext) -> None:
         """Handle an event in a task of its own, when there is room."""
-        _spawn(self._deliveries, self._deliver(event, context))
+        self._deliveries.spawn(self._deliver(event, context))
 
     async def drain(self, timeout: float) -> None:
         """Finish everything within so many seconds, then cancel the rest.
@@ -66,19 +58,6 @@ class Listener:
             timeout: seconds.
         """
         await asyncio.gather(self.intake.drain(timeout), self._deliveries.drain(timeout))
-
-    def _run_now(self, work: Coroutine[Any, Any, None], context: MessageContext, answer: Answer) -> None:
-        try:
-            Context().run(work.send, None)
-        except StopIteration:
-            return
-        # It waited all the same, against its word, and a coroutine that has begun cannot become a task.
-        work.close()
-        text = (
-            f"the handling of {self.endpoint.message_type.name} waits although its endpoint says it does not"
-        )
-        self._failed(RuntimeError(text), context)
-        answer.set_result(Failure(InternalError(text)))
 
     async def _answer(self, message: Any, context: MessageContext, answer: Answer) -> None:
         name = self.endpoint.message_type.name
@@ -121,11 +100,6 @@ class Listener:
             error=type(error).__name__,
             stack=traceback_of(error),
         )
-
-
-def _spawn(intake: Intake, work: Coroutine[Any, Any, None]) -> None:
-    # The handler must see nothing of its caller's surroundings but what the message brings.
-    Context().run(intake.spawn, work)
 
 
 class LocalBus:

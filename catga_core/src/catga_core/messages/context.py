@@ -1,16 +1,54 @@
-"""One message's surroundings: its identity, where it came from, and until when it is wanted."""
+"""The ambient context of the message that a task handles: bound by the pipeline, read by handlers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar, Token
+
+import msgspec
 
 from catga_core.identifiers import new_id
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
 
-# The message being handled in this task. Catga's own modules read it here; users call current_context().
-active_context: ContextVar[MessageContext | None] = ContextVar("catga_message_context", default=None)
+
+class Unread(msgspec.Struct, gc=False):
+    """The context of a message that begins a conversation, created when it is first read.
+
+    Most handlers never read it, and an id and a context cost half of what a bare `send` costs besides them
+    (docs/benchmarks.md).
+    """
+
+    context: MessageContext | None = None
+
+
+class ActiveContext:
+    """The context of the message that the running task handles; users call `current_context()`.
+
+    It is used as a `ContextVar` is. `peek` returns what is bound without creating a context that was not read yet.
+    """
+
+    __slots__ = ("peek", "reset", "set")
+
+    def __init__(self) -> None:
+        bound: ContextVar[MessageContext | Unread | None] = ContextVar("catga_message_context", default=None)
+        self.peek: Callable[[], MessageContext | Unread | None] = bound.get
+        self.set: Callable[[MessageContext | Unread | None], Token[MessageContext | Unread | None]] = (
+            bound.set
+        )
+        self.reset: Callable[[Token[MessageContext | Unread | None]], None] = bound.reset
+
+    def get(self) -> MessageContext | None:
+        """Return the bound context, `None` outside of any message."""
+        found = self.peek()
+        if not isinstance(found, Unread):
+            return found
+        if found.context is None:
+            identity = new_id()
+            found.context = MessageContext(identity, identity)
+        return found.context
+
+
+active_context: ActiveContext = ActiveContext()
 
 
 def begin_context(
@@ -19,15 +57,15 @@ def begin_context(
     deadline: float | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> MessageContext:
-    """Make the context of a message that is sent from here.
+    """Create the context of a request that is sent from here.
 
     Inside a handler it continues the handled message: same correlation and trace, caused by it, and a deadline
-    no later than its own. Outside it begins a conversation of its own.
+    no later than its own. Elsewhere it begins a conversation.
 
-    Parameters:
-        message_id: an id to keep, `None` for a new one.
-        deadline: seconds since the epoch, `None` for the surrounding one.
-        headers: the sender's own headers.
+    Args:
+        message_id: The id to keep, `None` for a new one.
+        deadline: Seconds since the Unix epoch, `None` for the surrounding deadline.
+        headers: The sender's headers.
     """
     parent = active_context.get()
     identity = message_id or new_id()
@@ -50,14 +88,14 @@ def begin_context(
 def begin_event_context(
     *, message_id: str | None = None, headers: Mapping[str, str] | None = None
 ) -> MessageContext:
-    """Make the context of an event that is published from here.
+    """Create the context of an event that is published from here.
 
-    It continues the handled message as `begin_context` does, but without its deadline: a fact does not expire, and who
-    reacts to it keeps nobody waiting.
+    It continues the handled message as `begin_context` does, but without its deadline: an event does not expire, and
+    its handlers keep no caller waiting.
 
-    Parameters:
-        message_id: an id to keep, `None` for a new one.
-        headers: the publisher's own headers.
+    Args:
+        message_id: The id to keep, `None` for a new one.
+        headers: The publisher's headers.
     """
     parent = active_context.get()
     identity = message_id or new_id()
@@ -74,63 +112,17 @@ def begin_event_context(
     )
 
 
-def _current_context() -> MessageContext:
+def current_context() -> MessageContext:
     """Return the context of the message that is being handled here.
 
     Raises:
-        LookupError: outside of any message.
+        LookupError: Outside of a handler, and in the handler of a type declared with `@message(context=False)`.
     """
     context = active_context.get()
     if context is None:
-        msg = "current_context() was called where no message is being handled"
+        msg = (
+            "no message context is bound: current_context() was called outside of a message handler, or in the handler "
+            "of a message type declared with @message(context=False). Call it in a handler, and remove context=False there"
+        )
         raise LookupError(msg)
     return context
-
-
-class ContextDemand:
-    """Whether any code of this process can ask for the current context.
-
-    Making and binding a context costs more than the rest of a bare dispatch, so a pipeline that nothing looks into
-    leaves it out (docs/decisions/0002). Nobody can call `current_context` without first naming it, and naming it is
-    what sets this flag.
-    """
-
-    __slots__ = ("_listeners", "wanted")
-
-    def __init__(self) -> None:
-        self.wanted: bool = False
-        self._listeners: list[Callable[[], Callable[[], None] | None]] = []
-
-    def listen(self, listener: Callable[[], Callable[[], None] | None]) -> None:
-        """Have a pipeline's owner told when the context becomes wanted.
-
-        Parameters:
-            listener: gives what is to be called, or `None` when its owner is gone (a `weakref.WeakMethod`).
-        """
-        self._listeners = [known for known in self._listeners if known() is not None]
-        self._listeners.append(listener)
-
-    def want(self) -> None:
-        """Note that the context may be asked for from now on."""
-        if self.wanted:
-            return
-        self.wanted = True
-        for listener in self._listeners:
-            notify = listener()
-            if notify is not None:
-                notify()
-        self._listeners.clear()
-
-
-context_demand: ContextDemand = ContextDemand()
-
-if TYPE_CHECKING:
-    current_context = _current_context
-else:
-
-    def __getattr__(name: str) -> Any:
-        if name == "current_context":
-            context_demand.want()
-            return _current_context
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)

@@ -11,7 +11,8 @@ import msgspec
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
-class MessageContext(msgspec.Struct, frozen=True):
+# gc=False: it holds nothing that could refer back to it, and there is one for each message.
+class MessageContext(msgspec.Struct, frozen=True, gc=False):
     """Who a message is and what it belongs to.
 
     Parameters:

@@ -1,16 +1,23 @@
-"""Behaviors and the compiler that links them with a handler."""
+"""Behaviors, stages, and the compiler that links them with a handler."""
 
 from catga_core.pipeline.behavior import AnyBehavior, Behavior, Next
-from catga_core.pipeline.compiler import HandlerStage, Pipeline, Stage, compile_pipeline
-from catga_core.pipeline.dispatch import Dispatch, deadline_passed, run_in_context
+from catga_core.pipeline.call import Call, Chain, Fail, Handle
+from catga_core.pipeline.compiler import BoundBehavior, BoundHandler, Pipeline, compile_pipeline
+from catga_core.pipeline.dispatch import Dispatch, deadline_passed
 from catga_core.pipeline.failures import as_result, cause_of, failure_of, reported_failure_of
+from catga_core.pipeline.stage import Stage
 from catga_core.pipeline.supply import Supply
 
 __all__ = [
     "AnyBehavior",
     "Behavior",
+    "BoundBehavior",
+    "BoundHandler",
+    "Call",
+    "Chain",
     "Dispatch",
-    "HandlerStage",
+    "Fail",
+    "Handle",
     "Next",
     "Pipeline",
     "Stage",
@@ -21,5 +28,4 @@ __all__ = [
     "deadline_passed",
     "failure_of",
     "reported_failure_of",
-    "run_in_context",
 ]

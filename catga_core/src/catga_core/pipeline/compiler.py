@@ -1,4 +1,4 @@
-"""Links behaviors and handler into one call, once for each message type; what is not needed is left out."""
+"""Links behaviors and handler into one call, once for each handler; what is not configured is left out."""
 
 from __future__ import annotations
 
@@ -7,72 +7,62 @@ from typing import Any
 
 import msgspec
 
-from catga_core.messages.results import CatgaResult, Success
+from catga_core.messages.results import CatgaResult
+from catga_core.pipeline.call import Call, Chain, Fail
 from catga_core.pipeline.failures import as_result, reported_failure_of
 from catga_core.pipeline.linked import Behave, link
 from catga_core.pipeline.scoped import in_scope
 from catga_core.pipeline.supply import Prepare, Supply
-from catga_core.pipeline.way import Call, Chain, Fail, Way
 from catga_core.runtime.scope import Scope, active_scope
 
 
-class Stage(msgspec.Struct, frozen=True):
+class BoundBehavior(msgspec.Struct, frozen=True):
     """One behavior of a pipeline.
 
-    Parameters:
-        name: the behavior's name, for errors.
-        supply: where its object comes from.
-        may_suspend: whether it may wait for anything but the rest of the pipeline.
+    Args:
+        name: The behavior's name, for errors.
+        supply: Where its object comes from.
+        code: The code of its `handle`, by which a traceback tells that it raised; `None` where it is not known.
     """
 
     name: str
     supply: Supply
-    may_suspend: bool
+    code: object = None
 
 
-class HandlerStage(msgspec.Struct, frozen=True):
+class BoundHandler(msgspec.Struct, frozen=True):
     """The end of a pipeline.
 
-    Parameters:
-        name: the handler's name, for errors.
-        supply: gives what is called with the message.
-        plain: whether it can only return bare values.
-        may_suspend: whether it may wait for anything.
+    Args:
+        name: The handler's name, for errors.
+        supply: Gives what is called with the message.
     """
 
     name: str
     supply: Supply
-    plain: bool
-    may_suspend: bool
 
 
 class Pipeline(msgspec.Struct, frozen=True):
-    """A linked pipeline, in the parts that a dispatch puts together.
+    """A compiled pipeline, in the parts that a dispatch puts together.
 
-    Parameters:
-        bare: the handler alone, where there is nothing else: no behavior and no scope; else `None`.
-        wrap: makes what `bare` returns into a result.
-        chain: the whole, always there; it gives a result and raises nothing but cancellation.
-        name: the handler's name, for errors.
-        may_suspend: whether any part may wait.
-        fail: makes what is raised into a result.
-        prepare: what a stream awaits in its scope before it calls `chain`; everywhere else `chain` does so itself.
-        way: the movable form of `chain` that needs no counting by the dispatch; else `None`.
+    Args:
+        name: The handler's name, for errors.
+        bare: The handler alone, where there is nothing else: no behavior and no scope; else `None`.
+        chain: The whole, always there; it gives a result and raises nothing but cancellation.
+        fail: Turns what is raised into a result.
+        prepare: What a stream awaits in its scope before it calls `chain`; everywhere else `chain` does so itself.
     """
 
-    bare: Call | None
-    wrap: Callable[[Any], CatgaResult[Any]]
-    chain: Chain
     name: str
-    may_suspend: bool
+    bare: Call | None
+    chain: Chain
     fail: Fail
     prepare: tuple[Prepare, ...] = ()
-    way: Way | None = None
 
 
 def compile_pipeline(
-    handler: HandlerStage,
-    behaviors: Sequence[Stage],
+    handler: BoundHandler,
+    behaviors: Sequence[BoundBehavior],
     *,
     stream: bool = False,
     fail: Fail = reported_failure_of,
@@ -80,37 +70,37 @@ def compile_pipeline(
 ) -> Pipeline:
     """Link a handler and the behaviors around it.
 
-    Parameters:
-        handler: the innermost stage.
-        behaviors: from the outside in.
-        stream: the handler gives an async iterator, and whoever reads it keeps the scope.
-        fail: makes what handler and behaviors raise into a result; not the reporting one where someone else reports.
-        fail_outside: the same for what the scope raises, outside of every behavior.
+    Args:
+        handler: The end of the pipeline.
+        behaviors: From the outside in.
+        stream: The handler gives an async iterator, and its reader keeps the scope.
+        fail: Turns what handler and behaviors raise into a result; not the reporting one where another part reports.
+        fail_outside: The same for what the scope raises, outside of every behavior.
     """
-    call = _opening(_call_of(handler.supply)) if stream else _call_of(handler.supply)
-    wrap: Callable[[Any], CatgaResult[Any]] = Success if handler.plain else as_result
-    core = _guard(call, wrap, handler.name, fail)
-    scoped = handler.supply.scoped or any(stage.supply.scoped for stage in behaviors)
-    suspends = handler.may_suspend or any(stage.may_suspend for stage in behaviors)
     name = handler.name
+    call = _opening(_call_of(handler.supply)) if stream else _call_of(handler.supply)
+    scoped = handler.supply.scoped or any(each.supply.scoped for each in behaviors)
     if not behaviors and not scoped:
-        return Pipeline(call, wrap, core, name, suspends, fail)
-    way: Way | None = None
-    if behaviors:
-        way = link([(stage.name, _behavior_of(stage.supply)) for stage in behaviors], call, wrap, name, fail)
-        linked = way.call
-    else:
-        linked = core
-    if scoped:
-        needed = (*handler.supply.prepare, *(each for stage in behaviors for each in stage.supply.prepare))
-        prepare = tuple(dict.fromkeys(needed))
-        if stream:
-            return Pipeline(None, wrap, linked, name, may_suspend=True, fail=fail, prepare=prepare)
-        run = _ignoring_scope(linked) if behaviors else handler.supply.make
-        way = in_scope(run, _same if behaviors else wrap, prepare, name, fail_outside)
-        return Pipeline(None, wrap, way.call, name, may_suspend=True, fail=fail_outside, way=way)
-    # What may wait has to be counted, and that is the dispatch's affair.
-    return Pipeline(None, wrap, linked, name, suspends, fail, way=None if suspends else way)
+        return Pipeline(name, call, _guard(call, name, fail), fail)
+    linked = (
+        link(
+            [(each.name, _behavior_of(each.supply)) for each in behaviors],
+            call,
+            name,
+            fail,
+            _names_of_code(behaviors),
+        )
+        if behaviors
+        else _guard(call, name, fail)
+    )
+    if not scoped:
+        return Pipeline(name, None, linked, fail)
+    needed = (*handler.supply.prepare, *(step for each in behaviors for step in each.supply.prepare))
+    prepare = tuple(dict.fromkeys(needed))
+    if stream:
+        return Pipeline(name, None, linked, fail, prepare)
+    make = _ignoring_scope(linked) if behaviors else handler.supply.make
+    return Pipeline(name, None, in_scope(make, prepare, name, fail_outside), fail_outside)
 
 
 def _call_of(supply: Supply) -> Call:
@@ -118,7 +108,7 @@ def _call_of(supply: Supply) -> Call:
     if supply.constant:
         return make(None)  # type: ignore[no-any-return]
     if supply.scoped:
-        return lambda message: make(active_scope.get())(message)  # noqa: PLW0108 - made anew for each message
+        return lambda message: make(active_scope.get())(message)  # noqa: PLW0108 - a new one for each message
     return lambda message: make(None)(message)  # noqa: PLW0108 - as above
 
 
@@ -138,14 +128,20 @@ def _behavior_of(supply: Supply) -> Behave:
     return lambda message, rest: make(None).handle(message, rest)
 
 
-def _same(result: CatgaResult[Any]) -> CatgaResult[Any]:
-    return result
+def _names_of_code(behaviors: Sequence[BoundBehavior]) -> dict[object, str]:
+    names: dict[object, str] = {}
+    for each in behaviors:
+        if each.code is not None:
+            # Behaviors may inherit one `handle`: then none of them can be told from the others.
+            known = names.get(each.code)
+            names[each.code] = each.name if known is None else f"{known} or {each.name}"
+    return names
 
 
-def _guard(call: Call, wrap: Callable[[Any], CatgaResult[Any]], name: str, fail: Fail) -> Chain:
+def _guard(call: Call, name: str, fail: Fail) -> Chain:
     async def guarded(message: Any) -> CatgaResult[Any]:
         try:
-            return wrap(await call(message))
+            return as_result(await call(message))
         except Exception as error:  # noqa: BLE001 - every outcome but cancellation is a result
             return fail(error, name)
 

@@ -83,16 +83,16 @@ def as_result(value: Any) -> CatgaResult[Any]:
     Raises:
         TypeError: for a coroutine, which nobody has awaited.
     """
-    # One look for all of them: a further comparison would cost every dispatch a fiftieth.
     cls = value.__class__
-    if cls in _NO_BARE_VALUES:
+    if cls in NOT_BARE_VALUES:
         if cls is CoroutineType:
             raise _not_awaited(value)
         return value  # type: ignore[no-any-return]
     return Success(value)
 
 
-_NO_BARE_VALUES = frozenset({Success, Failure, CoroutineType})
+NOT_BARE_VALUES = frozenset({Success, Failure, CoroutineType})
+"""The classes of what a handler may return besides a bare value: one look-up serves results and forgotten awaits."""
 
 
 def _not_awaited(given: CoroutineType[Any, Any, Any]) -> TypeError:

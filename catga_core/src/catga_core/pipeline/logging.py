@@ -14,6 +14,7 @@ from catga_core.messages.context import active_context
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.failures import failure_of
+from catga_core.pipeline.stage import Stage
 
 # A failure nobody decided on is a fault of the program: its line is an error and has the traceback.
 _FAULTS: frozenset[str] = frozenset({ErrorCode.HANDLER_FAILED, ErrorCode.INTERNAL_ERROR})
@@ -30,8 +31,7 @@ class LoggingBehavior(Behavior[Any, Any]):
         clock: what the duration is measured with.
     """
 
-    order: ClassVar[int] = -300
-    uses_context: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.LOG
 
     def __init__(self, clock: Clock) -> None:
         self._now = clock.monotonic

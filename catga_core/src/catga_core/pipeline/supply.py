@@ -21,11 +21,9 @@ class Supply(msgspec.Struct, frozen=True):
         constant: whether `make` always gives the same object, so that it can be asked once.
         scoped: whether a scope is needed.
         prepare: what has to be awaited in a new scope before `make` may be called, in this order.
-        touches_context: whether the object or anything it holds can ask for the message's context.
     """
 
     make: Make
     constant: bool = False
     scoped: bool = False
     prepare: tuple[Prepare, ...] = ()
-    touches_context: bool = False

@@ -14,6 +14,7 @@ from catga_core.messages.context import active_context, begin_context
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.dispatch import deadline_passed
+from catga_core.pipeline.stage import Stage
 
 _SYSTEM = SystemClock()
 
@@ -33,8 +34,7 @@ class TimeoutBehavior(Behavior[Any, Any]):
         ValueError: for seconds that are no finite number above 0.
     """
 
-    order: ClassVar[int] = -200
-    uses_context: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.DEADLINE
 
     def __init__(self, seconds: float, clock: Clock = _SYSTEM) -> None:
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):

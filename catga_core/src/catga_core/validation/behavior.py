@@ -10,6 +10,7 @@ from catga_core.interfaces.validation import ValidationProblem, Validator
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.failures import failure_of
+from catga_core.pipeline.stage import Stage
 from catga_core.validation.constraints import check_of
 from catga_core.validation.shapes import has_constraints
 
@@ -28,8 +29,7 @@ class ValidationBehavior(Behavior[Any, Any]):
         validators: the registered ones, called in this order.
     """
 
-    order: ClassVar[int] = -100
-    uses_context: ClassVar[bool] = False
+    stage: ClassVar[Stage] = Stage.VALIDATE
 
     __slots__ = ("_check", "_cls", "_validators")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar, Unpack
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
 from catga_core.mediator import CatgaMediator, PublishOptions, SendOptions
-from catga_core.messages import Event, Message, MessageType, Request, StreamQuery
+from catga_core.messages import Event, Request, StreamQuery
 from catga_core.messages.context import active_context, begin_context, begin_event_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
@@ -31,7 +31,8 @@ class RecordingMediator(CatgaMediator):
         network: where to count.
         service: this application's name, for errors.
         clock: gives the application's clock as it is now.
-        relays: whether the application sends what is in its outbox.
+        stores: Tells whether what the running task publishes is stored in the outbox.
+        stored: Counts what is in the outbox and not relayed, `None` where this application does not relay.
     """
 
     def __init__(
@@ -41,8 +42,8 @@ class RecordingMediator(CatgaMediator):
         network: Network,
         service: str,
         clock: Callable[[], Clock],
-        *,
-        relays: bool = False,
+        stores: Callable[[], bool],
+        stored: StoredEvents | None,
     ) -> None:
         # Not the base's: what it would set up is the inner one's.
         self._inner = inner
@@ -50,7 +51,8 @@ class RecordingMediator(CatgaMediator):
         self._network = network
         self._service = service
         self._clock = clock
-        self._stored = StoredEvents(network, service) if relays else None
+        self._stores = stores
+        self._stored = stored
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -113,7 +115,7 @@ class RecordingMediator(CatgaMediator):
         with self._ending(published, "publishes"):
             try:
                 await self._inner.publish(event, **options)
-                if self._stored is not None and self._inner.stores_events():
+                if self._stored is not None and self._stores():
                     self._stored.published(event, context)
             except CatgaError as error:
                 published.error, published.outcome = error, Outcome.FAILED
@@ -139,54 +141,3 @@ class RecordingMediator(CatgaMediator):
                 if record.outcome is Outcome.RUNNING:
                     record.outcome = Outcome.FAILED
                 raise
-
-    # --- what the outbox and the dead letters ask of it ---
-
-    async def hand_over(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
-        """Hand a stored event over, and count it until that is done."""
-        with self._network.working(f"{self._service} relays {described.name} ({context.message_id})"):
-            await self._inner.hand_over(described, event, context)
-            if self._stored is not None:
-                self._stored.handed_over(context)
-
-    async def redeliver(
-        self, described: MessageType, handler: str, event: Event, context: MessageContext, /
-    ) -> CatgaResult[Any]:
-        """Deliver an event to one handler, and count it until that is done."""
-        with self._network.working(f"{self._service} replays {described.name} ({context.message_id})"):
-            return await self._inner.redeliver(described, handler, event, context)
-
-    def stores_events(self) -> bool:
-        """Tell whether what is published goes to the outbox."""
-        return self._inner.stores_events()
-
-    def handled_events(self) -> Sequence[type[Message]]:
-        """Return the events that have handlers."""
-        return self._inner.handled_events()
-
-    def handlers_of(self, event_type: type[Message], /) -> list[str]:
-        """Return the names of an event's handlers."""
-        return self._inner.handlers_of(event_type)
-
-    # --- what the container asks of its mediator goes to the real one ---
-
-    @property
-    def in_flight(self) -> int:
-        """How many messages are being handled."""
-        return self._inner.in_flight
-
-    def open(self) -> None:
-        """Take messages."""
-        self._inner.open()
-
-    def refuse(self) -> None:
-        """Take no new conversation."""
-        self._inner.refuse()
-
-    def close(self) -> None:
-        """Take nothing any more."""
-        self._inner.close()
-
-    def forget_routes(self) -> None:
-        """Have every pipeline linked anew."""
-        self._inner.forget_routes()

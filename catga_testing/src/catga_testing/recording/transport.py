@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from catga_core.interfaces.health import Health
-from catga_core.interfaces.transport import (
+from catga_core.interfaces.endpoints import (
+    Delivered,
     EventEndpoint,
+    HandlerEndpoint,
     Inbound,
     RequestEndpoint,
-    Transport,
-    TransportCapabilities,
 )
+from catga_core.interfaces.health import Health
+from catga_core.interfaces.transport import Transport, TransportCapabilities
 from catga_core.messages import Event, MessageType, Request
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
@@ -117,11 +118,6 @@ class ObservedRequests:
         """The request's type."""
         return self._inner.message_type
 
-    @property
-    def may_suspend(self) -> bool:
-        """Whether handling may wait."""
-        return self._inner.may_suspend
-
     async def handle(self, message: Any, context: MessageContext, /) -> CatgaResult[Any]:
         """Handle one request."""
         received: Received[Any] = Received(message, context)
@@ -161,11 +157,11 @@ class ObservedEvents:
         return self._inner.message_type
 
     @property
-    def may_suspend(self) -> bool:
-        """Whether handling may wait."""
-        return self._inner.may_suspend
+    def handlers(self) -> Sequence[HandlerEndpoint]:
+        """The event's handlers one by one."""
+        return self._inner.handlers
 
-    async def handle(self, event: Any, context: MessageContext, /) -> None:
+    async def handle(self, event: Any, context: MessageContext, /) -> Sequence[Delivered]:
         """Deliver one event."""
         received: Received[Any] = Received(event, context)
         self._journal.received.append(received)
@@ -174,8 +170,9 @@ class ObservedEvents:
         ):
             self._network.arrived(self._service, self.message_type, context.message_id)
             try:
-                await self._inner.handle(event, context)
+                delivered = await self._inner.handle(event, context)
             except asyncio.CancelledError:
                 received.outcome = Outcome.CANCELLED
                 raise
             received.outcome = Outcome.SUCCEEDED
+            return delivered

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from catga_core.clock import Clock
 from catga_core.container.app.conflicts import two_handlers
@@ -18,11 +17,12 @@ from catga_core.errors import ConfigurationError
 from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import class_of, with_place
 from catga_core.interfaces.transport import Transport
-from catga_core.mediator import EventOutbox, KeepFailed, NotPrepared, Route
+from catga_core.mediator import EventOutbox, FailureSink, NotPrepared, Route
 from catga_core.messages import Message, MessageKind, MessageType
-from catga_core.messages.context import context_demand
+from catga_core.messages.message_context import MessageContext
 from catga_core.pipeline import (
-    HandlerStage,
+    BoundBehavior,
+    BoundHandler,
     Stage,
     Supply,
     compile_pipeline,
@@ -52,7 +52,6 @@ class Assembly:
         self._routes: dict[Any, Any] = {}
         self.reliability: Reliability = Reliability(resolver)
         resolver.changed.append(self.forget)
-        context_demand.listen(weakref.WeakMethod(self.forget))
 
     # --- what the mediator asks ---
 
@@ -89,10 +88,10 @@ class Assembly:
             raise NotPrepared from None
 
     @property
-    def keep_failed(self) -> KeepFailed | None:
-        """What keeps the events that handlers failed for, `None` for nothing."""
+    def failure_sink(self) -> FailureSink | None:
+        """Where events go that handlers failed for, `None` for nowhere."""
         try:
-            return self.reliability.keep_failed()
+            return self.reliability.failure_sink()
         except AsyncNeeded:
             raise NotPrepared from None
 
@@ -133,7 +132,16 @@ class Assembly:
 
     def problems(self) -> list[str]:
         """Return a text for each thing about the built-in behaviors that cannot work."""
-        return self.reliability.problems([entry.definition for entry in self._handlers()])
+        problems = self.reliability.problems([entry.definition for entry in self._handlers()])
+        for entry in self._handlers():
+            described = entry.definition.message_type
+            if not described.context and MessageContext in self._resolver.reach_of(entry.registration):
+                named = with_place(entry.definition.name, entry.definition.target)
+                problems.append(
+                    f"{named} asks for MessageContext, but handles {described.name}, which is declared with "
+                    "@message(context=False). Remove context=False, or do not ask for the context."
+                )
+        return problems
 
     def handled_by(self, target: Any) -> MessageType | None:
         """Return what a registered handler handles, `None` for what is no handler."""
@@ -196,55 +204,49 @@ class Assembly:
 
     def _compiled(self, entry: HandlerEntry) -> Route:
         described = entry.definition.message_type
-        handler, overridden = self._handler(entry)
+        handler = self._handler(entry)
         if self.opaque and not handler.scoped and self._resolver.has_scoped:
-            # What is injected into the handler's body finds the message's scope by its variable.
+            # Services injected into the handler's body find the message's scope by its variable.
             handler = _in_scope(handler)
-        stages = self._stages(entry.definition)
         is_event = described.kind is MessageKind.EVENT
         pipeline = compile_pipeline(
-            HandlerStage(
-                entry.definition.name,
-                handler,
-                # Of what stands in for a handler nothing is known.
-                plain=entry.definition.plain and not overridden,
-                may_suspend=entry.definition.may_suspend or overridden,
-            ),
-            [stage for _, stage, _ in stages],
+            BoundHandler(entry.definition.name, handler),
+            self._behaviors(entry.definition),
             stream=described.kind is MessageKind.STREAM,
             # One line for each failure: an event's is written by its delivery, a logged message's by the behavior.
             fail=failure_of if is_event or self._options.enable_logging else reported_failure_of,
             fail_outside=failure_of if is_event else reported_failure_of,
         )
-        touched = handler.touches_context or entry.definition.sends or any(uses for _, _, uses in stages)
-        return Route(pipeline, context=touched or overridden or self.opaque or context_demand.wanted)
+        return Route(pipeline, described.context)
 
-    def _handler(self, entry: HandlerEntry) -> tuple[Supply, bool]:
+    def consumer_route(self, consumer: str, cls: type[Message]) -> Route | None:
+        """Return the pipeline of a consumer's handler for an event, `None` for an unknown consumer."""
+        del consumer, cls
+        return None
+
+    def _handler(self, entry: HandlerEntry) -> Supply:
         layer = self._resolver.overrides.top(entry.registration.service)
         registration = entry.registration if layer is None else layer.registration
         if registration.skip:
-            return self._function(registration), layer is not None
+            return self._function(registration)
         supply = self._object(registration, entry.lifetime)
         make = supply.make
         if supply.constant:
             handle = make(None)
             bare = layer is not None and _is_bare(handle)
-            return _constant(
-                handle if bare else handle.handle, touches=supply.touches_context
-            ), layer is not None
+            return _constant(handle if bare else handle.handle)
         if registration.kind is SourceKind.CLASS:
-            return self._resolver.supply_for(registration, method="handle"), layer is not None
-        return _replace(supply, lambda scope: make(scope).handle), layer is not None
+            return self._resolver.supply_for(registration, method="handle")
+        return _replace(supply, lambda scope: make(scope).handle)
 
     def _function(self, registration: Registration) -> Supply:
         resolver = self._resolver
         needed = list(resolver.needs(registration))
         supply = resolver.supply_for(registration)
-        touches = any(resolver.supply(parameter.service).touches_context for parameter, _ in needed)
         if not registration.parameters:
-            return _constant(registration.source, touches=False)
+            return _constant(registration.source)
         if all(each.lifetime is Lifetime.SINGLETON for _, each in needed) and not supply.scoped:
-            return _constant(supply.make(None), touches=touches)
+            return _constant(supply.make(None))
         return _replace(supply, supply.make)
 
     def _object(self, registration: Registration, lifetime: Lifetime | None) -> Supply:
@@ -255,27 +257,25 @@ class Assembly:
             return supply
         lasting = all(needed.lifetime is Lifetime.SINGLETON for _, needed in resolver.needs(registration))
         if lifetime is Lifetime.SINGLETON or (lifetime is None and lasting):
-            return _constant(resolver.kept(registration), touches=supply.touches_context)
+            return _constant(resolver.kept(registration))
         return supply
 
-    def _stages(self, definition: HandlerDefinition) -> list[tuple[int, Stage, bool]]:
+    def _behaviors(self, definition: HandlerDefinition) -> list[BoundBehavior]:
         described = definition.message_type
         found = self._built_in(described)
-        found += [_fixed(each, may_suspend=True) for each in self.reliability.behaviors(definition)]
+        found += [_fixed(each) for each in self.reliability.behaviors(definition)]
         for entry in self.behaviors:
             if entry.fits(described):
                 layer = self._resolver.overrides.top(entry.registration.service)
                 registration = entry.registration if layer is None else layer.registration
                 supply = self._object(registration, entry.lifetime)
-                # Of what stands in for a behavior nothing is known.
-                stage = Stage(entry.registration.name, supply, entry.may_suspend or layer is not None)
-                uses = entry.uses_context or entry.may_suspend or supply.touches_context or layer is not None
-                found.append((entry.order, stage, uses))
-        return sorted(found, key=lambda each: each[0])
+                bound = BoundBehavior(entry.registration.name, supply, _code_of(registration))
+                found.append(((entry.stage, entry.order), bound))
+        return [bound for _, bound in sorted(found, key=lambda each: each[0])]
 
-    def _built_in(self, described: MessageType) -> list[tuple[int, Stage, bool]]:
+    def _built_in(self, described: MessageType) -> list[_Placed]:
         options, clock = self._options, self.clock
-        found: list[tuple[int, Stage, bool]] = []
+        found: list[_Placed] = []
         if options.enable_logging:
             found.append(_fixed(LoggingBehavior(clock)))
         if options.timeout_seconds is not None and described.kind in {MessageKind.COMMAND, MessageKind.QUERY}:
@@ -291,45 +291,46 @@ class Assembly:
         return found
 
 
-def _validation(cls: type[Message], supplies: Sequence[Supply]) -> tuple[int, Stage, bool]:
-    touches = any(supply.touches_context for supply in supplies)
+_Placed: TypeAlias = tuple[tuple[Stage, int], BoundBehavior]
+
+
+def _validation(cls: type[Message], supplies: Sequence[Supply]) -> _Placed:
     if all(supply.constant for supply in supplies):
-        behavior = ValidationBehavior(cls, [supply.make(None) for supply in supplies])
-        supply = _constant(behavior, touches=touches)
-    else:
-        checks = ValidationBehavior(cls, ())
-        supply = Supply(
-            lambda scope: checks.with_validators([each.make(scope) for each in supplies]),
-            scoped=any(each.scoped for each in supplies),
-            prepare=tuple(dict.fromkeys(step for each in supplies for step in each.prepare)),
-            touches_context=touches,
-        )
-    return ValidationBehavior.order, Stage("ValidationBehavior", supply, may_suspend=bool(supplies)), touches
+        return _fixed(ValidationBehavior(cls, [supply.make(None) for supply in supplies]))
+    checks = ValidationBehavior(cls, ())
+    supply = Supply(
+        lambda scope: checks.with_validators([each.make(scope) for each in supplies]),
+        scoped=any(each.scoped for each in supplies),
+        prepare=tuple(dict.fromkeys(step for each in supplies for step in each.prepare)),
+    )
+    bound = BoundBehavior("ValidationBehavior", supply, ValidationBehavior.handle.__code__)
+    return (ValidationBehavior.stage, 0), bound
+
+
+def _code_of(registration: Registration) -> object:
+    target: Any = registration.source
+    return getattr(getattr(target, "handle", None), "__code__", None)
 
 
 def _is_bare(handler: Any) -> bool:
     return callable(handler) and not hasattr(handler, "handle")
 
 
-def _fixed(behavior: Any, *, may_suspend: bool = False) -> tuple[int, Stage, bool]:
+def _fixed(behavior: Any) -> _Placed:
     cls: Any = class_of(behavior)
-    return (
-        cls.order,
-        Stage(cls.__name__, _constant(behavior, touches=False), may_suspend),
-        cls.uses_context,
-    )
+    return (cls.stage, 0), BoundBehavior(cls.__name__, _constant(behavior), cls.handle.__code__)
 
 
-def _constant(value: Any, *, touches: bool) -> Supply:
-    return Supply(lambda _scope: value, constant=True, touches_context=touches)
+def _constant(value: Any) -> Supply:
+    return Supply(lambda _scope: value, constant=True)
 
 
 def _in_scope(supply: Supply) -> Supply:
     make = supply.make
     if supply.constant:
-        make = _constant(make(None), touches=supply.touches_context).make
-    return Supply(make, scoped=True, prepare=supply.prepare, touches_context=supply.touches_context)
+        make = _constant(make(None)).make
+    return Supply(make, scoped=True, prepare=supply.prepare)
 
 
 def _replace(supply: Supply, make: Callable[[Any], Any]) -> Supply:
-    return Supply(make, scoped=supply.scoped, prepare=supply.prepare, touches_context=supply.touches_context)
+    return Supply(make, scoped=supply.scoped, prepare=supply.prepare)

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from dependency_injector.containers import DynamicContainer
 
-from catga_core.clock import Clock
 from catga_core.container.app.application import CatgaApp
 from catga_core.container.app.assembly import Assembly
 from catga_core.container.app.conflicts import shared_names
@@ -29,13 +28,11 @@ from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import caller_locals
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.storage import Storage, UnitOfWork
-from catga_core.interfaces.transport import Transport
 from catga_core.interfaces.validation import Validator
-from catga_core.mediator import CatgaMediator
+from catga_core.mediator import CatgaMediator, Dispatcher
 from catga_core.messages import MessageType
-from catga_core.messages.message_context import MessageContext
-from catga_core.messages.serializer import Serializer
 from catga_core.pipeline.behavior import AnyBehavior
+from catga_core.pipeline.stage import Stage
 
 S = TypeVar("S")
 
@@ -55,21 +52,20 @@ class CatgaContainer(DynamicContainer):
         registrations: dict[Any, Registration] = {}
         self._resolver = Resolver(
             registrations,
-            asks_for_context=frozenset({CatgaMediator, MessageContext}),
-            quiet=frozenset({CatgaOptions, Clock, Serializer, Transport}),
             default_of=default_of,
         )
         self._assembly = Assembly(self._resolver)
-        self._mediator = CatgaMediator(self._assembly)
-        self._resolver.changed.append(self._mediator.forget_routes)
+        self._dispatcher = Dispatcher(self._assembly)
+        self._mediator = CatgaMediator(self._assembly, self._dispatcher)
+        self._resolver.changed.append(self._dispatcher.forget)
         self._modules: list[Module] = []
         self._registry = Registry(
             self, registrations, self._resolver, self._assembly, _RESERVED, lambda: self._lifecycle.started
         )
         self._lifecycle = Lifecycle(
-            self, self._mediator, self._assembly, self._resolver, registrations, self._registry.hosted
+            self, self._dispatcher, self._assembly, self._resolver, registrations, self._registry.hosted
         )
-        self._registry.add_own(chosen, self._mediator)
+        self._registry.add_own(chosen, self._mediator, self._dispatcher)
 
     # --- filling it ---
 
@@ -158,25 +154,29 @@ class CatgaContainer(DynamicContainer):
         self,
         behavior: type[AnyBehavior] | AnyBehavior,
         *,
+        stage: Stage | None = None,
         order: int | None = None,
         when: Callable[[MessageType], bool] | None = None,
         lifetime: Lifetime | None = None,
     ) -> None:
-        """Put a behavior around the messages it is for.
+        """Register a behavior: it runs around the handling of the messages it is for.
 
-        Parameters:
-            behavior: a class derived from `Behavior`, or an object of one.
-            order: lower is further outside; `None` takes the class's own `order`, else 0. Equal orders keep the order of
-                registration. The built-in ones are at -300 (logging), -200 (timeout), -100 (validation), -60
-                (idempotency), -50 (unit of work) and -40 (inbox).
-            when: asked once for each message type whether it is to be in its pipeline; `None` for always.
-            lifetime: for classes; `None` makes one object where all it holds are singletons, else one for each message.
+        Args:
+            behavior: A class derived from `Behavior`, or an object of one.
+            stage: Its place in the pipeline; `None` takes the class's own `stage`, else `Stage.USER`: inside of
+                everything that Catga adds, next to the handler.
+            order: Lower is further outside within its stage; `None` takes the class's own `order`, else 0. Equal orders
+                keep the order of registration; what Catga adds to a stage has order 0 and comes first.
+            when: Asked once for each message type whether it belongs into its pipeline; `None` for always.
+            lifetime: For classes; `None` creates one object where all it holds are singletons, else one per message.
 
         Raises:
-            ConfigurationError: when it is no behavior, or the container runs already.
+            ConfigurationError: When it is not a behavior, its stage is not possible, or the container runs already.
         """
         self._registry.expect_stopped("behaviors")
-        self._assembly.behaviors.append(behavior_entry(behavior, order, when, lifetime, caller_locals()))
+        self._assembly.behaviors.append(
+            behavior_entry(behavior, stage, order, when, lifetime, caller_locals())
+        )
         self._assembly.forget()
 
     def add_validator(self, *validators: type[Validator[Any]] | Validator[Any]) -> None:
@@ -339,10 +339,10 @@ class CatgaContainer(DynamicContainer):
             arguments: as in dependency-injector.
             options: as in dependency-injector: `modules=`, `packages=`, `from_package=`.
         """
-        # What wired code reaches cannot be known, so no pipeline may leave the context out any more.
+        # Wired code may reach scoped services that no constructor asks for.
         self._assembly.opaque = True
         self._assembly.forget()
-        self._mediator.forget_routes()
+        self._dispatcher.forget()
         super().wire(*arguments, **options)
 
     def unit_of_work(self) -> AbstractAsyncContextManager[UnitOfWork]:

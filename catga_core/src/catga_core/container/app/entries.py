@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_origin
 
@@ -16,11 +15,12 @@ from catga_core.container.di.registration import (
     register_source,
 )
 from catga_core.errors import ConfigurationError
-from catga_core.handlers import HandlerDefinition, define_handler, may_suspend
+from catga_core.handlers import HandlerDefinition, define_handler
 from catga_core.handlers.hints import class_of, shown, with_place
 from catga_core.interfaces.validation import Validator
 from catga_core.messages import Message, MessageType, type_argument
 from catga_core.pipeline.behavior import Behavior
+from catga_core.pipeline.stage import Stage
 
 
 class HandlerEntry(msgspec.Struct, frozen=True):
@@ -42,21 +42,19 @@ class BehaviorEntry(msgspec.Struct, frozen=True):
 
     Parameters:
         registration: how it is made.
-        order: lower is further outside.
+        stage: its place in the pipeline.
+        order: lower is further outside, within its stage.
         applies_to: the message class it is for; `None` for every message.
         when: asked once for each message type; `None` for always.
         lifetime: as asked for, `None` to have the container choose.
-        may_suspend: whether it may wait for anything.
-        uses_context: whether it reads the message's context.
     """
 
     registration: Registration
+    stage: Stage
     order: int
     applies_to: type[Any] | None
     when: Callable[[MessageType], bool] | None
     lifetime: Lifetime | None
-    may_suspend: bool
-    uses_context: bool
 
     def fits(self, described: MessageType) -> bool:
         """Whether it belongs into the pipeline of a message type."""
@@ -99,6 +97,7 @@ def handler_entry(target: Any, lifetime: Lifetime | None, names: Mapping[str, An
 
 def behavior_entry(
     behavior: Any,
+    stage: Stage | None,
     order: int | None,
     when: Callable[[MessageType], bool] | None,
     lifetime: Lifetime | None,
@@ -120,14 +119,18 @@ def behavior_entry(
         registration = register_source(behavior, behavior, lifetime or Lifetime.TRANSIENT, names)
     else:
         registration = Registration(behavior, Lifetime.SINGLETON, SourceKind.INSTANCE, behavior, ())
+    chosen: object = getattr(cls, "stage", Stage.USER) if stage is None else stage
+    if not isinstance(chosen, Stage) or chosen is Stage.HANDLER:
+        places = ", ".join(f"Stage.{each.name}" for each in Stage if each is not Stage.HANDLER)
+        msg = f"the stage of {with_place(cls.__name__, cls)} must be one of {places}; got {chosen!r}."
+        raise ConfigurationError(msg)
     return BehaviorEntry(
         registration,
+        chosen,
         getattr(cls, "order", 0) if order is None else order,
         _class_argument(cls, Behavior),
         when,
         lifetime,
-        may_suspend(cls.handle, besides=list(inspect.signature(cls.handle).parameters)[-1]),
-        bool(getattr(cls, "uses_context", False)),
     )
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from catga_core.container.app.application import CatgaApp
 from catga_core.container.app.assembly import Assembly
-from catga_core.container.app.endpoints import endpoints_of
 from catga_core.container.app.options import DEFAULT_SERVICE_NAME, CatgaOptions
 from catga_core.container.app.signals import listening
 from catga_core.container.app.stopping import Stopping
@@ -24,7 +23,8 @@ from catga_core.interfaces.hosting import HealthReporter
 from catga_core.interfaces.port import declared_ports
 from catga_core.interfaces.transport import Inbound, Transport
 from catga_core.log import LEFT_IN_FLIGHT, STARTED, STATE_IN_MEMORY, STOP_FAILED, STOPPED, logger
-from catga_core.mediator import CatgaMediator
+from catga_core.mediator import CatgaMediator, Dispatcher
+from catga_core.messages import message_type
 from catga_core.runtime.shielded import shielded
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Lifecycle:
 
     Parameters:
         container: the container.
-        mediator: the container's mediator.
+        dispatcher: the container's dispatcher.
         assembly: its handlers and behaviors.
         resolver: makes its services.
         registrations: its services.
@@ -55,14 +55,14 @@ class Lifecycle:
     def __init__(
         self,
         container: CatgaContainer,
-        mediator: CatgaMediator,
+        dispatcher: Dispatcher,
         assembly: Assembly,
         resolver: Resolver,
         registrations: Mapping[Any, Registration],
         hosted: Sequence[Any],
     ) -> None:
         self._container = container
-        self._mediator = mediator
+        self._dispatcher = dispatcher
         self._assembly = assembly
         self._resolver = resolver
         self._registrations = registrations
@@ -98,7 +98,7 @@ class Lifecycle:
             below, above = self._hosted_in_order()
             for service in below:
                 await self._start_hosted(service)
-            self._mediator.open()
+            self._dispatcher.open()
             self._compile_all()
             for service in above:
                 await self._start_hosted(service)
@@ -156,14 +156,14 @@ class Lifecycle:
     def health(self) -> dict[str, Health]:
         """Return each part's state."""
         status = HealthStatus.HEALTHY if self.state is State.RUNNING else HealthStatus.UNHEALTHY
-        mediator = self._mediator
+        dispatcher = self._dispatcher
         found = {
             "mediator": Health(
                 status,
                 f"the container is {self.state}",
                 {
-                    "in_flight": mediator.in_flight,
-                    "failed_event_handlers": mediator.failed_deliveries.count,
+                    "in_flight": dispatcher.in_flight,
+                    "failed_event_handlers": dispatcher.failed_deliveries.count,
                     **self._assembly.reliability.told(),
                 },
             )
@@ -244,7 +244,7 @@ class Lifecycle:
             for held in sorted(resolver.reach(service) & set(self._hosted), key=_reach_size(resolver)):
                 if held not in ordered:
                     ordered.append(held)
-        above = [service for service in ordered if CatgaMediator in resolver.reach(service)]
+        above = [service for service in ordered if _sends(resolver, service)]
         return [service for service in ordered if service not in above], above
 
     async def _start_hosted(self, service: Any) -> None:
@@ -269,11 +269,11 @@ class Lifecycle:
 
     def _inbound(self) -> Inbound:
         options = self._container.get(CatgaOptions)
-        assembly, mediator = self._assembly, self._mediator
+        assembly, dispatcher = self._assembly, self._dispatcher
         return Inbound(
             options.service_name,
-            endpoints_of(mediator, assembly.requests),
-            endpoints_of(mediator, assembly.events),
+            [dispatcher.request_endpoint(message_type(cls)) for cls in assembly.requests],
+            [dispatcher.event_endpoint(message_type(cls)) for cls in assembly.events],
             options.max_concurrent_requests,
         )
 
@@ -289,20 +289,20 @@ class Lifecycle:
 
     async def _stop_all(self) -> None:
         options = self._container.get(CatgaOptions)
-        mediator, transport = self._mediator, self._transport
+        dispatcher, transport = self._dispatcher, self._transport
         stopping = Stopping(options.shutdown_timeout_seconds, self._hurry)
-        above = [each for each in self._started if CatgaMediator in self._resolver.reach(each[0])]
+        above = [each for each in self._started if _sends(self._resolver, each[0])]
         below = [each for each in self._started if each not in above]
         # What sends the last messages of those in flight.
         last = [each for each in above if getattr(each[1], "stops_after_messages", False)]
         await stopping.services([each for each in above if each not in last], hurry=True)
-        mediator.refuse()
-        left = await stopping.messages(transport, lambda: mediator.in_flight)
+        dispatcher.refuse()
+        left = await stopping.messages(transport, lambda: dispatcher.in_flight)
         if left:
             # Its tasks are its senders' own, so it is not cancelled: what it holds is closed under it.
             logger().warning(LEFT_IN_FLIGHT, service_name=options.service_name, left_in_flight=left)
         await stopping.services(last, hurry=True)
-        mediator.close()
+        dispatcher.close()
         await stopping.services(below)
         if transport is not None:
             await stopping.transport(transport)
@@ -330,6 +330,10 @@ class Lifecycle:
             if isinstance(provider, ServiceProvider) and provider.is_for(service):
                 return str(name)
         return shown(service)
+
+
+def _sends(resolver: Resolver, service: Any) -> bool:
+    return not resolver.reach(service).isdisjoint({CatgaMediator, Dispatcher})
 
 
 def _reach_size(resolver: Resolver) -> Callable[[Any], int]:

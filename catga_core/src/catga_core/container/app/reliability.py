@@ -24,7 +24,7 @@ from catga_core.interfaces.idempotency import IdempotencyStore
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.storage import Storage
-from catga_core.mediator import CatgaMediator, EventOutbox, KeepFailed
+from catga_core.mediator import Dispatcher, EventOutbox, FailureSink
 from catga_core.messages import Message, MessageKind, MessageType
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
@@ -90,8 +90,8 @@ class Reliability:
             self._get(MessageRegistry),
         )
 
-    def keep_failed(self) -> KeepFailed | None:
-        """Return what keeps the events that handlers failed for, `None` for nothing."""
+    def failure_sink(self) -> FailureSink | None:
+        """Return where events go that handlers failed for, `None` for nowhere."""
         if not self._options.enable_dead_letter_queue:
             return None
         from catga_core.features.dead_letters.counters import DeadLetterCounters
@@ -103,7 +103,7 @@ class Reliability:
         # Asked for with each letter: a store that stands in for it may be there by then.
         return FailedEvents(
             letters, self._get(Serializer), self._get(Clock), self._counter(DeadLetterCounters)
-        ).keep
+        )
 
     # --- what stands beside them ---
 
@@ -171,6 +171,18 @@ class Reliability:
             for handler in handlers
             if has_own_units_of_work(handler.target) and handler.message_type.kind is not MessageKind.COMMAND
         ]
+        for handler in handlers:
+            described = handler.message_type
+            if described.context:
+                continue
+            rule = self._rule(described)
+            by_message_id = rule is not None and rule.key is None
+            if by_message_id or (options.enable_inbox and described.kind is MessageKind.EVENT):
+                what = "Idempotency without a key" if by_message_id else "The inbox"
+                problems.append(
+                    f"{what} identifies {described.name} by its message id, but {described.name} is declared with "
+                    "@message(context=False) and has none. Remove context=False."
+                )
         if options.enable_inbox or options.enable_dead_letter_queue:
             seen: set[tuple[type[Message], str]] = set()
             for handler in handlers:
@@ -273,7 +285,7 @@ def _relay(options: CatgaOptions, resolver: Resolver) -> Registration:
     from catga_core.features.outbox.sending import OutboxSender
 
     def make(
-        mediator: CatgaMediator,
+        dispatcher: Dispatcher,
         serializer: Serializer,
         clock: Clock,
         registry: MessageRegistry,
@@ -281,7 +293,7 @@ def _relay(options: CatgaOptions, resolver: Resolver) -> Registration:
     ) -> OutboxRelay:
         storage = _now(resolver, Storage)
         sender = OutboxSender(
-            mediator.hand_over,
+            dispatcher.hand_over,
             registry,
             serializer,
             clock,
@@ -301,7 +313,7 @@ def _relay(options: CatgaOptions, resolver: Resolver) -> Registration:
         )
 
     # The stores are named so that they start before it and stop after it.
-    needs = {"mediator": CatgaMediator, "serializer": Serializer, "clock": Clock, "registry": MessageRegistry}
+    needs = {"dispatcher": Dispatcher, "serializer": Serializer, "clock": Clock, "registry": MessageRegistry}
     return _hosted(
         OutboxRelay, make, {**needs, "outbox": OutboxStore, "storage": Storage, "letters": DeadLetterStore}
     )

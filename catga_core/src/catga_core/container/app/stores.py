@@ -23,9 +23,6 @@ from catga_core.interfaces.health import Health
 from catga_core.interfaces.port import port_of
 from catga_core.interfaces.storage import Storage
 from catga_core.interfaces.stores import Stores, check_kept
-from catga_core.mediator import CatgaMediator
-from catga_core.messages.catalog import MessageCatalog
-from catga_core.messages.registry import MessageRegistry
 
 if TYPE_CHECKING:
     from catga_core.container.app.container import CatgaContainer
@@ -213,22 +210,8 @@ def _event_store() -> Registration:
     return _by_factory(EventStore, event_store, needs)
 
 
-def _message_registry() -> Registration:
-    def message_registry(mediator: CatgaMediator, catalog: MessageCatalog | None = None) -> MessageRegistry:
-        registry = MessageRegistry(catalog)
-        registry.prefer(mediator.handled_events)
-        return registry
-
-    parameters = (
-        Parameter("mediator", CatgaMediator, optional=False),
-        Parameter("catalog", MessageCatalog, optional=True),
-    )
-    return Registration(MessageRegistry, Lifetime.SINGLETON, SourceKind.FACTORY, message_registry, parameters)
-
-
 _DEFAULTS: Mapping[Any, Callable[[], Registration]] = {
     EventStore: _event_store,
-    MessageRegistry: _message_registry,
 }
 
 

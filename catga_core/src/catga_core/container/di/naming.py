@@ -14,7 +14,6 @@ from catga_core.interfaces.port import port_of
 # By name only: what is not asked for is not imported.
 SERVICES: Mapping[str, str] = {
     "locks": "catga_core.reliability:Locks",
-    "message_registry": "catga_core.messages.registry:MessageRegistry",
     "event_types": "catga_core.event_sourcing:EventTypes",
     "dead_letter_queue": "catga_core.reliability:DeadLetterQueue",
     "projections": "catga_core.event_sourcing.projections:Projections",

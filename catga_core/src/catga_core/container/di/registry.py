@@ -13,13 +13,21 @@ from catga_core.container.di.graph import check_graph
 from catga_core.container.di.naming import SERVICES, name_for, service_called
 from catga_core.container.di.overrides import Override
 from catga_core.container.di.provider import ServiceProvider
-from catga_core.container.di.registration import Lifetime, Registration, register_source
+from catga_core.container.di.registration import (
+    Lifetime,
+    Parameter,
+    Registration,
+    SourceKind,
+    register_source,
+)
 from catga_core.container.di.replacing import replaced_registration, replacement
 from catga_core.container.di.resolver import Resolver
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import caller_locals, shown
 from catga_core.interfaces.port import declared_ports
-from catga_core.mediator import CatgaMediator
+from catga_core.mediator import CatgaMediator, Dispatcher
+from catga_core.messages.catalog import MessageCatalog
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serialization import msgpack_serializer
 from catga_core.messages.serializer import Serializer
 
@@ -58,15 +66,20 @@ class Registry:
         self._fixed = fixed
         self.hosted: list[Any] = []
 
-    def add_own(self, options: CatgaOptions, mediator: CatgaMediator) -> None:
+    def add_own(self, options: CatgaOptions, mediator: CatgaMediator, dispatcher: Dispatcher) -> None:
         """Take in what every container has.
 
         Parameters:
             options: the application's.
             mediator: the container's.
+            dispatcher: the container's.
         """
         self._put(register_source(CatgaOptions, options, Lifetime.SINGLETON, {}, instance=True), "options")
         self._put(register_source(CatgaMediator, mediator, Lifetime.SINGLETON, {}, instance=True), "mediator")
+        self._put(
+            register_source(Dispatcher, dispatcher, Lifetime.SINGLETON, {}, instance=True), "dispatcher"
+        )
+        self._put(self._message_registry(), "message_registry")
         self._put(register_source(Clock, SystemClock, Lifetime.SINGLETON, {}))
         self._put(register_source(Serializer, msgpack_serializer, Lifetime.SINGLETON, {}))
         self.add_workers()
@@ -77,6 +90,15 @@ class Registry:
                 self._provide(port.name, port.type)
         for name, path in SERVICES.items():
             self._provide(name, path)
+
+    def _message_registry(self) -> Registration:
+        def make(catalog: MessageCatalog | None = None) -> MessageRegistry:
+            registry = MessageRegistry(catalog)
+            registry.prefer(self._assembly.handled_events)
+            return registry
+
+        parameters = (Parameter("catalog", MessageCatalog, optional=True),)
+        return Registration(MessageRegistry, Lifetime.SINGLETON, SourceKind.FACTORY, make, parameters)
 
     def add(
         self,
@@ -94,7 +116,7 @@ class Registry:
                 runs already.
         """
         self.expect_stopped("services")
-        if service is CatgaMediator or service is CatgaOptions:
+        if service in {CatgaMediator, CatgaOptions, Dispatcher}:
             msg = f"{shown(service)} is the container's own: override it in a test, or make another container"
             raise ConfigurationError(msg)
         self._put(

@@ -25,8 +25,6 @@ class Resolver:
 
     Parameters:
         registrations: by service; may grow until the container starts.
-        asks_for_context: the services through which a pipeline can send further messages or read its context.
-        quiet: the container's own services, known not to.
         default_of: tells how a service of Catga's own is made that nobody has registered.
     """
 
@@ -34,15 +32,11 @@ class Resolver:
         self,
         registrations: Mapping[Any, Registration],
         *,
-        asks_for_context: frozenset[Any],
-        quiet: frozenset[Any],
         default_of: Callable[[Any], Registration | None],
     ) -> None:
         self._registrations = registrations
         self._default_of = default_of
         self._defaults: dict[Any, Registration | None] = {}
-        self._asks_for_context = asks_for_context
-        self._quiet = quiet
         self.overrides: Overrides = Overrides(self._forget)
         self.changed: list[Callable[[], None]] = []
         self._singletons = Singletons()
@@ -225,7 +219,7 @@ class Resolver:
             made = self._singletons.get(
                 self._key(service), registration, lambda: product_now(registration, self._arguments)
             )
-            return of_object(made, touches_context=self._touches(service))
+            return of_object(made)
         inner = self._make_supply(registration)
         if registration.lifetime is Lifetime.SCOPED:
             return of_scope(registration, inner, self._singletons.holds)
@@ -252,14 +246,3 @@ class Resolver:
         if parameter.service is MessageContext or self.effective(parameter.service) is not None:
             return self.supply(parameter.service)
         return None
-
-    def _touches(self, service: Any) -> bool:
-        for held in self.reach(service):
-            if held in self._asks_for_context:
-                return True
-            if held in self._quiet:
-                continue
-            registration = self.effective(held)
-            if registration is not None and registration.kind is not SourceKind.CLASS:
-                return True
-        return False

@@ -17,18 +17,17 @@ from catga_core.container.di.registration import Parameter, Registration, Source
 from catga_core.pipeline.supply import Prepare, Supply
 from catga_core.runtime.scope import is_closable
 
-CONTEXT = Supply(context_of, scoped=True, touches_context=True)
+CONTEXT = Supply(context_of, scoped=True)
 """Gives the context of the message that is being handled."""
 
 
-def of_object(made: Any, *, touches_context: bool = True) -> Supply:
+def of_object(made: Any) -> Supply:
     """Return what gives one object again and again.
 
-    Parameters:
-        made: the object.
-        touches_context: whether it can ask for the message's context; of what Catga has not made, nobody knows.
+    Args:
+        made: The object.
     """
-    return Supply(lambda _scope: made, constant=True, touches_context=touches_context)
+    return Supply(lambda _scope: made, constant=True)
 
 
 def of_provider(registration: Registration, given: Sequence[Supply]) -> Supply:
@@ -43,7 +42,6 @@ def of_provider(registration: Registration, given: Sequence[Supply]) -> Supply:
         lambda _scope: source(),
         scoped=any(supply.scoped for supply in given),
         prepare=_prepare_all(given),
-        touches_context=True,
     )
 
 
@@ -62,9 +60,6 @@ def of_call(
         compile_call(registration, held, attribute),
         scoped=any(supply.scoped for supply in given),
         prepare=_prepare_all(given),
-        # Only a class the container makes itself is known through and through.
-        touches_context=registration.kind is not SourceKind.CLASS
-        or any(supply.touches_context for supply in given),
     )
 
 
@@ -84,7 +79,7 @@ def of_scope(registration: Registration, inner: Supply, is_kept: Callable[[Any],
         opener = quick_opener(registration, make)
     else:
         opener = sync_opener(registration, make, is_kept)
-    return Supply(opener, scoped=True, prepare=prepare, touches_context=inner.touches_context)
+    return Supply(opener, scoped=True, prepare=prepare)
 
 
 def _prepare_all(given: Iterable[Supply]) -> tuple[Prepare, ...]:

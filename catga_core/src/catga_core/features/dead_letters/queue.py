@@ -25,7 +25,7 @@ from catga_core.interfaces.dead_letters import (
     DeadLetterStore,
 )
 from catga_core.log import LETTER_REPLAYED, logger, traceback_of
-from catga_core.mediator import CatgaMediator
+from catga_core.mediator import Dispatcher
 from catga_core.messages import Event, MessageType
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.results import CatgaResult, Failure, Success
@@ -55,7 +55,7 @@ class DeadLetterQueue:
 
     Args:
         letters: The store.
-        mediator: The container's mediator.
+        dispatcher: The container's dispatcher.
         serializer: The container's serializer.
         clock: The container's clock.
         locks: Keep two processes from replaying one dead letter at the same time.
@@ -67,14 +67,14 @@ class DeadLetterQueue:
     def __init__(
         self,
         letters: DeadLetterStore,
-        mediator: CatgaMediator,
+        dispatcher: Dispatcher,
         serializer: Serializer,
         clock: Clock,
         locks: Locks,
         registry: MessageRegistry,
     ) -> None:
         self._letters = letters
-        self._mediator = mediator
+        self._dispatcher = dispatcher
         self._serializer = serializer
         self._clock = clock
         self._locks = locks
@@ -172,7 +172,7 @@ class DeadLetterQueue:
             described, event = self._read(letter)
         except CatgaError as error:
             return Failure(error)
-        if letter.source is DeadLetterSource.HANDLER and letter.handler not in self._mediator.handlers_of(
+        if letter.source is DeadLetterSource.HANDLER and letter.handler not in self._dispatcher.handlers_of(
             described.cls
         ):
             return Failure(_no_handler(letter))
@@ -200,9 +200,9 @@ class DeadLetterQueue:
         headers = MappingProxyType({**letter.context.headers, REPLAY_HEADER: str(letter.replays)})
         context = msgspec.structs.replace(letter.context, headers=headers, deadline=None)
         if letter.source is DeadLetterSource.HANDLER:
-            return await self._mediator.redeliver(described, letter.handler, event, context)
+            return await self._dispatcher.redeliver(described, letter.handler, event, context)
         try:
-            await self._mediator.hand_over(described, event, context)
+            await self._dispatcher.hand_over(described, event, context)
         except CatgaError as error:
             return Failure(error)
         return Success(None)

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from catga_core.clock import Clock
-from catga_core.errors import PersistenceError
+from catga_core.errors import CatgaError, PersistenceError
 from catga_core.features.dead_letters.counters import DeadLetterCounters
 from catga_core.features.dead_letters.letters import handler_letter
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.log import DEAD_LETTER, DEAD_LETTER_LOST, logger
-from catga_core.mediator import leave_in_outbox
 from catga_core.messages import message_type
-from catga_core.messages.context import active_context, begin_event_context
+from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import Failure
 from catga_core.messages.serializer import Serializer
 
@@ -40,24 +39,18 @@ class FailedEvents:
         self._clock = clock
         self._counters = counters
 
-    async def keep(self, event: Any, handler: str, failure: Failure[Any]) -> None:
-        """Write a dead letter; one that cannot be written is logged as an error and counted.
-
-        An event from the outbox stays there instead, and is sent again.
+    async def keep(
+        self, event: Any, context: MessageContext, handler: str, failure: Failure[Any], /
+    ) -> CatgaError | None:
+        """Write a dead letter; return why it could not be written.
 
         Args:
             event: The event.
+            context: The event's.
             handler: The name of the handler that failed.
-            failure: The handler's result.
+            failure: What it ended with.
         """
-        context = active_context.get() or begin_event_context()
         cls: Any = event.__class__
-        facts = {
-            "event_type": cls.__name__,
-            "handler": handler,
-            "message_id": context.message_id,
-            "code": failure.error.code,
-        }
         try:
             letter = handler_letter(
                 message_type(cls),
@@ -74,10 +67,26 @@ class FailedEvents:
                 f"{cls.__name__} was not handled by {handler} ({failure.error.code}), and its dead letter could not be "
                 f"written: {type(error).__name__}: {error}"
             )
-            if leave_in_outbox(context.message_id, PersistenceError(text)):
-                return
-            self._counters.lost_dead_letters += 1
-            logger().error(DEAD_LETTER_LOST, **facts, error=f"{type(error).__name__}: {error}")
-            return
+            return PersistenceError(text)
         self._counters.dead_letters += 1
-        logger().info(DEAD_LETTER, **facts, letter_id=letter.id, source="handler")
+        logger().info(
+            DEAD_LETTER,
+            event_type=cls.__name__,
+            handler=handler,
+            message_id=context.message_id,
+            code=failure.error.code,
+            letter_id=letter.id,
+            source="handler",
+        )
+        return None
+
+    def lost(self, event: Any, context: MessageContext, handler: str, error: CatgaError, /) -> None:
+        """Count and log an event whose dead letter could not be written and that is not redelivered."""
+        self._counters.lost_dead_letters += 1
+        logger().error(
+            DEAD_LETTER_LOST,
+            event_type=type(event).__name__,
+            handler=handler,
+            message_id=context.message_id,
+            error=error.message,
+        )

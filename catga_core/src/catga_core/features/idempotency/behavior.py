@@ -28,6 +28,7 @@ from catga_core.messages import MessageType
 from catga_core.messages.context import active_context
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline.behavior import Behavior, Next
+from catga_core.pipeline.stage import Stage
 from catga_core.runtime.lease import Lease
 from catga_core.runtime.retry import CONTENTION
 from catga_core.runtime.shielded import acquire_or_release, cleanup
@@ -69,8 +70,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         together: Whether `store` belongs to `storage`.
     """
 
-    order: ClassVar[int] = -60
-    uses_context: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.IDEMPOTENCY
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from catga_core.log import DUPLICATE_SKIPPED, logger
 from catga_core.messages.context import active_context
 from catga_core.messages.results import CatgaResult, Success
 from catga_core.pipeline.behavior import Behavior, Next
+from catga_core.pipeline.stage import Stage
 
 
 class InboxBehavior(Behavior[Any, Any]):
@@ -23,8 +24,7 @@ class InboxBehavior(Behavior[Any, Any]):
         counters: Counts the duplicates.
     """
 
-    order: ClassVar[int] = -40
-    uses_context: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.INBOX
 
     def __init__(self, inbox: InboxStore, handler: str, counters: InboxCounters) -> None:
         self._inbox = inbox

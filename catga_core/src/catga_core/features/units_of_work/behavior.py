@@ -10,6 +10,7 @@ from catga_core.errors import CatgaError
 from catga_core.interfaces.storage import Storage
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.behavior import Behavior, Next
+from catga_core.pipeline.stage import Stage
 
 
 class UnitOfWorkBehavior(Behavior[Any, Any]):
@@ -21,8 +22,7 @@ class UnitOfWorkBehavior(Behavior[Any, Any]):
         storage: The container's storage.
     """
 
-    order: ClassVar[int] = -50
-    uses_context: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.UNIT_OF_WORK
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage

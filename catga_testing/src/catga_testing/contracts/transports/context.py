@@ -97,13 +97,11 @@ class ContextContract(TransportContractBase):
         got = inbox.got[0][1]
         assert (got.traceparent, got.tracestate) == (TRACEPARENT, "vendor=a,other=b")
 
-    @pytest.mark.parametrize("may_suspend", [True, False])
     @_both_kinds
     async def test_a_handler_sees_nothing_of_its_senders_surroundings(
         self,
         peers: Peers,
         kind: str,
-        may_suspend: bool,
     ) -> None:
         """What a sender keeps in context variables is its own, in one process as in two."""
         seen: list[str] = []
@@ -113,7 +111,7 @@ class ContextContract(TransportContractBase):
             seen.append(_surroundings.get())
             return await inbox(message, context)
 
-        await peers.add("reader", requests={Echo: look}, events={Happened: look}, may_suspend=may_suspend)
+        await peers.add("reader", requests={Echo: look}, events={Happened: look})
         sender = await peers.add()
         token = _surroundings.set("the sender's")
         try:
@@ -124,13 +122,11 @@ class ContextContract(TransportContractBase):
 
         assert seen == ["nothing"]
 
-    @pytest.mark.parametrize("may_suspend", [True, False])
     @_both_kinds
     async def test_what_a_handler_keeps_in_context_variables_ends_with_its_message(
         self,
         peers: Peers,
         kind: str,
-        may_suspend: bool,
     ) -> None:
         """The next message begins as the first one did."""
         seen: list[str] = []
@@ -141,7 +137,7 @@ class ContextContract(TransportContractBase):
             _surroundings.set("the message before")
             return await inbox(message, context)
 
-        await peers.add("reader", requests={Echo: leave}, events={Happened: leave}, may_suspend=may_suspend)
+        await peers.add("reader", requests={Echo: leave}, events={Happened: leave})
         sender = await peers.add()
 
         for number in range(3):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase
 from catga_testing.contracts.transports.handlers import Gate, Inbox
@@ -16,16 +14,14 @@ from catga_testing.contracts.transports.peers import Peers
 class EventsContract(TransportContractBase):
     """Every service that listens, once each, and independent of one another."""
 
-    @pytest.mark.parametrize("may_suspend", [True, False])
     async def test_an_event_reaches_every_service_once_and_one_replica_of_each(
         self,
         peers: Peers,
-        may_suspend: bool,
     ) -> None:
         """However many replicas a service has."""
         mail, stock = Inbox(), Inbox()
         listening = [
-            await peers.add(service, events={Happened: inbox}, may_suspend=may_suspend)
+            await peers.add(service, events={Happened: inbox})
             for service, inbox in (("mail", mail), ("mail", mail), ("stock", stock))
         ]
         telling = await peers.add()

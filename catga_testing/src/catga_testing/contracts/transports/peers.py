@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from catga_core import CatgaResult, Clock, MessageContext, SystemClock, Transport, message_type
 from catga_core.identifiers import new_id
-from catga_core.interfaces import Inbound
+from catga_core.interfaces import Delivered, HandlerEndpoint, Inbound
 from catga_core.messages import Event, Message, MessageKind, MessageType, Request
 from catga_core.pipeline import as_result
 from catga_testing.contracts.limits import DEADLINE, PATIENCE
@@ -28,20 +28,28 @@ class Endpoint:
     Parameters:
         cls: the message's class.
         handle: what handles it.
-        may_suspend: what the endpoint says of itself.
     """
 
-    def __init__(self, cls: type[Message], handle: Handler, *, may_suspend: bool = True) -> None:
+    def __init__(self, cls: type[Message], handle: Handler) -> None:
         self.message_type: MessageType = message_type(cls)
-        self.may_suspend = may_suspend
         self._handle = handle
+
+    @property
+    def handler(self) -> str:
+        """The handler's name."""
+        return "handler"
+
+    @property
+    def handlers(self) -> Sequence[HandlerEndpoint]:
+        """The event's only handler."""
+        return [self]
 
     async def handle(self, message: Any, context: MessageContext, /) -> Any:
         """Handle one message."""
-        found: Any = await self._handle(message, context)
+        result = as_result(await self._handle(message, context))
         if self.message_type.kind is MessageKind.EVENT:
-            return None
-        return as_result(found)
+            return [Delivered(self.handler, result)]
+        return result
 
 
 class Peer:
@@ -133,7 +141,6 @@ class Peers:
         *,
         requests: Mapping[type[Request[Any]], Handler] | None = None,
         events: Mapping[type[Event], Handler] | None = None,
-        may_suspend: bool = True,
         max_concurrent: int = 256,
         clock: Clock | None = None,
     ) -> Peer:
@@ -143,7 +150,6 @@ class Peers:
             service: its service's name.
             requests: what it handles.
             events: what it listens for.
-            may_suspend: what its endpoints say of themselves.
             max_concurrent: its limit.
             clock: its clock; the machine's without one.
         """
@@ -154,8 +160,8 @@ class Peers:
             await peer.transport.serve(
                 Inbound(
                     service,
-                    [Endpoint(cls, each, may_suspend=may_suspend) for cls, each in (requests or {}).items()],
-                    [Endpoint(cls, each, may_suspend=may_suspend) for cls, each in (events or {}).items()],
+                    [Endpoint(cls, each) for cls, each in (requests or {}).items()],
+                    [Endpoint(cls, each) for cls, each in (events or {}).items()],
                     max_concurrent,
                 )
             )

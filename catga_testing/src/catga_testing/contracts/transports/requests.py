@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from catga_core import CatgaResult, ErrorCode, MessageContext, Success, TransportCapabilities
 from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase, requires
@@ -29,12 +27,9 @@ from catga_testing.contracts.transports.peers import Peers
 class RequestsContract(TransportContractBase):
     """Exactly one handler, its own answer, and no waiting for a handler that is not there."""
 
-    @pytest.mark.parametrize("may_suspend", [True, False])
-    async def test_a_request_is_handled_and_its_value_comes_back(
-        self, peers: Peers, may_suspend: bool
-    ) -> None:
+    async def test_a_request_is_handled_and_its_value_comes_back(self, peers: Peers) -> None:
         """Also by an endpoint that says it never waits."""
-        await peers.add("echoes", requests={Echo: echo}, may_suspend=may_suspend)
+        await peers.add("echoes", requests={Echo: echo})
         asking = await peers.add()
 
         result = await asking.ask(Echo("hello, wörld"))

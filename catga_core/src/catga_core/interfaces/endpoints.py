@@ -1,0 +1,87 @@
+"""The inbound seam: what a transport, a relay or a consumer delivers messages to."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from catga_core.errors import CatgaError
+from catga_core.messages import MessageType
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """What one handler did with one delivered event.
+
+    Args:
+        handler: The handler's name.
+        result: What it ended with.
+        unkept: Why no dead letter could be written for a failure; `None` where one was written, and where none is.
+    """
+
+    handler: str
+    result: CatgaResult[Any]
+    unkept: CatgaError | None = None
+
+
+class RequestEndpoint(Protocol):
+    """One request type that this process handles."""
+
+    @property
+    def message_type(self) -> MessageType:
+        """The request's type."""
+        ...
+
+    def handle(self, message: Any, context: MessageContext, /) -> Coroutine[Any, Any, CatgaResult[Any]]:
+        """Handle one request through its whole pipeline: every outcome but cancellation is a result."""
+        ...
+
+
+class HandlerEndpoint(RequestEndpoint, Protocol):
+    """One handler of one event type."""
+
+    @property
+    def handler(self) -> str:
+        """The handler's name."""
+        ...
+
+
+class EventEndpoint(Protocol):
+    """One event type that this process has handlers for."""
+
+    @property
+    def message_type(self) -> MessageType:
+        """The event's type."""
+        ...
+
+    @property
+    def handlers(self) -> Sequence[HandlerEndpoint]:
+        """The event's handlers one by one, for a deliverer that settles each on its own."""
+        ...
+
+    def handle(self, event: Any, context: MessageContext, /) -> Coroutine[Any, Any, Sequence[Delivered]]:
+        """Run every handler of one delivery, and return what each ended with.
+
+        A failure is logged, counted and, with `enable_dead_letter_queue`, kept as a dead letter; it never raises.
+        """
+        ...
+
+
+class Inbound(msgspec.Struct, frozen=True):
+    """What a transport is to subscribe to.
+
+    Args:
+        service_name: This service; its replicas share each event's deliveries.
+        requests: One endpoint for each request type handled here.
+        events: One endpoint for each event type handled here.
+        max_concurrent: How many messages of one subscription may be handled at the same time; one more request is
+            answered with `CONCURRENCY_LIMITED` at once.
+    """
+
+    service_name: str
+    requests: Sequence[RequestEndpoint]
+    events: Sequence[EventEndpoint]
+    max_concurrent: int

@@ -1,0 +1,376 @@
+"""`Dispatcher`: the one way in. Whatever is delivered to this process's handlers goes through it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from catga_core.errors import CatgaError, ErrorCode
+from catga_core.interfaces.endpoints import Delivered, EventEndpoint, HandlerEndpoint, RequestEndpoint
+from catga_core.mediator.delivery import Delivery
+from catga_core.mediator.endpoints import DeliverIn, EventDelivery, Handling
+from catga_core.mediator.failures import FailedDeliveries, Settling
+from catga_core.mediator.gate import Gate
+from catga_core.mediator.overlap import Overlap
+from catga_core.mediator.preparing import not_built, prepared
+from catga_core.mediator.refusals import stopped
+from catga_core.mediator.routes import NotPrepared, Route, RouteSource
+from catga_core.messages import Event, Message, MessageType
+from catga_core.messages.context import active_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
+from catga_core.pipeline import Chain, Dispatch, Handle
+from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
+
+
+class PublishHere(Protocol):
+    """Publishes an event to the handlers of this process."""
+
+    def __call__(self, event: Any, context: MessageContext | None = None, /) -> Coroutine[Any, Any, None]:
+        """Publish an event, in a context that is given or in one that continues the publisher's."""
+        ...
+
+
+class Dispatcher:
+    """Delivers messages to the handlers of this process, for transports, the relay, consumers, replays and operators.
+
+    Applications send with `CatgaMediator`. Ask for a `Dispatcher` to build a deliverer: a transport, a queue, a worker.
+
+    Args:
+        source: Knows the pipelines.
+    """
+
+    def __init__(self, source: RouteSource) -> None:
+        self._source = source
+        self._dispatches: dict[Any, Dispatch] = {}
+        self._retired: list[Dispatch] = []
+        self._handles: dict[Any, Handle] = {}
+        self._deliveries: dict[type[Any], DeliverIn] = {}
+        self._forget_senders: Callable[[], None] | None = None
+        self._send_again: Chain | None = None
+        self._overlap = Overlap()
+        self.gate: Gate = Gate(source)
+        self.failed_deliveries: FailedDeliveries = FailedDeliveries()
+
+    # --- endpoints ---
+
+    def request_endpoint(self, described: MessageType, /) -> RequestEndpoint:
+        """Return the endpoint of a request that this process handles."""
+        return Handling(described, "", self._handles, self._find_request)
+
+    def event_endpoint(self, described: MessageType, /) -> EventEndpoint:
+        """Return the endpoint of an event that this process has handlers for."""
+        return EventDelivery(described, self._deliveries, self._find_delivery, self.handler_endpoints)
+
+    def handler_endpoints(self, described: MessageType, /) -> Sequence[HandlerEndpoint]:
+        """Return one endpoint for each of an event's handlers here, in the order of registration."""
+        return [self.handler_endpoint(described, name) for name in self._source.handlers_of(described.cls)]
+
+    def handler_endpoint(self, described: MessageType, handler: str, /) -> HandlerEndpoint:
+        """Return the endpoint of one handler of an event.
+
+        A handler that is not registered here answers each message with `HANDLER_NOT_FOUND`.
+        """
+        return Handling(described, handler, self._handles, self._find_handler)
+
+    def consumer_endpoint(self, consumer: str, described: MessageType, /) -> HandlerEndpoint:
+        """Return the endpoint of a consumer's handler for an event: of a projection or subscription."""
+        return Handling(described, consumer, self._handles, self._find_consumer)
+
+    # --- for the outbox and for replays ---
+
+    async def hand_over(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
+        """Send a stored event: over the transport, or to this process's handlers where there is none.
+
+        Args:
+            described: The event's type.
+            event: The event.
+            context: As it was published with.
+
+        Raises:
+            CatgaError: When it could not be sent, and when a handler failed for it and neither it nor the dead letters
+                have taken it, so that it has to be sent again.
+        """
+        refusal = self.gate.refusal_of_stored(described)
+        if refusal is not None:
+            raise refusal
+        transport = await prepared(self._source, lambda: self._source.transport)
+        if transport is not None:
+            await transport.publish(described, event, context)
+            return
+        deliver = await prepared(self._source, lambda: self._delivery(described, report=False))
+        for each in await deliver(event, context):
+            if each.unkept is not None:
+                raise each.unkept
+
+    async def redeliver(
+        self, described: MessageType, handler: str, event: Event, context: MessageContext, /
+    ) -> CatgaResult[Any]:
+        """Deliver an event to one handler of this process, through its whole pipeline.
+
+        Returns:
+            What the handler ended with, or a failure: `HANDLER_NOT_FOUND` where no handler here has that name.
+        """
+        refusal = self.gate.refusal(described)
+        if refusal is not None:
+            return Failure(refusal)
+        return await self.handler_endpoint(described, handler).handle(event, context)
+
+    def handled_events(self) -> Sequence[type[Message]]:
+        """Return the events that have handlers in this process."""
+        return self._source.handled_events()
+
+    def handlers_of(self, event_type: type[Message], /) -> list[str]:
+        """Return the names of an event's handlers in this process."""
+        return self._source.handlers_of(event_type)
+
+    # --- for the mediator ---
+
+    def request_dispatch(self, cls: type[Message]) -> Dispatch | None:
+        """Return the dispatch of a request handled here, `None` for any other.
+
+        Raises:
+            NotPrepared: When `prepare` has to be awaited first.
+        """
+        route = self._source.request_route(cls)
+        return None if route is None else self._dispatch(cls, route)
+
+    def event_publication(self, described: MessageType) -> PublishHere:
+        """Return what publishes an event to the handlers here, in its own context where none is given.
+
+        Raises:
+            NotPrepared: When `prepare` has to be awaited first.
+        """
+        delivery = self._to_handlers(described)
+        if not delivery.pipelines:
+            return _to_none
+        deliver, report_lost = delivery.deliver(), delivery.settling.report_lost
+        if self._source.failure_sink is None:
+            # What it gives besides is nothing that a publisher asks for.
+            return deliver  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+        async def publish(event: Event, context: MessageContext | None = None) -> None:
+            failed = await deliver(event, context)
+            if failed is not None:
+                report_lost(event, context, [each for _, each in failed])
+
+        return publish
+
+    def stores_events(self) -> bool:
+        """Tell whether events that the running task publishes are stored in the outbox, because it is in a unit of work."""
+        outbox = self._source.outbox
+        return outbox is not None and outbox.applies()
+
+    def attach(self, forget: Callable[[], None], send_again: Chain) -> None:
+        """Attach the sender that holds dispatches of this dispatcher.
+
+        Args:
+            forget: Called whenever pipelines have to be found again.
+            send_again: Sends a request whose coroutine was created before that, and has not begun.
+        """
+        self._forget_senders = forget
+        self._send_again = send_again
+
+    # --- lifecycle ---
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages this process is handling."""
+        self._retired = [each for each in self._retired if each.in_flight]
+        running = (each.in_flight for each in (*self._dispatches.values(), *self._retired))
+        return self.gate.waiting + len(self._overlap.pending) + sum(running)
+
+    def open(self) -> None:
+        """Accept messages from now on."""
+        self._overlap.reset()
+        self.gate.open()
+        self.forget()
+
+    def refuse(self) -> None:
+        """Accept no new conversation; messages that belong to one being handled still go through."""
+        self.gate.refuse()
+        self.forget()
+
+    def close(self) -> None:
+        """Accept nothing any more."""
+        self.gate.close()
+        self.forget()
+
+    def forget(self) -> None:
+        """Find every pipeline again when it is next needed: after an override, and when the gate moves."""
+        self._retired.extend(each for each in self._dispatches.values() if each.in_flight)
+        if self._send_again is not None:
+            for dispatch in self._dispatches.values():
+                # Coroutines of requests that were sent and have not begun hold it.
+                dispatch.redirect(self._send_again)
+        self._dispatches.clear()
+        self._handles.clear()
+        self._deliveries.clear()
+        if self._forget_senders is not None:
+            self._forget_senders()
+
+    # --- finding ---
+
+    def _dispatch(self, key: Any, route: Route) -> Dispatch:
+        known = self._dispatches.get(key)
+        if known is None:
+            now = self._source.clock.time
+            known = self._dispatches[key] = Dispatch(route.pipeline, context=route.context, now=now)
+        return known
+
+    def _find_request(self, endpoint: Handling) -> Handle:
+        cls = endpoint.message_type.cls
+        return self._find(endpoint, cls, lambda: self._source.request_route(cls))
+
+    def _find_handler(self, endpoint: Handling) -> Handle:
+        cls, handler = endpoint.message_type.cls, endpoint.handler
+
+        def find() -> Route | None:
+            routes = self._source.event_routes(cls)
+            return next((each for each in routes if each.pipeline.name == handler), None)
+
+        return self._find(endpoint, (cls, handler), find)
+
+    def _find_consumer(self, endpoint: Handling) -> Handle:
+        cls, consumer = endpoint.message_type.cls, endpoint.handler
+        return self._find(
+            endpoint, ("consumer", consumer, cls), lambda: self._source.consumer_route(consumer, cls)
+        )
+
+    def _find(self, endpoint: Handling, key: Any, find: Callable[[], Route | None]) -> Handle:
+        described = endpoint.message_type
+        if self.gate.ended:
+            return _failing(lambda: stopped(described, self._source.service_name))
+        try:
+            route = find()
+        except NotPrepared:
+            return self._preparing(endpoint)
+        except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
+            failed = not_built(described, error)
+            return _failing(lambda: failed)
+        if route is None:
+            return _failing(lambda: _no_handler(described, endpoint.handler))
+        handle = self._dispatch(key, route).handle
+        if endpoint.handler:
+            handle = _guarded(handle, route.pipeline.name)
+        self._handles[endpoint] = handle
+        return handle
+
+    def _preparing(self, endpoint: Handling) -> Handle:
+        async def handle(message: Any, context: MessageContext) -> CatgaResult[Any]:
+            try:
+                await self._source.prepare()
+            except Exception as error:  # noqa: BLE001 - as above
+                return Failure(not_built(endpoint.message_type, error))
+            return await endpoint.handle(message, context)
+
+        return handle
+
+    def _find_delivery(self, described: MessageType) -> DeliverIn:
+        if self.gate.ended:
+            return self._refusing(described)
+        try:
+            found = self._delivery(described, report=True)
+        except NotPrepared:
+            return self._preparing_delivery(described)
+        except Exception as error:  # noqa: BLE001 - an override's factory that fails is this event's failure
+            return self._failing_delivery(described, error)
+        self._deliveries[described.cls] = found
+        return found
+
+    def _to_handlers(self, described: MessageType) -> Delivery:
+        routes = self._source.event_routes(described.cls)
+        settling = Settling(self.failed_deliveries, self._source.failure_sink)
+        pipelines = [route.pipeline for route in routes]
+        return Delivery(pipelines, settling, self._overlap, self.gate, described.context)
+
+    def _delivery(self, described: MessageType, *, report: bool) -> DeliverIn:
+        delivery = self._to_handlers(described)
+        if not delivery.pipelines:
+            return _to_none_in
+        deliver, settling = delivery.deliver(), delivery.settling
+        handled = delivery.outcomes(None)
+
+        async def handle(event: Any, context: MessageContext) -> Sequence[Delivered]:
+            failed = await deliver(event, context)
+            if failed is None:
+                return handled
+            if report:
+                settling.report_lost(event, context, [each for _, each in failed])
+            return delivery.outcomes(failed)
+
+        return handle
+
+    def _refusing(self, described: MessageType) -> DeliverIn:
+        async def handle(_event: Any, _context: MessageContext) -> Sequence[Delivered]:
+            error = stopped(described, self._source.service_name)
+            return [Delivered(name, Failure(error)) for name in self._source.handlers_of(described.cls)]
+
+        return handle
+
+    def _preparing_delivery(self, described: MessageType) -> DeliverIn:
+        async def handle(event: Any, context: MessageContext) -> Sequence[Delivered]:
+            try:
+                await self._source.prepare()
+            except Exception as error:  # noqa: BLE001 - as above
+                return await self._failing_delivery(described, error)(event, context)
+            return await self._find_delivery(described)(event, context)
+
+        return handle
+
+    def _failing_delivery(self, described: MessageType, error: Exception) -> DeliverIn:
+        async def handle(event: Any, context: MessageContext) -> Sequence[Delivered]:
+            settling = Settling(self.failed_deliveries, self._source.failure_sink)
+            failure: Failure[Any] = Failure(not_built(described, error))
+            token = active_context.set(context)
+            try:
+                delivered = [
+                    await settling.settle(event, context, name, failure)
+                    for name in self._source.handlers_of(described.cls)
+                ]
+            finally:
+                active_context.reset(token)
+            settling.report_lost(event, context, delivered)
+            return delivered
+
+        return handle
+
+
+async def _to_none(_event: Any, _context: MessageContext | None = None) -> None:
+    return
+
+
+async def _to_none_in(_event: Any, _context: MessageContext) -> Sequence[Delivered]:
+    return ()
+
+
+def _guarded(handle: Handle, name: str) -> Handle:
+    """Turn a cancellation that nobody asked for into the message's failure."""
+
+    async def guarded(message: Any, context: MessageContext) -> CatgaResult[Any]:
+        try:
+            return await handle(message, context)
+        except asyncio.CancelledError:
+            if being_cancelled():
+                raise
+            return Failure(cancelled_itself(name))
+
+    return guarded
+
+
+def _failing(fail: Callable[[], CatgaError]) -> Handle:
+    async def handle(_message: Any, _context: MessageContext) -> CatgaResult[Any]:
+        # An error of its own for each message: raised by unwrap(), a shared one would gather their tracebacks.
+        return Failure(fail())
+
+    return handle
+
+
+def _no_handler(described: MessageType, handler: str) -> CatgaError:
+    named = f" named {handler}" if handler else ""
+    return CatgaError(
+        f"{described.name} has no handler{named} in this process. Deliver it where the handler is registered.",
+        code=ErrorCode.HANDLER_NOT_FOUND,
+        details={"outcome": "not_started"},
+    )

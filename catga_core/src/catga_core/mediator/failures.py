@@ -1,0 +1,89 @@
+"""What becomes of an event that a handler failed for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from catga_core.interfaces.endpoints import Delivered
+from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
+from catga_core.mediator.routes import FailureSink
+from catga_core.messages.context import active_context, begin_event_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.messages.results import CatgaResult, Failure
+
+
+class FailedDeliveries:
+    """Counts the event handlers that failed and writes a line for each; a payload is never written.
+
+    Attributes:
+        count: How many deliveries to a handler failed so far.
+        watchers: Called with event, handler, failure and context of each failure; a test host puts its own in.
+    """
+
+    __slots__ = ("count", "watchers")
+
+    def __init__(self) -> None:
+        self.count: int = 0
+        self.watchers: list[Callable[[Any, str, CatgaResult[Any], MessageContext | None], None]] = []
+
+    def record(
+        self, event: Any, handler: str, failure: CatgaResult[Any], context: MessageContext | None
+    ) -> None:
+        """Record that a handler failed for an event.
+
+        Args:
+            event: The event; only its type is written.
+            handler: The handler's name.
+            failure: What it ended with.
+            context: The event's, `None` where it has none.
+        """
+        self.count += 1
+        for watch in self.watchers:
+            watch(event, handler, failure, context)
+        error = failure.error
+        logger().error(
+            EVENT_HANDLER_FAILED,
+            event_type=type(event).__name__,
+            handler=handler,
+            code=error.code,
+            error=error.message,
+            message_id=None if context is None else context.message_id,
+            correlation_id=None if context is None else context.correlation_id,
+            stack=traceback_of(error.__cause__),
+        )
+
+
+class Settling:
+    """Settles the failures of one event type's handlers: each is recorded and, with a sink, kept.
+
+    Args:
+        failed: Counts and logs failures.
+        sink: Keeps failed events, `None` for none.
+    """
+
+    __slots__ = ("_failed", "_sink")
+
+    def __init__(self, failed: FailedDeliveries, sink: FailureSink | None) -> None:
+        self._failed = failed
+        self._sink = sink
+
+    async def settle(
+        self, event: Any, context: MessageContext | None, handler: str, failure: Failure[Any]
+    ) -> Delivered:
+        """Record a handler's failure and keep its event; return what to report of it."""
+        context = context or active_context.get()
+        self._failed.record(event, handler, failure, context)
+        if self._sink is None:
+            return Delivered(handler, failure)
+        unkept = await self._sink.keep(event, context or begin_event_context(), handler, failure)
+        return Delivered(handler, failure, unkept)
+
+    def report_lost(self, event: Any, context: MessageContext | None, delivered: Sequence[Delivered]) -> None:
+        """Record the failures that could not be kept and are not redelivered."""
+        if self._sink is None:
+            return
+        for each in delivered:
+            if each.unkept is not None:
+                found = context or active_context.get() or begin_event_context()
+                self._sink.lost(event, found, each.handler, each.unkept)
