@@ -122,7 +122,7 @@ def _to_several(delivery: Delivery) -> Deliver:
             started = pending.pop(rest)
             return failed if isinstance(started, tuple) else [*(failed or ()), *await ended(started)] or None
         except BaseException:
-            await cancelled(pending.pop(rest, ()))
+            await cancelled(pending.pop(rest, []))
             raise
         finally:
             leave(token)

@@ -86,12 +86,13 @@ async def ended(tasks: Sequence[Task]) -> Failed:
     return [failed for task in tasks if (failed := task.result()) is not None]
 
 
-async def cancelled(tasks: Sequence[Any]) -> None:
-    """Cancel handlers that run in tasks, and return when they have ended; what is not a task is left alone."""
-    running = [task for task in tasks if isinstance(task, asyncio.Task)]
-    for task in running:
+async def cancelled(tasks: Suspended | Sequence[Task]) -> None:
+    """Cancel handlers that run in tasks, and return when they have ended; where none was started, do nothing."""
+    if isinstance(tasks, tuple):
+        return
+    for task in tasks:
         task.cancel()
     # A publisher that is cancelled again leaves no handler running behind its back.
-    while left := [task for task in running if not task.done()]:
+    while left := [task for task in tasks if not task.done()]:
         with suppress(asyncio.CancelledError):
             await asyncio.wait(left)

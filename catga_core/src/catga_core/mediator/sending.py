@@ -57,10 +57,9 @@ class Sending:
 
     async def send_with(self, request: Request[Any], options: SendOptions) -> CatgaResult[Any]:
         """Send a request with options."""
-        known = self._with_options.get(type(request))
-        if known is None:
-            described = expect(type(request), REQUESTS, "send() takes a Command or a Query")
+        described = expect(type(request), REQUESTS, "send() takes a Command or a Query")
         context = begin_context_with("send", options, self._source.clock)
+        known = self._with_options.get(described.cls)
         if known is None:
             refusal = self._gate.refusal(described)
             if refusal is not None:
