@@ -51,6 +51,7 @@ FOLLOWER_LOST = {"projection": "catga.projection_lost", "subscription": "catga.s
 FOLLOWER_STOPPED = {"projection": "catga.projection_stopped", "subscription": "catga.subscription_stopped"}
 EVENT_PARKED = "catga.event_parked"
 EVENT_SKIPPED = "catga.event_skipped"
+EVENT_UNKNOWN = "catga.event_unknown"
 PROJECTION_SWITCHED = "catga.projection_switched"
 PROJECTION_SUPERSEDED = "catga.projection_superseded"
 PARTITIONS_NOT_SHARED = "catga.partitions_not_shared"

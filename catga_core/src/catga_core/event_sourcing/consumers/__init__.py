@@ -16,6 +16,7 @@ from catga_core.event_sourcing.consumers.progress import FollowerState, Progress
 from catga_core.event_sourcing.consumers.quota import Quota, share_of
 from catga_core.event_sourcing.consumers.replaying import Replayed, replay_parked
 from catga_core.event_sourcing.consumers.selection import Selection
+from catga_core.event_sourcing.consumers.unknown import UnknownEvents
 from catga_core.event_sourcing.consumers.waiting import wait_until
 from catga_core.event_sourcing.consumers.work import Handle, Place, TooFarAheadError, Work
 
@@ -36,6 +37,7 @@ __all__ = [
     "Replayed",
     "Selection",
     "TooFarAheadError",
+    "UnknownEvents",
     "Work",
     "check_follow_options",
     "check_follower_name",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from enum import StrEnum
 from typing import TypedDict
 
@@ -35,6 +36,8 @@ class FollowOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_retry_delay_seconds: the longest pause.
         poll_seconds: after how long, in real time, it looks again where nobody tells that there is a new event.
         lease_seconds: after how long without a sign of life another process takes over.
+        ignore_unknown: Events of unknown names to pass over as foreign: a collection of wire names, or `True` for all. Any
+            other event of an unknown name is passed over with a log line, and degrades health until its class is imported.
     """
 
     batch_size: int | None = None
@@ -44,6 +47,7 @@ class FollowOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_retry_delay_seconds: float = 30.0
     poll_seconds: float = 1.0
     lease_seconds: float = 30.0
+    ignore_unknown: bool | Collection[str] = False
 
 
 class FollowChoices(TypedDict, total=False):
@@ -56,6 +60,7 @@ class FollowChoices(TypedDict, total=False):
     max_retry_delay_seconds: float
     poll_seconds: float
     lease_seconds: float
+    ignore_unknown: bool | Collection[str]
 
 
 def check_follow_options(options: FollowOptions, named: str, stream: object) -> list[str]:
@@ -83,6 +88,11 @@ def check_follow_options(options: FollowOptions, named: str, stream: object) -> 
         seconds: object = getattr(options, name)
         if not (isinstance(seconds, int | float) and seconds > 0 and math.isfinite(seconds)):
             problems.append(f"{named} has {name}={seconds!r}: give seconds above 0")
+    ignored: object = options.ignore_unknown
+    if not isinstance(ignored, bool) and (isinstance(ignored, str) or not isinstance(ignored, Collection)):
+        problems.append(
+            f"{named} has ignore_unknown={ignored!r}; expected a bool or a collection of wire names. Pass a list of names."
+        )
     try:
         OnFailure(options.on_failure)
     except ValueError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -103,13 +103,16 @@ class Progress:
                 watcher.set_result(None)
 
 
-def follower_health(parts: Sequence[Progress], delivery: str, now: float) -> Health:
+def follower_health(
+    parts: Sequence[Progress], delivery: str, now: float, unknown: Mapping[str, int]
+) -> Health:
     """Return the health of what one or several followers do together.
 
     Parameters:
         parts: what each of them tells, one or more.
         delivery: how often an event takes effect, in words.
         now: seconds since the epoch.
+        unknown: how many events of unknown names were passed over, by `name v1`.
     """
     stopped = [each for each in parts if each.state is FollowerState.STOPPED]
     unwell = [each for each in parts if each.state not in _WELL]
@@ -117,13 +120,19 @@ def follower_health(parts: Sequence[Progress], delivery: str, now: float) -> Hea
     parked = max(each.parked for each in parts)
     if stopped:
         status = HealthStatus.UNHEALTHY
-    elif unwell or parked:
+    elif unwell or parked or unknown:
         status = HealthStatus.DEGRADED
     else:
         status = HealthStatus.HEALTHY
     description = f"{worst.state}: {worst.reason}" if worst.reason else str(worst.state)
     if not stopped and parked:
         description += f"; {parked} parked events wait in the dead letters"
+    if unknown:
+        names = ", ".join(unknown)
+        description += (
+            f"; events of unknown names were passed over: {names}. Import the modules that define them, or declare them with "
+            "ignore_unknown"
+        )
     details: dict[str, Any] = {
         "state": str(worst.state),
         "position": min(each.position for each in parts),
@@ -135,6 +144,8 @@ def follower_health(parts: Sequence[Progress], delivery: str, now: float) -> Hea
         "skipped": sum(each.skipped for each in parts),
         "delivery": delivery,
     }
+    if unknown:
+        details["unknown"] = dict(unknown)
     if len(parts) > 1:
         details["parts"] = {each.name: str(each.state) for each in parts}
     return Health(status, description, details)

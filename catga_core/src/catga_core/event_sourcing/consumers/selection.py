@@ -1,4 +1,4 @@
-"""Which events of the log somebody follows: decided by stream and name, before anything is decoded."""
+"""Which events of the log a consumer handles: decided by stream and name, before anything is decoded."""
 
 from __future__ import annotations
 
@@ -7,34 +7,42 @@ from collections.abc import Collection
 from fnmatch import translate
 
 from catga_core.errors import ConfigurationError
+from catga_core.event_sourcing.consumers.unknown import UnknownEvents
 from catga_core.event_sourcing.event_types import EventTypes
 from catga_core.interfaces.event_log import RecordedEvent
 from catga_core.messages import Event, message_type
 
 
 class Selection:
-    """Tells which events are wanted.
+    """Decides which events a consumer handles.
 
-    An event is wanted when its class, or a base of it, is asked for. One whose class nobody registered is passed over,
-    except where all events are asked for, or where it has the name of a class that is: then it cannot be decoded, and the
-    policy for failing events decides, because leaving it out would be silent.
+    It handles an event whose class, or a base of it, was asked for. An event of an unknown name is passed over and noted
+    in `unknown`, except where all events were asked for, or where it has the name of a class that was: then it cannot be
+    decoded, and the policy for failing events decides.
 
-    Parameters:
-        types: the classes of the events.
-        classes: those that are asked for; `Event` for all.
-        stream: a glob on the stream's name (`order-*`), `None` for all streams.
+    Args:
+        types: The classes of the events.
+        classes: Those that are asked for; `Event` for all.
+        stream: A glob on the stream's name (`order-*`), `None` for all streams.
+        unknown: Notes events of unknown names.
 
     Raises:
-        ConfigurationError: for an empty pattern, or two classes of one name and version.
+        ConfigurationError: For an empty pattern, or two classes with one name and version.
     """
 
     def __init__(
-        self, types: EventTypes, classes: Collection[type[Event]], *, stream: str | None = None
+        self,
+        types: EventTypes,
+        classes: Collection[type[Event]],
+        *,
+        stream: str | None = None,
+        unknown: UnknownEvents,
     ) -> None:
         if stream == "":
             msg = "the pattern for streams is empty, and no stream has such a name: leave it out for all streams"
             raise ConfigurationError(msg)
         self._types = types
+        self.unknown: UnknownEvents = unknown
         self._classes = tuple(classes)
         self._all = Event in self._classes
         concrete = [each for asked in self._classes for each in _with_subclasses(asked) if each is not Event]
@@ -48,22 +56,25 @@ class Selection:
         self._wanted: dict[tuple[str, int], bool] = {}
 
     def wants(self, recorded: RecordedEvent) -> bool:
-        """Tell whether an event is wanted."""
+        """Return whether the consumer handles an event."""
         if self._matches is not None and self._matches(recorded.stream_id) is None:
             return False
         record = recorded.record
         shape = (record.name, record.schema_version)
         known = self._wanted.get(shape)
-        return self._decide(shape) if known is None else known
+        return self._decide(shape, recorded) if known is None else known
 
-    def _decide(self, shape: tuple[str, int]) -> bool:
+    def _decide(self, shape: tuple[str, int], recorded: RecordedEvent) -> bool:
         if self._all:
             return True
         end, classes = self._types.newest(*shape)
         if len(classes) != 1:
             # Not kept: the class may be imported, and an ambiguous name registered, any time.
-            named = shape[0] in self._names or end[0] in self._names
-            return named or any(issubclass(each, self._classes) for each in classes)
+            if shape[0] in self._names or end[0] in self._names:
+                return True
+            if not classes:
+                self.unknown.note(recorded)
+            return any(issubclass(each, self._classes) for each in classes)
         wanted = self._wanted[shape] = issubclass(classes[0], self._classes)
         return wanted
 

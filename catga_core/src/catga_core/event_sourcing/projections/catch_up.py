@@ -88,7 +88,7 @@ class CatchUpWorker(ProjectionWorker):
     def health(self) -> Health:
         """Return its state, how far it is behind, what is parked, and how far a rebuild is."""
         now = self._ports.clock.time()
-        health = follower_health(self.parts, self.definition.delivery, now)
+        health = follower_health(self.parts, self.definition.delivery, now, self._unknown.counts())
         built = next((each for key, each in self._running.items() if key != self._active), None)
         details = {**health.details}
         if self._active is not None:

@@ -71,7 +71,9 @@ class LiveWorker(ProjectionWorker):
 
     def health(self) -> Health:
         """Return its state, how far it is behind, and what is parked."""
-        return follower_health(self.parts, self.definition.delivery, self._ports.clock.time())
+        return follower_health(
+            self.parts, self.definition.delivery, self._ports.clock.time(), self._unknown.counts()
+        )
 
     def resume(self) -> None:
         """Go on after an event that stopped it."""

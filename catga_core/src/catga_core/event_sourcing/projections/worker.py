@@ -12,6 +12,7 @@ from catga_core.event_sourcing.consumers import (
     Progress,
     Replayed,
     Selection,
+    UnknownEvents,
     wait_until,
 )
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition
@@ -37,7 +38,12 @@ class ProjectionWorker(ABC):
         self.definition: ProjectionDefinition = definition
         self._ports = ports
         self._get = get
-        self._selection = Selection(ports.types, events_of_projection(definition.cls), stream=stream)
+        self._unknown = UnknownEvents(
+            ports.types, {"projection": self.name}, definition.options.ignore_unknown
+        )
+        self._selection = Selection(
+            ports.types, events_of_projection(definition.cls), stream=stream, unknown=self._unknown
+        )
         self._observer = Observer(ports, self.name, lambda: self.parts, definition.options.poll_seconds)
         self.generations: Generations = Generations(self.name, ports.checkpoints)
 

@@ -15,6 +15,7 @@ from catga_core.event_sourcing.consumers import (
     Quota,
     Replayed,
     Selection,
+    UnknownEvents,
     Work,
     follower_health,
     replay_parked,
@@ -48,7 +49,10 @@ class SubscriptionWorker:
         self._ports = ports
         self._now = 0
         stream = None if definition.stream == "*" else definition.stream
-        self._selection = Selection(ports.types, definition.events, stream=stream)
+        self._unknown = UnknownEvents(
+            ports.types, {"subscription": self.name}, definition.options.ignore_unknown
+        )
+        self._selection = Selection(ports.types, definition.events, stream=stream, unknown=self._unknown)
         self._quota = Quota(definition.partitions)
         self._works = [self._work(partition, handle) for partition in range(definition.partitions)]
         self._followers = [Follower(ports, work, definition.options) for work in self._works]
@@ -90,7 +94,9 @@ class SubscriptionWorker:
 
     def health(self) -> Health:
         """Return its state, how far it is behind, and what is parked."""
-        return follower_health(self.parts, str(self._definition.delivery), self._ports.clock.time())
+        return follower_health(
+            self.parts, str(self._definition.delivery), self._ports.clock.time(), self._unknown.counts()
+        )
 
     async def wait_for(self, position: int, timeout: float) -> None:
         """Return when every partition is done up to a position."""
