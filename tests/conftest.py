@@ -17,6 +17,7 @@ _STORES = ("memory", "sqlite", "redis", "redis cluster", "redis-server")
 _OTHER_REDIS = {"TestClusterStores": "redis cluster", "TestRedisStores": "redis-server"}
 _KIT = re.compile(r"tests/contracts/test_(\w+?)_stores\.py")
 _PARAMETER = re.compile(r"\[(?:.*-)?(memory|sqlite|redis)(?:-.*)?\]$")
+_KITS = sorted(set(kits.__all__) - {"StoresContract"})
 _SUITES = {"tests/application/": "application suite"}
 _CELL = "store-matrix"
 
@@ -59,7 +60,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 counted[row, store][outcome] += 1
     if not counted:
         return
-    terminalreporter.write_sep("=", "stores: tests passed (skipped: what a store does not claim)")
+    terminalreporter.write_sep("=", "stores: tests passed (in brackets: skipped)")
     rows = sorted({row for row, _ in counted})
     ran = {store for (_, store), counts in counted.items() if counts.total() > counts["skipped"]}
     stores = [store for store in _STORES if store in ran]
@@ -75,8 +76,8 @@ def _cell_of(item: pytest.Item) -> tuple[str, str] | None:
     if kit is not None and kit[1] in _STORES and function is not None:
         row = _kit_with(function.__qualname__.partition(".")[0])
         store = _OTHER_REDIS.get(item.nodeid.split("::")[1], kit[1])
-        # The guard of all kits is no promise of a store.
-        return None if row == "Contract" else (row, store)
+        # The guards of all kits are not promises of a store.
+        return (row, store) if row in _KITS else None
     for prefix, row in _SUITES.items():
         parameter = _PARAMETER.search(item.nodeid) if item.nodeid.startswith(prefix) else None
         if parameter is not None:
@@ -86,8 +87,8 @@ def _cell_of(item: pytest.Item) -> tuple[str, str] | None:
 
 def _kit_with(part: str) -> str:
     """Return the kit that a class of tests is a part of: that of its port."""
-    for name in sorted(set(kits.__all__) - {"StoresContract"}):
-        parts = {each.__name__ for each in getattr(kits, name).__mro__} - {"Contract"}
+    for name in _KITS:
+        parts = {each.__name__ for each in getattr(kits, name).__mro__} - {"Contract", "StoresContractBase"}
         if part in parts:
             return name
     return part

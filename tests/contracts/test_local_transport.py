@@ -6,12 +6,14 @@ import asyncio
 
 import pytest
 
-from catga_core import ErrorCode, Event, MessageContext, Query
+from catga_core import ErrorCode, Event, MessageContext, Query, TransportCapabilities
 from catga_core.memory import LocalBus, LocalTransport, local_bus
 from catga_testing.contracts import Peers, TransportContract, TransportFactory
 
 
 class TestLocalTransport(TransportContract):
+    capabilities = TransportCapabilities(remote=False, zero_copy=True)
+
     @pytest.fixture
     def make_transport(self) -> TransportFactory:
         bus = LocalBus()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from catga_core.memory.stores import MemoryStorage, memory_stores
+from catga_core.interfaces import StorageCapabilities
+from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
 from catga_testing.contracts import StoresContract, StoresFactory
 
 
 class TestMemoryStores(StoresContract):
+    ports = MEMORY_PORTS
+    capabilities = StorageCapabilities(durable=False, shared=False, immediate=True, connection=False)
+
     @pytest.fixture
     def make_stores(self) -> StoresFactory:
         storage = MemoryStorage()

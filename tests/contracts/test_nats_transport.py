@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import nats
 import pytest
 
-from catga_core import MessageType
+from catga_core import MessageType, TransportCapabilities
 from catga_core.messages import MessageKind
 from catga_core.messages.serialization import msgpack_serializer
 from catga_nats import NatsOptions, NatsTransport
@@ -20,6 +20,8 @@ pytestmark = pytest.mark.nats
 
 
 class NatsContract(TransportContract):
+    capabilities = TransportCapabilities(remote=True)
+
     options: dict[str, str] = {}
 
     @pytest.fixture

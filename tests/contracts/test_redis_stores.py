@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from catga_core.interfaces import EventLog, IdempotencyStore, LockProvider, StorageCapabilities
 from catga_redis import RedisOptions, redis_stores
+from catga_redis.stores import enabled_ports
 from catga_testing.contracts import ConnectionContract, StoresContract, StoresFactory
 from catga_testing.servers import Link, ValkeyCluster, ValkeyServer, find_redis_server
 
@@ -24,8 +26,7 @@ def _place(url: str, **options: float) -> StoresFactory:
 @pytest.fixture(scope="module")
 def redis() -> Iterator[ValkeyServer]:
     program = find_redis_server()
-    if program is None:
-        pytest.skip("no redis-server on PATH")
+    assert program is not None
     with ValkeyServer(program=program) as server:
         yield server
 
@@ -36,20 +37,33 @@ def cluster() -> Iterator[ValkeyCluster]:
         yield cluster
 
 
-class TestValkeyStores(StoresContract):
+class RedisContract(StoresContract):
+    ports = enabled_ports(RedisOptions())
+    capabilities = StorageCapabilities(durable=True, shared=True, immediate=False, connection=True)
+
+
+class TestValkeyStores(RedisContract):
     @pytest.fixture
     def make_stores(self, valkey_server_shared: ValkeyServer) -> StoresFactory:
         return _place(valkey_server_shared.url)
 
 
-class TestRedisStores(StoresContract):
-    @pytest.fixture
-    def make_stores(self, redis: ValkeyServer) -> StoresFactory:
-        return _place(redis.url)
+if find_redis_server() is None:
+
+    @pytest.mark.skip(reason="no redis-server on PATH")
+    def test_redis_stores() -> None:
+        """Stands for TestRedisStores, which is the contract once more on Redis's own server."""
+
+else:
+
+    class TestRedisStores(RedisContract):
+        @pytest.fixture
+        def make_stores(self, redis: ValkeyServer) -> StoresFactory:
+            return _place(redis.url)
 
 
 @pytest.mark.slow
-class TestClusterStores(StoresContract):
+class TestClusterStores(RedisContract):
     @pytest.fixture
     def make_stores(self, cluster: ValkeyCluster) -> StoresFactory:
         return _place(cluster.url)
@@ -67,6 +81,9 @@ class _Way:
 
 
 class TestTheWayToValkey(ConnectionContract):
+    ports = (EventLog, IdempotencyStore, LockProvider)
+    capabilities = RedisContract.capabilities
+
     @pytest_asyncio.fixture
     async def link(self, valkey_server_shared: ValkeyServer) -> AsyncIterator[Link]:
         async with Link(valkey_server_shared.url) as link:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from catga_core.memory import LocalBus, LocalTransport, MemoryStorage, memory_stores
+from catga_core import TransportCapabilities
+from catga_core.interfaces import StorageCapabilities
+from catga_core.memory import MEMORY_PORTS, LocalBus, LocalTransport, MemoryStorage, memory_stores
 from catga_core.messages.serialization import msgpack_serializer
 from catga_nats import NatsOptions, NatsTransport
 from catga_redis import RedisOptions, redis_stores
@@ -23,6 +25,8 @@ from catga_testing.servers import NatsServer, ValkeyServer
 
 
 class TestLocal(TransportContract):
+    capabilities = TransportCapabilities(remote=False, zero_copy=True)
+
     @pytest.fixture
     def make_transport(self) -> TransportFactory:
         bus = LocalBus()
@@ -30,6 +34,8 @@ class TestLocal(TransportContract):
 
 
 class TestNats(TransportContract):
+    capabilities = TransportCapabilities(remote=True)
+
     @pytest.fixture
     def make_transport(self, nats_server_shared: NatsServer) -> TransportFactory:
         options = NatsOptions(nats_server_shared.url, subject_prefix=f"outside-{uuid.uuid4().hex}")
@@ -37,6 +43,9 @@ class TestNats(TransportContract):
 
 
 class TestMemory(StoresContract):
+    ports = MEMORY_PORTS
+    capabilities = StorageCapabilities(durable=False, shared=False, immediate=True, connection=False)
+
     @pytest.fixture
     def make_stores(self) -> StoresFactory:
         storage = MemoryStorage()
@@ -44,6 +53,12 @@ class TestMemory(StoresContract):
 
 
 class TestSqlite(StoresContract):
+    ports = MEMORY_PORTS
+    capabilities = StorageCapabilities(
+        durable=True, shared=True, immediate=True, connection=True, joining_locks=True
+    )
+    payloads = True
+
     @pytest.fixture
     def make_stores(self, tmp_path: Path) -> StoresFactory:
         options = SqliteOptions(tmp_path / "app.db", poll_seconds=0.01)
@@ -51,6 +66,9 @@ class TestSqlite(StoresContract):
 
 
 class TestRedis(StoresContract):
+    ports = MEMORY_PORTS
+    capabilities = StorageCapabilities(durable=True, shared=True, immediate=False, connection=True)
+
     @pytest.fixture
     def make_stores(self, valkey_server_shared: ValkeyServer) -> StoresFactory:
         options = RedisOptions(valkey_server_shared.url, prefix=f"outside-{uuid.uuid4().hex}")

@@ -11,11 +11,13 @@ pytest_plugins = ["pytester"]
 
 HEAD = """
     import pytest
+    from catga_core import TransportCapabilities
     from catga_core.memory import LocalBus, LocalTransport
     from catga_testing.contracts import TransportContract
     from tests.testing import broken_transports
 
     class Given(TransportContract):
+        capabilities = TransportCapabilities(remote=False, zero_copy=True)
         made = LocalTransport
 
         @pytest.fixture
@@ -54,9 +56,14 @@ BROKEN = {
     ],
 }
 
+CLAIMS = {"Boastful": "        capabilities = TransportCapabilities(remote=True, zero_copy=True)\n"}
+
 
 def test_a_broken_promise_is_found(pytester: pytest.Pytester) -> None:
-    classes = (f"class Test{name}(Given):\n        made = broken_transports.{name}\n" for name in BROKEN)
+    classes = (
+        f"class Test{name}(Given):\n        made = broken_transports.{name}\n{CLAIMS.get(name, '')}"
+        for name in BROKEN
+    )
     promises = [f"Test{name}::{promise}" for name, several in BROKEN.items() for promise in several]
 
     # One run for all of them: each costs a second to start.
@@ -83,22 +90,32 @@ def test_a_good_transport_passes_however_pytest_asyncio_is_set(
     ).parseoutcomes()
 
     assert outcome["passed"] > 50
-    assert set(outcome) <= {"passed", "skipped", "deselected"}
+    assert set(outcome) <= {"passed", "deselected"}
 
 
-def test_a_test_that_does_not_apply_is_skipped_with_the_capability_that_says_so(
-    pytester: pytest.Pytester,
-) -> None:
+def test_tests_of_unclaimed_capabilities_are_not_collected(pytester: pytest.Pytester) -> None:
     body = """
     class TestGood(Given):
         pass
     """
 
-    result = run(
-        pytester, body, "-k", "TestGood and wire or TestGood and no_test or TestGood and after_its_deadline"
-    )
+    text = run(pytester, body, "--collect-only").stdout.str()
 
-    result.stdout.fnmatch_lines(["*TransportCapabilities.remote is False*"])
+    assert "test_a_traceback_never_leaves_the_process" not in text
+    assert "test_a_zero_copy_transport_hands_over_the_object_itself" in text
+
+
+def test_wrong_claim_fails_its_test(pytester: pytest.Pytester) -> None:
+    body = """
+    class TestWrong(Given):
+        capabilities = TransportCapabilities(remote=True)
+    """
+
+    result = run(pytester, body, "-k", "TestWrong and claimed", "-rf")
+
+    result.stdout.fnmatch_lines(
+        ["*Write: capabilities = TransportCapabilities(remote=False, zero_copy=True)*"]
+    )
 
 
 @pytest.mark.parametrize(

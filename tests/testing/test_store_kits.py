@@ -1,4 +1,4 @@
-"""The contract kits of stores find stores that break a promise, and skip what a storage does not claim."""
+"""The contract kits of stores find stores that break a promise, and test what a storage claims."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections import defaultdict
 
 import pytest
 
-from catga_core.interfaces import SnapshotStore
-from catga_core.memory import MEMORY_PORTS
 from catga_testing import contracts
 from catga_testing.contracts import Contract, StoresContract
 
@@ -15,12 +13,14 @@ pytest_plugins = ["pytester"]
 
 HEAD = """
     import pytest
-    from catga_core.interfaces import LockProvider, SnapshotStore
+    from catga_core.interfaces import EventLog, LockProvider, SnapshotStore, StorageCapabilities
     from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
     from catga_testing.contracts import LockContract, SnapshotContract, StoresContract
     from tests.testing import broken_stores
 
     class Given:
+        ports = MEMORY_PORTS
+        capabilities = StorageCapabilities(durable=False, shared=False, immediate=True, connection=False)
         break_stores = staticmethod(broken_stores.good)
 
         @pytest.fixture
@@ -123,59 +123,148 @@ def test_good_stores_pass_however_pytest_asyncio_is_set(
     outcome = run(pytester, body, "-W", "error", mode=mode, loop_scope=loop_scope).parseoutcomes()
 
     assert outcome["passed"] > 250
-    assert set(outcome) <= {"passed", "skipped"}
+    assert set(outcome) == {"passed"}
 
 
-def test_what_a_storage_does_not_claim_is_skipped_by_its_name(pytester: pytest.Pytester) -> None:
+def test_tests_of_unclaimed_capabilities_are_not_collected(pytester: pytest.Pytester) -> None:
     body = """
     class TestGood(Given, StoresContract):
         pass
     """
 
-    result = run(pytester, body, "-k", "restart or wakes or connection or of_its_own")
+    result = run(pytester, body, "--collect-only")
 
     text = result.stdout.str()
-    for reason in (
-        "StorageCapabilities.durable is False",
-        "StorageCapabilities.shared is False",
-        "the fixture `connection` is None",
+    for name in (
+        "test_checkpoints_are_there_after_a_restart",
+        "two processes",
+        "test_locks_that_join_are_taken_and_given_back_at_the_commit",
+        "test_a_storage_that_writes_at_the_commit_finds_the_conflict_there",
+        "test_payloads_are_the_kinds_and_bytes_of_the_same_events",
     ):
-        assert reason in text
+        assert name not in text
+    for name in (
+        "test_a_unit_of_work_has_no_part_in_locks",
+        "test_a_storage_that_writes_at_once_sees_its_own_writes[outbox.add]",
+    ):
+        assert name in text
 
 
-def test_stores_that_are_not_there_are_skipped_by_their_names(pytester: pytest.Pytester) -> None:
+def test_tests_of_unclaimed_ports_are_not_collected(pytester: pytest.Pytester) -> None:
     body = """
-    PORTS = set(MEMORY_PORTS) - {SnapshotStore}
-
     class TestFew(Given, StoresContract):
-        break_stores = staticmethod(broken_stores.without(*PORTS))
+        ports = (SnapshotStore,)
+        break_stores = staticmethod(broken_stores.without(*set(MEMORY_PORTS) - {SnapshotStore}))
     """
 
-    result = run(pytester, body)
+    outcome = run(pytester, body).parseoutcomes()
+    collected = run(pytester, body, "--collect-only").stdout.str()
 
-    text = result.stdout.str()
-    for port in set(MEMORY_PORTS) - {SnapshotStore}:
-        assert f"Stores has no {port.__name__}" in text
-    outcome = result.parseoutcomes()
-    assert set(outcome) == {"passed", "skipped"}
-    assert outcome["passed"] > 25
+    assert set(outcome) == {"passed"}
+    assert 25 < outcome["passed"] < 80
+    assert "[snapshots.save]" in collected
+    assert "[outbox.add]" not in collected
+
+
+@pytest.mark.parametrize(
+    ("claims", "failing", "told"),
+    [
+        (
+            "ports = tuple(set(MEMORY_PORTS) - {LockProvider})",
+            "test_every_store_is_claimed",
+            "does not claim LockProvider",
+        ),
+        (
+            "break_stores = staticmethod(broken_stores.without(LockProvider))",
+            "test_claimed_ports_have_stores",
+            "claims LockProvider; the storage has no such store",
+        ),
+        (
+            "capabilities = StorageCapabilities(durable=True, shared=True, immediate=True, connection=False)",
+            "test_claimed_capabilities_are_those_of_the_storage",
+            "Write: capabilities = StorageCapabilities(durable=False, shared=False",
+        ),
+        ("payloads = True", "test_payload_log_is_claimed", "Write: payloads = False"),
+    ],
+)
+def test_wrong_claim_fails_its_test(pytester: pytest.Pytester, claims: str, failing: str, told: str) -> None:
+    body = f"""
+    class TestWrong(Given, StoresContract):
+        {claims}
+    """
+
+    result = run(pytester, body, f"test_wrong_claim_fails_its_test.py::TestWrong::{failing}")
+
+    assert result.parseoutcomes() == {"failed": 1}
+    assert told in result.stdout.str()
+
+
+def test_claimed_port_of_a_third_party_brings_its_kit(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        scratch_kit="""
+        from typing import Protocol
+
+        import pytest
+        from catga_core.interfaces import port
+        from catga_testing.contracts import StoresContractBase
+
+
+        @port("scratch_of_kits", kept=True, kit="scratch_kit:ScratchContract")
+        class ScratchStore(Protocol):
+            async def write(self, text, /): ...
+
+
+        class Scratch:
+            async def write(self, text, /):
+                return len(text)
+
+
+        class ScratchContract(StoresContractBase):
+            ports = (ScratchStore,)
+
+            async def test_scratch_is_written(self, stores):
+                assert await stores[ScratchStore].write("abc") == 3
+        """
+    )
+    pytester.syspathinsert()
+    body = """
+    from scratch_kit import Scratch, ScratchStore
+
+    class TestScratch(Given, StoresContract):
+        ports = (*MEMORY_PORTS, ScratchStore)
+
+        @staticmethod
+        def break_stores(stores, clock):
+            return stores.with_stores({ScratchStore: Scratch()})
+    """
+
+    names = ("test_scratch_is_written", "test_every_store_is_claimed", "test_claimed_ports_have_stores")
+    module = "test_claimed_port_of_a_third_party_brings_its_kit.py"
+    result = run(pytester, body, *(f"{module}::TestScratch::{name}" for name in names))
+
+    assert result.parseoutcomes() == {"passed": 3}
 
 
 def test_the_kit_of_one_port_stands_alone(pytester: pytest.Pytester) -> None:
     body = """
     class TestOne(Given, SnapshotContract):
+        ports = SnapshotContract.ports
         break_stores = staticmethod(broken_stores.without(LockProvider))
     """
 
     outcome = run(pytester, body).parseoutcomes()
 
     assert outcome["passed"] > 10
-    assert set(outcome) <= {"passed", "skipped"}
+    assert set(outcome) == {"passed"}
 
 
 def test_a_storage_with_a_time_of_its_own_is_waited_for(pytester: pytest.Pytester) -> None:
     body = """
     class TestOwnTime(Given, LockContract):
+        ports = LockContract.ports
+        capabilities = StorageCapabilities(
+            durable=False, shared=False, immediate=True, connection=False, clock=False
+        )
         break_stores = staticmethod(broken_stores.with_own_time)
     """
 

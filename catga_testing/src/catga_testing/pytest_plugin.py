@@ -1,4 +1,4 @@
-"""The pytest plugin of catga-testing: fixtures that start real servers."""
+"""The pytest plugin of catga-testing: fixtures that start real servers, and the collection of contract kits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from catga_testing.servers import NatsCluster, NatsServer, ValkeyServer
 
 # Every pytest run of an environment with catga-testing imports this module: servers are imported by those who ask for one.
+
+
+def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> list[pytest.Item] | None:
+    """Leave out the tests of a contract kit that are about something the class does not claim."""
+    # By name: most runs have no contract kit, and should not import them.
+    collects = getattr(getattr(collector, "cls", None), "collects", None)
+    if collects is None or not hasattr(obj, "catga_needs") or collects(obj):
+        return None
+    return []
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest_asyncio
 from catga_transport_loopback import Hub, LoopbackTransport
 from catga_transport_loopback.frames import Ask, Tell, pack
 
-from catga_core import MessageType
+from catga_core import MessageType, TransportCapabilities
 from catga_core.messages import MessageKind
 from catga_core.messages.serialization import msgpack_serializer
 from catga_testing import TransportContract
@@ -18,6 +18,8 @@ from catga_testing.contracts import GarbageSender, TransportFactory
 
 
 class TestLoopbackTransport(TransportContract):
+    capabilities = TransportCapabilities(remote=True)
+
     @pytest_asyncio.fixture
     async def hub(self) -> AsyncIterator[Hub]:
         async with Hub() as hub:

@@ -17,13 +17,15 @@ from catga_core.interfaces import (
     LockProvider,
     Stores,
 )
-from catga_core.memory.stores import MemoryStorage, memory_stores
+from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
 from catga_testing import ManualClock
 from catga_testing.contracts.stores.place import outside
 from catga_testing.contracts.stores.records import appends, record
-from catga_testing.contracts.stores.unit_of_work.writes import WRITES, prepared_write
+from catga_testing.contracts.stores.unit_of_work.writes import prepared_write, writes_of
 from catga_testing.waiting import eventually
 from tests.core.stores.inside import rows_of, waiting_in
+
+WRITES = writes_of(MEMORY_PORTS)
 
 
 @pytest.fixture

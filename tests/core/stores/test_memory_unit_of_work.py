@@ -11,13 +11,15 @@ import pytest
 from catga_core import CatgaError, ErrorCode
 from catga_core.errors import Outcome
 from catga_core.interfaces import ANY, DeadLetterStore, EventLog, OutboxStore, SnapshotStore, Stores
-from catga_core.memory.stores import MemoryStorage, memory_stores
+from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
 from catga_testing.contracts.stores.place import outside
 from catga_testing.contracts.stores.records import appends, letter, message, record, snapshot
-from catga_testing.contracts.stores.unit_of_work.writes import WRITES, Write
+from catga_testing.contracts.stores.unit_of_work.writes import Write, writes_of
 from catga_testing.waiting import eventually
 from tests.core.stores.inside import rows_of
 from tests.core.support import Gate
+
+WRITES = writes_of(MEMORY_PORTS)
 
 
 def log_of(stores: Stores) -> EventLog:
@@ -69,7 +71,7 @@ async def test_who_is_outside_reads_the_log_up_to_what_is_committed(stores: Stor
 
 
 async def test_a_rollback_leaves_every_table_as_it_was(stores: Stores, storage: MemoryStorage) -> None:
-    writes: list[Write] = [await prepare(stores) for _, prepare in WRITES.values()]
+    writes: list[Write] = [await prepare(stores) for prepare in WRITES.values()]
     await log_of(stores).append([appends("kit-a")])
     outbox = stores[OutboxStore]
     assert outbox is not None
@@ -91,7 +93,7 @@ async def test_a_rollback_leaves_every_table_as_it_was(stores: Stores, storage: 
 
 
 async def test_a_commit_leaves_nothing_laid_over_the_tables(stores: Stores, storage: MemoryStorage) -> None:
-    writes = [await prepare(stores) for _, prepare in WRITES.values()]
+    writes = [await prepare(stores) for prepare in WRITES.values()]
 
     async with stores.storage.unit_of_work():
         for write in writes:

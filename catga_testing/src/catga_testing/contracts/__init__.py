@@ -7,7 +7,8 @@ pytest.register_assert_rewrite(
     "catga_testing.contracts.kept", "catga_testing.contracts.stores", "catga_testing.contracts.transports"
 )
 
-from catga_testing.contracts.kept import Contract  # noqa: E402
+from catga_testing.contracts.kept import Contract, needs  # noqa: E402
+from catga_testing.contracts.stores.base import StoresContractBase  # noqa: E402
 from catga_testing.contracts.stores.kits import (  # noqa: E402
     CheckpointContract,
     ConnectionContract,
@@ -46,8 +47,10 @@ __all__ = [
     "SnapshotContract",
     "StorageContract",
     "StoresContract",
+    "StoresContractBase",
     "StoresFactory",
     "TransportContract",
     "TransportFactory",
     "UnitOfWorkContract",
+    "needs",
 ]

@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
 
+import msgspec
 import pytest
+
+T = TypeVar("T")
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What a class has to claim for a test to be collected.
+
+    Args:
+        ports: the ports it has to claim.
+        claims: capabilities, or attributes of the class, by name, each with the value it has to have.
+    """
+
+    ports: tuple[Any, ...]
+    claims: Mapping[str, bool]
+
+
+def needs(*ports: Any, **claims: bool) -> Callable[[T], T]:
+    """Have a test of a kit collected only where the class claims what the test is about.
+
+    Args:
+        *ports: the ports the test uses besides the kit's own.
+        **claims: capabilities by name, each with the value the test is about.
+    """
+
+    def marked(test: T) -> T:
+        test.catga_needs = Needs(ports, claims)  # type: ignore[attr-defined]  # read by Contract.collects
+        return test
+
+    return marked
 
 
 class Contract:
     """The base of a contract kit.
 
-    A plugin's author derives a test class from a kit and gives its fixtures. Overriding a kit's test takes a reason:
-    `@pytest.mark.xfail(reason="...")`.
+    A plugin's author derives a test class from a kit, states what the plugin claims and gives the kit's fixtures. Overriding a
+    kit's test takes a reason: `@pytest.mark.xfail(reason="...")`.
     """
+
+    ports: ClassVar[tuple[Any, ...]] = ()
+    """The ports the class claims; a test about another port is not collected."""
 
     # Said here, so that neither the user's asyncio_mode nor a default loop scope has a say in how the tests run.
     pytestmark: ClassVar[list[pytest.MarkDecorator]] = [pytest.mark.asyncio(loop_scope="function")]
@@ -23,6 +57,20 @@ class Contract:
         if "test_no_test_was_dropped" in vars(cls) and Contract in cls.__mro__[1:]:
             msg = f"{cls.__name__} replaces test_no_test_was_dropped, which guards the others: remove it"
             raise TypeError(msg)
+
+    @classmethod
+    def collects(cls, test: object) -> bool:
+        """Return whether a test is about something that the class claims.
+
+        Args:
+            test: a function of the kit, or the class's own.
+        """
+        needed: Needs | None = getattr(test, "catga_needs", None)
+        if needed is None:
+            return True
+        return set(needed.ports) <= set(cls.ports) and all(
+            _claim(cls, name) is value for name, value in needed.claims.items()
+        )
 
     async def test_no_test_was_dropped(self) -> None:
         """Every test of the kit is there as the kit has it, or marked xfail with a reason."""
@@ -54,6 +102,11 @@ def _kit_tests(cls: type[Contract]) -> dict[str, object]:
         if base.__module__.partition(".")[0] == __name__.partition(".")[0]:
             tests.update({name: value for name, value in vars(base).items() if name.startswith("test_")})
     return tests
+
+
+def _claim(cls: type[Contract], name: str) -> object:
+    capabilities = getattr(cls, "capabilities", None)
+    return getattr(capabilities, name) if hasattr(capabilities, name) else getattr(cls, name)
 
 
 def _excused(test: object) -> bool:

@@ -35,6 +35,8 @@ class TransportContract(
 
     ```python
     class TestMyTransport(TransportContract):
+        capabilities = TransportCapabilities(remote=True)
+
         @pytest.fixture
         def make_transport(self) -> TransportFactory:
             network = MyNetwork()
@@ -48,6 +50,6 @@ class TransportContract(
     `send_garbage` is a second fixture, for remote transports that want their decoding tested: it returns an `async`
     function that puts bytes on the wire where messages of a type arrive.
 
-    What is tested depends on the transport's own `capabilities`; a test that does not apply is skipped with the
-    capability's name. The tests need pytest-asyncio, in any mode.
+    A test about a capability that the class does not claim by `capabilities` is not collected. Claiming more or less than the
+    transport really has fails a test of its own. The tests need pytest-asyncio, in any mode.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -13,9 +13,11 @@ from catga_core.interfaces import StorageCapabilities, Stores
 from catga_core.interfaces.service_type import ServiceType
 from catga_testing.clock import ManualClock
 from catga_testing.contracts.kept import Contract
-from catga_testing.contracts.stores.place import Connection, Place, StoresFactory, StoreTime
+from catga_testing.contracts.stores.place import Place, StoresFactory, StoreTime
 
 T = TypeVar("T")
+
+_ONE_PROCESS = "one process"
 
 
 def _overridable(function: Callable[..., Any]) -> Any:
@@ -24,7 +26,12 @@ def _overridable(function: Callable[..., Any]) -> Any:
 
 
 class StoresContractBase(Contract):
-    """What a subclass gives, and what is made of it."""
+    """What a subclass states and gives, and what is made of it."""
+
+    capabilities: ClassVar[StorageCapabilities] = StorageCapabilities(
+        durable=False, shared=False, immediate=False, connection=False
+    )
+    """The capabilities the class claims; a test about another capability is not collected."""
 
     @_overridable
     def make_stores(self) -> StoresFactory:
@@ -35,22 +42,11 @@ class StoresContractBase(Contract):
         )
         raise NotImplementedError(msg)
 
-    @_overridable
-    def connection(self) -> Connection | None:
-        """Return the way to the server, which the kit may cut; `None` skips the tests that need it."""
-        return None
-
     @pytest.fixture
-    def capabilities(self, make_stores: StoresFactory) -> StorageCapabilities:
-        """Return what the storage says it can do."""
-        return make_stores(SystemClock()).storage.capabilities
-
-    @pytest.fixture
-    def time(self, capabilities: StorageCapabilities) -> StoreTime:
+    def time(self) -> StoreTime:
         """Return the time of this test."""
-        return StoreTime(
-            moves=capabilities.clock, clock=ManualClock() if capabilities.clock else SystemClock()
-        )
+        moves = self.capabilities.clock
+        return StoreTime(moves=moves, clock=ManualClock() if moves else SystemClock())
 
     @pytest_asyncio.fixture(loop_scope="function")
     async def place(self, make_stores: StoresFactory, time: StoreTime) -> AsyncIterator[Place]:
@@ -66,43 +62,40 @@ class StoresContractBase(Contract):
         """Return one set of stores, started."""
         return await place.open()
 
-    @pytest_asyncio.fixture(loop_scope="function", params=["one process", "two processes"])
-    async def pair(
-        self, request: pytest.FixtureRequest, place: Place, capabilities: StorageCapabilities
-    ) -> tuple[Stores, Stores]:
+    @pytest_asyncio.fixture(loop_scope="function")
+    async def pair(self, request: pytest.FixtureRequest, place: Place) -> tuple[Stores, Stores]:
         """Return two that use the same place: once the same set of stores, once one for each of two processes."""
-        if request.param == "one process":
-            only = await place.open()
-            return only, only
-        requires(capabilities, shared=True)
-        return await place.open(), await place.open()
+        first = await place.open()
+        return first, first if request.param == _ONE_PROCESS else await place.open()
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test of two sets of stores for two processes as well, where the storage is shared."""
+        if "pair" in metafunc.fixturenames:
+            processes = [_ONE_PROCESS, "two processes"] if self.capabilities.shared else [_ONE_PROCESS]
+            metafunc.parametrize("pair", processes, indirect=True)
+
+    async def test_claimed_capabilities_are_those_of_the_storage(self, make_stores: StoresFactory) -> None:
+        """Claiming less would leave tests out, claiming more would fail for another reason than the real one."""
+        actual = make_stores(SystemClock()).storage.capabilities
+
+        assert self.capabilities == actual, (
+            f"{type(self).__name__} claims {self.capabilities}. Write: capabilities = {actual}"
+        )
+
+    async def test_claimed_ports_have_stores(self, make_stores: StoresFactory) -> None:
+        """Every one of them."""
+        stores = make_stores(SystemClock())
+
+        missing = [_name(port) for port in self.ports if port not in stores]
+        assert not missing, (
+            f"{type(self).__name__} claims {', '.join(missing)}; the storage has no such store"
+        )
 
 
-def requires(capabilities: StorageCapabilities, **wanted: bool) -> None:
-    """Skip a test that is about a capability the storage has not (or has), naming the capability.
-
-    Parameters:
-        capabilities: of the storage.
-        wanted: capabilities by name, each as the test needs it.
-    """
-    for name, value in wanted.items():
-        if getattr(capabilities, name) is not value:
-            pytest.skip(f"StorageCapabilities.{name} is {not value}")
-
-
-def present(stores: Stores, port: ServiceType[T]) -> T:
-    """Return a store; skip the test where there is none, naming the port.
-
-    Args:
-        stores: the stores.
-        port: the store's port.
-    """
-    found = stores.get(port)
-    if found is None:
-        pytest.skip(f"Stores has no {getattr(port, '__name__', port)}")
-    return found
+def _name(port: Any) -> str:
+    return str(getattr(port, "__name__", port))
 
 
 def both(pair: tuple[Stores, Stores], port: ServiceType[T]) -> tuple[T, T]:
     """Return the stores of one port of two sets."""
-    return present(pair[0], port), present(pair[1], port)
+    return pair[0][port], pair[1][port]

@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from catga_core import CatgaError, ErrorCode, LeaseLostError
-from catga_core.interfaces import Checkpoint, CheckpointStore, StorageCapabilities, Stores
+from catga_core.interfaces import Checkpoint, CheckpointStore, Stores
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE
-from catga_testing.contracts.stores.base import StoresContractBase, both, present, requires
+from catga_testing.contracts.stores.base import StoresContractBase, both
 from catga_testing.contracts.stores.place import Place, StoreTime
 from catga_testing.contracts.stores.records import ODD_NAMES
 
@@ -20,7 +21,7 @@ class CheckpointsContract(StoresContractBase):
     @pytest.fixture
     def checkpoints(self, stores: Stores) -> CheckpointStore:
         """Return the checkpoint store."""
-        return present(stores, CheckpointStore)
+        return stores[CheckpointStore]
 
     async def test_a_follower_that_never_saved_has_no_checkpoint(self, checkpoints: CheckpointStore) -> None:
         """And there is none to remove."""
@@ -166,16 +167,14 @@ class CheckpointsContract(StoresContractBase):
             assert (found.name, found.position) == (name, position)
         assert {each.name for each in await checkpoints.list()} == set(ODD_NAMES)
 
-    async def test_checkpoints_are_there_after_a_restart(
-        self, place: Place, stores: Stores, capabilities: StorageCapabilities
-    ) -> None:
+    @needs(durable=True)
+    async def test_checkpoints_are_there_after_a_restart(self, place: Place, stores: Stores) -> None:
         """With their numbers."""
-        requires(capabilities, durable=True)
-        checkpoints = present(stores, CheckpointStore)
+        checkpoints = stores[CheckpointStore]
         await checkpoints.save("totals", 12, fencing_token=3)
         before = await checkpoints.list()
 
-        checkpoints = present((await place.reopen(stores)), CheckpointStore)
+        checkpoints = (await place.reopen(stores))[CheckpointStore]
 
         assert await checkpoints.list() == before
         with pytest.raises(LeaseLostError):

@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from catga_core import CatgaError, ErrorCode
-from catga_core.interfaces import InboxStore, StorageCapabilities, Stores
+from catga_core.interfaces import InboxStore, Stores
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE
-from catga_testing.contracts.stores.base import StoresContractBase, both, present, requires
+from catga_testing.contracts.stores.base import StoresContractBase, both
 from catga_testing.contracts.stores.place import Place, StoreTime, turns
 from catga_testing.contracts.stores.records import ODD_NAMES, ODD_PAIRS
 
@@ -20,7 +21,7 @@ class NotesContract(StoresContractBase):
     @pytest.fixture
     def inbox(self, stores: Stores) -> InboxStore:
         """Return the inbox."""
-        return present(stores, InboxStore)
+        return stores[InboxStore]
 
     async def test_only_the_first_time_is_the_first(self, pair: tuple[Stores, Stores]) -> None:
         """For each message and each handler."""
@@ -129,13 +130,11 @@ class NotesContract(StoresContractBase):
         assert [await inbox.record(*each) for each in names] == [True] * len(names)
         assert [await inbox.record(*each) for each in names] == [False] * len(names)
 
-    async def test_notes_are_there_after_a_restart(
-        self, place: Place, stores: Stores, capabilities: StorageCapabilities
-    ) -> None:
+    @needs(durable=True)
+    async def test_notes_are_there_after_a_restart(self, place: Place, stores: Stores) -> None:
         """A message that comes again is known."""
-        requires(capabilities, durable=True)
-        await present(stores, InboxStore).record("m-1", "SendEmail")
+        await stores[InboxStore].record("m-1", "SendEmail")
 
-        inbox = present((await place.reopen(stores)), InboxStore)
+        inbox = (await place.reopen(stores))[InboxStore]
 
         assert await inbox.record("m-1", "SendEmail") is False

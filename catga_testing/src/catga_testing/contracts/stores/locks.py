@@ -8,9 +8,10 @@ import time as real
 import pytest
 
 from catga_core import LeaseLostError
-from catga_core.interfaces import LockLease, LockProvider, StorageCapabilities, Stores
+from catga_core.interfaces import LockLease, LockProvider, Stores
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE, SOON
-from catga_testing.contracts.stores.base import StoresContractBase, both, present, requires
+from catga_testing.contracts.stores.base import StoresContractBase, both
 from catga_testing.contracts.stores.place import Place, StoreTime, turns
 from catga_testing.contracts.stores.records import ODD_NAMES
 
@@ -30,7 +31,7 @@ class LocksContractBase(StoresContractBase):
     @pytest.fixture
     def locks(self, stores: Stores) -> LockProvider:
         """Return the locks."""
-        return present(stores, LockProvider)
+        return stores[LockProvider]
 
     @pytest.fixture
     def lock_pair(self, pair: tuple[Stores, Stores]) -> Two:
@@ -159,17 +160,17 @@ class HoldingContract(LocksContractBase):
         for number in range(10):
             await held(locks, f"stock-{number}", time.ample)
 
+    @needs(durable=True)
     async def test_numbers_rise_and_leases_run_after_a_restart(
-        self, place: Place, stores: Stores, capabilities: StorageCapabilities, time: StoreTime
+        self, place: Place, stores: Stores, time: StoreTime
     ) -> None:
         """What a number was given to may outlive the process."""
-        requires(capabilities, durable=True)
-        locks = present(stores, LockProvider)
+        locks = stores[LockProvider]
         released = await held(locks, "free", time.ample)
         await locks.release(released)
         kept = await held(locks, "held", time.lease)
 
-        locks = present((await place.reopen(stores)), LockProvider)
+        locks = (await place.reopen(stores))[LockProvider]
 
         assert (await held(locks, "free", time.ample)).fencing_token > released.fencing_token
         assert await locks.acquire("held", lease=time.ample) is None

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from catga_core.interfaces import Snapshot, SnapshotStore, StorageCapabilities, Stores
-from catga_testing.contracts.stores.base import StoresContractBase, both, present, requires
+from catga_core.interfaces import Snapshot, SnapshotStore, Stores
+from catga_testing.contracts.kept import needs
+from catga_testing.contracts.stores.base import StoresContractBase, both
 from catga_testing.contracts.stores.place import Place
 from catga_testing.contracts.stores.records import ODD_DATA, ODD_NAMES, ODD_PAIRS, snapshot
 
@@ -18,7 +19,7 @@ class SnapshotsContract(StoresContractBase):
     @pytest.fixture
     def snapshots(self, stores: Stores) -> SnapshotStore:
         """Return the snapshot store."""
-        return present(stores, SnapshotStore)
+        return stores[SnapshotStore]
 
     async def test_a_stream_without_a_snapshot_has_none(self, snapshots: SnapshotStore) -> None:
         """And nothing is removed of it."""
@@ -140,14 +141,12 @@ class SnapshotsContract(StoresContractBase):
         assert await two[0].load("orders-1", "Order", schema_version=1, max_version=10) == given[9]
         assert await two[0].delete("orders-1") == 3
 
-    async def test_snapshots_are_there_after_a_restart(
-        self, place: Place, stores: Stores, capabilities: StorageCapabilities
-    ) -> None:
+    @needs(durable=True)
+    async def test_snapshots_are_there_after_a_restart(self, place: Place, stores: Stores) -> None:
         """As they were."""
-        requires(capabilities, durable=True)
         given = snapshot("orders-1", 7)
-        await present(stores, SnapshotStore).save(given)
+        await stores[SnapshotStore].save(given)
 
-        again = present((await place.reopen(stores)), SnapshotStore)
+        again = (await place.reopen(stores))[SnapshotStore]
 
         assert await again.load("orders-1", "Order", schema_version=1) == given

@@ -16,8 +16,9 @@ from catga_core.interfaces import (
     StorageCapabilities,
     Stores,
 )
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE, SOON
-from catga_testing.contracts.stores.base import StoresContractBase, present
+from catga_testing.contracts.stores.base import StoresContractBase, _overridable
 from catga_testing.contracts.stores.place import Connection, Place, StoresFactory, turns
 from catga_testing.contracts.stores.records import appends, records
 from catga_testing.waiting import eventually
@@ -53,19 +54,15 @@ class StorageContract(StoresContractBase):
 
         assert stores.storage.health().description
 
-    async def test_a_storage_that_was_never_started_can_be_stopped(
-        self, make_stores: StoresFactory, capabilities: StorageCapabilities
-    ) -> None:
+    async def test_a_storage_that_was_never_started_can_be_stopped(self, make_stores: StoresFactory) -> None:
         """A start that fails half way stops what it has made."""
-        del capabilities
         async with asyncio.timeout(SOON):
             await make_stores(SystemClock()).storage.stop()
 
-    async def test_a_stop_finishes_what_was_begun(
-        self, place: Place, stores: Stores, capabilities: StorageCapabilities
-    ) -> None:
+    @needs(EventLog)
+    async def test_a_stop_finishes_what_was_begun(self, place: Place, stores: Stores) -> None:
         """Every caller is answered or told, and what was acknowledged is there."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
         appending = [asyncio.create_task(log.append([appends(f"orders-{number}")])) for number in range(20)]
         await turns(1)
 
@@ -77,8 +74,8 @@ class StorageContract(StoresContractBase):
             assert isinstance(each, list) or (
                 isinstance(each, CatgaError) and each.code == ErrorCode.PERSISTENCE_FAILED
             ), each
-        if capabilities.durable:
-            again = present((await place.open()), EventLog)
+        if self.capabilities.durable:
+            again = (await place.open())[EventLog]
             for number, each in enumerate(outcomes):
                 if isinstance(each, list):
                     assert await again.version(f"orders-{number}") == 1
@@ -87,26 +84,29 @@ class StorageContract(StoresContractBase):
 class ConnectionContract(StoresContractBase):
     """What asks meanwhile is told, and afterwards everything works on."""
 
-    @pytest.fixture
-    def way(self, connection: Connection | None) -> Connection:
-        """Return the way to the server."""
-        if connection is None:
-            pytest.skip("the fixture `connection` is None")
-        return connection
+    @_overridable
+    def connection(self) -> Connection:
+        """Return the way to the server, which the kit may cut: the fixture every subclass gives."""
+        msg = (
+            f"{type(self).__name__} gives no connection: write @pytest.fixture def connection(self), returning an object with "
+            "the coroutines cut() and mend()"
+        )
+        raise NotImplementedError(msg)
 
+    @needs(EventLog)
     async def test_without_a_connection_an_append_fails_and_can_be_repeated(
-        self, stores: Stores, way: Connection
+        self, stores: Stores, connection: Connection
     ) -> None:
         """With PERSISTENCE_FAILED, in bounded time; repeating it stores it once."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
         await log.append([appends("before")])
         given = [appends("orders-1", *records(2), expected=NO_STREAM)]
-        await way.cut()
+        await connection.cut()
 
         with pytest.raises(CatgaError) as raised:
             async with asyncio.timeout(PATIENCE):
                 await log.append(given)
-        await way.mend()
+        await connection.mend()
         [result] = await eventually(lambda: log.append(given), within=PATIENCE)
 
         assert raised.value.code == ErrorCode.PERSISTENCE_FAILED
@@ -115,50 +115,57 @@ class ConnectionContract(StoresContractBase):
         assert await log.version("orders-1") == 2
         assert await log.version("before") == 1
 
-    async def test_without_a_connection_nothing_is_claimed(self, stores: Stores, way: Connection) -> None:
+    @needs(IdempotencyStore, LockProvider)
+    async def test_without_a_connection_nothing_is_claimed(
+        self, stores: Stores, connection: Connection
+    ) -> None:
         """Neither a key nor a lock; both are to be had afterwards."""
-        idempotency = present(stores, IdempotencyStore)
-        locks = present(stores, LockProvider)
-        await way.cut()
+        idempotency = stores[IdempotencyStore]
+        locks = stores[LockProvider]
+        await connection.cut()
 
         for asked in (idempotency.claim("k", lease=1.0), locks.acquire("l", lease=1.0)):
             with pytest.raises(CatgaError) as raised:
                 async with asyncio.timeout(PATIENCE):
                     await asked
             assert raised.value.code == ErrorCode.PERSISTENCE_FAILED
-        await way.mend()
+        await connection.mend()
 
         await eventually(lambda: locks.acquire("l", lease=1.0), within=PATIENCE)
         assert isinstance(await idempotency.claim("k", lease=1.0), Claimed)
 
+    @needs(EventLog)
     async def test_a_unit_of_work_that_cannot_be_committed_fails(
-        self, stores: Stores, way: Connection
+        self, stores: Stores, connection: Connection
     ) -> None:
         """And tells where even that is not known."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
         await log.append([appends("before")])
 
         with pytest.raises(CatgaError) as raised:
             async with asyncio.timeout(PATIENCE), stores.storage.unit_of_work():
                 await log.append([appends("orders-1")])
-                await way.cut()
-        await way.mend()
+                await connection.cut()
+        await connection.mend()
         await eventually(lambda: log.version("before"), within=PATIENCE)
 
         assert raised.value.code == ErrorCode.PERSISTENCE_FAILED
         assert await log.version("orders-1") == 0 or raised.value.details["outcome"] == "unknown"
 
-    async def test_its_health_tells_of_a_lost_connection(self, stores: Stores, way: Connection) -> None:
+    @needs(EventLog)
+    async def test_its_health_tells_of_a_lost_connection(
+        self, stores: Stores, connection: Connection
+    ) -> None:
         """While it is lost, and no longer."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
         await log.append([appends("before")])
-        await way.cut()
+        await connection.cut()
         with pytest.raises(CatgaError):
             async with asyncio.timeout(PATIENCE):
                 await log.version("before")
 
         await eventually(lambda: stores.storage.health().status is not HealthStatus.HEALTHY, within=PATIENCE)
-        await way.mend()
+        await connection.mend()
 
         await eventually(lambda: log.version("before"), within=PATIENCE)
         await eventually(lambda: stores.storage.health().status is HealthStatus.HEALTHY, within=PATIENCE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import pytest_asyncio
@@ -15,7 +15,7 @@ from catga_testing.contracts.transports.peers import Peers, TransportFactory
 GarbageSender = Callable[[MessageType, bytes], Awaitable[None]]
 """Puts bytes on the wire where messages of a type arrive."""
 
-__all__ = ["GarbageSender", "TransportContractBase", "TransportFactory", "requires"]
+__all__ = ["GarbageSender", "TransportContractBase", "TransportFactory"]
 
 
 def _overridable(function: Callable[..., Any]) -> Any:
@@ -24,7 +24,10 @@ def _overridable(function: Callable[..., Any]) -> Any:
 
 
 class TransportContractBase(Contract):
-    """What a subclass gives, and what is made of it."""
+    """What a subclass states and gives, and what is made of it."""
+
+    capabilities: ClassVar[TransportCapabilities] = TransportCapabilities(remote=False)
+    """The capabilities the class claims; a test about another capability is not collected."""
 
     @_overridable
     def make_transport(self) -> TransportFactory:
@@ -37,13 +40,8 @@ class TransportContractBase(Contract):
 
     @_overridable
     def send_garbage(self) -> GarbageSender | None:
-        """Return what puts bytes on the wire; `None` skips the tests that need it."""
+        """Return what puts bytes on the wire; `None` skips the test that needs it."""
         return None
-
-    @pytest.fixture
-    def capabilities(self, make_transport: TransportFactory) -> TransportCapabilities:
-        """Return what the transport says it can do."""
-        return make_transport(SystemClock()).capabilities
 
     @pytest_asyncio.fixture(loop_scope="function")
     async def peers(self, make_transport: TransportFactory) -> AsyncIterator[Peers]:
@@ -54,14 +52,12 @@ class TransportContractBase(Contract):
         finally:
             await peers.close()
 
+    async def test_claimed_capabilities_are_those_of_the_transport(
+        self, make_transport: TransportFactory
+    ) -> None:
+        """Claiming less would leave tests out, claiming more would fail for another reason than the real one."""
+        actual = make_transport(SystemClock()).capabilities
 
-def requires(capabilities: TransportCapabilities, **wanted: bool) -> None:
-    """Skip a test that is about a capability the transport has not (or has), naming the capability.
-
-    Parameters:
-        capabilities: of the transport.
-        wanted: capabilities by name, each as the test needs it.
-    """
-    for name, value in wanted.items():
-        if getattr(capabilities, name) is not value:
-            pytest.skip(f"TransportCapabilities.{name} is {not value}")
+        assert self.capabilities == actual, (
+            f"{type(self).__name__} claims {self.capabilities}. Write: capabilities = {actual}"
+        )

@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from catga_core import ErrorCode, Success, TransportCapabilities
+from catga_core import ErrorCode, Success
 from catga_testing.clock import ManualClock
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import SOON
-from catga_testing.contracts.transports.base import TransportContractBase, requires
+from catga_testing.contracts.transports.base import TransportContractBase
 from catga_testing.contracts.transports.handlers import Gate, Inbox, echo
 from catga_testing.contracts.transports.messages import Echo, Other
 from catga_testing.contracts.transports.peers import Peers
@@ -64,11 +65,9 @@ class DeadlinesContract(TransportContractBase):
         await asking.ask(Echo("fence"))
         assert [message.text for message in inbox.messages] == ["fence"]
 
-    async def test_a_request_that_arrives_after_its_deadline_is_not_started(
-        self, peers: Peers, capabilities: TransportCapabilities
-    ) -> None:
+    @needs(remote=True)
+    async def test_a_request_that_arrives_after_its_deadline_is_not_started(self, peers: Peers) -> None:
         """The receiver looks at its own clock, and says so instead of keeping silent."""
-        requires(capabilities, remote=True)
         inbox = Inbox()
         ahead = ManualClock(time.time() + 3600)
         await peers.add("slow", requests={Echo: inbox, Other: echo}, clock=ahead)

@@ -14,10 +14,10 @@ from catga_core import (
     Failure,
     MessageContext,
     Success,
-    TransportCapabilities,
 )
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import SOON
-from catga_testing.contracts.transports.base import TransportContractBase, requires
+from catga_testing.contracts.transports.base import TransportContractBase
 from catga_testing.contracts.transports.handlers import Inbox
 from catga_testing.contracts.transports.messages import Echo, Happened
 from catga_testing.contracts.transports.peers import Peers
@@ -55,11 +55,9 @@ class ErrorsContract(TransportContractBase):
         assert (error.code, error.message, error.retryable) == (str(code), "the shelf is empty", retryable)
         assert dict(error.details) == details
 
-    async def test_a_traceback_never_leaves_the_process(
-        self, peers: Peers, capabilities: TransportCapabilities
-    ) -> None:
+    @needs(remote=True)
+    async def test_a_traceback_never_leaves_the_process(self, peers: Peers) -> None:
         """Neither the exception behind a failure nor where it was raised reaches the sender."""
-        requires(capabilities, remote=True)
 
         async def fail(_message: Echo, _context: MessageContext) -> CatgaResult[str]:
             error = CatgaError("it failed", details={"exception": "RuntimeError"})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-from catga_core import CatgaResult, ErrorCode, TransportCapabilities
+from catga_core import CatgaResult, ErrorCode
 from catga_testing.clock import ManualClock
-from catga_testing.contracts.transports.base import TransportContractBase, requires
+from catga_testing.contracts.kept import needs
+from catga_testing.contracts.transports.base import TransportContractBase
 from catga_testing.contracts.transports.handlers import Gate, echo
 from catga_testing.contracts.transports.messages import Echo, Nobody
 from catga_testing.contracts.transports.peers import Peers
@@ -58,11 +59,9 @@ class OutcomesContract(TransportContractBase):
 
         assert _outcome(result, ErrorCode.TIMEOUT) in NEVER_STARTED
 
-    async def test_what_was_too_late_when_it_arrived_was_not_started(
-        self, peers: Peers, capabilities: TransportCapabilities
-    ) -> None:
+    @needs(remote=True)
+    async def test_what_was_too_late_when_it_arrived_was_not_started(self, peers: Peers) -> None:
         """TIMEOUT."""
-        requires(capabilities, remote=True)
         ahead = ManualClock(time.time() + 3600)
         await peers.add("echoes", requests={Echo: echo}, clock=ahead)
         asking = await peers.add()

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from catga_core import CatgaResult, ErrorCode, MessageContext, Success, TransportCapabilities
+from catga_core import CatgaResult, ErrorCode, MessageContext, Success
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import SOON
-from catga_testing.contracts.transports.base import TransportContractBase, requires
+from catga_testing.contracts.transports.base import TransportContractBase
 from catga_testing.contracts.transports.handlers import Inbox, echo
 from catga_testing.contracts.transports.messages import (
     Anything,
@@ -106,11 +107,9 @@ class RequestsContract(TransportContractBase):
 
         assert await asking.ask(Echo(text)) == Success(text)
 
-    async def test_a_zero_copy_transport_hands_over_the_object_itself(
-        self, peers: Peers, capabilities: TransportCapabilities
-    ) -> None:
+    @needs(zero_copy=True)
+    async def test_a_zero_copy_transport_hands_over_the_object_itself(self, peers: Peers) -> None:
         """The message to the handler, and the value to the sender."""
-        requires(capabilities, zero_copy=True)
         inbox = Inbox()
         value = object()
 

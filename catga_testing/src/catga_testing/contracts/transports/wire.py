@@ -13,10 +13,10 @@ from catga_core import (
     Failure,
     MessageContext,
     Success,
-    TransportCapabilities,
 )
 from catga_core import message_type as described
-from catga_testing.contracts.transports.base import GarbageSender, TransportContractBase, requires
+from catga_testing.contracts.kept import needs
+from catga_testing.contracts.transports.base import GarbageSender, TransportContractBase
 from catga_testing.contracts.transports.handlers import Inbox, echo
 from catga_testing.contracts.transports.messages import (
     Anything,
@@ -44,11 +44,9 @@ GARBAGE = [
 class WireContract(TransportContractBase):
     """It is answered or recorded with an error, and the next message is handled as if nothing had been."""
 
-    async def test_a_message_of_another_version_is_answered_with_an_error(
-        self, peers: Peers, capabilities: TransportCapabilities
-    ) -> None:
+    @needs(remote=True)
+    async def test_a_message_of_another_version_is_answered_with_an_error(self, peers: Peers) -> None:
         """SERIALIZATION_FAILED; the receiver goes on receiving."""
-        requires(capabilities, remote=True)
         inbox = Inbox()
         await peers.add("strict", requests={OldVersion: inbox})
         asking = await peers.add()
@@ -59,11 +57,9 @@ class WireContract(TransportContractBase):
         assert inbox.messages == []
         assert await asking.ask(OldVersion("fits")) == Success("fits")
 
-    async def test_a_message_that_breaks_its_types_is_answered_as_invalid(
-        self, peers: Peers, capabilities: TransportCapabilities
-    ) -> None:
+    @needs(remote=True)
+    async def test_a_message_that_breaks_its_types_is_answered_as_invalid(self, peers: Peers) -> None:
         """VALIDATION_FAILED with the field, as a process answers that handles its own messages."""
-        requires(capabilities, remote=True)
         inbox = Inbox()
         await peers.add("strict", requests={Echo: inbox})
         asking = await peers.add()
@@ -76,11 +72,9 @@ class WireContract(TransportContractBase):
         assert inbox.messages == []
         assert await asking.ask(Echo("fits")) == Success("fits")
 
-    async def test_a_message_without_bytes_fails_with_its_sender(
-        self, peers: Peers, capabilities: TransportCapabilities
-    ) -> None:
+    @needs(zero_copy=False)
+    async def test_a_message_without_bytes_fails_with_its_sender(self, peers: Peers) -> None:
         """SERIALIZATION_FAILED at once; the next one travels."""
-        requires(capabilities, zero_copy=False)
         inbox = Inbox()
         await peers.add("any", requests={Anything: inbox})
         asking = await peers.add()
@@ -91,11 +85,9 @@ class WireContract(TransportContractBase):
         assert inbox.messages == []
         assert (await asking.ask(Anything("fits"))).is_success
 
-    async def test_a_value_without_bytes_is_an_error_for_its_sender(
-        self, peers: Peers, capabilities: TransportCapabilities
-    ) -> None:
+    @needs(zero_copy=False)
+    async def test_a_value_without_bytes_is_an_error_for_its_sender(self, peers: Peers) -> None:
         """SERIALIZATION_FAILED instead of silence."""
-        requires(capabilities, zero_copy=False)
 
         async def unspeakable(_message: Anything, _context: MessageContext) -> object:
             return object()
@@ -108,6 +100,7 @@ class WireContract(TransportContractBase):
         assert result.error.code == ErrorCode.SERIALIZATION_FAILED
         assert await asking.ask(Echo("next")) == Success("next")
 
+    @needs(zero_copy=False)
     @pytest.mark.parametrize(
         ("details", "told"),
         [
@@ -120,10 +113,9 @@ class WireContract(TransportContractBase):
         ids=["no bytes", "a number for a key", "no bytes inside", "a surrogate", "a surrogate in a key"],
     )
     async def test_an_error_whose_details_have_no_bytes_keeps_its_code_and_the_other_details(
-        self, peers: Peers, capabilities: TransportCapabilities, details: Any, told: dict[str, Any]
+        self, peers: Peers, details: Any, told: dict[str, Any]
     ) -> None:
         """What can be said is said."""
-        requires(capabilities, zero_copy=False)
 
         async def refuse(_message: Echo, _context: MessageContext) -> CatgaResult[str]:
             return Failure(CatgaError("n\ud800", code="REFUSED", retryable=True, details=details))
@@ -136,11 +128,9 @@ class WireContract(TransportContractBase):
         assert (error.code, error.message, error.retryable) == ("REFUSED", "n?", True)
         assert error.details == told
 
-    async def test_an_error_that_cannot_be_told_is_answered_all_the_same(
-        self, peers: Peers, capabilities: TransportCapabilities
-    ) -> None:
+    @needs(zero_copy=False)
+    async def test_an_error_that_cannot_be_told_is_answered_all_the_same(self, peers: Peers) -> None:
         """INTERNAL_ERROR instead of silence."""
-        requires(capabilities, zero_copy=False)
 
         async def refuse(_message: Echo, _context: MessageContext) -> CatgaResult[str]:
             error = CatgaError("no")
@@ -155,6 +145,7 @@ class WireContract(TransportContractBase):
         assert error.code == ErrorCode.INTERNAL_ERROR
         assert error.message
 
+    @needs(remote=True)
     @pytest.mark.parametrize(
         ("given", "named"),
         [
@@ -164,10 +155,9 @@ class WireContract(TransportContractBase):
         ],
     )
     async def test_an_id_or_a_header_that_is_no_text_fails_with_its_sender(
-        self, peers: Peers, capabilities: TransportCapabilities, given: dict[str, Any], named: str
+        self, peers: Peers, given: dict[str, Any], named: str
     ) -> None:
         """SERIALIZATION_FAILED that names the argument."""
-        requires(capabilities, remote=True)
         inbox = Inbox()
         await peers.add("strict", requests={Echo: inbox})
         asking = await peers.add()
@@ -178,11 +168,11 @@ class WireContract(TransportContractBase):
         assert named in error.message
         assert inbox.messages == []
 
+    @needs(remote=True)
     async def test_garbage_on_the_wire_stops_nothing(
-        self, peers: Peers, capabilities: TransportCapabilities, send_garbage: GarbageSender | None
+        self, peers: Peers, send_garbage: GarbageSender | None
     ) -> None:
         """Neither requests nor events reach a handler from it, and the subscriptions live on."""
-        requires(capabilities, remote=True)
         if send_garbage is None:
             pytest.skip("the fixture send_garbage is not given")
         inbox = Inbox()

@@ -7,8 +7,9 @@ import asyncio
 import msgspec
 import pytest
 
-from catga_core.interfaces import DeadLetterSource, DeadLetterStore, StorageCapabilities, Stores
-from catga_testing.contracts.stores.base import StoresContractBase, both, present, requires
+from catga_core.interfaces import DeadLetterSource, DeadLetterStore, Stores
+from catga_testing.contracts.kept import needs
+from catga_testing.contracts.stores.base import StoresContractBase, both
 from catga_testing.contracts.stores.place import Place
 from catga_testing.contracts.stores.records import FULL_CONTEXT, NOW, ODD_DATA, ODD_NAMES, letter
 
@@ -19,7 +20,7 @@ class DeadLetterContractBase(StoresContractBase):
     @pytest.fixture
     def letters(self, stores: Stores) -> DeadLetterStore:
         """Return the dead letters."""
-        return present(stores, DeadLetterStore)
+        return stores[DeadLetterStore]
 
 
 class KeepingContract(DeadLetterContractBase):
@@ -133,17 +134,15 @@ class KeepingContract(DeadLetterContractBase):
         assert [await letters.get(name) for name in ODD_NAMES] == given
         assert await letters.count() == len(given)
 
-    async def test_letters_are_there_after_a_restart(
-        self, place: Place, stores: Stores, capabilities: StorageCapabilities
-    ) -> None:
+    @needs(durable=True)
+    async def test_letters_are_there_after_a_restart(self, place: Place, stores: Stores) -> None:
         """In their order."""
-        requires(capabilities, durable=True)
         given = [letter(f"l-{number}") for number in (3, 1, 2)]
-        letters = present(stores, DeadLetterStore)
+        letters = stores[DeadLetterStore]
         for each in given:
             await letters.add(each)
 
-        letters = present((await place.reopen(stores)), DeadLetterStore)
+        letters = (await place.reopen(stores))[DeadLetterStore]
         await letters.add(letter("l-0"))
 
         assert [each.id for each in (await letters.find()).letters] == ["l-3", "l-1", "l-2", "l-0"]

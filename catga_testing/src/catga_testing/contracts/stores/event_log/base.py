@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from catga_core.interfaces import EventLog, RecordedEvent, Stores
-from catga_testing.contracts.stores.base import StoresContractBase, both, present
+from catga_testing.contracts.stores.base import StoresContractBase, both
 
 
 class EventLogContractBase(StoresContractBase):
@@ -14,7 +14,7 @@ class EventLogContractBase(StoresContractBase):
     @pytest.fixture
     def log(self, stores: Stores) -> EventLog:
         """Return the event log."""
-        return present(stores, EventLog)
+        return stores[EventLog]
 
     @pytest.fixture
     def logs(self, pair: tuple[Stores, Stores]) -> tuple[EventLog, EventLog]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from catga_core.interfaces import NO_STREAM, EventLog, StorageCapabilities, Stores
-from catga_testing.contracts.stores.base import present, requires
+from catga_core.interfaces import NO_STREAM, EventLog, Stores
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.stores.event_log.base import EventLogContractBase, everything, ids
 from catga_testing.contracts.stores.place import Place, turns
 from catga_testing.contracts.stores.records import appends, records
@@ -56,18 +56,16 @@ class LastingContract(EventLogContractBase):
                 if isinstance(outcome, list):
                     assert await log.version(f"orders-{number}-{each}") == 1
 
-    async def test_what_was_acknowledged_is_there_after_a_restart(
-        self, place: Place, stores: Stores, capabilities: StorageCapabilities
-    ) -> None:
+    @needs(durable=True)
+    async def test_what_was_acknowledged_is_there_after_a_restart(self, place: Place, stores: Stores) -> None:
         """With its versions and positions, and later ones come after it."""
-        requires(capabilities, durable=True)
-        log = present(stores, EventLog)
+        log = stores[EventLog]
         given = appends("orders-1", *records(3), expected=NO_STREAM)
         first = await log.append([given])
         await log.append([appends("orders-2", *records(2))])
         before = await everything(log)
 
-        log = present((await place.reopen(stores)), EventLog)
+        log = (await place.reopen(stores))[EventLog]
 
         assert await everything(log) == before
         assert await log.version("orders-1") == 3

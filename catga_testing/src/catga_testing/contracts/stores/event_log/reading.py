@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time as real
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
 from catga_core.interfaces import EventLog, PayloadLog
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.event_log.base import EventLogContractBase, everything, stream
 from catga_testing.contracts.stores.place import turns
@@ -87,10 +88,21 @@ class ReadingContract(EventLogContractBase):
         by_stream = await stream(log, "orders-1") + await stream(log, "orders-2")
         assert sorted(by_stream, key=lambda each: each.position) == by_position
 
+    payloads: ClassVar[bool] = False
+    """Whether the class claims a `PayloadLog`: an event log with `read_payloads`."""
+
+    async def test_payload_log_is_claimed(self, log: EventLog) -> None:
+        """As it is."""
+        actual = isinstance(log, PayloadLog)
+
+        assert self.payloads is actual, (
+            f"{type(self).__name__} claims payloads={self.payloads}. Write: payloads = {actual}"
+        )
+
+    @needs(payloads=True)
     async def test_payloads_are_the_kinds_and_bytes_of_the_same_events(self, log: EventLog) -> None:
-        """Where the log reads them, as `read_stream` would, whatever kinds a stream has."""
-        if not isinstance(log, PayloadLog):
-            pytest.skip("the log has no read_payloads")
+        """As `read_stream` would read them, whatever kinds a stream has."""
+        assert isinstance(log, PayloadLog)
         kinds = [("shop.paid", 1, "msgpack"), ("shop.paid", 2, "msgpack"), ("shop.sent", 1, "json")]
         stored = [
             msgspec.structs.replace(each, name=name, schema_version=version, format=format)

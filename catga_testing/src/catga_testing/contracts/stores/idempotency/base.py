@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from catga_core.interfaces import Claimed, Completed, IdempotencyStore, Stores
-from catga_testing.contracts.stores.base import StoresContractBase, both, present
+from catga_testing.contracts.stores.base import StoresContractBase, both
 
 TTL = 3600.0
 """Seconds that a result of the kit is remembered, where a test says nothing else."""
@@ -17,7 +17,7 @@ class IdempotencyContractBase(StoresContractBase):
     @pytest.fixture
     def idempotency(self, stores: Stores) -> IdempotencyStore:
         """Return the idempotency store."""
-        return present(stores, IdempotencyStore)
+        return stores[IdempotencyStore]
 
     @pytest.fixture
     def idempotencies(self, pair: tuple[Stores, Stores]) -> tuple[IdempotencyStore, IdempotencyStore]:

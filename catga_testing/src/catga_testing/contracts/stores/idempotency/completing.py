@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from catga_core import LeaseLostError
-from catga_core.interfaces import Completed, IdempotencyStore, InProgress, StorageCapabilities, Stores
-from catga_testing.contracts.stores.base import present, requires
+from catga_core.interfaces import Completed, IdempotencyStore, InProgress, Stores
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.stores.idempotency.base import TTL, IdempotencyContractBase, claimed, completed
 from catga_testing.contracts.stores.place import Place, StoreTime
 from catga_testing.contracts.stores.records import ODD_DATA
@@ -165,18 +165,18 @@ class CompletingContract(IdempotencyContractBase):
         assert await idempotency.claim("running", lease=1.0) == InProgress("running", running.expires_at)
         await idempotency.complete(running, b"done", ttl=TTL)
 
+    @needs(durable=True)
     async def test_claims_and_results_are_there_after_a_restart(
-        self, place: Place, stores: Stores, capabilities: StorageCapabilities, time: StoreTime
+        self, place: Place, stores: Stores, time: StoreTime
     ) -> None:
         """With their numbers."""
-        requires(capabilities, durable=True)
-        store = present(stores, IdempotencyStore)
+        store = stores[IdempotencyStore]
         await store.complete(await claimed(store, "charge-1", time.ample), b"charged", ttl=TTL)
         running = await claimed(store, "charge-2", time.ample)
         released = await claimed(store, "charge-3", time.ample)
         await store.release(released)
 
-        store = present((await place.reopen(stores)), IdempotencyStore)
+        store = (await place.reopen(stores))[IdempotencyStore]
 
         assert (await completed(store, "charge-1")).result == b"charged"
         assert await store.claim("charge-2", lease=1.0) == InProgress("charge-2", running.expires_at)

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from catga_core.interfaces import OutboxStore, StorageCapabilities, Stores
+from catga_core.interfaces import OutboxStore, Stores
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE, SOON
-from catga_testing.contracts.stores.base import both, present, requires
+from catga_testing.contracts.stores.base import both
 from catga_testing.contracts.stores.outbox.base import OutboxContractBase, Two, filled, lease, names
 from catga_testing.contracts.stores.place import Place, StoreTime, outside, turns
 from catga_testing.contracts.stores.records import FULL_CONTEXT, NOW, ODD_DATA, ODD_NAMES, message
@@ -181,18 +182,18 @@ class AddingContract(OutboxContractBase):
             await waiting[1]
         assert waiting[0].cancelled()
 
+    @needs(durable=True)
     async def test_messages_are_there_after_a_restart(
-        self, place: Place, stores: Stores, capabilities: StorageCapabilities, time: StoreTime
+        self, place: Place, stores: Stores, time: StoreTime
     ) -> None:
         """With their places, leases and attempts; what was sent is not given again."""
-        requires(capabilities, durable=True)
-        outbox = present(stores, OutboxStore)
+        outbox = stores[OutboxStore]
         await filled(outbox, "-1", "-2", "-3", "-4")
         sent, retried, held = await lease(outbox, 3, lease=time.lease)
         await outbox.complete([sent])
         await outbox.retry(retried, delay=0.0, error="refused")
 
-        outbox = present((await place.reopen(stores)), OutboxStore)
+        outbox = (await place.reopen(stores))[OutboxStore]
 
         found = await lease(outbox)
         assert [(name, each.sequence) for name, each in zip(names(found), found, strict=True)] == [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from catga_core.interfaces import LeasedMessage, OutboxMessage, OutboxStore, Stores
-from catga_testing.contracts.stores.base import StoresContractBase, both, present
+from catga_testing.contracts.stores.base import StoresContractBase, both
 from catga_testing.contracts.stores.records import message
 
 AMPLE = 3600.0
@@ -22,7 +22,7 @@ class OutboxContractBase(StoresContractBase):
     @pytest.fixture
     def outbox(self, stores: Stores) -> OutboxStore:
         """Return the outbox."""
-        return present(stores, OutboxStore)
+        return stores[OutboxStore]
 
     @pytest.fixture
     def outboxes(self, pair: tuple[Stores, Stores]) -> Two:

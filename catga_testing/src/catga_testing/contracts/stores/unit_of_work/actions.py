@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from catga_core import CatgaError, ErrorCode
-from catga_core.interfaces import StorageCapabilities, Stores
+from catga_core.interfaces import Stores
 from catga_testing.contracts.stores.base import StoresContractBase
 from catga_testing.contracts.stores.place import outside
 from catga_testing.contracts.stores.unit_of_work.atomic import Refused
@@ -90,12 +90,10 @@ class ActionsContract(StoresContractBase):
         assert early == []
         assert called == [0, 1, 2, 3]
 
-    async def test_the_connection_is_there_where_the_storage_has_one(
-        self, stores: Stores, capabilities: StorageCapabilities
-    ) -> None:
+    async def test_the_connection_is_there_where_the_storage_has_one(self, stores: Stores) -> None:
         """While the unit of work is; where there is none, the error says so."""
         async with stores.storage.unit_of_work() as unit:
-            if capabilities.connection:
+            if self.capabilities.connection:
                 assert unit.connection is not None
             else:
                 with pytest.raises(CatgaError) as raised:

@@ -8,19 +8,17 @@ import pytest
 
 from catga_core.interfaces import Stores
 from catga_testing.contracts.limits import PATIENCE
-from catga_testing.contracts.stores.base import StoresContractBase
 from catga_testing.contracts.stores.place import outside, turns
-from catga_testing.contracts.stores.unit_of_work.writes import WRITES, prepared, prepared_write
+from catga_testing.contracts.stores.unit_of_work.writes import WritesContractBase, prepared, prepared_write
 
 
 class Refused(Exception):  # noqa: N818 - what an application raises to have nothing written
     """Raised in a block by a test."""
 
 
-class AtomicContract(StoresContractBase):
+class AtomicContract(WritesContractBase):
     """Everything that stores were asked to write in a block is written when it is left, or nothing."""
 
-    @pytest.mark.parametrize("kind", WRITES)
     async def test_a_write_is_there_after_the_block_and_not_before(
         self, pair: tuple[Stores, Stores], kind: str
     ) -> None:
@@ -34,7 +32,6 @@ class AtomicContract(StoresContractBase):
         assert await write.there(pair[1])
         assert await write.there(pair[0])
 
-    @pytest.mark.parametrize("kind", WRITES)
     async def test_a_write_is_undone_when_the_block_raises(self, stores: Stores, kind: str) -> None:
         """The error passes through as it is, and the write can be made afterwards."""
         write = await prepared_write(kind, stores)

@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from catga_core import CatgaError, ConcurrencyError, ErrorCode
-from catga_core.interfaces import NO_STREAM, EventLog, StorageCapabilities, Stores
+from catga_core.interfaces import NO_STREAM, EventLog, Stores
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE
-from catga_testing.contracts.stores.base import StoresContractBase, both, present, requires
+from catga_testing.contracts.stores.base import StoresContractBase, both
 from catga_testing.contracts.stores.event_log.base import everything, stream
 from catga_testing.contracts.stores.place import outside, turns
 from catga_testing.contracts.stores.records import appends, record
@@ -18,6 +19,7 @@ from catga_testing.contracts.stores.records import appends, record
 class ConflictsContract(StoresContractBase):
     """One of them wins; the others are told, and have written nothing."""
 
+    @needs(EventLog)
     async def test_of_many_that_expect_the_same_version_one_commits(
         self, pair: tuple[Stores, Stores]
     ) -> None:
@@ -40,6 +42,7 @@ class ConflictsContract(StoresContractBase):
         assert {each.stream_id for each in await everything(logs[0])} == {"shared", f"mine-{won[0]}"}
         assert await logs[1].version("shared") == 2
 
+    @needs(EventLog)
     async def test_reading_deciding_and_writing_loses_no_update(self, pair: tuple[Stores, Stores]) -> None:
         """Whoever is told of a conflict begins again."""
         logs = both(pair, EventLog)
@@ -65,9 +68,10 @@ class ConflictsContract(StoresContractBase):
         counted = await stream(logs[0], "counter")
         assert [each.record.data for each in counted] == [b"%d" % number for number in range(10)]
 
+    @needs(EventLog)
     async def test_a_version_that_is_wrong_already_is_refused(self, stores: Stores) -> None:
         """By the append where the storage writes at once, else by the commit at the latest."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
         await log.append([appends("orders-1")])
 
         with pytest.raises(CatgaError) as raised:
@@ -79,12 +83,10 @@ class ConflictsContract(StoresContractBase):
         assert raised.value.code == ErrorCode.CONFLICT
         assert [each.stream_id for each in await everything(log)] == ["orders-1"]
 
-    async def test_a_storage_that_writes_at_the_commit_finds_the_conflict_there(
-        self, stores: Stores, capabilities: StorageCapabilities
-    ) -> None:
+    @needs(EventLog, immediate=False)
+    async def test_a_storage_that_writes_at_the_commit_finds_the_conflict_there(self, stores: Stores) -> None:
         """Whoever came between has won."""
-        requires(capabilities, immediate=False)
-        log = present(stores, EventLog)
+        log = stores[EventLog]
         versions: list[int] = []
         with pytest.raises(ConcurrencyError) as raised:
             async with stores.storage.unit_of_work():
@@ -97,6 +99,7 @@ class ConflictsContract(StoresContractBase):
         assert (raised.value.expected, raised.value.actual) == (NO_STREAM, 1)
         assert [each.stream_id for each in await everything(log)] == ["orders-1"]
 
+    @needs(EventLog)
     async def test_a_unit_of_work_is_seen_whole_or_not_at_all(self, pair: tuple[Stores, Stores]) -> None:
         """By whoever reads meanwhile."""
         logs = both(pair, EventLog)

@@ -17,6 +17,7 @@ from catga_core.interfaces import (
     OutboxStore,
     Stores,
 )
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE
 from catga_testing.contracts.stores.base import StoresContractBase, both
 from catga_testing.contracts.stores.place import StoreTime, outside
@@ -28,6 +29,7 @@ LOST = {str(ErrorCode.CONFLICT), str(ErrorCode.LOCKED)}
 class FencingContract(StoresContractBase):
     """It commits before the other, or not at all: the writes of both never land."""
 
+    @needs(IdempotencyStore, EventLog)
     async def test_of_a_block_that_completes_a_claim_and_who_takes_it_over_one_wins(
         self, pair: tuple[Stores, Stores], time: StoreTime
     ) -> None:
@@ -50,6 +52,7 @@ class FencingContract(StoresContractBase):
             assert isinstance(taken, Claimed)
         assert await log.version("charged") == int(committed)
 
+    @needs(CheckpointStore, EventLog)
     async def test_of_a_block_and_a_later_follower_one_has_the_checkpoint(
         self, pair: tuple[Stores, Stores]
     ) -> None:
@@ -69,6 +72,7 @@ class FencingContract(StoresContractBase):
         assert (found.position, found.fencing_token) == (7, 2)
         assert await log.version("effects") == int(committed)
 
+    @needs(OutboxStore, EventLog)
     async def test_of_a_block_that_discards_a_message_and_who_takes_it_over_one_has_it(
         self, pair: tuple[Stores, Stores], time: StoreTime
     ) -> None:

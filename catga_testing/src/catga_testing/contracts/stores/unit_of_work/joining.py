@@ -8,16 +8,16 @@ from functools import partial
 import pytest
 
 from catga_core import CatgaError, ErrorCode
-from catga_core.interfaces import LockProvider, StorageCapabilities, Stores
+from catga_core.interfaces import LockProvider, Stores
 from catga_core.unit_of_work import active_unit_of_work
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE, SOON
-from catga_testing.contracts.stores.base import StoresContractBase, present, requires
 from catga_testing.contracts.stores.place import outside
 from catga_testing.contracts.stores.unit_of_work.atomic import Refused
-from catga_testing.contracts.stores.unit_of_work.writes import WRITES, prepared, prepared_write
+from catga_testing.contracts.stores.unit_of_work.writes import WritesContractBase, prepared, prepared_write
 
 
-class JoiningContract(StoresContractBase):
+class JoiningContract(WritesContractBase):
     """It is the ambient one inside its block, in the tasks started there too, and nowhere else."""
 
     async def test_it_is_the_ambient_one_inside_its_block(self, stores: Stores) -> None:
@@ -90,7 +90,6 @@ class JoiningContract(StoresContractBase):
 
         assert not any([await write.there(stores) for write in writes])
 
-    @pytest.mark.parametrize("kind", WRITES)
     async def test_a_task_that_outlives_the_block_is_told_so(self, stores: Stores, kind: str) -> None:
         """Its write can neither join any more nor be done beside it."""
         write = await prepared_write(kind, stores)
@@ -133,24 +132,19 @@ class JoiningContract(StoresContractBase):
         assert undone.is_set()
         assert all([await write.there(pair[1]) for write in kept])
 
-    @pytest.mark.parametrize("kind", WRITES)
-    async def test_a_storage_that_writes_at_once_sees_its_own_writes(
-        self, stores: Stores, kind: str, capabilities: StorageCapabilities
-    ) -> None:
+    @needs(immediate=True)
+    async def test_a_storage_that_writes_at_once_sees_its_own_writes(self, stores: Stores, kind: str) -> None:
         """Before the commit, in the block."""
-        requires(capabilities, immediate=True)
         write = await prepared_write(kind, stores)
 
         async with stores.storage.unit_of_work():
             await write.done()
             assert await write.there(stores)
 
-    async def test_a_unit_of_work_has_no_part_in_locks(
-        self, stores: Stores, capabilities: StorageCapabilities
-    ) -> None:
+    @needs(LockProvider, joining_locks=False)
+    async def test_a_unit_of_work_has_no_part_in_locks(self, stores: Stores) -> None:
         """One that is taken in it is held at once, and one that is given back is free at once, whatever becomes of it."""
-        requires(capabilities, joining_locks=False)
-        locks = present(stores, LockProvider)
+        locks = stores[LockProvider]
         before = await locks.acquire("before", lease=60.0)
         assert before is not None
 
@@ -165,12 +159,10 @@ class JoiningContract(StoresContractBase):
         assert await locks.acquire("within", lease=60.0) is None
         assert await locks.acquire("before", lease=60.0) is None
 
-    async def test_locks_that_join_are_taken_and_given_back_at_the_commit(
-        self, stores: Stores, capabilities: StorageCapabilities
-    ) -> None:
+    @needs(LockProvider, joining_locks=True)
+    async def test_locks_that_join_are_taken_and_given_back_at_the_commit(self, stores: Stores) -> None:
         """And as they were before a block that is undone."""
-        requires(capabilities, joining_locks=True)
-        locks = present(stores, LockProvider)
+        locks = stores[LockProvider]
         before = await locks.acquire("before", lease=60.0)
         assert before is not None
 

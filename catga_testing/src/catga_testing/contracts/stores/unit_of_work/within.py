@@ -14,11 +14,11 @@ from catga_core.interfaces import (
     EventLog,
     InboxStore,
     OutboxStore,
-    StorageCapabilities,
     Stores,
 )
+from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE, SOON
-from catga_testing.contracts.stores.base import StoresContractBase, present
+from catga_testing.contracts.stores.base import StoresContractBase
 from catga_testing.contracts.stores.event_log.base import everything, ids, stream
 from catga_testing.contracts.stores.place import turns
 from catga_testing.contracts.stores.records import appends, letter, message, record, records
@@ -29,9 +29,10 @@ from catga_testing.contracts.stores.unit_of_work.writes import prepared
 class WithinContract(StoresContractBase):
     """A block builds upon what it has asked for before."""
 
+    @needs(EventLog)
     async def test_appends_of_one_block_to_one_stream_follow_each_other(self, stores: Stores) -> None:
         """Each expects the version that the one before has led to."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
         await log.append([appends("orders-1")])
 
         async with stores.storage.unit_of_work():
@@ -44,9 +45,10 @@ class WithinContract(StoresContractBase):
         assert [each.version for each in results] == [2, 4, 5]
         assert [each.version for each in await stream(log, "orders-1")] == [1, 2, 3, 4, 5]
 
+    @needs(EventLog)
     async def test_a_wrong_expectation_within_a_block_is_a_conflict(self, stores: Stores) -> None:
         """Also when it is the block's own append that has made it wrong."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
 
         with pytest.raises(CatgaError) as raised:
             async with stores.storage.unit_of_work():
@@ -56,9 +58,10 @@ class WithinContract(StoresContractBase):
         assert raised.value.code == "CONFLICT"
         assert await everything(log) == []
 
+    @needs(EventLog)
     async def test_an_append_repeated_within_a_block_is_stored_once(self, stores: Stores) -> None:
         """And one that was stored before the block is recognised in it."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
         before = appends("orders-1", *records(2), expected=NO_STREAM)
         [first] = await log.append([before])
         within = appends("orders-2", *records(2))
@@ -72,11 +75,10 @@ class WithinContract(StoresContractBase):
         assert await ids(log, "orders-1") == [each.message_id for each in before.records]
         assert await ids(log, "orders-2") == [each.message_id for each in within.records]
 
-    async def test_positions_told_in_a_block_are_those_of_the_commit(
-        self, stores: Stores, capabilities: StorageCapabilities
-    ) -> None:
+    @needs(EventLog)
+    async def test_positions_told_in_a_block_are_those_of_the_commit(self, stores: Stores) -> None:
         """Or 0, where the storage tells them only then."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
 
         async with stores.storage.unit_of_work():
             results = [
@@ -86,11 +88,12 @@ class WithinContract(StoresContractBase):
 
         committed = [(await stream(log, name))[-1].position for name in ("orders-1", "orders-2")]
         told = [each.position for each in results]
-        assert told == committed or (told == [0, 0] and not capabilities.immediate)
+        assert told == committed or (told == [0, 0] and not self.capabilities.immediate)
 
+    @needs(EventLog)
     async def test_events_of_one_block_have_positions_in_the_order_of_its_calls(self, stores: Stores) -> None:
         """Also across streams, and when it comes back to one of them."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
         calls = [
             [appends("orders-1", *records(2))],
             [appends("orders-2")],
@@ -108,9 +111,10 @@ class WithinContract(StoresContractBase):
         assert [each.position for each in stored] == [stored[0].position + number for number in range(7)]
         assert [each.version for each in stored] == [1, 2, 1, 3, 1, 2, 2]
 
+    @needs(EventLog)
     async def test_a_commit_wakes_who_waits_for_events(self, stores: Stores) -> None:
         """And not before it is there to be read."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
         waiting = asyncio.create_task(log.wait(after=0, timeout=PATIENCE))
         await turns(10)
 
@@ -121,9 +125,10 @@ class WithinContract(StoresContractBase):
             await waiting
         assert len(await everything(log)) == 1
 
+    @needs(InboxStore)
     async def test_a_note_made_twice_within_a_block_is_made_once(self, stores: Stores) -> None:
         """The second is not the first."""
-        inbox = present(stores, InboxStore)
+        inbox = stores[InboxStore]
 
         async with stores.storage.unit_of_work():
             told = [await inbox.record("m-1", "SendEmail") for _ in range(2)]
@@ -131,9 +136,10 @@ class WithinContract(StoresContractBase):
         assert told == [True, False]
         assert await inbox.record("m-1", "SendEmail") is False
 
+    @needs(OutboxStore)
     async def test_a_message_added_twice_within_a_block_is_added_once(self, stores: Stores) -> None:
         """By its id, also when it was there before."""
-        outbox = present(stores, OutboxStore)
+        outbox = stores[OutboxStore]
         await outbox.add([message("m-1")])
 
         async with stores.storage.unit_of_work():
@@ -142,9 +148,10 @@ class WithinContract(StoresContractBase):
 
         assert (await outbox.stats()).pending == 2
 
+    @needs(OutboxStore)
     async def test_a_message_discarded_twice_within_a_block_was_there_once(self, stores: Stores) -> None:
         """The second finds nothing any more."""
-        outbox = present(stores, OutboxStore)
+        outbox = stores[OutboxStore]
         await outbox.add([message("m-1")])
         [leased] = await outbox.lease(limit=1, lease=3600)
 
@@ -154,9 +161,10 @@ class WithinContract(StoresContractBase):
         assert told == [True, False]
         assert (await outbox.stats()).pending == 0
 
+    @needs(DeadLetterStore)
     async def test_a_letter_added_twice_within_a_block_is_one(self, stores: Stores) -> None:
         """With the attempts of both, and of what was there before."""
-        letters = present(stores, DeadLetterStore)
+        letters = stores[DeadLetterStore]
         await letters.add(letter("l-1", attempts=1))
 
         async with stores.storage.unit_of_work():
@@ -181,9 +189,10 @@ class WithinContract(StoresContractBase):
 
         assert not any([await write.there(stores) for write in writes])
 
+    @needs(EventLog)
     async def test_a_block_that_is_cancelled_before_its_turn_holds_up_nobody(self, stores: Stores) -> None:
         """Those before it and after it commit."""
-        log = present(stores, EventLog)
+        log = stores[EventLog]
 
         async def work(number: int) -> None:
             async with stores.storage.unit_of_work():
