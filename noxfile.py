@@ -27,9 +27,10 @@ PYTHONS = ("3.11", "3.12", "3.13")  # supported versions, oldest first
 # All tests run on the oldest and the newest version, these on those between.
 KITS = ("tests/core", "tests/contracts", "tests/testing")
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2026.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "no" if CI else "yes"
+nox.options.download_python = "never"  # only versions that are installed are tested
 nox.options.error_on_external_run = True
 nox.options.sessions = ["tests", "lint"]
 
