@@ -27,6 +27,7 @@ from catga_core.event_sourcing import (
     DeciderRepository,
     EventTypes,
     LogEventStore,
+    MessageRegistry,
     add_aggregate,
     add_decider,
     add_events,
@@ -174,6 +175,57 @@ async def test_events_and_upcasters_that_were_added_are_used(catga: CatgaContain
         await app.event_store.log.append([StreamAppend("a", ANY, [old])])
         [stored] = [each async for each in app.event_store.read("a")]
         assert stored.event == PlacedNow("tea")
+
+
+async def test_container_has_one_message_registry(catga: CatgaContainer) -> None:
+    async with catga.running() as app:
+        registry = app.get(MessageRegistry)
+        assert app.message_registry is registry
+        assert app.get(EventTypes).registry is registry
+        with catga.override(Serializer, json_serializer):
+            assert app.get(EventTypes).registry is registry
+
+
+async def test_handled_event_wins_over_an_imported_one_of_its_name(catga: CatgaContainer) -> None:
+    @message(name="container.twice")
+    class Handled(Event):
+        pass
+
+    @message(name="container.twice")
+    class Imported(Event):
+        pass
+
+    async def handle(event: Handled) -> None:
+        pass
+
+    catga.add_handlers(handle)
+    async with catga.running() as app:
+        record = EventRecord("e-1", "container.twice", 1, "json", b"{}", 0)
+        await app.event_store.log.append([StreamAppend("a", ANY, [record])])
+        [stored] = [each async for each in app.event_store.read("a")]
+        assert stored.event == Handled()
+        with pytest.raises(CatgaError, match=r"Two message classes are named container\.twice v1"):
+            await app.event_store.append("a", Imported())
+
+
+async def test_closed_set_reads_registered_events_only(catga: CatgaContainer) -> None:
+    class Outside(Event):
+        pass
+
+    add_events(catga, Placed, closed=True)
+    async with catga.running() as app:
+        for number, name in enumerate(("Placed", "Outside")):
+            record = EventRecord(f"e-{number}", name, 1, "json", b'{"item":"tea"}', 0)
+            await app.event_store.log.append([StreamAppend("a", ANY, [record])])
+        inside, outside = [each async for each in app.event_store.read("a")]
+        assert inside.event == Placed("tea")
+        with pytest.raises(
+            CatgaError, match=r"no class named Outside v1 is known: register it with add_events"
+        ):
+            _ = outside.event
+        # What this process stores is known.
+        await app.event_store.append("a", Outside())
+        assert outside.event == Outside()
 
 
 async def test_events_are_written_by_the_container_s_serializer(catga: CatgaContainer) -> None:

@@ -9,6 +9,7 @@ from catga_core.descriptions import shown
 from catga_core.errors import AmbiguousMessageError, CatgaError, ConfigurationError, SerializationError
 from catga_core.interfaces.event_log import EventKind, EventRecord
 from catga_core.messages import Event, Message
+from catga_core.messages.class_changes import class_changes
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serialization import json_serializer, msgpack_serializer
 from catga_core.messages.serializer import Serializer
@@ -152,8 +153,9 @@ class EventTypes:
         Raises:
             SerializationError: As `decode`.
         """
-        # One look-up for all events of a kind: this is where loading an aggregate spends its time.
-        revision = self.registry.revision
+        # One look-up for all events of a kind: this is where loading an aggregate spends its time, so that
+        # `registry.revision` stands here itself.
+        revision = self.registry.changes + class_changes.count
         if revision != self._revision:
             self._decoders.clear()
             self._revision = revision

@@ -38,24 +38,23 @@ class EventData(msgspec.Struct, frozen=True):
 
 
 class EventDecoder(Protocol):
-    """Makes an event of what was stored, through its upcasters."""
+    """Decodes stored events, through their upcasters."""
 
     def decode(self, record: EventRecord, /) -> Event:
         """Return the event.
 
         Raises:
-            CatgaError: `SERIALIZATION_FAILED` for a type nobody registered, and for bytes that do not fit.
+            SerializationError: For an unknown or ambiguous name, and for bytes that do not fit the class.
         """
         ...
 
     def decoder_for(self, kind: EventKind, /) -> Callable[[bytes], Event]:
-        """Return what makes events of the bytes of one kind.
+        """Return the decoder of one kind of events.
 
-        Its errors do not name the event: `decode` does.
+        Its errors do not name the event, as those of `decode` do.
 
         Raises:
-            CatgaError: `SERIALIZATION_FAILED` for a type nobody registered.
-            ConfigurationError: when its upcasters lead nowhere.
+            SerializationError: For an unknown or ambiguous name, and for upcasters that lead in a circle.
         """
         ...
 
@@ -74,10 +73,10 @@ class StoredEvent(msgspec.Struct, weakref=False):
 
     @property
     def event(self) -> Any:
-        """The event, as an object of its registered class (`Any`, because a stream mixes many).
+        """The event, as an object of its class (`Any`, because a stream mixes many).
 
         Raises:
-            CatgaError: `SERIALIZATION_FAILED`, naming type and version, for a type nobody registered.
+            SerializationError: Naming the event, for an unknown or ambiguous name, and for bytes that do not fit.
         """
         found = self._event
         if found is None:

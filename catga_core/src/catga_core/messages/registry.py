@@ -40,7 +40,6 @@ class MessageRegistry:
     __catga_default__: ClassVar[bool] = True
 
     __slots__ = (
-        "_changes",
         "_closed",
         "_found",
         "_found_at",
@@ -48,6 +47,7 @@ class MessageRegistry:
         "_registered",
         "_upcasters",
         "_used",
+        "changes",
     )
 
     def __init__(self, catalog: MessageCatalog | None = None) -> None:
@@ -55,7 +55,8 @@ class MessageRegistry:
         self._used: dict[Shape, MessageType] = {}
         self._handled: list[Callable[[], Iterable[type[Message]]]] = []
         self._upcasters = Upcasters()
-        self._changes = 0
+        # Read by decoders that are kept, which compare it with each use; see `revision`.
+        self.changes: int = 0
         self._found: dict[tuple[str, int, type[Message]], MessageType | None] = {}
         self._found_at = -1
         self._closed = catalog is not None and catalog.closed
@@ -73,7 +74,7 @@ class MessageRegistry:
     @property
     def revision(self) -> int:
         """A number that changes whenever a look-up may have another result than before."""
-        return self._changes + class_changes.count
+        return self.changes + class_changes.count
 
     @property
     def registered(self) -> list[type[Message]]:
@@ -97,7 +98,7 @@ class MessageRegistry:
             if known is not None and known.cls is not cls:
                 raise ConfigurationError(two_classes(*shape, known.cls, cls))
             self._registered[shape] = described
-            self._changes += 1
+            self.changes += 1
 
     def use(self, cls: type[Message], /) -> Shape:
         """Note that a message of a class is about to be stored, and return its name and version.
@@ -118,7 +119,7 @@ class MessageRegistry:
             known = self._preferred(shape) or described
             if known.cls is cls:
                 self._used[shape] = described
-                self._changes += 1
+                self.changes += 1
         if known.cls is not cls:
             raise SerializationError(two_classes(*shape, known.cls, cls))
         return shape
@@ -130,7 +131,7 @@ class MessageRegistry:
             handled: Returns the classes that have handlers; asked at each first look-up of a name.
         """
         self._handled.append(handled)
-        self._changes += 1
+        self.changes += 1
 
     def add_upcasters(self, *upcasters: Upcaster) -> None:
         """Register upcasters.
@@ -148,7 +149,7 @@ class MessageRegistry:
                 msg = f'{name} is not an upcaster. Decorate it with @upcaster("its.name", from_version=...).'
                 raise ConfigurationError(msg)
             self._upcasters.add(each)
-            self._changes += 1
+            self.changes += 1
 
     def check(self) -> None:
         """Check that every chain of upcasters ends with a known class, and that names are not shared.
