@@ -18,8 +18,8 @@ from benchmarks.measure import Row, paired, table
 from catga_core import SystemClock
 from catga_core.identifiers import new_id
 from catga_core.interfaces import NO_STREAM, EventLog, EventRecord, IdempotencyStore, StreamAppend
+from catga_core.storage_support.records import encode_event
 from catga_redis import RedisOptions, redis_stores
-from catga_redis.engine.records import event_bytes
 from catga_redis.engine.scripts import load_scripts
 from catga_testing.servers import ValkeyServer
 
@@ -76,7 +76,7 @@ async def measure(url: str, rounds: int) -> list[Row]:
             new_id(),
             NO_STREAM,
             event.message_id,
-            event_bytes(event),
+            encode_event(event),
         )
 
     async def claim() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from catga_core.identifiers import new_id
 from catga_core.interfaces.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter, DeadLetterPage
-from catga_redis.engine.records import dead_letter, letter_bytes
+from catga_core.storage_support.records import decode_letter, encode_letter
 from catga_redis.storage import RedisStorage
 
 _LOOK_AT = 500  # letters one script looks at: it keeps everybody else waiting meanwhile
@@ -39,7 +41,7 @@ class RedisDeadLetterStore:
             letter.handler,
             letter.name,
             letter.code,
-            letter_bytes(letter),
+            encode_letter(letter),
         )
         unit = self._storage.joined()
         if unit is not None:
@@ -124,4 +126,5 @@ def _letter(fields: Sequence[Any] | None) -> DeadLetter | None:
     if fields is None or fields[0] is None:
         return None
     stored, attempts, first, replays = fields
-    return dead_letter(stored, int(attempts), float(first), int(replays))
+    letter = decode_letter(stored)
+    return replace(letter, attempts=int(attempts), first_failed_at=float(first), replays=int(replays))

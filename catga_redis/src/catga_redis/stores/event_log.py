@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from catga_core.errors import ConcurrencyError
 from catga_core.interfaces.event_log import ANY, AppendResult, RecordedEvent, StreamAppend
 from catga_core.storage_support.append_checks import check_appends, guard_result
-from catga_redis.engine.records import event_bytes, recorded_event
+from catga_core.storage_support.records import decode_event, encode_event
 from catga_redis.engine.refusals import is_refusal, refusal
 from catga_redis.storage import RedisStorage
 from catga_redis.unit_of_work import RedisUnitOfWork, StagedStream
@@ -58,7 +58,7 @@ class RedisEventLog:
         found = await self._commands.run(
             "read_stream", stream_id, from_version, to_version or 0, limit, int(backward)
         )
-        events = [recorded_event(stream_id, stored) for stored in found]
+        events = [_recorded(stream_id, stored) for stored in found]
         unit = self._storage.joined()
         staged = None if unit is None else unit.streams.get(stream_id)
         if staged is not None:
@@ -82,7 +82,7 @@ class RedisEventLog:
             wanted = min(_PAGE, limit - len(events))
             found = await self._commands.run("read_all", after, wanted)
             for stream, stored in zip(found[::2], found[1::2], strict=True):
-                events.append(recorded_event(stream.decode(), stored))
+                events.append(_recorded(stream.decode(), stored))
             if len(found) < 2 * wanted:
                 break
             after = events[-1].position
@@ -166,8 +166,14 @@ def _arguments(appends: Sequence[StreamAppend]) -> list[Any]:
     for each in appends:
         arguments += [each.stream_id, each.expected_version, len(each.records)]
         for record in each.records:
-            arguments += [record.message_id, event_bytes(record)]
+            arguments += [record.message_id, encode_event(record)]
     return arguments
+
+
+def _recorded(stream_id: str, stored: bytes) -> RecordedEvent:
+    """Return an event as its stream's list has it: `<version>:<position>:<record>`."""
+    version, position, record = stored.split(b":", 2)
+    return RecordedEvent(stream_id, int(version), int(position), decode_event(record))
 
 
 def _version_in(unit: RedisUnitOfWork, stream_id: str, seen: Mapping[str, tuple[int, int, int]]) -> int:
@@ -203,7 +209,7 @@ def _all_appends(unit: RedisUnitOfWork) -> Callable[[], tuple[Any, ...]]:
             expected = staged.version if staged.exact else ANY
             parts += [stream_id, expected, len(staged.records)]
             for record in staged.records:
-                parts += [record.message_id, event_bytes(record)]
+                parts += [record.message_id, encode_event(record)]
         numbers = {stream_id: number for number, stream_id in enumerate(unit.streams, 1)}
         parts.append(len(unit.appended))
         for stream_id, count in unit.appended:

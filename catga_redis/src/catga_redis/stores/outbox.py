@@ -8,7 +8,7 @@ from typing import Any
 
 from catga_core.identifiers import new_id
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
-from catga_redis.engine.records import message_bytes, outbox_message
+from catga_core.storage_support.records import decode_message, encode_message
 from catga_redis.engine.refusals import is_refusal
 from catga_redis.storage import RedisStorage
 
@@ -33,7 +33,7 @@ class RedisOutboxStore:
         arguments: list[Any] = [len(messages)]
         for message in messages:
             group = "0" if message.key is None else f"1{message.key}"
-            arguments += [message.context.message_id, group, message.created_at, message_bytes(message)]
+            arguments += [message.context.message_id, group, message.created_at, encode_message(message)]
         unit = self._storage.joined()
         if unit is not None:
             unit.stage("add", *arguments)
@@ -48,7 +48,7 @@ class RedisOutboxStore:
         return [
             LeasedMessage(
                 sequence=int(sequence),
-                message=outbox_message(stored),
+                message=decode_message(stored),
                 attempts=int(attempts),
                 fencing_token=token,
                 error=error.decode() if failed else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from catga_core.interfaces.snapshots import Snapshot
-from catga_redis.engine.records import snapshot_bytes, snapshot_of
+from catga_core.storage_support.records import decode_snapshot, encode_snapshot
 from catga_redis.storage import RedisStorage
 
 
@@ -28,7 +28,7 @@ class RedisSnapshotStore:
             snapshot.version,
             snapshot.schema_version,
             keep,
-            snapshot_bytes(snapshot),
+            encode_snapshot(snapshot),
         )
         unit = self._storage.joined()
         if unit is not None:
@@ -43,7 +43,7 @@ class RedisSnapshotStore:
         if max_version == 0:
             return None
         found = await self._commands.run("load_snapshot", stream_id, name, schema_version, max_version or 0)
-        return None if found is None else snapshot_of(found)
+        return None if found is None else decode_snapshot(found)
 
     async def delete(self, stream_id: str, name: str | None = None, /) -> int:
         """Remove the snapshots of a stream, of one name or of all; return how many there were."""
