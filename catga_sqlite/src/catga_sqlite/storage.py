@@ -148,7 +148,10 @@ class SqliteStorage:
             request: this caller's.
             topics: whom to wake after the commit.
         """
-        future: asyncio.Future[Any] = self._running().create_future()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            raise self._not_open()
+        future: asyncio.Future[Any] = loop.create_future()
         self._submit(Job(future, None, request, topics, many))
         return future
 

@@ -86,7 +86,7 @@ async def test_what_is_no_aggregate_or_event_is_refused_with_what_to_give(
     with pytest.raises(TypeError, match="a repository of Account saves Account only: 'z' is none"):
         await accounts.save("z")  # type: ignore[arg-type]
     for wrong in ("z", 7, [7]):
-        with pytest.raises(TypeError, match="is no event: append objects of classes derived from Event"):
+        with pytest.raises(TypeError, match="is not an event"):
             await store.append("account-1", wrong)  # type: ignore[arg-type]
 
 

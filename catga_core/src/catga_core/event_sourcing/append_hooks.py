@@ -15,21 +15,12 @@ AroundAppend: TypeAlias = Callable[[Append, Sequence[StreamAppend]], Awaitable[l
 
 
 class AppendHooks:
-    """Lets one part of the application wrap the appends of its event store; there is nothing in the way where none does."""
+    """Lets one part of the application wrap the appends of its event store; no overhead where none does."""
 
     __catga_default__: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.around: AroundAppend | None = None
+        """Called instead of the log's `append` with it and the appends; `None` for nothing around it."""
         self.heeded: bool = False
-        """Whether an event store asks here: one of an application's own may not."""
-
-    async def append(self, append: Append, appends: Sequence[StreamAppend]) -> list[AppendResult]:
-        """Append, wrapped where somebody wraps.
-
-        Parameters:
-            append: appends to the log.
-            appends: what to append.
-        """
-        around = self.around
-        return await (append(appends) if around is None else around(append, appends))
+        """Whether an event store uses these hooks: an application's own may not."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from catga_core.clock import Clock
 from catga_core.errors import ConfigurationError, EventTooLargeError
-from catga_core.event_sourcing.append_hooks import Append, AppendHooks
+from catga_core.event_sourcing.append_hooks import AppendHooks
 from catga_core.event_sourcing.event_types import EventTypes
 from catga_core.identifiers import new_id
 from catga_core.interfaces.event_log import (
@@ -23,6 +22,7 @@ from catga_core.interfaces.event_log import (
 from catga_core.interfaces.event_store import EventData, StoredEvent, StreamEvents
 from catga_core.messages import Event
 from catga_core.messages.context import active_context
+from catga_core.messages.message_context import NO_HEADERS
 from catga_core.option_checks import invalid
 
 MAX_EVENT_BYTES = 1_048_576
@@ -32,6 +32,7 @@ PAGE = 512
 """How many events are asked of a log at once: a round trip does not count then, and they are a few hundred KiB."""
 
 _MICROSECONDS = 1_000_000
+_ONE = (Event, EventData)
 
 
 class LogEventStore:
@@ -48,7 +49,7 @@ class LogEventStore:
         ConfigurationError: for a limit below 1.
     """
 
-    __slots__ = ("_append", "_clock", "_limit", "_log", "_types")
+    __slots__ = ("_clock", "_hooks", "_limit", "_log", "_types")
 
     def __init__(
         self,
@@ -65,10 +66,8 @@ class LogEventStore:
         self._types = types
         self._clock = clock
         self._limit = max_event_bytes
-        self._append: Append = log.append
-        if hooks is not None:
-            hooks.heeded = True
-            self._append = functools.partial(hooks.append, log.append)
+        self._hooks = hooks or AppendHooks()
+        self._hooks.heeded = True
 
     @property
     def log(self) -> EventLog:
@@ -100,7 +99,10 @@ class LogEventStore:
     ) -> AppendResult:
         """Append one event or several to a stream, all or nothing; joins the ambient unit of work."""
         append = self._append_of(stream_id, events, expected_version)
-        return (await (self._append if append.records else self._log.append)((append,)))[0]
+        around = self._hooks.around
+        if around is None or not append.records:
+            return (await self._log.append((append,)))[0]
+        return (await around(self._log.append, (append,)))[0]
 
     async def append_many(self, appends: Sequence[StreamEvents], /) -> list[AppendResult]:
         """Append to several streams, all or nothing; a stream without events guards the others."""
@@ -113,8 +115,10 @@ class LogEventStore:
             named.add(append.stream_id)
         if not made:
             return []
-        # Nothing has to be done besides where nothing is appended.
-        return await (self._append if any(append.records for append in made) else self._log.append)(made)
+        around = self._hooks.around
+        if around is None or not any(append.records for append in made):
+            return await self._log.append(made)
+        return await around(self._log.append, made)
 
     def _append_of(self, stream_id: str, events: Any, expected_version: int) -> StreamAppend:
         check_stream_id(stream_id)
@@ -129,7 +133,7 @@ class LogEventStore:
             (context.correlation_id, context.message_id) if context is not None else (None, None)
         )
         recorded_at = round(self._clock.time() * _MICROSECONDS)
-        if isinstance(events, Event | EventData):
+        if isinstance(events, _ONE):
             records = [self._record_of(stream_id, events, recorded_at, correlation, causation)]
         else:
             _check_events(events)
@@ -147,17 +151,13 @@ class LogEventStore:
     def _record_of(
         self, stream_id: str, given: Any, recorded_at: int, correlation: str | None, causation: str | None
     ) -> EventRecord:
-        event = given.event if isinstance(given, EventData) else given
-        if not isinstance(event, Event):
-            msg = f"{type(event).__name__} is no event: append objects of classes derived from Event"
-            raise TypeError(msg)
+        if isinstance(given, Event):
+            event, message_id, headers = given, new_id(), NO_HEADERS
+        else:
+            event, message_id, headers = _unpacked(given)
         name, version, format, data = self._types.encode(event)
         if len(data) > self._limit:
             raise EventTooLargeError(stream_id, f"{name} v{version}", len(data), self._limit)
-        if not isinstance(given, EventData):
-            return EventRecord(new_id(), name, version, format, data, recorded_at, correlation, causation)
-        message_id = _checked_id(given.message_id)
-        headers = _checked_headers(given.headers)
         return EventRecord(
             message_id, name, version, format, data, recorded_at, correlation, causation, headers
         )
@@ -246,10 +246,22 @@ class LogEventStore:
         return await self._log.version(stream_id)
 
 
+def _unpacked(given: object) -> tuple[Event, str, Mapping[str, str]]:
+    event: object = given.event if isinstance(given, EventData) else given
+    if not isinstance(event, Event):
+        msg = f"{type(event).__name__} is not an event. Append objects of classes derived from Event."
+        raise TypeError(msg)
+    if not isinstance(given, EventData):
+        return event, new_id(), NO_HEADERS
+    return event, _checked_id(given.message_id), _checked_headers(given.headers)
+
+
 def _check_events(events: object) -> None:
     if isinstance(events, str | bytes) or not isinstance(events, Iterable):
         name = type(events).__name__
-        msg = f"{name} is no event: append objects of classes derived from Event, one or a sequence of them"
+        msg = (
+            f"{name} is not an event. Append one object of a class derived from Event, or a sequence of them."
+        )
         raise TypeError(msg)
 
 
@@ -259,7 +271,7 @@ def check_stream_id(stream_id: object) -> None:
     Raises:
         ValueError: telling what can.
     """
-    if not (isinstance(stream_id, str) and stream_id and _is_text(stream_id)):
+    if not (isinstance(stream_id, str) and stream_id and (stream_id.isascii() or _is_text(stream_id))):
         msg = f"{stream_id!r} cannot be a stream's name: give a text that is not empty, such as 'order-17'"
         raise ValueError(msg)
 

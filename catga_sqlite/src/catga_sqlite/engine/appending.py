@@ -10,7 +10,9 @@ from typing import Any, Final, TypeAlias
 from catga_core.errors import CatgaError, ConcurrencyError, RepeatedEventError
 from catga_core.interfaces.event_log import ANY, AppendResult, EventKind, EventRecord, StreamAppend
 from catga_core.storage_support.append_checks import refused_guard, with_guards
-from catga_sqlite.engine.columns import pack_headers, pack_id
+from catga_core.storage_support.ids import pack_id
+from catga_core.storage_support.records import encode_headers
+from catga_sqlite.engine.columns import bound_id, optional_id
 from catga_sqlite.engine.jobs import Many
 from catga_sqlite.engine.kinds import keep_kind
 
@@ -21,18 +23,20 @@ _HEAD: Final = "SELECT coalesce(max(position), 0) FROM catga_events"
 _OTHERS: Final = "PRAGMA data_version"
 _STREAM: Final = "SELECT id, (SELECT max(version) FROM catga_events WHERE stream = catga_streams.id) FROM catga_streams WHERE name = ?"
 _LAST_STREAM: Final = "SELECT coalesce(max(id), 0) FROM catga_streams"
-# Rows that one statement writes. Every statement lets other threads run and then waits for its turn, which a busy loop may
-# keep for milliseconds: few statements matter. Beyond eight rows SQLite itself gets slower.
-_SIZES: Final = (8, 4, 2, 1)
+# Rows that one statement writes. Every statement releases the GIL and waits to get it back, which a busy loop may delay by
+# milliseconds: few statements matter.
+_SIZES: Final = (32, 8, 4, 2, 1)
 
 
-def _inserts(table: str, columns: int) -> dict[int, str]:
-    row = f"({', '.join('?' * columns)})"
+def _inserts(table: str, row: str) -> dict[int, str]:
     return {size: f"INSERT INTO {table} VALUES {', '.join([row] * size)}" for size in _SIZES}  # noqa: S608
 
 
-_NEW_STREAMS: Final = _inserts("catga_streams", 2)
-_NEW_EVENTS: Final = _inserts("catga_events", 10)
+_NEW_STREAMS: Final = _inserts("catga_streams", "(?, ?)")
+# Binding None costs as much as writing the column, so absent ids and headers are literals of the statement.
+_PLAIN_EVENTS: Final = _inserts("catga_events", "(?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?)")
+_LINKED_EVENTS: Final = _inserts("catga_events", "(?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)")
+_FULL_EVENTS: Final = _inserts("catga_events", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 _FIND: Final = "SELECT version FROM catga_events WHERE stream = ? AND message_id = ?"
 _AT: Final = "SELECT message_id, position FROM catga_events WHERE stream = ? AND version = ?"
 # Streams whose version is remembered from one transaction to the next.
@@ -63,7 +67,9 @@ class Appender:
         self._head: int = 0
         self._streams: dict[str, _Stream] = {}
         self._kinds: dict[EventKind, int] = {}
-        self._rows: list[tuple[Any, ...]] = []
+        self._plain: list[tuple[Any, ...]] = []
+        self._linked: list[tuple[Any, ...]] = []
+        self._full: list[tuple[Any, ...]] = []
         self._new_streams: list[tuple[Any, ...]] = []
         self._last_stream: int | None = None
         self._alone = False
@@ -117,7 +123,8 @@ class Appender:
             self._streams = {}
             self._kinds = {}
         self._connection, self._others, self._head = connection, others, head
-        self._rows, self._new_streams, self._last_stream = [], [], None
+        self._plain, self._linked, self._full = [], [], []
+        self._new_streams, self._last_stream = [], None
 
     def _execute(self, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
         assert self._connection is not None  # noqa: S101  # _begin has set it
@@ -202,34 +209,29 @@ class Appender:
         number = stream.number
         if number is None:
             number = stream.number = self._new_stream(stream.name)
-        position, version = self._head, stream.version
+        position, version, kinds = self._head, stream.version, self._kinds
         for record in append.records:
             position += 1
             version += 1
+            kind = kinds.get((record.name, record.schema_version, record.format)) or self._new_kind(record)
+            begin = position, number, version, bound_id(record.message_id), kind, record.recorded_at
             correlation, causation = record.correlation_id, record.causation_id
-            self._rows.append(
-                (
-                    position,
-                    number,
-                    version,
-                    pack_id(record.message_id),
-                    self._kind(record),
-                    record.recorded_at,
-                    None if correlation is None else pack_id(correlation),
-                    None if causation is None else pack_id(causation),
-                    pack_headers(record.headers) if record.headers else None,
-                    record.data,
+            if record.headers or (correlation is None) is not (causation is None):
+                links = optional_id(correlation), optional_id(causation)
+                self._full.append((*begin, *links, encode_headers(record.headers), record.data))
+            elif correlation is None or causation is None:
+                self._plain.append((*begin, bytearray(record.data)))
+            else:
+                self._linked.append(
+                    (*begin, bound_id(correlation), bound_id(causation), bytearray(record.data))
                 )
-            )
         self._head, stream.version = position, version
         return AppendResult(version, position)
 
-    def _kind(self, record: EventRecord) -> int:
+    def _new_kind(self, record: EventRecord) -> int:
+        assert self._connection is not None  # noqa: S101  # _begin has set it
         kind = record.name, record.schema_version, record.format
-        number = self._kinds.get(kind)
-        if number is None:
-            assert self._connection is not None  # noqa: S101  # _begin has set it
-            number = self._kinds[kind] = keep_kind(self._connection, kind)
+        number = self._kinds[kind] = keep_kind(self._connection, kind)
         return number
 
     def _new_stream(self, name: str) -> int:
@@ -243,9 +245,12 @@ class Appender:
 
     def _write(self) -> None:
         streams, self._new_streams = self._new_streams, []
-        rows, self._rows = self._rows, []
+        plain, linked, full = self._plain, self._linked, self._full
+        self._plain, self._linked, self._full = [], [], []
         self._insert(_NEW_STREAMS, streams)
-        self._insert(_NEW_EVENTS, rows)
+        self._insert(_PLAIN_EVENTS, plain)
+        self._insert(_LINKED_EVENTS, linked)
+        self._insert(_FULL_EVENTS, full)
 
     def _insert(self, statements: dict[int, str], rows: list[tuple[Any, ...]]) -> None:
         begin, count = 0, len(rows)

@@ -7,45 +7,39 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
+import msgspec
+
 from catga_core.errors import CatgaError
 
 Many: TypeAlias = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
 """Does what several callers ask at once; gives for each its result, or the `CatgaError` it is refused with."""
 
 
-class Job:
+class Job(msgspec.Struct, eq=False):
     """What one caller waits for.
 
     A function may be run again after a rollback, so it keeps nothing but its result. It raises a `CatgaError` only
     before its first write; anything else it raises undoes what it wrote.
 
-    Parameters:
-        future: what the caller awaits.
-        function: called with a connection and the arguments.
-        arguments: what it is given.
-        topics: whom to wake once it is committed.
-        many: instead of the function, for requests that are cheaper together; the arguments are the request.
+    Args:
+        future: What the caller awaits.
+        function: Called with a connection and the arguments.
+        arguments: What the function is given.
+        topics: Whom to wake once it is committed.
+        many: Instead of the function, for requests that are cheaper together; the arguments are the request.
+        result: What the function returned.
+        error: What it raised.
+        ticket: Set where the loop may give the job up for its caller; whoever pops it first owns the job.
     """
 
-    __slots__ = ("arguments", "error", "function", "future", "many", "result", "ticket", "topics")
-
-    def __init__(
-        self,
-        future: asyncio.Future[Any],
-        function: Callable[..., Any] | None,
-        arguments: Any,
-        topics: int = 0,
-        many: Many | None = None,
-    ) -> None:
-        self.future = future
-        self.function = function
-        self.arguments = arguments
-        self.topics = topics
-        self.many = many
-        self.result: Any = None
-        self.error: BaseException | None = None
-        # Set where somebody in the loop may give the job up in its caller's stead: who pops it first has it.
-        self.ticket: list[None] | None = None
+    future: asyncio.Future[Any]
+    function: Callable[..., Any] | None
+    arguments: Any
+    topics: int = 0
+    many: Many | None = None
+    result: Any = None
+    error: BaseException | None = None
+    ticket: list[None] | None = None
 
     def taken(self) -> bool:
         """Tell whether to do it: not when its caller was cancelled, or told that it waits too long."""

@@ -14,9 +14,8 @@ from catga_core.interfaces.dead_letters import (
     DeadLetter,
     DeadLetterFilter,
     DeadLetterPage,
-    DeadLetterSource,
 )
-from catga_sqlite.engine.columns import pack_context, unpack_context
+from catga_core.storage_support.records import decode_context, encode_context, letter_fields, letter_of
 from catga_sqlite.storage import SqliteStorage
 
 _COLUMNS: Final = (
@@ -111,40 +110,13 @@ def _values(filter: DeadLetterFilter, **more: int) -> dict[str, Any]:
 def _add(connection: sqlite3.Connection, letter: DeadLetter) -> None:
     connection.execute(
         _ADD,
-        (
-            letter.id,
-            str(letter.source),
-            letter.handler,
-            letter.name,
-            letter.schema_version,
-            letter.format,
-            letter.data,
-            letter.context.message_id,
-            pack_context(letter.context),
-            letter.code,
-            letter.message,
-            letter.traceback,
-            letter.attempts,
-            letter.first_failed_at,
-            letter.last_failed_at,
-            letter.replays,
-        ),
+        letter_fields(letter, letter.context.message_id, encode_context(letter.context)),
     )
 
 
 def _letter(row: tuple[Any, ...]) -> DeadLetter:
-    _, id, source, handler, name, schema_version, format, data, message_id, context, *rest = row
-    return DeadLetter(
-        id,
-        DeadLetterSource(source),
-        handler,
-        name,
-        schema_version,
-        format,
-        data,
-        unpack_context(message_id, context),
-        *rest,
-    )
+    # The first column is the number; the context is in two columns.
+    return letter_of(decode_context(row[8], row[9]), row[1:8], row[10:])
 
 
 def _get(connection: sqlite3.Connection, letter_id: str) -> DeadLetter | None:

@@ -19,8 +19,8 @@ from catga_core.interfaces.event_log import (
 )
 from catga_core.messages.message_context import NO_HEADERS
 from catga_core.storage_support.append_checks import check_appends
+from catga_core.storage_support.records import decode_headers
 from catga_sqlite.engine.appending import Appender
-from catga_sqlite.engine.columns import unpack_headers
 from catga_sqlite.engine.kinds import known_kinds, read_kinds
 from catga_sqlite.engine.wakeups import EVENTS
 from catga_sqlite.storage import SqliteStorage
@@ -171,7 +171,7 @@ def _made(
                 recorded_at,
                 correlation_id.hex() if type(correlation_id) is bytes else correlation_id,
                 causation_id.hex() if type(causation_id) is bytes else causation_id,
-                NO_HEADERS if headers is None else unpack_headers(headers),
+                NO_HEADERS if headers is None else decode_headers(headers),
             ),
         )
         for (

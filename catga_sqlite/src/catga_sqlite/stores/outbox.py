@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
-from catga_sqlite.engine.columns import pack_context, pack_id, unpack_context, unpack_id
+from catga_core.storage_support.ids import pack_id, unpack_id
+from catga_core.storage_support.records import decode_context, encode_context
 from catga_sqlite.engine.wakeups import OUTBOX
 from catga_sqlite.storage import SqliteStorage
 
@@ -111,7 +112,7 @@ def _row(message: OutboxMessage) -> tuple[Any, ...]:
         message.schema_version,
         message.format,
         message.data,
-        pack_context(message.context),
+        encode_context(message.context),
         message.created_at,
     )
 
@@ -144,7 +145,7 @@ def _leased(
     fencing_token: int,
     error: str | None,
 ) -> LeasedMessage:
-    surroundings = unpack_context(unpack_id(message_id), context)
+    surroundings = decode_context(unpack_id(message_id), context)
     message = OutboxMessage(name, schema_version, format, data, surroundings, key, created_at)
     return LeasedMessage(sequence, message, attempts, fencing_token, error)
 
