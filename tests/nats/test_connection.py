@@ -289,17 +289,15 @@ async def test_health_says_stale_while_a_ping_is_unanswered(nats_server: NatsSer
     async with running(nats_server.url, ping_interval=30.0) as made:
         connection = made._connection
         assert connection is not None
-        assert connection._watcher is not None
-        connection._watcher.cancel()
+        await connection._watch.stop(cancel=True)
         await nats_server.stop()
-        watcher = asyncio.create_task(connection._watch())
+        connection._watch.start()
         await eventually(lambda: state(made) == "stale", within=5)
         health = made.health()
         assert health.status == "degraded"
         assert "has not answered a ping for" in health.description
         await nats_server.resume()
         await eventually(lambda: state(made) == "connected")
-        watcher.cancel()
 
 
 async def test_a_hung_server_with_megabytes_unsent_blocks_nobody_past_its_deadline(

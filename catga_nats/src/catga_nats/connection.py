@@ -8,9 +8,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from catga_core.clock import SystemClock
 from catga_core.errors import CatgaError, ConfigurationError, Outcome, TransportError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, STOP_FAILED, logger
+from catga_core.runtime import Worker
 from catga_nats.counters import Counters
 from catga_nats.failures import interrupted
 from catga_nats.mux import RequestMux
@@ -50,7 +52,7 @@ class NatsConnection:
         self._settled_at = float("-inf")
         self._attempts = 0
         self._pulse = Pulse(options.ping_interval)
-        self._watcher: asyncio.Task[None] | None = None
+        self._watch = Worker("nats pulse", self._beat, every=options.ping_interval, clock=SystemClock())
         self._reviver: asyncio.Task[None] | None = None
 
     @property
@@ -74,7 +76,7 @@ class NatsConnection:
         self._read_limit(self.client)
         self._connected.set()
         await self.subscribe(self.mux.subscription)
-        self._watcher = asyncio.create_task(self._watch())
+        self._watch.start()
 
     # --- while it runs ---
 
@@ -184,9 +186,9 @@ class NatsConnection:
         self._closed = True
         self.mux.close()
         self._connected.set()
-        for task in (self._watcher, self._reviver):
-            if task is not None:
-                task.cancel()
+        await self._watch.stop(cancel=True)
+        if self._reviver is not None:
+            self._reviver.cancel()
         self._pulse.forget()
         client = self.client
         if client is None:
@@ -295,9 +297,7 @@ class NatsConnection:
             if not client.is_closed:
                 return
 
-    async def _watch(self) -> None:
-        while True:
-            client = self.client
-            if client is not None and client.is_connected:
-                await self._pulse.beat(client)
-            await asyncio.sleep(self._options.ping_interval)
+    async def _beat(self) -> None:
+        client = self.client
+        if client is not None and client.is_connected:
+            await self._pulse.beat(client)

@@ -11,7 +11,7 @@ from catga_core.errors import CatgaError
 from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_core.messages.message_context import MessageContext
-from catga_core.runtime.cancellation import being_cancelled
+from catga_core.runtime import being_cancelled
 from catga_nats.failures import whereabouts
 from catga_nats.inbound import Headers, Listener
 

@@ -16,8 +16,7 @@ from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.messages.serialization import EnvelopeCodec, misfit
 from catga_core.messages.serializer import Serializer
-from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
-from catga_core.runtime.intake import Intake
+from catga_core.runtime import Intake, being_cancelled, cancelled_itself
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters

@@ -1,4 +1,4 @@
-"""Whether the server still answers: one ping at a time, and a cut where none comes back."""
+"""Checks whether the server answers: one ping at a time; a ping without an answer ends the connection."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from catga_core.log import CONNECTION_ERROR, logger
 if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
 
-_STALE_AFTER = 1.0  # seconds after which an unanswered ping is worth telling
+_STALE_AFTER = 1.0  # seconds after which an unanswered ping is reported
 
 
 class Pulse:
-    """Measures the round trip, and leaves a server that hangs.
+    """Measures the round trip, and disconnects from a server that hangs.
 
-    Parameters:
-        interval: seconds between two pings, and until an unanswered one ends the connection.
+    Args:
+        interval: Seconds until an unanswered ping ends the connection.
     """
 
     def __init__(self, interval: float) -> None:
@@ -30,20 +30,24 @@ class Pulse:
 
     @property
     def stale_for(self) -> float | None:
-        """Seconds since the ping that is still unanswered, `None` while all is well."""
+        """Seconds since the ping that is still unanswered; `None` while the server answers."""
         if self._sent_at is None:
             return None
         age = time.monotonic() - self._sent_at
         return age if age > _STALE_AFTER else None
 
     def forget(self) -> None:
-        """Expect no answer to the last ping: its connection is gone."""
+        """Expect no answer to the last ping: its connection is closed."""
         if self._ping is not None:
             self._ping.cancel()
         self._ping = self._sent_at = None
 
     async def beat(self, client: CatgaClient) -> None:
-        """Send one ping and wait for its answer, an interval at the most."""
+        """Send one ping and wait for its answer, at most for the interval.
+
+        Args:
+            client: The connected client.
+        """
         ping = self._ping = asyncio.create_task(client.rtt(timeout=1 << 20))
         self._sent_at = time.monotonic()
         await asyncio.wait({ping}, timeout=self._interval)
@@ -52,7 +56,7 @@ class Pulse:
                 self.round_trip = ping.result()
         elif self._ping is ping:
             self.left += 1
-            text = f"no answer to a ping within {self._interval:g} s: leaving this server"
+            text = f"The server did not answer a ping within {self._interval:g} s. Disconnecting from it."
             logger().warning(CONNECTION_ERROR, error=text)
             client.abort()
         if self._ping is ping:

@@ -9,16 +9,16 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from catga_core.clock import Clock
+from catga_core.clock import Clock, SystemClock
 from catga_core.errors import CatgaError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
 from catga_core.log import CONNECTION_LOST, CONNECTION_RESTORED, logger
+from catga_core.runtime import Worker
 from catga_core.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
 from catga_redis.engine.address import Mode
 from catga_redis.engine.clients import node_client, open_lane
 from catga_redis.engine.commands import Commands
-from catga_redis.engine.ending import end
 from catga_redis.engine.lane import Lane
 from catga_redis.engine.news import News
 from catga_redis.engine.scripts import Scripts, load_scripts
@@ -26,7 +26,7 @@ from catga_redis.engine.start_check import check
 from catga_redis.options import RedisOptions
 from catga_redis.unit_of_work import RedisUnitOfWork
 
-_LOOK_EVERY = 5.0  # seconds between two looks whether the server is there
+_CHECK_SECONDS = 5.0  # between two checks whether the server answers
 _CAPABILITIES = StorageCapabilities(durable=True, shared=True, immediate=False, connection=True)
 _TOPICS = {"append_in_turn": "e", "add": "o"}
 
@@ -55,7 +55,8 @@ class RedisStorage:
         self.news: News = News(self._listener, f"{self.root}wake")
         self._sender: Lane | None = None
         self._facts: Mapping[str, Any] = {}
-        self._watcher: asyncio.Task[None] | None = None
+        self._out = False
+        self._watch = Worker("redis watch", self._check, every=_CHECK_SECONDS, clock=SystemClock())
 
     @property
     def capabilities(self) -> StorageCapabilities:
@@ -74,14 +75,14 @@ class RedisStorage:
         self._sender = open_lane(self.options, self.root)
         self._sender.open()
         self.commands.sender = self._sender
-        self._watcher = asyncio.create_task(self._watch())
+        self._out = False
+        self._watch.start()
 
     async def stop(self) -> None:
-        """Wake who waits, and release every connection; stopping twice is harmless."""
+        """Wake every waiting task, and release every connection; a second call does nothing."""
         sender, self._sender = self._sender, None
-        watcher, self._watcher = self._watcher, None
         self.commands.sender = None
-        await end(watcher)
+        await self._watch.stop(cancel=True)
         await self.news.close()
         if sender is not None:
             await sender.close()
@@ -100,7 +101,7 @@ class RedisStorage:
         for name in operations:
             topic = _TOPICS.get(name)
             if topic is not None:
-                self.news.tell(topic)
+                self.news.wake(topic)
 
     def health(self) -> Health:
         """Return the state as of the last answer, which is a few seconds old at most."""
@@ -116,20 +117,17 @@ class RedisStorage:
     async def _listener(self) -> Redis:
         return await node_client(self.options, self.root, answer_within=None)
 
-    async def _watch(self) -> None:
-        # An outage is told once, when it is seen, and its end once.
-        out = False
-        while True:
-            with suppress(CatgaError):
-                await self.commands.read("EXISTS", f"{self.root}layout")
-            trouble = self.commands.trouble
-            shown = self.options.address.shown
-            if trouble is not None and not out:
-                logger().warning(CONNECTION_LOST, servers=shown, error=trouble)
-            elif trouble is None and out:
-                logger().info(CONNECTION_RESTORED, server=shown)
-            out = trouble is not None
-            await asyncio.sleep(_LOOK_EVERY)
+    async def _check(self) -> None:
+        """Log an outage once when it is seen, and its end once."""
+        with suppress(CatgaError):
+            await self.commands.read("EXISTS", f"{self.root}layout")
+        trouble = self.commands.trouble
+        shown = self.options.address.shown
+        if trouble is not None and not self._out:
+            logger().warning(CONNECTION_LOST, servers=shown, error=trouble)
+        elif trouble is None and self._out:
+            logger().info(CONNECTION_RESTORED, server=shown)
+        self._out = trouble is not None
 
 
 def _prepare() -> Scripts:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from redis.exceptions import RedisError, ResponseError
 
 from catga_core.clock import Clock, SystemClock
+from catga_core.runtime import RetryPolicy
 from catga_redis.engine.failures import (
     LostError,
     NotSentError,
@@ -21,7 +22,7 @@ from catga_redis.engine.failures import (
 )
 from catga_redis.engine.scripts import Script, Scripts
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+_RECOVERY = RetryPolicy(max_attempts=None, delay_seconds=0.02, max_delay_seconds=0.5)
 
 
 class Sender(Protocol):
@@ -131,9 +132,10 @@ class Commands:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._recover_timeout
         writes = isinstance(what, Script) and what.writes
-        pause = _FIRST_PAUSE
+        attempts = 1
         lost = False
         while True:
+            pause = _RECOVERY.delay(attempts)
             lost = lost or (writes and isinstance(error, LostError))
             if isinstance(error, UnconfirmedError):
                 raise unconfirmed(error) from error
@@ -145,7 +147,7 @@ class Commands:
                     raise answered(self.shown, error) from error
                 raise unanswered(self.shown, error, unknown=lost) from error
             await asyncio.sleep(pause)
-            pause = min(_LONGEST_PAUSE, pause * 2)
+            attempts += 1
             try:
                 sender, _ = self._open()
                 if isinstance(what, Script):

@@ -19,7 +19,7 @@ from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from catga_redis.engine.ending import end
+from catga_core.runtime import cancel_and_wait
 from catga_redis.engine.failures import LostError, NotSentError, UnconfirmedError
 from catga_redis.engine.scripts import Script
 
@@ -133,7 +133,9 @@ class Lane:
     async def close(self) -> None:
         """Stop sending; what was not answered fails."""
         worker, self._worker = self._worker, None
-        await end(worker)
+        if worker is not None:
+            # redis-py connects with asyncio.wait_for, which may swallow a cancellation on Python 3.11.
+            await cancel_and_wait(worker, again_after=0.1)
         await self._drop()
         _fail(self._waiting, NotSentError("it is closed"))
         self._waiting.clear()

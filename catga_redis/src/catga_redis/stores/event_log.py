@@ -12,6 +12,7 @@ from catga_core.errors import ConcurrencyError
 from catga_core.interfaces.event_log import ANY, AppendResult, RecordedEvent, StreamAppend
 from catga_core.storage_support.append_checks import check_appends, guard_result
 from catga_core.storage_support.records import decode_event, encode_event
+from catga_redis.engine.news import look_again_within
 from catga_redis.engine.refusals import is_refusal, refusal
 from catga_redis.storage import RedisStorage
 from catga_redis.unit_of_work import RedisUnitOfWork, StagedStream
@@ -48,7 +49,7 @@ class RedisEventLog:
             answer = await self._commands.run("append_all", *arguments)
         if is_refusal(answer):
             raise refusal(answer)
-        self._storage.news.tell("e")
+        self._storage.news.wake("e")
         return [AppendResult(*map(int, place.split(b":"))) for place in answer.split(b" ")]
 
     async def read_stream(
@@ -106,10 +107,10 @@ class RedisEventLog:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         while (left := until - loop.time()) > 0:
-            with self._storage.news.expecting("e") as news:
+            with self._storage.news.expect("e") as news:
                 if await self.head() > after:
                     return
-                await news.within(left)
+                await news.wait(timeout=look_again_within(left))
 
     async def _stage(self, unit: RedisUnitOfWork, appends: Sequence[StreamAppend]) -> list[AppendResult]:
         fresh = [each for each in appends if not unit.has_records(each.stream_id)]

@@ -7,6 +7,7 @@ import asyncio
 from catga_core.errors import LeaseLostError
 from catga_core.identifiers import new_id
 from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, InProgress
+from catga_redis.engine.news import look_again_within
 from catga_redis.engine.refusals import is_refusal, refusal
 from catga_redis.storage import RedisStorage
 
@@ -52,26 +53,26 @@ class RedisIdempotencyStore:
         answer = await self._commands.run("complete", claim.key, claim.fencing_token, result, ttl)
         if is_refusal(answer):
             raise refusal(answer)
-        self._storage.news.tell(f"i:{claim.key}")
+        self._storage.news.wake(f"i:{claim.key}")
 
     async def release(self, claim: Claimed, /) -> None:
         """Give the key back without a result."""
         await self._commands.run("release_claim", claim.key, claim.fencing_token)
-        self._storage.news.tell(f"i:{claim.key}")
+        self._storage.news.wake(f"i:{claim.key}")
 
     async def wait(self, key: str, /, *, timeout: float) -> Completed | None:
         """Wait for somebody's result."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         while True:
-            with self._storage.news.expecting(f"i:{key}") as news:
+            with self._storage.news.expect(f"i:{key}") as news:
                 answer = await self._commands.run("look", key)
                 left = until - loop.time()
                 if answer[0] == b"completed":
                     return Completed(key, answer[1])
                 if answer[0] == b"free" or left <= 0:
                     return None
-                await news.within(min(left, float(answer[1]) + 0.001))
+                await news.wait(timeout=look_again_within(min(left, float(answer[1]) + 0.001)))
 
     async def prune(self, *, limit: int = 1000) -> int:  # noqa: ARG002 - the port's
         """Return 0: the server removes what has expired."""

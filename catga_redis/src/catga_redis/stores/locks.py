@@ -7,6 +7,7 @@ import asyncio
 from catga_core.errors import LeaseLostError
 from catga_core.identifiers import new_id
 from catga_core.interfaces.locks import LockLease
+from catga_redis.engine.news import look_again_within
 from catga_redis.storage import RedisStorage
 
 
@@ -40,7 +41,7 @@ class RedisLockProvider:
         Where the first answer was lost, `False` may also mean that it was given back by the first try.
         """
         released = bool(await self._commands.run("release_lock", held.name, held.token))
-        self._storage.news.tell(f"l:{held.name}")
+        self._storage.news.wake(f"l:{held.name}")
         return released
 
     async def wait(self, name: str, /, *, timeout: float) -> None:
@@ -48,9 +49,9 @@ class RedisLockProvider:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         while True:
-            with self._storage.news.expecting(f"l:{name}") as news:
+            with self._storage.news.expect(f"l:{name}") as news:
                 lease_left = await self._commands.run("lock_left", name)
                 left = until - loop.time()
                 if lease_left is None or left <= 0:
                     return
-                await news.within(min(left, float(lease_left) + 0.001))
+                await news.wait(timeout=look_again_within(min(left, float(lease_left) + 0.001)))

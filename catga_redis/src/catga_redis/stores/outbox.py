@@ -9,6 +9,7 @@ from typing import Any
 from catga_core.identifiers import new_id
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
 from catga_core.storage_support.records import decode_message, encode_message
+from catga_redis.engine.news import look_again_within
 from catga_redis.engine.refusals import is_refusal
 from catga_redis.storage import RedisStorage
 
@@ -39,7 +40,7 @@ class RedisOutboxStore:
             unit.stage("add", *arguments)
             return
         await self._commands.run("add", *arguments)
-        self._storage.news.tell("o")
+        self._storage.news.wake("o")
 
     async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:
         """Take messages that are due, oldest first."""
@@ -68,7 +69,7 @@ class RedisOutboxStore:
         """Note that messages were sent."""
         if leased:
             await self._commands.run("sent", len(leased), *_tokens(leased))
-            self._storage.news.tell("o")
+            self._storage.news.wake("o")
 
     async def retry(self, leased: LeasedMessage, /, *, delay: float, error: str) -> None:
         """Give a message back for a later try."""
@@ -78,7 +79,7 @@ class RedisOutboxStore:
         """Give messages back untried, due at once."""
         if leased:
             await self._commands.run("give_back", len(leased), *_tokens(leased))
-            self._storage.news.tell("o")
+            self._storage.news.wake("o")
 
     async def discard(self, leased: LeasedMessage, /) -> bool:
         """Take a message out for good; inside a unit of work it is looked at once more at the commit."""
@@ -88,7 +89,7 @@ class RedisOutboxStore:
             # A unit of work of its own knows, when it is asked again because its answer was lost, that it was done.
             done = not is_refusal(await self._commands.commit(new_id(), [("discard", *tokens)]))
             if done:
-                self._storage.news.tell("o")
+                self._storage.news.wake("o")
             return done
         if leased.sequence in unit.discarded or not await self._commands.run("is_held", *tokens):
             return False
@@ -114,13 +115,15 @@ class RedisOutboxStore:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         while True:
-            with self._storage.news.expecting("o") as news:
+            with self._storage.news.expect("o") as news:
                 due_in = await self._commands.run("due_in")
                 seconds = None if due_in is None else float(due_in)
                 left = until - loop.time()
                 if seconds == 0 or left <= 0:
                     return
-                await news.within(left if seconds is None else min(left, seconds + _GRAIN))
+                await news.wait(
+                    timeout=look_again_within(left if seconds is None else min(left, seconds + _GRAIN))
+                )
 
 
 def _tokens(leased: Sequence[LeasedMessage]) -> list[Any]:

@@ -10,8 +10,7 @@ from catga_core import CatgaError, CatgaResult, Clock, ErrorCode, Failure
 from catga_core.interfaces import EventEndpoint, RequestEndpoint
 from catga_core.log import MESSAGE_REFUSED, logger
 from catga_core.messages.serialization import EnvelopeCodec
-from catga_core.runtime.cancellation import being_cancelled
-from catga_core.runtime.intake import Intake
+from catga_core.runtime import Intake, being_cancelled
 
 from .frames import MAX_BODY
 from .wire import failed
