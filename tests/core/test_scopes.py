@@ -205,7 +205,7 @@ async def test_a_rollback_that_fails_keeps_the_first_error_and_notes_the_second(
 
     assert error.message == "DoHandler failed: broken"
     assert error.__cause__ is not None
-    assert error.__cause__.__notes__ == ["closing its scope failed too: OSError: disk full"]
+    assert error.__cause__.__notes__ == ["Closing its scope failed too: OSError: disk full"]
 
 
 async def test_a_rollback_that_fails_does_not_hide_a_cancellation(log: Log):
@@ -323,7 +323,7 @@ async def test_a_factory_that_yields_twice_fails_the_message(log: Log):
     async with catga.running() as app:
         error = (await app.mediator.send(Do())).error
 
-    assert "yielded twice: a service factory yields its service once" in error.message
+    assert "yielded twice. Yield the service once" in error.message
 
 
 async def test_a_factory_that_gives_out_a_singleton_does_not_close_it():
@@ -479,7 +479,7 @@ async def test_a_task_that_outlives_its_message_gets_nothing_from_its_scope():
     async with catga.running() as app:
         await app.mediator.send(Do())
         gate.open()
-        with pytest.raises(LookupError, match="Cursor is scoped, and the message is over"):
+        with pytest.raises(LookupError, match="Cursor is scoped, and its message has been handled"):
             await tasks[0]
 
 

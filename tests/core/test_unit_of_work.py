@@ -91,7 +91,7 @@ async def test_a_rollback_that_fails_is_noted_on_the_error_that_caused_it(ledger
     with pytest.raises(Oops) as caught:
         async with ledger.unit_of_work():
             raise Oops
-    assert caught.value.__notes__ == ["rolling back failed too: ConnectionError: the server is gone"]
+    assert caught.value.__notes__ == ["Rolling back failed too: ConnectionError: the server is gone"]
 
 
 async def test_a_commit_that_fails_is_rolled_back_and_raised(ledger: Ledger) -> None:
@@ -168,7 +168,7 @@ async def test_who_outlives_the_block_is_told_so_and_may_begin_one_of_its_own(le
 
     async def outlives() -> None:
         await ended.wait()
-        with pytest.raises(CatgaError, match="this unit of work is over") as caught:
+        with pytest.raises(CatgaError, match="This unit of work has ended") as caught:
             joined_unit_of_work(ledger)
         assert caught.value.code == ErrorCode.PERSISTENCE_FAILED
         async with ledger.unit_of_work() as own:
@@ -179,9 +179,9 @@ async def test_who_outlives_the_block_is_told_so_and_may_begin_one_of_its_own(le
     ended.set()
     await task
     assert ledger.notes == ["committed", "committed"]
-    with pytest.raises(CatgaError, match="this unit of work is over"):
+    with pytest.raises(CatgaError, match="This unit of work has ended"):
         unit.after_commit(lambda: None)
-    with pytest.raises(CatgaError, match="this unit of work is over"):
+    with pytest.raises(CatgaError, match="This unit of work has ended"):
         unit.before_commit(lambda: None)
 
 
@@ -278,7 +278,7 @@ async def test_a_block_is_entered_once(ledger: Ledger) -> None:
     block = ledger.unit_of_work()
     async with block:
         pass
-    with pytest.raises(RuntimeError, match=r"call unit_of_work\(\) for every block"):
+    with pytest.raises(RuntimeError, match=r"Call unit_of_work\(\) for every block"):
         async with block:
             pass
 

@@ -149,7 +149,7 @@ async def test_a_command_that_failed_inside_of_another_rolls_both_back_and_says_
         result = await app.mediator.send(Outer())
 
         assert result.error.code == "PERSISTENCE_FAILED"
-        assert "the unit of work was rolled back" in result.error.message
+        assert "The unit of work was rolled back" in result.error.message
         assert not await is_noted(app, "before")
 
 

@@ -287,7 +287,7 @@ async def test_who_was_given_the_turn_when_its_block_was_over_gives_it_back(
     gate.open()
     await holding
 
-    with pytest.raises(CatgaError, match="this unit of work is over"):
+    with pytest.raises(CatgaError, match="This unit of work has ended"):
         await late
     assert not storage._lock.locked()
     assert (await log.append([appends("s", expected=ANY)]))[0].position == 2

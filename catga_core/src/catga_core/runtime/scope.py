@@ -1,4 +1,4 @@
-"""One message's scope: the services that live as long as the message, closed in reverse order after it."""
+"""`Scope`: the scoped services of one message, closed in reverse order after it."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ Closer = Callable[[BaseException | None], Awaitable[None] | None]
 
 
 class Scope(msgspec.Struct):
-    """Holds what was made for one message.
+    """Holds the scoped services of one message.
 
-    It is opened by the pipeline around one message and closed after it, also on error and cancellation; each closer
-    is told the exception the message ended with, so that a unit of work can roll back. (A Struct is made three times as
+    The pipeline opens it around a message and closes it afterwards, also on error and cancellation. Each closer receives
+    the exception that the message ended with, so that a unit of work can roll back. (A Struct is created three times as
     fast as a class with `__init__`, and there is one for each message.)
 
-    Parameters:
-        instances: what was made, by service.
-        closers: what closes it, in the order of making.
+    Args:
+        instances: The instances, by service.
+        closers: What closes them, in the order of their creation.
     """
 
     instances: dict[Any, Any] = {}
     closers: list[Any] = []
 
     async def abandon(self, error: BaseException) -> None:
-        """Close everything after a message that has failed; how it ended stays, a cancellation above all.
+        """Close everything after a failed message, without replacing its error.
 
-        Parameters:
-            error: what the message ended with; it is noted on it when closing fails too.
+        Args:
+            error: The message's error or cancellation; a failure to close is added to it as a note.
         """
         try:
             await self.close(error)
-        except Exception as also:  # noqa: BLE001 - told with the first error
-            error.add_note(f"closing its scope failed too: {type(also).__name__}: {also}")
+        except Exception as also:  # noqa: BLE001 - noted on the first error
+            error.add_note(f"Closing its scope failed too: {type(also).__name__}: {also}")
 
     async def close(self, error: BaseException | None) -> None:
         """Close everything in reverse order; every closer runs, then the first new exception is raised.
 
-        Parameters:
-            error: what the message failed with, `None` when it succeeded.
+        Args:
+            error: The message's error, `None` if it succeeded.
         """
         first: BaseException | None = None
         while self.closers:
@@ -52,9 +52,9 @@ class Scope(msgspec.Struct):
                 if pending is not None:
                     await pending
             except BaseException as raised:  # noqa: BLE001 - the closers that are left must still run
-                # A generator that lets the message's own exception through has said nothing new.
+                # A generator that lets the message's exception through has not failed itself.
                 if raised is not error:
-                    # As in nested `async with` blocks: what is further out must not commit what failed further in.
+                    # As in nested `async with` blocks: an outer closer must not commit what failed in an inner one.
                     error = raised
                     first = first or raised
         self.instances = _OVER
@@ -67,7 +67,7 @@ class Scope(msgspec.Struct):
 
 
 class _Over(dict[Any, Any]):
-    """What a closed scope holds: a task that outlives its message must not make services nobody will close."""
+    """Instances of a closed scope: a task that outlives its message must not create services that are never closed."""
 
     def __contains__(self, service: object) -> bool:
         raise _over(service)
@@ -79,8 +79,8 @@ class _Over(dict[Any, Any]):
 def _over(service: object) -> LookupError:
     name = getattr(service, "__name__", service)
     return LookupError(
-        f"{name} is scoped, and the message is over: ask for it while the message is being handled, "
-        "or do the work in a message of its own"
+        f"{name} is scoped, and its message has been handled. Request it while the message is being handled, "
+        "or send a separate message."
     )
 
 
@@ -92,8 +92,11 @@ active_scope: ContextVar[Scope | None] = ContextVar("catga_scope", default=None)
 def first_of(generator: Generator[Any, None, None]) -> Any:
     """Return the service of a `yield`-style factory.
 
+    Args:
+        generator: The generator, not started.
+
     Raises:
-        RuntimeError: when it ends without a `yield`.
+        RuntimeError: It ended without a `yield`.
     """
     try:
         return next(generator)
@@ -104,8 +107,11 @@ def first_of(generator: Generator[Any, None, None]) -> Any:
 async def first_of_async(generator: AsyncGenerator[Any, None]) -> Any:
     """Return the service of an `async` `yield`-style factory.
 
+    Args:
+        generator: The generator, not started.
+
     Raises:
-        RuntimeError: when it ends without a `yield`.
+        RuntimeError: It ended without a `yield`.
     """
     try:
         return await anext(generator)
@@ -116,8 +122,8 @@ async def first_of_async(generator: AsyncGenerator[Any, None]) -> Any:
 def closer_of_generator(generator: Generator[Any, None, None]) -> Closer:
     """Return a closer that ends a `yield`-style factory.
 
-    Parameters:
-        generator: has yielded its service; it sees the message's exception at its `yield`.
+    Args:
+        generator: Has yielded its service; the message's exception is raised at its `yield`.
     """
 
     def close(error: BaseException | None) -> None:
@@ -141,8 +147,8 @@ def closer_of_generator(generator: Generator[Any, None, None]) -> Closer:
 def closer_of_async_generator(generator: AsyncGenerator[Any, None]) -> Closer:
     """Return a closer that ends an `async` `yield`-style factory.
 
-    Parameters:
-        generator: has yielded its service; it sees the message's exception at its `yield`.
+    Args:
+        generator: Has yielded its service; the message's exception is raised at its `yield`.
     """
 
     async def close(error: BaseException | None) -> None:
@@ -164,15 +170,15 @@ def closer_of_async_generator(generator: AsyncGenerator[Any, None]) -> Closer:
 
 
 def is_closable(cls: type[Any]) -> bool:
-    """Tell whether objects of a class are closed after use: it has `aclose` or `close`."""
+    """Return whether objects of a class are closed after use: it has `aclose` or `close`."""
     return hasattr(cls, "aclose") or hasattr(cls, "close") or "__getattr__" in dir(cls)
 
 
 def closer_of_object(service: object) -> Closer | None:
     """Return a closer for an object with `aclose()` or `close()`, `None` for one with neither.
 
-    Parameters:
-        service: an object the container has made, and so has to close.
+    Args:
+        service: An object that the container has created.
     """
     method = getattr(service, "aclose", None) or getattr(service, "close", None)
     if method is None or not callable(method):
@@ -187,9 +193,9 @@ def closer_of_object(service: object) -> Closer | None:
 
 def _no_yield(generator: object) -> str:
     name = getattr(generator, "__qualname__", "the factory")
-    return f"{name} ended without a yield: a service factory yields its service once and cleans up after it"
+    return f"{name} ended without a yield. Yield the service once, and clean up after it."
 
 
 def _second_yield(generator: object) -> str:
     name = getattr(generator, "__qualname__", "the factory")
-    return f"{name} yielded twice: a service factory yields its service once and cleans up after it"
+    return f"{name} yielded twice. Yield the service once, and clean up after it."

@@ -1,4 +1,4 @@
-"""The unit of work of a task: where it is found, and what those of all storages have in common."""
+"""Units of work: how a task finds its own, and what the units of work of all storages share."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from catga_core.log import AFTER_COMMIT_FAILED, logger, traceback_of
 from catga_core.runtime.shielded import settled
 
 active_unit_of_work: ContextVar[Any] = ContextVar("catga_unit_of_work", default=None)
-"""A `catga_core.interfaces.UnitOfWork`, set by its storage around a `unit_of_work()` block; `None` outside of any.
+"""A `catga_core.interfaces.UnitOfWork`, the innermost one; `None` outside of any block.
 
-It is the innermost one; a store finds that of its own storage with `joined_unit_of_work`."""
+A storage sets it around a `unit_of_work()` block. A store finds the one of its own storage with `joined_unit_of_work`."""
 
 U = TypeVar("U", bound="BaseUnitOfWork")
 
 
 class BaseUnitOfWork(ABC):
-    """What is the same in the units of work of all storages; a storage derives its own, `UnitOfWorkBlock` runs it.
+    """Base class of the units of work of all storages; `UnitOfWorkBlock` runs it.
 
-    Parameters:
-        storage: whose unit of work it is; the stores of this very object join it.
+    Args:
+        storage: The storage; the stores of this very object join the unit of work.
     """
 
     def __init__(self, storage: object) -> None:
@@ -41,70 +41,87 @@ class BaseUnitOfWork(ABC):
 
     @abstractmethod
     def _commit(self) -> Awaitable[None] | None:
-        """Make what was written in it visible, all or nothing.
+        """Commit all of its writes, or none.
 
         Returns:
-            `None` when that is done, else what does it: it is awaited to its end even when the task is cancelled.
+            `None` if that is done, otherwise an awaitable, which is finished even if the task is cancelled.
         """
 
     @abstractmethod
     def _roll_back(self) -> Awaitable[None] | None:
-        """Forget what was written in it and release what it holds; called after a commit that failed, too.
+        """Discard its writes and release its resources; also called after a failed commit.
 
         Returns:
-            as `_commit` does.
+            As `_commit`.
         """
 
     def require_open(self) -> None:
         """Do nothing while it is open.
 
         Raises:
-            CatgaError: `PERSISTENCE_FAILED` when it is over.
+            PersistenceError: It has ended.
         """
         if self.over:
             text = (
-                "this unit of work is over: await what was started in its block and uses stores before the block ends, "
-                "or give that a unit of work of its own"
+                "This unit of work has ended. Await tasks that use stores before the block ends, or open a separate "
+                "unit of work in them."
             )
             raise PersistenceError(text, retryable=False)
 
     def before_commit(self, action: Callable[[], Any], /) -> None:
-        """Have something done in the transaction, after the block's own work and before the commit."""
+        """Run an action in the transaction, after the block and before the commit.
+
+        Args:
+            action: Called once; may be a coroutine function, and may raise to roll back.
+
+        Raises:
+            PersistenceError: The unit of work has ended.
+        """
         self.require_open()
         self._before.append(action)
 
     def after_commit(self, action: Callable[[], None], /) -> None:
-        """Have something done once the commit has succeeded; never called after a rollback."""
+        """Run an action after a successful commit; never after a rollback.
+
+        Args:
+            action: Called once. An error is logged.
+
+        Raises:
+            PersistenceError: The unit of work has ended.
+        """
         self.require_open()
         self._after.append(action)
 
     def after_rollback(self, action: Callable[[BaseException], Awaitable[None]], /) -> None:
-        """Have something done once it was rolled back, or nobody knows whether it was; never called after a commit.
+        """Run an action after a rollback or an unknown outcome; never after a commit.
 
-        Parameters:
-            action: called once, given the error that ended it, outside of any unit of work; must not raise.
+        Args:
+            action: Called once with the error that ended the unit of work, outside of any unit of work; must not raise.
+
+        Raises:
+            PersistenceError: The unit of work has ended.
         """
         self.require_open()
         self._undone.append(action)
 
     def join(self) -> None:
-        """Note that one more block is inside of it."""
+        """Count one more block inside of it."""
         self._inside += 1
 
     def leave(self, error: BaseException | None) -> None:
-        """Note that a block inside of it has ended.
+        """Count one block less inside of it.
 
-        Parameters:
-            error: what that block ended with; with any, nothing of the whole is committed.
+        Args:
+            error: The error of that block, if any; it prevents the commit of the whole.
         """
         self._inside -= 1
         if not self.over:
             self._spoiled_by = self._spoiled_by or error
 
     async def finish(self) -> None:
-        """Do what is to be done before the commit, commit, and tell who wants to know; else roll back."""
+        """Run the actions before the commit, commit, and run the actions after it; roll back on an error."""
         try:
-            # The loop sees what an action registers in its turn.
+            # The loop includes actions that an action registers.
             for action in self._before:
                 pending = action()
                 if inspect.isawaitable(pending):
@@ -115,10 +132,10 @@ class BaseUnitOfWork(ABC):
         except BaseException as error:
             await self.give_up(error)
             raise
-        for tell in self._after:
+        for action in self._after:
             try:
-                tell()
-            except Exception as error:  # noqa: BLE001 - it is committed, and the others are still to be told
+                action()
+            except Exception as error:  # noqa: BLE001 - it is committed, and the other actions must run
                 logger().error(AFTER_COMMIT_FAILED, error=type(error).__name__, stack=traceback_of(error))
         if cancelled is not None:
             raise cancelled
@@ -126,15 +143,15 @@ class BaseUnitOfWork(ABC):
     async def give_up(self, error: BaseException) -> None:
         """Roll back.
 
-        Parameters:
-            error: why; it stays the error, and is told what else fails.
+        Args:
+            error: Why; further failures are added to it as notes.
         """
         self.over = True
         cancelled: asyncio.CancelledError | None = None
         try:
             cancelled = await _to_its_end(self._roll_back())
-        except Exception as also:  # noqa: BLE001 - told with the first one
-            error.add_note(f"rolling back failed too: {type(also).__name__}: {also}")
+        except Exception as also:  # noqa: BLE001 - noted on the first error
+            error.add_note(f"Rolling back failed too: {type(also).__name__}: {also}")
         if self._undone:
             undoing = asyncio.create_task(self._undo(error), context=outside_of_units_of_work())
             cancelled = await _to_its_end(undoing) or cancelled
@@ -149,28 +166,27 @@ class BaseUnitOfWork(ABC):
         cause, self._spoiled_by = self._spoiled_by, None
         if cause is not None:
             text = (
-                f"the unit of work was rolled back: a unit_of_work() block inside of it failed with "
-                f"{type(cause).__name__}, and what that had written cannot be taken out alone; let its error pass "
-                "through the outer block as well"
+                "The unit of work was rolled back, because a unit_of_work() block inside of it failed with "
+                f"{type(cause).__name__} and its writes cannot be rolled back alone. Let its error leave the outer block."
             )
             again = isinstance(cause, CatgaError) and cause.retryable
             raise PersistenceError(text, retryable=again) from cause
         if self._inside:
             text = (
-                "the unit of work was rolled back: a task is still in a unit_of_work() block inside of it; await that "
-                "task before the outer block ends"
+                "The unit of work was rolled back, because a task is still in a unit_of_work() block inside of it. "
+                "Await that task before the outer block ends."
             )
             raise PersistenceError(text, retryable=False)
 
 
 class UnitOfWorkBlock(Generic[U]):
-    """One `async with storage.unit_of_work()`: a unit of work of its own, or a part of the one it is entered in.
+    """One `async with storage.unit_of_work()` block: begins a unit of work, or joins the surrounding one.
 
-    An error that leaves a joined block spoils the whole: the outer block then fails too, whatever it does with the error.
+    An error that leaves a joined block fails the outer block too, whatever it does with the error.
 
-    Parameters:
-        storage: whose unit of work.
-        make: makes one, for this very storage, when the block is not inside of any.
+    Args:
+        storage: The storage.
+        make: Begins a unit of work of this storage where there is none to join.
     """
 
     __slots__ = ("_joins", "_make", "_storage", "_unit")
@@ -182,12 +198,12 @@ class UnitOfWorkBlock(Generic[U]):
         self._joins = False
 
     async def __aenter__(self) -> U:
-        """Begin one, or join."""
+        """Begin a unit of work, or join."""
         if self._unit is not None:
-            msg = "this unit_of_work() block was entered before: call unit_of_work() for every block"
+            msg = "A unit_of_work() block can be entered only once. Call unit_of_work() for every block."
             raise RuntimeError(msg)
         found: U | None = _innermost_of(self._storage)
-        # A task that outlived the block it was started in may well begin one of its own.
+        # A task that outlived its block may begin another unit of work.
         self._joins = found is not None and not found.over
         if found is not None and self._joins:
             found.join()
@@ -200,7 +216,7 @@ class UnitOfWorkBlock(Generic[U]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Commit, or roll back after an error; a block that has joined leaves both to the outer one."""
+        """Commit, or roll back after an error; a joined block leaves both to the outer one."""
         unit = self._unit
         if unit is None:
             return
@@ -213,13 +229,13 @@ class UnitOfWorkBlock(Generic[U]):
             else:
                 await unit.give_up(error)
         finally:
-            # Not by a token: a block may be left in another context than it was entered in, as fixtures are.
+            # Without a token: a block may be left in another context than it was entered in, as in fixtures.
             if active_unit_of_work.get() is unit:
                 active_unit_of_work.set(unit.outer)
 
 
 def open_unit_of_work() -> BaseUnitOfWork | None:
-    """Return the innermost unit of work of the running task that is not over, whatever its storage; `None` in none."""
+    """Return the innermost open unit of work of the running task, of any storage; `None` if there is none."""
     unit: BaseUnitOfWork | None = active_unit_of_work.get()
     while unit is not None and unit.over:
         unit = unit.outer
@@ -227,21 +243,20 @@ def open_unit_of_work() -> BaseUnitOfWork | None:
 
 
 def outside_of_units_of_work() -> Context:
-    """Return the running task's context, in no unit of work: for what is written at once, not with a commit."""
+    """Return a copy of the running task's context without a unit of work, for writes that are not part of it."""
     context = copy_context()
     context.run(active_unit_of_work.set, None)
     return context
 
 
 def joined_unit_of_work(storage: object) -> Any:
-    """Return the unit of work of a storage that the running task is in, `None` where it is in none.
+    """Return the running task's unit of work of a storage, `None` outside of any.
 
-    Parameters:
-        storage: the storage whose store asks; the class of its units of work is its own.
+    Args:
+        storage: The storage; each has its own class of units of work.
 
     Raises:
-        CatgaError: `PERSISTENCE_FAILED` when the task has outlived the block it was started in: nothing it does may land
-            outside of the transaction in silence.
+        PersistenceError: The task has outlived its block. Its writes must not silently happen outside of the transaction.
     """
     unit = _innermost_of(storage)
     if unit is not None:
