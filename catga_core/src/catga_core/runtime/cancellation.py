@@ -7,7 +7,7 @@ from typing import Any
 
 from catga_core.errors import CatgaError, ErrorCode
 
-_CANCEL_AGAIN_SECONDS = 1.0
+_CANCEL_AGAIN_SECONDS = 5.0  # longer than a cleanup may take, which a second cancellation would interrupt
 
 
 def being_cancelled() -> bool:

@@ -26,6 +26,7 @@ from catga_core.log import LEFT_IN_FLIGHT, STARTED, STATE_IN_MEMORY, STOP_FAILED
 from catga_core.mediator import CatgaMediator, Dispatcher
 from catga_core.messages import message_type
 from catga_core.runtime.shielded import shielded
+from catga_core.runtime.waiter import Waiter
 
 if TYPE_CHECKING:
     from catga_core.container.app.container import CatgaContainer
@@ -71,7 +72,7 @@ class Lifecycle:
         self._transport: Transport | None = None
         self._started: list[tuple[Any, Any]] = []
         self._ran = False
-        self._hurry = asyncio.Event()
+        self._hurry = Waiter()
 
     @property
     def started(self) -> bool:
@@ -87,7 +88,7 @@ class Lifecycle:
         container.validate()
         self.state = State.STARTING
         self._ran = False
-        self._hurry = asyncio.Event()
+        self._hurry = Waiter()
         self._tell_what_is_in_memory()
         try:
             await self._make_singletons()
@@ -139,7 +140,7 @@ class Lifecycle:
         def on_signal() -> None:
             nonlocal interrupted
             if asked.is_set():
-                self._hurry.set()
+                self._hurry.close()
             elif self.state is State.STARTING and task is not None:
                 interrupted = task.cancel()
             asked.set()

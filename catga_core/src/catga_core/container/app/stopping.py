@@ -1,4 +1,4 @@
-"""Stops parts one by one, so that none keeps another from stopping, and nobody has to wait who asks a second time."""
+"""Stops services one by one; a failure does not affect the others, and a second signal ends the waiting."""
 
 from __future__ import annotations
 
@@ -10,54 +10,58 @@ from catga_core.errors import CatgaError, ErrorCode
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.transport import Transport
 from catga_core.runtime.cancellation import being_cancelled
+from catga_core.runtime.waiter import Waiter
 
 _POLL_SECONDS = 0.005
 
 
 class Stopping:
-    """One stop of a container: what went wrong so far, and how long there is.
+    """One stop of a container: its time limit, and the errors so far.
 
-    Parameters:
-        limit: seconds for the messages in flight, and for each service.
-        hurry: set when somebody asks a second time for the end.
+    Args:
+        limit: Seconds for the messages in flight, and for each service.
+        hurry: Closed by a second signal.
     """
 
     __slots__ = ("_hurry", "_limit", "errors")
 
-    def __init__(self, limit: float, hurry: asyncio.Event) -> None:
+    def __init__(self, limit: float, hurry: Waiter) -> None:
         self._limit = limit
         self._hurry = hurry
         self.errors: list[Exception] = []
 
     async def services(self, started: Sequence[tuple[Any, Any]], *, hurry: bool = False) -> None:
-        """Stop hosted services in reverse.
+        """Stop hosted services in reverse order.
 
-        Parameters:
-            started: each by its type, in the order in which they were started.
-            hurry: whether the waiting for them ends when somebody asks a second time.
+        Args:
+            started: Each by its type, in the order of their start.
+            hurry: Whether a second signal ends the waiting for them.
         """
         for service, made in reversed(started):
             stopping = self._service(service, made)
             await (self._unless_hurried(stopping) if hurry else stopping)
 
     async def messages(self, transport: Transport | None, in_flight: Callable[[], int]) -> int:
-        """Wait for what is in flight, and return how much of it is left.
+        """Wait for the messages in flight.
 
-        Parameters:
-            transport: takes no more from others, and tells when its last one has ended.
-            in_flight: tells how many messages are being handled.
+        Args:
+            transport: Drained first: it takes no more messages.
+            in_flight: Returns how many messages are being handled.
+
+        Returns:
+            How many messages are left.
         """
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._limit
         if transport is not None:
             await self._unless_hurried(self._collect(transport.drain(self._limit)))
-        # What is in flight cannot tell us without a cost to every message, so it is asked.
-        while in_flight() and loop.time() < ends_at and not self._hurry.is_set():  # noqa: ASYNC110 - there is no event
+        # An event would cost every message something, so the count is polled.
+        while in_flight() and loop.time() < ends_at and not self._hurry.closed:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(_POLL_SECONDS)
         return in_flight()
 
     async def transport(self, transport: Transport) -> None:
-        """Close the way to other processes."""
+        """Close the transport."""
         await self._collect(transport.close())
 
     async def _service(self, service: Any, made: Any) -> None:
@@ -65,7 +69,7 @@ class Stopping:
             async with asyncio.timeout(max(self._limit, 1.0)):
                 await made.stop()
         except asyncio.CancelledError:
-            # Who awaits the task it has cancelled raises this, and has stopped; only our own cancellation goes on.
+            # A service that awaits a task it has cancelled raises this, and has stopped; only our own cancellation goes on.
             if being_cancelled():
                 raise
         except Exception as error:  # noqa: BLE001 - the others must still be stopped
@@ -73,15 +77,9 @@ class Stopping:
             self.errors.append(error)
 
     async def _unless_hurried(self, work: Coroutine[Any, Any, None]) -> None:
-        """Wait for something, until somebody asks a second time for the end."""
-        working = asyncio.ensure_future(work)
-        hurried = asyncio.ensure_future(self._hurry.wait())
-        await asyncio.wait([working, hurried], return_when=asyncio.FIRST_COMPLETED)
-        for each in (working, hurried):
-            each.cancel()
-        await asyncio.wait([working, hurried])
-        if not working.cancelled():
-            working.result()
+        """Wait for work until a second signal."""
+        # A task begins even after the signal: every service is asked to stop.
+        await self._hurry.wait(work=asyncio.ensure_future(work))
 
     async def _collect(self, work: Awaitable[None]) -> None:
         try:
