@@ -12,6 +12,8 @@ from catga_core.interfaces.event_log import EventLog
 from catga_core.interfaces.idempotency import IdempotencyStore
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.memberships import MembershipStore
+from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
@@ -31,6 +33,8 @@ SQLITE_PORTS: tuple[Any, ...] = (
     OutboxStore,
     DeadLetterStore,
     LockProvider,
+    MembershipStore,
+    NamedValueStore,
 )
 """The ports of which there is a store in SQLite: those of `sqlite_stores`, known without loading sqlite3."""
 

@@ -40,6 +40,8 @@ from catga_core.interfaces.idempotency import (
 )
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.locks import LockLease, LockProvider
+from catga_core.interfaces.memberships import MembershipStore
+from catga_core.interfaces.named_values import NamedValueConflictError, NamedValueStore
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats, OutboxStore
 from catga_core.interfaces.port import Port, declared_ports, port, port_of
 from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
@@ -86,7 +88,10 @@ __all__ = [
     "LeasedMessage",
     "LockLease",
     "LockProvider",
+    "MembershipStore",
     "MessageContext",
+    "NamedValueConflictError",
+    "NamedValueStore",
     "OutboxMessage",
     "OutboxStats",
     "OutboxStore",

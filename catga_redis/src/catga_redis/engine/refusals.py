@@ -14,6 +14,7 @@ from catga_core.errors import (
     LeaseLostError,
     RepeatedEventError,
 )
+from catga_core.interfaces.named_values import NamedValueConflictError
 
 
 def is_refusal(answer: object) -> bool:
@@ -46,6 +47,11 @@ def _moved(name: str, expected: int, actual: int) -> CatgaError:
     return CheckpointConflictError(name, expected, actual)
 
 
+def _changed(name: str, expected: str, actual: str) -> CatgaError:
+    values = [None if each == "none" else int(each) for each in (expected, actual)]
+    return NamedValueConflictError(name, *values)
+
+
 def _lost(key: str) -> CatgaError:
     return LeaseLostError(f"the claim of {key!r}", "it was given back, or another has claimed it since")
 
@@ -76,6 +82,7 @@ _MEANINGS: Mapping[str, Callable[..., CatgaError]] = {
     "repeated": _repeated,
     "fenced": _fenced,
     "moved": _moved,
+    "changed": _changed,
     "lost": _lost,
     "seen": _seen,
     "taken": _taken,

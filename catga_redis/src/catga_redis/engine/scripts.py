@@ -19,6 +19,8 @@ _FILES = (
     "events",
     "snapshots",
     "checkpoints",
+    "named_values",
+    "memberships",
     "idempotency",
     "inbox",
     "locks",
@@ -32,6 +34,9 @@ _WRITES = (
     "save_snapshot",
     "delete_snapshots",
     "delete_checkpoint",
+    "delete_value",
+    "announce",
+    "leave_group",
     "claim",
     "renew_claim",
     "complete",
@@ -66,9 +71,10 @@ _READS = (
     "outbox_stats",
     "due_in",
     "get_letter",
+    "list_members",
 )
 # Only a unit of work knows, when it is asked again, that it was itself: these are one also without anything else.
-_COMMITTED_ALONE = ("save_checkpoint", "discard")
+_COMMITTED_ALONE = ("save_checkpoint", "set_value", "discard")
 
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 _PART = re.compile(r"^(?=local )", re.MULTILINE)

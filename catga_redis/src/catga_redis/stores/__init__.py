@@ -12,6 +12,8 @@ from catga_core.interfaces.event_log import EventLog
 from catga_core.interfaces.idempotency import IdempotencyStore
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.memberships import MembershipStore
+from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
@@ -23,6 +25,8 @@ from catga_redis.stores.event_log import RedisEventLog
 from catga_redis.stores.idempotency import RedisIdempotencyStore
 from catga_redis.stores.inbox import RedisInboxStore
 from catga_redis.stores.locks import RedisLockProvider
+from catga_redis.stores.memberships import RedisMembershipStore
+from catga_redis.stores.named_values import RedisNamedValueStore
 from catga_redis.stores.outbox import RedisOutboxStore
 from catga_redis.stores.snapshots import RedisSnapshotStore
 
@@ -35,6 +39,8 @@ _STORES: Mapping[Any, tuple[str, Callable[[RedisStorage], object]]] = {
     OutboxStore: ("enable_outbox", RedisOutboxStore),
     DeadLetterStore: ("enable_dead_letters", RedisDeadLetterStore),
     LockProvider: ("enable_locks", RedisLockProvider),
+    MembershipStore: ("enable_event_store", RedisMembershipStore),
+    NamedValueStore: ("enable_event_store", RedisNamedValueStore),
 }
 """Each port: the option that enables its store, and the store."""
 

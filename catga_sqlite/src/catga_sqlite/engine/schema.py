@@ -133,6 +133,18 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             ) STRICT, WITHOUT ROWID""",
         ),
     ),
+    Migration(
+        "memberships and named values",
+        (
+            """CREATE TABLE catga_members (
+                group_name TEXT NOT NULL,
+                member TEXT NOT NULL,
+                expires_at REAL NOT NULL,
+                PRIMARY KEY (group_name, member)
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE TABLE catga_named_values (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+        ),
+    ),
 )
 
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS catga_schema (

@@ -9,6 +9,8 @@ from catga_core.interfaces.event_log import EventLog
 from catga_core.interfaces.idempotency import IdempotencyStore
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.memberships import MembershipStore
+from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
@@ -20,6 +22,8 @@ from catga_sqlite.stores.event_log import SqliteEventLog
 from catga_sqlite.stores.idempotency import SqliteIdempotencyStore
 from catga_sqlite.stores.inbox import SqliteInboxStore
 from catga_sqlite.stores.locks import SqliteLockProvider
+from catga_sqlite.stores.memberships import SqliteMembershipStore
+from catga_sqlite.stores.named_values import SqliteNamedValueStore
 from catga_sqlite.stores.outbox import SqliteOutboxStore
 from catga_sqlite.stores.snapshots import SqliteSnapshotStore
 
@@ -46,5 +50,7 @@ def sqlite_stores(options: SqliteOptions, clock: Clock | None = None) -> Stores:
             OutboxStore: SqliteOutboxStore(storage),
             DeadLetterStore: SqliteDeadLetterStore(storage),
             LockProvider: SqliteLockProvider(storage),
+            MembershipStore: SqliteMembershipStore(storage),
+            NamedValueStore: SqliteNamedValueStore(storage),
         },
     )

@@ -12,6 +12,8 @@ from catga_core.interfaces.event_log import EventLog
 from catga_core.interfaces.idempotency import IdempotencyStore
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.memberships import MembershipStore
+from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
@@ -22,6 +24,8 @@ from catga_core.memory.stores.event_log import MemoryEventLog
 from catga_core.memory.stores.idempotency import MemoryIdempotencyStore
 from catga_core.memory.stores.inbox import MemoryInboxStore
 from catga_core.memory.stores.locks import MemoryLockProvider
+from catga_core.memory.stores.memberships import MemoryMembershipStore
+from catga_core.memory.stores.named_values import MemoryNamedValueStore
 from catga_core.memory.stores.outbox import MemoryOutboxStore
 from catga_core.memory.stores.snapshots import MemorySnapshotStore
 
@@ -33,6 +37,8 @@ __all__ = [
     "MemoryIdempotencyStore",
     "MemoryInboxStore",
     "MemoryLockProvider",
+    "MemoryMembershipStore",
+    "MemoryNamedValueStore",
     "MemoryOutboxStore",
     "MemorySnapshotStore",
     "MemoryStorage",
@@ -48,6 +54,8 @@ _MAKERS: Mapping[Any, Callable[[MemoryStorage, Clock], object]] = {
     OutboxStore: MemoryOutboxStore,
     DeadLetterStore: lambda storage, _: MemoryDeadLetterStore(storage),
     LockProvider: MemoryLockProvider,
+    MembershipStore: MemoryMembershipStore,
+    NamedValueStore: lambda storage, _: MemoryNamedValueStore(storage),
 }
 
 MEMORY_PORTS: tuple[Any, ...] = tuple(_MAKERS)

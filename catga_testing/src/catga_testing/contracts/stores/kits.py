@@ -32,6 +32,8 @@ from catga_testing.contracts.stores.idempotency.completing import CompletingCont
 from catga_testing.contracts.stores.idempotency.waiting import WaitingContract
 from catga_testing.contracts.stores.inbox import NotesContract
 from catga_testing.contracts.stores.locks import HoldingContract, LockWaitingContract
+from catga_testing.contracts.stores.memberships import MembershipContract
+from catga_testing.contracts.stores.named_values import NamedValueContract
 from catga_testing.contracts.stores.outbox.adding import AddingContract
 from catga_testing.contracts.stores.outbox.ending import EndingContract
 from catga_testing.contracts.stores.outbox.leasing import LeasingContract
@@ -56,6 +58,8 @@ __all__ = [
     "IdempotencyContract",
     "InboxContract",
     "LockContract",
+    "MembershipContract",
+    "NamedValueContract",
     "OutboxContract",
     "SnapshotContract",
     "StorageContract",
