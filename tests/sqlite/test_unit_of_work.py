@@ -166,7 +166,7 @@ async def test_a_connection_is_of_no_use_after_its_block(storage: SqliteStorage)
     async with storage.unit_of_work() as unit:
         connection = unit.connection
 
-    with pytest.raises(CatgaError, match="is over"):
+    with pytest.raises(CatgaError, match="has ended"):
         await connection.execute("SELECT 1")
 
 

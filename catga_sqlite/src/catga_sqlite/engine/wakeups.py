@@ -1,14 +1,14 @@
-"""Waiting for what is written: at once for this process's writes, by looking now and then for those of others."""
+"""Waiting for writes: woken by this process's writes, polling for those of other connections."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from catga_core.clock import Clock
+from catga_core.clock import Clock, SystemClock
 from catga_core.errors import CatgaError
+from catga_core.runtime import Waiter, Worker
 
 EVENTS: Final = 1
 OUTBOX: Final = 2
@@ -16,87 +16,78 @@ IDEMPOTENCY: Final = 4
 LOCKS: Final = 8
 ALL: Final = EVENTS | OUTBOX | IDEMPOTENCY | LOCKS
 
+_TOPICS = (EVENTS, OUTBOX, IDEMPOTENCY, LOCKS)
+
 
 class Wakeups:
-    """Who waits for which topic.
+    """Wakes the tasks that wait for a topic.
 
-    Parameters:
-        clock: tells when what needs no write is due.
-        changed: tells whether another connection has written since it was asked last.
-        interval: seconds between two looks, while anybody waits.
+    Args:
+        clock: The container's clock; measures when entries become due without a write.
+        changed: Returns whether another connection has written since the last call.
+        interval: Seconds between two polls, while any task waits.
     """
 
     def __init__(self, clock: Clock, changed: Callable[[], Awaitable[bool]], interval: float) -> None:
         self._clock = clock
         self._changed = changed
-        self._interval = interval
-        self._waiting: dict[asyncio.Future[None], int] = {}
-        self._looking: asyncio.Task[None] | None = None
+        self._waiter = Waiter()
+        self._begun = Waiter()
+        self._polling = False
+        self._poll = Worker(
+            "sqlite poll", self._look, every=interval, clock=SystemClock(), first=False, idle=self._pause
+        )
 
     def wake(self, topics: int) -> None:
-        """Wake those who wait for one of these topics."""
-        if not self._waiting:
-            return
-        for future, wanted in list(self._waiting.items()):
-            if wanted & topics:
-                _wake(future)
+        """Wake the tasks that wait for one of some topics.
+
+        Args:
+            topics: The topics, as a sum.
+        """
+        for topic in _TOPICS:
+            if topics & topic:
+                self._waiter.wake(topic)
 
     async def wait(self, topic: int, timeout: float, due: Callable[[], Awaitable[float | None]]) -> None:
-        """Return when a topic was written, or it is time.
+        """Wait until a topic is written, an entry becomes due, or a timeout.
 
-        Parameters:
-            topic: what to wait for.
-            timeout: seconds of real time at most.
-            due: asked once, when writes have begun to count: seconds of the clock until there is something without a
+        Args:
+            topic: The topic to wait for.
+            timeout: Real seconds to wait.
+            due: Called once, when wake-ups already count: returns the clock's seconds until an entry becomes due without a
                 write, 0 for now, `None` for never.
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[future] = topic
-        sleeping: asyncio.Task[None] | None = None
-        try:
+        with self._waiter.expect(topic) as expectation:
             soon = await due()
             if timeout <= 0 or (soon is not None and soon <= 0):
                 return
-            if self._looking is None:
-                self._looking = asyncio.create_task(self._look(), name="catga-sqlite-poll")
-            if soon is not None:
-                sleeping = asyncio.create_task(self._clock.sleep(soon), name="catga-sqlite-due")
-                sleeping.add_done_callback(lambda _: _wake(future))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await future
-        finally:
-            del self._waiting[future]
-            if sleeping is not None:
-                sleeping.cancel()
-            if not self._waiting:
-                self._rest()
+            self._begin()
+            await expectation.wait(None if soon is None else self._clock.sleep(soon), timeout=timeout)
 
     async def stop(self) -> None:
-        """Wake everybody, and look no more."""
+        """Wake every task, and stop polling."""
         self.wake(ALL)
-        looking = self._looking
-        self._rest()
-        if looking is not None:
-            await asyncio.wait([looking])
+        self._polling = False
+        await self._poll.stop(cancel=True)
 
-    def _rest(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+    def _begin(self) -> None:
+        if self._polling:
+            self._begun.wake()
+        else:
+            self._polling = True
+            self._poll.start()
+
+    async def _pause(self, seconds: float) -> None:
+        # Nothing is scheduled while no task waits.
+        if not self._waiter.waiting:
+            await self._begun.wait()
+        await asyncio.sleep(seconds)
 
     async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            try:
-                changed = await self._changed()
-            except CatgaError:
-                # It cannot be told: better that they look for themselves.
-                changed = True
-            if changed:
-                self.wake(ALL)
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+        try:
+            changed = await self._changed()
+        except CatgaError:
+            # Unknown: the waiting tasks look for themselves.
+            changed = True
+        if changed:
+            self.wake(ALL)
