@@ -47,7 +47,13 @@ from catga_core.interfaces.port import Port, declared_ports, port, port_of
 from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
 from catga_core.interfaces.storage import Storage, StorageCapabilities, UnitOfWork
 from catga_core.interfaces.stores import Stores
-from catga_core.interfaces.transport import Transport, TransportCapabilities
+from catga_core.interfaces.transport import (
+    EventTransport,
+    RequestTransport,
+    Transport,
+    TransportCapabilities,
+    TransportLifecycle,
+)
 from catga_core.interfaces.validation import ValidationProblem, Validator
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.serializer import Serializer
@@ -76,6 +82,7 @@ __all__ = [
     "EventLog",
     "EventRecord",
     "EventStore",
+    "EventTransport",
     "HandlerEndpoint",
     "Health",
     "HealthReporter",
@@ -99,6 +106,7 @@ __all__ = [
     "Port",
     "RecordedEvent",
     "RequestEndpoint",
+    "RequestTransport",
     "Serializer",
     "Snapshot",
     "SnapshotStore",
@@ -110,6 +118,7 @@ __all__ = [
     "StreamEvents",
     "Transport",
     "TransportCapabilities",
+    "TransportLifecycle",
     "UnitOfWork",
     "ValidationProblem",
     "Validator",

@@ -26,6 +26,7 @@ class Port(msgspec.Struct, frozen=True):
         kept: whether a storage keeps it, so that it may be in `Stores` and be registered by `add_stores`.
         transactional: whether the storage that provides it becomes the storage of the container's units of work.
         kit: where its contract kit is, as `module:class`; `None` for no kit.
+        parts: the ports that its service provides as well.
     """
 
     type: Any
@@ -33,6 +34,7 @@ class Port(msgspec.Struct, frozen=True):
     kept: bool = False
     transactional: bool = False
     kit: str | None = None
+    parts: tuple[Any, ...] = ()
 
     def load_kit(self) -> type[Any] | None:
         """Import the contract kit.
@@ -61,7 +63,12 @@ _PORTS: dict[Any, Port] = {}
 
 
 def port(
-    name: str, *, kept: bool = False, transactional: bool = False, kit: str | None = None
+    name: str,
+    *,
+    kept: bool = False,
+    transactional: bool = False,
+    kit: str | None = None,
+    parts: tuple[Any, ...] = (),
 ) -> Callable[[P], P]:
     """Declare a Protocol as a port.
 
@@ -76,6 +83,7 @@ def port(
         kept: whether a storage keeps it. Such a port may be in `Stores` and be registered by `add_stores`.
         transactional: whether the storage that provides it becomes the storage of `container.unit_of_work()`; requires `kept`.
         kit: the contract kit, as `module:class`; it is imported by tests only.
+        parts: ports whose Protocols it derives from; registering or overriding its service provides them as well.
 
     Returns:
         The decorator, which returns the Protocol unchanged.
@@ -108,7 +116,7 @@ def port(
                 raise ConfigurationError(msg)
             # The same declaration again: its module was reloaded, or its function was called again.
             del _PORTS[other.type]
-        _PORTS[declared] = Port(declared, name, kept, transactional, kit)
+        _PORTS[declared] = Port(declared, name, kept, transactional, kit, parts)
         return declared
 
     return declare
@@ -124,6 +132,15 @@ def port_of(service: Any) -> Port | None:
         return _PORTS.get(service)
     except TypeError:  # not hashable, so not a type
         return None
+
+
+def whole_of(part: Any) -> Any | None:
+    """Return the port whose service provides another port as well, `None` for a port that is not a part.
+
+    Args:
+        part: the other port.
+    """
+    return next((each.type for each in _PORTS.values() if part in each.parts), None)
 
 
 def declared_ports(*, kept: bool = False) -> tuple[Port, ...]:

@@ -17,7 +17,7 @@ from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.storage import UnitOfWork
-from catga_core.interfaces.transport import Transport
+from catga_core.interfaces.transport import EventTransport, RequestTransport, Transport
 from catga_core.mediator import CatgaMediator
 from catga_core.messages.serializer import Serializer
 
@@ -44,6 +44,12 @@ class CatgaApp:
 
     transport: Provided[Transport] = Provided(Transport)
     """Carries messages to other processes."""
+
+    request_transport: Provided[RequestTransport] = Provided(RequestTransport)
+    """Carries requests to other processes."""
+
+    event_transport: Provided[EventTransport] = Provided(EventTransport)
+    """Carries events to other processes."""
 
     serializer: Provided[Serializer] = Provided(Serializer)
     """Turns messages into bytes."""

@@ -24,7 +24,7 @@ from catga_core.container.di.replacing import replaced_registration, replacement
 from catga_core.container.di.resolver import Resolver
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import caller_locals, shown
-from catga_core.interfaces.port import declared_ports
+from catga_core.interfaces.port import declared_ports, port_of
 from catga_core.mediator import CatgaMediator, Dispatcher
 from catga_core.messages.catalog import MessageCatalog
 from catga_core.messages.registry import MessageRegistry
@@ -194,6 +194,10 @@ class Registry:
         service = registration.service
         known = service in self._registrations
         self._registrations[service] = registration
+        declared = port_of(service)
+        for part in () if declared is None else declared.parts:
+            # The last registration wins, and this one provides the part as well.
+            self._registrations.pop(part, None)
         self._resolver.registered()
         self._assembly.forget()
         if known and name is None:

@@ -12,6 +12,7 @@ from catga_core.container.di.singletons import SingletonKey, Singletons
 from catga_core.container.di.supplies import CONTEXT, of_call, of_object, of_provider, of_scope
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown
+from catga_core.interfaces.port import whole_of
 from catga_core.messages.message_context import MessageContext
 from catga_core.pipeline.supply import Supply
 from catga_core.runtime.scope import active_scope, closer_of_object
@@ -37,6 +38,7 @@ class Resolver:
         self._registrations = registrations
         self._default_of = default_of
         self._defaults: dict[Any, Registration | None] = {}
+        self._parts: dict[Any, Registration] = {}
         self.overrides: Overrides = Overrides(self._forget)
         self.changed: list[Callable[[], None]] = []
         self._singletons = Singletons()
@@ -47,7 +49,11 @@ class Resolver:
 
     def effective(self, service: Any) -> Registration | None:
         """Return how a service is made now: by its newest override, else as registered, else by default."""
+        whole = whole_of(service)
         layer = self.overrides.top(service)
+        other = None if whole is None else self.overrides.top(whole)
+        if other is not None and (layer is None or layer.number < other.number):
+            return self._part(service, whole)
         return layer.registration if layer is not None else self.registered_for(service)
 
     def registered_for(self, service: Any) -> Registration | None:
@@ -57,7 +63,20 @@ class Resolver:
             if service not in self._defaults:
                 self._defaults[service] = self._default_of(service)
             found = self._defaults[service]
+        if found is None:
+            whole = whole_of(service)
+            if whole is not None and self.registered_for(whole) is not None:
+                return self._part(service, whole)
         return found
+
+    def _part(self, service: Any, whole: Any) -> Registration:
+        """Return how a port is made that another port's service provides."""
+        known = self._parts.get(service)
+        if known is None:
+            parameters = (Parameter("whole", whole, optional=False),)
+            known = Registration(service, Lifetime.SINGLETON, SourceKind.FACTORY, _given, parameters)
+            self._parts[service] = known
+        return known
 
     @property
     def has_scoped(self) -> bool:
@@ -246,3 +265,7 @@ class Resolver:
         if parameter.service is MessageContext or self.effective(parameter.service) is not None:
             return self.supply(parameter.service)
         return None
+
+
+def _given(whole: Any) -> Any:
+    return whole

@@ -79,27 +79,27 @@ class EventLogContract(
 ):
     """The tests an `EventLog` has to pass."""
 
-    ports = (EventLog,)
+    ports: ClassVar[tuple[Any, ...]] = (EventLog,)
     writes: ClassVar[Mapping[str, Prepare]] = {"event_log.append": joining.append}
 
 
 class IdempotencyContract(ClaimingContract, CompletingContract, WaitingContract):
     """The tests an `IdempotencyStore` has to pass."""
 
-    ports = (IdempotencyStore,)
+    ports: ClassVar[tuple[Any, ...]] = (IdempotencyStore,)
     writes: ClassVar[Mapping[str, Prepare]] = {"idempotency.complete": joining.complete_claim}
 
 
 class LockContract(HoldingContract, LockWaitingContract):
     """The tests a `LockProvider` has to pass."""
 
-    ports = (LockProvider,)
+    ports: ClassVar[tuple[Any, ...]] = (LockProvider,)
 
 
 class OutboxContract(AddingContract, LeasingContract, SharingContract, EndingContract):
     """The tests an `OutboxStore` has to pass."""
 
-    ports = (OutboxStore,)
+    ports: ClassVar[tuple[Any, ...]] = (OutboxStore,)
     writes: ClassVar[Mapping[str, Prepare]] = {
         "outbox.add": joining.add_to_outbox,
         "outbox.discard": joining.discard_from_outbox,
@@ -109,7 +109,7 @@ class OutboxContract(AddingContract, LeasingContract, SharingContract, EndingCon
 class DeadLetterContract(KeepingContract, FindingContract):
     """The tests a `DeadLetterStore` has to pass."""
 
-    ports = (DeadLetterStore,)
+    ports: ClassVar[tuple[Any, ...]] = (DeadLetterStore,)
     writes: ClassVar[Mapping[str, Prepare]] = {
         "dead_letters.add": joining.add_dead_letter,
         "dead_letters.remove": joining.remove_dead_letter,
@@ -119,21 +119,21 @@ class DeadLetterContract(KeepingContract, FindingContract):
 class InboxContract(NotesContract):
     """The tests an `InboxStore` has to pass."""
 
-    ports = (InboxStore,)
+    ports: ClassVar[tuple[Any, ...]] = (InboxStore,)
     writes: ClassVar[Mapping[str, Prepare]] = {"inbox.record": joining.record_in_inbox}
 
 
 class SnapshotContract(SnapshotsContract):
     """The tests a `SnapshotStore` has to pass."""
 
-    ports = (SnapshotStore,)
+    ports: ClassVar[tuple[Any, ...]] = (SnapshotStore,)
     writes: ClassVar[Mapping[str, Prepare]] = {"snapshots.save": joining.save_snapshot}
 
 
 class CheckpointContract(CheckpointsContract):
     """The tests a `CheckpointStore` has to pass."""
 
-    ports = (CheckpointStore,)
+    ports: ClassVar[tuple[Any, ...]] = (CheckpointStore,)
     writes: ClassVar[Mapping[str, Prepare]] = {
         "checkpoints.save": joining.save_checkpoint,
         "checkpoints.delete": joining.delete_checkpoint,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,7 +19,7 @@ Two = tuple[MembershipStore, MembershipStore]
 class MembershipContract(StoresContractBase):
     """The tests a `MembershipStore` has to pass."""
 
-    ports = (MembershipStore,)
+    ports: ClassVar[tuple[Any, ...]] = (MembershipStore,)
 
     @pytest.fixture
     def memberships(self, stores: Stores) -> MembershipStore:

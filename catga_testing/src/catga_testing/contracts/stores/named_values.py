@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -47,7 +47,7 @@ async def _delete(stores: Stores) -> Write:
 class NamedValueContract(StoresContractBase):
     """The tests a `NamedValueStore` has to pass."""
 
-    ports = (NamedValueStore,)
+    ports: ClassVar[tuple[Any, ...]] = (NamedValueStore,)
     writes: ClassVar[Mapping[str, Prepare]] = {
         "named_values.set": _set,
         "named_values.compare_and_set": _compare_and_set,
