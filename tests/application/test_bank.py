@@ -96,6 +96,8 @@ async def test_what_is_published_is_delivered_once_after_the_commit(app: CatgaAp
     (await app.mediator.send(Deposit("d-1", "ann", 10))).unwrap()
 
     await eventually(lambda: post.sent["ann", 10] == 1)
+    # The handler's effect is visible before its unit of work is committed.
+    await eventually(lambda: _is_empty(app))
     assert await app.event_store.version("statement-ann") == 1
 
 
