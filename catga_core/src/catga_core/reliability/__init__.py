@@ -1,4 +1,4 @@
-"""What keeps an application right when processes die and messages come twice."""
+"""Idempotent commands, outbox, dead letters and locks."""
 
 from catga_core.features.dead_letters.queue import REPLAY_HEADER, DeadLetterQueue, ReplayReport
 from catga_core.features.idempotency.marks import idempotent
