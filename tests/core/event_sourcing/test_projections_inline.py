@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from catga_core.event_sourcing.projections import (
     project,
 )
 from catga_core.interfaces import EventData, Storage, StoredEvent
+from catga_testing.servers import ValkeyServer
 from tests.core.event_sourcing.following import (
     Deposited,
     Opened,
@@ -26,20 +28,22 @@ from tests.core.event_sourcing.following import (
     document,
     fast,
 )
-from tests.stores import Place
+from tests.stores import Place, place_of
 
 
-@pytest.fixture(autouse=True)
-def only_where_it_can(request: pytest.FixtureRequest, place: Place) -> None:
-    if place.name == "redis" and "refused" not in request.node.name:
-        pytest.skip("Redis writes at the commit: there inline projections are refused")
+@pytest.fixture(params=["memory", "sqlite"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A storage that writes at once, as inline projections require."""
+    return place_of(request.param, tmp_path, lambda: "")
 
 
-async def test_a_storage_that_writes_only_at_the_commit_is_refused(place: Place) -> None:
-    catga = container_at(place)
+@pytest.mark.redis
+async def test_a_storage_that_writes_only_at_the_commit_is_refused(
+    tmp_path: Path, valkey_server_shared: ValkeyServer
+) -> None:
+    catga = container_at(place_of("redis", tmp_path, lambda: valkey_server_shared.url))
     add_projection(catga, Balances, mode=ProjectionMode.INLINE, **fast())
-    if catga.get(Storage).capabilities.immediate:
-        pytest.skip("it writes at once")
+    assert not catga.get(Storage).capabilities.immediate
     with pytest.raises(
         ConfigurationError, match=r"'balances' cannot be inline in this storage.*use ProjectionMode.CATCH_UP"
     ):
