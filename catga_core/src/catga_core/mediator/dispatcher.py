@@ -75,7 +75,11 @@ class Dispatcher:
         return Handling(described, handler, self._handles, self._find_handler)
 
     def consumer_endpoint(self, consumer: str, described: MessageType, /) -> HandlerEndpoint:
-        """Return the endpoint of a consumer's handler for an event: of a projection or subscription."""
+        """Return the endpoint of a consumer's handler for an event: of a projection or subscription.
+
+        A consumer is started and stopped by itself: its endpoint works whether or not messages are accepted, and does not
+        count as in flight.
+        """
         return Handling(described, consumer, self._handles, self._find_consumer)
 
     # --- for the outbox and for replays ---
@@ -215,9 +219,11 @@ class Dispatcher:
     def _dispatch(self, key: Any, route: Route) -> Dispatch:
         known = self._dispatches.get(key)
         if known is None:
-            now = self._source.clock.time
-            known = self._dispatches[key] = Dispatch(route.pipeline, context=route.context, now=now)
+            known = self._dispatches[key] = self._new_dispatch(route)
         return known
+
+    def _new_dispatch(self, route: Route) -> Dispatch:
+        return Dispatch(route.pipeline, context=route.context, now=self._source.clock.time)
 
     def _find_request(self, endpoint: Handling) -> Handle:
         cls = endpoint.message_type.cls
@@ -234,13 +240,11 @@ class Dispatcher:
 
     def _find_consumer(self, endpoint: Handling) -> Handle:
         cls, consumer = endpoint.message_type.cls, endpoint.handler
-        return self._find(
-            endpoint, ("consumer", consumer, cls), lambda: self._source.consumer_route(consumer, cls)
-        )
+        return self._find(endpoint, None, lambda: self._source.consumer_route(consumer, cls))
 
     def _find(self, endpoint: Handling, key: Any, find: Callable[[], Route | None]) -> Handle:
         described = endpoint.message_type
-        if self.gate.ended:
+        if self.gate.ended and key is not None:
             return _failing(lambda: stopped(described, self._source.service_name))
         try:
             route = find()
@@ -251,7 +255,7 @@ class Dispatcher:
             return _failing(lambda: failed)
         if route is None:
             return _failing(lambda: _no_handler(described, endpoint.handler))
-        handle = self._dispatch(key, route).handle
+        handle = (self._new_dispatch(route) if key is None else self._dispatch(key, route)).handle
         if endpoint.handler:
             handle = _guarded(handle, route.pipeline.name)
         self._handles[endpoint] = handle

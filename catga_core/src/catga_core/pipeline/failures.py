@@ -54,6 +54,26 @@ def reported_failure_of(error: Exception, handler: str) -> CatgaResult[Any]:
     return failure_of(error, handler)
 
 
+def raised_of(failure: Failure[Any]) -> Exception:
+    """Return what a handler raised.
+
+    Args:
+        failure: A pipeline's result.
+
+    Returns:
+        The original exception of an error that `failure_of` made, else the error itself.
+    """
+    error, cause = failure.error, failure.error.__cause__
+    if (
+        error.code == ErrorCode.HANDLER_FAILED
+        and isinstance(cause, Exception)
+        and not isinstance(cause, CatgaError)
+        and error.details.get("exception") == type(cause).__name__
+    ):
+        return cause
+    return error
+
+
 def no_result(given: object, behaviors: str) -> CatgaResult[Any]:
     """Return the failed result for a behavior that returned something else than a result.
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from catga_core.clock import Clock
 from catga_core.container.app.conflicts import two_handlers
+from catga_core.container.app.consumer_handlers import ConsumerEntry, adapted
 from catga_core.container.app.entries import BehaviorEntry, HandlerEntry, ValidatorEntry
 from catga_core.container.app.options import CatgaOptions
 from catga_core.container.app.reliability import Reliability
@@ -14,13 +15,13 @@ from catga_core.container.di.products import AsyncNeeded
 from catga_core.container.di.registration import Lifetime, Registration, SourceKind
 from catga_core.container.di.resolver import Resolver
 from catga_core.errors import ConfigurationError
-from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import class_of, with_place
 from catga_core.interfaces.transport import Transport
 from catga_core.mediator import EventOutbox, FailureSink, NotPrepared, Route
-from catga_core.messages import Message, MessageKind, MessageType
+from catga_core.messages import Message, MessageKind, MessageType, message_type
 from catga_core.messages.message_context import MessageContext
 from catga_core.pipeline import (
+    AnyBehavior,
     BoundBehavior,
     BoundHandler,
     Stage,
@@ -46,6 +47,7 @@ class Assembly:
         self.requests: dict[type[Message], HandlerEntry] = {}
         self.streams: dict[type[Message], HandlerEntry] = {}
         self.events: dict[type[Message], list[HandlerEntry]] = {}
+        self.consumers: dict[str, ConsumerEntry] = {}
         self.behaviors: list[BehaviorEntry] = []
         self.validators: list[ValidatorEntry] = []
         self.opaque = False
@@ -111,6 +113,18 @@ class Assembly:
             self._routes[cls] = known
         return known
 
+    def consumer_route(self, consumer: str, cls: type[Message]) -> Route | None:
+        """Return the pipeline of a consumer's handler for an event, `None` for an unknown consumer."""
+        key = (consumer, cls)
+        known: Route | None = self._routes.get(key)
+        entry = self.consumers.get(consumer)
+        if known is None and entry is not None:
+            try:
+                known = self._routes[key] = self._consumer(entry, message_type(cls))
+            except AsyncNeeded:
+                raise NotPrepared from None
+        return known
+
     async def prepare(self) -> None:
         """Make the singletons that have to be awaited, for every handler and behavior as it is now."""
         await self._resolver.build(Transport)
@@ -126,6 +140,7 @@ class Assembly:
     def declared(self) -> list[Registration]:
         """Return how every handler, behavior and validator is made, as registered."""
         registrations = [entry.registration for entry in self._handlers()]
+        registrations += [consumer.registration for consumer in self.consumers.values()]
         registrations += [behavior.registration for behavior in self.behaviors]
         registrations += self.reliability.roots(self.requests)
         return registrations + [validator.registration for validator in self.validators]
@@ -204,14 +219,11 @@ class Assembly:
 
     def _compiled(self, entry: HandlerEntry) -> Route:
         described = entry.definition.message_type
-        handler = self._handler(entry)
-        if self.opaque and not handler.scoped and self._resolver.has_scoped:
-            # Services injected into the handler's body find the message's scope by its variable.
-            handler = _in_scope(handler)
+        handler = self._injected(self._handler(entry))
         is_event = described.kind is MessageKind.EVENT
         pipeline = compile_pipeline(
             BoundHandler(entry.definition.name, handler),
-            self._behaviors(entry.definition),
+            self._behaviors(described, self.reliability.behaviors(entry.definition)),
             stream=described.kind is MessageKind.STREAM,
             # One line for each failure: an event's is written by its delivery, a logged message's by the behavior.
             fail=failure_of if is_event or self._options.enable_logging else reported_failure_of,
@@ -219,10 +231,25 @@ class Assembly:
         )
         return Route(pipeline, described.context)
 
-    def consumer_route(self, consumer: str, cls: type[Message]) -> Route | None:
-        """Return the pipeline of a consumer's handler for an event, `None` for an unknown consumer."""
-        del consumer, cls
-        return None
+    def _consumer(self, entry: ConsumerEntry, described: MessageType) -> Route:
+        # Without what is for deliveries: a consumer's checkpoint is its deduplication, its batch the unit of work, its
+        # failure policy writes the dead letters. Its context is always that of the stored event.
+        if entry.is_class:
+            handler = adapted(self._resolver.supply(entry.registration.service), entry.adapt)
+        else:
+            handler = self._function(entry.registration)
+        bound = BoundHandler(entry.name, self._injected(handler))
+        # The consumer logs what it could not handle.
+        pipeline = compile_pipeline(
+            bound, self._behaviors(described, ()), fail=failure_of, fail_outside=failure_of
+        )
+        return Route(pipeline)
+
+    def _injected(self, handler: Supply) -> Supply:
+        if self.opaque and not handler.scoped and self._resolver.has_scoped:
+            # Services injected into the handler's body find the message's scope by its variable.
+            return _in_scope(handler)
+        return handler
 
     def _handler(self, entry: HandlerEntry) -> Supply:
         layer = self._resolver.overrides.top(entry.registration.service)
@@ -260,10 +287,9 @@ class Assembly:
             return _constant(resolver.kept(registration))
         return supply
 
-    def _behaviors(self, definition: HandlerDefinition) -> list[BoundBehavior]:
-        described = definition.message_type
+    def _behaviors(self, described: MessageType, more: Sequence[AnyBehavior]) -> list[BoundBehavior]:
         found = self._built_in(described)
-        found += [_fixed(each) for each in self.reliability.behaviors(definition)]
+        found += [_fixed(each) for each in more]
         for entry in self.behaviors:
             if entry.fits(described):
                 layer = self._resolver.overrides.top(entry.registration.service)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from dependency_injector.containers import DynamicContainer
 from catga_core.container.app.application import CatgaApp
 from catga_core.container.app.assembly import Assembly
 from catga_core.container.app.conflicts import shared_names
+from catga_core.container.app.consumer_handlers import ConsumerEntry, use_in_scope
 from catga_core.container.app.entries import behavior_entry, check_hosted, handler_entry, validator_entry
 from catga_core.container.app.lifecycle import Lifecycle
 from catga_core.container.app.modules import Module, check_modules, module_of
@@ -35,6 +36,7 @@ from catga_core.pipeline.behavior import AnyBehavior
 from catga_core.pipeline.stage import Stage
 
 S = TypeVar("S")
+T = TypeVar("T")
 
 
 class CatgaContainer(DynamicContainer):
@@ -199,6 +201,7 @@ class CatgaContainer(DynamicContainer):
         implementation: Implementation[S] | None = None,
         *,
         name: str | None = None,
+        after: Sequence[Any] = (),
     ) -> None:
         """Register a singleton with `start()` and `stop()` that runs as long as the container.
 
@@ -209,12 +212,13 @@ class CatgaContainer(DynamicContainer):
             service: the type it is asked for by.
             implementation: as in `add_singleton`.
             name: the provider's name, `None` for the class's in snake_case.
+            after: services to start before it and stop after it, although it does not hold them.
 
         Raises:
             ConfigurationError: when it cannot be started and stopped, or the container runs already.
         """
         check_hosted(service, implementation)
-        self._registry.add(service, implementation, Lifetime.SINGLETON, name)
+        self._registry.add(service, implementation, Lifetime.SINGLETON, name, after=tuple(after))
         self._registry.host(service)
 
     def add_module(self, module: type[Module] | Module) -> None:
@@ -366,6 +370,21 @@ class CatgaContainer(DynamicContainer):
             ConfigurationError: when the container runs already.
         """
         self._registry.register(registration)
+
+    def add_consumer(self, entry: ConsumerEntry) -> None:
+        """Register a consumer's handler, for `Dispatcher.consumer_endpoint(entry.key, ...)`.
+
+        Raises:
+            ConfigurationError: When the container runs already.
+        """
+        self._registry.expect_stopped("consumers")
+        self._assembly.consumers[entry.key] = entry
+        if entry.is_class and self.registered(entry.registration.service) is None:
+            self._registry.register(entry.registration)
+
+    async def use_in_scope(self, service: ServiceType[S], use: Callable[[S], Awaitable[T]]) -> T:
+        """Call `use` with a service outside of any message, in a scope that is closed afterwards; raise what it raises."""
+        return await use_in_scope(self._resolver, service, use)
 
     def registered(self, service: Any) -> Registration | None:
         """Return how a service is made where no override lasts, `None` where nothing provides it."""

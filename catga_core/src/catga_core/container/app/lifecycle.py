@@ -241,7 +241,10 @@ class Lifecycle:
         """Return the hosted services that messages rely on, and those that rely on the mediator, each in order."""
         resolver = self._resolver
         ordered: list[Any] = []
-        for service in self._hosted:
+        # A consumer that a sender waits for is at work by then.
+        for service in sorted(
+            self._hosted, key=lambda each: not getattr(each, "starts_before_senders", False)
+        ):
             for held in sorted(resolver.reach(service) & set(self._hosted), key=_reach_size(resolver)):
                 if held not in ordered:
                     ordered.append(held)

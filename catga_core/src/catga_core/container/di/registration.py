@@ -71,6 +71,8 @@ class Registration(msgspec.Struct, frozen=True, eq=False):
         source: the class, function, object or provider.
         parameters: what it needs, resolved from the container.
         skip: how many leading parameters somebody else fills in: the message of a function handler.
+        auto: whether the resolver chooses the lifetime: scoped where the service holds anything scoped, else `lifetime`.
+        after: services that are started before this one, although it does not hold them.
     """
 
     service: Any
@@ -79,6 +81,8 @@ class Registration(msgspec.Struct, frozen=True, eq=False):
     source: Any
     parameters: tuple[Parameter, ...]
     skip: int = 0
+    auto: bool = False
+    after: tuple[Any, ...] = ()
 
     @property
     def name(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from catga_core.clock import Clock, SystemClock
 from catga_core.container.app.assembly import Assembly
 from catga_core.container.app.options import CatgaOptions
@@ -108,6 +110,7 @@ class Registry:
         name: str | None,
         *,
         instance: bool = False,
+        after: tuple[Any, ...] = (),
     ) -> None:
         """Take in a service as an application gives it.
 
@@ -119,9 +122,8 @@ class Registry:
         if service in {CatgaMediator, CatgaOptions, Dispatcher}:
             msg = f"{shown(service)} is the container's own: override it in a test, or make another container"
             raise ConfigurationError(msg)
-        self._put(
-            register_source(service, implementation, lifetime, caller_locals(), instance=instance), name
-        )
+        made = register_source(service, implementation, lifetime, caller_locals(), instance=instance)
+        self._put(msgspec.structs.replace(made, after=after) if after else made, name)
 
     def register(self, registration: Registration) -> None:
         """Take in a registration that is described already.

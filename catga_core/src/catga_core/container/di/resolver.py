@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from catga_core.container.di.overrides import Override, Overrides
 from catga_core.container.di.products import AsyncNeeded, Product, product, product_now
 from catga_core.container.di.registration import Lifetime, Parameter, Registration, SourceKind, how_registered
@@ -39,6 +41,7 @@ class Resolver:
         self._default_of = default_of
         self._defaults: dict[Any, Registration | None] = {}
         self._parts: dict[Any, Registration] = {}
+        self._chosen: dict[Any, Registration] = {}
         self.overrides: Overrides = Overrides(self._forget)
         self.changed: list[Callable[[], None]] = []
         self._singletons = Singletons()
@@ -67,7 +70,7 @@ class Resolver:
             whole = whole_of(service)
             if whole is not None and self.registered_for(whole) is not None:
                 return self._part(service, whole)
-        return found
+        return self._with_lifetime(service, found) if found is not None and found.auto else found
 
     def _part(self, service: Any, whole: Any) -> Registration:
         """Return how a port is made that another port's service provides."""
@@ -104,17 +107,18 @@ class Resolver:
     def reach_of(self, registration: Registration) -> frozenset[Any]:
         """Return everything a registration holds; the graph has no cycles (`graph.py` checks that first)."""
         found: set[Any] = set()
-        for parameter in registration.parameters:
-            if parameter.service is MessageContext:
+        for service in (*(parameter.service for parameter in registration.parameters), *registration.after):
+            if service is MessageContext:
                 found.add(MessageContext)
-            elif self.effective(parameter.service) is not None:
-                found |= self.reach(parameter.service)
+            elif self.effective(service) is not None:
+                found |= self.reach(service)
         return frozenset(found)
 
     def registered(self) -> None:
         """Forget what was worked out, because a service has been registered."""
         self._supplies.clear()
         self._reach.clear()
+        self._chosen.clear()
 
     # --- making things ---
 
@@ -220,6 +224,35 @@ class Resolver:
         return errors
 
     # --- inside ---
+
+    def _with_lifetime(self, service: Any, registration: Registration) -> Registration:
+        known = self._chosen.get(service)
+        if known is None:
+            known = registration
+            if self._holds_scoped(registration):
+                known = msgspec.structs.replace(registration, lifetime=Lifetime.SCOPED)
+            self._chosen[service] = known
+        return known
+
+    def _holds_scoped(self, registration: Registration) -> bool:
+        """Return whether a registration holds anything scoped; the graph may still have cycles."""
+        seen: set[Any] = set()
+        waiting = [registration]
+        while waiting:
+            for parameter in waiting.pop().parameters:
+                service = parameter.service
+                if service is MessageContext:
+                    return True
+                held = self._registrations.get(service)
+                if held is None or service in seen:
+                    # Catga's own defaults are singletons.
+                    continue
+                seen.add(service)
+                if held.lifetime is Lifetime.SCOPED:
+                    return True
+                if held.auto or held.lifetime is Lifetime.TRANSIENT:
+                    waiting.append(held)
+        return False
 
     def _forget(self, layer: Override) -> None:
         self._supplies.clear()

@@ -1,6 +1,7 @@
 """Following the log: one worker's way through all events, with a checkpoint, a lease and a policy for what fails."""
 
 from catga_core.event_sourcing.consumers.control import Control
+from catga_core.event_sourcing.consumers.delivery import ConsumerDelivery, current_stored_event
 from catga_core.event_sourcing.consumers.directory import Directory
 from catga_core.event_sourcing.consumers.follower import Follower
 from catga_core.event_sourcing.consumers.names import check_follower_name, provider_of_follower
@@ -21,6 +22,7 @@ from catga_core.event_sourcing.consumers.waiting import wait_until
 from catga_core.event_sourcing.consumers.work import Handle, Place, TooFarAheadError, Work
 
 __all__ = [
+    "ConsumerDelivery",
     "Control",
     "Directory",
     "FollowChoices",
@@ -41,6 +43,7 @@ __all__ = [
     "Work",
     "check_follow_options",
     "check_follower_name",
+    "current_stored_event",
     "follower_health",
     "provider_of_follower",
     "replay_parked",

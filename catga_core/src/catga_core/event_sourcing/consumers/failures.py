@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
-from catga_core.event_sourcing.consumers.letters import context_of
 from catga_core.event_sourcing.consumers.work import Work
 from catga_core.interfaces.event_store import StoredEvent
-from catga_core.messages.context import active_context
-from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 
 
 class Halted(Exception):  # noqa: N818 - not an error of ours: what ends a follower by its policy
@@ -27,23 +22,16 @@ class Halted(Exception):  # noqa: N818 - not an error of ours: what ends a follo
 
 
 async def handle_one(work: Work, stored: StoredEvent) -> None:
-    """Have one event handled, in its own message's surroundings.
+    """Have one event handled.
 
     Raises:
-        Exception: what the handler raises; a `CancelledError` of its own, while nobody cancels us, is a failure as well. Nor is
-            a lease lost that it held itself the follower's place: that comes as a `CatgaError` of the same code.
+        Exception: What the handler raises. A lease lost that the handler held itself is not the consumer's: it is raised as a
+            `CatgaError` of the same code.
     """
-    token = active_context.set(context_of(stored))
     try:
         await work.handle(stored)
-    except asyncio.CancelledError as error:
-        if being_cancelled():
-            raise
-        raise cancelled_itself(work.name) from error
     except LeaseLostError as error:
         raise CatgaError(error.message, code=error.code, details=error.details) from error
-    finally:
-        active_context.reset(token)
 
 
 def is_the_storages(error: BaseException) -> bool:

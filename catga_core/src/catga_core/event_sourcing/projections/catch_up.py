@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.consumers import (
@@ -22,7 +22,8 @@ from catga_core.event_sourcing.consumers.replaying import parked_by
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generation_work import TARGET, GenerationWork
 from catga_core.event_sourcing.projections.generations import Generation
-from catga_core.event_sourcing.projections.projection import Projection, can_rebuild
+from catga_core.event_sourcing.projections.handling import ProjectionHandling
+from catga_core.event_sourcing.projections.projection import can_rebuild
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
 from catga_core.interfaces.dead_letters import DeadLetter
 from catga_core.interfaces.health import Health, HealthStatus
@@ -46,9 +47,9 @@ class CatchUpWorker(ProjectionWorker):
     """
 
     def __init__(
-        self, definition: ProjectionDefinition, ports: FollowerPorts, get: Callable[[], Projection]
+        self, definition: ProjectionDefinition, ports: FollowerPorts, handling: ProjectionHandling
     ) -> None:
-        super().__init__(definition, ports, get)
+        super().__init__(definition, ports, handling)
         self._control = Control()
         self._running: dict[Generation, _Running] = {}
         self._active: Generation | None = None
@@ -236,7 +237,7 @@ class CatchUpWorker(ProjectionWorker):
             self.generations,
             generation,
             replaces,
-            self._get,
+            self._handling,
             self._selection,
             transactional=self.definition.transactional,
             inline=self.definition.mode is ProjectionMode.INLINE,

@@ -12,7 +12,7 @@ from catga_core.event_sourcing.consumers import FollowerPorts, Place, Selection,
 from catga_core.event_sourcing.consumers.failures import is_the_storages
 from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.generations import NOTHING, Generation, Generations
-from catga_core.event_sourcing.projections.projection import Projection, apply_event, call_in
+from catga_core.event_sourcing.projections.handling import ProjectionHandling
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.log import PROJECTION_SWITCHED, logger
 
@@ -36,7 +36,7 @@ class GenerationWork:
         generations: the projection's.
         generation: this one.
         replaces: the one that is read while this one is built, `None` when this one is read.
-        get: gives the projection, asked for each event so that an override is seen.
+        handling: calls the projection.
         selection: which events.
         transactional: whether effects and checkpoint are in one unit of work.
         inline: whether appends keep it from the switch on: then it is built up to the end of the log, and not followed.
@@ -49,7 +49,7 @@ class GenerationWork:
         generations: Generations,
         generation: Generation,
         replaces: Generation | None,
-        get: Callable[[], Projection],
+        handling: ProjectionHandling,
         selection: Selection,
         *,
         transactional: bool,
@@ -58,7 +58,7 @@ class GenerationWork:
     ) -> None:
         self._ports = ports
         self._generations = generations
-        self._get = get
+        self._handling = handling
         self._inline = inline
         self._switched = switched
         self._history = 0
@@ -128,7 +128,7 @@ class GenerationWork:
                 await place.advance(until)
                 complete = True
                 if old != NOTHING:
-                    await call_in(self.context(replay=True, generation=old), self._get().remove)
+                    await self._handling.remove(self.context(replay=True, generation=old))
         except TooFarAheadError:
             return False
         except Exception as error:
@@ -152,19 +152,19 @@ class GenerationWork:
 
     async def _handle(self, stored: StoredEvent) -> None:
         replay = self.replaces is not None or stored.position <= self._history
-        await apply_event(self._get(), stored, self.context(replay=replay))
+        await self._handling.handle(stored, self.context(replay=replay))
 
     async def _handle_parked(self, stored: StoredEvent) -> None:
         if self._inline:
             # Nobody appends, and so keeps it, between what is read now and the commit.
             await self._ports.checkpoints.save(APPEND_TURN, 0)
-        await apply_event(self._get(), stored, self.context(replay=True))
+        await self._handling.handle(stored, self.context(replay=True))
 
     async def _confirm(self) -> None:
         await self._generations.confirm(self.replaces or self.generation)
 
     async def _begin(self) -> None:
-        await call_in(self.context(replay=True), self._get().reset)
+        await self._handling.reset(self.context(replay=True))
 
     async def _still_wanted(self) -> bool:
         active = await self._generations.active() or NOTHING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
@@ -14,7 +14,7 @@ from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition
 from catga_core.event_sourcing.projections.generation_work import APPEND_TURN
 from catga_core.event_sourcing.projections.generations import NOTHING, Generation
-from catga_core.event_sourcing.projections.projection import Projection, apply_event
+from catga_core.event_sourcing.projections.handling import ProjectionHandling
 from catga_core.interfaces.event_log import AppendResult, RecordedEvent, StreamAppend
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.interfaces.storage import UnitOfWork
@@ -39,10 +39,10 @@ class InlineWorker(CatchUpWorker):
         self,
         definition: ProjectionDefinition,
         ports: FollowerPorts,
-        get: Callable[[], Projection],
+        handling: ProjectionHandling,
         appends: InlineAppends,
     ) -> None:
-        super().__init__(definition, ports, get)
+        super().__init__(definition, ports, handling)
         self._appends = appends
         self._kept = _Kept(f"{self.generations.key}:inline")
         appends.workers.append(self)
@@ -99,7 +99,7 @@ class InlineWorker(CatchUpWorker):
         context = ProjectionContext(self.name, active.version, active.target(self.name), replay=False)
         for stored in wanted:
             try:
-                await apply_event(self._get(), stored, context)
+                await self._handling.handle(stored, context)
             except Exception as error:
                 raise self._failed(stored, error) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 from catga_core.errors import CatgaError, ErrorCode
@@ -10,7 +10,7 @@ from catga_core.event_sourcing.consumers import Follower, FollowerPorts, Progres
 from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generations import Generation
-from catga_core.event_sourcing.projections.projection import Projection, apply_event, call_in
+from catga_core.event_sourcing.projections.handling import ProjectionHandling
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.interfaces.health import Health
@@ -20,9 +20,9 @@ class LiveWorker(ProjectionWorker):
     """One live projection of a container that runs, or one that is kept in memory."""
 
     def __init__(
-        self, definition: ProjectionDefinition, ports: FollowerPorts, get: Callable[[], Projection]
+        self, definition: ProjectionDefinition, ports: FollowerPorts, handling: ProjectionHandling
     ) -> None:
-        super().__init__(definition, ports, get)
+        super().__init__(definition, ports, handling)
         version = definition.cls.projection_version
         target = Generation(version, 0).target(self.name)
         self._new = ProjectionContext(self.name, version, target, replay=False)
@@ -83,7 +83,7 @@ class LiveWorker(ProjectionWorker):
         """Begin anew: what an earlier process has left is not this one's."""
         try:
             async with self._ports.storage.unit_of_work() if self._transactional else nullcontext():
-                await call_in(self._old, self._get().reset)
+                await self._handling.reset(self._old)
         except CatgaError:
             raise
         except Exception as error:
@@ -94,7 +94,7 @@ class LiveWorker(ProjectionWorker):
 
     async def _handle(self, stored: StoredEvent) -> None:
         context = self._old if stored.position <= self._history else self._new
-        await apply_event(self._get(), stored, context)
+        await self._handling.handle(stored, context)
 
     async def _start_position(self) -> int:
         # After an outage, where it was: nothing of this process's time is left out.

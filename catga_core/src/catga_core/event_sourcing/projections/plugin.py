@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Unpack
 
 from catga_core.container import CatgaContainer
+from catga_core.container.app.consumer_handlers import class_consumer
 from catga_core.container.app.stores import check_one_storage
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.consumers import (
+    ConsumerDelivery,
     FollowChoices,
     FollowerPorts,
     FollowOptions,
@@ -21,13 +24,15 @@ from catga_core.event_sourcing.projections.definition import (
     ProjectionMode,
     problems_of,
 )
+from catga_core.event_sourcing.projections.handling import ProjectionHandling
 from catga_core.event_sourcing.projections.inline import InlineAppends, InlineWorker
 from catga_core.event_sourcing.projections.live import LiveWorker
-from catga_core.event_sourcing.projections.projection import Projection
+from catga_core.event_sourcing.projections.projection import Projection, call_of
 from catga_core.event_sourcing.projections.service import Projections
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
-from catga_core.handlers.hints import shown
+from catga_core.handlers.hints import caller_locals, shown
 from catga_core.interfaces.event_store import EventStore
+from catga_core.mediator import Dispatcher
 
 
 def add_projection(
@@ -42,8 +47,9 @@ def add_projection(
     """Have a projection handle the events of the log; the other options are those of `FollowOptions`.
 
     Parameters:
-        container: the container; the projection's class is registered as a singleton where it is not yet.
-        projection: a class derived from `Projection`.
+        container: the container. A projection class that is not registered becomes a singleton, or one per event where its
+            constructor takes anything scoped.
+        projection: a class derived from `Projection`. Behaviors and validators apply to its methods as to any handler.
         mode: when it handles an event: `CATCH_UP`, `INLINE`, `LIVE` or `IN_MEMORY`.
         stream: a glob on the stream's name, such as `order-*`.
         transactional: whether effects and checkpoint are written in one unit of work of the container's storage, so that
@@ -71,10 +77,9 @@ def add_projection(
     problems += problems_of_name(hosted, provider, container.providers)
     if problems:
         raise ConfigurationError(problems)
-    service: Any = projection
-    if container.registered(service) is None:
-        container.add_singleton(service)
-    _host(container, definition, provider, hosted)
+    key = f"projection:{definition.name}"
+    container.add_consumer(class_consumer(key, definition.name, projection, call_of, caller_locals()))
+    _host(container, definition, key, provider, hosted)
 
 
 _WORKERS: dict[ProjectionMode, Any] = {
@@ -84,36 +89,37 @@ _WORKERS: dict[ProjectionMode, Any] = {
 }
 
 
-def _host(container: CatgaContainer, definition: ProjectionDefinition, provider: str, hosted: Hosted) -> None:
+def _host(
+    container: CatgaContainer, definition: ProjectionDefinition, key: str, provider: str, hosted: Hosted
+) -> None:
     cls: Any = definition.cls
-
-    def get() -> Projection:
-        return container.get(cls)  # type: ignore[no-any-return]  # an object of that class
-
-    # The projection itself is named so that the container knows of it, and asked for again for each event.
-    needs: dict[str, Any] = {"ports": FollowerPorts, "projections": Projections, "projection": cls}
+    needs: dict[str, Any] = {"ports": FollowerPorts, "projections": Projections, "dispatcher": Dispatcher}
     if definition.mode is ProjectionMode.INLINE:
         # Before the event store is used, it has to know that something is done with every append.
         needs |= {"appends": InlineAppends, "store": EventStore}
     worker_class = _WORKERS.get(definition.mode, InlineWorker)
 
+    async def use(call: Callable[[Projection], Awaitable[None]]) -> None:
+        await container.use_in_scope(cls, call)
+
     def make(
         ports: FollowerPorts,
         projections: Projections,
-        projection: Projection,
+        dispatcher: Dispatcher,
         appends: InlineAppends | None = None,
         store: EventStore | None = None,
     ) -> ProjectionWorker:
-        del projection, store
+        del store
         if definition.transactional and definition.mode in {ProjectionMode.CATCH_UP, ProjectionMode.INLINE}:
             check_one_storage(container, f"the projection {definition.name!r}")
+        handling = ProjectionHandling(ConsumerDelivery(dispatcher, key).deliver, use)
         worker: ProjectionWorker
         if appends is not None:
-            worker = InlineWorker(definition, ports, get, appends)
+            worker = InlineWorker(definition, ports, handling, appends)
         else:
-            worker = worker_class(definition, ports, get)
+            worker = worker_class(definition, ports, handling)
         projections.add(worker)
         return worker
 
     service = hosted_class(worker_class, provider, hosted)
-    container.add_hosted(service, factory_with(needs, make), name=provider)
+    container.add_hosted(service, factory_with(needs, make), name=provider, after=(cls,))

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from catga_core.errors import ConfigurationError
-from catga_core.event_sourcing.consumers import check_follower_name
+from catga_core.event_sourcing.consumers import check_follower_name, current_stored_event
 from catga_core.event_sourcing.methods import ByEvent, EventMethod, by_event, event_methods, marked
-from catga_core.event_sourcing.projections.context import ProjectionContext, active_projection
 from catga_core.handlers.hints import with_place
-from catga_core.interfaces.event_store import StoredEvent
 from catga_core.messages import Event
+from catga_core.pipeline import Call
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,34 +76,20 @@ def can_rebuild(cls: type[Projection]) -> bool:
     return cls.reset is not Projection.reset
 
 
-async def apply_event(projection: Projection, stored: StoredEvent, context: ProjectionContext) -> None:
-    """Call the method that is for an event.
+def call_of(projection: Projection) -> Call:
+    """Return what is called with an event: it calls the method for the event's class.
 
-    Parameters:
-        projection: the object.
-        stored: the event.
-        context: what `current_projection()` tells meanwhile.
+    Args:
+        projection: A projection.
     """
-    event = stored.event
-    method = type(projection).projection_methods[type(event)]
-    if method is None:
-        return
-    token = active_projection.set(context)
-    try:
-        arguments = (event, stored) if method.takes_stored else (event,)
-        pending = method.function(projection, *arguments)
-        if method.is_async or inspect.isawaitable(pending):
-            await pending
-    finally:
-        active_projection.reset(token)
+    methods = type(projection).projection_methods
 
+    async def call(event: Event) -> object:
+        method = methods[type(event)]
+        if method is None:
+            return None
+        arguments = (event, current_stored_event()) if method.takes_stored else (event,)
+        returned: object = method.function(projection, *arguments)
+        return await returned if inspect.isawaitable(returned) else returned
 
-async def call_in(context: ProjectionContext, hook: Callable[[], Any]) -> None:
-    """Call `reset` or `remove` of a projection."""
-    token = active_projection.set(context)
-    try:
-        pending = hook()
-        if inspect.isawaitable(pending):
-            await pending
-    finally:
-        active_projection.reset(token)
+    return call

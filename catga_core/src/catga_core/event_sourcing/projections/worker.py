@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import ClassVar
 
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.consumers import (
@@ -17,7 +18,8 @@ from catga_core.event_sourcing.consumers import (
 )
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition
 from catga_core.event_sourcing.projections.generations import Generation, Generations
-from catga_core.event_sourcing.projections.projection import Projection, events_of_projection
+from catga_core.event_sourcing.projections.handling import ProjectionHandling
+from catga_core.event_sourcing.projections.projection import events_of_projection
 from catga_core.interfaces.health import Health
 
 
@@ -27,17 +29,21 @@ class ProjectionWorker(ABC):
     Parameters:
         definition: what it is.
         ports: what it uses.
-        get: gives the projection, asked for each event so that an override is seen.
+        handling: calls the projection.
     """
 
+    starts_before_senders: ClassVar[bool] = True
+    # A message that is handled while the container stops may wait for what it has appended.
+    stops_after_messages: ClassVar[bool] = True
+
     def __init__(
-        self, definition: ProjectionDefinition, ports: FollowerPorts, get: Callable[[], Projection]
+        self, definition: ProjectionDefinition, ports: FollowerPorts, handling: ProjectionHandling
     ) -> None:
         stream = None if definition.stream == "*" else definition.stream
         self.name: str = definition.name
         self.definition: ProjectionDefinition = definition
         self._ports = ports
-        self._get = get
+        self._handling = handling
         self._unknown = UnknownEvents(
             ports.types, {"projection": self.name}, definition.options.ignore_unknown
         )

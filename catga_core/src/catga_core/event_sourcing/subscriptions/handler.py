@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from catga_core.errors import ConfigurationError
-from catga_core.event_sourcing.consumers.work import Handle
+from catga_core.event_sourcing.consumers.delivery import current_stored_event
 from catga_core.event_sourcing.methods import events_of
 from catga_core.handlers.hints import hints_of, with_place
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.messages import Event
+from catga_core.pipeline import Call
 
 
 class SubscriptionHandler(msgspec.Struct, frozen=True):
@@ -36,24 +37,30 @@ class SubscriptionHandler(msgspec.Struct, frozen=True):
         """Whether the container makes an object of it."""
         return isinstance(self.target, type)
 
-    def bound(self, get: Callable[[Any], Any]) -> Handle:
-        """Return what handles one stored event.
+    def call_of(self, handler: Any) -> Call:
+        """Return what is called with an event, for a class.
 
-        Parameters:
-            get: gives a service; asked for each event, so that an override is seen.
+        Args:
+            handler: An object of the class, or of what overrides it.
         """
-        target, takes_stored, needs = self.target, self.takes_stored, self.needs
-        is_class = self.is_class
+        return self._call(handler.handle)
 
-        async def handle(stored: StoredEvent) -> None:
-            function = get(target).handle if is_class else target
-            given = {name: get(service) for name, service in needs.items()}
-            arguments = (stored.event, stored) if takes_stored else (stored.event,)
-            pending: Awaitable[object] | None = function(*arguments, **given)
-            if pending is not None and inspect.isawaitable(pending):
-                await pending
+    @property
+    def call(self) -> Callable[..., Awaitable[Any]]:
+        """What is called with an event and the services by name, for a function."""
+        return self._call(self.target)
 
-        return handle
+    def _call(self, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        takes_stored = self.takes_stored
+
+        async def call(event: Any, **services: Any) -> Any:
+            if takes_stored:
+                returned = function(event, current_stored_event(), **services)
+            else:
+                returned = function(event, **services)
+            return await returned if inspect.isawaitable(returned) else returned
+
+        return call
 
 
 def handler_of(target: Any, names: Mapping[str, Any]) -> SubscriptionHandler:

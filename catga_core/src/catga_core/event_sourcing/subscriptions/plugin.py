@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from catga_core.container import CatgaContainer
+from catga_core.container.app.consumer_handlers import class_consumer, function_consumer
 from catga_core.container.app.stores import check_one_storage
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.consumers import (
+    ConsumerDelivery,
     FollowChoices,
     FollowerPorts,
     FollowOptions,
@@ -27,6 +29,7 @@ from catga_core.event_sourcing.subscriptions.handler import SubscriptionHandler,
 from catga_core.event_sourcing.subscriptions.service import Subscriptions
 from catga_core.event_sourcing.subscriptions.worker import SubscriptionWorker
 from catga_core.handlers.hints import caller_locals, shown
+from catga_core.mediator import Dispatcher
 from catga_core.messages import Event
 
 
@@ -52,8 +55,9 @@ def add_subscription(
         container: the container.
         name: the subscription's name, which its checkpoint is kept under: letters, digits, `_`, `-` and `.`.
         handler: a function `(event)`, `(event, stored: StoredEvent)`, with further parameters for services, or a class
-            with such a method `handle` and services in its constructor. The event's annotation tells which events it is
-            for: a class, several (`A | B`), a base class, or `Event` for all. It may be asynchronous.
+            with such a method `handle` and services in its constructor, scoped ones and `MessageContext` included. The event's
+            annotation tells which events it is for: a class, several (`A | B`), a base class, or `Event` for all. It may be
+            asynchronous. Behaviors and validators apply to it as to any handler.
         stream: a glob on the stream's name, such as `order-*`.
         events: fewer classes than the annotation names; `None` for all of those.
         start: where it begins when it is run the first time: `Start.BEGINNING`, `Start.NOW`, or after a position.
@@ -84,8 +88,11 @@ def add_subscription(
     problems += problems_of_name(hosted, provider, container.providers)
     if problems:
         raise ConfigurationError(problems)
-    if described.is_class and container.registered(described.target) is None:
-        container.add_singleton(described.target)
+    if described.is_class:
+        entry = class_consumer(definition.stem, name, handler, described.call_of, caller_locals())
+    else:
+        entry = function_consumer(definition.stem, name, handler, described.call, described.needs)
+    container.add_consumer(entry)
     _host(container, definition, described, provider, hosted)
 
 
@@ -117,17 +124,18 @@ def _host(
     provider: str,
     hosted: Hosted,
 ) -> None:
-    # Named as parameters so that the container knows of them, and asked for again for each event.
-    services = (described.target,) if described.is_class else tuple(described.needs.values())
-    needs = {"ports": FollowerPorts, "subscriptions": Subscriptions}
-    needs |= {f"service{number}": service for number, service in enumerate(services)}
+    needs = {"ports": FollowerPorts, "subscriptions": Subscriptions, "dispatcher": Dispatcher}
 
-    def make(ports: FollowerPorts, subscriptions: Subscriptions, **_services: Any) -> SubscriptionWorker:
+    def make(
+        ports: FollowerPorts, subscriptions: Subscriptions, dispatcher: Dispatcher
+    ) -> SubscriptionWorker:
         if definition.delivery is Delivery.EXACTLY_ONCE:
             check_one_storage(container, f"the subscription {definition.name!r}")
-        worker = SubscriptionWorker(definition, ports, described.bound(container.get))
+        delivery = ConsumerDelivery(dispatcher, definition.stem)
+        worker = SubscriptionWorker(definition, ports, delivery.deliver)
         subscriptions.add(worker)
         return worker
 
     service = hosted_class(SubscriptionWorker, provider, hosted)
-    container.add_hosted(service, factory_with(needs, make), name=provider)
+    handled_with = (described.target,) if described.is_class else tuple(described.needs.values())
+    container.add_hosted(service, factory_with(needs, make), name=provider, after=handled_with)

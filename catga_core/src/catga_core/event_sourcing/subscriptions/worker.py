@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Sequence
+from typing import ClassVar
 
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.consumers import (
@@ -42,6 +43,8 @@ class SubscriptionWorker:
         ports: what it uses.
         handle: handles one event.
     """
+
+    starts_before_senders: ClassVar[bool] = True
 
     def __init__(self, definition: SubscriptionDefinition, ports: FollowerPorts, handle: Handle) -> None:
         self.name: str = definition.name

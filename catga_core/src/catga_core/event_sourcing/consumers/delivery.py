@@ -1,0 +1,63 @@
+"""Delivers stored events to a consumer's handler, through its pipelines."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+from catga_core.event_sourcing.consumers.letters import context_of
+from catga_core.interfaces.endpoints import HandlerEndpoint
+from catga_core.interfaces.event_store import StoredEvent
+from catga_core.mediator import Dispatcher
+from catga_core.messages import message_type
+from catga_core.messages.results import Failure
+from catga_core.pipeline import raised_of
+
+_active_stored: ContextVar[StoredEvent] = ContextVar("catga_stored_event")
+
+
+def current_stored_event() -> StoredEvent:
+    """Return the stored event that a consumer's handler is called for.
+
+    Raises:
+        LookupError: Outside of a consumer's handler.
+    """
+    return _active_stored.get()
+
+
+class ConsumerDelivery:
+    """Delivers stored events to one consumer's handler.
+
+    Args:
+        dispatcher: Gives the endpoints.
+        consumer: The consumer's key, as it was registered with the container.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, consumer: str) -> None:
+        self._dispatcher = dispatcher
+        self._consumer = consumer
+        self._endpoints: dict[type[Any], HandlerEndpoint] = {}
+
+    async def deliver(self, stored: StoredEvent) -> None:
+        """Deliver one event with its own identity, correlation, causation and headers as the context.
+
+        Args:
+            stored: The event.
+
+        Raises:
+            CatgaError: `SERIALIZATION_FAILED` when it cannot be decoded.
+            Exception: What its handler, a behavior or a scoped service raised or returned as a failure.
+        """
+        event = stored.event
+        cls = event.__class__
+        endpoint = self._endpoints.get(cls)
+        if endpoint is None:
+            endpoint = self._dispatcher.consumer_endpoint(self._consumer, message_type(cls))
+            self._endpoints[cls] = endpoint
+        token = _active_stored.set(stored)
+        try:
+            result = await endpoint.handle(event, context_of(stored))
+        finally:
+            _active_stored.reset(token)
+        if isinstance(result, Failure):
+            raise raised_of(result)

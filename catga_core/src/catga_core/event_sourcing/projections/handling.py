@@ -1,0 +1,58 @@
+"""Calls a projection: its methods through its pipelines, `reset` and `remove` in a scope of their own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+
+from catga_core.event_sourcing.consumers import Handle
+from catga_core.event_sourcing.projections.context import ProjectionContext, active_projection
+from catga_core.event_sourcing.projections.projection import Projection
+from catga_core.interfaces.event_store import StoredEvent
+
+
+class ProjectionHandling:
+    """Calls one projection; `current_projection()` returns the given context meanwhile.
+
+    Args:
+        deliver: Delivers an event to the projection.
+        use: Calls a function with the projection in a scope of its own.
+    """
+
+    def __init__(
+        self, deliver: Handle, use: Callable[[Callable[[Projection], Awaitable[None]]], Awaitable[None]]
+    ) -> None:
+        self._deliver = deliver
+        self._use = use
+
+    async def handle(self, stored: StoredEvent, context: ProjectionContext) -> None:
+        """Deliver one event.
+
+        Raises:
+            Exception: As `ConsumerDelivery.deliver`.
+        """
+        token = active_projection.set(context)
+        try:
+            await self._deliver(stored)
+        finally:
+            active_projection.reset(token)
+
+    async def reset(self, context: ProjectionContext) -> None:
+        """Call the projection's `reset`."""
+        await self._hook(context, lambda projection: projection.reset())
+
+    async def remove(self, context: ProjectionContext) -> None:
+        """Call the projection's `remove`."""
+        await self._hook(context, lambda projection: projection.remove())
+
+    async def _hook(self, context: ProjectionContext, hook: Callable[[Projection], object]) -> None:
+        async def call(projection: Projection) -> None:
+            returned = hook(projection)
+            if inspect.isawaitable(returned):
+                await returned
+
+        token = active_projection.set(context)
+        try:
+            await self._use(call)
+        finally:
+            active_projection.reset(token)
