@@ -34,7 +34,7 @@ async def test_a_full_file_refuses_what_does_not_fit_and_takes_what_does(
     assert len(kept) > 5
     assert {each.code for each in refused} == {str(ErrorCode.PERSISTENCE_FAILED)}
     assert {each.details["outcome"] for each in refused} == {"not_written"}
-    assert all(each.retryable and "no room left" in each.message for each in refused)
+    assert all(each.retryable and each.details["sqlite"] == "SQLITE_FULL" for each in refused)
     assert [await log.version(f"order-{number}") for number in kept] == [2] * len(kept)
     assert await log.head() == 2 * len(kept)
     assert [each.version for each in await log.append([append("small")])] == [1]

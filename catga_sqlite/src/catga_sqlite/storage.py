@@ -194,11 +194,11 @@ class SqliteStorage:
     def _not_open(self) -> CatgaError:
         file = self.options.file
         if self._loop is None or self._writer is None or self._stopping is not None:
-            why = "is not open: use its stores while the container runs, between start() and stop() of its storage"
+            why = "is not open. Use its stores while the container runs, between start() and stop() of its storage."
         else:
-            why = "was opened in another event loop: give each loop a storage of its own"
+            why = "was opened in another event loop. Give each event loop its own storage."
         return PersistenceError(
-            f"the SQLite file {file!r} {why}",
+            f"The SQLite file {file!r} {why}",
             retryable=False,
             outcome=Outcome.NOT_WRITTEN,
         )

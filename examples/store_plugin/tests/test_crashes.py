@@ -12,6 +12,7 @@ import pytest
 from catga_store_folder import disk, folder_stores
 
 from catga_core import CatgaError, ConfigurationError, ErrorCode, HealthStatus, SystemClock, add_catga
+from catga_core.errors import Outcome
 from catga_core.interfaces import CheckpointStore, DeadLetterStore, InboxStore, Stores
 
 WRITER = Path(__file__).with_name("writer.py")
@@ -82,7 +83,7 @@ async def test_a_disk_that_fails_is_told_and_loses_nothing(
 
     assert raised.value.code == ErrorCode.PERSISTENCE_FAILED
     decided = failing == "table"
-    assert raised.value.details.get("outcome") == ("unknown" if decided else None)
+    assert raised.value.outcome is (Outcome.UNKNOWN if decided else Outcome.NOT_WRITTEN)
     if decided:
         # What was decided on is finished before anything else is written.
         assert stores.storage.health().status is HealthStatus.UNHEALTHY

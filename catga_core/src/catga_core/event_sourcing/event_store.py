@@ -129,9 +129,9 @@ class LogEventStore:
             )
             raise ValueError(msg)
         context = active_context.get()
-        correlation, causation = (
-            (context.correlation_id, context.message_id) if context is not None else (None, None)
-        )
+        correlation = causation = None
+        if context is not None:
+            correlation, causation = context.correlation_id, context.message_id
         recorded_at = round(self._clock.time() * _MICROSECONDS)
         if isinstance(events, _ONE):
             records = [self._record_of(stream_id, events, recorded_at, correlation, causation)]

@@ -258,6 +258,8 @@ def joined_unit_of_work(storage: object) -> Any:
     Raises:
         PersistenceError: The task has outlived its block. Its writes must not silently happen outside of the transaction.
     """
+    if active_unit_of_work.get() is None:
+        return None
     unit = _innermost_of(storage)
     if unit is not None:
         unit.require_open()

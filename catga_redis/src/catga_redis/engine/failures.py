@@ -1,6 +1,6 @@
-"""The errors a caller can get from the stores; `details["outcome"]` tells programs whether something may have been written.
+"""The errors that callers of the stores get, and those that the engine uses inside.
 
-`not_written`: it was not. `unknown`: it may have been.
+`outcome` of a `PersistenceError` is `NOT_WRITTEN` where nothing was written, and `UNKNOWN` where the write may have been applied.
 """
 
 from __future__ import annotations
@@ -9,68 +9,71 @@ from catga_core.errors import CatgaError, Outcome, PersistenceError
 
 
 class NotSentError(Exception):
-    """No connection could be made, so nothing was sent."""
+    """No connection could be made; nothing was sent."""
 
 
 class LostError(Exception):
-    """It was sent, and no answer came."""
+    """A command was sent and not answered."""
 
 
 class UnconfirmedError(Exception):
-    """It was done, and fewer replicas or disks than asked for have told that they have it."""
+    """A write was applied, and fewer replicas or disks than required have confirmed it."""
 
 
 class RefusedError(Exception):
-    """The server answered that it does not do it now, and has done nothing; asking again later may help."""
+    """The server refused a command for now and did nothing; a later retry may succeed."""
 
 
 def failed(text: str, *, unknown: bool = False, retryable: bool | None = None) -> CatgaError:
-    """Return a `PERSISTENCE_FAILED`.
+    """Return a `PersistenceError`.
 
-    Parameters:
-        text: what failed, why, and the mend.
-        unknown: whether it may have been written all the same.
-        retryable: whether trying again may help; `None` for yes.
+    Args:
+        text: What failed, why, and how to fix it.
+        unknown: Whether the write may have been applied.
+        retryable: Whether a retry may succeed; `None` for yes.
+
+    Returns:
+        The error, with its outcome.
     """
     outcome = Outcome.UNKNOWN if unknown else Outcome.NOT_WRITTEN
     return PersistenceError(text, retryable=retryable, outcome=outcome)
 
 
 def unanswered(server: str, error: Exception, *, unknown: bool) -> CatgaError:
-    """Return the error for a server that has not answered in time."""
+    """Return the error for a server that did not answer in time."""
     if unknown:
         return failed(
-            f"no answer from Redis at {server} ({describe(error)}), and no telling whether it was written: "
-            "look before you try again",
+            f"Redis at {server} did not answer ({describe(error)}). The write may have been applied; read before you retry.",
             unknown=True,
         )
-    return failed(f"Redis at {server} is not there ({describe(error)}), nothing was written: try again later")
+    return failed(f"Redis at {server} is unreachable ({describe(error)}); nothing was written. Retry later.")
 
 
 def unconfirmed(error: UnconfirmedError) -> CatgaError:
-    """Return the error for a write that too few have confirmed."""
+    """Return the error for a write with too few confirmations."""
     return failed(
-        f"it was written, and {error}: it is lost if the server is lost now; check replicas, disk and wait_timeout_seconds",
+        f"The write was applied, and {error}: it is lost if the server is lost now. Check the replicas, the disk and "
+        "wait_timeout_seconds.",
         unknown=True,
     )
 
 
-# The words that begin an error are Redis's own codes.
-_MENDS = {
-    "OOM": "the server's memory is full (maxmemory), nothing was written: give it more, or remove data",
-    "READONLY": "the server is a replica, nothing was written: check the URL, or wait for the failover to end",
-    "LOADING": "the server is loading its data, nothing was written: try again later",
-    "BUSY": "a script runs for too long on the server, nothing was written: try again later",
-    "MASTERDOWN": "the server has lost its primary, nothing was written: try again later",
-    "CLUSTERDOWN": "the cluster has no node for these keys, nothing was written: bring it back",
-    "MOVED": "the cluster moves these keys, nothing was written: try again later",
-    "TRYAGAIN": "the cluster moves these keys, nothing was written: try again later",
-    "MISCONF": "the server cannot write to its disk, nothing was written: make room there",
-    "NOREPLICAS": "too few replicas are there for min-replicas-to-write, nothing was written: bring them back",
-    "NOPERM": "the user may not do this: allow it all commands on keys and channels that begin with the prefix",
-    "NOAUTH": "the server wants a password: set it in the URL, or as password=",
-    "WRONGPASS": "the server refused the credentials: check username and password",
-    "WRONGTYPE": "another program uses keys of this prefix, nothing was written: choose another prefix",
+# Keyed by the first word of an error, which is Redis's own code.
+_FIXES = {
+    "OOM": "the server's memory is full (maxmemory); nothing was written. Give it more memory, or remove data.",
+    "READONLY": "the server is a replica; nothing was written. Check the URL, or wait for the failover to end.",
+    "LOADING": "the server is loading its data; nothing was written. Retry later.",
+    "BUSY": "a script has been running on the server for too long; nothing was written. Retry later.",
+    "MASTERDOWN": "the server has lost its primary; nothing was written. Retry later.",
+    "CLUSTERDOWN": "the cluster has no node for these keys; nothing was written. Restore the node.",
+    "MOVED": "the cluster is moving these keys; nothing was written. Retry later.",
+    "TRYAGAIN": "the cluster is moving these keys; nothing was written. Retry later.",
+    "MISCONF": "the server cannot write to its disk; nothing was written. Free some space there.",
+    "NOREPLICAS": "fewer replicas than min-replicas-to-write are connected; nothing was written. Restore them.",
+    "NOPERM": "the user lacks permissions. Allow it all commands on keys and channels that begin with the prefix.",
+    "NOAUTH": "the server requires a password. Set it in the URL, or as password=.",
+    "WRONGPASS": "the server refused the credentials. Check username and password.",
+    "WRONGTYPE": "another program uses keys of this prefix; nothing was written. Choose another prefix.",
 }
 _WILL_PASS = frozenset(
     {"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "TRYAGAIN", "READONLY", "NOREPLICAS"}
@@ -79,11 +82,11 @@ _FOR_GOOD = frozenset({"NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"})
 
 
 def code_of(error: Exception) -> str:
-    """Return the code that an answer of the server begins with."""
+    """Return the code at the start of an error of the server."""
     code = getattr(error, "status_code", None)
     if isinstance(code, str):
         return code
-    # redis-py takes the code off some errors and makes a class of it.
+    # redis-py turns some codes into classes.
     return _CLASSES.get(type(error).__name__) or str(error).partition(" ")[0].lstrip("-")
 
 
@@ -102,19 +105,19 @@ _CLASSES = {
 
 
 def will_pass(error: Exception) -> bool:
-    """Tell whether the server has refused for a while only, having done nothing."""
+    """Return whether the server refused only for now and did nothing."""
     return code_of(error) in _WILL_PASS
 
 
 def answered(server: str, error: Exception) -> CatgaError:
-    """Return the error for an answer of the server that is one."""
+    """Return the error for an error of the server."""
     code = code_of(error)
-    mend = _MENDS.get(code)
-    if mend is None:
+    fix = _FIXES.get(code)
+    if fix is None:
         return failed(f"Redis at {server} refused: {describe(error)}", retryable=False)
-    return failed(f"Redis at {server} refused: {mend}", retryable=False if code in _FOR_GOOD else None)
+    return failed(f"Redis at {server} refused: {fix}", retryable=False if code in _FOR_GOOD else None)
 
 
 def describe(error: Exception) -> str:
-    """Return an error of the client in words."""
+    """Return the text of a client error."""
     return str(error) or type(error).__name__

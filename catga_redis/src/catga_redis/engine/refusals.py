@@ -1,4 +1,4 @@
-"""What an operation's check answers instead of doing it, as an error."""
+"""Refusals of scripts as errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from catga_core.interfaces.named_values import NamedValueConflictError
 
 
 def is_refusal(answer: object) -> bool:
-    """Tell whether an operation that can be refused was."""
+    """Return whether a script refused its operation."""
     return isinstance(answer, list)
 
 
@@ -31,7 +31,7 @@ def refusal(answer: Sequence[Any]) -> CatgaError:
     word, *facts = (part.decode() if isinstance(part, bytes) else part for part in answer)
     make = _MEANINGS.get(str(word))
     if make is None:
-        return InternalError(f"a script answered {word!r}, which nobody knows")
+        return InternalError(f"A script returned the unknown refusal {word!r}. Report this as a bug.")
     return make(*facts)
 
 
@@ -40,7 +40,9 @@ def _repeated(stream: str, message_id: str, version: int) -> CatgaError:
 
 
 def _fenced(name: str, token: int) -> CatgaError:
-    return LeaseLostError(f"the checkpoint {name!r}", f"it was saved with fencing token {token} since")
+    return LeaseLostError(
+        f"the checkpoint {name!r}", f"it was saved since with the newer fencing token {token}"
+    )
 
 
 def _moved(name: str, expected: int, actual: int) -> CatgaError:
@@ -53,23 +55,23 @@ def _changed(name: str, expected: str, actual: str) -> CatgaError:
 
 
 def _lost(key: str) -> CatgaError:
-    return LeaseLostError(f"the claim of {key!r}", "it was given back, or another has claimed it since")
+    return LeaseLostError(f"the claim of {key!r}", "it was released, or another owner has claimed it since")
 
 
 def _seen(_: str) -> CatgaError:
-    return conflict("another has noted the same message for the same handler meanwhile: try again")
+    return conflict("Another process recorded the same message for the same handler meanwhile. Retry.")
 
 
 def _taken(sequence: str) -> CatgaError:
-    return conflict(f"the outbox message {sequence} was taken over or ended by another relay meanwhile")
+    return conflict(f"The outbox message {sequence} was taken over or ended by another relay.")
 
 
 def _kind(key: str, there: str, wanted: str) -> CatgaError:
-    return conflict(f"the key {key!r} holds a {there} and the command is for a {wanted}: use another key")
+    return conflict(f"The key {key!r} holds a {there} and the command needs a {wanted}. Use another key.")
 
 
 def _number(key: str) -> CatgaError:
-    return conflict(f"the key {key!r} holds no whole number to count with: use another key")
+    return conflict(f"The key {key!r} does not hold an integer. Use another key.")
 
 
 def conflict(text: str, **details: Any) -> CatgaError:

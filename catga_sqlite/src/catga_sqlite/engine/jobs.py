@@ -41,12 +41,6 @@ class Job(msgspec.Struct, eq=False):
     error: BaseException | None = None
     ticket: list[None] | None = None
 
-    def taken(self) -> bool:
-        """Tell whether to do it: not when its caller was cancelled, or told that it waits too long."""
-        if self.future.done():
-            return False
-        return self.ticket is None or claimed(self.ticket)
-
 
 def claimed(ticket: list[None]) -> bool:
     """Take a ticket; `False` when another thread was first. Popping a list is one step for all threads."""

@@ -128,14 +128,14 @@ class Transaction:
 def too_late() -> CatgaError:
     """Return the error for what is asked of a transaction that is over."""
     return PersistenceError(
-        "the unit of work was rolled back before this was done: its storage was stopped, or its time was over",
+        "The unit of work was rolled back before this write: its storage was stopped, or it timed out. Start a new one.",
         outcome=Outcome.NOT_WRITTEN,
     )
 
 
 def _broken(cause: CatgaError) -> CatgaError:
     error = PersistenceError(
-        f"the unit of work was rolled back by SQLite when something in it failed: {cause.message}",
+        f"SQLite rolled the unit of work back after a failure in it. {cause.message}",
         retryable=cause.retryable,
         details=cause.details,
     )

@@ -48,7 +48,7 @@ class Turns:
         writer = self._writer
         if writer is None:
             raise PersistenceError(
-                f"the SQLite file {self._path!r} is not open: no unit of work can begin",
+                f"The SQLite file {self._path!r} is not open. Begin units of work while the container runs.",
                 retryable=False,
                 outcome=Outcome.NOT_WRITTEN,
             )
@@ -101,12 +101,12 @@ class Turns:
     def _waited(self) -> CatgaError:
         holder = self._writer.holder if self._writer is not None else None
         if holder is None:
-            whose = "others had it all the time"
+            whose = "other writers held it"
         else:
             since = asyncio.get_running_loop().time() - holder.began_at
-            whose = f"{holder.described} has had it for {since:.1f} s"
+            whose = f"{holder.described} has held it for {since:.1f} s"
         return PersistenceError(
-            f"the SQLite file {self._path!r} was not free within {self._patience:g} s (unit_of_work_timeout_seconds): {whose}; "
-            "end that block sooner, and wait for nothing slow in it",
+            f"Timed out after {self._patience:g} s (unit_of_work_timeout_seconds) waiting to write to the SQLite file "
+            f"{self._path!r}: {whose}. Avoid slow I/O inside a unit of work.",
             outcome=Outcome.NOT_WRITTEN,
         )

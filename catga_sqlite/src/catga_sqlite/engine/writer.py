@@ -16,7 +16,7 @@ from typing import Any, Final
 from catga_core.errors import CatgaError, Outcome
 from catga_sqlite.engine.failures import is_busy, moved_away, outcome_of_commit, persistence_failed
 from catga_sqlite.engine.handover import Handover
-from catga_sqlite.engine.jobs import Job, finish, perform, settle
+from catga_sqlite.engine.jobs import Job, claimed, finish, perform, settle
 from catga_sqlite.engine.opening import identity_of, whole_path
 from catga_sqlite.engine.transaction import Transaction
 
@@ -121,7 +121,8 @@ class Writer:
         return jobs
 
     def _commit_together(self, connection: sqlite3.Connection, asked: Sequence[Job]) -> None:
-        jobs = [job for job in asked if job.taken()]
+        # Not those whose caller was cancelled, or was told that it waits too long.
+        jobs = [job for job in asked if not job.future.done() and (job.ticket is None or claimed(job.ticket))]
         if jobs:
             self._commit(connection, jobs)
             self._tell(self._settle, jobs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from catga_core import CatgaError, Clock, ErrorCode, LeaseLostError
+from catga_core import Clock
+from catga_core.errors import CheckpointConflictError, LeaseLostError
 from catga_core.interfaces import Checkpoint
 
 from .disk import name_of
@@ -33,12 +34,8 @@ class FolderCheckpointStore:
             if found.fencing_token > fencing_token:
                 reason = f"another follower has saved it with the fencing token {found.fencing_token}"
                 raise LeaseLostError(f"the checkpoint {name!r}", reason)
-            if expected_position not in {None, found.position}:
-                text = (
-                    f"the checkpoint {name!r} was expected at the position {expected_position}, and is at "
-                    f"{found.position}: another follower has moved it; load it again"
-                )
-                raise CatgaError(text, code=ErrorCode.CONFLICT)
+            if expected_position is not None and expected_position != found.position:
+                raise CheckpointConflictError(name, expected_position, found.position)
             saved = Checkpoint(name, position, int(self._clock.time() * 1e6), fencing_token)
             files.put(_TABLE, name_of(name), msgspec.json.encode(saved))
 

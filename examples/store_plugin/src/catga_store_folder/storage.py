@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from catga_core import CatgaError, ErrorCode, Health, HealthStatus
+from catga_core import Health, HealthStatus
+from catga_core.errors import Outcome, PersistenceError
 from catga_core.interfaces import StorageCapabilities
 from catga_core.unit_of_work import BaseUnitOfWork, UnitOfWorkBlock, joined_unit_of_work
 
@@ -64,10 +65,10 @@ class FolderUnitOfWork(BaseUnitOfWork):
         """A folder has no transaction for others.
 
         Raises:
-            CatgaError: always.
+            PersistenceError: always.
         """
         text = "a folder has no connection to share: keep the application's own data elsewhere"
-        raise CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED, retryable=False)
+        raise PersistenceError(text, retryable=False)
 
     async def begin(self) -> None:
         """Have the folder for itself; wait for the one that has it."""
@@ -155,7 +156,7 @@ class FolderStorage:
         """Return the files as the caller sees them: with what its own unit of work has written.
 
         Raises:
-            CatgaError: `PERSISTENCE_FAILED` when the folder is not open, or the caller's unit of work is over.
+            PersistenceError: when the folder is not open, or the caller's unit of work is over.
         """
         self._require_open()
         unit: FolderUnitOfWork | None = joined_unit_of_work(self)
@@ -180,18 +181,18 @@ class FolderStorage:
         """Make changes to last, then visible to all; called by who has the turn.
 
         Raises:
-            CatgaError: `PERSISTENCE_FAILED`, with `details["outcome"]` `unknown` when they may be there after a restart.
+            PersistenceError: with the outcome `UNKNOWN` when they may be there after a restart.
         """
         self._require_open()
         try:
             await self._in_thread(lambda: self._disk.change(changes))
         except NotWrittenError as error:
             text = f"nothing was written to {self._path}: {error}"
-            raise CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED) from error
+            raise PersistenceError(text, outcome=Outcome.NOT_WRITTEN) from error
         except OSError as error:
             # The journal has to be finished before anything else is written, and opening the folder does that.
             self._failed = f"a change of {self._path} was not finished: {error}; mend that and start again"
-            raise self._unusable(outcome="unknown") from error
+            raise self._unusable(Outcome.UNKNOWN) from error
         for (table, name), data in changes.items():
             files = self.tables.setdefault(table, {})
             if data is None:
@@ -203,9 +204,9 @@ class FolderStorage:
         if self._thread is None or self._failed is not None:
             raise self._unusable()
 
-    def _unusable(self, **details: str) -> CatgaError:
+    def _unusable(self, outcome: Outcome = Outcome.NOT_WRITTEN) -> PersistenceError:
         text = self.health().description
-        return CatgaError(text, code=ErrorCode.PERSISTENCE_FAILED, details=details)
+        return PersistenceError(text, outcome=outcome)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

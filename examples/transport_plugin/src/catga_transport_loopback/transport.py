@@ -21,6 +21,7 @@ from catga_core import (
     Serializer,
     TransportCapabilities,
 )
+from catga_core.errors import MessageTooLargeError
 from catga_core.interfaces import Inbound
 from catga_core.messages import Request
 from catga_core.messages.serialization import EnvelopeCodec
@@ -172,8 +173,9 @@ class LoopbackTransport:
     ) -> bytes:
         body = self._codec.encode(message_type, message, context, deadline)
         if len(body) > MAX_BODY:
-            text = f"{message_type} has {len(body)} bytes and the hub takes {MAX_BODY}: send less"
-            raise CatgaError(text, code=ErrorCode.SERIALIZATION_FAILED)
+            raise MessageTooLargeError(
+                str(message_type), len(body), MAX_BODY, fix="raise MAX_BODY of the hub"
+            )
         return body
 
     def _usable(self) -> Wire:
