@@ -4,7 +4,10 @@ from catga_core.clock import Clock, SystemClock
 from catga_core.composition import add_catga, add_memory_catga, add_module, run
 from catga_core.container import CatgaApp, CatgaContainer, Lifetime, Module
 from catga_core.container.app.options import CatgaOptions
+from catga_core.container.app.roles import Role
 from catga_core.errors import CatgaError, ConcurrencyError, ConfigurationError, ErrorCode, LeaseLostError
+from catga_core.feature import Builder, Feature, Graph, Problem, Services
+from catga_core.feature_options import FeatureOptions
 from catga_core.handlers import EventHandler, RequestHandler, StreamHandler
 from catga_core.interfaces import (
     ANY,
@@ -48,6 +51,7 @@ __all__ = [
     "NO_STREAM",
     "AppendResult",
     "Behavior",
+    "Builder",
     "CatgaApp",
     "CatgaContainer",
     "CatgaError",
@@ -64,6 +68,9 @@ __all__ = [
     "EventHandler",
     "EventStore",
     "Failure",
+    "Feature",
+    "FeatureOptions",
+    "Graph",
     "Health",
     "HealthReporter",
     "HealthStatus",
@@ -74,10 +81,13 @@ __all__ = [
     "MessageType",
     "Module",
     "Next",
+    "Problem",
     "Query",
     "Request",
     "RequestHandler",
+    "Role",
     "Serializer",
+    "Services",
     "Stage",
     "StoredEvent",
     "StreamEvents",

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from catga_core.builtin_features import add_builtin_features
 from catga_core.clock import Clock
 from catga_core.container import CatgaContainer, Module, add_stores
 from catga_core.container.app.options import CatgaOptions
+from catga_core.container.app.roles import DEFAULT_ROLES, Role
 from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.interfaces.stores import Stores
 from catga_core.plugins import apply_plugins, plugin
@@ -34,6 +36,7 @@ def add_catga(options: CatgaOptions | None = None) -> CatgaContainer:
         )
         raise ConfigurationError(msg)
     container = CatgaContainer(chosen)
+    add_builtin_features(container, chosen)
     apply_plugins(container, chosen)
     return container
 
@@ -66,7 +69,7 @@ def add_module(container: CatgaContainer, module: type[Module] | Module) -> None
     container.add_module(module)
 
 
-def run(container: CatgaContainer) -> None:
+def run(container: CatgaContainer, *, roles: Collection[Role] = DEFAULT_ROLES) -> None:
     """Run an application in an event loop of its own until SIGINT or SIGTERM.
 
     The loop is uvloop's where it is installed (`pip install "catga[speed]"`), else asyncio's. A start that fails for a
@@ -74,6 +77,7 @@ def run(container: CatgaContainer) -> None:
 
     Parameters:
         container: the composed application.
+        roles: what this process does, as in `CatgaContainer.running()`.
 
     Raises:
         SystemExit: with code 1 for such a start; any other exception passes through.
@@ -85,7 +89,7 @@ def run(container: CatgaContainer) -> None:
             factory = importlib.import_module("uvloop").new_event_loop
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(container.run())
+            runner.run(container.run(roles=roles))
     except (ConfigurationError, CatgaError) as error:
         # What goes wrong while stopping is a group, so this is the start's.
         sys.stderr.write("".join(f"{line}\n" for line in (error, *getattr(error, "__notes__", ()))))

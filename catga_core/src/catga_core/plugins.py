@@ -1,4 +1,4 @@
-"""Finds transports, stores, behaviors and serializers that other distributions bring, by entry points."""
+"""Finds transports, stores, features, behaviors and serializers of other distributions, by entry points."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ PLUGIN_API = 1
 
 TRANSPORTS = "catga.transports"
 STORES = "catga.stores"
+FEATURES = "catga.features"
 BEHAVIORS = "catga.behaviors"
 SERIALIZERS = "catga.serializers"
 
@@ -65,7 +66,7 @@ class PluginLoader:
         """Return the `add_*` function of a plugin.
 
         Parameters:
-            group: one of the four entry-point groups.
+            group: one of the entry-point groups.
             name: the plugin's name; for transports and stores the URL's scheme.
 
         Raises:
@@ -108,7 +109,7 @@ def apply_plugins(container: Any, options: CatgaOptions) -> None:
         if url is not None:
             loader.load(group, scheme_of(url, option))(container, url)
     for name in options.plugins:
-        loader.load(BEHAVIORS, name)(container, name)
+        loader.load(_group_of(name), name)(container, name)
     loader.report()
 
 
@@ -133,6 +134,11 @@ def _entries(group: str) -> list[EntryPoint]:
     from importlib.metadata import entry_points
 
     return list(entry_points(group=group))
+
+
+def _group_of(name: str) -> str:
+    """Return the group of a plugin that `CatgaOptions(plugins=[...])` names: a feature, else a behavior."""
+    return FEATURES if any(entry.name == name for entry in _entries(FEATURES)) else BEHAVIORS
 
 
 def _only(group: str, name: str) -> EntryPoint:

@@ -369,7 +369,7 @@ async def test_a_letter_that_cannot_be_written_is_logged_and_counted(
         with catga.override(DeadLetterStore, Full()):
             await app.mediator.publish(Placed(), message_id="p-1")
         await app.mediator.publish(Placed(), message_id="p-2")
-        details = app.health()["mediator"].details
+        details = app.health()["dead_letters"].details
 
     assert (details["lost_dead_letters"], details["dead_letters"]) == (1, 1)
     [line] = [line for line in log if line["event"] == "catga.dead_letter_lost"]

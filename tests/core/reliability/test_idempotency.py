@@ -538,7 +538,7 @@ async def test_what_was_done_before_is_logged_and_counted(place: Place, log: lis
     async with charging(place, Handles(7)).running() as app:
         await app.mediator.send(Charge(), message_id="c-1")
         await app.mediator.send(Charge(), message_id="c-1")
-        details = app.health()["mediator"].details
+        details = app.health()["idempotency"].details
 
     assert details["repeated_commands"] == 1
     [line] = [line for line in log if line["event"] == "catga.command_repeated"]

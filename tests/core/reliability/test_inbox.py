@@ -58,7 +58,7 @@ async def test_an_event_that_comes_again_is_handled_once_by_each_handler(
         await app.mediator.publish(Placed(), message_id="p-1")
         await app.mediator.publish(Placed(), message_id="p-1")
         await app.mediator.publish(Placed(), message_id="p-2")
-        details = app.health()["mediator"].details
+        details = app.health()["inbox"].details
 
     assert sorted(seen.by) == ["first", "first", "second", "second"]
     assert details["skipped_duplicates"] == 2
@@ -157,7 +157,7 @@ async def test_a_relayed_event_that_comes_twice_is_handled_once(place: Place):
             async with app.unit_of_work():
                 await app.mediator.publish(Placed())
             await eventually(lambda: outbox.lost == 3)
-            await eventually(lambda: app.health()["mediator"].details["skipped_duplicates"] >= 2)
+            await eventually(lambda: app.health()["inbox"].details["skipped_duplicates"] >= 2)
 
     assert handled == [1]
 
@@ -171,7 +171,7 @@ async def test_two_handlers_of_one_name_are_refused_at_start(place: Place):
     catga = place.container(enable_inbox=True)
     catga.add_handlers(made(), made())
 
-    with pytest.raises(ConfigurationError, match="Placed has two handlers called"):
+    with pytest.raises(ConfigurationError, match="Placed has two handlers named handle"):
         catga.validate()
 
 

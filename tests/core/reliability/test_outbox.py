@@ -810,4 +810,4 @@ async def test_what_neither_a_handler_nor_the_dead_letters_took_stays_in_the_out
 
         assert len(set(runs)) == 1
         assert await app.dead_letters.count() == 0
-        assert app.health()["mediator"].details.get("lost_dead_letters", 0) == 0
+        assert app.health()["dead_letters"].details["lost_dead_letters"] == 0

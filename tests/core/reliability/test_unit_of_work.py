@@ -208,7 +208,7 @@ async def test_an_idempotent_command_is_recorded_with_its_effect_or_not_at_all(p
         assert done.value == "done"
         assert await is_noted(app, "effect")
         assert (await app.mediator.send(Outer(), message_id="o-1")).value == "done"
-        assert app.health()["mediator"].details["repeated_commands"] == 1
+        assert app.health()["idempotency"].details["repeated_commands"] == 1
 
 
 async def test_an_idempotent_command_whose_claim_was_taken_over_is_rolled_back(memory: Place):
@@ -261,7 +261,7 @@ async def test_results_kept_elsewhere_are_recorded_after_the_commit(place: Place
         assert (await app.mediator.send(Note("a"), message_id="n-1")).value == "noted"
         assert await is_noted(app, "a")
         assert (await app.mediator.send(Note("a"), message_id="n-1")).value == "noted"
-        assert app.health()["mediator"].details["repeated_commands"] == 1
+        assert app.health()["idempotency"].details["repeated_commands"] == 1
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ async def test_stores_of_two_storages_that_belong_into_one_transaction_are_refus
     add_stores(catga, lambda clock: memory_stores(clock), [EventLog], name="elsewhere")
 
     with pytest.raises(
-        ConfigurationError, match=f"{option}: {what} is kept in MemoryStorage, and units of work are"
+        ConfigurationError, match=rf"{option}: {what} is kept in MemoryStorage.*ElsewhereStorage"
     ):
         catga.validate()
 
@@ -284,9 +284,7 @@ async def test_an_event_log_that_no_unit_of_work_could_roll_back_is_refused_at_s
     catga = memory.container(enable_outbox=True)
     add_stores(catga, lambda clock: memory_stores(clock), [OutboxStore], name="elsewhere")
 
-    with pytest.raises(
-        ConfigurationError, match="the event log is kept in MemoryStorage, and units of work are of Elsewhere"
-    ):
+    with pytest.raises(ConfigurationError, match=r"the event log is kept in MemoryStorage.*ElsewhereStorage"):
         async with catga.running():
             pass
 

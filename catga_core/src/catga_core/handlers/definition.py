@@ -36,11 +36,14 @@ class HandlerDefinition(msgspec.Struct, frozen=True):
         target: the class or the function.
         function: what runs: the class's `handle`, or the function.
         message_type: what it handles.
+        consumer: the consumer of the log that it belongs to, by kind and name, such as `projection:totals`; empty for a
+            handler that messages are sent to.
     """
 
     target: Any
     function: Any
     message_type: MessageType
+    consumer: str = ""
 
     @property
     def name(self) -> str:

@@ -1,11 +1,20 @@
 """Idempotent commands, outbox, dead letters and locks."""
 
+from catga_core.features.dead_letters.feature import add_dead_letters
 from catga_core.features.dead_letters.queue import REPLAY_HEADER, DeadLetterQueue, ReplayReport
+from catga_core.features.idempotency.feature import add_idempotency
 from catga_core.features.idempotency.marks import idempotent
+from catga_core.features.idempotency.options import IdempotencyOptions
+from catga_core.features.inbox.feature import add_inbox
+from catga_core.features.inbox.options import InboxOptions
 from catga_core.features.locks.locks import HeldLock, Locks, OnLoss
+from catga_core.features.outbox.feature import add_outbox
 from catga_core.features.outbox.monitor import OutboxMonitor
+from catga_core.features.outbox.options import OutboxOptions
 from catga_core.features.outbox.ordering import ordered_by
 from catga_core.features.outbox.relay import OutboxRelay
+from catga_core.features.retention.feature import add_retention
+from catga_core.features.retention.options import RetentionOptions
 from catga_core.features.retention.pruning import Pruning
 from catga_core.features.units_of_work.marks import own_units_of_work
 
@@ -13,12 +22,21 @@ __all__ = [
     "REPLAY_HEADER",
     "DeadLetterQueue",
     "HeldLock",
+    "IdempotencyOptions",
+    "InboxOptions",
     "Locks",
     "OnLoss",
     "OutboxMonitor",
+    "OutboxOptions",
     "OutboxRelay",
     "Pruning",
     "ReplayReport",
+    "RetentionOptions",
+    "add_dead_letters",
+    "add_idempotency",
+    "add_inbox",
+    "add_outbox",
+    "add_retention",
     "idempotent",
     "ordered_by",
     "own_units_of_work",

@@ -8,20 +8,20 @@ from typing import Any, TypeAlias
 from catga_core.clock import Clock
 from catga_core.container.app.conflicts import two_handlers
 from catga_core.container.app.consumer_handlers import ConsumerEntry, adapted
+from catga_core.container.app.contributions import Contributions
 from catga_core.container.app.entries import BehaviorEntry, HandlerEntry, ValidatorEntry
 from catga_core.container.app.options import CatgaOptions
-from catga_core.container.app.reliability import Reliability
 from catga_core.container.di.products import AsyncNeeded
 from catga_core.container.di.registration import Lifetime, Registration, SourceKind
 from catga_core.container.di.resolver import Resolver
 from catga_core.errors import ConfigurationError
+from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import class_of, with_place
 from catga_core.interfaces.transport import Transport
 from catga_core.mediator import EventOutbox, FailureSink, NotPrepared, Route
 from catga_core.messages import Message, MessageKind, MessageType, message_type
 from catga_core.messages.message_context import MessageContext
 from catga_core.pipeline import (
-    AnyBehavior,
     BoundBehavior,
     BoundHandler,
     Stage,
@@ -40,9 +40,11 @@ class Assembly:
 
     Parameters:
         resolver: makes what is in the pipelines.
+        contributions: what features put into them.
     """
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, contributions: Contributions) -> None:
+        self._contributions = contributions
         self._resolver = resolver
         self.requests: dict[type[Message], HandlerEntry] = {}
         self.streams: dict[type[Message], HandlerEntry] = {}
@@ -52,7 +54,6 @@ class Assembly:
         self.validators: list[ValidatorEntry] = []
         self.opaque = False
         self._routes: dict[Any, Any] = {}
-        self.reliability: Reliability = Reliability(resolver)
         resolver.changed.append(self.forget)
 
     # --- what the mediator asks ---
@@ -85,7 +86,8 @@ class Assembly:
     def outbox(self) -> EventOutbox | None:
         """Where events published in a unit of work are stored, `None` where they go out at once."""
         try:
-            return self.reliability.outbox()
+            make = self._contributions.outbox
+            return None if make is None else make()
         except AsyncNeeded:
             raise NotPrepared from None
 
@@ -93,7 +95,8 @@ class Assembly:
     def failure_sink(self) -> FailureSink | None:
         """Where events go that handlers failed for, `None` for nowhere."""
         try:
-            return self.reliability.failure_sink()
+            make = self._contributions.failure_sink
+            return None if make is None else make()
         except AsyncNeeded:
             raise NotPrepared from None
 
@@ -142,12 +145,13 @@ class Assembly:
         registrations = [entry.registration for entry in self._handlers()]
         registrations += [consumer.registration for consumer in self.consumers.values()]
         registrations += [behavior.registration for behavior in self.behaviors]
-        registrations += self.reliability.roots(self.requests)
+        root = self._contributions.root()
+        registrations += [] if root is None else [root]
         return registrations + [validator.registration for validator in self.validators]
 
     def problems(self) -> list[str]:
-        """Return a text for each thing about the built-in behaviors that cannot work."""
-        problems = self.reliability.problems([entry.definition for entry in self._handlers()])
+        """Return a text for each handler that cannot work."""
+        problems: list[str] = []
         for entry in self._handlers():
             described = entry.definition.message_type
             if not described.context and MessageContext in self._resolver.reach_of(entry.registration):
@@ -166,6 +170,10 @@ class Assembly:
     def handled_events(self) -> Sequence[type[Message]]:
         """Return the events that have handlers here."""
         return [cls for cls, entries in self.events.items() if entries]
+
+    def definitions(self) -> list[HandlerDefinition]:
+        """Return what is known of each handler."""
+        return [entry.definition for entry in self._handlers()]
 
     def handlers_of(self, cls: type[Message]) -> list[str]:
         """Return the names of a message's handlers."""
@@ -223,7 +231,7 @@ class Assembly:
         is_event = described.kind is MessageKind.EVENT
         pipeline = compile_pipeline(
             BoundHandler(entry.definition.name, handler),
-            self._behaviors(described, self.reliability.behaviors(entry.definition)),
+            self._behaviors(entry.definition),
             stream=described.kind is MessageKind.STREAM,
             # One line for each failure: an event's is written by its delivery, a logged message's by the behavior.
             fail=failure_of if is_event or self._options.enable_logging else reported_failure_of,
@@ -232,16 +240,17 @@ class Assembly:
         return Route(pipeline, described.context)
 
     def _consumer(self, entry: ConsumerEntry, described: MessageType) -> Route:
-        # Without what is for deliveries: a consumer's checkpoint is its deduplication, its batch the unit of work, its
-        # failure policy writes the dead letters. Its context is always that of the stored event.
+        # Its context is always that of the stored event.
         if entry.is_class:
             handler = adapted(self._resolver.supply(entry.registration.service), entry.adapt)
         else:
             handler = self._function(entry.registration)
         bound = BoundHandler(entry.name, self._injected(handler))
         # The consumer logs what it could not handle.
+        target = entry.registration.source
+        definition = HandlerDefinition(target, target, described, consumer=entry.key)
         pipeline = compile_pipeline(
-            bound, self._behaviors(described, ()), fail=failure_of, fail_outside=failure_of
+            bound, self._behaviors(definition), fail=failure_of, fail_outside=failure_of
         )
         return Route(pipeline)
 
@@ -287,9 +296,10 @@ class Assembly:
             return _constant(resolver.kept(registration))
         return supply
 
-    def _behaviors(self, described: MessageType, more: Sequence[AnyBehavior]) -> list[BoundBehavior]:
+    def _behaviors(self, definition: HandlerDefinition) -> list[BoundBehavior]:
+        described = definition.message_type
         found = self._built_in(described)
-        found += [_fixed(each) for each in more]
+        found += [_fixed(each) for each in self._contributions.behaviors(definition)]
         for entry in self.behaviors:
             if entry.fits(described):
                 layer = self._resolver.overrides.top(entry.registration.service)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -12,20 +12,24 @@ from catga_core.container.app.application import CatgaApp
 from catga_core.container.app.assembly import Assembly
 from catga_core.container.app.conflicts import shared_names
 from catga_core.container.app.consumer_handlers import ConsumerEntry, use_in_scope
+from catga_core.container.app.contributions import Contributions
 from catga_core.container.app.entries import behavior_entry, check_hosted, handler_entry, validator_entry
+from catga_core.container.app.features import FeatureSet
 from catga_core.container.app.lifecycle import Lifecycle
 from catga_core.container.app.modules import Module, check_modules, module_of
 from catga_core.container.app.options import CatgaOptions, check_options
+from catga_core.container.app.registry import Registry
+from catga_core.container.app.replacing import override_each
+from catga_core.container.app.roles import DEFAULT_ROLES, Role, check_roles
 from catga_core.container.app.stores import default_of
 from catga_core.container.di.naming import provider_of
 from catga_core.container.di.overrides import Override, Overriding
 from catga_core.container.di.provider import ServiceProvider
 from catga_core.container.di.registration import Lifetime, Registration
-from catga_core.container.di.registry import Registry
-from catga_core.container.di.replacing import override_each
 from catga_core.container.di.resolver import Resolver
 from catga_core.container.di.services import Implementation, ServiceType
 from catga_core.errors import ConfigurationError
+from catga_core.feature import Feature
 from catga_core.handlers.hints import caller_locals
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.storage import Storage, UnitOfWork
@@ -52,11 +56,12 @@ class CatgaContainer(DynamicContainer):
         chosen = options or CatgaOptions()
         check_options(chosen)
         registrations: dict[Any, Registration] = {}
+        contributions = Contributions()
         self._resolver = Resolver(
             registrations,
-            default_of=default_of,
+            default_of=lambda service: contributions.default_of(service) or default_of(service),
         )
-        self._assembly = Assembly(self._resolver)
+        self._assembly = Assembly(self._resolver, contributions)
         self._dispatcher = Dispatcher(self._assembly)
         self._mediator = CatgaMediator(self._assembly, self._dispatcher)
         self._resolver.changed.append(self._dispatcher.forget)
@@ -64,8 +69,23 @@ class CatgaContainer(DynamicContainer):
         self._registry = Registry(
             self, registrations, self._resolver, self._assembly, _RESERVED, lambda: self._lifecycle.started
         )
+        self._features = FeatureSet(
+            contributions,
+            self._resolver,
+            self._assembly.definitions,
+            self._registry.put,
+            self._registry.drop,
+            self._registry.provide,
+        )
         self._lifecycle = Lifecycle(
-            self, self._dispatcher, self._assembly, self._resolver, registrations, self._registry.hosted
+            self,
+            self._dispatcher,
+            self._assembly,
+            self._resolver,
+            registrations,
+            self._registry.hosted,
+            contributions.workers,
+            self._features.health,
         )
         self._registry.add_own(chosen, self._mediator, self._dispatcher)
 
@@ -148,8 +168,9 @@ class CatgaContainer(DynamicContainer):
         self._registry.expect_stopped("handlers")
         names = caller_locals()
         for target in handlers:
-            self._assembly.add_handler(handler_entry(target, lifetime, names))
-        self._registry.add_workers()
+            entry = handler_entry(target, lifetime, names)
+            self._assembly.add_handler(entry)
+            self._features.handler_added(entry.definition)
         self._assembly.forget()
 
     def add_behavior(
@@ -202,6 +223,7 @@ class CatgaContainer(DynamicContainer):
         *,
         name: str | None = None,
         after: Sequence[Any] = (),
+        role: Role | None = None,
     ) -> None:
         """Register a singleton with `start()` and `stop()` that runs as long as the container.
 
@@ -213,13 +235,29 @@ class CatgaContainer(DynamicContainer):
             implementation: as in `add_singleton`.
             name: the provider's name, `None` for the class's in snake_case.
             after: services to start before it and stop after it, although it does not hold them.
+            role: The role of processes that start it, such as `"work"`; `None` for every process, but for a service that
+                holds the mediator, which has the role `work`.
 
         Raises:
             ConfigurationError: when it cannot be started and stopped, or the container runs already.
         """
         check_hosted(service, implementation)
         self._registry.add(service, implementation, Lifetime.SINGLETON, name, after=tuple(after))
-        self._registry.host(service)
+        self._registry.host(service, role)
+
+    def add_feature(self, feature: Feature, /) -> None:
+        """Add a capability with its services, workers, pipeline stages, checks and health.
+
+        Args:
+            feature: The feature; one added before under the same name is replaced, with all that it contributed.
+
+        Raises:
+            ConfigurationError: When it is not a feature, or the container runs already.
+        """
+        self._registry.expect_stopped("features")
+        self._features.add(feature)
+        self._assembly.forget()
+        self._dispatcher.forget()
 
     def add_module(self, module: type[Module] | Module) -> None:
         """Let a module register itself; its needs are checked when the container starts.
@@ -304,33 +342,41 @@ class CatgaContainer(DynamicContainer):
         assembly = self._assembly
         problems = self._registry.problems()
         problems += check_modules(self._modules, lambda need: self._resolver.effective(need) is not None)
-        problems += assembly.problems()
+        problems += assembly.problems() + self._features.problems()
         problems += shared_names([*assembly.requests, *assembly.streams, *assembly.events])
         if problems:
             raise ConfigurationError(problems)
 
     @asynccontextmanager
-    async def running(self) -> AsyncGenerator[CatgaApp, None]:
+    async def running(self, *, roles: Collection[Role] = DEFAULT_ROLES) -> AsyncGenerator[CatgaApp, None]:
         """Check, connect and start everything; drain and close it when the block is left.
 
+        Args:
+            roles: What this process does: `serve` handles what the transport delivers, `work` runs consumers, the
+                outbox relay and every other worker. A tool runs with `{"admin"}`: stores and transport are connected
+                and the mediator sends, but nothing is consumed.
+
         Raises:
-            ConfigurationError: for a wrong composition, before anything is started.
+            ConfigurationError: For a wrong composition or an unknown role, before anything is started.
             CatgaError: when a server cannot be reached.
             ExceptionGroup: of what went wrong while stopping.
         """
-        app = await self._lifecycle.start()
+        app = await self._lifecycle.start(check_roles(roles))
         try:
             yield app
         finally:
             await self._lifecycle.stop()
 
-    async def run(self) -> None:
+    async def run(self, *, roles: Collection[Role] = DEFAULT_ROLES) -> None:
         """Run until SIGINT or SIGTERM, then drain and close.
+
+        Args:
+            roles: As in `running()`.
 
         A signal while it still starts ends the start and returns; a second one while it stops ends the waiting for what
         is in flight. Raises as `running()` does.
         """
-        await self._lifecycle.run_until_signal()
+        await self._lifecycle.run_until_signal(roles)
 
     def health(self) -> dict[str, Health]:
         """Return each part's state as it is now, by its provider's name."""

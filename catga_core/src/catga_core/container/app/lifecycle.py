@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from catga_core.container.app.application import CatgaApp
 from catga_core.container.app.assembly import Assembly
 from catga_core.container.app.options import DEFAULT_SERVICE_NAME, CatgaOptions
+from catga_core.container.app.roles import Role
 from catga_core.container.app.signals import listening
 from catga_core.container.app.stopping import Stopping
 from catga_core.container.app.stores import is_in_memory
@@ -50,7 +51,9 @@ class Lifecycle:
         assembly: its handlers and behaviors.
         resolver: makes its services.
         registrations: its services.
-        hosted: the services that are started and stopped.
+        hosted: the services that are started and stopped, and the roles of processes that do so.
+        workers: those of features, which work beside the handlers.
+        feature_health: returns the health entries of features.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class Lifecycle:
         assembly: Assembly,
         resolver: Resolver,
         registrations: Mapping[Any, Registration],
-        hosted: Sequence[Any],
+        hosted: Mapping[Any, Role | None],
+        workers: Collection[Any],
+        feature_health: Callable[[], Mapping[str, Health]],
     ) -> None:
         self._container = container
         self._dispatcher = dispatcher
@@ -68,6 +73,8 @@ class Lifecycle:
         self._resolver = resolver
         self._registrations = registrations
         self._hosted = hosted
+        self._workers = workers
+        self._feature_health = feature_health
         self.state: State = State.STOPPED
         self._transport: Transport | None = None
         self._started: list[tuple[Any, Any]] = []
@@ -79,8 +86,8 @@ class Lifecycle:
         """Whether the composition is fixed for now."""
         return self.state is not State.STOPPED
 
-    async def start(self) -> CatgaApp:
-        """Check and start everything; what was started is stopped again when something fails."""
+    async def start(self, roles: frozenset[Role]) -> CatgaApp:
+        """Check and start what the roles need; what was started is stopped again when something fails."""
         if self.started:
             msg = f"the container is {self.state} already: leave its first running() block before the next"
             raise ConfigurationError(msg)
@@ -91,20 +98,7 @@ class Lifecycle:
         self._hurry = Waiter()
         self._tell_what_is_in_memory()
         try:
-            await self._make_singletons()
-            if self._resolver.effective(Transport) is not None:
-                transport = container.get(Transport)
-                self._check_service_name(transport)
-                await self._connect(transport)
-            below, above = self._hosted_in_order()
-            for service in below:
-                await self._start_hosted(service)
-            self._dispatcher.open()
-            self._compile_all()
-            for service in above:
-                await self._start_hosted(service)
-            if self._transport is not None:
-                await self._transport.serve(self._inbound())
+            await self._start_all(roles)
         except BaseException:
             self.state = State.RUNNING
             try:
@@ -130,7 +124,7 @@ class Lifecycle:
         # A stop that is cancelled halfway would leave servers connected and files open.
         await shielded(self._stop())
 
-    async def run_until_signal(self) -> None:
+    async def run_until_signal(self, roles: Collection[Role]) -> None:
         """Run until SIGINT or SIGTERM: the first ends the start or the run, the second the waiting while it stops."""
         asked = asyncio.Event()
         task = asyncio.current_task()
@@ -147,7 +141,7 @@ class Lifecycle:
 
         try:
             with listening(on_signal):
-                async with self._container.running():
+                async with self._container.running(roles=roles):
                     await asked.wait()
         except asyncio.CancelledError:
             # As asyncio.timeout does: our own cancellation ends here, anybody else's goes on.
@@ -165,10 +159,10 @@ class Lifecycle:
                 {
                     "in_flight": dispatcher.in_flight,
                     "failed_event_handlers": dispatcher.failed_deliveries.count,
-                    **self._assembly.reliability.told(),
                 },
             )
         }
+        found.update(self._feature_health())
         if self._transport is not None:
             found["transport"] = self._transport.health()
         for service, made in self._started:
@@ -215,6 +209,25 @@ class Lifecycle:
             )
             raise ConfigurationError(msg)
 
+    async def _start_all(self, roles: frozenset[Role]) -> None:
+        await self._make_singletons()
+        if self._resolver.effective(Transport) is not None:
+            transport = self._container.get(Transport)
+            if "serve" in roles:
+                self._check_service_name(transport)
+            await self._connect(transport)
+        below, above = self._hosted_in_order()
+        for service in below:
+            if self._is_for(roles, service, None):
+                await self._start_hosted(service)
+        self._dispatcher.open()
+        self._compile_all()
+        for service in above:
+            if self._is_for(roles, service, "work"):
+                await self._start_hosted(service)
+        if self._transport is not None and "serve" in roles:
+            await self._transport.serve(self._inbound())
+
     async def _connect(self, transport: Transport) -> None:
         # It is closed after the drain, not with the other singletons.
         self._resolver.disown(transport)
@@ -241,15 +254,18 @@ class Lifecycle:
         """Return the hosted services that messages rely on, and those that rely on the mediator, each in order."""
         resolver = self._resolver
         ordered: list[Any] = []
+        hosted = [*self._hosted, *(each for each in self._workers if each not in self._hosted)]
         # A consumer that a sender waits for is at work by then.
-        for service in sorted(
-            self._hosted, key=lambda each: not getattr(each, "starts_before_senders", False)
-        ):
-            for held in sorted(resolver.reach(service) & set(self._hosted), key=_reach_size(resolver)):
+        for service in sorted(hosted, key=lambda each: not getattr(each, "starts_before_senders", False)):
+            for held in sorted(resolver.reach(service) & set(hosted), key=_reach_size(resolver)):
                 if held not in ordered:
                     ordered.append(held)
         above = [service for service in ordered if _sends(resolver, service)]
         return [service for service in ordered if service not in above], above
+
+    def _is_for(self, roles: frozenset[Role], service: Any, default: Role | None) -> bool:
+        role = "work" if service in self._workers else self._hosted.get(service) or default
+        return role is None or role in roles
 
     async def _start_hosted(self, service: Any) -> None:
         options = self._container.get(CatgaOptions)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from catga_core.errors import ConfigurationError
+from catga_core.feature_options import is_feature_variable
 from catga_core.url_options import suggestion
 
 _PREFIX = "CATGA_"
@@ -33,7 +34,7 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
         transport: a URL whose scheme names a transport plugin, such as `nats://localhost:4222`; `None` for one process.
         store: a URL whose scheme names a store plugin; `None` for none.
         serializer: the name of a serializer plugin: `msgpack` or `json`.
-        plugins: names of further plugins to load, of the group `catga.behaviors`.
+        plugins: names of further plugins to load, of the groups `catga.features` and `catga.behaviors`.
         disabled_plugins: names of plugins that are never loaded, whoever asks for them.
         enable_logging: write a line for each message handled here.
         enable_validation: check messages against their types and constraints before they are handled: `None` where the
@@ -126,6 +127,8 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
         for variable in sorted(name for name in found if name.startswith(_PREFIX)):
             name = variable.removeprefix(_PREFIX).lower()
             if name not in fields:
+                if is_feature_variable(variable):
+                    continue
                 known = [_PREFIX + field.upper() for field in fields]
                 problems.append(f"{variable} is no option: {suggestion(variable, known)}")
                 continue

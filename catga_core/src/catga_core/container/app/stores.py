@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from catga_core.clock import Clock
-from catga_core.container.app.options import CatgaOptions
 from catga_core.container.di.registration import (
     Lifetime,
     Parameter,
@@ -17,8 +16,6 @@ from catga_core.container.di.registration import (
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.checkpoints import CheckpointStore
-from catga_core.interfaces.event_log import EventLog
-from catga_core.interfaces.event_store import EventStore
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.port import port_of
 from catga_core.interfaces.storage import Storage
@@ -114,8 +111,6 @@ def default_of(service: Any) -> Registration | None:
         return _from_host(_MemoryHost, service, "memory")
     if service is _MemoryHost:
         return _by_factory(_MemoryHost, _memory_host, {"clock": Clock})
-    if service in _DEFAULTS:
-        return _DEFAULTS[service]()
     default: Any = getattr(service, "__dict__", {}).get("__catga_default__")
     if not default:
         return None
@@ -189,30 +184,6 @@ def _memory_host(clock: Clock) -> _MemoryHost:
     from catga_core.memory.stores import memory_stores
 
     return _MemoryHost(memory_stores(clock), lambda: True)
-
-
-def _event_store() -> Registration:
-    from catga_core.event_sourcing import EventTypes, LogEventStore
-    from catga_core.event_sourcing.append_hooks import AppendHooks
-
-    def event_store(
-        log: EventLog, types: EventTypes, clock: Clock, options: CatgaOptions, hooks: AppendHooks
-    ) -> LogEventStore:
-        return LogEventStore(log, types, clock, hooks, max_event_bytes=options.max_event_bytes)
-
-    needs = {
-        "log": EventLog,
-        "types": EventTypes,
-        "clock": Clock,
-        "options": CatgaOptions,
-        "hooks": AppendHooks,
-    }
-    return _by_factory(EventStore, event_store, needs)
-
-
-_DEFAULTS: Mapping[Any, Callable[[], Registration]] = {
-    EventStore: _event_store,
-}
 
 
 def _from_host(host: type[StorageHost], port: Any, name: str) -> Registration:

@@ -11,16 +11,6 @@ from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown, snake_case
 from catga_core.interfaces.port import port_of
 
-# By name only: what is not asked for is not imported.
-SERVICES: Mapping[str, str] = {
-    "locks": "catga_core.reliability:Locks",
-    "event_types": "catga_core.event_sourcing:EventTypes",
-    "dead_letter_queue": "catga_core.reliability:DeadLetterQueue",
-    "projections": "catga_core.event_sourcing.projections:Projections",
-    "subscriptions": "catga_core.event_sourcing.subscriptions:Subscriptions",
-}
-"""Services of Catga's own that are there without being registered, by provider name."""
-
 
 def provider_name(service: Any) -> str:
     """Return the provider name of a service: a port's declared one, else its type's in snake_case.

@@ -122,4 +122,4 @@ def _host(
         return worker
 
     service = hosted_class(worker_class, provider, hosted)
-    container.add_hosted(service, factory_with(needs, make), name=provider, after=(cls,))
+    container.add_hosted(service, factory_with(needs, make), name=provider, after=(cls,), role="work")

@@ -138,4 +138,5 @@ def _host(
 
     service = hosted_class(SubscriptionWorker, provider, hosted)
     handled_with = (described.target,) if described.is_class else tuple(described.needs.values())
-    container.add_hosted(service, factory_with(needs, make), name=provider, after=handled_with)
+    made = factory_with(needs, make)
+    container.add_hosted(service, made, name=provider, after=handled_with, role="work")

@@ -10,9 +10,10 @@ import msgspec
 from catga_core.clock import Clock, SystemClock
 from catga_core.container.app.assembly import Assembly
 from catga_core.container.app.options import CatgaOptions
-from catga_core.container.app.reliability import workers
+from catga_core.container.app.replacing import replaced_registration, replacement
+from catga_core.container.app.roles import Role
 from catga_core.container.di.graph import check_graph
-from catga_core.container.di.naming import SERVICES, name_for, service_called
+from catga_core.container.di.naming import name_for, service_called
 from catga_core.container.di.overrides import Override
 from catga_core.container.di.provider import ServiceProvider
 from catga_core.container.di.registration import (
@@ -22,7 +23,6 @@ from catga_core.container.di.registration import (
     SourceKind,
     register_source,
 )
-from catga_core.container.di.replacing import replaced_registration, replacement
 from catga_core.container.di.resolver import Resolver
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import caller_locals, shown
@@ -66,7 +66,7 @@ class Registry:
         self._assembly = assembly
         self._reserved = reserved
         self._fixed = fixed
-        self.hosted: list[Any] = []
+        self.hosted: dict[Any, Role | None] = {}
 
     def add_own(self, options: CatgaOptions, mediator: CatgaMediator, dispatcher: Dispatcher) -> None:
         """Take in what every container has.
@@ -76,22 +76,17 @@ class Registry:
             mediator: the container's.
             dispatcher: the container's.
         """
-        self._put(register_source(CatgaOptions, options, Lifetime.SINGLETON, {}, instance=True), "options")
-        self._put(register_source(CatgaMediator, mediator, Lifetime.SINGLETON, {}, instance=True), "mediator")
-        self._put(
-            register_source(Dispatcher, dispatcher, Lifetime.SINGLETON, {}, instance=True), "dispatcher"
-        )
-        self._put(self._message_registry(), "message_registry")
-        self._put(register_source(Clock, SystemClock, Lifetime.SINGLETON, {}))
-        self._put(register_source(Serializer, msgpack_serializer, Lifetime.SINGLETON, {}))
-        self.add_workers()
+        self.put(register_source(CatgaOptions, options, Lifetime.SINGLETON, {}, instance=True), "options")
+        self.put(register_source(CatgaMediator, mediator, Lifetime.SINGLETON, {}, instance=True), "mediator")
+        self.put(register_source(Dispatcher, dispatcher, Lifetime.SINGLETON, {}, instance=True), "dispatcher")
+        self.put(self._message_registry(), "message_registry")
+        self.put(register_source(Clock, SystemClock, Lifetime.SINGLETON, {}))
+        self.put(register_source(Serializer, msgpack_serializer, Lifetime.SINGLETON, {}))
         # Provided before anything is registered for them, so that a test can override them by name. A port whose module is
         # imported later gets its provider when something is registered for it.
         for port in declared_ports():
             if port.type not in self._registrations:
-                self._provide(port.name, port.type)
-        for name, path in SERVICES.items():
-            self._provide(name, path)
+                self.provide(port.name, port.type)
 
     def _message_registry(self) -> Registration:
         def make(catalog: MessageCatalog | None = None) -> MessageRegistry:
@@ -123,7 +118,7 @@ class Registry:
             msg = f"{shown(service)} is the container's own: override it in a test, or make another container"
             raise ConfigurationError(msg)
         made = register_source(service, implementation, lifetime, caller_locals(), instance=instance)
-        self._put(msgspec.structs.replace(made, after=after) if after else made, name)
+        self.put(msgspec.structs.replace(made, after=after) if after else made, name)
 
     def register(self, registration: Registration) -> None:
         """Take in a registration that is described already.
@@ -132,21 +127,16 @@ class Registry:
             ConfigurationError: when the container runs already.
         """
         self.expect_stopped("services")
-        self._put(registration)
+        self.put(registration)
 
-    def host(self, service: Any) -> None:
-        """Have a service started and stopped with the container."""
-        if service not in self.hosted:
-            self.hosted.append(service)
+    def host(self, service: Any, role: Role | None) -> None:
+        """Have a service started and stopped with the container.
 
-    def add_workers(self) -> None:
-        """Take in what works beside the handlers there are, as the options ask."""
-        assembly = self._assembly
-        needs = assembly.reliability.needs(assembly.requests)
-        options = self._registrations[CatgaOptions].source
-        for name, registration in workers(options, self._resolver, needs):
-            self._put(registration, name)
-            self.host(registration.service)
+        Args:
+            service: the type it is asked for by.
+            role: of the processes that start it; `None` for all.
+        """
+        self.hosted[service] = role
 
     def expect_stopped(self, what: str) -> None:
         """Refuse what can only be added before the container runs.
@@ -192,7 +182,23 @@ class Registry:
             raise ConfigurationError(problems)
         return layer
 
-    def _put(self, registration: Registration, name: str | None = None) -> None:
+    def drop(self, registration: Registration) -> None:
+        """Take back a registration, unless another has replaced it."""
+        if self._registrations.get(registration.service) is registration:
+            del self._registrations[registration.service]
+            self._resolver.registered()
+            self._assembly.forget()
+
+    def put(self, registration: Registration, name: str | None = None) -> None:
+        """Take in a registration, and give it a provider.
+
+        Args:
+            registration: how the service is made.
+            name: the provider's name, `None` for the service's own.
+
+        Raises:
+            ConfigurationError: when the name is taken.
+        """
         service = registration.service
         known = service in self._registrations
         self._registrations[service] = registration
@@ -206,7 +212,8 @@ class Registry:
             return
         chosen = name_for(service, name, self._container.providers, self._reserved)
         if chosen is not None:
-            self._provide(chosen, service)
+            self.provide(chosen, service)
 
-    def _provide(self, name: str, service: Any) -> None:
+    def provide(self, name: str, service: Any) -> None:
+        """Give a service a provider; one given as `module:name` is imported when it is first asked for."""
         self._container.set_provider(name, ServiceProvider(service, self._resolver, self._container.override))
