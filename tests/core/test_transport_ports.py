@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from catga_core import CatgaApp, ConfigurationError, Transport, add_catga
+from catga_core import (
+    CatgaApp,
+    CatgaContainer,
+    CatgaError,
+    CatgaOptions,
+    Command,
+    ConfigurationError,
+    ErrorCode,
+    Event,
+    Transport,
+    add_catga,
+)
 from catga_core.interfaces import EventTransport, RequestTransport
-from catga_core.memory import LocalBus, LocalTransport
+from catga_core.memory import LocalBus, LocalTransport, local_bus
+from catga_testing import eventually
 
 
 class Closed(LocalTransport):
@@ -117,3 +129,91 @@ def test_a_transport_is_both_ports():
     assert isinstance(Closed(), RequestTransport)
     assert isinstance(Closed(), EventTransport)
     assert isinstance(Closed(), Transport)
+
+
+class Ask(Command[str]):
+    pass
+
+
+class Told(Event):
+    text: str
+
+
+def service(
+    name: str, told: list[str], *, requests: str | None = None, events: str | None = None
+) -> CatgaContainer:
+    catga = add_catga(CatgaOptions(service_name=name))
+
+    async def answer(_message: Ask) -> str:
+        return name
+
+    async def on_told(event: Told) -> None:
+        told.append(f"{name}: {event.text}")
+
+    catga.add_handlers(on_told)
+    if name == "answering":
+        catga.add_handlers(answer)
+    if requests is not None:
+        catga.add_singleton(RequestTransport, lambda: LocalTransport(local_bus(requests)))
+    if events is not None:
+        catga.add_singleton(EventTransport, lambda: LocalTransport(local_bus(events)))
+    return catga
+
+
+async def test_requests_and_events_go_over_transports_of_their_own():
+    told: list[str] = []
+    async with (
+        service("answering", told, requests="requests-1", events="events-1").running() as answering,
+        service("asking", told, requests="requests-1", events="events-1").running() as asking,
+    ):
+        answer = await asking.mediator.send(Ask())
+        await asking.mediator.publish(Told("hello"))
+        await eventually(lambda: len(told) == 2)
+        health = answering.health()
+
+    assert answer.unwrap() == "answering"
+    assert sorted(told) == ["answering: hello", "asking: hello"]
+    assert {"request_transport", "event_transport"} <= set(health)
+    assert "transport" not in health
+
+
+async def test_events_stay_in_the_process_where_only_requests_have_a_transport():
+    told: list[str] = []
+    async with (
+        service("answering", told, requests="requests-2").running(),
+        service("asking", told, requests="requests-2").running() as asking,
+    ):
+        answer = await asking.mediator.send(Ask())
+        await asking.mediator.publish(Told("hello"))
+
+    assert answer.unwrap() == "answering"
+    assert told == ["asking: hello"]
+
+
+async def test_requests_stay_in_the_process_where_only_events_have_a_transport():
+    told: list[str] = []
+    async with (
+        service("answering", told, events="events-3").running(),
+        service("asking", told, events="events-3").running() as asking,
+    ):
+        answer = await asking.mediator.send(Ask())
+        await asking.mediator.publish(Told("hello"))
+        await eventually(lambda: len(told) == 2)
+
+    assert answer.error.code == ErrorCode.HANDLER_NOT_FOUND
+    assert sorted(told) == ["answering: hello", "asking: hello"]
+
+
+async def test_both_transports_are_closed_when_the_second_cannot_connect():
+    class Broken(Closed):
+        async def connect(self) -> None:
+            raise CatgaError("no server", code=ErrorCode.TRANSPORT_FAILED)
+
+    catga, requests, events = add_catga(), Closed(), Broken()
+    catga.add_singleton(RequestTransport, requests)
+    catga.add_singleton(EventTransport, events)
+
+    with pytest.raises(CatgaError, match="no server"):
+        async with catga.running():
+            pass
+    assert (requests.closed, events.closed) == (1, 1)

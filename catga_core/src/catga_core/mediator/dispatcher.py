@@ -99,7 +99,7 @@ class Dispatcher:
         refusal = self.gate.refusal_of_stored(described)
         if refusal is not None:
             raise refusal
-        transport = await prepared(self._source, lambda: self._source.transport)
+        transport = await prepared(self._source, lambda: self._source.event_transport)
         if transport is not None:
             await transport.publish(described, event, context)
             return

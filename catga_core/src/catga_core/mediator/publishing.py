@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
 from catga_core.errors import CatgaError
-from catga_core.interfaces.transport import Transport
+from catga_core.interfaces.transport import EventTransport
 from catga_core.mediator.dispatcher import Dispatcher, PublishHere
 from catga_core.mediator.options import PUBLISH, PublishOptions, check_options, frozen
 from catga_core.mediator.preparing import not_built, prepared
@@ -88,7 +88,7 @@ class Publishing:
         known = self._known.get(described.cls)
         if known is None:
             source = self._source
-            transport = source.transport
+            transport = source.event_transport
             publish_in = (
                 self._dispatcher.event_publication(described)
                 if transport is None
@@ -109,7 +109,7 @@ class Publishing:
         await (self.calls.get(type(event)) or self.find(event))(event)
 
 
-def _remote(described: MessageType, transport: Transport) -> PublishHere:
+def _remote(described: MessageType, transport: EventTransport) -> PublishHere:
     publish_remote = transport.publish
 
     def publish(event: Any, context: MessageContext | None = None) -> Coroutine[Any, Any, None]:

@@ -9,7 +9,7 @@ import msgspec
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
-from catga_core.interfaces.transport import Transport
+from catga_core.interfaces.transport import EventTransport, RequestTransport
 from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import Failure
@@ -78,8 +78,13 @@ class RouteSource(Protocol):
         ...
 
     @property
-    def transport(self) -> Transport | None:
-        """What carries messages to other processes, `None` when everything is in this one."""
+    def request_transport(self) -> RequestTransport | None:
+        """What carries requests to other processes, `None` when they are all handled in this one."""
+        ...
+
+    @property
+    def event_transport(self) -> EventTransport | None:
+        """What carries events to every service, `None` when they are all handled in this one."""
         ...
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.interfaces.transport import Transport
+from catga_core.interfaces.transport import RequestTransport
 from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.options import SendOptions, begin_context_with
 from catga_core.mediator.preparing import not_built, prepared
@@ -95,7 +95,7 @@ class Sending:
         source = self._source
         try:
             dispatch = self._dispatcher.request_dispatch(described.cls)
-            transport = source.transport if dispatch is None else None
+            transport = source.request_transport if dispatch is None else None
         except NotPrepared:
             return self._prepare_and_send
         except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
@@ -121,9 +121,9 @@ class Sending:
         """
         source, dispatcher = self._source, self._dispatcher
 
-        def find() -> tuple[Dispatch | None, Transport | None]:
+        def find() -> tuple[Dispatch | None, RequestTransport | None]:
             dispatch = dispatcher.request_dispatch(described.cls)
-            return dispatch, source.transport if dispatch is None else None
+            return dispatch, source.request_transport if dispatch is None else None
 
         try:
             dispatch, transport = await prepared(source, find)
@@ -149,7 +149,7 @@ class Sending:
         return await self.send_again(request)
 
 
-def _remote(described: MessageType, transport: Transport) -> Chain:
+def _remote(described: MessageType, transport: RequestTransport) -> Chain:
     request_remote = transport.request
 
     def call(request: Any) -> Coroutine[Any, Any, CatgaResult[Any]]:
@@ -158,7 +158,7 @@ def _remote(described: MessageType, transport: Transport) -> Chain:
     return call
 
 
-def _remote_in(described: MessageType, transport: Transport) -> _SendIn:
+def _remote_in(described: MessageType, transport: RequestTransport) -> _SendIn:
     request_remote = transport.request
 
     def call(request: Any, context: MessageContext) -> Coroutine[Any, Any, CatgaResult[Any]]:

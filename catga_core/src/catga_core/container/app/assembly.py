@@ -17,7 +17,7 @@ from catga_core.container.di.resolver import Resolver
 from catga_core.errors import ConfigurationError
 from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import class_of, with_place
-from catga_core.interfaces.transport import Transport
+from catga_core.interfaces.transport import EventTransport, RequestTransport
 from catga_core.mediator import EventOutbox, FailureSink, NotPrepared, Route
 from catga_core.messages import Message, MessageKind, MessageType, message_type
 from catga_core.messages.message_context import MessageContext
@@ -73,14 +73,14 @@ class Assembly:
         return self._resolver.resolve(Clock)  # type: ignore[no-any-return]
 
     @property
-    def transport(self) -> Transport | None:
-        """The way to other processes, `None` when everything is in this one."""
-        if self._resolver.effective(Transport) is None:
-            return None
-        try:
-            return self._resolver.resolve(Transport)  # type: ignore[no-any-return]
-        except AsyncNeeded:
-            raise NotPrepared from None
+    def request_transport(self) -> RequestTransport | None:
+        """What carries requests to other processes, `None` when they are all handled in this one."""
+        return self._optional(RequestTransport)  # type: ignore[no-any-return]
+
+    @property
+    def event_transport(self) -> EventTransport | None:
+        """What carries events to every service, `None` when they are all handled in this one."""
+        return self._optional(EventTransport)  # type: ignore[no-any-return]
 
     @property
     def outbox(self) -> EventOutbox | None:
@@ -130,7 +130,8 @@ class Assembly:
 
     async def prepare(self) -> None:
         """Make the singletons that have to be awaited, for every handler and behavior as it is now."""
-        await self._resolver.build(Transport)
+        for port in (RequestTransport, EventTransport):
+            await self._resolver.build(port)
         for registration in self.roots():
             await self._resolver.build_needs(registration)
 
@@ -205,6 +206,14 @@ class Assembly:
             entries[described.cls] = entry
 
     # --- inside ---
+
+    def _optional(self, service: Any) -> Any:
+        if self._resolver.effective(service) is None:
+            return None
+        try:
+            return self._resolver.resolve(service)
+        except AsyncNeeded:
+            raise NotPrepared from None
 
     def _handlers(self) -> list[HandlerEntry]:
         entries: list[HandlerEntry] = [*self.requests.values(), *self.streams.values()]

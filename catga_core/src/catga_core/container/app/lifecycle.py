@@ -14,6 +14,7 @@ from catga_core.container.app.roles import Role
 from catga_core.container.app.signals import listening
 from catga_core.container.app.stopping import Stopping
 from catga_core.container.app.stores import is_in_memory
+from catga_core.container.app.transports import Carrier, carriers_of
 from catga_core.container.di.provider import ServiceProvider
 from catga_core.container.di.registration import Registration
 from catga_core.container.di.resolver import Resolver
@@ -22,7 +23,7 @@ from catga_core.handlers.hints import shown
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.hosting import HealthReporter
 from catga_core.interfaces.port import declared_ports
-from catga_core.interfaces.transport import Inbound, Transport
+from catga_core.interfaces.transport import Inbound, TransportLifecycle
 from catga_core.log import LEFT_IN_FLIGHT, STARTED, STATE_IN_MEMORY, STOP_FAILED, STOPPED, logger
 from catga_core.mediator import CatgaMediator, Dispatcher
 from catga_core.messages import message_type
@@ -76,7 +77,7 @@ class Lifecycle:
         self._workers = workers
         self._feature_health = feature_health
         self.state: State = State.STOPPED
-        self._transport: Transport | None = None
+        self._carriers: list[Carrier] = []
         self._started: list[tuple[Any, Any]] = []
         self._ran = False
         self._hurry = Waiter()
@@ -163,8 +164,8 @@ class Lifecycle:
             )
         }
         found.update(self._feature_health())
-        if self._transport is not None:
-            found["transport"] = self._transport.health()
+        for carrier in self._carriers:
+            found[carrier.name] = carrier.transport.health()
         for service, made in self._started:
             if isinstance(made, HealthReporter):
                 found[self._name_of(service)] = made.health()
@@ -198,7 +199,7 @@ class Lifecycle:
             await resolver.build(service)
         await self._assembly.prepare()
 
-    def _check_service_name(self, transport: Transport) -> None:
+    def _check_service_name(self, transport: TransportLifecycle) -> None:
         options = self._container.get(CatgaOptions)
         events = [shown(cls) for cls, entries in self._assembly.events.items() if entries]
         if events and transport.capabilities.remote and options.service_name == DEFAULT_SERVICE_NAME:
@@ -211,11 +212,10 @@ class Lifecycle:
 
     async def _start_all(self, roles: frozenset[Role]) -> None:
         await self._make_singletons()
-        if self._resolver.effective(Transport) is not None:
-            transport = self._container.get(Transport)
-            if "serve" in roles:
-                self._check_service_name(transport)
-            await self._connect(transport)
+        for carrier in carriers_of(self._resolver):
+            if "serve" in roles and carrier.events:
+                self._check_service_name(carrier.transport)
+            await self._connect(carrier)
         below, above = self._hosted_in_order()
         for service in below:
             if self._is_for(roles, service, None):
@@ -225,10 +225,11 @@ class Lifecycle:
         for service in above:
             if self._is_for(roles, service, "work"):
                 await self._start_hosted(service)
-        if self._transport is not None and "serve" in roles:
-            await self._transport.serve(self._inbound())
+        for carrier in self._carriers if "serve" in roles else ():
+            await carrier.transport.serve(carrier.inbound(self._inbound()))
 
-    async def _connect(self, transport: Transport) -> None:
+    async def _connect(self, carrier: Carrier) -> None:
+        transport = carrier.transport
         # It is closed after the drain, not with the other singletons.
         self._resolver.disown(transport)
         try:
@@ -239,7 +240,7 @@ class Lifecycle:
             except Exception as also:  # noqa: BLE001 - why it could not connect is what the caller has to see
                 error.add_note(f"closing it failed too: {type(also).__name__}: {also}")
             raise
-        self._transport = transport
+        self._carriers.append(carrier)
 
     def _compile_all(self) -> None:
         assembly = self._assembly
@@ -309,7 +310,7 @@ class Lifecycle:
 
     async def _stop_all(self) -> None:
         options = self._container.get(CatgaOptions)
-        dispatcher, transport = self._dispatcher, self._transport
+        dispatcher, transports = self._dispatcher, [carrier.transport for carrier in self._carriers]
         stopping = Stopping(options.shutdown_timeout_seconds, self._hurry)
         above = [each for each in self._started if _sends(self._resolver, each[0])]
         below = [each for each in self._started if each not in above]
@@ -317,16 +318,16 @@ class Lifecycle:
         last = [each for each in above if getattr(each[1], "stops_after_messages", False)]
         await stopping.services([each for each in above if each not in last], hurry=True)
         dispatcher.refuse()
-        left = await stopping.messages(transport, lambda: dispatcher.in_flight)
+        left = await stopping.messages(transports, lambda: dispatcher.in_flight)
         if left:
             # Its tasks are its senders' own, so it is not cancelled: what it holds is closed under it.
             logger().warning(LEFT_IN_FLIGHT, service_name=options.service_name, left_in_flight=left)
         await stopping.services(last, hurry=True)
         dispatcher.close()
         await stopping.services(below)
-        if transport is not None:
+        for transport in reversed(transports):
             await stopping.transport(transport)
-            self._transport = None
+        self._carriers.clear()
         errors = [*stopping.errors, *await self._resolver.close()]
         self._assembly.forget()
         self._started.clear()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.handlers.hints import shown
-from catga_core.interfaces.transport import Transport
+from catga_core.interfaces.transport import TransportLifecycle
 from catga_core.runtime.cancellation import being_cancelled
 from catga_core.runtime.waiter import Waiter
 
@@ -41,11 +41,11 @@ class Stopping:
             stopping = self._service(service, made)
             await (self._unless_hurried(stopping) if hurry else stopping)
 
-    async def messages(self, transport: Transport | None, in_flight: Callable[[], int]) -> int:
+    async def messages(self, transports: Sequence[TransportLifecycle], in_flight: Callable[[], int]) -> int:
         """Wait for the messages in flight.
 
         Args:
-            transport: Drained first: it takes no more messages.
+            transports: Drained first: they take no more messages.
             in_flight: Returns how many messages are being handled.
 
         Returns:
@@ -53,15 +53,16 @@ class Stopping:
         """
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._limit
-        if transport is not None:
-            await self._unless_hurried(self._collect(transport.drain(self._limit)))
+        if transports:
+            draining = (self._collect(each.drain(self._limit)) for each in transports)
+            await self._unless_hurried(_all(draining))
         # An event would cost every message something, so the count is polled.
         while in_flight() and loop.time() < ends_at and not self._hurry.closed:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(_POLL_SECONDS)
         return in_flight()
 
-    async def transport(self, transport: Transport) -> None:
-        """Close the transport."""
+    async def transport(self, transport: TransportLifecycle) -> None:
+        """Close a transport."""
         await self._collect(transport.close())
 
     async def _service(self, service: Any, made: Any) -> None:
@@ -91,3 +92,7 @@ class Stopping:
             self.errors.append(CatgaError(text, code=ErrorCode.INTERNAL_ERROR))
         except Exception as error:  # noqa: BLE001 - the others must still be stopped
             self.errors.append(error)
+
+
+async def _all(works: Iterable[Awaitable[None]]) -> None:
+    await asyncio.gather(*works)
