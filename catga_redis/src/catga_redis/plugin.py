@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from catga_core.container.app.stores import add_stores
+from catga_core.container import add_stores
 from catga_core.errors import ConfigurationError
 from catga_core.plugins import plugin
 from catga_redis.options import RedisOptions, as_options

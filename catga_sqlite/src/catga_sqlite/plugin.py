@@ -50,7 +50,7 @@ def add_sqlite_catga(container: CatgaContainer, options: str | os.PathLike[str] 
     Raises:
         ConfigurationError: for options that cannot work; for a file that cannot be used, when the container starts.
     """
-    from catga_core.container.app.stores import add_stores
+    from catga_core.container import add_stores
 
     if isinstance(options, str):
         settings = SqliteOptions.from_url(options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, TypeVar, get_origin
 
 from catga_core.clock import Clock
-from catga_core.container import CatgaContainer
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.aggregate_folds import fold_of
 from catga_core.event_sourcing.aggregates import Aggregate
@@ -15,6 +14,7 @@ from catga_core.event_sourcing.policies import SnapshotPolicy
 from catga_core.event_sourcing.repositories import AggregateRepository
 from catga_core.event_sourcing.snapshots import Snapshots, check_keep, check_policy
 from catga_core.handlers.hints import shown
+from catga_core.host import Host
 from catga_core.interfaces.event_store import EventStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.messages import Event
@@ -29,7 +29,7 @@ S = TypeVar("S")
 E = TypeVar("E", bound=Event)
 
 
-def add_events(container: CatgaContainer, *events: type[Event], closed: bool = False) -> None:
+def add_events(container: Host, *events: type[Event], closed: bool = False) -> None:
     """Register event classes, or close the set of known classes.
 
     Every imported event class is known without it. Registered classes win over merely imported ones of the same name
@@ -52,7 +52,7 @@ def add_events(container: CatgaContainer, *events: type[Event], closed: bool = F
     catalog.closed = catalog.closed or closed
 
 
-def add_upcasters(container: CatgaContainer, *upcasters: Upcaster) -> None:
+def add_upcasters(container: Host, *upcasters: Upcaster) -> None:
     """Register upcasters, which convert old events to a newer version before they are decoded.
 
     They apply wherever an event is decoded: streams, the outbox, dead letters.
@@ -69,7 +69,7 @@ def add_upcasters(container: CatgaContainer, *upcasters: Upcaster) -> None:
 
 
 def add_aggregate(
-    container: CatgaContainer,
+    container: Host,
     aggregate: type[A],
     *,
     snapshots: SnapshotPolicy | None = None,
@@ -104,7 +104,7 @@ def add_aggregate(
 
 
 def add_decider(
-    container: CatgaContainer,
+    container: Host,
     service: type[DeciderRepository[C, S, E]],
     decider: Decider[C, S, E],
     *,
@@ -164,7 +164,7 @@ class _RegistryCheck:
         """Do nothing."""
 
 
-def _catalog_of(container: CatgaContainer) -> MessageCatalog:
+def _catalog_of(container: Host) -> MessageCatalog:
     known = container.registered(MessageCatalog)
     if known is None:
         container.add_singleton(MessageCatalog, MessageCatalog(), instance=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from catga_core.container.app.application import CatgaApp
 from catga_core.container.app.assembly import Assembly
 from catga_core.container.app.options import DEFAULT_SERVICE_NAME, CatgaOptions
 from catga_core.container.app.roles import Role
@@ -30,9 +30,6 @@ from catga_core.messages import message_type
 from catga_core.runtime.shielded import shielded
 from catga_core.runtime.waiter import Waiter
 
-if TYPE_CHECKING:
-    from catga_core.container.app.container import CatgaContainer
-
 
 class State(StrEnum):
     """Where a container is in its life."""
@@ -47,7 +44,8 @@ class Lifecycle:
     """One container's starting and stopping.
 
     Parameters:
-        container: the container.
+        validate: raises for a wrong composition.
+        providers: returns the container's providers, by name.
         dispatcher: the container's dispatcher.
         assembly: its handlers and behaviors.
         resolver: makes its services.
@@ -59,7 +57,8 @@ class Lifecycle:
 
     def __init__(
         self,
-        container: CatgaContainer,
+        validate: Callable[[], None],
+        providers: Callable[[], Mapping[str, Any]],
         dispatcher: Dispatcher,
         assembly: Assembly,
         resolver: Resolver,
@@ -68,7 +67,8 @@ class Lifecycle:
         workers: Collection[Any],
         feature_health: Callable[[], Mapping[str, Health]],
     ) -> None:
-        self._container = container
+        self._validate = validate
+        self._providers = providers
         self._dispatcher = dispatcher
         self._assembly = assembly
         self._resolver = resolver
@@ -87,13 +87,12 @@ class Lifecycle:
         """Whether the composition is fixed for now."""
         return self.state is not State.STOPPED
 
-    async def start(self, roles: frozenset[Role]) -> CatgaApp:
+    async def start(self, roles: frozenset[Role]) -> None:
         """Check and start what the roles need; what was started is stopped again when something fails."""
         if self.started:
             msg = f"the container is {self.state} already: leave its first running() block before the next"
             raise ConfigurationError(msg)
-        container = self._container
-        container.validate()
+        self._validate()
         self.state = State.STARTING
         self._ran = False
         self._hurry = Waiter()
@@ -110,9 +109,8 @@ class Lifecycle:
             raise
         self.state = State.RUNNING
         self._ran = True
-        options: CatgaOptions = container.get(CatgaOptions)
+        options: CatgaOptions = self._resolver.resolve(CatgaOptions)
         logger().info(STARTED, service_name=options.service_name, handlers=self._handler_count())
-        return CatgaApp(container)
 
     async def stop(self) -> None:
         """Refuse new work, finish what is in flight within the shutdown timeout, close everything in reverse.
@@ -125,7 +123,7 @@ class Lifecycle:
         # A stop that is cancelled halfway would leave servers connected and files open.
         await shielded(self._stop())
 
-    async def run_until_signal(self, roles: Collection[Role]) -> None:
+    async def run_until_signal(self, running: AbstractAsyncContextManager[object]) -> None:
         """Run until SIGINT or SIGTERM: the first ends the start or the run, the second the waiting while it stops."""
         asked = asyncio.Event()
         task = asyncio.current_task()
@@ -142,7 +140,7 @@ class Lifecycle:
 
         try:
             with listening(on_signal):
-                async with self._container.running(roles=roles):
+                async with running:
                     await asked.wait()
         except asyncio.CancelledError:
             # As asyncio.timeout does: our own cancellation ends here, anybody else's goes on.
@@ -200,7 +198,7 @@ class Lifecycle:
         await self._assembly.prepare()
 
     def _check_service_name(self, transport: TransportLifecycle) -> None:
-        options = self._container.get(CatgaOptions)
+        options = self._resolver.resolve(CatgaOptions)
         events = [shown(cls) for cls, entries in self._assembly.events.items() if entries]
         if events and transport.capabilities.remote and options.service_name == DEFAULT_SERVICE_NAME:
             msg = (
@@ -269,8 +267,8 @@ class Lifecycle:
         return role is None or role in roles
 
     async def _start_hosted(self, service: Any) -> None:
-        options = self._container.get(CatgaOptions)
-        made = self._container.get(service)
+        options = self._resolver.resolve(CatgaOptions)
+        made = self._resolver.resolve(service)
         limit = asyncio.timeout(options.start_timeout_seconds)
         try:
             async with limit:
@@ -289,7 +287,7 @@ class Lifecycle:
         self._started.append((service, made))
 
     def _inbound(self) -> Inbound:
-        options = self._container.get(CatgaOptions)
+        options = self._resolver.resolve(CatgaOptions)
         assembly, dispatcher = self._assembly, self._dispatcher
         return Inbound(
             options.service_name,
@@ -309,7 +307,7 @@ class Lifecycle:
             self.state = State.STOPPED
 
     async def _stop_all(self) -> None:
-        options = self._container.get(CatgaOptions)
+        options = self._resolver.resolve(CatgaOptions)
         dispatcher, transports = self._dispatcher, [carrier.transport for carrier in self._carriers]
         stopping = Stopping(options.shutdown_timeout_seconds, self._hurry)
         above = [each for each in self._started if _sends(self._resolver, each[0])]
@@ -347,7 +345,7 @@ class Lifecycle:
         )
 
     def _name_of(self, service: Any) -> str:
-        for name, provider in self._container.providers.items():
+        for name, provider in self._providers().items():
             if isinstance(provider, ServiceProvider) and provider.is_for(service):
                 return str(name)
         return shown(service)

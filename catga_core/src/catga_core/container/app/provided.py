@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, overload
+from typing import Generic, Protocol, Self, TypeVar, overload
 
 from catga_core.interfaces.service_type import ServiceType
 
-if TYPE_CHECKING:
-    from catga_core.container.app.application import CatgaApp
-
 S = TypeVar("S")
+
+
+class Resolves(Protocol):
+    """What services are asked for."""
+
+    def get(self, service: ServiceType[S]) -> S:
+        """Return a service by its type."""
+        ...
 
 
 class Provided(Generic[S]):
@@ -25,10 +30,10 @@ class Provided(Generic[S]):
         self._service = service
 
     @overload
-    def __get__(self, app: None, owner: type[CatgaApp]) -> Self: ...
+    def __get__(self, app: None, owner: type[Resolves]) -> Self: ...
 
     @overload
-    def __get__(self, app: CatgaApp, owner: type[CatgaApp]) -> S: ...
+    def __get__(self, app: Resolves, owner: type[Resolves]) -> S: ...
 
-    def __get__(self, app: CatgaApp | None, owner: type[CatgaApp]) -> S | Self:
-        return self if app is None else app.container.get(self._service)
+    def __get__(self, app: Resolves | None, owner: type[Resolves]) -> S | Self:
+        return self if app is None else app.get(self._service)

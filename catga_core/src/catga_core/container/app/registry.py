@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from dependency_injector.containers import DynamicContainer
 
 from catga_core.clock import Clock, SystemClock
 from catga_core.container.app.assembly import Assembly
@@ -33,9 +34,6 @@ from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serialization import msgpack_serializer
 from catga_core.messages.serializer import Serializer
 
-if TYPE_CHECKING:
-    from catga_core.container.app.container import CatgaContainer
-
 
 class Registry:
     """Takes services in, and gives each a provider in the container.
@@ -53,7 +51,7 @@ class Registry:
 
     def __init__(
         self,
-        container: CatgaContainer,
+        container: DynamicContainer,
         registrations: dict[Any, Registration],
         resolver: Resolver,
         assembly: Assembly,
@@ -216,4 +214,7 @@ class Registry:
 
     def provide(self, name: str, service: Any) -> None:
         """Give a service a provider; one given as `module:name` is imported when it is first asked for."""
-        self._container.set_provider(name, ServiceProvider(service, self._resolver, self._container.override))
+        self._container.set_provider(name, ServiceProvider(service, self._resolver, self._replace))
+
+    def _replace(self, service: Any, implementation: Any) -> Override:
+        return self.replace(service, implementation, instance=False)

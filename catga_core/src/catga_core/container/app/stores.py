@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from catga_core.clock import Clock
@@ -19,10 +19,9 @@ from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.port import port_of
 from catga_core.interfaces.storage import Storage
-from catga_core.interfaces.stores import Stores, check_kept
+from catga_core.interfaces.stores import Stores
 
 if TYPE_CHECKING:
-    from catga_core.container.app.container import CatgaContainer
     from catga_core.container.di.resolver import Resolver
 
 
@@ -56,48 +55,6 @@ class StorageHost:
         return self.stores.storage.health()
 
 
-def add_stores(
-    container: CatgaContainer,
-    make: Callable[[Clock], Stores],
-    ports: Sequence[Any],
-    *,
-    name: str,
-) -> None:
-    """Register the stores of one storage; for each port the last call wins.
-
-    The storage is started before everything that uses it and stopped after. It becomes the storage of
-    `container.unit_of_work()` when it provides a transactional port: the event log, the outbox, the inbox or the checkpoints.
-
-    Args:
-        container: the container.
-        make: makes the stores, given the container's clock; called once for each run, when the container starts.
-        ports: the ports to take from it, such as `EventLog`; each is declared with `@port(..., kept=True)`.
-        name: what the storage is called in `health()` and in errors, such as `sqlite`.
-
-    Raises:
-        ConfigurationError: One of `ports` is not a port that a storage keeps, or the container runs already.
-    """
-    check_kept(tuple(ports))
-    taken: dict[Any, Registration] = {}
-
-    def wanted() -> bool:
-        return any(container.registered(port) is made for port, made in taken.items())
-
-    # A class of its own: a container may have several storages, each hosted as a service.
-    service: Any = type(f"{name.title()}Storage", (StorageHost,), {})
-
-    def host(clock: Clock) -> Any:
-        return service(make(clock), wanted)
-
-    container.add_hosted(service, host, name=_free(f"{name}_storage", container))
-    for port in ports:
-        taken[port] = _from_host(service, port, name)
-    if any((declared := port_of(port)) and declared.transactional for port in ports):
-        taken[Storage] = _from_host(service, Storage, name)
-    for registration in taken.values():
-        container.register(registration)
-
-
 def default_of(service: Any) -> Registration | None:
     """Return how a port or a service of Catga's own is made where nobody has registered it, `None` for any other.
 
@@ -108,7 +65,7 @@ def default_of(service: Any) -> Registration | None:
     """
     declared = port_of(service)
     if service is Storage or (declared is not None and declared.kept and _is_kept_in_memory(service)):
-        return _from_host(_MemoryHost, service, "memory")
+        return from_host(_MemoryHost, service, "memory")
     if service is _MemoryHost:
         return _by_factory(_MemoryHost, _memory_host, {"clock": Clock})
     default: Any = getattr(service, "__dict__", {}).get("__catga_default__")
@@ -128,26 +85,6 @@ def same_storage(resolver: Resolver, first: Any, second: Any) -> bool | None:
     """
     hosts = [_host_of(resolver.effective(port)) for port in (first, second)]
     return None if None in hosts else hosts[0] is hosts[1]
-
-
-def check_one_storage(container: CatgaContainer, named: str) -> None:
-    """Refuse checkpoints that are not kept where the container's units of work are.
-
-    Parameters:
-        container: the container.
-        named: what relies on that, for the error.
-
-    Raises:
-        ConfigurationError: naming both storages.
-    """
-    hosts = [_host_of(container.registered(port)) for port in (Storage, CheckpointStore)]
-    if None not in hosts and hosts[0] is not hosts[1]:
-        unit, kept = (shown(host).strip("_") for host in hosts)
-        msg = (
-            f"{named} writes effects and checkpoint in one unit of work, but the units of work are those of {unit}, and the "
-            f"checkpoints are kept in {kept}: take both from one storage, or have it handled at least once"
-        )
-        raise ConfigurationError(msg)
 
 
 def told_storage(resolver: Resolver, port: Any) -> str:
@@ -186,7 +123,15 @@ def _memory_host(clock: Clock) -> _MemoryHost:
     return _MemoryHost(memory_stores(clock), lambda: True)
 
 
-def _from_host(host: type[StorageHost], port: Any, name: str) -> Registration:
+def from_host(host: type[StorageHost], port: Any, name: str) -> Registration:
+    """Return how a port is taken from a storage.
+
+    Args:
+        host: The hosted storage.
+        port: The port, or `Storage` itself.
+        name: The storage's name, for errors.
+    """
+
     def store(host: StorageHost) -> Any:
         if port is Storage:
             return host.stores.storage
@@ -204,10 +149,21 @@ def _by_factory(service: Any, factory: Callable[..., Any], needs: Mapping[str, A
     return Registration(service, Lifetime.SINGLETON, SourceKind.FACTORY, factory, parameters)
 
 
-def _free(name: str, container: CatgaContainer) -> str:
-    number = 1
-    chosen = name
-    while chosen in container.providers:
-        number += 1
-        chosen = f"{name}_{number}"
-    return chosen
+def check_one_storage(resolver: Resolver, named: str) -> None:
+    """Check that checkpoints are kept where the container's units of work are.
+
+    Args:
+        resolver: The container's.
+        named: What relies on that, for the error.
+
+    Raises:
+        ConfigurationError: Naming both storages.
+    """
+    hosts = [_host_of(resolver.registered_for(port)) for port in (Storage, CheckpointStore)]
+    if None not in hosts and hosts[0] is not hosts[1]:
+        unit, kept = (shown(host).strip("_") for host in hosts)
+        msg = (
+            f"{named} writes effects and checkpoint in one unit of work, but the units of work are those of {unit}, and the "
+            f"checkpoints are kept in {kept}: take both from one storage, or have it handled at least once"
+        )
+        raise ConfigurationError(msg)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from dependency_injector.providers import Provider
 
+from catga_core.container.di.gives_service import GivesService
 from catga_core.container.di.overrides import Override
-
-if TYPE_CHECKING:
-    from catga_core.container.di.resolver import Resolver
+from catga_core.container.di.resolver import Resolver
 
 T = TypeVar("T")
 
 
-class ServiceProvider(Provider[T]):
+class ServiceProvider(Provider[T], GivesService):
     """A dependency-injector provider that gives a Catga service and overrides it in every place that holds it.
 
     It works with `Provide[...]`, `@inject` and `container.override_providers(...)`; unlike dependency-injector's own

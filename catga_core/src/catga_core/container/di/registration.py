@@ -13,6 +13,7 @@ from typing import Any, TypeGuard, Union, get_args, get_origin
 import msgspec
 from dependency_injector.providers import Provider
 
+from catga_core.container.di.gives_service import GivesService
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import class_of, hints_of, place_of, shown
 
@@ -212,10 +213,8 @@ def parameters_of(
 
 def _parameters_of_provider(source: Provider[Any]) -> tuple[Parameter, ...]:
     # dependency-injector gives them; the container has to know, to follow overrides and scopes through them.
-    from catga_core.container.di.provider import ServiceProvider
-
     providers: list[Provider[Any]] = [source, *source.traverse()]
-    services = dict.fromkeys(each.service for each in providers if isinstance(each, ServiceProvider))
+    services = dict.fromkeys(each.service for each in providers if isinstance(each, GivesService))
     return tuple(Parameter("", service, optional=False) for service in services)
 
 

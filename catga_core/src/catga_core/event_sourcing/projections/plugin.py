@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Unpack
 
-from catga_core.container import CatgaContainer
-from catga_core.container.app.consumer_handlers import class_consumer
-from catga_core.container.app.stores import check_one_storage
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.consumers import (
     ConsumerDelivery,
@@ -30,13 +27,14 @@ from catga_core.event_sourcing.projections.live import LiveWorker
 from catga_core.event_sourcing.projections.projection import Projection, call_of
 from catga_core.event_sourcing.projections.service import Projections
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
-from catga_core.handlers.hints import caller_locals, shown
+from catga_core.handlers.hints import shown
+from catga_core.host import Host
 from catga_core.interfaces.event_store import EventStore
 from catga_core.mediator import Dispatcher
 
 
 def add_projection(
-    container: CatgaContainer,
+    container: Host,
     projection: type[Projection],
     *,
     mode: ProjectionMode = ProjectionMode.CATCH_UP,
@@ -78,7 +76,7 @@ def add_projection(
     if problems:
         raise ConfigurationError(problems)
     key = f"projection:{definition.name}"
-    container.add_consumer(class_consumer(key, definition.name, projection, call_of, caller_locals()))
+    container.add_class_consumer(key, definition.name, projection, call_of)
     _host(container, definition, key, provider, hosted)
 
 
@@ -89,9 +87,7 @@ _WORKERS: dict[ProjectionMode, Any] = {
 }
 
 
-def _host(
-    container: CatgaContainer, definition: ProjectionDefinition, key: str, provider: str, hosted: Hosted
-) -> None:
+def _host(container: Host, definition: ProjectionDefinition, key: str, provider: str, hosted: Hosted) -> None:
     cls: Any = definition.cls
     needs: dict[str, Any] = {"ports": FollowerPorts, "projections": Projections, "dispatcher": Dispatcher}
     if definition.mode is ProjectionMode.INLINE:
@@ -111,7 +107,7 @@ def _host(
     ) -> ProjectionWorker:
         del store
         if definition.transactional and definition.mode in {ProjectionMode.CATCH_UP, ProjectionMode.INLINE}:
-            check_one_storage(container, f"the projection {definition.name!r}")
+            container.check_one_storage(f"the projection {definition.name!r}")
         handling = ProjectionHandling(ConsumerDelivery(dispatcher, key).deliver, use)
         worker: ProjectionWorker
         if appends is not None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from catga_core.container import CatgaContainer
-from catga_core.container.app.consumer_handlers import class_consumer, function_consumer
-from catga_core.container.app.stores import check_one_storage
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.consumers import (
     ConsumerDelivery,
@@ -29,12 +26,13 @@ from catga_core.event_sourcing.subscriptions.handler import SubscriptionHandler,
 from catga_core.event_sourcing.subscriptions.service import Subscriptions
 from catga_core.event_sourcing.subscriptions.worker import SubscriptionWorker
 from catga_core.handlers.hints import caller_locals, shown
+from catga_core.host import Host
 from catga_core.mediator import Dispatcher
 from catga_core.messages import Event
 
 
 def add_subscription(
-    container: CatgaContainer,
+    container: Host,
     name: str,
     handler: Any,
     *,
@@ -89,10 +87,9 @@ def add_subscription(
     if problems:
         raise ConfigurationError(problems)
     if described.is_class:
-        entry = class_consumer(definition.stem, name, handler, described.call_of, caller_locals())
+        container.add_class_consumer(definition.stem, name, handler, described.call_of)
     else:
-        entry = function_consumer(definition.stem, name, handler, described.call, described.needs)
-    container.add_consumer(entry)
+        container.add_function_consumer(definition.stem, name, handler, described.call, described.needs)
     _host(container, definition, described, provider, hosted)
 
 
@@ -118,7 +115,7 @@ def _events(
 
 
 def _host(
-    container: CatgaContainer,
+    container: Host,
     definition: SubscriptionDefinition,
     described: SubscriptionHandler,
     provider: str,
@@ -130,7 +127,7 @@ def _host(
         ports: FollowerPorts, subscriptions: Subscriptions, dispatcher: Dispatcher
     ) -> SubscriptionWorker:
         if definition.delivery is Delivery.EXACTLY_ONCE:
-            check_one_storage(container, f"the subscription {definition.name!r}")
+            container.check_one_storage(f"the subscription {definition.name!r}")
         delivery = ConsumerDelivery(dispatcher, definition.stem)
         worker = SubscriptionWorker(definition, ports, delivery.deliver)
         subscriptions.add(worker)
