@@ -134,18 +134,17 @@ class LogEventStore:
             correlation, causation = context.correlation_id, context.message_id
         recorded_at = round(self._clock.time() * _MICROSECONDS)
         if isinstance(events, _ONE):
-            records = [self._record_of(stream_id, events, recorded_at, correlation, causation)]
-        else:
-            _check_events(events)
-            records = [
-                self._record_of(stream_id, each, recorded_at, correlation, causation) for each in events
-            ]
-            if len(records) > 1 and len({record.message_id for record in records}) < len(records):
-                msg = (
-                    f"Two events for the stream {stream_id!r} have the same message_id. Give each event its own message "
-                    "id."
-                )
-                raise ValueError(msg)
+            # One event is the usual case, and written without a list of ids to compare.
+            record = self._record_of(stream_id, events, recorded_at, correlation, causation)
+            return StreamAppend(stream_id, expected_version, (record,))
+        _check_events(events)
+        records = [self._record_of(stream_id, each, recorded_at, correlation, causation) for each in events]
+        if len(records) > 1 and len({record.message_id for record in records}) < len(records):
+            msg = (
+                f"Two events for the stream {stream_id!r} have the same message_id. Give each event its own message "
+                "id."
+            )
+            raise ValueError(msg)
         return StreamAppend(stream_id, expected_version, records)
 
     def _record_of(

@@ -132,10 +132,14 @@ class Appender:
 
     def _one(self, request: Request) -> list[AppendResult]:
         if len(request) == 1 and request[0].records:
-            [append] = request
-            stream = self._stream(append.stream_id)
-            known = self._decided(stream, append)
-            return [self._append(stream, append) if known is None else known]
+            append = request[0]
+            stream = self._streams.get(append.stream_id) or self._stream(append.stream_id)
+            if append.expected_version != stream.version or self._careful:
+                known = self._decided(stream, append)
+                if known is not None:
+                    return [known]
+            # Else a repetition is found by the unique index, as _decided says.
+            return [self._append(stream, append)]
         if not all(append.records for append in request):
             return self._guarded(request)
         # All are decided before the first is written.
@@ -214,17 +218,15 @@ class Appender:
             position += 1
             version += 1
             kind = kinds.get((record.name, record.schema_version, record.format)) or self._new_kind(record)
+            correlation, causation, data = record.correlation_id, record.causation_id, bytearray(record.data)
             begin = position, number, version, bound_id(record.message_id), kind, record.recorded_at
-            correlation, causation = record.correlation_id, record.causation_id
-            if record.headers or (correlation is None) is not (causation is None):
+            if correlation is None and causation is None and not record.headers:
+                self._plain.append((*begin, data))
+            elif correlation is None or causation is None or record.headers:
                 links = optional_id(correlation), optional_id(causation)
-                self._full.append((*begin, *links, encode_headers(record.headers), record.data))
-            elif correlation is None or causation is None:
-                self._plain.append((*begin, bytearray(record.data)))
+                self._full.append((*begin, *links, encode_headers(record.headers), data))
             else:
-                self._linked.append(
-                    (*begin, bound_id(correlation), bound_id(causation), bytearray(record.data))
-                )
+                self._linked.append((*begin, bound_id(correlation), bound_id(causation), data))
         self._head, stream.version = position, version
         return AppendResult(version, position)
 

@@ -20,7 +20,8 @@ def bound_id(text: str) -> str | bytearray:
             packed = bytearray.fromhex(text)
         except ValueError:
             return text
-        if packed.hex() == text:
+        # fromhex accepts spaces and upper case too, which would not come back.
+        if len(packed) == 16 and (text.islower() or text.isdigit()):
             return packed
     return text
 
