@@ -25,7 +25,7 @@ _STREAM: Final = "SELECT id, (SELECT max(version) FROM catga_events WHERE stream
 _LAST_STREAM: Final = "SELECT coalesce(max(id), 0) FROM catga_streams"
 # Rows that one statement writes. Every statement releases the GIL and waits to get it back, which a busy loop may delay by
 # milliseconds: few statements matter.
-_SIZES: Final = (32, 8, 4, 2, 1)
+_SIZES: Final = (64, 32, 8, 4, 2, 1)
 
 
 def _inserts(table: str, row: str) -> dict[int, str]:

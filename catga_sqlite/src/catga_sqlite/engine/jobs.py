@@ -89,15 +89,13 @@ def settle(jobs: Iterable[Job]) -> int:
     """
     topics = 0
     for job in jobs:
-        if job.error is None:
+        future, error = job.future, job.error
+        if error is None:
             topics |= job.topics
-        future = job.future
-        if future.done():
-            continue
-        if job.error is None:
-            future.set_result(job.result)
-        else:
-            future.set_exception(job.error)
+            if not future.done():
+                future.set_result(job.result)
+        elif not future.done():
+            future.set_exception(error)
     return topics
 
 
