@@ -127,7 +127,8 @@ class EventTypes:
             shape = self._shapes[cls] = self.registry.use(cls)
         serializer = self._serializer
         # As EncodedEvent(...), at half its price: this is run for every event that is appended.
-        return tuple.__new__(EncodedEvent, (*shape, serializer.name, serializer.encode(event)))
+        # pyright reads the element type of tuple.__new__ as unknown.
+        return tuple.__new__(EncodedEvent, (*shape, serializer.name, serializer.encode(event)))  # pyright: ignore[reportUnknownMemberType]
 
     def decode(self, record: EventRecord, /) -> Event:
         """Return the event of a record, upcast to its newest version.
