@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Any
 
 from catga_core.clock import Clock
@@ -129,8 +130,9 @@ class RequestListener(Listener):
     def deliver(self, _: bytes, reply: bytes, data: bytes, headers: Headers, /) -> None:
         """Handle one request in a task of its own."""
         if self._intake.full:
-            self._counters.requests_limited += 1
-            self._answer(reply, headers, Failure(busy(self._type, self._intake.limit)))
+            self._intake.hold(
+                partial(self.deliver, _, reply, data, headers), partial(self._refuse, reply, headers)
+            )
             return
         if self._stopping:
             self._counters.requests_abandoned += 1
@@ -150,6 +152,10 @@ class RequestListener(Listener):
             return
         self._counters.requests_received += 1
         self._intake.spawn(self._run(reply, headers, self._endpoint.handle(body, context), context))
+
+    def _refuse(self, reply: bytes, headers: Headers) -> None:
+        self._counters.requests_limited += 1
+        self._answer(reply, headers, Failure(busy(self._type, self._intake.limit)))
 
     async def _run(
         self, reply: bytes, headers: Headers, work: Awaitable[CatgaResult[Any]], context: MessageContext

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
 
 from structlog.testing import capture_logs
 
@@ -80,3 +83,51 @@ async def test_drain_leaves_work_behind_that_ignores_its_cancellation() -> None:
     release.set()
     await intake.drain(5)
     assert intake.running == 0
+
+
+async def spawned(intake: Intake, work: list[Coroutine[Any, Any, None]]) -> tuple[int, int]:
+    """Take a burst in as a transport does, and return how many were handled and refused."""
+    refused = 0
+
+    def refuse() -> None:
+        nonlocal refused
+        refused += 1
+
+    def deliver(each: Coroutine[Any, Any, None]) -> None:
+        if intake.full:
+            intake.hold(partial(deliver, each), refuse)
+        else:
+            intake.spawn(each)
+
+    for each in work:
+        deliver(each)
+    for _ in range(4 * len(work)):
+        await asyncio.sleep(0)
+    return len(work) - refused, refused
+
+
+async def test_a_burst_that_does_not_wait_is_handled_beyond_the_limit():
+    handled: list[int] = []
+
+    async def note(number: int) -> None:
+        handled.append(number)
+
+    assert await spawned(Intake(2), [note(number) for number in range(20)]) == (20, 0)
+    assert sorted(handled) == list(range(20))
+
+
+async def test_a_burst_that_waits_is_refused_beyond_the_limit():
+    release = asyncio.Event()
+
+    async def wait() -> None:
+        await release.wait()
+
+    intake, work = Intake(2), [wait() for _ in range(5)]
+    try:
+        assert await spawned(intake, work) == (2, 3)
+        assert intake.running == 2
+    finally:
+        release.set()
+        await intake.drain(1)
+        for each in work:
+            each.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
 from catga_core.log import STOP_FAILED, logger
-from catga_core.runtime.tasks import start_task
+from catga_core.runtime.tasks import STARTS_AT_ONCE, start_task
 
 _CANCELLED_WITHIN = 1.0  # seconds that cancelled work has to end
 
@@ -20,11 +21,13 @@ class Intake:
         limit: How many messages may be handled at the same time.
     """
 
-    __slots__ = ("_tasks", "limit")
+    __slots__ = ("_ended", "_held", "_tasks", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit: int = limit
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = 0
+        self._held: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
 
     @property
     def running(self) -> int:
@@ -48,7 +51,42 @@ class Intake:
         # An eager task may have ended already.
         if not task.done():
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._leave)
+
+    def hold(self, admit: Callable[[], None], refuse: Callable[[], None]) -> None:
+        """Decide on a message that is over the limit: it is refused when all that is handled waits.
+
+        On Python 3.11 tasks of one burst have not run yet when its next message arrives; those that do not wait make place
+        for it.
+
+        Args:
+            admit: Handles the message.
+            refuse: Answers that the limit is reached.
+        """
+        if STARTS_AT_ONCE:
+            refuse()
+            return
+        self._held.append((admit, refuse))
+        if len(self._held) == 1:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        loop = asyncio.get_running_loop()
+        # A task that does not wait ends in the next turn of the loop, and leaves in the one after it.
+        loop.call_soon(loop.call_soon, self._look, self._ended)
+
+    def _look(self, ended: int) -> None:
+        while self._held and not self.full:
+            self._held.popleft()[0]()
+        if self._ended == ended:
+            while self._held:
+                self._held.popleft()[1]()
+        elif self._held:
+            self._look_soon()
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._ended += 1
 
     async def drain(self, timeout: float) -> int:
         """Wait for the messages that are being handled, then cancel the rest.

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+STARTS_AT_ONCE = sys.version_info >= (3, 12)
+"""Whether a task runs up to where it first waits before `start_task` returns."""
+
 
 def start_task(work: Coroutine[Any, Any, T], *, context: Context) -> asyncio.Task[T]:
     """Start a task; on Python 3.12 and later it runs at once up to where it first waits.
