@@ -26,6 +26,7 @@ from catga_core.interfaces.storage import Storage
 from catga_core.log import CLAIM_NOT_RELEASED, COMMAND_REPEATED, RESULT_NOT_RECORDED, logger
 from catga_core.messages import MessageType
 from catga_core.messages.context import active_context
+from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.stage import Stage
@@ -100,9 +101,10 @@ class IdempotencyBehavior(Behavior[Any, Any]):
 
     async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
         """Return the result of the rest of the pipeline, the recorded result, or `DUPLICATE_IN_PROGRESS`."""
-        key = self._key(message)
+        context = active_context.get()
+        key = self._key(message, context)
         digest = self._codec.digest(message) if self._rule.compare else b""
-        outcome, began = await self._claim(key)
+        outcome, began = await self._claim(key, context)
         if isinstance(outcome, Completed):
             recorded = self._codec.decode(key, outcome.result, digest)
             if recorded.is_success:
@@ -113,7 +115,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             return Failure(self._in_progress(key, outcome.expires_at))
         return await self._run(outcome, began, digest, message, next)
 
-    def _key(self, message: Any) -> str:
+    def _key(self, message: Any, context: MessageContext | None) -> str:
         if self._rule.key is not None:
             try:
                 key: object = self._rule.key(message)
@@ -131,17 +133,16 @@ class IdempotencyBehavior(Behavior[Any, Any]):
                 )
                 raise InternalError(text)
         else:
-            context = active_context.get()
             if context is None:
                 text = f"{self._name} has no message id, and no key function to replace it. Use @idempotent(key=...)."
                 raise InternalError(text)
             key = context.message_id
         return f"{self._wire_name}:{key}"
 
-    async def _claim(self, key: str) -> tuple[ClaimOutcome, float]:
+    async def _claim(self, key: str, context: MessageContext | None) -> tuple[ClaimOutcome, float]:
         """Return the outcome, and the clock's time from before the call: a lease counts from then."""
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + self._max_wait()
+        ends_at = loop.time() + self._max_wait(context)
         while True:
             asked_at = self._clock.monotonic()
             outcome = await acquire_or_release(
@@ -156,8 +157,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             if loop.time() - began < 0.001:
                 await asyncio.sleep(CONTENTION.delay(1))
 
-    def _max_wait(self) -> float:
-        context = active_context.get()
+    def _max_wait(self, context: MessageContext | None) -> float:
         wait = self._settings.wait
         if context is None or context.deadline is None:
             return wait

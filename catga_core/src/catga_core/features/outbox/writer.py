@@ -9,7 +9,6 @@ from catga_core.features.outbox.ordering import key_of
 from catga_core.interfaces.outbox import OutboxMessage, OutboxStore
 from catga_core.interfaces.storage import Storage, UnitOfWork
 from catga_core.messages import Event, MessageType
-from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
@@ -27,7 +26,7 @@ class OutboxWriter:
         registry: Learns which classes are published, so that the relay can decode them.
     """
 
-    __slots__ = ("_clock", "_conversations", "_outbox", "_registry", "_serializer", "_storage")
+    __slots__ = ("_clock", "_conversations", "_known", "_outbox", "_registry", "_serializer", "_storage")
 
     def __init__(
         self,
@@ -42,6 +41,7 @@ class OutboxWriter:
         self._serializer = serializer
         self._clock = clock
         self._registry = registry
+        self._known: set[type[Event]] = set()
         self._conversations: WeakKeyDictionary[UnitOfWork, str] = WeakKeyDictionary()
 
     def applies(self) -> bool:
@@ -64,7 +64,10 @@ class OutboxWriter:
             SerializationError: The event cannot be encoded.
             PersistenceError: The outbox cannot be written.
         """
-        self._registry.use(described.cls)
+        cls = type(event)
+        if cls not in self._known:
+            self._registry.use(cls)
+            self._known.add(cls)
         message = OutboxMessage(
             name=described.name,
             schema_version=described.version,
@@ -77,7 +80,7 @@ class OutboxWriter:
         await self._outbox.add([message])
 
     def _conversation_of(self, context: MessageContext) -> str:
-        if active_context.get() is not None:
+        if context.causation_id is not None:
             return context.correlation_id
         # Outside of any message each event has its own correlation id; the events of one unit of work stay in order.
         unit: UnitOfWork = joined_unit_of_work(self._storage)
