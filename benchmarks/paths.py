@@ -13,7 +13,7 @@ import logging
 import statistics
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -88,7 +88,7 @@ class Trace:
         self._frames: set[FrameType] = set()
 
     @contextmanager
-    def recording(self) -> Iterator[None]:
+    def recording(self) -> Generator[None]:
         """Record what is called in the block, and in every task that runs meanwhile."""
         sys.setprofile(self._on_event)
         try:
