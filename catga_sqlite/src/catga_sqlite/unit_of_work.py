@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from catga_core.messages.context import active_context
+from catga_core.messages.context import Unread, active_context
+from catga_core.messages.message_context import MessageContext
 from catga_core.unit_of_work import BaseUnitOfWork
 from catga_sqlite.engine.connection import SqliteConnection
 from catga_sqlite.engine.jobs import Job
@@ -16,7 +18,7 @@ from catga_sqlite.engine.transaction import Step, Transaction, too_late
 class Opener(Protocol):
     """What a unit of work needs of its storage."""
 
-    def open_transaction(self, described: str) -> Transaction:
+    def open_transaction(self, describe: Callable[[], str]) -> Transaction:
         """Return a transaction that waits for its turn."""
         ...
 
@@ -37,8 +39,9 @@ class SqliteUnitOfWork(BaseUnitOfWork):
         super().__init__(storage)
         self._opener = opener
         self._transaction: Transaction | None = None
-        self._connection = SqliteConnection(self._run_own)
-        self._described = _described()
+        self._connection: SqliteConnection | None = None
+        # Only the error of a writer that waits for this unit of work needs the text.
+        self._describe = functools.partial(_described, asyncio.current_task(), active_context.peek())
 
     @property
     def connection(self) -> SqliteConnection:
@@ -48,6 +51,8 @@ class SqliteUnitOfWork(BaseUnitOfWork):
             CatgaError: `PERSISTENCE_FAILED` when the unit of work is over.
         """
         self.require_open()
+        if self._connection is None:
+            self._connection = SqliteConnection(self._run_own)
         return self._connection
 
     @property
@@ -62,7 +67,7 @@ class SqliteUnitOfWork(BaseUnitOfWork):
     def _put(self, step: Step, job: Job) -> None:
         transaction = self._transaction
         if transaction is None:
-            transaction = self._transaction = self._opener.open_transaction(self._described)
+            transaction = self._transaction = self._opener.open_transaction(self._describe)
         _put(transaction, step, job)
 
     async def _run_own(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
@@ -94,11 +99,10 @@ def _put(transaction: Transaction, step: Step, job: Job) -> None:
     transaction.put(step, job)
 
 
-def _described() -> str:
-    """Return whose unit of work begins here, as those who wait for it will read it."""
-    task = asyncio.current_task()
+def _described(task: asyncio.Task[Any] | None, message: MessageContext | Unread | None) -> str:
     name = "" if task is None else f" of task {task.get_name()!r}"
     code = getattr(None if task is None else task.get_coro(), "__qualname__", None)
-    context = active_context.get()
-    message = "" if context is None else f", handling message {context.message_id}"
-    return f"the unit of work{name}{f' ({code})' if code else ''}{message}"
+    # An id that was not read yet is in no log line.
+    context = message.context if isinstance(message, Unread) else message
+    handling = "" if context is None else f", handling message {context.message_id}"
+    return f"the unit of work{name}{f' ({code})' if code else ''}{handling}"

@@ -28,7 +28,7 @@ class Transaction:
     """One transaction that is open for as long as its unit of work.
 
     Parameters:
-        described: whose it is, for the errors of those who wait for it.
+        describe: Names the unit of work, for the errors of writers that wait for it.
         time: tells real seconds.
         ended: called in the loop when it is over, after its last job was answered; told whether it was committed.
         handover: watches what is asked of the writer's thread.
@@ -36,12 +36,12 @@ class Transaction:
 
     def __init__(
         self,
-        described: str,
+        describe: Callable[[], str],
         time: Callable[[], float],
         ended: Callable[[Transaction, bool], None],
         handover: Handover,
     ) -> None:
-        self.described: str = described
+        self.describe: Callable[[], str] = describe
         self.began_at: float = time()
         self._time = time
         self.topics: int = 0

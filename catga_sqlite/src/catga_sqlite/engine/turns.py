@@ -36,11 +36,11 @@ class Turns:
         """Begin to work with a writer."""
         self._writer = writer
 
-    def open_transaction(self, described: str) -> Transaction:
+    def open_transaction(self, describe: Callable[[], str]) -> Transaction:
         """Return a transaction that waits for its turn, and fails when that does not come in time.
 
         Parameters:
-            described: whose it is, for those who wait for it in turn.
+            describe: Names the unit of work, for the errors of writers that wait for it.
 
         Raises:
             CatgaError: `PERSISTENCE_FAILED` when the storage is not open.
@@ -53,7 +53,7 @@ class Turns:
                 outcome=Outcome.NOT_WRITTEN,
             )
         loop = asyncio.get_running_loop()
-        transaction = Transaction(described, loop.time, self._ended, writer.handover)
+        transaction = Transaction(describe, loop.time, self._ended, writer.handover)
         over: asyncio.Future[None] = loop.create_future()
         if self._open:
             timer = loop.call_later(self._patience, self._expired, transaction)
@@ -104,7 +104,7 @@ class Turns:
             whose = "other writers held it"
         else:
             since = asyncio.get_running_loop().time() - holder.began_at
-            whose = f"{holder.described} has held it for {since:.1f} s"
+            whose = f"{holder.describe()} has held it for {since:.1f} s"
         return PersistenceError(
             f"Timed out after {self._patience:g} s (unit_of_work_timeout_seconds) waiting to write to the SQLite file "
             f"{self._path!r}: {whose}. Avoid slow I/O inside a unit of work.",

@@ -186,7 +186,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         try:
             async with lease:
                 result = await self._do(lease, digest, message, next, surrounding)
-                kept = result.is_success
+                kept = isinstance(result, Success)
                 if kept and surrounding is not None:
                     # The effect is rolled back with it: a retry must not wait for the lease to end.
                     surrounding.after_rollback(functools.partial(self._rolled_back, lease))
