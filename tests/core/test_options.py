@@ -164,3 +164,15 @@ async def test_what_listens_for_events_over_a_server_has_to_be_given_a_name(
         "Happened would be listened for as 'app', the name of every service that was given none, and services of one "
         'name take each other\'s events: name this one with CatgaOptions(service_name="...")'
     )
+
+
+def test_variables_of_a_named_plugin_are_left_to_the_plugin():
+    environment = {"CATGA_PLUGINS": "otel, side-car", "CATGA_SIDE_CAR_FILE": "a.db", "CATGA_OTEL_X": "1"}
+
+    assert CatgaOptions.from_env(environment).plugins == ("otel", "side-car")
+
+
+@pytest.mark.parametrize("plugins", ["", "side", "car"])
+def test_variables_of_a_plugin_that_is_not_named_are_refused(plugins: str):
+    with pytest.raises(ConfigurationError, match="CATGA_SIDECAR_FILE"):
+        CatgaOptions.from_env({"CATGA_PLUGINS": plugins, "CATGA_SIDECAR_FILE": "a.db"})

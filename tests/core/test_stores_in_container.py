@@ -15,6 +15,7 @@ from catga_core import (
     Command,
     ConfigurationError,
     Event,
+    Health,
     HealthStatus,
     Module,
     RequestHandler,
@@ -71,6 +72,10 @@ class Watched(MemoryStorage):
 
     async def stop(self) -> None:
         self._log.append(f"{self._name} stopped")
+
+    def health(self) -> Health:
+        opened = f"{self._name} started" in self._log
+        return Health(HealthStatus.HEALTHY if opened else HealthStatus.UNHEALTHY, self._name)
 
 
 def add_watched(catga: CatgaContainer, name: str, log: list[str], *ports: Any) -> None:
@@ -193,6 +198,18 @@ async def test_the_last_storage_wins_for_each_port_and_one_without_any_stays_clo
         assert app.get(Storage) is second.storage is not first.storage
 
     assert sorted(log) == ["second started", "second stopped", "third started", "third stopped"]
+
+
+async def test_storage_that_is_not_used_is_healthy():
+    catga = add_catga()
+    add_watched(catga, "first", [], EventLog)
+    add_watched(catga, "second", [], EventLog)
+
+    async with catga.running() as app:
+        first, second = (app.health()[f"{name}_storage"] for name in ("first", "second"))
+
+    assert first == Health(HealthStatus.HEALTHY, "not used: another storage provides its ports")
+    assert second == Health(HealthStatus.HEALTHY, "second")
 
 
 async def test_the_unit_of_work_is_of_the_last_storage_that_keeps_what_handlers_write():

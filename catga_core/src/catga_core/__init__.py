@@ -8,7 +8,7 @@ from catga_core.container.app.roles import Role
 from catga_core.errors import CatgaError, ConcurrencyError, ConfigurationError, ErrorCode, LeaseLostError
 from catga_core.feature import Builder, Feature, Graph, Problem, Services
 from catga_core.feature_options import FeatureOptions
-from catga_core.handlers import EventHandler, RequestHandler, StreamHandler
+from catga_core.handlers import EventHandler, HandlerDefinition, RequestHandler, StreamHandler
 from catga_core.interfaces import (
     ANY,
     NO_STREAM,
@@ -33,6 +33,7 @@ from catga_core.mediator import CatgaMediator
 from catga_core.messages import (
     Command,
     Event,
+    MessageKind,
     MessageType,
     Query,
     Request,
@@ -71,6 +72,7 @@ __all__ = [
     "Feature",
     "FeatureOptions",
     "Graph",
+    "HandlerDefinition",
     "Health",
     "HealthReporter",
     "HealthStatus",
@@ -78,6 +80,7 @@ __all__ = [
     "LeaseLostError",
     "Lifetime",
     "MessageContext",
+    "MessageKind",
     "MessageType",
     "Module",
     "Next",

@@ -61,7 +61,7 @@ class FeatureOptions(msgspec.Struct, frozen=True, kw_only=True):
             name = variable.removeprefix(prefix).lower()
             if name not in fields:
                 known = [prefix + field.upper() for field in fields]
-                problems.append(f"{variable} is not an option. {suggestion(variable, known)}.")
+                problems.append(f"{variable} is not an option: {suggestion(variable, known)}")
                 continue
             try:
                 values[name] = read_variable(found[variable], fields[name])

@@ -374,6 +374,15 @@ async def test_stop_without_start_and_twice_does_nothing() -> None:
     assert states == ["created", "created", "running", "stopped"]
 
 
+async def test_wakeup_right_after_the_start_is_not_lost() -> None:
+    turns = Turns()
+    worker = Worker("test", turns, every=None, clock=SystemClock(), first=False)
+    worker.start()
+    worker.wake()
+    await turns.reached(1)
+    await worker.stop()
+
+
 async def test_stopped_worker_starts_again() -> None:
     turns = Turns()
     worker = Worker("test", turns, every=None, clock=SystemClock())

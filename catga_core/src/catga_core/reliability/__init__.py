@@ -13,7 +13,7 @@ from catga_core.features.outbox.monitor import OutboxMonitor
 from catga_core.features.outbox.options import OutboxOptions
 from catga_core.features.outbox.ordering import ordered_by
 from catga_core.features.outbox.relay import OutboxRelay
-from catga_core.features.retention.feature import add_retention
+from catga_core.features.retention.feature import RetentionFeature, add_retention
 from catga_core.features.retention.options import RetentionOptions
 from catga_core.features.retention.pruning import Pruning
 from catga_core.features.units_of_work.marks import own_units_of_work
@@ -31,6 +31,7 @@ __all__ = [
     "OutboxRelay",
     "Pruning",
     "ReplayReport",
+    "RetentionFeature",
     "RetentionOptions",
     "add_dead_letters",
     "add_idempotency",

@@ -96,7 +96,9 @@ class Worker:
         self._waiter = Waiter()
         self.failures, self.last_error = 0, None
         self.state = WorkerState.RUNNING
-        self._task = asyncio.create_task(self._run(), name=f"catga {self.name}", context=Context())
+        # Opened here and not in the task, which has not begun when a caller wakes the worker right away.
+        wakeups = self._waiter.expect()
+        self._task = asyncio.create_task(self._run(wakeups), name=f"catga {self.name}", context=Context())
 
     def wake(self) -> None:
         """Run the next turn now instead of later."""
@@ -124,10 +126,10 @@ class Worker:
         if self.state is not WorkerState.FAILED:
             self.state = WorkerState.STOPPED
 
-    async def _run(self) -> None:
+    async def _run(self, wakeups: Expectation) -> None:
         try:
             try:
-                with self._waiter.expect() as wakeups:
+                with wakeups:
                     await self._loop(wakeups)
             finally:
                 if self._on_end is not None:

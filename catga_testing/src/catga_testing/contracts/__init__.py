@@ -25,7 +25,8 @@ from catga_testing.contracts.stores.kits import (  # noqa: E402
     StoresContract,
     UnitOfWorkContract,
 )
-from catga_testing.contracts.stores.place import Connection, StoresFactory  # noqa: E402
+from catga_testing.contracts.stores.place import Connection, Place, StoresFactory  # noqa: E402
+from catga_testing.contracts.stores.unit_of_work.writes import Prepare, Write  # noqa: E402
 from catga_testing.contracts.transport import GarbageSender, TransportContract, TransportFactory  # noqa: E402
 from catga_testing.contracts.transports.handlers import Gate, Inbox  # noqa: E402
 from catga_testing.contracts.transports.peers import Peer, Peers  # noqa: E402
@@ -48,6 +49,8 @@ __all__ = [
     "OutboxContract",
     "Peer",
     "Peers",
+    "Place",
+    "Prepare",
     "SnapshotContract",
     "StorageContract",
     "StoresContract",
@@ -56,5 +59,6 @@ __all__ = [
     "TransportContract",
     "TransportFactory",
     "UnitOfWorkContract",
+    "Write",
     "needs",
 ]

@@ -114,6 +114,8 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
     def from_env(environment: Mapping[str, str] | None = None) -> CatgaOptions:
         """Read the options from the environment: `CATGA_SERVICE_NAME`, `CATGA_TRANSPORT`, `CATGA_PLUGINS=a,b` and so on.
 
+        Variables such as `CATGA_AUDIT_FILE` are left to the plugin `audit` where `CATGA_PLUGINS` names it.
+
         Parameters:
             environment: `None` for the process's own.
 
@@ -127,7 +129,7 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
         for variable in sorted(name for name in found if name.startswith(_PREFIX)):
             name = variable.removeprefix(_PREFIX).lower()
             if name not in fields:
-                if is_feature_variable(variable):
+                if is_feature_variable(variable) or _is_for_plugin(variable, found):
                     continue
                 known = [_PREFIX + field.upper() for field in fields]
                 problems.append(f"{variable} is no option: {suggestion(variable, known)}")
@@ -141,6 +143,12 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
         options = CatgaOptions(**values)
         check_options(options)
         return options
+
+
+def _is_for_plugin(variable: str, environment: Mapping[str, str]) -> bool:
+    # Not imported yet; when the plugin is loaded, the from_env() of its options refuses what it does not know.
+    named = _read(environment.get(f"{_PREFIX}PLUGINS", ""), tuple[str, ...])
+    return any(variable.startswith(f"{_PREFIX}{name.replace('-', '_').upper()}_") for name in named)
 
 
 def without_userinfo(url: str) -> str:

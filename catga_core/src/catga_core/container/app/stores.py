@@ -16,7 +16,7 @@ from catga_core.container.di.registration import (
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown
 from catga_core.interfaces.checkpoints import CheckpointStore
-from catga_core.interfaces.health import Health
+from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.port import port_of
 from catga_core.interfaces.storage import Storage
 from catga_core.interfaces.stores import Stores
@@ -37,10 +37,12 @@ class StorageHost:
         self.stores: Stores = stores
         self._wanted = wanted
         self._started = False
+        self._unused = False
 
     async def start(self) -> None:
         """Open the storage; one that others have replaced in every port stays closed."""
-        if self._wanted():
+        self._unused = not self._wanted()
+        if not self._unused:
             self._started = True
             await self.stores.storage.start()
 
@@ -51,7 +53,9 @@ class StorageHost:
             await self.stores.storage.stop()
 
     def health(self) -> Health:
-        """Return the storage's state."""
+        """Return the storage's state; one that stays closed is healthy."""
+        if self._unused:
+            return Health(HealthStatus.HEALTHY, "not used: another storage provides its ports")
         return self.stores.storage.health()
 
 

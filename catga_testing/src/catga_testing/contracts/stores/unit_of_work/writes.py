@@ -28,9 +28,9 @@ from catga_testing.contracts.stores.records import appends, letter, message, sna
 class Write(msgspec.Struct, frozen=True):
     """A write and how to see it.
 
-    Parameters:
-        done: has it done, by the stores it was made for.
-        there: tells whether it was done, as other stores of the place see it.
+    Args:
+        done: Writes, by the stores it was prepared for.
+        there: Returns whether it was written, as other stores of the place see it.
     """
 
     done: Callable[[], Awaitable[object]]
@@ -38,6 +38,7 @@ class Write(msgspec.Struct, frozen=True):
 
 
 Prepare = Callable[[Stores], Awaitable[Write]]
+"""Prepares one write by a set of stores; the kit of a port lists its own in `writes`, by name."""
 
 
 async def append(stores: Stores) -> Write:
