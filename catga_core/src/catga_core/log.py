@@ -43,20 +43,23 @@ SISTER_MISMATCH = "catga.sister_version_mismatch"
 SNAPSHOT_FAILED = "catga.snapshot_failed"
 SNAPSHOT_IGNORED = "catga.snapshot_ignored"
 AFTER_COMMIT_FAILED = "catga.after_commit_failed"
-# By what follows the log: a projection or a subscription.
-FOLLOWER_STARTED = {"projection": "catga.projection_started", "subscription": "catga.subscription_started"}
-FOLLOWER_RETRIES = {"projection": "catga.projection_retries", "subscription": "catga.subscription_retries"}
-FOLLOWER_FAILED = {"projection": "catga.projection_failed", "subscription": "catga.subscription_failed"}
-FOLLOWER_LOST = {"projection": "catga.projection_lost", "subscription": "catga.subscription_lost"}
-FOLLOWER_STOPPED = {"projection": "catga.projection_stopped", "subscription": "catga.subscription_stopped"}
+# By the kind of consumer.
+CONSUMER_STARTED = {"projection": "catga.projection_started", "subscription": "catga.subscription_started"}
+CONSUMER_FAILED = {"projection": "catga.projection_failed", "subscription": "catga.subscription_failed"}
+CONSUMER_STOPPED = {"projection": "catga.projection_stopped", "subscription": "catga.subscription_stopped"}
+CONSUMER_LEASE_LOST = {
+    "projection": "catga.projection_lease_lost",
+    "subscription": "catga.subscription_lease_lost",
+}
+EVENT_RETRIED = {"projection": "catga.projection_retried", "subscription": "catga.subscription_retried"}
 EVENT_PARKED = "catga.event_parked"
 EVENT_SKIPPED = "catga.event_skipped"
 EVENT_UNKNOWN = "catga.event_unknown"
 PROJECTION_SWITCHED = "catga.projection_switched"
 PROJECTION_SUPERSEDED = "catga.projection_superseded"
-PARTITIONS_NOT_SHARED = "catga.partitions_not_shared"
-PARKED_REPLAYED = "catga.parked_replayed"
-PARKED_FAILED_AGAIN = "catga.parked_failed_again"
+PARTITION_SHARING_FAILED = "catga.partition_sharing_failed"
+PARKED_EVENT_REPLAYED = "catga.parked_event_replayed"
+PARKED_EVENT_FAILED = "catga.parked_event_failed"
 REDIS_DURABILITY = "catga.redis_durability"
 
 

@@ -33,7 +33,7 @@ from catga_core.event_sourcing.projections import (
 from catga_core.event_sourcing.subscriptions import Delivery, add_subscription
 from catga_core.interfaces import EventData, StoredEvent
 from catga_core.interfaces.validation import ValidationProblem, Validator
-from tests.core.event_sourcing.following import (
+from tests.core.event_sourcing.consuming import (
     Deposited,
     Recorder,
     Table,

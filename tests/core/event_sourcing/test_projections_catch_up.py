@@ -7,7 +7,7 @@ from catga_core.event_sourcing.projections import (
     current_projection,
     project,
 )
-from tests.core.event_sourcing.following import (
+from tests.core.event_sourcing.consuming import (
     Deposited,
     Opened,
     Table,

@@ -34,7 +34,7 @@ from catga_core.interfaces import (
 from catga_core.reliability import DeadLetterQueue
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually
-from tests.core.event_sourcing.following import (
+from tests.core.event_sourcing.consuming import (
     Deposited,
     Opened,
     Poison,

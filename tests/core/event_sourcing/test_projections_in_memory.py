@@ -17,7 +17,7 @@ from catga_core.event_sourcing.projections import (
     is_replay,
     project,
 )
-from tests.core.event_sourcing.following import Deposited, container_at, deposit, fast
+from tests.core.event_sourcing.consuming import Deposited, container_at, deposit, fast
 from tests.stores import Place
 
 

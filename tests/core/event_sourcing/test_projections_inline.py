@@ -18,7 +18,7 @@ from catga_core.event_sourcing.projections import (
 )
 from catga_core.interfaces import EventData, Storage, StoredEvent
 from catga_testing.servers import ValkeyServer
-from tests.core.event_sourcing.following import (
+from tests.core.event_sourcing.consuming import (
     Deposited,
     Opened,
     Poison,

@@ -20,7 +20,7 @@ from catga_core.event_sourcing.projections import (
 )
 from catga_core.interfaces import DeadLetterFilter
 from catga_testing.waiting import eventually
-from tests.core.event_sourcing.following import (
+from tests.core.event_sourcing.consuming import (
     Deposited,
     Poison,
     Table,

@@ -33,7 +33,7 @@ from catga_core.interfaces import CheckpointStore, EventLog, RecordedEvent, Stor
 from catga_core.memory.stores import memory_stores
 from catga_core.messages.context import active_context
 from catga_testing.waiting import eventually
-from tests.core.event_sourcing.following import (
+from tests.core.event_sourcing.consuming import (
     Deposited,
     Recorder,
     Table,

@@ -5,7 +5,7 @@ import pytest
 from catga_core import CatgaContainer, Event
 from catga_core.event_sourcing.subscriptions import Delivery, Start, Subscriptions, add_subscription
 from catga_core.interfaces import LockProvider, StoredEvent
-from tests.core.event_sourcing.following import (
+from tests.core.event_sourcing.consuming import (
     Deposited,
     Opened,
     Recorder,

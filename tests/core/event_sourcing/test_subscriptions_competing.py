@@ -9,23 +9,24 @@ from contextlib import AsyncExitStack
 import pytest
 
 from catga_core import CatgaApp, ConfigurationError
+from catga_core.clock import SystemClock
 from catga_core.errors import LeaseLostError
 from catga_core.event_sourcing.consumers import (
-    Control,
-    FollowerPorts,
-    FollowOptions,
+    ConsumerOptions,
+    ConsumerPorts,
+    ConsumerWork,
+    LeaseLimit,
     Progress,
-    Quota,
-    Work,
     share_of,
 )
 from catga_core.event_sourcing.consumers.session import Session
 from catga_core.event_sourcing.projections import Projections, add_projection
 from catga_core.event_sourcing.subscriptions import Delivery, Subscriptions, add_subscription
 from catga_core.interfaces import LockProvider, StoredEvent
+from catga_core.runtime import Worker
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually
-from tests.core.event_sourcing.following import (
+from tests.core.event_sourcing.consuming import (
     Deposited,
     Recorder,
     Table,
@@ -40,6 +41,14 @@ from tests.stores import Place
 
 def state(app: CatgaApp, name: str = "totals") -> str:
     return str(app.get(Subscriptions).health(name).details["state"])
+
+
+def idle_worker() -> Worker:
+    """Return a worker that is not started, for a session that no consumer runs."""
+
+    async def turn() -> None: ...
+
+    return Worker("test", turn, every=None, clock=SystemClock())
 
 
 async def totals(event: Deposited, table: Table) -> None:
@@ -119,7 +128,7 @@ async def test_an_owner_whose_lease_has_run_out_stops_what_it_does(memory: Place
 async def test_the_late_checkpoint_of_a_former_owner_is_refused_and_its_effects_with_it(place: Place) -> None:
     async with container_at(place).running() as app:
         position = await deposit(app, "a", 5)
-        ports = app.get(FollowerPorts)
+        ports = app.get(ConsumerPorts)
         (event,) = [StoredEvent(each, ports.types) for each in await ports.log.read_all(after=0, limit=10)]
         table, first_run = app.get(Table), True
 
@@ -127,7 +136,7 @@ async def test_the_late_checkpoint_of_a_former_owner_is_refused_and_its_effects_
             return 0
 
         def session(token: int) -> Session:
-            work = Work(
+            work = ConsumerWork(
                 name="totals",
                 kind="subscription",
                 key="key",
@@ -135,7 +144,7 @@ async def test_the_late_checkpoint_of_a_former_owner_is_refused_and_its_effects_
                 handle=handle,
                 start=start,
             )
-            return Session(ports, work, FollowOptions(), Progress("key"), Control(), token)
+            return Session(ports, work, ConsumerOptions(), Progress("key"), idle_worker(), token)
 
         async def handle(stored: StoredEvent) -> None:
             nonlocal first_run
@@ -164,11 +173,11 @@ async def test_the_late_checkpoint_of_a_former_owner_is_refused_and_its_effects_
         assert (kept.position, kept.fencing_token) == (position, 2)
 
 
-async def test_two_followers_with_the_same_token_do_not_both_take_effect(place: Place) -> None:
+async def test_two_consumers_with_the_same_token_do_not_both_take_effect(place: Place) -> None:
     """As after a loss of all locks: the position decides."""
     async with container_at(place).running() as app:
         position = await deposit(app, "a", 5)
-        ports = app.get(FollowerPorts)
+        ports = app.get(ConsumerPorts)
         (event,) = [StoredEvent(each, ports.types) for each in await ports.log.read_all(after=0, limit=10)]
         table = app.get(Table)
 
@@ -179,10 +188,10 @@ async def test_two_followers_with_the_same_token_do_not_both_take_effect(place: 
             await asyncio.sleep(0)
             await table.add("totals", "a", stored.event.amount)
 
-        work = Work(
+        work = ConsumerWork(
             name="totals", kind="subscription", key="key", wants=lambda _: True, handle=handle, start=start
         )
-        both = [Session(ports, work, FollowOptions(), Progress("key"), Control(), 1) for _ in range(2)]
+        both = [Session(ports, work, ConsumerOptions(), Progress("key"), idle_worker(), 1) for _ in range(2)]
         for each in both:
             await each.claim()
         outcomes = await asyncio.gather(
@@ -288,7 +297,7 @@ def test_shares_are_equal_and_the_rest_goes_to_the_first() -> None:
 
 
 def test_a_quota_tells_who_has_too_many() -> None:
-    quota = Quota(2)
+    quota = LeaseLimit(2)
     assert [quota.take(each) for each in "abc"] == [True, True, False]
     quota.change(1)
     assert quota.surplus == 1

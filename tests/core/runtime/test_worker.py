@@ -441,3 +441,56 @@ async def test_failed_end_callback_is_logged() -> None:
         await worker.stop()
     assert [line["event"] for line in log] == ["catga.worker_failed"]
     assert worker.state is WorkerState.FAILED
+
+
+async def test_wake_and_stop_end_a_wait_within_a_turn() -> None:
+    outcomes: list[bool] = []
+
+    async def turn() -> bool:
+        outcomes.append(await worker.wait(timeout=60))
+        return True
+
+    worker = Worker("test", turn, every=None, clock=SystemClock())
+    worker.start()
+    await asyncio.sleep(0)
+    worker.wake()
+    await eventually(lambda: len(outcomes) == 1)
+    await worker.stop()
+    assert outcomes == [True, True]
+
+
+async def test_wake_before_a_wait_within_a_turn_is_not_lost() -> None:
+    outcomes: list[bool] = []
+
+    async def turn() -> None:
+        worker.wake()
+        outcomes.append(await worker.wait(timeout=60))
+        outcomes.append(await worker.wait(timeout=0))
+
+    worker = Worker("test", turn, every=None, clock=SystemClock())
+    worker.start()
+    await eventually(lambda: len(outcomes) == 2)
+    await worker.stop()
+    assert outcomes == [True, False]
+
+
+async def test_progress_within_a_turn_resets_the_count_of_failures() -> None:
+    counts: list[int] = []
+
+    async def turn() -> None:
+        if len(counts) == 2:
+            worker.progressed()
+        raise OSError("away")
+
+    worker = Worker(
+        "test",
+        turn,
+        every=None,
+        clock=SystemClock(),
+        retry=RetryPolicy(max_attempts=None, delay_seconds=0.001, max_delay_seconds=0.001),
+        on_error=lambda _error, _delay: counts.append(worker.failures),
+    )
+    worker.start()
+    await eventually(lambda: len(counts) >= 4)
+    await worker.stop()
+    assert counts[:4] == [1, 2, 1, 2]

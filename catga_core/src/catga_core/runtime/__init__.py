@@ -3,6 +3,7 @@
 from catga_core.runtime.cancellation import being_cancelled, cancel_and_wait, cancelled_itself
 from catga_core.runtime.intake import Intake
 from catga_core.runtime.lease import Lease, Leased
+from catga_core.runtime.log_reader import LogPage, LogReader
 from catga_core.runtime.retry import RetryPolicy, jittered
 from catga_core.runtime.shielded import acquire_or_release, cleanup, settled, shielded
 from catga_core.runtime.waiter import Expectation, Waiter
@@ -13,6 +14,8 @@ __all__ = [
     "Intake",
     "Lease",
     "Leased",
+    "LogPage",
+    "LogReader",
     "RetryPolicy",
     "Waiter",
     "Worker",

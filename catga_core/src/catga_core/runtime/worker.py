@@ -37,7 +37,8 @@ class Worker:
     more to do and is run again at once. A turn that raises is logged and run again after the policy's delay; any turn that
     succeeds resets the count of failures. A wake-up during a turn is not lost: the next turn follows at once.
 
-    `state`, `failures` (failed turns in a row) and `last_error` (of the last turn, `None` if it succeeded) are for health.
+    `state`, `failures` (failed turns in a row) and `last_error` (of the last turn, `None` if it succeeded) are for health;
+    `stopping` is set by `stop`: the turn that runs is the last one.
 
     Args:
         name: Name of the task and in the log.
@@ -66,6 +67,7 @@ class Worker:
     ) -> None:
         self.name: str = name
         self.failures: int = 0
+        self.stopping: bool = False
         self.last_error: str | None = None
         self.state: WorkerState = WorkerState.CREATED
         self._turn = turn
@@ -77,12 +79,8 @@ class Worker:
         self._on_error = on_error
         self._on_end = on_end
         self._waiter = Waiter()
+        self._wakeups = self._waiter.expect()
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def stopping(self) -> bool:
-        """Whether `stop` was called: the turn that runs is the last one."""
-        return self._waiter.closed
 
     def start(self) -> None:
         """Begin in the background; a stopped worker may be started again.
@@ -94,15 +92,32 @@ class Worker:
             msg = f"The worker {self.name!r} is already running. Stop it before you start it again."
             raise RuntimeError(msg)
         self._waiter = Waiter()
-        self.failures, self.last_error = 0, None
-        self.state = WorkerState.RUNNING
         # Opened here and not in the task, which has not begun when a caller wakes the worker right away.
-        wakeups = self._waiter.expect()
-        self._task = asyncio.create_task(self._run(wakeups), name=f"catga {self.name}", context=Context())
+        self._wakeups = self._waiter.expect()
+        self.failures, self.last_error = 0, None
+        self.stopping = False
+        self.state = WorkerState.RUNNING
+        self._task = asyncio.create_task(self._run(), name=f"catga {self.name}", context=Context())
 
     def wake(self) -> None:
         """Run the next turn now instead of later."""
         self._waiter.wake()
+
+    async def wait(self, work: Awaitable[object] | None = None, *, timeout: float | None = None) -> bool:
+        """Wait within a turn, as `Expectation.wait` does: `wake()` and `stop()` end it, also when called before.
+
+        Args:
+            work: As in `Expectation.wait`.
+            timeout: As in `Expectation.wait`.
+
+        Returns:
+            Whether the worker was woken or stopped.
+        """
+        return await self._wakeups.wait(work, timeout=timeout)
+
+    def progressed(self) -> None:
+        """Reset the count of failures within a turn that goes on: it has done some work."""
+        self.failures, self.last_error = 0, None
 
     async def stop(self, *, cancel: bool = False) -> None:
         """Finish the turn that runs, and end; called from a turn, end after it.
@@ -112,6 +127,7 @@ class Worker:
         Args:
             cancel: Whether to cancel the turn instead of waiting for it.
         """
+        self.stopping = True
         self._waiter.close()
         task = self._task
         if task is None or task is asyncio.current_task():
@@ -126,10 +142,10 @@ class Worker:
         if self.state is not WorkerState.FAILED:
             self.state = WorkerState.STOPPED
 
-    async def _run(self, wakeups: Expectation) -> None:
+    async def _run(self) -> None:
         try:
             try:
-                with wakeups:
+                with self._wakeups as wakeups:
                     await self._loop(wakeups)
             finally:
                 if self._on_end is not None:

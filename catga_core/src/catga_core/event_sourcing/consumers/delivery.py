@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-from catga_core.event_sourcing.consumers.letters import context_of
+from catga_core.errors import CatgaError, LeaseLostError
 from catga_core.interfaces.endpoints import HandlerEndpoint
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.mediator import Dispatcher
 from catga_core.messages import message_type
+from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import Failure
 from catga_core.pipeline import raised_of
 
@@ -46,7 +47,8 @@ class ConsumerDelivery:
 
         Raises:
             CatgaError: `SERIALIZATION_FAILED` when it cannot be decoded.
-            Exception: What its handler, a behavior or a scoped service raised or returned as a failure.
+            Exception: What its handler, a behavior or a scoped service raised or returned as a failure. A lease that the handler
+                held itself and lost is not the consumer's: it is raised as a `CatgaError` of the same code.
         """
         event = stored.event
         cls = event.__class__
@@ -56,8 +58,23 @@ class ConsumerDelivery:
             self._endpoints[cls] = endpoint
         token = _active_stored.set(stored)
         try:
-            result = await endpoint.handle(event, context_of(stored))
+            result = await endpoint.handle(event, _context_of(stored))
         finally:
             _active_stored.reset(token)
         if isinstance(result, Failure):
-            raise raised_of(result)
+            error = raised_of(result)
+            if isinstance(error, LeaseLostError):
+                raise CatgaError(error.message, code=error.code, details=error.details) from error
+            raise error
+
+
+def _context_of(stored: StoredEvent) -> MessageContext:
+    """Return the context of a stored event: what its handler sends continues its conversation."""
+    record = stored.recorded.record
+    return MessageContext(
+        record.message_id,
+        record.correlation_id or record.message_id,
+        record.causation_id,
+        None,
+        record.headers,
+    )

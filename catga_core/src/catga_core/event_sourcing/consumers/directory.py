@@ -1,17 +1,17 @@
-"""What an application asks of its projections or subscriptions: to have caught up, to go on, to replay."""
+"""`Directory`: what an application calls for its projections or subscriptions: wait, resume, replay."""
 
 from __future__ import annotations
 
 from typing import Generic, Protocol, TypeVar
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.event_sourcing.consumers.ports import FollowerPorts
+from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.event_sourcing.consumers.replaying import Replayed
 from catga_core.interfaces.health import Health
 
 
-class FollowerWorker(Protocol):
-    """What runs one projection or subscription."""
+class ConsumerWorker(Protocol):
+    """Runs one projection or subscription."""
 
     name: str
 
@@ -28,72 +28,72 @@ class FollowerWorker(Protocol):
         ...
 
     async def replay_parked(self) -> Replayed:
-        """Handle what is parked once more."""
+        """Replay parked events."""
         ...
 
 
-W = TypeVar("W", bound=FollowerWorker)
+W = TypeVar("W", bound=ConsumerWorker)
 
 
 class Directory(Generic[W]):
-    """Finds the workers of one container by name.
+    """The projections or subscriptions of one container, by name.
 
-    Parameters:
-        kind: what they are, in words.
-        ports: what they use.
+    Args:
+        kind: `projection` or `subscription`.
+        ports: What they use.
     """
 
-    def __init__(self, kind: str, ports: FollowerPorts) -> None:
+    def __init__(self, kind: str, ports: ConsumerPorts) -> None:
         self._kind = kind
         self._ports = ports
         self._workers: dict[str, W] = {}
 
     def add(self, worker: W) -> None:
-        """Note a worker; its container does so."""
+        """Add a worker; the container calls this."""
         self._workers[worker.name] = worker
 
     @property
     def names(self) -> list[str]:
-        """Those there are, in order."""
+        """The names, sorted."""
         return sorted(self._workers)
 
     def health(self, name: str) -> Health:
-        """Return the state of one, as `catga.health()` tells it.
+        """Return the state of one, as `catga.health()` reports it.
 
-        Parameters:
-            name: which one.
+        Args:
+            name: Its name.
 
         Raises:
-            CatgaError: `HANDLER_NOT_FOUND` when there is none of that name.
+            CatgaError: `HANDLER_NOT_FOUND` for an unknown name.
         """
         return self.worker(name).health()
 
     async def wait_for(self, name: str, position: int, *, timeout: float = 5.0) -> None:
-        """Return when one is done up to a position, in whatever process it runs: what was appended can be read.
+        """Wait until one is done up to a position, whichever process runs it.
 
-        Parameters:
-            name: which one.
-            position: of the last event that matters, as `append` returns it.
-            timeout: real seconds to wait.
+        Args:
+            name: Its name.
+            position: The position of the last event that matters, as `append` returns it.
+            timeout: Real seconds to wait.
 
         Raises:
-            CatgaError: `TIMEOUT`, telling how far it is; `HANDLER_FAILED` when it has stopped before; `HANDLER_NOT_FOUND`
-                when there is none of that name.
+            CatgaError: `TIMEOUT`, with the position reached; `HANDLER_FAILED` when it has stopped before; `HANDLER_NOT_FOUND`
+                for an unknown name.
         """
         await self.worker(name).wait_for(position, timeout)
 
     async def caught_up(self, name: str, *, timeout: float = 5.0) -> int:
-        """Return when one is done with all events there are at the moment of the call.
+        """Wait until one is done with every event that the log has at the moment of the call.
 
-        Parameters:
-            name: which one.
-            timeout: real seconds to wait.
+        Args:
+            name: Its name.
+            timeout: Real seconds to wait.
 
         Returns:
-            the position that was waited for.
+            The position that was waited for.
 
         Raises:
-            CatgaError: as `wait_for`.
+            CatgaError: As `wait_for`.
         """
         self.worker(name)
         head = await self._ports.log.head()
@@ -101,35 +101,35 @@ class Directory(Generic[W]):
         return head
 
     def resume(self, name: str) -> None:
-        """Go on with one in this process that has stopped, beginning with the event that stopped it.
+        """Resume one that has stopped in this process, with the event that stopped it.
 
-        Parameters:
-            name: which one.
+        Args:
+            name: Its name.
 
         Raises:
-            CatgaError: `HANDLER_NOT_FOUND` when there is none of that name.
+            CatgaError: `HANDLER_NOT_FOUND` for an unknown name.
         """
         self.worker(name).resume()
 
     async def replay_parked(self, name: str) -> Replayed:
-        """Handle every event once more that one has parked; what fails again stays parked.
+        """Replay the parked events of one; those that fail again stay parked.
 
-        Parameters:
-            name: which one.
+        Args:
+            name: Its name.
 
         Returns:
-            how many are done, and how many failed again.
+            How many were handled, and how many failed again.
 
         Raises:
-            CatgaError: `HANDLER_NOT_FOUND` when there is none of that name; `PERSISTENCE_FAILED` when the storage is away.
+            CatgaError: `HANDLER_NOT_FOUND` for an unknown name; `PERSISTENCE_FAILED` when the storage is away.
         """
         return await self.worker(name).replay_parked()
 
     def worker(self, name: str) -> W:
-        """Return what runs one.
+        """Return the worker of one.
 
         Raises:
-            CatgaError: `HANDLER_NOT_FOUND` when there is none of that name.
+            CatgaError: `HANDLER_NOT_FOUND` for an unknown name.
         """
         found = self._workers.get(name)
         if found is None:

@@ -1,18 +1,17 @@
-"""Tells an event's failure from the storage's, and runs what handles one event."""
+"""Failures of one event: whether the event, the storage or a lost checkpoint is the cause, and whether to retry."""
 
 from __future__ import annotations
 
 from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
-from catga_core.event_sourcing.consumers.work import Work
 from catga_core.interfaces.event_store import StoredEvent
 
 
-class Halted(Exception):  # noqa: N818 - not an error of ours: what ends a follower by its policy
+class Halted(Exception):  # noqa: N818 - ends a session by its policy, and is never seen outside
     """An event failed for good, and the policy is to stop.
 
-    Parameters:
-        stored: the event.
-        error: why.
+    Args:
+        stored: The event.
+        error: Its failure.
     """
 
     def __init__(self, stored: StoredEvent, error: BaseException) -> None:
@@ -21,36 +20,23 @@ class Halted(Exception):  # noqa: N818 - not an error of ours: what ends a follo
         self.error: BaseException = error
 
 
-async def handle_one(work: Work, stored: StoredEvent) -> None:
-    """Have one event handled.
-
-    Raises:
-        Exception: What the handler raises. A lease lost that the handler held itself is not the consumer's: it is raised as a
-            `CatgaError` of the same code.
-    """
-    try:
-        await work.handle(stored)
-    except LeaseLostError as error:
-        raise CatgaError(error.message, code=error.code, details=error.details) from error
-
-
-def is_the_storages(error: BaseException) -> bool:
-    """Tell whether the storage is away: no event is to blame."""
+def is_storage_failure(error: BaseException) -> bool:
+    """Return whether the storage failed, so that no event is to blame."""
     return isinstance(error, CatgaError) and error.code == ErrorCode.PERSISTENCE_FAILED
 
 
-def may_tell_of_a_loss(error: BaseException) -> bool:
-    """Tell whether an error may mean that another one follows now; the checkpoint says whether it does."""
+def may_mean_lost_checkpoint(error: BaseException) -> bool:
+    """Return whether an error may mean that another process has the checkpoint now; the checkpoint itself decides."""
     return isinstance(error, CatgaError) and (
         error.code == ErrorCode.CONFLICT or isinstance(error, LeaseLostError)
     )
 
 
-def may_go_away(error: BaseException) -> bool:
-    """Tell whether trying again may help."""
+def is_retryable(error: BaseException) -> bool:
+    """Return whether another attempt may succeed."""
     return not isinstance(error, CatgaError) or error.retryable
 
 
-def told(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """Return an error in one line."""
     return str(error) if isinstance(error, CatgaError) else f"{type(error).__name__}: {error}"

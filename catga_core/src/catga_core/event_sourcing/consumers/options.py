@@ -1,4 +1,4 @@
-"""How a projection or subscription goes through the log, and what it does with an event that fails."""
+"""The options of projections and subscriptions: batches, failures, retries, leases."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ from typing import TypedDict
 
 import msgspec
 
+from catga_core.runtime.retry import RetryPolicy
+
 
 class OnFailure(StrEnum):
-    """What becomes of an event that has failed so often as it was tried."""
+    """What happens to an event that has failed in every attempt."""
 
     STOP = "stop"
-    """Nothing more is handled until somebody resumes it; nothing is lost and nothing is out of order."""
+    """The consumer stops until it is resumed; no event is lost or handled out of order."""
     PARK = "park"
-    """It goes to the dead letters, from where it can be replayed; what comes after it is handled before it."""
+    """The event goes to the dead letters and can be replayed; later events are handled before it."""
     SKIP = "skip"
-    """It is left out; a log line and a counter tell."""
+    """The event is left out, with a log line and a counter."""
 
 
-class FollowOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How events are followed.
+class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of a projection or subscription.
 
-    Parameters:
-        batch_size: how many events are handled in one unit of work at most; where one of them fails, the same events are
-            handled one by one, so that the culprit is found. `None` is 100 where a unit of work sees what was written in
-            it, else 1: an event's handler must find what the one before has written. Without a unit of work, it is how
-            many events are handled before the checkpoint is saved, and `None` is 1: a crash repeats no more than one.
-        on_failure: what becomes of an event that has failed `attempts` times.
-        attempts: how often an event is tried before that. An error that is not retryable is not tried again.
-        retry_delay_seconds: the first pause between two tries, doubled with each; also between two tries of a storage
-            that is away.
-        max_retry_delay_seconds: the longest pause.
-        poll_seconds: after how long, in real time, it looks again where nobody tells that there is a new event.
-        lease_seconds: after how long without a sign of life another process takes over.
+    Args:
+        batch_size: Events in one unit of work at most; where one of them fails, the same events are handled one by one to find
+            it. `None` is 100 where a unit of work sees what was written in it, else 1: an event's handler must find what the
+            one before has written. Without a unit of work, the events handled before the checkpoint is saved, and `None` is
+            1: a crash repeats no more than one.
+        on_failure: What happens to an event that has failed in every attempt.
+        attempts: Attempts for each event. An error that is not retryable is not tried again.
+        retry_delay_seconds: Delay after the first failed attempt, doubled after each further one; also between two attempts to
+            reach a storage that is away.
+        max_retry_delay_seconds: Upper limit of every delay.
+        poll_seconds: Real seconds between two looks at the log where the storage cannot tell of appends by other processes.
+        lease_seconds: Seconds without a renewal after which another process takes over.
         ignore_unknown: Events of unknown names to pass over as foreign: a collection of wire names, or `True` for all. Any
             other event of an unknown name is passed over with a log line, and degrades health until its class is imported.
     """
@@ -49,9 +51,18 @@ class FollowOptions(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: float = 30.0
     ignore_unknown: bool | Collection[str] = False
 
+    @property
+    def retry(self) -> RetryPolicy:
+        """The policy for failing events."""
+        return RetryPolicy(
+            max_attempts=self.attempts,
+            delay_seconds=self.retry_delay_seconds,
+            max_delay_seconds=self.max_retry_delay_seconds,
+        )
 
-class FollowChoices(TypedDict, total=False):
-    """What `add_projection` and `add_subscription` take of `FollowOptions`, by name."""
+
+class ConsumerChoices(TypedDict, total=False):
+    """`ConsumerOptions` as keyword arguments of `add_projection` and `add_subscription`."""
 
     batch_size: int | None
     on_failure: OnFailure
@@ -63,13 +74,13 @@ class FollowChoices(TypedDict, total=False):
     ignore_unknown: bool | Collection[str]
 
 
-def check_follow_options(options: FollowOptions, named: str, stream: object) -> list[str]:
-    """Return what cannot work.
+def check_consumer_options(options: ConsumerOptions, named: str, stream: object) -> list[str]:
+    """Return a text for each option that is out of range.
 
-    Parameters:
-        options: the options.
-        named: whose they are, for the text.
-        stream: the glob on the streams' names.
+    Args:
+        options: The options.
+        named: The consumer, for the texts.
+        stream: The glob on the streams' names.
     """
     problems: list[str] = []
     if not isinstance(stream, str):

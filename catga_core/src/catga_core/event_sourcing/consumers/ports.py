@@ -1,4 +1,4 @@
-"""What following the log takes: one parameter for all that workers ask of a container."""
+"""The ports of consumers: one constructor parameter for everything that they use."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.event_log import EventLog
 from catga_core.interfaces.storage import Storage
 from catga_core.reliability import Locks
+from catga_core.runtime.log_reader import LogReader
 
 
-class FollowerPorts:
-    """The ports a follower uses.
+class ConsumerPorts:
+    """What consumers use.
 
-    Parameters:
-        storage: where the checkpoints are: its unit of work spans them and the effects.
-        log: what is followed.
-        checkpoints: how far it has come.
-        dead_letters: where parked events go.
-        locks: one owner at a time.
-        types: the classes of the events.
-        clock: the container's.
+    Args:
+        storage: The storage of the checkpoints: its unit of work spans them and the effects.
+        log: The event log.
+        reader: Reads the log for all consumers of the process.
+        checkpoints: How far each consumer is.
+        dead_letters: Keeps parked events.
+        locks: Leases: one process at a time works for a consumer.
+        types: The classes of the events.
+        clock: The container's clock.
     """
 
     __catga_default__: ClassVar[bool] = True
@@ -32,6 +34,7 @@ class FollowerPorts:
         self,
         storage: Storage,
         log: EventLog,
+        reader: LogReader,
         checkpoints: CheckpointStore,
         dead_letters: DeadLetterStore,
         locks: Locks,
@@ -40,6 +43,7 @@ class FollowerPorts:
     ) -> None:
         self.storage: Storage = storage
         self.log: EventLog = log
+        self.reader: LogReader = reader
         self.checkpoints: CheckpointStore = checkpoints
         self.dead_letters: DeadLetterStore = dead_letters
         self.locks: Locks = locks

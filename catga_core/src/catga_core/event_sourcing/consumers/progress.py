@@ -1,46 +1,46 @@
-"""How far a follower is and how it fares: for waiting, for health, for the log."""
+"""How far a consumer is and how it fares: for waiting, health and the log."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 from catga_core.interfaces.health import Health, HealthStatus
+from catga_core.runtime.waiter import Waiter
 
 
-class FollowerState(StrEnum):
-    """What a follower does at the moment."""
+class ConsumerState(StrEnum):
+    """What a consumer is doing."""
 
     STARTING = "starting"
     STANDBY = "standby"
-    """Another process does the work."""
+    """Another process has the lease."""
     CATCHING_UP = "catching up"
     RUNNING = "running"
-    """It is at the head of the log, or handles what has just come."""
+    """It is at the head of the log, or handles an event that was just appended."""
     RETRYING = "retrying"
     """An event failed or the storage is away; it tries again."""
     STOPPED = "stopped"
-    """An event failed for good; somebody has to resume it."""
+    """An event failed for good; an operator has to resume it."""
     SUPERSEDED = "superseded"
     """A newer version has taken over."""
     ENDED = "ended"
 
 
-_WELL = frozenset({FollowerState.STANDBY, FollowerState.RUNNING, FollowerState.CATCHING_UP})
+_WELL = frozenset({ConsumerState.STANDBY, ConsumerState.RUNNING, ConsumerState.CATCHING_UP})
 
 
 class Progress:
-    """What one follower tells of itself; it is written by the follower and read by everybody.
+    """What one consumer reports about itself.
 
-    Parameters:
-        name: the follower's own name.
+    Args:
+        name: The name of the consumer's checkpoint.
     """
 
     def __init__(self, name: str) -> None:
         self.name: str = name
-        self.state: FollowerState = FollowerState.STARTING
+        self.state: ConsumerState = ConsumerState.STARTING
         self.reason: str = ""
         self.position: int = 0
         self.head: int = 0
@@ -48,73 +48,63 @@ class Progress:
         self.handled: int = 0
         self.skipped: int = 0
         self.parked: int = 0
-        self._watchers: set[asyncio.Future[None]] = set()
+        self._waiter = Waiter()
 
     @property
     def lag(self) -> int:
-        """How many positions it is behind the head of the log, as last seen."""
+        """Positions between the consumer and the head of the log, as last seen."""
         return max(0, self.head - self.position)
 
     @property
     def at_work(self) -> bool:
-        """Whether this process does the work, so that `position` is the truth."""
-        return self.state in {FollowerState.RUNNING, FollowerState.CATCHING_UP}
+        """Whether this process has the lease, so that `position` is up to date."""
+        return self.state in {ConsumerState.RUNNING, ConsumerState.CATCHING_UP}
 
     def seconds_behind(self, now: float) -> float:
         """Return how long ago the first event was recorded that is not done, 0 where there is none.
 
-        Parameters:
-            now: seconds since the epoch.
+        Args:
+            now: Seconds since the Unix epoch.
         """
         if self.next_recorded_at is None:
             return 0.0
         return max(0.0, now - self.next_recorded_at / 1_000_000)
 
-    def change(self, state: FollowerState, reason: str = "") -> None:
-        """Note what it does now; who waits is told."""
+    def change(self, state: ConsumerState, reason: str = "") -> None:
+        """Set the state, and wake the tasks that wait for a change."""
         self.state = state
         self.reason = reason
-        self._tell()
+        self._waiter.wake()
 
     def reached(self, position: int) -> None:
-        """Note that it is done up to a position; who waits is told."""
+        """Set the position that is done, and wake the tasks that wait for a change."""
         self.position = position
         self.head = max(self.head, position)
-        self._tell()
+        self._waiter.wake()
 
     def saw_head(self, head: int) -> None:
-        """Note the last position of the log; at the head there is nothing that waits."""
+        """Set the last position of the log; at the head, no event waits."""
         self.head = max(head, self.position)
         if self.lag == 0:
             self.next_recorded_at = None
 
     async def changed(self, timeout: float) -> None:
-        """Return when something changes, at the latest after so many seconds of real time."""
-        watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._watchers.add(watcher)
-        try:
-            await asyncio.wait([watcher], timeout=timeout)
-        finally:
-            self._watchers.discard(watcher)
-
-    def _tell(self) -> None:
-        for watcher in self._watchers:
-            if not watcher.done():
-                watcher.set_result(None)
+        """Return at the next change, at the latest after so many seconds of real time."""
+        await self._waiter.wait(timeout=timeout)
 
 
-def follower_health(
+def consumer_health(
     parts: Sequence[Progress], delivery: str, now: float, unknown: Mapping[str, int]
 ) -> Health:
-    """Return the health of what one or several followers do together.
+    """Return the health of a projection or subscription.
 
-    Parameters:
-        parts: what each of them tells, one or more.
-        delivery: how often an event takes effect, in words.
-        now: seconds since the epoch.
-        unknown: how many events of unknown names were passed over, by `name v1`.
+    Args:
+        parts: The progress of its consumers, one or more.
+        delivery: How often an event takes effect, in words.
+        now: Seconds since the Unix epoch.
+        unknown: How many events of unknown names were passed over, by `name v1`.
     """
-    stopped = [each for each in parts if each.state is FollowerState.STOPPED]
+    stopped = [each for each in parts if each.state is ConsumerState.STOPPED]
     unwell = [each for each in parts if each.state not in _WELL]
     worst = (stopped or unwell or sorted(parts, key=lambda each: -each.lag))[0]
     parked = max(each.parked for each in parts)

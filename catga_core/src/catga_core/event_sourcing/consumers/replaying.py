@@ -1,4 +1,4 @@
-"""Handles parked events once more."""
+"""Replay parked events."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Callable
 import msgspec
 
 from catga_core.errors import LeaseLostError
-from catga_core.event_sourcing.consumers.failures import handle_one, is_the_storages, told
-from catga_core.event_sourcing.consumers.letters import event_of, letter_of
-from catga_core.event_sourcing.consumers.ports import FollowerPorts
-from catga_core.event_sourcing.consumers.turns import Turns
-from catga_core.event_sourcing.consumers.work import Work
+from catga_core.event_sourcing.consumers.dead_letters import dead_letter_of, event_of
+from catga_core.event_sourcing.consumers.failures import describe, is_storage_failure
+from catga_core.event_sourcing.consumers.ports import ConsumerPorts
+from catga_core.event_sourcing.consumers.takeover import Takeover
+from catga_core.event_sourcing.consumers.work import ConsumerWork
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterSource
 from catga_core.interfaces.event_store import StoredEvent
-from catga_core.log import PARKED_FAILED_AGAIN, PARKED_REPLAYED, logger
+from catga_core.log import PARKED_EVENT_FAILED, PARKED_EVENT_REPLAYED, logger
 
 _LEASE_SECONDS = 60.0
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What became of parked events.
+    """The outcome of a replay of parked events.
 
-    Parameters:
-        handled: how many are done, and no longer parked.
-        failed: how many failed again, and stay parked.
+    Args:
+        handled: How many were handled and are no longer parked.
+        failed: How many failed again and stay parked.
     """
 
     handled: int
@@ -32,22 +32,22 @@ class Replayed(msgspec.Struct, frozen=True):
 
 
 def parked_by(name: str) -> DeadLetterFilter:
-    """Return the filter of what a projection or subscription has parked."""
+    """Return the filter for the parked events of a projection or subscription."""
     return DeadLetterFilter(source=DeadLetterSource.PROJECTION, handler=name)
 
 
 async def replay_parked(
-    ports: FollowerPorts, name: str, work_of: Callable[[DeadLetter], Work | None]
+    ports: ConsumerPorts, name: str, work_of: Callable[[DeadLetter], ConsumerWork | None]
 ) -> Replayed:
-    """Handle every parked event of one name once more, in the order in which they were parked.
+    """Replay every parked event of a consumer, in the order in which they were parked.
 
-    Parameters:
-        ports: where they are.
-        name: the projection or subscription.
-        work_of: what handles a letter's event, `None` for a letter of somebody else.
+    Args:
+        ports: The dead letters and the log.
+        name: The projection or subscription.
+        work_of: Returns the work that handles a dead letter's event, `None` for one of another generation.
     """
     handled = failed = 0
-    turns = Turns(ports)
+    takeover = Takeover(ports)
     after: str | None = None
     while True:
         page = await ports.dead_letters.find(parked_by(name), after=after)
@@ -55,7 +55,7 @@ async def replay_parked(
             work = work_of(letter)
             if work is None:
                 continue
-            outcome = await _replay(ports, work, letter, turns)
+            outcome = await _replay(ports, work, letter, takeover)
             handled += outcome is True
             failed += outcome is False
         after = page.next
@@ -63,21 +63,23 @@ async def replay_parked(
             return Replayed(handled, failed)
 
 
-async def _replay(ports: FollowerPorts, work: Work, letter: DeadLetter, turns: Turns) -> bool | None:
-    """Replay one letter; `None` where somebody else has done so meanwhile."""
+async def _replay(
+    ports: ConsumerPorts, work: ConsumerWork, letter: DeadLetter, takeover: Takeover
+) -> bool | None:
+    """Replay one dead letter; return `None` where another caller has done so meanwhile."""
     try:
-        # The name under which the dead letter queue keeps two from replaying one letter at the same time.
+        # The name of the lock with which the dead letter queue keeps two callers from replaying one letter.
         async with ports.locks.try_hold(f"catga-dead-letter:{letter.id}", lease=_LEASE_SECONDS) as lock:
             if lock is None:
                 return None
-            return await _replay_alone(ports, work, letter, turns, lock.fencing_token)
+            return await _replay_alone(ports, work, letter, takeover, lock.fencing_token)
     except LeaseLostError as lost:
         _failed(work, letter, lost)
         return False
 
 
 async def _replay_alone(
-    ports: FollowerPorts, work: Work, letter: DeadLetter, turns: Turns, token: int
+    ports: ConsumerPorts, work: ConsumerWork, letter: DeadLetter, takeover: Takeover, token: int
 ) -> bool | None:
     noted = await ports.dead_letters.replaying(letter.id)
     if noted is None:
@@ -91,19 +93,19 @@ async def _replay_alone(
         if work.transactional:
 
             async def handle() -> None:
-                await handle_one(work, stored)
+                await work.handle(stored)
                 await ports.dead_letters.remove(letter.id)
 
-            if not await turns.take(work.key, token, handle):
+            if not await takeover.run(work.key, token, handle):
                 return None
         else:
-            await handle_one(work, stored)
+            await work.handle(stored)
             await ports.dead_letters.remove(letter.id)
     except Exception as error:
-        if is_the_storages(error):
+        if is_storage_failure(error):
             raise
         await ports.dead_letters.add(
-            letter_of(
+            dead_letter_of(
                 stored,
                 error,
                 handler=work.name,
@@ -115,14 +117,14 @@ async def _replay_alone(
         )
         _failed(work, letter, error)
         return False
-    logger().info(PARKED_REPLAYED, **_facts(work, letter))
+    logger().info(PARKED_EVENT_REPLAYED, **_facts(work, letter))
     return True
 
 
-def _failed(work: Work, letter: DeadLetter, why: BaseException | str) -> None:
-    text = why if isinstance(why, str) else told(why)
-    logger().error(PARKED_FAILED_AGAIN, **_facts(work, letter), error=text)
+def _failed(work: ConsumerWork, letter: DeadLetter, why: BaseException | str) -> None:
+    text = why if isinstance(why, str) else describe(why)
+    logger().error(PARKED_EVENT_FAILED, **_facts(work, letter), error=text)
 
 
-def _facts(work: Work, letter: DeadLetter) -> dict[str, str]:
+def _facts(work: ConsumerWork, letter: DeadLetter) -> dict[str, str]:
     return {work.kind: work.name, "message_id": letter.context.message_id, "name": letter.name}

@@ -1,61 +1,59 @@
-"""One owner's time with a follower's place: every step moves effects and checkpoint together."""
+"""`Session`: a consumer's session while it holds the lease; every step writes effects and checkpoint together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
-from catga_core.event_sourcing.consumers.control import Control
+from catga_core.event_sourcing.consumers.dead_letters import dead_letter_of
 from catga_core.event_sourcing.consumers.failures import (
     Halted,
-    handle_one,
-    is_the_storages,
-    may_go_away,
-    may_tell_of_a_loss,
-    told,
+    describe,
+    is_retryable,
+    is_storage_failure,
+    may_mean_lost_checkpoint,
 )
-from catga_core.event_sourcing.consumers.letters import letter_of
-from catga_core.event_sourcing.consumers.options import FollowOptions, OnFailure
-from catga_core.event_sourcing.consumers.ports import FollowerPorts
-from catga_core.event_sourcing.consumers.progress import FollowerState, Progress
-from catga_core.event_sourcing.consumers.work import TooFarAheadError, Work
+from catga_core.event_sourcing.consumers.options import ConsumerOptions, OnFailure
+from catga_core.event_sourcing.consumers.ports import ConsumerPorts
+from catga_core.event_sourcing.consumers.progress import ConsumerState, Progress
+from catga_core.event_sourcing.consumers.work import ConsumerWork, TooFarAheadError
 from catga_core.interfaces.dead_letters import DeadLetter
 from catga_core.interfaces.event_store import StoredEvent
-from catga_core.log import EVENT_PARKED, EVENT_SKIPPED, FOLLOWER_RETRIES, logger
-from catga_core.runtime.retry import backoff
+from catga_core.log import EVENT_PARKED, EVENT_RETRIED, EVENT_SKIPPED, logger
+from catga_core.runtime.worker import Worker
 
-_BATCH = 100  # events in one unit of work: a commit costs as much as handling a few dozen
+_BATCH = 100  # events in one unit of work: a commit costs as much as handling a few dozen of them
 
 
 class Session:
-    """Moves one checkpoint forward, from the claim to the loss of the lease.
+    """Moves one checkpoint forward, from its claim to the loss of the lease.
 
-    Every save tells the position that has to be there. Whoever else has moved the checkpoint, with whatever lease,
-    makes the save fail, and what was done with it is rolled back: no event takes effect twice in the storage.
+    Every save names the position that has to be stored. If another process has moved the checkpoint, with whatever lease, the
+    save fails and its unit of work is rolled back: no event takes effect twice in the storage.
 
-    Parameters:
-        ports: what it uses.
-        work: what is to be done.
-        options: how.
-        progress: where it tells.
-        control: how it is told to stop.
-        fencing_token: the lease's, 0 where there is none.
+    Args:
+        ports: What it uses.
+        work: Which events it handles, and how.
+        options: The consumer's options.
+        progress: Where it reports.
+        worker: The consumer's worker: waits until it is woken, and knows whether it stops.
+        fencing_token: The lease's, 0 where there is none.
     """
 
     def __init__(
         self,
-        ports: FollowerPorts,
-        work: Work,
-        options: FollowOptions,
+        ports: ConsumerPorts,
+        work: ConsumerWork,
+        options: ConsumerOptions,
         progress: Progress,
-        control: Control,
+        worker: Worker,
         fencing_token: int,
     ) -> None:
         self._ports = ports
         self._work = work
         self._options = options
         self._progress = progress
-        self._control = control
+        self._worker = worker
         self._token = fencing_token
         immediate = work.transactional and ports.storage.capabilities.immediate
         self._batch_size = options.batch_size or (_BATCH if immediate else 1)
@@ -64,16 +62,16 @@ class Session:
 
     @property
     def position(self) -> int:
-        """The last position it is done with."""
+        """The last position that is done."""
         return self._position
 
     @property
     def unsaved(self) -> int:
-        """How many positions were passed over since the checkpoint was saved."""
+        """Positions passed over since the checkpoint was saved."""
         return self._position - self._saved
 
     async def claim(self) -> None:
-        """Take the checkpoint over, so that a former owner can no longer save it; make it where there is none."""
+        """Take the checkpoint over, so that its former owner can no longer save it; create it where there is none."""
         work = self._work
         if not work.kept:
             self._position = await work.start()
@@ -98,29 +96,29 @@ class Session:
         return position
 
     def _lost(self) -> LeaseLostError:
-        return LeaseLostError(f"the checkpoint of {self._work.thing}", "another has moved it")
+        return LeaseLostError(f"the checkpoint of {self._work.subject}", "another process has moved it")
 
     def pass_over(self, until: int) -> None:
-        """Be done up to a position without any event that is wanted; the checkpoint is saved with a later one."""
+        """Pass over events that are not wanted; the checkpoint is saved later."""
         self._reach(until)
 
     async def flush(self) -> None:
-        """Save the checkpoint where positions were passed over since."""
+        """Save the checkpoint if positions were passed over since the last save."""
         if self.unsaved and self._work.kept:
             async with self._ports.storage.unit_of_work():
                 await self._save(self._position)
             self._saved = self._position
 
     async def apply(self, events: Sequence[StoredEvent], until: int) -> None:
-        """Handle events and save the checkpoint; ends early where it is told to stop.
+        """Handle events and save the checkpoint; end early when the worker stops.
 
-        Parameters:
-            events: those that are wanted, one or more.
-            until: the position that is done with the last of them.
+        Args:
+            events: The events that are wanted, one or more.
+            until: The position that is done with the last of them.
 
         Raises:
-            Halted: when one fails and the policy is to stop.
-            LeaseLostError: when another one follows now.
+            Halted: An event failed, and the policy is to stop.
+            LeaseLostError: Another process has the checkpoint.
         """
         size = self._batch_size
         for begin in range(0, len(events), size):
@@ -130,11 +128,11 @@ class Session:
                 await self._together(chunk, end)
             else:
                 await self._in_turn(chunk, end)
-            if self._control.is_stopping():
+            if self._worker.stopping:
                 return
 
     async def advance(self, until: int) -> None:
-        """Handle the events up to a position in the surrounding unit of work; see `Place`."""
+        """Handle the events up to a position in the surrounding unit of work; see `CheckpointMover`."""
         page = await self._ports.log.read_all(after=self._position, limit=_BATCH + 1)
         page = [each for each in page if each.position <= until]
         wanted = [each for each in page if self._work.wants(each)]
@@ -142,42 +140,42 @@ class Session:
         if len(page) > _BATCH or len(wanted) > (_BATCH if self._ports.storage.capabilities.immediate else 1):
             raise TooFarAheadError
         for recorded in wanted:
-            await handle_one(self._work, StoredEvent(recorded, self._ports.types))
-        # Not confirmed: whoever calls this has said just now what is wanted.
+            await self._work.handle(StoredEvent(recorded, self._ports.types))
+        # Not confirmed: the caller has just confirmed the work in this unit of work.
         await self._save(until, confirmed=True)
 
     def advanced(self, until: int) -> None:
-        """Note that a unit of work with an `advance` is committed."""
+        """Note that the unit of work around an `advance` is committed."""
         self._saved = until
         self._reach(until)
 
     # --- with a unit of work ---
 
     async def _together(self, chunk: Sequence[StoredEvent], end: int) -> None:
-        """Handle many in one unit of work; where that fails, one by one."""
+        """Handle events in one unit of work; if that fails, one by one."""
         try:
             await self._transact(chunk, end)
-        except Exception as raised:  # noqa: BLE001 - looked at below; cancellation is none
+        except Exception as raised:  # noqa: BLE001 - judged below
             await self._blame(raised)
             error = raised
         else:
             return
-        # Not inside of the except: what an event raises alone would have the failure of all of them as its context.
+        # Outside of the except block: an event's own failure must not have that of the batch as its context.
         for number, stored in enumerate(chunk):
             done = end if number + 1 == len(chunk) else stored.position
             await self._alone(stored, done, error if len(chunk) == 1 else None)
-            if self._control.is_stopping():
+            if self._worker.stopping:
                 return
 
     async def _transact(self, events: Sequence[StoredEvent], end: int) -> None:
-        work, control = self._work, self._control
+        work, worker = self._work, self._worker
         done, count = end, len(events)
         async with self._ports.storage.unit_of_work():
             for number, stored in enumerate(events):
-                if control.is_stopping() and number:
+                if worker.stopping and number:
                     done, count = events[number - 1].position, number
                     break
-                await handle_one(work, stored)
+                await work.handle(stored)
             await self._save(done)
         self._saved = done
         self._progress.handled += count
@@ -186,36 +184,36 @@ class Session:
     # --- without one ---
 
     async def _in_turn(self, chunk: Sequence[StoredEvent], end: int) -> None:
-        """Handle one after the other, then save: after a crash the chunk's events are handled again."""
+        """Handle events one by one, then save: after a crash all of them are handled again."""
         try:
             for number, stored in enumerate(chunk):
                 await self._alone(stored, end if number + 1 == len(chunk) else stored.position, None)
-                if self._control.is_stopping():
+                if self._worker.stopping:
                     break
         except Halted:
-            # What was handled before is noted, lest it is handled again when it is resumed.
+            # What was handled before is not handled again after a resume.
             await self.flush()
             raise
         await self.flush()
 
     async def _handle_only(self, stored: StoredEvent, done: int) -> None:
-        await handle_one(self._work, stored)
+        await self._work.handle(stored)
         self._progress.handled += 1
         self._reach(done)
 
     # --- one event ---
 
     async def _alone(self, stored: StoredEvent, done: int, failed: Exception | None) -> None:
-        """Handle one event, as often as the policy has it; then do with it what the policy says."""
-        options, error = self._options, failed
+        """Handle one event, with retries; after the last attempt, apply the failure policy."""
+        retry, error = self._options.retry, failed
         attempts = 0 if failed is None else 1
         while True:
             if error is not None:
-                if attempts >= options.attempts or not may_go_away(error):
+                if not retry.allows(attempts) or not is_retryable(error):
                     await self._give_up(stored, done, error, attempts)
                     return
                 await self._pause(stored, error, attempts)
-                if self._control.is_stopping():
+                if self._worker.stopping:
                     return
             attempts += 1
             try:
@@ -223,31 +221,29 @@ class Session:
                     await self._transact((stored,), done)
                 else:
                     await self._handle_only(stored, done)
-            except Exception as raised:  # noqa: BLE001 - looked at below; cancellation is none
+            except Exception as raised:  # noqa: BLE001 - judged below
                 await self._blame(raised)
                 error = raised
             else:
                 if error is not None:
-                    self._progress.change(FollowerState.CATCHING_UP)
+                    self._progress.change(ConsumerState.CATCHING_UP)
                 return
 
     async def _pause(self, stored: StoredEvent, error: Exception, attempts: int) -> None:
-        options, work = self._options, self._work
+        work = self._work
         logger().warning(
-            FOLLOWER_RETRIES[work.kind],
+            EVENT_RETRIED[work.kind],
             **{work.kind: work.name},
             position=stored.position,
             name=stored.name,
             attempts=attempts,
-            error=told(error),
+            error=describe(error),
         )
         self._progress.change(
-            FollowerState.RETRYING, f"{stored.name} at position {stored.position} failed: {told(error)}"
+            ConsumerState.RETRYING, f"{stored.name} at position {stored.position} failed: {describe(error)}"
         )
-        seconds = backoff(
-            attempts, first=options.retry_delay_seconds, longest=options.max_retry_delay_seconds
-        )
-        await self._control.pause(seconds, self._ports.clock)
+        delay = self._options.retry.delay(attempts)
+        await self._worker.wait(self._ports.clock.sleep(delay))
 
     async def _give_up(self, stored: StoredEvent, done: int, error: Exception, attempts: int) -> None:
         work, progress = self._work, self._progress
@@ -258,11 +254,11 @@ class Session:
             "position": stored.position,
             "name": stored.name,
             "attempts": attempts,
-            "error": told(error),
+            "error": describe(error),
         }
         async with self._ports.storage.unit_of_work():
             if self._options.on_failure is OnFailure.PARK:
-                await self._ports.dead_letters.add(self._letter(stored, error, attempts))
+                await self._ports.dead_letters.add(self._dead_letter(stored, error, attempts))
             await self._save(done)
         self._saved = done
         self._reach(done)
@@ -272,11 +268,11 @@ class Session:
         else:
             progress.skipped += 1
             logger().error(EVENT_SKIPPED, **facts)
-        progress.change(FollowerState.CATCHING_UP)
+        progress.change(ConsumerState.CATCHING_UP)
 
-    def _letter(self, stored: StoredEvent, error: Exception, attempts: int) -> DeadLetter:
+    def _dead_letter(self, stored: StoredEvent, error: Exception, attempts: int) -> DeadLetter:
         work = self._work
-        return letter_of(
+        return dead_letter_of(
             stored,
             error,
             handler=work.name,
@@ -287,18 +283,18 @@ class Session:
         )
 
     async def _blame(self, error: Exception) -> None:
-        """Return when the event is to blame for an error; raise where it is not."""
-        if is_the_storages(error):
+        """Return if the event is to blame for an error; else raise."""
+        if is_storage_failure(error):
             raise error
-        if self._work.kept and may_tell_of_a_loss(error) and await self._is_lost():
+        if self._work.kept and may_mean_lost_checkpoint(error) and await self._is_lost():
             raise self._lost() from error
 
     async def _is_lost(self) -> bool:
-        """Tell whether another one has moved the checkpoint, or taken it away."""
+        """Return whether another process has moved the checkpoint, or deleted it."""
         known = await self._ports.checkpoints.load(self._work.key)
         if known is None or known.position != self._saved or known.fencing_token > self._token:
             return True
-        # What has kept the first save back may be that the work is not wanted any more; nothing here would tell.
+        # The first save may have been refused because the work is no longer wanted, which the checkpoint does not show.
         return not self._saved and not await self._work.still_wanted()
 
     async def _save(self, position: int, *, confirmed: bool = False) -> None:

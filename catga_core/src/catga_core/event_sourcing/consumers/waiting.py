@@ -1,4 +1,4 @@
-"""Waiting until followers have come to a position, also where another process does the work."""
+"""Wait until consumers have reached a position, also where another process does the work."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.event_sourcing.consumers.ports import FollowerPorts
-from catga_core.event_sourcing.consumers.progress import FollowerState, Progress
+from catga_core.event_sourcing.consumers.ports import ConsumerPorts
+from catga_core.event_sourcing.consumers.progress import ConsumerState, Progress
 
 _LOOK_SECONDS = 0.05  # between two looks at a checkpoint that another process saves
 
 
 async def wait_until(
-    parts: Callable[[], Sequence[Progress]], ports: FollowerPorts, position: int, timeout: float, thing: str
+    parts: Callable[[], Sequence[Progress]],
+    ports: ConsumerPorts,
+    position: int,
+    timeout: float,
+    subject: str,
 ) -> None:
     """Return when every part is done up to a position.
 
-    Parameters:
-        parts: what to look at, asked for again at each look: a rebuild puts another one in place.
-        ports: where the checkpoints are.
-        position: of the last event that matters.
-        timeout: real seconds.
-        thing: what is waited for, for the error.
+    Args:
+        parts: Returns the progress of each part, asked for at each look: a rebuild replaces them.
+        ports: Where the checkpoints are.
+        position: The position of the last event that matters.
+        timeout: Real seconds to wait.
+        subject: What is waited for, for the error.
 
     Raises:
-        CatgaError: `TIMEOUT`, telling how far it is; `HANDLER_FAILED` at once when it has stopped before that position.
+        CatgaError: `TIMEOUT`, with the position reached; `HANDLER_FAILED` at once when it has stopped before that position.
     """
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + timeout
@@ -34,14 +38,14 @@ async def wait_until(
         if not behind and parts():
             return
         for each in behind:
-            if each.state is FollowerState.STOPPED:
-                msg = f"{thing} will not come to position {position}: {each.reason}"
+            if each.state is ConsumerState.STOPPED:
+                msg = f"{subject} will not come to position {position}: {each.reason}"
                 raise CatgaError(msg, code=ErrorCode.HANDLER_FAILED, details={"position": each.position})
             if not each.at_work:
                 await look(each, ports)
         left = ends_at - loop.time()
         if left <= 0:
-            raise _late(behind, position, timeout, thing)
+            raise _late(behind, position, timeout, subject)
         waiting = next((each for each in behind if each.position < position), None)
         if waiting is not None:
             await waiting.changed(min(left, _LOOK_SECONDS))
@@ -49,19 +53,19 @@ async def wait_until(
             await asyncio.sleep(min(left, _LOOK_SECONDS))
 
 
-async def look(progress: Progress, ports: FollowerPorts) -> None:
-    """Take over what the checkpoint says, where another process saves it."""
+async def look(progress: Progress, ports: ConsumerPorts) -> None:
+    """Update the progress from a checkpoint that another process saves."""
     known = await ports.checkpoints.load(progress.name)
     if known is not None and known.position > progress.position:
         progress.reached(known.position)
 
 
-def _late(behind: Sequence[Progress], position: int, timeout: float, thing: str) -> CatgaError:
+def _late(behind: Sequence[Progress], position: int, timeout: float, subject: str) -> CatgaError:
     where = ", ".join(
         f"{each.state} at position {each.position}{f' ({each.reason})' if each.reason else ''}"
         for each in behind
     )
     msg = (
-        f"{thing} has not come to position {position} within {timeout:g} s: it is {where or 'not there yet'}"
+        f"{subject} has not come to position {position} within {timeout:g} s: it is {where or 'not started'}"
     )
     return CatgaError(msg, code=ErrorCode.TIMEOUT, details={"position": position})

@@ -1,4 +1,4 @@
-"""What a follower is to do: which events, with what, and under which names it keeps its place."""
+"""`ConsumerWork`: which events a consumer handles, how, and the name of its checkpoint and lock."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from catga_core.event_sourcing.consumers.quota import Quota
+from catga_core.event_sourcing.consumers.lease_limit import LeaseLimit
 from catga_core.interfaces.event_log import RecordedEvent
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.messages.message_context import NO_HEADERS
 
 Handle: TypeAlias = Callable[[StoredEvent], Awaitable[None]]
+"""Handles one stored event; raises its failure."""
 
 
 class TooFarAheadError(Exception):
-    """What is to be done is too much for one unit of work."""
+    """The events up to a position are too many for one unit of work."""
 
 
-class Place(Protocol):
-    """Where a follower is, for who decides what comes after it."""
+class CheckpointMover(Protocol):
+    """Moves a consumer's checkpoint within the unit of work of another operation."""
 
     @property
     def position(self) -> int:
-        """The last position it is done with."""
+        """The last position the consumer is done with."""
         ...
 
     async def advance(self, until: int, /) -> None:
-        """Handle the events up to a position in the unit of work that surrounds the call, and save the checkpoint there.
+        """Handle the events up to a position in the surrounding unit of work, and save the checkpoint there.
 
         Raises:
-            TooFarAheadError: when they are too many for one unit of work; nothing was handled.
+            TooFarAheadError: They are too many for one unit of work; none was handled.
         """
         ...
 
@@ -48,27 +49,27 @@ async def _still_wanted() -> bool:
     return True
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """One follower's task.
+class ConsumerWork(msgspec.Struct, frozen=True, kw_only=True):
+    """One consumer's work.
 
-    Parameters:
-        name: the projection or subscription, as in logs, errors and dead letters.
+    Args:
+        name: The projection or subscription, for logs, errors and dead letters.
         kind: `projection` or `subscription`, for the same.
-        key: the name of its checkpoint and of its lock.
-        wants: which events.
-        handle: what is done with each.
-        start: gives the position after which the first one begins that has no checkpoint.
-        transactional: whether effects and checkpoint are written in one unit of work.
-        kept: whether it has a lease and a checkpoint; without them, it begins anew with each process.
-        confirm: done in a unit of work that saves the checkpoint while there is none, or one at 0: raises `CONFLICT` where
-            the work is not wanted any more, because nothing else tells a place that is new from one that was taken away.
-        begin: done in the unit of work that makes the first checkpoint.
-        still_wanted: asked before each begin; `False` ends the follower.
-        limit: gives the position up to which to go for now; `None` for no limit.
-        at_limit: called, in no unit of work, when that is near; tells whether there is no limit any more.
-        ends_at_limit: whether it is done then.
-        quota: how many followers of this process may hold their place, `None` for all.
-        letter_headers: strings kept with what is parked.
+        key: The name of its checkpoint and of its lock.
+        wants: Which events it handles.
+        handle: Handles one event.
+        start: Returns the position to start after where there is no checkpoint.
+        transactional: Whether effects and checkpoint are written in one unit of work.
+        kept: Whether it has a lease and a checkpoint; without them it starts anew in each process.
+        confirm: Called in a unit of work that saves a checkpoint while there is none, or one at 0. Raises `CONFLICT` where the
+            work is no longer wanted: nothing else tells a new checkpoint from one that was deleted.
+        begin: Called in the unit of work that creates the checkpoint.
+        still_wanted: Asked before each session; `False` ends the consumer.
+        limit: Returns the position up to which to read for now; `None` for no limit.
+        at_limit: Called outside of any unit of work when that position is near; returns whether the limit has changed.
+        ends_at_limit: Whether the consumer is done then.
+        leases: Limits how many consumers of this process hold their lease; `None` for no limit.
+        letter_headers: Strings kept with parked events.
     """
 
     name: str
@@ -83,12 +84,12 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     begin: Callable[[], Awaitable[None]] = _nothing
     still_wanted: Callable[[], Awaitable[bool]] = _still_wanted
     limit: Callable[[], Awaitable[int | None]] | None = None
-    at_limit: Callable[[Place], Awaitable[bool]] | None = None
+    at_limit: Callable[[CheckpointMover], Awaitable[bool]] | None = None
     ends_at_limit: bool = False
-    quota: Quota | None = None
+    leases: LeaseLimit | None = None
     letter_headers: Mapping[str, str] = NO_HEADERS
 
     @property
-    def thing(self) -> str:
-        """What to call it in errors."""
+    def subject(self) -> str:
+        """The consumer, for errors."""
         return f"the {self.kind} {self.name!r}"

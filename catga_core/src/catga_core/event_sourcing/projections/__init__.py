@@ -1,6 +1,6 @@
 """Projections: what is to be read, worked out from the events of the log and kept up to date with them."""
 
-from catga_core.event_sourcing.consumers import FollowOptions, OnFailure, Replayed
+from catga_core.event_sourcing.consumers import ConsumerOptions, OnFailure, Replayed
 from catga_core.event_sourcing.projections.context import ProjectionContext, current_projection, is_replay
 from catga_core.event_sourcing.projections.definition import ProjectionMode
 from catga_core.event_sourcing.projections.plugin import add_projection
@@ -8,7 +8,7 @@ from catga_core.event_sourcing.projections.projection import Projection, project
 from catga_core.event_sourcing.projections.service import Projections
 
 __all__ = [
-    "FollowOptions",
+    "ConsumerOptions",
     "OnFailure",
     "Projection",
     "ProjectionContext",

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from catga_core.event_sourcing.consumers import FollowOptions, OnFailure
+from catga_core.event_sourcing.consumers import ConsumerOptions, OnFailure
 from catga_core.event_sourcing.projections.projection import Projection
 
 
@@ -41,7 +41,7 @@ class ProjectionDefinition(msgspec.Struct, frozen=True, kw_only=True):
     mode: ProjectionMode
     stream: str
     transactional: bool
-    options: FollowOptions
+    options: ConsumerOptions
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""What a follower does for one generation of a projection: first build it, where there is an older one, then keep it."""
+"""`GenerationWork`: a consumer's work for one generation of a projection: build it, switch to it, keep it up to date."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from collections.abc import Callable
 import msgspec
 
 from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
-from catga_core.event_sourcing.consumers import FollowerPorts, Place, Selection, TooFarAheadError, Work
-from catga_core.event_sourcing.consumers.failures import is_the_storages
+from catga_core.event_sourcing.consumers import (
+    CheckpointMover,
+    ConsumerPorts,
+    ConsumerWork,
+    Selection,
+    TooFarAheadError,
+)
+from catga_core.event_sourcing.consumers.failures import is_storage_failure
 from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.generations import NOTHING, Generation, Generations
 from catga_core.event_sourcing.projections.handling import ProjectionHandling
@@ -45,7 +51,7 @@ class GenerationWork:
 
     def __init__(
         self,
-        ports: FollowerPorts,
+        ports: ConsumerPorts,
         generations: Generations,
         generation: Generation,
         replaces: Generation | None,
@@ -65,7 +71,7 @@ class GenerationWork:
         self._missed = 0
         self.generation: Generation = generation
         self.replaces: Generation | None = replaces
-        self.work: Work = Work(
+        self.work: ConsumerWork = ConsumerWork(
             name=generations.name,
             kind="projection",
             key=generations.key_of(generation),
@@ -89,7 +95,7 @@ class GenerationWork:
         return ProjectionContext(name, chosen.version, chosen.target(name), replay)
 
     @property
-    def for_parked(self) -> Work:
+    def for_parked(self) -> ConsumerWork:
         """The same work for an event that was parked: its handler is told that this is a replay."""
         return msgspec.structs.replace(self.work, handle=self._handle_parked)
 
@@ -101,7 +107,7 @@ class GenerationWork:
             return await self._ports.log.head()
         return await self._generations.position(self.replaces)
 
-    async def at_limit(self, place: Place) -> bool:
+    async def at_limit(self, place: CheckpointMover) -> bool:
         """Switch over when both have come equally far; have the old one wait where it moves on again and again."""
         old = self.replaces
         if old is None or await self._switch(old, place):
@@ -115,7 +121,7 @@ class GenerationWork:
 
     # --- inside ---
 
-    async def _switch(self, old: Generation, place: Place) -> bool:
+    async def _switch(self, old: Generation, place: CheckpointMover) -> bool:
         complete = False
         try:
             async with self._ports.storage.unit_of_work():
@@ -135,7 +141,7 @@ class GenerationWork:
             if isinstance(error, CatgaError) and error.code == ErrorCode.CONFLICT:
                 # The old one has moved; or another process has switched, which the next begin finds.
                 return False
-            if complete or is_the_storages(error) or isinstance(error, LeaseLostError):
+            if complete or is_storage_failure(error) or isinstance(error, LeaseLostError):
                 raise
             # An event's failure: it comes up again alone, and is then for the policy.
             return False

@@ -1,14 +1,13 @@
-"""Runs inline projections: built like any other, and from then on kept by every append, in its unit of work."""
+"""Inline projections: built like any other, then updated by every append, in its unit of work."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.append_hooks import Append, AppendHooks
-from catga_core.event_sourcing.consumers import FollowerPorts, FollowerState, Progress
+from catga_core.event_sourcing.consumers import ConsumerPorts, ConsumerState, Progress
 from catga_core.event_sourcing.projections.catch_up import CatchUpWorker
 from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition
@@ -20,25 +19,27 @@ from catga_core.interfaces.event_store import StoredEvent
 from catga_core.interfaces.storage import UnitOfWork
 from catga_core.runtime.unit_of_work import joined_unit_of_work
 
+_LOOK_SECONDS = 0.02  # between two looks whether it is built, here or by another process
+
 
 class _Kept(Progress):
-    """What appends keep is as far as the log is."""
+    """The progress of a projection that appends update: always at the head of the log."""
 
     def saw_head(self, head: int) -> None:
         self.reached(head)
 
 
 class InlineWorker(CatchUpWorker):
-    """One inline projection of a container that runs.
+    """Runs one inline projection.
 
-    It starts when what is read is of this program's version and has every event: from then on nothing can be appended
-    without it. A rebuild runs beside that.
+    It has started when the generation that is read has this program's version and every event: from then on each append
+    updates it. A rebuild runs beside that.
     """
 
     def __init__(
         self,
         definition: ProjectionDefinition,
-        ports: FollowerPorts,
+        ports: ConsumerPorts,
         handling: ProjectionHandling,
         appends: InlineAppends,
     ) -> None:
@@ -49,18 +50,18 @@ class InlineWorker(CatchUpWorker):
 
     @property
     def parts(self) -> Sequence[Progress]:
-        """As far as the log is, once it is built."""
+        """At the head of the log, once it is built."""
         if self._active is not None and self._active.version == self.definition.cls.projection_version:
             return (self._kept,)
         built = next(iter(self._running.values()), None)
-        return super().parts if built is None else (built.follower.progress,)
+        return super().parts if built is None else (built.consumer.progress,)
 
     async def start(self) -> None:
-        """Build it up to the end of the log; return when appends keep it.
+        """Build it up to the head of the log; return when appends update it.
 
         Raises:
-            ConfigurationError: when the storage cannot run it in the unit of work of an append.
-            CatgaError: when an event fails for good, or a newer version is read.
+            ConfigurationError: The storage cannot run it in the unit of work of an append.
+            CatgaError: An event fails for good, or a newer version is read.
         """
         if not self._ports.storage.capabilities.immediate:
             msg = (
@@ -73,18 +74,18 @@ class InlineWorker(CatchUpWorker):
         try:
             await self._built()
         except BaseException:
-            # What is not started is not stopped by the container.
+            # The container does not stop a service that has not started.
             await self.stop()
             raise
 
     async def wait_for(self, position: int, timeout: float) -> None:
-        """Return at once: what is committed is projected."""
+        """Return at once: committed events are projected."""
 
     async def apply(self, events: Sequence[StoredEvent]) -> None:
-        """Handle what is being appended, in its unit of work.
+        """Handle the appended events, in the unit of work of the append.
 
         Raises:
-            CatgaError: when it fails, or this program cannot keep what is read; then nothing is appended.
+            CatgaError: One fails, or a newer version is read; then nothing is appended.
         """
         wanted = [each for each in events if self._selection.wants(each.recorded)]
         active = await self.generations.active() or NOTHING
@@ -94,7 +95,7 @@ class InlineWorker(CatchUpWorker):
                 f"nothing was appended: {self.superseded(active)}", code=ErrorCode.PERSISTENCE_FAILED
             )
         if active.version < mine or not wanted:
-            # Not built yet: whoever builds it finds these events in the log.
+            # Not built yet: the build finds these events in the log.
             return
         context = ProjectionContext(self.name, active.version, active.target(self.name), replay=False)
         for stored in wanted:
@@ -123,21 +124,21 @@ class InlineWorker(CatchUpWorker):
                 raise CatgaError(self.superseded(active), code=ErrorCode.CONFLICT)
             if active.version == mine:
                 self._active = active
-                self._kept.change(FollowerState.RUNNING)
+                self._kept.change(ConsumerState.RUNNING)
                 return
             for each in self._running.values():
-                progress = each.follower.progress
-                if progress.state is FollowerState.STOPPED:
+                progress = each.consumer.progress
+                if progress.state is ConsumerState.STOPPED:
                     msg = f"the inline projection {self.name!r} cannot be built: {progress.reason}"
                     raise CatgaError(msg, code=ErrorCode.HANDLER_FAILED)
-            await asyncio.sleep(0.01)
+            await self.switched.wait(timeout=_LOOK_SECONDS)
 
     async def _active_generation(self) -> Generation:
         return await self.generations.active() or NOTHING
 
     async def _wanted(self, active: Generation) -> dict[Generation, Generation | None]:
         wanted = await super()._wanted(active)
-        # What is read is kept by the appends.
+        # Appends update the generation that is read.
         wanted.pop(active, None)
         return wanted
 
@@ -145,37 +146,37 @@ class InlineWorker(CatchUpWorker):
 class InlineAppends:
     """Runs the inline projections of a container with every append of its event store.
 
-    Parameters:
-        ports: what it uses.
-        hooks: where the event store asks.
+    Args:
+        ports: What it uses.
+        hooks: The hooks of the event store.
     """
 
     __catga_default__: ClassVar[bool] = True
 
-    def __init__(self, ports: FollowerPorts, hooks: AppendHooks) -> None:
+    def __init__(self, ports: ConsumerPorts, hooks: AppendHooks) -> None:
         self.workers: list[InlineWorker] = []
         self._ports = ports
         self._hooks = hooks
         hooks.around = self.append
 
     def check(self, name: str) -> None:
-        """Refuse an event store that does not ask.
+        """Check that the event store calls the hooks.
 
         Raises:
-            ConfigurationError: telling what to do.
+            ConfigurationError: It does not.
         """
         if not self._hooks.heeded:
             msg = (
-                f"the projection {name!r} is inline, and the container's event store does nothing with its appends but "
-                "append: use LogEventStore, which is there by default, or ProjectionMode.CATCH_UP"
+                f"the projection {name!r} is inline, and the container's event store does not call append hooks: use "
+                "LogEventStore, the default, or ProjectionMode.CATCH_UP"
             )
             raise ConfigurationError(msg)
 
     async def append(self, append: Append, appends: Sequence[StreamAppend]) -> list[AppendResult]:
-        """Append, and have every inline projection handle what is new, before the unit of work is committed."""
+        """Append, and run every inline projection for the new events before the unit of work is committed."""
         unit: UnitOfWork | None = joined_unit_of_work(self._ports.storage)
         if unit is not None:
-            # No block of its own in it: who catches a conflict may go on with what surrounds it.
+            # No inner block: a caller that catches a conflict may continue its unit of work.
             return await self._append_in(unit, append, appends)
         async with self._ports.storage.unit_of_work() as own:
             return await self._append_in(own, append, appends)
@@ -198,7 +199,7 @@ class InlineAppends:
         return results
 
     async def _new_events(self, before: dict[str, int], results: Sequence[AppendResult]) -> list[StoredEvent]:
-        """Return what was appended now; what was there already, from a first try, has been handled then."""
+        """Return the events that were appended now; those of an earlier attempt were handled then."""
         found: list[RecordedEvent] = []
         for (stream_id, version), result in zip(before.items(), results, strict=True):
             if result.version > version:

@@ -1,4 +1,4 @@
-"""Runs a projection in every process, without a checkpoint: a live one, or one of what is kept in memory."""
+"""`LiveWorker`: runs a live or in-memory projection in every process, without a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.event_sourcing.consumers import Follower, FollowerPorts, Progress, Work, follower_health
+from catga_core.event_sourcing.consumers import (
+    Consumer,
+    ConsumerPorts,
+    ConsumerWork,
+    Progress,
+    consumer_health,
+)
 from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generations import Generation
@@ -17,10 +23,10 @@ from catga_core.interfaces.health import Health
 
 
 class LiveWorker(ProjectionWorker):
-    """One live projection of a container that runs, or one that is kept in memory."""
+    """Runs one live or in-memory projection."""
 
     def __init__(
-        self, definition: ProjectionDefinition, ports: FollowerPorts, handling: ProjectionHandling
+        self, definition: ProjectionDefinition, ports: ConsumerPorts, handling: ProjectionHandling
     ) -> None:
         super().__init__(definition, ports, handling)
         version = definition.cls.projection_version
@@ -28,10 +34,10 @@ class LiveWorker(ProjectionWorker):
         self._new = ProjectionContext(self.name, version, target, replay=False)
         self._old = ProjectionContext(self.name, version, target, replay=True)
         self._from_the_beginning = definition.mode is ProjectionMode.IN_MEMORY
-        # What is in memory is not taken back by a rollback, and so must not be handled a second time.
+        # A rollback does not undo changes in memory, so an event must not be handled a second time.
         self._transactional = definition.transactional and not self._from_the_beginning
         self._from = self._history = 0
-        work = Work(
+        work = ConsumerWork(
             name=self.name,
             kind="projection",
             key=self.generations.key,
@@ -41,46 +47,46 @@ class LiveWorker(ProjectionWorker):
             transactional=self._transactional,
             kept=False,
         )
-        self._follower = Follower(ports, work, definition.options)
+        self._consumer = Consumer(ports, work, definition.options)
 
     @property
     def parts(self) -> Sequence[Progress]:
-        """How far this process is."""
-        return (self._follower.progress,)
+        """The progress in this process."""
+        return (self._consumer.progress,)
 
     async def start(self) -> None:
-        """Have it emptied; then begin in the background: with the next event, or with the first one where it is in memory.
+        """Reset it; then begin in the background, at the next event or, in memory, at the first one.
 
         Raises:
-            CatgaError: when it cannot be emptied.
+            CatgaError: It cannot be reset.
         """
-        # Known when the start returns: what is appended from here on is new.
+        # Known when the start returns: events appended from here on are new.
         self._history = await self._ports.log.head()
         if not self._from_the_beginning:
             self._from = self._history
         await self._reset()
-        self._follower.start()
-        self._observer.start()
+        self._consumer.start()
+        self._monitor.start()
 
     async def stop(self) -> None:
-        """Finish what is under way."""
+        """Finish the event that is being handled."""
         try:
-            await self._follower.stop()
+            await self._consumer.stop()
         finally:
-            await self._observer.stop()
+            await self._monitor.stop()
 
     def health(self) -> Health:
         """Return its state, how far it is behind, and what is parked."""
-        return follower_health(
+        return consumer_health(
             self.parts, self.definition.delivery, self._ports.clock.time(), self._unknown.counts()
         )
 
     def resume(self) -> None:
         """Go on after an event that stopped it."""
-        self._follower.resume()
+        self._consumer.resume()
 
     async def _reset(self) -> None:
-        """Begin anew: what an earlier process has left is not this one's."""
+        """Reset the target: it does not continue what an earlier process has left."""
         try:
             async with self._ports.storage.unit_of_work() if self._transactional else nullcontext():
                 await self._handling.reset(self._old)
@@ -97,5 +103,5 @@ class LiveWorker(ProjectionWorker):
         await self._handling.handle(stored, context)
 
     async def _start_position(self) -> int:
-        # After an outage, where it was: nothing of this process's time is left out.
-        return max(self._from, self._follower.progress.position)
+        # After an outage, where it was: no event since the start of this process is left out.
+        return max(self._from, self._consumer.progress.position)

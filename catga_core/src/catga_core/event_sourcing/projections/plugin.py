@@ -7,12 +7,12 @@ from typing import Any, Unpack
 
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.consumers import (
+    ConsumerChoices,
     ConsumerDelivery,
-    FollowChoices,
-    FollowerPorts,
-    FollowOptions,
-    check_follow_options,
-    provider_of_follower,
+    ConsumerOptions,
+    ConsumerPorts,
+    check_consumer_options,
+    provider_of_consumer,
 )
 from catga_core.event_sourcing.hosting import Hosted, factory_with, hosted_class, problems_of_name
 from catga_core.event_sourcing.projections.catch_up import CatchUpWorker
@@ -40,9 +40,9 @@ def add_projection(
     mode: ProjectionMode = ProjectionMode.CATCH_UP,
     stream: str = "*",
     transactional: bool = True,
-    **options: Unpack[FollowChoices],
+    **options: Unpack[ConsumerChoices],
 ) -> None:
-    """Have a projection handle the events of the log; the other options are those of `FollowOptions`.
+    """Have a projection handle the events of the log; the other options are those of `ConsumerOptions`.
 
     Parameters:
         container: the container. A projection class that is not registered becomes a singleton, or one per event where its
@@ -66,11 +66,11 @@ def add_projection(
         mode=mode,
         stream=stream,
         transactional=transactional,
-        options=FollowOptions(**options),
+        options=ConsumerOptions(**options),
     )
     named = f"the projection {definition.name!r}"
-    problems = problems_of(definition, named) + check_follow_options(definition.options, named, stream)
-    provider = provider_of_follower(definition.name, "projection")
+    problems = problems_of(definition, named) + check_consumer_options(definition.options, named, stream)
+    provider = provider_of_consumer(definition.name, "projection")
     hosted = Hosted("projection", definition.name, projection)
     problems += problems_of_name(hosted, provider, container.providers)
     if problems:
@@ -89,7 +89,7 @@ _WORKERS: dict[ProjectionMode, Any] = {
 
 def _host(container: Host, definition: ProjectionDefinition, key: str, provider: str, hosted: Hosted) -> None:
     cls: Any = definition.cls
-    needs: dict[str, Any] = {"ports": FollowerPorts, "projections": Projections, "dispatcher": Dispatcher}
+    needs: dict[str, Any] = {"ports": ConsumerPorts, "projections": Projections, "dispatcher": Dispatcher}
     if definition.mode is ProjectionMode.INLINE:
         # Before the event store is used, it has to know that something is done with every append.
         needs |= {"appends": InlineAppends, "store": EventStore}
@@ -99,7 +99,7 @@ def _host(container: Host, definition: ProjectionDefinition, key: str, provider:
         await container.use_in_scope(cls, call)
 
     def make(
-        ports: FollowerPorts,
+        ports: ConsumerPorts,
         projections: Projections,
         dispatcher: Dispatcher,
         appends: InlineAppends | None = None,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from catga_core.errors import ConfigurationError
-from catga_core.event_sourcing.consumers import check_follower_name, current_stored_event
+from catga_core.event_sourcing.consumers import check_consumer_name, current_stored_event
 from catga_core.event_sourcing.methods import ByEvent, EventMethod, by_event, event_methods, marked
 from catga_core.handlers.hints import with_place
 from catga_core.messages import Event
@@ -27,7 +27,7 @@ def project(method: F) -> F:
 
 
 class Projection:
-    """Turns events into something to be read: a table, a document, a sum.
+    """Takeover events into something to be read: a table, a document, a sum.
 
     Derive from it, mark methods with `@project`, take services in the constructor, and add it with `add_projection`:
     `class Balances(Projection, name="balances", version=1)`. The name is what checkpoints are kept under; raise the
@@ -41,7 +41,7 @@ class Projection:
     def __init_subclass__(cls, *, name: str | None = None, version: int = 1, **options: Any) -> None:
         super().__init_subclass__(**options)
         chosen = cls.__name__ if name is None else name
-        check_follower_name(chosen, "projection")
+        check_consumer_name(chosen, "projection")
         number: object = version
         if type(number) is not int or number < 1:
             msg = (

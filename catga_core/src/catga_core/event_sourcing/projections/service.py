@@ -1,4 +1,4 @@
-"""`Projections`: what an application asks of its projections."""
+"""`Projections`: what an application calls for its projections."""
 
 from __future__ import annotations
 
@@ -7,51 +7,53 @@ from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeVar
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.event_sourcing.consumers import Directory, FollowerPorts
+from catga_core.event_sourcing.consumers import ConsumerPorts, Directory
 from catga_core.event_sourcing.projections.generations import Generation
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
 
 T = TypeVar("T")
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.05  # between two looks whether another process has switched
 _READS = 10  # switches that a reader may meet one after the other
 
 
 class Projections(Directory[ProjectionWorker]):
-    """The projections of a container: ask for it in a constructor, or with `app.get(Projections)`.
+    """The projections of a container: take it in a constructor, or use `app.projections`.
 
-    Parameters:
-        ports: what they use.
+    Args:
+        ports: What they use.
     """
 
     __catga_default__: ClassVar[bool] = True
 
-    def __init__(self, ports: FollowerPorts) -> None:
+    def __init__(self, ports: ConsumerPorts) -> None:
         super().__init__("projection", ports)
 
     async def target(self, name: str) -> str:
-        """Return the name of what is to be read: of the table, or the prefix, as `current_projection().target` tells it.
+        """Return the target to read: the name of a table or a prefix, as `current_projection().target` returned it.
 
-        In a unit of work of a storage that reads as of one moment, what is read with it is all old or all new. Elsewhere,
-        `read` makes sure of that.
+        In a unit of work of a storage with snapshot reads, all reads are from one generation. Elsewhere, use `read`.
 
-        Parameters:
-            name: which projection.
+        Args:
+            name: The projection.
 
         Raises:
-            CatgaError: `HANDLER_NOT_FOUND` when there is none of that name.
+            CatgaError: `HANDLER_NOT_FOUND` for an unknown name.
         """
         return await self.worker(name).target()
 
     async def read(self, name: str, query: Callable[[str], Awaitable[T]]) -> T:
-        """Return what a query reads, all of it from one generation: a switch in the middle has the query done again.
+        """Run a query on one generation; a switch meanwhile runs it again.
 
-        Parameters:
-            name: which projection.
-            query: given the target; only reads. What it raises because its target went away meanwhile is not raised.
+        Args:
+            name: The projection.
+            query: Called with the target; it only reads. An error because its target was removed meanwhile is not raised.
+
+        Returns:
+            The query's result.
 
         Raises:
-            CatgaError: `HANDLER_NOT_FOUND` when there is none of that name; `CONFLICT` when it is switched again and again.
+            CatgaError: `HANDLER_NOT_FOUND` for an unknown name; `CONFLICT` when it is switched again and again.
         """
         worker = self.worker(name)
         for _ in range(_READS):
@@ -68,21 +70,21 @@ class Projections(Directory[ProjectionWorker]):
         raise CatgaError(msg, code=ErrorCode.CONFLICT)
 
     async def rebuild(self, name: str, *, wait: float | None = None) -> str:
-        """Have a projection built anew from the first event on, beside the one that is read, and then read instead.
+        """Rebuild a projection from the first event, beside the generation that is read, then switch to it.
 
-        It goes on by itself, also when this process ends: any process that has the projection takes over. The old target
-        is removed in the unit of work of the switch. Asked for again meanwhile, it joins what is under way.
+        The rebuild continues when this process ends: any process that has the projection takes over. The old target is removed
+        in the unit of work of the switch. A second request meanwhile joins the rebuild that runs.
 
-        Parameters:
-            name: which projection; it needs `reset`.
-            wait: real seconds to wait for the switch; `None` returns at once.
+        Args:
+            name: The projection; it needs `reset`.
+            wait: Real seconds to wait for the switch; `None` returns at once.
 
         Returns:
-            the target that is read after the switch.
+            The target that is read after the switch.
 
         Raises:
-            CatgaError: `HANDLER_NOT_FOUND` when there is none of that name; `VALIDATION_FAILED` when it cannot be rebuilt;
-                `TIMEOUT` when it was not switched in time (it goes on).
+            CatgaError: `HANDLER_NOT_FOUND` for an unknown name; `VALIDATION_FAILED` when it cannot be rebuilt; `TIMEOUT` when
+                it was not switched in time (the rebuild continues).
         """
         worker = self.worker(name)
         generation = await worker.rebuild()
@@ -102,4 +104,4 @@ class Projections(Directory[ProjectionWorker]):
                 text = worker.health().details.get("rebuild", "not begun")
                 msg = f"the rebuild of {worker.name!r} was not done within {seconds:g} s, and goes on: {text}"
                 raise CatgaError(msg, code=ErrorCode.TIMEOUT)
-            await asyncio.sleep(min(_LOOK_SECONDS, max(0.0, ends_at - loop.time())))
+            await worker.switched.wait(timeout=min(_LOOK_SECONDS, max(0.0, ends_at - loop.time())))

@@ -1,4 +1,4 @@
-"""What the workers of projections of all modes have in common."""
+"""`ProjectionWorker`: the base of the workers of all projection modes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.consumers import (
-    FollowerPorts,
-    Observer,
+    ConsumerPorts,
+    Monitor,
     Progress,
     Replayed,
     Selection,
@@ -21,15 +21,16 @@ from catga_core.event_sourcing.projections.generations import Generation, Genera
 from catga_core.event_sourcing.projections.handling import ProjectionHandling
 from catga_core.event_sourcing.projections.projection import events_of_projection
 from catga_core.interfaces.health import Health
+from catga_core.runtime.waiter import Waiter
 
 
 class ProjectionWorker(ABC):
-    """One projection of a container that runs.
+    """Runs one projection.
 
-    Parameters:
-        definition: what it is.
-        ports: what it uses.
-        handling: calls the projection.
+    Args:
+        definition: The projection.
+        ports: What it uses.
+        handling: Calls the projection.
     """
 
     starts_before_senders: ClassVar[bool] = True
@@ -37,7 +38,7 @@ class ProjectionWorker(ABC):
     stops_after_messages: ClassVar[bool] = True
 
     def __init__(
-        self, definition: ProjectionDefinition, ports: FollowerPorts, handling: ProjectionHandling
+        self, definition: ProjectionDefinition, ports: ConsumerPorts, handling: ProjectionHandling
     ) -> None:
         stream = None if definition.stream == "*" else definition.stream
         self.name: str = definition.name
@@ -50,13 +51,14 @@ class ProjectionWorker(ABC):
         self._selection = Selection(
             ports.types, events_of_projection(definition.cls), stream=stream, unknown=self._unknown
         )
-        self._observer = Observer(ports, self.name, lambda: self.parts, definition.options.poll_seconds)
+        self._monitor = Monitor(ports, self.name, lambda: self.parts, definition.options.poll_seconds)
         self.generations: Generations = Generations(self.name, ports.checkpoints)
+        self.switched: Waiter = Waiter()
 
     @property
     @abstractmethod
     def parts(self) -> Sequence[Progress]:
-        """How far what is read is."""
+        """The progress of the generation that is read."""
 
     @abstractmethod
     async def start(self) -> None:
@@ -64,7 +66,7 @@ class ProjectionWorker(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """Finish what is under way, and keep the checkpoint."""
+        """Finish the units of work that run, and save the checkpoints."""
 
     @abstractmethod
     def health(self) -> Health:
@@ -75,19 +77,19 @@ class ProjectionWorker(ABC):
         """Go on after an event that stopped it."""
 
     async def wait_for(self, position: int, timeout: float) -> None:
-        """Return when what is read has come to a position."""
+        """Return when the generation that is read has reached a position."""
         await wait_until(lambda: self.parts, self._ports, position, timeout, f"the projection {self.name!r}")
 
     async def rebuild(self) -> Generation:
-        """Have it built anew; return the generation that will be read then."""
+        """Request a rebuild; return the generation that is read after it."""
         raise self._cannot("be rebuilt")
 
     async def replay_parked(self) -> Replayed:
-        """Handle what is parked once more."""
+        """Replay parked events."""
         raise self._cannot("replay anything")
 
     async def target(self) -> str:
-        """Return the name of what is read."""
+        """Return the name of the target that is read."""
         active = await self.generations.active()
         return (active or Generation(self.definition.cls.projection_version, 0)).target(self.name)
 

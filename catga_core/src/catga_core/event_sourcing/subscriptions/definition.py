@@ -1,4 +1,4 @@
-"""What a subscription is: its name, its events, where it begins, who shares its work."""
+"""`SubscriptionDefinition`: a subscription's name, events, start, delivery and partitions."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import Any
 
 import msgspec
 
-from catga_core.event_sourcing.consumers import FollowOptions
+from catga_core.event_sourcing.consumers import ConsumerOptions
 from catga_core.messages import Event
 
 
 class Start(StrEnum):
-    """Where a follower begins that has no checkpoint yet; a position may be given in its place."""
+    """Where a subscription without a checkpoint starts; a position may be given instead."""
 
     BEGINNING = "beginning"
-    """With the first event of the log."""
+    """At the first event of the log."""
     NOW = "now"
-    """With the first event after the moment in which it is first started."""
+    """At the first event that is appended after its first start."""
 
 
 class Delivery(StrEnum):
     """How often an event takes effect."""
 
     AT_LEAST_ONCE = "at least once"
-    """The handler runs outside of any unit of work, and the checkpoint is saved after it: for effects elsewhere."""
+    """The handler runs outside of any unit of work, and the checkpoint is saved after it: for effects outside the storage."""
     EXACTLY_ONCE = "exactly once"
     """Effects and checkpoint are in one unit of work of the container's storage: effects in that storage happen once."""
 
 
 class SubscriptionDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """One subscription, as it was added.
+    """One subscription.
 
-    Parameters:
-        name: its name.
-        events: the classes it is given; `Event` for all.
-        stream: a glob on the stream's name, `*` for all.
-        start: where it begins, where it has no checkpoint.
-        delivery: how often an event takes effect.
-        partitions: into how many parts the streams are divided; each is leased on its own.
-        options: how it goes through the log.
+    Args:
+        name: Its name.
+        events: The event classes it handles; `Event` for all.
+        stream: A glob on the stream's name, `*` for all.
+        start: Where it starts if it has no checkpoint.
+        delivery: How often an event takes effect.
+        partitions: How many partitions the streams are divided into; each has its own lease.
+        options: The consumer's options.
     """
 
     name: str
@@ -49,7 +49,7 @@ class SubscriptionDefinition(msgspec.Struct, frozen=True, kw_only=True):
     start: Start | int
     delivery: Delivery
     partitions: int
-    options: FollowOptions
+    options: ConsumerOptions
 
     @property
     def stem(self) -> str:
@@ -64,21 +64,21 @@ class SubscriptionDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def partition_of(stream_id: str, partitions: int) -> int:
-    """Return which partition a stream is in: the same one in every process.
+    """Return the partition of a stream, the same one in every process.
 
-    Parameters:
-        stream_id: the stream's name.
-        partitions: how many there are.
+    Args:
+        stream_id: The stream's name.
+        partitions: How many there are.
     """
     return zlib.crc32(stream_id.encode()) % partitions
 
 
 def problems_of(definition: SubscriptionDefinition, named: str) -> list[str]:
-    """Return what cannot work.
+    """Return a text for each argument that is not possible.
 
-    Parameters:
-        definition: what was asked for.
-        named: whose it is, for the text.
+    Args:
+        definition: The subscription.
+        named: The subscription, for the texts.
     """
     problems: list[str] = []
     partitions: Any = definition.partitions

@@ -1,4 +1,4 @@
-"""What a subscription calls: a function, or a class with `handle`, checked when it is added."""
+"""`SubscriptionHandler`: a function, or a class with `handle`, checked when the subscription is added."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from catga_core.pipeline import Call
 
 
 class SubscriptionHandler(msgspec.Struct, frozen=True):
-    """One handler, as it was given.
+    """The handler of a subscription.
 
-    Parameters:
-        target: the class or function.
-        events: the classes it takes.
-        takes_stored: whether it takes the `StoredEvent` after the event.
-        needs: for a function, the services it takes after that, by parameter name.
+    Args:
+        target: The class or function.
+        events: The event classes it takes.
+        takes_stored: Whether it takes the `StoredEvent` after the event.
+        needs: For a function, the services it takes after that, by parameter name.
     """
 
     target: Any
@@ -66,22 +66,18 @@ class SubscriptionHandler(msgspec.Struct, frozen=True):
 def handler_of(target: Any, names: Mapping[str, Any]) -> SubscriptionHandler:
     """Describe a handler.
 
-    Parameters:
-        target: a class with a `handle` method, or a function.
-        names: what is in sight where it is added.
+    Args:
+        target: A class with a `handle` method, or a function.
+        names: The names in scope where it is added.
 
     Raises:
-        ConfigurationError: naming the handler, the cause and the mend.
+        ConfigurationError: It cannot be a handler; the error says why and how to fix it.
     """
     is_class = isinstance(target, type)
     function: Any = getattr(target, "handle", None) if is_class else target
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        mend = (
-            "give it async def handle(self, event: YourEvent)" if is_class else "give a function or a class"
-        )
-        msg = (
-            f"{getattr(target, '__name__', repr(target))} cannot handle the events of a subscription: {mend}"
-        )
+        fix = "give it async def handle(self, event: YourEvent)" if is_class else "give a function or a class"
+        msg = f"{getattr(target, '__name__', repr(target))} cannot handle the events of a subscription: {fix}"
         raise ConfigurationError(msg)
     named = with_place(str(target.__qualname__).rsplit("<locals>.", maxsplit=1)[-1], target)
     try:
@@ -113,9 +109,9 @@ def _needs(
             wanted = (
                 "take it in the constructor"
                 if is_class
-                else "annotate it with a service's type, and let it be given by name"
+                else "annotate it with a service's type, and allow it to be passed by name"
             )
-            msg = f"{named} takes {parameter.name!r}, which nobody gives it: {wanted}"
+            msg = f"{named} takes {parameter.name!r}, which is not provided: {wanted}"
             raise ConfigurationError(msg)
         if parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
             found[parameter.name] = service

@@ -1,4 +1,4 @@
-"""`add_subscription`: has a handler called for the events of the log."""
+"""`add_subscription`: register a handler for the events of the log."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, Unpack
 
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.consumers import (
+    ConsumerChoices,
     ConsumerDelivery,
-    FollowChoices,
-    FollowerPorts,
-    FollowOptions,
-    check_follow_options,
-    check_follower_name,
-    provider_of_follower,
+    ConsumerOptions,
+    ConsumerPorts,
+    check_consumer_name,
+    check_consumer_options,
+    provider_of_consumer,
 )
 from catga_core.event_sourcing.hosting import Hosted, factory_with, hosted_class, problems_of_name
 from catga_core.event_sourcing.subscriptions.definition import (
@@ -41,35 +41,34 @@ def add_subscription(
     start: Start | int = Start.BEGINNING,
     delivery: Delivery = Delivery.AT_LEAST_ONCE,
     partitions: int = 1,
-    **options: Unpack[FollowChoices],
+    **options: Unpack[ConsumerChoices],
 ) -> None:
-    """Have a handler called for every event of the log that a name has not seen, one after the other.
+    """Register a handler for the events of the log, one after the other, with a checkpoint.
 
-    It runs beside the handlers, in every process that adds it, and one of them at a time does the work: the others stand by
-    and take over when its lease runs out. The order within a stream is kept. The other options are those of
-    `FollowOptions`.
+    Every process that adds the subscription competes for it. One at a time does the work; the others stand by and take over
+    when its lease ends. The order within a stream is kept. The other options are those of `ConsumerOptions`.
 
-    Parameters:
-        container: the container.
-        name: the subscription's name, which its checkpoint is kept under: letters, digits, `_`, `-` and `.`.
-        handler: a function `(event)`, `(event, stored: StoredEvent)`, with further parameters for services, or a class
+    Args:
+        container: The container.
+        name: The subscription's name, under which its checkpoint is kept: letters, digits, `_`, `-` and `.`.
+        handler: A function `(event)`, `(event, stored: StoredEvent)`, with further parameters for services, or a class
             with such a method `handle` and services in its constructor, scoped ones and `MessageContext` included. The event's
             annotation tells which events it is for: a class, several (`A | B`), a base class, or `Event` for all. It may be
             asynchronous. Behaviors and validators apply to it as to any handler.
-        stream: a glob on the stream's name, such as `order-*`.
-        events: fewer classes than the annotation names; `None` for all of those.
-        start: where it begins when it is run the first time: `Start.BEGINNING`, `Start.NOW`, or after a position.
+        stream: A glob on the stream's name, such as `order-*`.
+        events: Fewer classes than the annotation names; `None` for all of those.
+        start: Where it starts when it runs for the first time: `Start.BEGINNING`, `Start.NOW`, or after a position.
         delivery: `AT_LEAST_ONCE` runs the handler outside of any unit of work. `EXACTLY_ONCE` runs it in one together with
             the checkpoint, so that what it writes to the container's storage is written once.
-        partitions: how many parts the streams are divided into, by a hash of their names. Each is leased on its own, so
-            that several processes share the work. The number stays as it was first.
+        partitions: How many partitions the streams are divided into, by a hash of their names. Each has its own lease, so
+            that several processes share the work. The number cannot be changed later.
 
     Raises:
-        ConfigurationError: for what cannot work, or when the container runs already.
+        ConfigurationError: An argument is not possible, or the container runs already.
     """
-    check_follower_name(name, "subscription")
+    check_consumer_name(name, "subscription")
     described = handler_of(handler, caller_locals())
-    chosen = FollowOptions(**options)
+    chosen = ConsumerOptions(**options)
     definition = SubscriptionDefinition(
         name=name,
         events=_events(name, described, events),
@@ -80,8 +79,8 @@ def add_subscription(
         options=chosen,
     )
     named = f"the subscription {name!r}"
-    problems = problems_of(definition, named) + check_follow_options(chosen, named, stream)
-    provider = provider_of_follower(name, "subscription")
+    problems = problems_of(definition, named) + check_consumer_options(chosen, named, stream)
+    provider = provider_of_consumer(name, "subscription")
     hosted = Hosted("subscription", name, described.target)
     problems += problems_of_name(hosted, provider, container.providers)
     if problems:
@@ -121,10 +120,10 @@ def _host(
     provider: str,
     hosted: Hosted,
 ) -> None:
-    needs = {"ports": FollowerPorts, "subscriptions": Subscriptions, "dispatcher": Dispatcher}
+    needs = {"ports": ConsumerPorts, "subscriptions": Subscriptions, "dispatcher": Dispatcher}
 
     def make(
-        ports: FollowerPorts, subscriptions: Subscriptions, dispatcher: Dispatcher
+        ports: ConsumerPorts, subscriptions: Subscriptions, dispatcher: Dispatcher
     ) -> SubscriptionWorker:
         if definition.delivery is Delivery.EXACTLY_ONCE:
             container.check_one_storage(f"the subscription {definition.name!r}")

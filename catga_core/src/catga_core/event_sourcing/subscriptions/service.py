@@ -1,21 +1,21 @@
-"""`Subscriptions`: what an application asks of its subscriptions."""
+"""`Subscriptions`: what an application calls for its subscriptions."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from catga_core.event_sourcing.consumers import Directory, FollowerPorts
+from catga_core.event_sourcing.consumers import ConsumerPorts, Directory
 from catga_core.event_sourcing.subscriptions.worker import SubscriptionWorker
 
 
 class Subscriptions(Directory[SubscriptionWorker]):
-    """The subscriptions of a container: ask for it in a constructor, or with `app.get(Subscriptions)`.
+    """The subscriptions of a container: take it in a constructor, or use `app.subscriptions`.
 
-    Parameters:
-        ports: what they use.
+    Args:
+        ports: What they use.
     """
 
     __catga_default__: ClassVar[bool] = True
 
-    def __init__(self, ports: FollowerPorts) -> None:
+    def __init__(self, ports: ConsumerPorts) -> None:
         super().__init__("subscription", ports)

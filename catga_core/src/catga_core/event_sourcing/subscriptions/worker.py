@@ -1,4 +1,4 @@
-"""Runs one subscription: a follower for each partition, each with a lease and a checkpoint of its own."""
+"""`SubscriptionWorker`: one consumer for each partition, each with its own lease and checkpoint."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import ClassVar
 
 from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.consumers import (
-    Follower,
-    FollowerPorts,
-    Observer,
+    Consumer,
+    ConsumerPorts,
+    ConsumerWork,
+    LeaseLimit,
+    Monitor,
     Progress,
-    Quota,
     Replayed,
     Selection,
     UnknownEvents,
-    Work,
-    follower_health,
+    consumer_health,
     replay_parked,
     wait_until,
 )
 from catga_core.event_sourcing.consumers.work import Handle
-from catga_core.event_sourcing.subscriptions.balance import Balance
+from catga_core.event_sourcing.subscriptions.balancer import PartitionBalancer
 from catga_core.event_sourcing.subscriptions.definition import (
     Delivery,
     Start,
@@ -36,17 +36,17 @@ from catga_core.interfaces.health import Health
 
 
 class SubscriptionWorker:
-    """One subscription of a container that runs.
+    """Runs one subscription.
 
-    Parameters:
-        definition: what it is.
-        ports: what it uses.
-        handle: handles one event.
+    Args:
+        definition: The subscription.
+        ports: What it uses.
+        handle: Handles one event.
     """
 
     starts_before_senders: ClassVar[bool] = True
 
-    def __init__(self, definition: SubscriptionDefinition, ports: FollowerPorts, handle: Handle) -> None:
+    def __init__(self, definition: SubscriptionDefinition, ports: ConsumerPorts, handle: Handle) -> None:
         self.name: str = definition.name
         self._definition = definition
         self._ports = ports
@@ -56,40 +56,40 @@ class SubscriptionWorker:
             ports.types, {"subscription": self.name}, definition.options.ignore_unknown
         )
         self._selection = Selection(ports.types, definition.events, stream=stream, unknown=self._unknown)
-        self._quota = Quota(definition.partitions)
+        self._leases = LeaseLimit(definition.partitions)
         self._works = [self._work(partition, handle) for partition in range(definition.partitions)]
-        self._followers = [Follower(ports, work, definition.options) for work in self._works]
-        self._balance = Balance(
-            ports, definition.stem, self._followers, self._quota, definition.options.lease_seconds
+        self._consumers = [Consumer(ports, work, definition.options) for work in self._works]
+        self._balance = PartitionBalancer(
+            ports, definition.stem, self._consumers, self._leases, definition.options.lease_seconds
         )
-        self._observer = Observer(ports, self.name, lambda: self.parts, definition.options.poll_seconds)
+        self._observer = Monitor(ports, self.name, lambda: self.parts, definition.options.poll_seconds)
 
     @property
     def parts(self) -> Sequence[Progress]:
-        """How far each partition is."""
-        return [each.progress for each in self._followers]
+        """The progress of each partition."""
+        return [each.progress for each in self._consumers]
 
     async def start(self) -> None:
         """Begin in the background.
 
         Raises:
-            ConfigurationError: when it was run with another number of partitions before.
+            ConfigurationError: It was run with another number of partitions before.
         """
         await self._check_partitions()
         if self._definition.start is Start.NOW:
-            # Known when the start returns: what is appended from here on is handled, by whoever does the work.
+            # Known when the start returns: events appended from here on are handled, whichever process works.
             self._now = await self._ports.log.head()
             await self._keep_the_beginning()
         if self._definition.partitions > 1:
             self._balance.start()
-        for each in self._followers:
+        for each in self._consumers:
             each.start()
         self._observer.start()
 
     async def stop(self) -> None:
-        """Finish what is under way, save the checkpoints, give the leases back."""
+        """Finish the units of work that run, save the checkpoints, release the leases."""
         try:
-            await asyncio.gather(*(each.stop() for each in self._followers))
+            await asyncio.gather(*(each.stop() for each in self._consumers))
         finally:
             if self._definition.partitions > 1:
                 await self._balance.stop()
@@ -97,7 +97,7 @@ class SubscriptionWorker:
 
     def health(self) -> Health:
         """Return its state, how far it is behind, and what is parked."""
-        return follower_health(
+        return consumer_health(
             self.parts, str(self._definition.delivery), self._ports.clock.time(), self._unknown.counts()
         )
 
@@ -109,27 +109,27 @@ class SubscriptionWorker:
 
     def resume(self) -> None:
         """Go on after an event that stopped it."""
-        for each in self._followers:
+        for each in self._consumers:
             each.resume()
 
     async def replay_parked(self) -> Replayed:
-        """Handle what is parked once more."""
+        """Replay parked events."""
         outcome = await replay_parked(self._ports, self.name, self._work_of)
-        for each in self._followers:
-            # Its place was taken from it for that; it need not wait any longer.
+        for each in self._consumers:
+            # The replay has taken its checkpoint over; it need not wait any longer.
             each.return_to_work()
         await self._observer.look()
         return outcome
 
-    def _work_of(self, letter: DeadLetter) -> Work | None:
+    def _work_of(self, letter: DeadLetter) -> ConsumerWork | None:
         return next((each for each in self._works if letter.id.startswith(f"{each.key}/")), None)
 
-    def _work(self, partition: int, handle: Handle) -> Work:
+    def _work(self, partition: int, handle: Handle) -> ConsumerWork:
         definition = self._definition
         wants = self._selection.wants
         if definition.partitions > 1:
             wants = functools.partial(self._wants_of, partition)
-        return Work(
+        return ConsumerWork(
             name=definition.name,
             kind="subscription",
             key=definition.key(partition),
@@ -137,7 +137,7 @@ class SubscriptionWorker:
             handle=handle,
             start=self._first_position,
             transactional=definition.delivery is Delivery.EXACTLY_ONCE,
-            quota=self._quota if definition.partitions > 1 else None,
+            leases=self._leases if definition.partitions > 1 else None,
         )
 
     def _wants_of(self, partition: int, recorded: RecordedEvent) -> bool:
@@ -158,7 +158,7 @@ class SubscriptionWorker:
             try:
                 await checkpoints.save(work.key, self._now, expected_position=0)
             except CatgaError as error:
-                # Another process was first: its beginning is the earlier one.
+                # Another process was first: it started earlier.
                 if error.code not in {ErrorCode.CONFLICT, ErrorCode.LOCKED}:
                     raise
 

@@ -1,4 +1,4 @@
-"""Writing what a follower writes as well, without the follower writing in between."""
+"""`Takeover`: a unit of work that no unit of work of a consumer overlaps."""
 
 from __future__ import annotations
 
@@ -6,38 +6,36 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from catga_core.errors import CatgaError
-from catga_core.event_sourcing.consumers.failures import may_tell_of_a_loss
-from catga_core.event_sourcing.consumers.ports import FollowerPorts
-from catga_core.runtime.retry import scattered
-
-_PAUSE_SECONDS = 0.005
+from catga_core.event_sourcing.consumers.failures import may_mean_lost_checkpoint
+from catga_core.event_sourcing.consumers.ports import ConsumerPorts
+from catga_core.runtime.retry import CONTENTION
 
 
-class Turns:
-    """Does pieces of work in units of work that no unit of work of a follower overlaps.
+class Takeover:
+    """Runs units of work under a consumer's checkpoint.
 
-    What is worked out of what was read, as a sum is, would else be written over by whoever has read it at the same time. The
-    follower's place is taken from it, as a follower with a later lease would: what it does meanwhile is rolled back, and it
-    comes back by itself.
+    A handler may write what it computes from what it has read, such as a sum; a unit of work beside it would be overwritten.
+    The checkpoint is therefore taken over with a higher fencing token: a unit of work of the consumer that runs meanwhile is
+    rolled back, and the consumer gets its lease again by itself.
 
-    Parameters:
-        ports: where checkpoints and effects are.
+    Args:
+        ports: The storage and the checkpoints.
     """
 
-    def __init__(self, ports: FollowerPorts) -> None:
+    def __init__(self, ports: ConsumerPorts) -> None:
         self._ports = ports
         self._mine: dict[str, int] = {}
 
-    async def take(self, key: str, token: int, act: Callable[[], Awaitable[None]]) -> bool:
-        """Do a piece of work, again where the follower has come between.
+    async def run(self, key: str, token: int, act: Callable[[], Awaitable[None]]) -> bool:
+        """Run one unit of work, again where the consumer came between.
 
-        Parameters:
-            key: the follower's checkpoint.
-            token: a fencing number that was given just now.
-            act: what is done, in a unit of work.
+        Args:
+            key: The consumer's checkpoint.
+            token: A fencing token that was granted just now.
+            act: Called in the unit of work.
 
         Returns:
-            whether it was done; not where nobody follows under that key any more.
+            Whether it was committed; `False` where the checkpoint no longer exists.
         """
         checkpoints = self._ports.checkpoints
         while True:
@@ -58,7 +56,7 @@ class Turns:
                         key, known.position, fencing_token=mine, expected_position=known.position
                     )
             except CatgaError as error:
-                if not may_tell_of_a_loss(error):
+                if not may_mean_lost_checkpoint(error):
                     raise
                 now = await checkpoints.load(key)
                 if now is not None and (now.position, now.fencing_token) == (known.position, mine):
@@ -66,4 +64,4 @@ class Turns:
             else:
                 return True
             # Real time: it spreads those who met, in this process and in others.
-            await asyncio.sleep(scattered(_PAUSE_SECONDS))
+            await asyncio.sleep(CONTENTION.delay(1))

@@ -1,4 +1,4 @@
-"""Events that a projection or subscription could not handle, as dead letters and back."""
+"""Parked events: written as dead letters, and read back from the log."""
 
 from __future__ import annotations
 
@@ -12,24 +12,13 @@ from catga_core.log import traceback_of
 from catga_core.messages.message_context import MessageContext
 
 STREAM = "catga-stream"
-"""The header of a letter that names the event's stream."""
+"""The header of a dead letter with the event's stream."""
 
 VERSION = "catga-stream-version"
-"""The header of a letter that holds the event's number in its stream."""
+"""The header of a dead letter with the event's version in its stream."""
 
 
-def context_of(stored: StoredEvent) -> MessageContext:
-    """Return the surroundings of a stored event: what its handler sends continues its conversation."""
-    return MessageContext(
-        stored.message_id,
-        stored.correlation_id or stored.message_id,
-        stored.causation_id,
-        None,
-        stored.headers,
-    )
-
-
-def letter_of(
+def dead_letter_of(
     stored: StoredEvent,
     error: BaseException,
     *,
@@ -39,16 +28,16 @@ def letter_of(
     now: float,
     headers: Mapping[str, str],
 ) -> DeadLetter:
-    """Return the letter of an event that failed.
+    """Return the dead letter of an event that failed.
 
-    Parameters:
-        stored: the event.
-        error: why.
-        handler: the projection's or subscription's name.
-        key: what makes the letter one of this follower.
-        attempts: how often it was tried.
-        now: seconds since the epoch.
-        headers: further strings to keep.
+    Args:
+        stored: The event.
+        error: Its failure.
+        handler: The projection's or subscription's name.
+        key: The consumer's key, with which the letter's id begins.
+        attempts: How many attempts were made.
+        now: Seconds since the Unix epoch.
+        headers: Further strings to keep.
     """
     record = stored.recorded.record
     context = MessageContext(
@@ -77,11 +66,11 @@ def letter_of(
 
 
 async def event_of(letter: DeadLetter, log: EventLog) -> RecordedEvent | None:
-    """Return the event that a letter is about, as the log has it; `None` where it is not there (any more).
+    """Return the event of a dead letter from the log, `None` where the log does not have it.
 
-    Parameters:
-        letter: made by `letter_of`.
-        log: the log.
+    Args:
+        letter: Made by `dead_letter_of`.
+        log: The log.
     """
     stream, version = letter.context.headers.get(STREAM), letter.context.headers.get(VERSION, "")
     if not stream or not version.isdecimal() or version == "0":

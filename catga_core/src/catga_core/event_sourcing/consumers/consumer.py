@@ -1,0 +1,222 @@
+"""`Consumer`: reads the log while it holds its lease, and comes back after every failure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from catga_core.errors import LeaseLostError
+from catga_core.event_sourcing.consumers.failures import Halted, describe
+from catga_core.event_sourcing.consumers.options import ConsumerOptions
+from catga_core.event_sourcing.consumers.ports import ConsumerPorts
+from catga_core.event_sourcing.consumers.progress import ConsumerState, Progress
+from catga_core.event_sourcing.consumers.session import Session
+from catga_core.event_sourcing.consumers.work import ConsumerWork
+from catga_core.interfaces.event_log import RecordedEvent
+from catga_core.interfaces.event_store import StoredEvent
+from catga_core.log import (
+    CONSUMER_FAILED,
+    CONSUMER_LEASE_LOST,
+    CONSUMER_STARTED,
+    CONSUMER_STOPPED,
+    logger,
+    traceback_of,
+)
+from catga_core.runtime.worker import Worker
+
+_FLUSH_POSITIONS = 1_000  # passed over without a save at most: so many are looked at again after a crash
+_REST = 100  # events up to a limit with which it is tried to go beyond it
+_LIMIT_SECONDS = 0.05  # between two looks whether the limit has moved
+_FLUSH_SECONDS = 1.0  # how long others may not see that an idle consumer has passed over events
+
+
+class Consumer:
+    """Reads the log for one piece of work: with a lease and a checkpoint, restarted with growing delays.
+
+    Args:
+        ports: What it uses.
+        work: Which events it handles, and how.
+        options: The consumer's options.
+    """
+
+    def __init__(self, ports: ConsumerPorts, work: ConsumerWork, options: ConsumerOptions) -> None:
+        self._ports = ports
+        self._work = work
+        self._options = options
+        self._waits_for_lock = False
+        self._gives_way = False
+        self._worker = Worker(
+            work.key,
+            self._turn,
+            every=None,
+            clock=ports.clock,
+            retry=msgspec.structs.replace(options.retry, max_attempts=None),
+            on_error=self._failed,
+            on_end=self._ended,
+        )
+        self.done: bool = False
+        self.progress: Progress = Progress(work.key)
+
+    def start(self) -> None:
+        """Begin in the background; it ends when it is stopped or no longer wanted."""
+        self._worker.start()
+
+    async def stop(self) -> None:
+        """End after the unit of work that runs; if this call is cancelled, cancel that too."""
+        await self._worker.stop(cancel=self._waits_for_lock)
+
+    def give_way(self) -> None:
+        """Release the lease for another process after the unit of work that runs, then wait for one again."""
+        self._gives_way = True
+        self._worker.wake()
+
+    def resume(self) -> None:
+        """Go on after an event that stopped it, or retry now instead of later."""
+        self._worker.wake()
+
+    def return_to_work(self) -> None:
+        """Try now instead of later to get a lost lease again; a consumer that has stopped stays so."""
+        if self.progress.state is ConsumerState.STANDBY:
+            self._worker.wake()
+
+    # --- one turn: one session ---
+
+    async def _turn(self) -> bool:
+        if not await self._work.still_wanted():
+            self.progress.change(ConsumerState.SUPERSEDED, "another generation is read")
+            await self._worker.stop()
+            return True
+        try:
+            await self._with_lease()
+        except Halted as halted:
+            await self._halt(halted)
+        return True
+
+    async def _with_lease(self) -> None:
+        work = self._work
+        if not work.kept:
+            await self._consume(0)
+            return
+        self.progress.change(ConsumerState.STANDBY)
+        if work.leases is not None:
+            await self._worker.wait(work.leases.free())
+        if self._worker.stopping:
+            return
+        self._gives_way = False
+        self._waits_for_lock = True
+        try:
+            async with self._ports.locks.hold(work.key, lease=self._options.lease_seconds) as lock:
+                self._waits_for_lock = False
+                if work.leases is None:
+                    await self._consume(lock.fencing_token)
+                elif work.leases.take(work.key):
+                    try:
+                        await self._consume(lock.fencing_token)
+                    finally:
+                        work.leases.give_back(work.key)
+        finally:
+            self._waits_for_lock = False
+
+    async def _consume(self, fencing_token: int) -> None:
+        worker, work, progress = self._worker, self._work, self.progress
+        session = Session(self._ports, work, self._options, progress, worker, fencing_token)
+        await session.claim()
+        logger().info(CONSUMER_STARTED[work.kind], **{work.kind: work.name}, position=session.position)
+        progress.change(ConsumerState.CATCHING_UP)
+        while not (worker.stopping or self._gives_way):
+            limit = None if work.limit is None else await work.limit()
+            page = await self._ports.reader.read(session.position)
+            events = page.events
+            if limit is not None:
+                events = [each for each in events if each.position <= limit]
+                # The rest is done together with what comes then: where events keep coming, it may never be nothing.
+                if len(events) <= _REST and await self._at_limit(session):
+                    if work.ends_at_limit:
+                        return
+                    continue
+            if events:
+                await self._page(session, events, page.head)
+            if worker.failures:
+                worker.progressed()
+            if limit is not None:
+                if not events:
+                    # Another consumer moves the limit, in its own time.
+                    await worker.wait(timeout=_LIMIT_SECONDS)
+            elif page.at_head and not worker.stopping:
+                await self._idle(session)
+        await session.flush()
+
+    async def _page(self, session: Session, page: Sequence[RecordedEvent], head: int) -> None:
+        progress, until = self.progress, page[-1].position
+        progress.next_recorded_at = page[0].record.recorded_at
+        progress.saw_head(max(until, head))
+        chosen = [StoredEvent(each, self._ports.types) for each in page if self._work.wants(each)]
+        if chosen:
+            await session.apply(chosen, until)
+        else:
+            session.pass_over(until)
+            if session.unsaved >= _FLUSH_POSITIONS:
+                await session.flush()
+        progress.saw_head(progress.head)
+
+    async def _at_limit(self, session: Session) -> bool:
+        """Try to go on without a limit; return whether it worked."""
+        at_limit = self._work.at_limit
+        if at_limit is None:
+            return False
+        await session.flush()
+        return await at_limit(session)
+
+    async def _idle(self, session: Session) -> None:
+        progress, reader = self.progress, self._ports.reader
+        # Reported once it is true: a waiter that is woken must find the checkpoint where it looks for it, soon.
+        if progress.state is not ConsumerState.RUNNING:
+            progress.change(ConsumerState.RUNNING)
+        progress.saw_head(session.position)
+        poll_seconds = self._options.poll_seconds
+        unsaved = session.unsaved and self._work.kept
+        await self._worker.wait(
+            reader.wait(session.position, poll_seconds=poll_seconds),
+            timeout=min(poll_seconds, _FLUSH_SECONDS) if unsaved else None,
+        )
+        if unsaved and not self._worker.stopping:
+            await session.flush()
+
+    # --- ends and failures ---
+
+    async def _halt(self, halted: Halted) -> None:
+        work, stored = self._work, halted.stored
+        logger().error(
+            CONSUMER_STOPPED[work.kind],
+            **{work.kind: work.name},
+            position=stored.position,
+            name=stored.name,
+            error=describe(halted.error),
+            stack=traceback_of(halted.error),
+        )
+        self.progress.next_recorded_at = stored.recorded.record.recorded_at
+        self.progress.change(
+            ConsumerState.STOPPED,
+            f"{stored.name} at position {stored.position} of stream {stored.stream_id!r} failed: {describe(halted.error)}",
+        )
+        await self._worker.wait()
+
+    def _failed(self, error: Exception, _delay: float) -> None:
+        work = self._work
+        if isinstance(error, LeaseLostError):
+            logger().warning(CONSUMER_LEASE_LOST[work.kind], **{work.kind: work.name}, error=error.message)
+            self.progress.change(ConsumerState.STANDBY, describe(error))
+            return
+        logger().error(
+            CONSUMER_FAILED[work.kind],
+            **{work.kind: work.name},
+            error=describe(error),
+            stack=traceback_of(error),
+        )
+        self.progress.change(ConsumerState.RETRYING, describe(error))
+
+    async def _ended(self) -> None:
+        self.done = True
+        if self.progress.state is not ConsumerState.SUPERSEDED:
+            self.progress.change(ConsumerState.ENDED)

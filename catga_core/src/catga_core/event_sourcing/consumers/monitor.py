@@ -1,0 +1,58 @@
+"""`Monitor`: keeps a consumer's health up to date where the consumer itself does not see it: on standby, stopped, or busy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from catga_core.clock import SystemClock
+from catga_core.event_sourcing.consumers.ports import ConsumerPorts
+from catga_core.event_sourcing.consumers.progress import Progress
+from catga_core.event_sourcing.consumers.replaying import parked_by
+from catga_core.event_sourcing.consumers.waiting import look
+from catga_core.runtime.worker import Worker
+
+
+class Monitor:
+    """Looks at the head of the log, at checkpoints that other processes save, and at parked events.
+
+    Args:
+        ports: Where it looks.
+        name: The projection or subscription.
+        parts: Returns the progress to update.
+        seconds: Real seconds between two looks.
+    """
+
+    def __init__(
+        self, ports: ConsumerPorts, name: str, parts: Callable[[], Sequence[Progress]], seconds: float
+    ) -> None:
+        self._ports = ports
+        self._name = name
+        self._parts = parts
+        self._seconds = seconds
+        self._worker = Worker(
+            f"monitor of {name!r}",
+            self.look,
+            every=seconds,
+            clock=SystemClock(),
+            # The consumer reports a storage that is away.
+            on_error=lambda _error, _delay: None,
+        )
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._worker.start()
+
+    async def stop(self) -> None:
+        """Look no more."""
+        await self._worker.stop(cancel=True)
+
+    async def look(self) -> None:
+        """Look once."""
+        ports, parts = self._ports, self._parts()
+        head = await ports.reader.head(max_age=self._seconds)
+        parked = await ports.dead_letters.count(parked_by(self._name))
+        for each in parts:
+            each.parked = parked
+            each.saw_head(max(head, each.head))
+            if not each.at_work:
+                await look(each, ports)
