@@ -103,7 +103,7 @@ async def run(rounds: int = 41) -> list[Row]:
                 mediator.send,
                 nested_by_hand(by_hand(PlainSurroundedHandler())),
                 PlainSurrounded(1),
-                "<= 1.5",
+                "<= 1.8",
             ),
             (
                 "send(timeout=) / hand-written with asyncio.timeout",

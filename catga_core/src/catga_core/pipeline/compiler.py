@@ -10,7 +10,7 @@ import msgspec
 from catga_core.messages.results import CatgaResult
 from catga_core.pipeline.call import Call, Chain, Fail
 from catga_core.pipeline.failures import as_result, reported_failure_of
-from catga_core.pipeline.linked import Behave, link
+from catga_core.pipeline.linked import Behave, Linked, link
 from catga_core.pipeline.scoped import in_scope
 from catga_core.pipeline.supply import Prepare, Supply
 from catga_core.runtime.scope import Scope, active_scope
@@ -50,6 +50,7 @@ class Pipeline(msgspec.Struct, frozen=True):
         bare: The handler alone, where there is nothing else: no behavior and no scope; else `None`.
         chain: The whole, always there; it gives a result and raises nothing but cancellation.
         fail: Turns what is raised into a result.
+        linked: The parts of `chain`, where behaviors and nothing else are around the handler; else `None`.
         prepare: What a stream awaits in its scope before it calls `chain`; everywhere else `chain` does so itself.
     """
 
@@ -58,6 +59,7 @@ class Pipeline(msgspec.Struct, frozen=True):
     chain: Chain
     fail: Fail
     prepare: tuple[Prepare, ...] = ()
+    linked: Linked | None = None
 
 
 def compile_pipeline(
@@ -91,15 +93,16 @@ def compile_pipeline(
             _names_of_code(behaviors),
         )
         if behaviors
-        else _guard(call, name, fail)
+        else None
     )
+    chain = _guard(call, name, fail) if linked is None else linked.chain
     if not scoped:
-        return Pipeline(name, None, linked, fail)
+        return Pipeline(name, None, chain, fail, linked=linked)
     needed = (*handler.supply.prepare, *(step for each in behaviors for step in each.supply.prepare))
     prepare = tuple(dict.fromkeys(needed))
     if stream:
-        return Pipeline(name, None, linked, fail, prepare)
-    make = _ignoring_scope(linked) if behaviors else handler.supply.make
+        return Pipeline(name, None, chain, fail, prepare)
+    make = _ignoring_scope(chain) if behaviors else handler.supply.make
     return Pipeline(name, None, in_scope(make, prepare, name, fail_outside), fail_outside)
 
 

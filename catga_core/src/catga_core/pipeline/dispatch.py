@@ -1,24 +1,22 @@
 """The coroutine functions that run a pipeline: for a message that is sent from here, and for one that is delivered.
 
-This is the hottest path of Catga, so its shapes are written out: one frame for a handler without behaviors. Binding the
+This is the hottest path of Catga, so its shapes are written out: one frame around handler or behaviors. Binding the
 context is most of what it costs over a hand-written `try: await handler.handle(message)` (docs/benchmarks.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias
+import functools
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
 
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.messages.context import Unread, active_context, begin_context
-from catga_core.messages.message_context import MessageContext
-from catga_core.messages.results import CatgaResult, Failure, Success
-from catga_core.pipeline.call import Call, Chain, Handle
+from catga_core.messages.results import Failure, Success
+from catga_core.pipeline.call import Chain, Handle
 from catga_core.pipeline.compiler import Pipeline
 from catga_core.pipeline.failures import NOT_BARE_VALUES, as_result
-
-# Globals, because each name that a closure holds is a slot in the frame of every message.
-_peek, _enter, _leave = active_context.peek, active_context.set, active_context.reset
 
 
 class Dispatch:
@@ -34,20 +32,15 @@ class Dispatch:
         handle: Handles a message in the context that it was delivered with.
     """
 
-    __slots__ = ("_redirect", "_running", "handle", "send")
+    __slots__ = ("_names", "_running", "handle", "send")
 
     send: Chain
     handle: Handle
+    _running: Callable[[], int]
 
     def __init__(self, pipeline: Pipeline, *, context: bool, now: Callable[[], float]) -> None:
-        if pipeline.bare is not None:
-            call: Call = pipeline.bare
-            fail: _Fail = lambda error: pipeline.fail(error, pipeline.name)  # noqa: E731 - one slot instead of two
-        else:
-            # It gives results and raises nothing but cancellation.
-            call, fail = pipeline.chain, _passing
-        make = _in_context if context else _without_context
-        self.send, self.handle, self._redirect, self._running = make(call, fail, now)
+        self._names = _names(pipeline, context=context, now=now)
+        self.send, self.handle, self._running = self._names["shape"]()
 
     @property
     def in_flight(self) -> int:
@@ -60,97 +53,124 @@ class Dispatch:
         Args:
             target: Gives a result and raises nothing but cancellation.
         """
-        self._redirect(target)
+        # What carries a context must not begin one for the target; the rest calls it in the pipeline's place, without a
+        # look at each message whether it was redirected.
+        self._names |= {"moved": target, "call": target, "first": lambda message, _rest: target(message)}
 
 
-_Fail: TypeAlias = Callable[[Exception], CatgaResult[Any]]
-_Shape: TypeAlias = tuple[Chain, Handle, Callable[[Chain], None], Callable[[], int]]
-
-
-def _in_context(call: Call, fail: _Fail, now: Callable[[], float]) -> _Shape:
+# Written out for each pipeline, with the names that it uses as globals: as closures the same functions cost a twentieth
+# more time and a tenth more memory for each message (docs/benchmarks.md).
+_IN_CONTEXT = """
+def shape():
     running = 0
-    moved: Chain | None = None
 
-    async def send(message: Any) -> CatgaResult[Any]:
+    async def send(message):
         nonlocal running
         if moved is not None:
             return await moved(message)
-        if _peek() is not None:
+        if peek() is not None:
             return await send_nested(message)
-        token = _enter(Unread())
+        token = enter(Unread())
         running += 1
         try:
-            value = await call(message)
-            return as_result(value) if value.__class__ in NOT_BARE_VALUES else Success(value)
-        except Exception as error:  # noqa: BLE001 - every outcome but cancellation is a result
-            return fail(error)
+            {run}
+        except Exception as error:
+            return {fail}
         finally:
-            _leave(token)
+            leave(token)
             running -= 1
 
-    async def send_nested(message: Any) -> CatgaResult[Any]:
+    async def send_nested(message):
         context = begin_context()
         if context.deadline is not None and context.deadline <= now():
             return Failure(deadline_passed(type(message).__name__))
         return await handle(message, context)
 
-    async def handle(message: Any, context: MessageContext) -> CatgaResult[Any]:
+    async def handle(message, context):
         nonlocal running
         running += 1
-        token = _enter(context)
+        token = enter(context)
         try:
-            value = await call(message)
-            return as_result(value) if value.__class__ in NOT_BARE_VALUES else Success(value)
-        except Exception as error:  # noqa: BLE001 - as above
-            return fail(error)
+            {run}
+        except Exception as error:
+            return {fail}
         finally:
-            _leave(token)
+            leave(token)
             running -= 1
 
-    def redirect(target: Chain) -> None:
-        nonlocal moved
-        moved = target
-
-    return send, handle, redirect, lambda: running
-
-
-def _without_context(call: Call, fail: _Fail, _now: Callable[[], float]) -> _Shape:
+    return send, handle, lambda: running
+"""
+_WITHOUT_CONTEXT = """
+def shape():
     running = 0
 
-    async def send(message: Any) -> CatgaResult[Any]:
+    async def send(message):
         nonlocal running
-        if _peek() is not None:
+        if peek() is not None:
             return await send_nested(message)
         running += 1
         try:
-            value = await call(message)
-            return as_result(value) if value.__class__ in NOT_BARE_VALUES else Success(value)
-        except Exception as error:  # noqa: BLE001 - every outcome but cancellation is a result
-            return fail(error)
+            {run}
+        except Exception as error:
+            return {fail}
         finally:
             running -= 1
 
-    async def send_nested(message: Any) -> CatgaResult[Any]:
+    async def send_nested(message):
         # The surrounding message's context is not this one's.
-        token = _enter(None)
+        token = enter(None)
         try:
             return await send(message)
         finally:
-            _leave(token)
+            leave(token)
 
-    def handle(message: Any, _context: MessageContext) -> Coroutine[Any, Any, CatgaResult[Any]]:
+    def handle(message, _context):
         return send(message)
 
-    def redirect(target: Chain) -> None:
-        nonlocal call
-        # What it gives is a result, and passes through.
-        call = target
+    return send, handle, lambda: running
+"""
+_RUN_HANDLER = """value = await call(message)
+            return as_result(value) if value.__class__ in NOT_BARE_VALUES else Success(value)"""
+_RUN_BEHAVIORS = """result = await first(message, rest)
+            return result if result.__class__ is Success or result.__class__ is Failure else wrong(result)"""
+_RUN_CHAIN = "return await call(message)"
 
-    return send, handle, redirect, lambda: running
+
+@functools.cache
+def _code(shape: str, run: str, fail: str) -> CodeType:
+    return compile(shape.format(run=run, fail=fail), "<dispatch>", "exec")
 
 
-def _passing(error: Exception) -> CatgaResult[Any]:
-    raise error
+def _names(pipeline: Pipeline, *, context: bool, now: Callable[[], float]) -> dict[str, Any]:
+    """Return the functions of a dispatch, among the names that they use."""
+    names: dict[str, Any] = {
+        "NOT_BARE_VALUES": NOT_BARE_VALUES,
+        "Failure": Failure,
+        "Success": Success,
+        "Unread": Unread,
+        "as_result": as_result,
+        "begin_context": begin_context,
+        "deadline_passed": deadline_passed,
+        "enter": active_context.set,
+        "leave": active_context.reset,
+        "moved": None,
+        "now": now,
+        "peek": active_context.peek,
+    }
+    shape = _IN_CONTEXT if context else _WITHOUT_CONTEXT
+    if pipeline.linked is not None:
+        linked = pipeline.linked
+        names |= {"first": linked.first, "rest": linked.rest, "wrong": linked.wrong, "fail": linked.fail}
+        code = _code(shape, _RUN_BEHAVIORS, "fail(error)")
+    elif pipeline.bare is not None:
+        names |= {"call": pipeline.bare, "fail": pipeline.fail, "name": pipeline.name}
+        code = _code(shape, _RUN_HANDLER, "fail(error, name)")
+    else:
+        names |= {"call": pipeline.chain, "fail": pipeline.fail, "name": pipeline.name}
+        code = _code(shape, _RUN_CHAIN, "fail(error, name)")
+    # Nothing of the application is in the text.
+    exec(code, names)  # noqa: S102
+    return names
 
 
 def deadline_passed(name: str) -> CatgaError:
