@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,20 @@ class Flaky(MemoryAuditStore):
         self.batches.append(len(entries))
         if self.fails:
             raise PersistenceError("the disk is full")
+        await super().add(entries)
+
+
+class Slow(MemoryAuditStore):
+    """Stores when a test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def add(self, entries: Sequence[AuditEntry], /) -> None:
+        self.entered.set()
+        await self.open.wait()
         await super().add(entries)
 
 
@@ -166,6 +181,21 @@ async def test_process_without_workers_stores_each_entry_at_once(roles: Any) -> 
         store.fails = True
         await send(app, 1)
         assert app.health()["audit"].details == {"written": 2, "waiting": 0, "lost": 1}
+
+
+async def test_message_cancelled_while_its_entry_is_stored_is_audited() -> None:
+    store = Slow()
+    async with noting(store).running(roles={"admin"}) as app:
+        sending = asyncio.create_task(app.mediator.send(Note()))
+        await store.entered.wait()
+        sending.cancel()
+        await asyncio.sleep(0)
+        store.open.set()
+        await asyncio.wait([sending])
+
+        assert sending.cancelled()
+        assert app.health()["audit"].details == {"written": 1, "waiting": 0, "lost": 0}
+    assert len(await store.find()) == 1
 
 
 async def test_old_entries_are_removed() -> None:

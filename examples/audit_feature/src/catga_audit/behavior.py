@@ -18,7 +18,6 @@ from catga_core import (
     Stage,
     current_context,
 )
-from catga_core.runtime import shielded
 
 from .entries import AuditEntry, AuditOutcome, AuditStore
 from .trail import AuditTrail
@@ -60,8 +59,7 @@ class AuditBehavior(Behavior[Any, Any]):
         try:
             result = await next(message)
         except asyncio.CancelledError:
-            # A second cancellation must not lose the entry.
-            await shielded(self._record(AuditOutcome.CANCELLED))
+            await self._record(AuditOutcome.CANCELLED)
             raise
         except Exception as error:
             code = error.code if isinstance(error, CatgaError) else ErrorCode.HANDLER_FAILED

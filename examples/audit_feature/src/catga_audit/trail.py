@@ -8,6 +8,8 @@ from itertools import islice, takewhile
 
 import structlog
 
+from catga_core.runtime import shielded
+
 from .entries import AuditEntry, AuditStore
 
 
@@ -46,19 +48,15 @@ class AuditTrail:
         self._wake = None
 
     async def record(self, store: AuditStore, entry: AuditEntry) -> None:
-        """Take an entry; it never raises, because the message was handled whatever becomes of its entry.
+        """Take an entry; no error is raised, because the message was handled whatever becomes of its entry.
 
         Args:
             store: Where the entry belongs.
             entry: The entry.
         """
         if self._wake is None:
-            try:
-                await store.add([entry])
-            except Exception as error:  # noqa: BLE001 - counted, logged and shown in health
-                self._lose(1, f"{type(error).__name__}: {error}")
-            else:
-                self.written += 1
+            # A cancelled message must not lose its entry.
+            await shielded(self._write(store, entry))
         elif len(self._waiting) >= self._max_waiting:
             self._lose(1, f"{self._max_waiting} entries wait already")
         else:
@@ -99,6 +97,14 @@ class AuditTrail:
             self._lose(lost, f"{type(error).__name__}: {error}")
             error.add_note(f"{lost} audit entries were lost")
             raise
+
+    async def _write(self, store: AuditStore, entry: AuditEntry) -> None:
+        try:
+            await store.add([entry])
+        except Exception as error:  # noqa: BLE001 - counted, logged and shown in health
+            self._lose(1, f"{type(error).__name__}: {error}")
+        else:
+            self.written += 1
 
     def _lose(self, count: int, reason: str) -> None:
         self.lost += count
