@@ -171,7 +171,11 @@ async def _project_on_sqlite(trace: Trace, folder: Path) -> None:
     await _project(trace, CatgaOptions(service_name="paths", store=_sqlite_in(folder)))
 
 
-async def _project(trace: Trace, options: CatgaOptions) -> None:
+async def _project_ten(trace: Trace, _folder: Path) -> None:
+    await _project(trace, CatgaOptions(service_name="paths"), events=10)
+
+
+async def _project(trace: Trace, options: CatgaOptions, events: int = 1) -> None:
     catga = add_catga(options)
     add_projection(catga, Counted)
     async with catga.running() as app:
@@ -180,7 +184,7 @@ async def _project(trace: Trace, options: CatgaOptions) -> None:
             done = await app.event_store.append("orders", Placed(number))
             await projections.wait_for("counted", done.position)
         with trace.recording():
-            done = await app.event_store.append("orders", Placed(_WARM_UP))
+            done = await app.event_store.append("orders", [Placed(_WARM_UP)] * events)
         async with asyncio.timeout(_SECONDS):
             # One turn of the event loop at a time, so that what comes after the checkpoint is not counted.
             while projections.health("counted").details["position"] < done.position:
@@ -212,6 +216,10 @@ PATHS: dict[str, tuple[str, Callable[[Trace, Path], Awaitable[None]]]] = {
     ),
     "publish": ("`publish` to three handlers", _publish),
     "projection": ("`append`, until a projection has saved its checkpoint (memory)", _project_in_memory),
+    "projection-batch": (
+        "`append` of ten events, until a projection has saved its checkpoint (memory)",
+        _project_ten,
+    ),
     "projection-sqlite": (
         "`append`, until a projection has saved its checkpoint (SQLite)",
         _project_on_sqlite,
