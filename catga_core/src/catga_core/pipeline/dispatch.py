@@ -7,7 +7,7 @@ context is most of what it costs over a hand-written `try: await handler.handle(
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import CodeType
 from typing import Any
 
@@ -53,9 +53,13 @@ class Dispatch:
         Args:
             target: Gives a result and raises nothing but cancellation.
         """
+
+        def first(message: Any, _rest: Any) -> Awaitable[Any]:
+            return target(message)
+
         # What carries a context must not begin one for the target; the rest calls it in the pipeline's place, without a
         # look at each message whether it was redirected.
-        self._names |= {"moved": target, "call": target, "first": lambda message, _rest: target(message)}
+        self._names |= {"moved": target, "call": target, "first": first}
 
 
 # Written out for each pipeline, with the names that it uses as globals: as closures the same functions cost a twentieth

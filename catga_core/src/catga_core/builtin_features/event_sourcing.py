@@ -1,4 +1,4 @@
-"""The feature `event_sourcing`: streams of events, and what consumes them."""
+"""The feature `event_sourcing`: streams of events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class EventSourcingFeature:
-    """Provides the event store, and the services that operators of consumers use.
+    """Provides the event store and the event classes.
 
     Nothing of it is imported or created before it is asked for.
 
@@ -33,18 +33,15 @@ class EventSourcingFeature:
     def register(self, builder: Builder, /) -> None:
         """Provide the services by default."""
         builder.add_default(EventStore, self._event_store)
-        package = "catga_core.event_sourcing"
-        builder.offer("event_types", f"{package}.event_types:EventTypes")
-        builder.offer("projections", f"{package}.projections:Projections")
-        builder.offer("subscriptions", f"{package}.subscriptions:Subscriptions")
+        builder.offer("event_types", "catga_core.event_sourcing.event_types:EventTypes")
 
     def validate(self, graph: Graph, /) -> Iterable[Problem]:
-        """Find nothing wrong: classes are checked by the registry, consumers where they are added."""
+        """Find nothing wrong: classes are checked by the registry."""
         del graph
         return ()
 
     def health(self) -> Mapping[str, Health]:
-        """Report nothing: consumers report."""
+        """Report nothing: the storage reports."""
         return {}
 
     def _event_store(self) -> tuple[Callable[..., Any], Mapping[str, Any]]:

@@ -1,10 +1,11 @@
-"""The features that `CatgaOptions` asks for; each can be replaced by its own `add_*` call."""
+"""Adds the features that `CatgaOptions` asks for; each can be replaced by its own `add_*` call."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catga_core.event_sourcing.feature import EventSourcingFeature
+from catga_core.builtin_features.consumers import ConsumersFeature
+from catga_core.builtin_features.event_sourcing import EventSourcingFeature
 from catga_core.features.dead_letters.feature import DeadLetterFeature
 from catga_core.features.idempotency.feature import IdempotencyFeature
 from catga_core.features.idempotency.options import IdempotencyOptions
@@ -26,6 +27,7 @@ def add_builtin_features(container: FeatureHost, options: CatgaOptions) -> None:
     """
     container.add_feature(LocksFeature())
     container.add_feature(EventSourcingFeature(max_event_bytes=options.max_event_bytes))
+    container.add_feature(ConsumersFeature())
     container.add_feature(RetentionFeature(RetentionOptions(interval_seconds=options.prune_interval_seconds)))
     container.add_feature(DeadLetterFeature(keep_failed_events=options.enable_dead_letter_queue))
     # Without the flag it is there for commands with @idempotent.
