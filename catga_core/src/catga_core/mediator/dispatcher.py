@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.interfaces.endpoints import Delivered, EventEndpoint, HandlerEndpoint, RequestEndpoint
 from catga_core.mediator.delivery import Delivery
-from catga_core.mediator.endpoints import DeliverIn, EventDelivery, Handling
+from catga_core.mediator.endpoints import DeliverIn, EventDelivery, Handling, failing, guarded
 from catga_core.mediator.failures import FailedDeliveries, Settling
 from catga_core.mediator.gate import Gate
 from catga_core.mediator.overlap import Overlap
@@ -21,7 +20,6 @@ from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline import Chain, Dispatch, Handle
-from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 
 
 class PublishHere(Protocol):
@@ -245,19 +243,19 @@ class Dispatcher:
     def _find(self, endpoint: Handling, key: Any, find: Callable[[], Route | None]) -> Handle:
         described = endpoint.message_type
         if self.gate.ended and key is not None:
-            return _failing(lambda: stopped(described, self._source.service_name))
+            return failing(lambda: stopped(described, self._source.service_name))
         try:
             route = find()
         except NotPrepared:
             return self._preparing(endpoint)
         except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
             failed = not_built(described, error)
-            return _failing(lambda: failed)
+            return failing(lambda: failed)
         if route is None:
-            return _failing(lambda: _no_handler(described, endpoint.handler))
+            return failing(lambda: _no_handler(described, endpoint.handler))
         handle = (self._new_dispatch(route) if key is None else self._dispatch(key, route)).handle
         if endpoint.handler:
-            handle = _guarded(handle, route.pipeline.name)
+            handle = guarded(handle, route.pipeline.name)
         self._handles[endpoint] = handle
         return handle
 
@@ -347,28 +345,6 @@ async def _to_none(_event: Any, _context: MessageContext | None = None) -> None:
 
 async def _to_none_in(_event: Any, _context: MessageContext) -> Sequence[Delivered]:
     return ()
-
-
-def _guarded(handle: Handle, name: str) -> Handle:
-    """Turn a cancellation that nobody asked for into the message's failure."""
-
-    async def guarded(message: Any, context: MessageContext) -> CatgaResult[Any]:
-        try:
-            return await handle(message, context)
-        except asyncio.CancelledError:
-            if being_cancelled():
-                raise
-            return Failure(cancelled_itself(name))
-
-    return guarded
-
-
-def _failing(fail: Callable[[], CatgaError]) -> Handle:
-    async def handle(_message: Any, _context: MessageContext) -> CatgaResult[Any]:
-        # An error of its own for each message: raised by unwrap(), a shared one would gather their tracebacks.
-        return Failure(fail())
-
-    return handle
 
 
 def _no_handler(described: MessageType, handler: str) -> CatgaError:
