@@ -153,6 +153,20 @@ async def test_a_service_of_a_feature_can_be_overridden():
     assert (double.counted, real.counted) == (1, 1)
 
 
+async def test_service_of_the_application_stays_when_a_feature_is_replaced():
+    catga, own = add_catga(CatgaOptions(enable_inbox=True)), Counter()
+    catga.add_handlers(count)
+    catga.add_feature(CountingFeature())
+    catga.add_singleton(Counter, own)
+    add_inbox(catga, InboxOptions(retention_seconds=60))
+
+    async with catga.running() as app:
+        await app.mediator.send(Count())
+
+        assert app.get(Counter) is own
+    assert own.counted == 1
+
+
 async def test_problems_of_every_feature_are_told_before_anything_starts():
     catga, feature = add_catga(), CountingFeature(problems=["one is wrong", "two is wrong"])
     catga.add_feature(feature)

@@ -11,6 +11,7 @@ import pytest
 from catga_audit import AuditStore
 
 from catga_core import CatgaOptions, Command, ConfigurationError, add_catga
+from catga_testing.contracts.kept import dropped_tests
 from examples.audit_feature.tests.test_audit import *  # noqa: F403 - the package's own tests, run here as they stand
 from examples.audit_feature.tests.test_contract import TestMemoryAudit, TestSqliteAudit
 from examples.audit_feature.tests.test_options import *  # noqa: F403
@@ -103,3 +104,10 @@ def test_program_is_configured_by_the_environment_alone(
     assert done.returncode == 0, done.stderr
     # Among the lines of the log.
     assert printed in done.stdout.splitlines(), done.stdout
+
+
+def test_dropped_test_of_its_contract_kit_is_found() -> None:
+    name = "test_limit_keeps_the_last_entries"
+
+    assert dropped_tests(TestMemoryAudit) == []
+    assert dropped_tests(type("Lazy", (TestMemoryAudit,), {"__module__": __name__, name: None})) == [name]

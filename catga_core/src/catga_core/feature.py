@@ -97,7 +97,7 @@ class Builder(Protocol):
     def add_service(
         self, service: Any, make: Callable[..., Any], needs: Mapping[str, Any] | None = None, *, name: str
     ) -> None:
-        """Register a singleton of the feature; a later registration by the application replaces it.
+        """Register a singleton of the feature; a later registration by the application replaces it for good.
 
         Args:
             service: The type it is asked for by.

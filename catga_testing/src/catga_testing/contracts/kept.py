@@ -8,6 +8,8 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 import pytest
 
+from catga_core.interfaces.port import port_of
+
 T = TypeVar("T")
 
 
@@ -98,8 +100,11 @@ def dropped_tests(cls: type[Contract]) -> list[str]:
 
 def _kit_tests(cls: type[Contract]) -> dict[str, object]:
     tests: dict[str, object] = {}
+    # The kits of catga_testing, and those that the ports of others declare.
+    declared = [known.load_kit() for port in cls.ports if (known := port_of(port)) is not None]
+    kits = {base for kit in declared if kit is not None for base in kit.__mro__}
     for base in reversed(cls.__mro__):
-        if base.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        if base in kits or base.__module__.partition(".")[0] == __name__.partition(".")[0]:
             tests.update({name: value for name, value in vars(base).items() if name.startswith("test_")})
     return tests
 

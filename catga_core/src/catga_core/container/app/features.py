@@ -29,7 +29,7 @@ class FeatureSet:
         resolver: Creates the container's services.
         handlers: Returns every registered handler.
         put: Registers a service under a provider name.
-        drop: Takes back a registration.
+        drop: Takes back a registration; returns `False` where another has replaced it.
         offer: Gives a service that is created by default a provider name.
     """
 
@@ -39,7 +39,7 @@ class FeatureSet:
         resolver: Resolver,
         handlers: Callable[[], Sequence[HandlerDefinition]],
         put: Callable[[Registration, str], None],
-        drop: Callable[[Registration], None],
+        drop: Callable[[Registration], bool],
         offer: Callable[[str, Any], None],
     ) -> None:
         self._resolver = resolver
@@ -51,6 +51,8 @@ class FeatureSet:
         self._features: dict[str, Feature] = {}
         self._registered: set[str] = set()
         self._registrations: list[Registration] = []
+        # Registered by the application after a feature did, so that features registered again leave them alone.
+        self._replaced: set[Any] = set()
 
     def add(self, feature: Feature) -> None:
         """Add a feature, in place of an earlier one of its name.
@@ -102,6 +104,8 @@ class FeatureSet:
         self, service: Any, make: Callable[..., Any], needs: Mapping[str, Any] | None = None, *, name: str
     ) -> None:
         """See `Builder.add_service`."""
+        if service in self._replaced:
+            return
         made = singleton_of(service, make, needs or {})
         self._put(made, name)
         self._registrations.append(made)
@@ -160,8 +164,9 @@ class FeatureSet:
             feature.register(self)
 
     def _reset(self) -> None:
-        for registration in self._registrations:
-            self._drop(registration)
+        # Only the last one of each service: a feature may have registered it several times.
+        latest = {registration.service: registration for registration in self._registrations}
+        self._replaced.update(service for service, made in latest.items() if not self._drop(made))
         self._registrations.clear()
         self._registered.clear()
         self._contributions.clear()

@@ -180,12 +180,14 @@ class Registry:
             raise ConfigurationError(problems)
         return layer
 
-    def drop(self, registration: Registration) -> None:
-        """Take back a registration, unless another has replaced it."""
-        if self._registrations.get(registration.service) is registration:
-            del self._registrations[registration.service]
-            self._resolver.registered()
-            self._assembly.forget()
+    def drop(self, registration: Registration) -> bool:
+        """Take back a registration, unless another has replaced it; return whether it was taken back."""
+        if self._registrations.get(registration.service) is not registration:
+            return False
+        del self._registrations[registration.service]
+        self._resolver.registered()
+        self._assembly.forget()
+        return True
 
     def put(self, registration: Registration, name: str | None = None) -> None:
         """Take in a registration, and give it a provider.
