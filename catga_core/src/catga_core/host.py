@@ -62,10 +62,10 @@ class Host(Protocol):
         """Call `use` with a service outside of any message, in a scope that is closed afterwards."""
         ...
 
-    def check_one_storage(self, named: str) -> None:
-        """Check that checkpoints are kept where the container's units of work are.
+    def check_one_storage(self, named: str, ports: Sequence[Any]) -> None:
+        """Check that ports are kept in one storage, because they are written in one unit of work.
 
         Raises:
-            ConfigurationError: Naming both storages.
+            ConfigurationError: Naming two storages.
         """
         ...

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary, ref
 
 from catga_core.errors import ConfigurationError
 from catga_core.interfaces.port import declared_ports, port_of
@@ -30,7 +32,7 @@ class Stores:
         ConfigurationError: A key is not a port that a storage keeps.
     """
 
-    __slots__ = ("_stores", "storage")
+    __slots__ = ("__weakref__", "_stores", "storage")
 
     def __init__(self, storage: Storage, stores: Mapping[Any, object] | None = None) -> None:
         self.storage: Storage = storage
@@ -38,6 +40,10 @@ class Stores:
             port: store for port, store in (stores or {}).items() if store is not None
         }
         check_kept(self._stores)
+        for store in self._stores.values():
+            # An object without weak references is found by its port only.
+            with contextlib.suppress(TypeError):
+                _stores_of[store] = ref(self)
 
     @property
     def ports(self) -> tuple[Any, ...]:
@@ -72,6 +78,29 @@ class Stores:
             stores: the replacements by port.
         """
         return Stores(self.storage, {**self._stores, **stores})
+
+
+# Weak on both sides: a store may refer to its `Stores`, and must not be kept alive by having been found.
+_stores_of: WeakKeyDictionary[object, ref[Stores]] = WeakKeyDictionary()
+
+
+def stores_of(store: object) -> Stores | None:
+    """Return the stores of the storage that keeps a store.
+
+    Tools that are given one store find another one of the same storage by it.
+
+    Args:
+        store: a store, such as `app.checkpoints`.
+
+    Returns:
+        The stores, `None` where they are not known or no longer there.
+    """
+    try:
+        found = _stores_of.get(store)
+    except TypeError:
+        # It cannot be referred to weakly, and so was not noted.
+        return None
+    return None if found is None else found()
 
 
 def check_kept(ports: Mapping[Any, object] | tuple[Any, ...]) -> None:

@@ -336,16 +336,17 @@ class Registering(DynamicContainer):
         self._registry.expect_stopped("consumers")
         self._assembly.consumers[key] = function_consumer(key, name, function, call, needs)
 
-    def check_one_storage(self, named: str) -> None:
-        """Check that checkpoints are kept where the container's units of work are.
+    def check_one_storage(self, named: str, ports: Sequence[Any]) -> None:
+        """Check that ports are kept in one storage, because they are written in one unit of work.
 
         Args:
             named: What relies on that, for the error.
+            ports: The ports; `Storage` for the storage of the container's units of work.
 
         Raises:
-            ConfigurationError: Naming both storages.
+            ConfigurationError: Naming two storages.
         """
-        check_one_storage(self._resolver, named)
+        check_one_storage(self._resolver, named, ports)
 
     async def use_in_scope(self, service: ServiceType[S], use: Callable[[S], Awaitable[T]]) -> T:
         """Call `use` with a service outside of any message, in a scope that is closed afterwards; raise what it raises."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from catga_core.clock import Clock
@@ -15,7 +15,6 @@ from catga_core.container.di.registration import (
 )
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import shown
-from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.port import port_of
 from catga_core.interfaces.storage import Storage
@@ -153,21 +152,26 @@ def _by_factory(service: Any, factory: Callable[..., Any], needs: Mapping[str, A
     return Registration(service, Lifetime.SINGLETON, SourceKind.FACTORY, factory, parameters)
 
 
-def check_one_storage(resolver: Resolver, named: str) -> None:
-    """Check that checkpoints are kept where the container's units of work are.
+def check_one_storage(resolver: Resolver, named: str, ports: Sequence[Any]) -> None:
+    """Check that ports are kept in one storage.
 
     Args:
         resolver: The container's.
         named: What relies on that, for the error.
+        ports: The ports.
 
     Raises:
-        ConfigurationError: Naming both storages.
+        ConfigurationError: Naming two storages.
     """
-    hosts = [_host_of(resolver.registered_for(port)) for port in (Storage, CheckpointStore)]
-    if None not in hosts and hosts[0] is not hosts[1]:
-        unit, kept = (shown(host).strip("_") for host in hosts)
-        msg = (
-            f"{named} writes effects and checkpoint in one unit of work, but the units of work are those of {unit}, and the "
-            f"checkpoints are kept in {kept}: take both from one storage, or have it handled at least once"
-        )
-        raise ConfigurationError(msg)
+    kept = {port: _host_of(resolver.registered_for(port)) for port in ports}
+    known = {port: host for port, host in kept.items() if host is not None}
+    for other, host in known.items():
+        first = next(iter(known))
+        if host is not known[first]:
+            msg = (
+                f"{named} needs {shown(first)} and {shown(other)} in one storage, but {shown(first)} is kept in "
+                f"{shown(known[first]).strip('_')} and {shown(other)} in {shown(host).strip('_')}: take both from one storage"
+            )
+            if Storage in known:
+                msg += ", or have it handled at least once"
+            raise ConfigurationError(msg)

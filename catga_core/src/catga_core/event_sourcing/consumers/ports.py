@@ -9,6 +9,8 @@ from catga_core.event_sourcing.event_types import EventTypes
 from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.event_log import EventLog
+from catga_core.interfaces.memberships import MembershipStore
+from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.storage import Storage
 from catga_core.reliability import Locks
 from catga_core.runtime.log_reader import LogReader
@@ -22,6 +24,8 @@ class ConsumerPorts:
         log: The event log.
         reader: Reads the log for all consumers of the process.
         checkpoints: How far each consumer is.
+        values: Numbers that processes agree on, in the same storage: generations, partitions.
+        memberships: The processes that share a subscription.
         dead_letters: Keeps parked events.
         locks: Leases: one process at a time works for a consumer.
         types: The classes of the events.
@@ -36,6 +40,8 @@ class ConsumerPorts:
         log: EventLog,
         reader: LogReader,
         checkpoints: CheckpointStore,
+        values: NamedValueStore,
+        memberships: MembershipStore,
         dead_letters: DeadLetterStore,
         locks: Locks,
         types: EventTypes,
@@ -45,6 +51,8 @@ class ConsumerPorts:
         self.log: EventLog = log
         self.reader: LogReader = reader
         self.checkpoints: CheckpointStore = checkpoints
+        self.values: NamedValueStore = values
+        self.memberships: MembershipStore = memberships
         self.dead_letters: DeadLetterStore = dead_letters
         self.locks: Locks = locks
         self.types: EventTypes = types

@@ -25,8 +25,8 @@ from catga_core.log import PROJECTION_SWITCHED, logger
 TARGET = "catga-projection-target"
 """The header of a dead letter that names the target of the generation that has parked it."""
 
-APPEND_TURN = "projection-turn"
-"""A checkpoint that says nothing: saving it is what takes the turn to append where there are inline projections."""
+APPENDING = "projections:appending"
+"""A named value without meaning: writing it makes a unit of work the only one that appends beside inline projections."""
 
 _PATIENCE = 5  # switches that do not come about, before the old generation is held up
 
@@ -162,8 +162,8 @@ class GenerationWork:
 
     async def _handle_parked(self, stored: StoredEvent) -> None:
         if self._inline:
-            # Nobody appends, and so keeps it, between what is read now and the commit.
-            await self._ports.checkpoints.save(APPEND_TURN, 0)
+            # No append updates it between this read and the commit.
+            await self._ports.values.set(APPENDING, 0)
         await self._handling.handle(stored, self.context(replay=True))
 
     async def _confirm(self) -> None:

@@ -1,8 +1,8 @@
 """The generations of a projection: which one is read, which one is built, and the switch from one to the next.
 
-Everything is kept as checkpoints, so that a switch is one unit of work: `projection:NAME` holds the number of the generation
-that is read, `projection:NAME:VERSION.RUN` is each generation's own checkpoint, `projection:NAME:rebuild` holds the number of
-a generation that was asked for, and `...:history` the head of the log when the first generation was made.
+Named values of the checkpoints' storage hold the numbers, so that a switch is one unit of work: `projection:NAME` is the
+generation that is read, `projection:NAME:rebuild` the one that was requested, and `projection:NAME:VERSION.RUN:history` the head
+of the log when the first generation was created. `projection:NAME:VERSION.RUN` is the checkpoint of each generation.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import re
 
 import msgspec
 
+from catga_core.errors import ConfigurationError
 from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.named_values import NamedValueStore
+from catga_core.interfaces.stores import stores_of
 
 _RUNS = 1_000_000  # rebuilds of one version
 
 
 class Generation(msgspec.Struct, frozen=True, order=True):
-    """One life of a projection: its version, and how often that was rebuilt.
+    """One build of a projection: its version, and how often that was rebuilt.
 
-    Parameters:
-        version: the version of the projection's class.
-        run: 0 for the first of that version.
+    Args:
+        version: The version of the projection's class.
+        run: 0 for the first build of that version.
     """
 
     version: int
@@ -29,16 +32,20 @@ class Generation(msgspec.Struct, frozen=True, order=True):
 
     @property
     def number(self) -> int:
-        """The whole generation as one number; later ones are higher."""
+        """The generation as one number; later ones are higher."""
         return self.version * _RUNS + self.run
 
     @property
     def next_run(self) -> Generation:
-        """The generation that a rebuild of this one makes."""
+        """The generation that a rebuild of this one creates."""
         return Generation(self.version, self.run + 1)
 
     def target(self, name: str) -> str:
-        """Return the name of what it writes."""
+        """Return the name of the target it writes.
+
+        Args:
+            name: The projection's name.
+        """
         return f"{name}_{self.version}_{self.run}" if self.run else f"{name}_{self.version}"
 
     @classmethod
@@ -52,86 +59,95 @@ NOTHING = Generation(0, 0)
 
 
 class Generations:
-    """The generations of one projection, as they are kept.
+    """The stored generations of one projection.
 
-    Parameters:
-        name: the projection's name.
-        checkpoints: where.
+    Args:
+        name: The projection's name.
+        checkpoints: The checkpoints of its generations.
+        values: The named values of the same storage; `None` to find them by the checkpoints.
+
+    Raises:
+        ConfigurationError: `values` is `None`, and the checkpoints' storage has no named values.
     """
 
-    def __init__(self, name: str, checkpoints: CheckpointStore) -> None:
+    def __init__(
+        self, name: str, checkpoints: CheckpointStore, values: NamedValueStore | None = None
+    ) -> None:
         self.name: str = name
         self.key: str = f"projection:{name}"
         self._checkpoints = checkpoints
+        self._values: NamedValueStore = _values_beside(checkpoints) if values is None else values
 
     def key_of(self, generation: Generation) -> str:
         """Return the name of a generation's checkpoint."""
         return f"{self.key}:{generation.version}.{generation.run}"
 
     def of_letter(self, letter_id: str) -> Generation | None:
-        """Return the generation that has parked what a dead letter is about, `None` for a letter of somebody else.
+        """Return the generation that has parked the event of a dead letter, `None` for one of another consumer.
 
-        Parameters:
-            letter_id: begins with the name of the checkpoint of whoever has parked it.
+        Args:
+            letter_id: Begins with the name of the checkpoint of the consumer that has parked it.
         """
         found = re.match(rf"{re.escape(self.key)}:(\d+)\.(\d+)/", letter_id)
         return None if found is None else Generation(int(found[1]), int(found[2]))
 
     async def active(self) -> Generation | None:
         """Return the generation that is read, `None` where there is none yet."""
-        known = await self._checkpoints.load(self.key)
-        return None if known is None or not known.position else Generation.of(known.position)
+        number = await self._values.get(self.key)
+        return Generation.of(number) if number else None
 
     async def confirm(self, generation: Generation) -> None:
-        """Make sure, in a unit of work, that a generation is still the one that is read when that is committed.
+        """Require, in a unit of work, that a generation is still the one that is read when it commits.
 
         Raises:
-            CatgaError: `CONFLICT` when another one is.
+            NamedValueConflictError: Another one is read.
         """
-        await self._checkpoints.save(self.key, generation.number, expected_position=generation.number)
+        await self.switch(generation, generation)
 
     async def asked_for(self) -> Generation | None:
-        """Return the newest generation that a rebuild was asked for, `None` for none."""
-        known = await self._checkpoints.load(f"{self.key}:rebuild")
-        return None if known is None else Generation.of(known.position)
+        """Return the newest generation that was requested by a rebuild, `None` for none."""
+        number = await self._values.get(f"{self.key}:rebuild")
+        return None if number is None else Generation.of(number)
 
     async def ask_for(self, generation: Generation) -> None:
-        """Have a generation built; whoever runs the projection finds it."""
-        await self._checkpoints.save(f"{self.key}:rebuild", generation.number)
+        """Request a generation; any process that runs the projection builds it."""
+        await self._values.set(f"{self.key}:rebuild", generation.number)
 
     async def begin(self, generation: Generation, head: int) -> None:
-        """Make the first generation of all; in a unit of work.
+        """Create the first generation of all; in a unit of work.
 
-        Parameters:
-            generation: the first one.
-            head: the last event that was there before it.
+        Args:
+            generation: The first one.
+            head: The last position of the log at that moment.
 
         Raises:
-            CatgaError: `CONFLICT` when another process has done so.
+            NamedValueConflictError: Another process has done so.
         """
-        await self._checkpoints.save(self.key, generation.number, expected_position=0)
-        await self._checkpoints.save(f"{self.key_of(generation)}:history", head)
+        await self.switch(NOTHING, generation)
+        await self._values.set(f"{self.key_of(generation)}:history", head)
 
     async def history(self, generation: Generation) -> int:
-        """Return the last position that was there before the projection was."""
-        known = await self._checkpoints.load(f"{self.key_of(generation)}:history")
-        return 0 if known is None else known.position
+        """Return the last position of the log when the projection was created."""
+        return await self._values.get(f"{self.key_of(generation)}:history") or 0
 
     async def position(self, generation: Generation) -> int:
-        """Return how far a generation has come."""
+        """Return the position a generation has reached."""
         known = await self._checkpoints.load(self.key_of(generation))
         return 0 if known is None else known.position
 
     async def switch(self, old: Generation, new: Generation) -> None:
-        """Have another generation read; in a unit of work, first of all: from here on nobody else writes in between.
+        """Make another generation the one that is read; in a unit of work, before everything else in it.
 
         Raises:
-            CatgaError: `CONFLICT` when another one is read than `old`.
+            NamedValueConflictError: Another one is read than `old`.
         """
-        await self._checkpoints.save(self.key, new.number, expected_position=old.number)
+        expected: int | None = old.number
+        if old == NOTHING and await self._values.get(self.key) is None:
+            expected = None
+        await self._values.compare_and_set(self.key, new.number, expected=expected)
 
     async def hold_up(self, generation: Generation) -> None:
-        """Have whoever works for a generation lose its place for a moment: it comes back with the next lease."""
+        """Take the lease of a generation's consumer away for a moment: it comes back with its next lease."""
         key = self.key_of(generation)
         known = await self._checkpoints.load(key)
         if known is not None:
@@ -143,9 +159,9 @@ class Generations:
             )
 
     async def retire(self, old: Generation) -> int:
-        """Take a generation's place away, in the unit of work of the switch; return the position it has come to.
+        """Delete a generation's checkpoint, in the unit of work of the switch; return the position it has reached.
 
-        Whoever still works for it cannot save any more, and what they do is rolled back.
+        A consumer that still works for it cannot save any more, and its unit of work is rolled back.
 
         Raises:
             CatgaError: `CONFLICT` when it moves meanwhile.
@@ -154,10 +170,22 @@ class Generations:
         known = await self._checkpoints.load(key)
         if known is None:
             return 0
-        # A storage that writes at the commit checks there that it still is where we have seen it.
+        # A storage that writes at the commit checks there that it still is where it was read.
         await self._checkpoints.save(
             key, known.position, fencing_token=known.fencing_token, expected_position=known.position
         )
         await self._checkpoints.delete(key)
-        await self._checkpoints.delete(f"{key}:history")
+        await self._values.delete(f"{key}:history")
         return known.position
+
+
+def _values_beside(checkpoints: CheckpointStore) -> NamedValueStore:
+    stores = stores_of(checkpoints)
+    values = None if stores is None else stores.get(NamedValueStore)
+    if values is None:
+        msg = (
+            f"the storage of {type(checkpoints).__name__} has no named values that could be found by it. Pass the "
+            "NamedValueStore of the same storage."
+        )
+        raise ConfigurationError(msg)
+    return values

@@ -11,7 +11,7 @@ from catga_core.event_sourcing.consumers import ConsumerPorts, ConsumerState, Pr
 from catga_core.event_sourcing.projections.catch_up import CatchUpWorker
 from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition
-from catga_core.event_sourcing.projections.generation_work import APPEND_TURN
+from catga_core.event_sourcing.projections.generation_work import APPENDING
 from catga_core.event_sourcing.projections.generations import NOTHING, Generation
 from catga_core.event_sourcing.projections.handling import ProjectionHandling
 from catga_core.interfaces.event_log import AppendResult, RecordedEvent, StreamAppend
@@ -185,8 +185,8 @@ class InlineAppends:
         self, unit: UnitOfWork, append: Append, appends: Sequence[StreamAppend]
     ) -> list[AppendResult]:
         ports = self._ports
-        # Taken first: from here on nobody else appends, so that what was there before is known.
-        await ports.checkpoints.save(APPEND_TURN, 0)
+        # First of all: from here on no other process appends, so that the versions before are known.
+        await ports.values.set(APPENDING, 0)
         before = {each.stream_id: await ports.log.version(each.stream_id) for each in appends}
         results = await append(appends)
 

@@ -29,7 +29,10 @@ from catga_core.event_sourcing.projections.service import Projections
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
 from catga_core.handlers.hints import shown
 from catga_core.host import Host
+from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.event_store import EventStore
+from catga_core.interfaces.named_values import NamedValueStore
+from catga_core.interfaces.storage import Storage
 from catga_core.mediator import Dispatcher
 
 
@@ -106,8 +109,13 @@ def _host(container: Host, definition: ProjectionDefinition, key: str, provider:
         store: EventStore | None = None,
     ) -> ProjectionWorker:
         del store
-        if definition.transactional and definition.mode in {ProjectionMode.CATCH_UP, ProjectionMode.INLINE}:
-            container.check_one_storage(f"the projection {definition.name!r}")
+        if definition.mode in {ProjectionMode.CATCH_UP, ProjectionMode.INLINE}:
+            # A switch to another generation writes both.
+            written = (CheckpointStore, NamedValueStore)
+            container.check_one_storage(
+                f"the projection {definition.name!r}",
+                (Storage, *written) if definition.transactional else written,
+            )
         handling = ProjectionHandling(ConsumerDelivery(dispatcher, key).deliver, use)
         worker: ProjectionWorker
         if appends is not None:

@@ -52,7 +52,7 @@ class ProjectionWorker(ABC):
             ports.types, events_of_projection(definition.cls), stream=stream, unknown=self._unknown
         )
         self._monitor = Monitor(ports, self.name, lambda: self.parts, definition.options.poll_seconds)
-        self.generations: Generations = Generations(self.name, ports.checkpoints)
+        self.generations: Generations = Generations(self.name, ports.checkpoints, ports.values)
         self.switched: Waiter = Waiter()
 
     @property

@@ -27,6 +27,10 @@ from catga_core.event_sourcing.subscriptions.service import Subscriptions
 from catga_core.event_sourcing.subscriptions.worker import SubscriptionWorker
 from catga_core.handlers.hints import caller_locals, shown
 from catga_core.host import Host
+from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.memberships import MembershipStore
+from catga_core.interfaces.named_values import NamedValueStore
+from catga_core.interfaces.storage import Storage
 from catga_core.mediator import Dispatcher
 from catga_core.messages import Event
 
@@ -125,8 +129,11 @@ def _host(
     def make(
         ports: ConsumerPorts, subscriptions: Subscriptions, dispatcher: Dispatcher
     ) -> SubscriptionWorker:
+        named = f"the subscription {definition.name!r}"
         if definition.delivery is Delivery.EXACTLY_ONCE:
-            container.check_one_storage(f"the subscription {definition.name!r}")
+            container.check_one_storage(named, (Storage, CheckpointStore))
+        if definition.partitions > 1:
+            container.check_one_storage(named, (CheckpointStore, NamedValueStore, MembershipStore))
         delivery = ConsumerDelivery(dispatcher, definition.stem)
         worker = SubscriptionWorker(definition, ports, delivery.deliver)
         subscriptions.add(worker)

@@ -33,6 +33,7 @@ from catga_core.event_sourcing.subscriptions.definition import (
 from catga_core.interfaces.dead_letters import DeadLetter
 from catga_core.interfaces.event_log import RecordedEvent
 from catga_core.interfaces.health import Health
+from catga_core.interfaces.named_values import NamedValueConflictError
 
 
 class SubscriptionWorker:
@@ -60,7 +61,7 @@ class SubscriptionWorker:
         self._works = [self._work(partition, handle) for partition in range(definition.partitions)]
         self._consumers = [Consumer(ports, work, definition.options) for work in self._works]
         self._balance = PartitionBalancer(
-            ports, definition.stem, self._consumers, self._leases, definition.options.lease_seconds
+            ports, definition.name, self._consumers, self._leases, definition.options.lease_seconds
         )
         self._observer = Monitor(ports, self.name, lambda: self.parts, definition.options.poll_seconds)
 
@@ -163,18 +164,24 @@ class SubscriptionWorker:
                     raise
 
     async def _check_partitions(self) -> None:
-        definition = self._definition
-        mine = {definition.key(partition) for partition in range(definition.partitions)}
-        stem = definition.stem
-        for each in await self._ports.checkpoints.list():
-            if each.name.startswith(f"{stem}:member:"):
-                continue
-            if (each.name == stem or each.name.startswith(f"{stem}:")) and each.name not in mine:
-                _, _, others = each.name.rpartition("/")
-                before = others if others.isdecimal() else "1"
+        """Check that every process divides the streams in the same way, now and in the future."""
+        name, values = f"{self._definition.stem}:partitions", self._ports.values
+        wanted = self._definition.partitions
+        try:
+            await values.compare_and_set(name, wanted, expected=None)
+        except NamedValueConflictError as conflict:
+            if conflict.actual == wanted:
+                return
+            if await self._has_checkpoints():
                 msg = (
-                    f"the subscription {self.name!r} has partitions={definition.partitions}, and was run with "
-                    f"partitions={before} before, so its checkpoints say nothing of these: keep {before}, give it another "
-                    "name, or delete its checkpoints to begin anew"
+                    f"the subscription {self.name!r} has partitions={wanted}, and was run with partitions={conflict.actual} "
+                    f"before, so its checkpoints do not fit: keep {conflict.actual}, give it another name, or delete its "
+                    "checkpoints to begin anew"
                 )
-                raise ConfigurationError(msg)
+                raise ConfigurationError(msg) from None
+            await values.set(name, wanted)
+
+    async def _has_checkpoints(self) -> bool:
+        stem = self._definition.stem
+        kept = await self._ports.checkpoints.list()
+        return any(each.name == stem or each.name.startswith(f"{stem}:") for each in kept)
