@@ -26,6 +26,12 @@ from catga_core.event_sourcing.projections import Projection, Projections, add_p
 
 _OUTSIDE = "(outside)"
 _WARM_UP = 5
+_WRITERS = {
+    "dispatch": "catga_core.pipeline.dispatch",
+    "pipeline": "catga_core.pipeline.linked",
+    "string": "catga_core.container.di.making",
+}
+"""The modules that write code at run time, by the first word of its file name."""
 _SECONDS = 10.0
 _ROUNDS = 9
 """Traces of each path, of which the median counts: where a thread is waited for, a few switches depend on timing."""
@@ -109,9 +115,11 @@ class Trace:
 
 def _module_of(frame: FrameType) -> str | None:
     """Return the module of Catga that a frame belongs to, `None` for any other."""
-    if frame.f_code.co_filename.startswith("<pipeline of"):
-        return "catga_core.pipeline.linked"  # it has written this code
-    name = str(frame.f_globals.get("__name__"))
+    name = frame.f_globals.get("__name__")
+    if name is None:
+        # Only code that Catga has written at run time is in no module.
+        kind = frame.f_code.co_filename.split()[0].strip("<>")
+        return _WRITERS.get(kind, kind)
     return name if name.startswith("catga_") else None
 
 
