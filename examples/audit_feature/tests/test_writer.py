@@ -14,6 +14,7 @@ from catga_audit import (
     AuditStore,
     MemoryAuditStore,
     add_audit,
+    sqlite_audit_stores,
 )
 
 from catga_core import (
@@ -25,6 +26,7 @@ from catga_core import (
     HealthStatus,
     add_catga,
 )
+from catga_core.container import add_stores
 from catga_core.errors import PersistenceError
 from catga_core.reliability import Pruning
 from catga_testing import ManualClock, eventually
@@ -118,6 +120,19 @@ async def test_stop_stores_every_entry_in_batches(tmp_path: Path) -> None:
         assert app.health()["audit_storage"].status is HealthStatus.HEALTHY
     async with noting(file=file).running(roles={"admin"}) as app:
         assert len(await app.get(AuditStore).find()) == 7
+
+
+async def test_store_registered_after_the_feature_is_still_open_at_the_stop(tmp_path: Path) -> None:
+    file = str(tmp_path / "audit.db")
+    catga = noting()
+    add_stores(catga, lambda clock: sqlite_audit_stores(file, clock), [AuditStore], name="later")
+    async with catga.running() as app:
+        await send(app, 3)
+        waiting = app.health()["audit"].details["waiting"]
+    async with noting(file=file).running(roles={"admin"}) as app:
+        stored = await app.get(AuditStore).find()
+
+    assert (waiting, len(stored)) == (3, 3)
 
 
 async def test_entries_wait_while_the_store_fails() -> None:
