@@ -91,9 +91,6 @@ class EventListener(Listener):
                 logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
         except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, the others go on
             self._broken(error)
-        if self._waiting:
-            # A finished task leaves the intake one turn after its last line.
-            asyncio.get_running_loop().call_soon(self._next)
 
     def _broken(self, error: BaseException) -> None:
         self._counters.events_failed += 1

@@ -58,7 +58,7 @@ class Listener(ABC):
         self._codec = codec
         self._serializer = serializer
         self._counters = counters
-        self._intake = Intake(limit)
+        self._intake = Intake(limit, self._next)
         self._stopping = False
 
     @abstractmethod
@@ -107,6 +107,10 @@ class Listener(ABC):
     async def _finish(self, until: float) -> None:
         """Have what waits for a place started."""
 
+    @abstractmethod
+    def _next(self) -> None:
+        """Start what waits, now that one more message may be handled."""
+
 
 class RequestListener(Listener):
     """Handles one type of request and answers each one.
@@ -126,6 +130,9 @@ class RequestListener(Listener):
 
     async def _finish(self, until: float) -> None:
         """Nothing waits here: a request over the limit was refused when it came."""
+
+    def _next(self) -> None:
+        """Nothing waits here."""
 
     def deliver(self, _: bytes, reply: bytes, data: bytes, headers: Headers, /) -> None:
         """Handle one request in a task of its own."""

@@ -79,7 +79,13 @@ def _to_one(delivery: Delivery) -> Deliver:
         gate.waiting += 1
         token = enter((context or (Unread() if peek() is None else begin_event_context())) if bound else None)
         try:
-            result = await _outcome(call, event, name)
+            try:
+                value = await call(event)
+                if value is None:
+                    return None
+                result = as_result(value)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a publisher does not see it
+                result = _failure_of(error, name)
             return [(0, await settle(event, context, name, result))] if isinstance(result, Failure) else None
         finally:
             leave(token)

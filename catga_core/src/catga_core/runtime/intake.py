@@ -19,12 +19,14 @@ class Intake:
 
     Args:
         limit: How many messages may be handled at the same time.
+        freed: Called whenever one more message may be handled.
     """
 
-    __slots__ = ("_ended", "_held", "_tasks", "limit")
+    __slots__ = ("_ended", "_freed", "_held", "_tasks", "limit")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, freed: Callable[[], None] = lambda: None) -> None:
         self.limit: int = limit
+        self._freed = freed
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = 0
         self._held: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
@@ -47,11 +49,10 @@ class Intake:
         Args:
             work: Raises nothing but cancellation: its outcomes are answers and records.
         """
-        task = start_task(work, context=Context())
+        task = start_task(self._tracked(work), context=Context())
         # An eager task may have ended already.
         if not task.done():
             self._tasks.add(task)
-            task.add_done_callback(self._leave)
 
     def hold(self, admit: Callable[[], None], refuse: Callable[[], None]) -> None:
         """Decide on a message that is over the limit: it is refused when all that is handled waits.
@@ -72,8 +73,8 @@ class Intake:
 
     def _look_soon(self) -> None:
         loop = asyncio.get_running_loop()
-        # A task that does not wait ends in the next turn of the loop, and leaves in the one after it.
-        loop.call_soon(loop.call_soon, self._look, self._ended)
+        # A task that does not wait ends in the next turn of the loop, before this.
+        loop.call_soon(self._look, self._ended)
 
     def _look(self, ended: int) -> None:
         while self._held and not self.full:
@@ -84,9 +85,16 @@ class Intake:
         elif self._held:
             self._look_soon()
 
-    def _leave(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._ended += 1
+    async def _tracked(self, work: Coroutine[Any, Any, None]) -> None:
+        # A done callback would cost each message a turn of the loop.
+        try:
+            await work
+        finally:
+            self._ended += 1
+            tasks, task = self._tasks, asyncio.current_task()
+            if task in tasks:
+                tasks.remove(task)
+                self._freed()
 
     async def drain(self, timeout: float) -> int:
         """Wait for the messages that are being handled, then cancel the rest.
@@ -110,4 +118,6 @@ class Intake:
             if stuck:
                 reason = "Work in flight continues after its cancellation. Let CancelledError pass."
                 logger().error(STOP_FAILED, reason=reason, left=len(stuck))
+        # What was cancelled before it began has not left by itself.
+        self._tasks.difference_update(each for each in left if each.done())
         return len(left)
