@@ -71,8 +71,8 @@ def slice_of(
 async def run(rounds: int = 41) -> list[Row]:
     """Measure everything.
 
-    Parameters:
-        rounds: paired slices for each row.
+    Args:
+        rounds: Paired slices for each row.
     """
     rows: list[Row] = []
     async with compose().running() as app:

@@ -26,10 +26,10 @@ def loading(
 ) -> Callable[[int], float]:
     """Return a function that loads the same account so many times, and returns the seconds that one load took.
 
-    Parameters:
-        environment: the application's settings; none keeps the events in memory.
-        events: how many the account has; the one that makes it is an event too.
-        paid: what each of the others holds.
+    Args:
+        environment: The application's settings; none keeps the events in memory.
+        events: How many the account has; the one that makes it is an event too.
+        paid: What each of the others holds.
     """
     application: Application[UUID] = Application(env=dict(environment))
     account = Account()

@@ -60,11 +60,11 @@ def _repeated(times: int, call: Callable[[], Awaitable[object]]) -> Callable[[],
 async def measure(name: str, few: EventLog, many: EventLog, rounds: int) -> list[Row]:
     """Return the rows of one store.
 
-    Parameters:
-        name: the store's.
-        few: an empty log.
-        many: another one of the same kind, to be filled.
-        rounds: how many slices.
+    Args:
+        name: The store's.
+        few: An empty log.
+        many: Another one of the same kind, to be filled.
+        rounds: How many slices.
     """
     await _streams(few, "short", 100, 1)
     await _streams(many, "short", 100, 1)

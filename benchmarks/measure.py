@@ -16,13 +16,13 @@ from dataclasses import dataclass
 class Row:
     """One line of the table.
 
-    Parameters:
-        name: what was measured.
-        ratio: ours compared with the limit, as `goal` is meant.
-        ours: our figure, in `unit`.
-        limit: the limit's figure, in `unit`.
-        unit: such as "requests/s" or "ns".
-        goal: such as ">= 1.3" or "<= 1.5", empty for none.
+    Args:
+        name: What was measured.
+        ratio: Ours compared with the limit, as `goal` is meant.
+        ours: Our figure, in `unit`.
+        limit: The limit's figure, in `unit`.
+        unit: Such as "requests/s" or "ns".
+        goal: Such as ">= 1.3" or "<= 1.5", empty for none.
     """
 
     name: str
@@ -46,10 +46,10 @@ async def paired(
 ) -> tuple[float, float, float]:
     """Return the median of limit-time / our-time, our median seconds, and the limit's.
 
-    Parameters:
-        ours: one slice; gives its seconds.
-        limit: one slice of the limit, of as many operations.
-        rounds: how many slices of ours.
+    Args:
+        ours: One slice; gives its seconds.
+        limit: One slice of the limit, of as many operations.
+        rounds: How many slices of ours.
     """
     await limit()
     await ours()

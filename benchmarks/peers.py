@@ -142,8 +142,8 @@ def _python_cqrs() -> list[tuple[str, Callable[[Any], Awaitable[Any]], str]]:
 async def run(rounds: int = 15) -> list[Row]:
     """Measure every peer that is installed.
 
-    Parameters:
-        rounds: paired slices for each row.
+    Args:
+        rounds: Paired slices for each row.
     """
     counter = Counter()
     limits: dict[str, tuple[str, Any, Any]] = {

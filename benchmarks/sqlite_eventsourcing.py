@@ -17,9 +17,9 @@ from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 def appending(path: Path, data: bytes) -> Iterator[Callable[[int, int], float]]:
     """Give a function that appends from several threads, so many events in each, and returns the seconds it took.
 
-    Parameters:
-        path: the database to make.
-        data: what each event holds.
+    Args:
+        path: The database to make.
+        data: What each event holds.
     """
     datastore = SQLiteDatastore(str(path), lock_timeout=60, pool_size=8, max_overflow=64, pool_timeout=60.0)
     recorder = SQLiteApplicationRecorder(datastore)

@@ -18,10 +18,10 @@ _LONGEST_PAUSE = 1.0
 class Patience(msgspec.Struct, frozen=True):
     """How long to keep asking.
 
-    Parameters:
-        attempts: how often the request is sent at most.
-        timeout: seconds to wait for each answer.
-        pause: seconds between the first two attempts, doubled each time up to one second.
+    Args:
+        attempts: How often the request is sent at most.
+        timeout: Seconds to wait for each answer.
+        pause: Seconds between the first two attempts, doubled each time up to one second.
     """
 
     attempts: int

@@ -36,9 +36,9 @@ def main(
 ) -> int:
     """Run the orders and return the exit code: 0 when everything balances, 1 when not, 2 for a wrong call.
 
-    Parameters:
-        arguments: those of the command line, without the program.
-        compose: makes the one process; a test puts its own in.
+    Args:
+        arguments: Those of the command line, without the program.
+        compose: Makes the one process; a test puts its own in.
     """
     parser = _parser()
     options = parser.parse_args(arguments)

@@ -32,8 +32,8 @@ _OURS = int.from_bytes(b"shop")
 def one_process(store: Store = MEMORY) -> CatgaContainer:
     """Compose everything into one process, without any server.
 
-    Parameters:
-        store: where all modules keep their state.
+    Args:
+        store: Where all modules keep their state.
     """
     modules = (module for modules in SERVICES.values() for module in modules)
     return keeping(_compose("order-system", *modules), store)
@@ -42,10 +42,10 @@ def one_process(store: Store = MEMORY) -> CatgaContainer:
 def service(name: str, nats: str, store: Store = MEMORY) -> CatgaContainer:
     """Compose one service, which finds the others over NATS.
 
-    Parameters:
-        name: which one.
-        nats: where the server is.
-        store: where the services keep their state, each in its own place there.
+    Args:
+        name: Which one.
+        nats: Where the server is.
+        store: Where the services keep their state, each in its own place there.
     """
     catga = over_nats(_compose(name, *SERVICES[name]), nats)
     return keeping(catga, store.of(name)) if name in KEEPING else catga
@@ -111,9 +111,9 @@ def _compose(name: str, *modules: type[Module]) -> CatgaContainer:
 def _options(name: str, *, tells: bool) -> CatgaOptions:
     """Return the options of a composition.
 
-    Parameters:
-        name: what the service is called.
-        tells: whether decisions are made and told in it: what is told is sent when its transaction is committed, and has
+    Args:
+        name: What the service is called.
+        tells: Whether decisions are made and told in it: what is told is sent when its transaction is committed, and has
             its effect once.
     """
     return CatgaOptions(

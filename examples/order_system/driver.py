@@ -29,11 +29,11 @@ _PAGE = 1000
 class Driver:
     """One run of a file of orders.
 
-    Parameters:
-        mediator: where the orders are sent.
-        concurrency: how many orders may be under way at the same time.
-        before: what orders has decided up to now.
-        known: the numbers of those orders.
+    Args:
+        mediator: Where the orders are sent.
+        concurrency: How many orders may be under way at the same time.
+        before: What orders has decided up to now.
+        known: The numbers of those orders.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Driver:
         """Ask what there is from earlier runs, and return a driver that goes on from there.
 
         Raises:
-            CatgaError: when orders does not answer.
+            CatgaError: When orders does not answer.
         """
         caller = Caller(mediator)
         before = (await caller.ask(SalesReport(), patience=_STUBBORN)).unwrap()
@@ -91,7 +91,7 @@ class Driver:
         """Ask every module for its totals.
 
         Raises:
-            CatgaError: when a module does not answer.
+            CatgaError: When a module does not answer.
         """
         await self._everybody_told()
         mailing = await self._caller.ask(CatchUp(), patience=_STUBBORN)

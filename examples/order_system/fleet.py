@@ -58,7 +58,7 @@ class ServiceProcess:
         """Start it again after it was killed, and wait until it can be asked.
 
         Raises:
-            FleetError: when it ended, or takes too long.
+            FleetError: When it ended, or takes too long.
         """
         # The log goes on, and what it says of the first start must not be taken for the second.
         self._log_begins = len(await asyncio.to_thread(self._log.read_bytes))
@@ -70,7 +70,7 @@ class ServiceProcess:
         """Wait until it can be asked.
 
         Raises:
-            FleetError: when it ended, or takes too long.
+            FleetError: When it ended, or takes too long.
         """
         try:
             async with asyncio.timeout(_READY_WITHIN):
@@ -86,7 +86,7 @@ class ServiceProcess:
         """Raise when it ended and nobody asked it to.
 
         Raises:
-            FleetError: with its exit code and the end of its log.
+            FleetError: With its exit code and the end of its log.
         """
         code = self._process.returncode
         if code is not None and not self._ended_by_us:
@@ -96,7 +96,7 @@ class ServiceProcess:
         """Wait until it ended.
 
         Raises:
-            FleetError: when nobody asked it to.
+            FleetError: When nobody asked it to.
         """
         await self._process.wait()
         self.check()
@@ -134,7 +134,7 @@ class Fleet:
         """Wait until all services have ended, or one that nobody asked to.
 
         Raises:
-            FleetError: with its exit code and the end of its log.
+            FleetError: With its exit code and the end of its log.
         """
         await asyncio.gather(*(process.watch() for process in self._processes.values()))
 
@@ -147,12 +147,12 @@ class Fleet:
 async def running(nats: str, store: Store) -> AsyncGenerator[Fleet, None]:
     """Start every replica of every service, and end them all.
 
-    Parameters:
-        nats: where they find each other.
-        store: where they keep their state.
+    Args:
+        nats: Where they find each other.
+        store: Where they keep their state.
 
     Raises:
-        FleetError: when one of them does not start.
+        FleetError: When one of them does not start.
     """
     processes: dict[str, ServiceProcess] = {}
     with tempfile.TemporaryDirectory(prefix="order-system-") as folder:

@@ -30,18 +30,18 @@ class Totals(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """One run.
 
-    Parameters:
-        title: which composition it was.
-        totals: what it came to.
-        mismatches: the totals that do not balance, one sentence each.
-        bad_lines: the lines that are no orders.
-        undecided: the orders that nobody could decide.
-        decided_before: how many of the orders an earlier run had decided; they got the same answer again.
-        sent_again: how many messages were sent more than once, by whoever sent them.
-        caught_up: how many notifications were sent without their event.
-        seconds: how long it took.
-        orders_per_second: how many lines were done in a second.
-        p50_ms: half of the orders had their answer in this many milliseconds.
+    Args:
+        title: Which composition it was.
+        totals: What it came to.
+        mismatches: The totals that do not balance, one sentence each.
+        bad_lines: The lines that are no orders.
+        undecided: The orders that nobody could decide.
+        decided_before: How many of the orders an earlier run had decided; they got the same answer again.
+        sent_again: How many messages were sent more than once, by whoever sent them.
+        caught_up: How many notifications were sent without their event.
+        seconds: How long it took.
+        orders_per_second: How many lines were done in a second.
+        p50_ms: Half of the orders had their answer in this many milliseconds.
         p99_ms: ninety-nine of a hundred orders had.
     """
 

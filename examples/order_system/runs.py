@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 class Plan(msgspec.Struct, frozen=True):
     """What to run, and what to break on the way.
 
-    Parameters:
-        source: a file, or `-`.
-        concurrency: how many orders may be under way at the same time.
-        kill_replica: whether one of the payments replicas is to crash.
-        kill_orders: whether the orders service is to crash and come back.
-        restart_nats: whether the server is to crash and come back.
-        store: where state is kept.
-        crash_after: after how many decisions this very process kills itself, `None` for never.
+    Args:
+        source: A file, or `-`.
+        concurrency: How many orders may be under way at the same time.
+        kill_replica: Whether one of the payments replicas is to crash.
+        kill_orders: Whether the orders service is to crash and come back.
+        restart_nats: Whether the server is to crash and come back.
+        store: Where state is kept.
+        crash_after: After how many decisions this very process kills itself, `None` for never.
     """
 
     source: str
@@ -65,14 +65,14 @@ async def run_one_process(plan: Plan, narrator: Narrator, catga: CatgaContainer)
 async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
     """Run the orders through services in processes of their own.
 
-    Parameters:
-        plan: what to run.
-        narrator: who tells of it.
-        lines: how many lines there will be, so that it is known when to break something.
+    Args:
+        plan: What to run.
+        narrator: Who tells of it.
+        lines: How many lines there will be, so that it is known when to break something.
 
     Raises:
-        FleetError: when the server or a service does not start, or ends by itself.
-        CatgaError: when a module does not tell its totals.
+        FleetError: When the server or a service does not start, or ends by itself.
+        CatgaError: When a module does not tell its totals.
     """
     # Here, because the one process needs none of it.
     try:

@@ -39,7 +39,7 @@ def open_source(name: str) -> FileIO:
     """Open a file, or the standard input for `-`.
 
     Raises:
-        SourceError: when it cannot be opened.
+        SourceError: When it cannot be opened.
     """
     if name == "-":
         return FileIO(sys.stdin.fileno(), closefd=False)

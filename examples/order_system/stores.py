@@ -28,11 +28,11 @@ class StoreKind(StrEnum):
 class Store(msgspec.Struct, frozen=True):
     """One place for the state of one composition.
 
-    Parameters:
-        kind: what keeps it.
-        place: the file of SQLite, or the URL of Redis.
-        part: which service's state it is, empty for that of everything in one process.
-        temporary: whether it is removed at the end.
+    Args:
+        kind: What keeps it.
+        place: The file of SQLite, or the URL of Redis.
+        part: Which service's state it is, empty for that of everything in one process.
+        temporary: Whether it is removed at the end.
     """
 
     kind: StoreKind
@@ -86,7 +86,7 @@ def parse_store(text: str) -> Store:
     """Read a store as it is written on a command line.
 
     Raises:
-        StoreError: when it is none.
+        StoreError: When it is none.
     """
     kind, _, place = text.partition(":")
     if text == "memory":

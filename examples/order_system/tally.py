@@ -57,8 +57,8 @@ class Sums:
 class Tally:
     """Counts as the answers come in.
 
-    Parameters:
-        known: the numbers of the orders that were decided before this run; they are answered from memory.
+    Args:
+        known: The numbers of the orders that were decided before this run; they are answered from memory.
     """
 
     def __init__(self, known: AbstractSet[str] = frozenset()) -> None:

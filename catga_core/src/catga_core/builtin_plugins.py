@@ -30,8 +30,8 @@ def add_json_serializer(container: CatgaContainer, _name: str = "json") -> None:
 def add_memory_transport(container: CatgaContainer, url: str = "memory://default") -> None:
     """Connect the container with every other one of this process that names the same bus.
 
-    Parameters:
-        container: the container.
+    Args:
+        container: The container.
         url: `memory://NAME`; the name says which bus.
     """
     name = url.partition("://")[2] or "default"

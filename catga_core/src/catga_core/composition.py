@@ -21,11 +21,11 @@ from catga_core.plugins import apply_plugins, plugin
 def add_catga(options: CatgaOptions | None = None) -> CatgaContainer:
     """Return a new container, with the plugins that its options name.
 
-    Parameters:
+    Args:
         options: `None` for the defaults: one process, no server, nothing but the handlers in the pipelines.
 
     Raises:
-        ConfigurationError: for an option that cannot work, or a plugin that cannot be loaded.
+        ConfigurationError: For an option that cannot work, or a plugin that cannot be loaded.
     """
     # An object, because a URL in its place is a likely slip, and the checker would call the test unreachable.
     chosen: object = options or CatgaOptions()
@@ -47,8 +47,8 @@ def add_memory_catga(container: CatgaContainer, _url: str = "memory://") -> None
 
     It is what a container does without any store, except that no line of the log warns of it.
 
-    Parameters:
-        container: the application's container; for each port the last call wins.
+    Args:
+        container: The application's container; for each port the last call wins.
     """
     # Imported here: a program that keeps its state elsewhere does not need it.
     from catga_core.memory.stores import MEMORY_PORTS, memory_stores
@@ -62,9 +62,9 @@ def add_memory_catga(container: CatgaContainer, _url: str = "memory://") -> None
 def add_module(container: CatgaContainer, module: type[Module] | Module) -> None:
     """Let a module register itself in a container, as `container.add_module` does.
 
-    Parameters:
-        container: the container.
-        module: a class derived from `Module`, or an object of one.
+    Args:
+        container: The container.
+        module: A class derived from `Module`, or an object of one.
     """
     container.add_module(module)
 
@@ -75,12 +75,12 @@ def run(container: CatgaContainer, *, roles: Collection[Role] = DEFAULT_ROLES) -
     The loop is uvloop's where it is installed (`pip install "catga[speed]"`), else asyncio's. A start that fails for a
     reason that is known, a wrong composition or a server that cannot be reached, is told on stderr without a traceback.
 
-    Parameters:
-        container: the composed application.
-        roles: what this process does, as in `CatgaContainer.running()`.
+    Args:
+        container: The composed application.
+        roles: What this process does, as in `CatgaContainer.running()`.
 
     Raises:
-        SystemExit: with code 1 for such a start; any other exception passes through.
+        SystemExit: With code 1 for such a start; any other exception passes through.
     """
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":

@@ -68,8 +68,8 @@ class SafeLogger:
 
     A full disk or a closed pipe must not fail a message, end a connection or keep a container from stopping.
 
-    Parameters:
-        inner: structlog's logger.
+    Args:
+        inner: Structlog's logger.
     """
 
     __slots__ = ("inner", "lost")

@@ -40,7 +40,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def plugin(*, api: int) -> Callable[[F], F]:
     """Mark an `add_*` function as a plugin made for a version of the plugin contract.
 
-    Parameters:
+    Args:
         api: `PLUGIN_API` as it was when the plugin was written, as a number.
     """
 
@@ -54,8 +54,8 @@ def plugin(*, api: int) -> Callable[[F], F]:
 class PluginLoader:
     """Loads plugins by name and remembers what it loaded, for one log line.
 
-    Parameters:
-        disabled: names that are never loaded.
+    Args:
+        disabled: Names that are never loaded.
     """
 
     def __init__(self, disabled: Collection[str]) -> None:
@@ -65,12 +65,12 @@ class PluginLoader:
     def load(self, group: str, name: str) -> Callable[..., Any]:
         """Return the `add_*` function of a plugin.
 
-        Parameters:
-            group: one of the entry-point groups.
-            name: the plugin's name; for transports and stores the URL's scheme.
+        Args:
+            group: One of the entry-point groups.
+            name: The plugin's name; for transports and stores the URL's scheme.
 
         Raises:
-            ConfigurationError: when it is not installed, disabled, there twice, broken, or of another contract.
+            ConfigurationError: When it is not installed, disabled, there twice, broken, or of another contract.
         """
         if name in self._disabled:
             msg = f"the plugin {name!r} of {group} is asked for and disabled: take it out of disabled_plugins"
@@ -91,12 +91,12 @@ class PluginLoader:
 def apply_plugins(container: Any, options: CatgaOptions) -> None:
     """Load every plugin the options name and let it fill the container.
 
-    Parameters:
-        container: the container.
-        options: name the transport, the store, the serializer and further plugins.
+    Args:
+        container: The container.
+        options: Name the transport, the store, the serializer and further plugins.
 
     Raises:
-        ConfigurationError: for the first that cannot be loaded.
+        ConfigurationError: For the first that cannot be loaded.
     """
     loader = PluginLoader(options.disabled_plugins)
     if options.serializer != "msgpack":
@@ -117,7 +117,7 @@ def scheme_of(url: str, option: str) -> str:
     """Return a URL's scheme.
 
     Raises:
-        ConfigurationError: when it has none.
+        ConfigurationError: When it has none.
     """
     scheme, found, _ = url.partition("://")
     if not found or not scheme:

@@ -29,17 +29,17 @@ def options_in_query(
 
     A number or a truth value is read as one. Any other text is given as it stands: which ones are possible, the class says.
 
-    Parameters:
-        options: the dataclass that declares them.
-        query: what stands after the question mark.
-        system: what the URL is of, for errors: `NATS`.
-        without: names of options that cannot stand there.
-        secret: whether the URL may have a password in it; then nothing of what it sets is in an error, for after a
+    Args:
+        options: The dataclass that declares them.
+        query: What stands after the question mark.
+        system: What the URL is of, for errors: `NATS`.
+        without: Names of options that cannot stand there.
+        secret: Whether the URL may have a password in it; then nothing of what it sets is in an error, for after a
             password with a `?` or `&` in it, parts of it look like options.
-        encode: added to what is said of an unknown option in such a URL: how to write a password.
+        encode: Added to what is said of an unknown option in such a URL: how to write a password.
 
     Raises:
-        ConfigurationError: listing every option that does not exist or cannot be read.
+        ConfigurationError: Listing every option that does not exist or cannot be read.
     """
     types = get_type_hints(options)
     known = sorted(
@@ -73,9 +73,9 @@ def options_in_query(
 def suggestion(name: str, known: Collection[str]) -> str:
     """Return what to write for a name that is not known: the near one, or else one of all.
 
-    Parameters:
-        name: what was written.
-        known: what can be.
+    Args:
+        name: What was written.
+        known: What can be.
     """
     near = get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"

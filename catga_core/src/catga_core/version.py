@@ -10,9 +10,9 @@ __version__ = "0.1.0"
 def check_sister(distribution: str, version: str) -> None:
     """Warn when another of Catga's distributions is not of this version; they are released and tested together.
 
-    Parameters:
-        distribution: its name, such as `catga-nats`.
-        version: its version.
+    Args:
+        distribution: Its name, such as `catga-nats`.
+        version: Its version.
     """
     if version != __version__:
         text = (

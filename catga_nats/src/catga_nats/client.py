@@ -52,8 +52,8 @@ class CatgaClient(Client):
     one CPU: 1.07 of raw nats-py's rate without them, 1.57 with them. With a nats-py that is built
     differently they are left out and everything still works (`FITS`).
 
-    Parameters:
-        demand_tls: whether to refuse a server that does not encrypt, before any credentials are sent.
+    Args:
+        demand_tls: Whether to refuse a server that does not encrypt, before any credentials are sent.
     """
 
     def __init__(self, *, demand_tls: bool) -> None:
@@ -86,10 +86,10 @@ class CatgaClient(Client):
     async def listen(self, subject: str, queue: str, deliver: Deliver) -> Subscription:
         """Subscribe.
 
-        Parameters:
-            subject: where to listen.
-            queue: the queue group, empty for none.
-            deliver: takes each message; limits are its own affair.
+        Args:
+            subject: Where to listen.
+            queue: The queue group, empty for none.
+            deliver: Takes each message; limits are its own affair.
         """
 
         async def on_message(message: Msg) -> None:
@@ -110,11 +110,11 @@ class CatgaClient(Client):
 
         Whether there is a connection, and room in the buffer, is for the caller to ask.
 
-        Parameters:
-            subject: checked by the caller.
-            reply: empty for none.
-            payload: within the server's limit.
-            headers: names and values as the protocol wants them, `None` for none.
+        Args:
+            subject: Checked by the caller.
+            reply: Empty for none.
+            payload: Within the server's limit.
+            headers: Names and values as the protocol wants them, `None` for none.
         """
         if not self._fast:
             task = asyncio.get_running_loop().create_task(

@@ -33,9 +33,9 @@ _CUT_WITHIN = 1.0  # seconds for it to end after that, and once more after its c
 class NatsConnection:
     """Keeps one nats-py client connected, and a new one in its place should it ever give up.
 
-    Parameters:
-        options: where and how.
-        counters: where to count losses.
+    Args:
+        options: Where and how.
+        counters: Where to count losses.
     """
 
     def __init__(self, options: NatsOptions, counters: Counters) -> None:
@@ -69,7 +69,7 @@ class NatsConnection:
         """Return when a server has taken us.
 
         Raises:
-            ConfigurationError: for files that cannot be read.
+            ConfigurationError: For files that cannot be read.
             CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the mend.
         """
         self.client = await open_client(self._options, self)
@@ -95,8 +95,8 @@ class NatsConnection:
     async def flush(self, timeout: float = 5.0) -> None:
         """Return when the server has read everything sent so far, or there is no telling.
 
-        Parameters:
-            timeout: seconds.
+        Args:
+            timeout: Seconds.
         """
         client = self.client
         if client is not None and client.is_connected:
@@ -113,8 +113,8 @@ class NatsConnection:
     async def ready(self, timeout: float) -> CatgaClient:
         """Return the client when it can take a message.
 
-        Parameters:
-            timeout: seconds the message may wait.
+        Args:
+            timeout: Seconds the message may wait.
 
         Raises:
             CatgaError: `TRANSPORT_FAILED`: closed, disconnected (at once, or after the timeout, as the options say),

@@ -9,25 +9,25 @@ from dataclasses import asdict, dataclass
 class Counters:
     """Counts since the start; each outcome of a message that is not plain success has one of its own.
 
-    Parameters:
-        requests_sent: requests handed to the connection.
-        requests_timed_out: requests without an answer at their deadline.
-        requests_unroutable: of these, without any process that handles them.
-        requests_interrupted: of these, given up because the connection was lost or closed.
-        replies_late: answers that came when nobody waited any more.
-        events_published: events handed to the connection.
-        requests_received: requests that arrived and were started.
-        requests_refused: requests that arrived and could not be read.
-        requests_expired: requests that arrived after their deadline and were not started.
-        requests_limited: requests that were over the limit of concurrency, or of the waiting queue.
-        requests_failed: requests whose endpoint raised, or cancelled itself.
-        requests_abandoned: requests that were cancelled, or not started, because of a shutdown.
-        replies_lost: answers that could not be sent.
-        events_received: events that arrived and were started.
-        events_refused: events that arrived and could not be read.
-        events_failed: events whose endpoint raised, or cancelled itself.
-        events_dropped: events that arrived and found the waiting queue full, or a shutdown at its time limit.
-        connections_lost: how often the connection was lost.
+    Args:
+        requests_sent: Requests handed to the connection.
+        requests_timed_out: Requests without an answer at their deadline.
+        requests_unroutable: Of these, without any process that handles them.
+        requests_interrupted: Of these, given up because the connection was lost or closed.
+        replies_late: Answers that came when nobody waited any more.
+        events_published: Events handed to the connection.
+        requests_received: Requests that arrived and were started.
+        requests_refused: Requests that arrived and could not be read.
+        requests_expired: Requests that arrived after their deadline and were not started.
+        requests_limited: Requests that were over the limit of concurrency, or of the waiting queue.
+        requests_failed: Requests whose endpoint raised, or cancelled itself.
+        requests_abandoned: Requests that were cancelled, or not started, because of a shutdown.
+        replies_lost: Answers that could not be sent.
+        events_received: Events that arrived and were started.
+        events_refused: Events that arrived and could not be read.
+        events_failed: Events whose endpoint raised, or cancelled itself.
+        events_dropped: Events that arrived and found the waiting queue full, or a shutdown at its time limit.
+        connections_lost: How often the connection was lost.
     """
 
     requests_sent: int = 0

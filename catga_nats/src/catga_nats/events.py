@@ -21,11 +21,11 @@ _BURST_OVER_AFTER = 5.0  # seconds without a drop after which the next one is ne
 class EventListener(Listener):
     """Hands each delivery of one type of event to this service's handlers.
 
-    Parameters:
-        endpoint: what handles it.
-        max_messages: how many deliveries may wait for a place.
-        max_bytes: the same in bytes.
-        shared: as for every listener.
+    Args:
+        endpoint: What handles it.
+        max_messages: How many deliveries may wait for a place.
+        max_bytes: The same in bytes.
+        shared: As for every listener.
     """
 
     def __init__(

@@ -30,15 +30,15 @@ Headers = Mapping[str, str] | None
 class Listener(ABC):
     """What the listeners for requests and for events have in common.
 
-    Parameters:
-        message_type: what arrives here.
-        subject: where it arrives.
-        queue: the queue group.
-        connection: where to answer.
-        codec: the array form of the envelope.
-        serializer: the bodies of the headers form.
-        limit: how many messages may be handled at the same time.
-        counters: where to count.
+    Args:
+        message_type: What arrives here.
+        subject: Where it arrives.
+        queue: The queue group.
+        connection: Where to answer.
+        codec: The array form of the envelope.
+        serializer: The bodies of the headers form.
+        limit: How many messages may be handled at the same time.
+        counters: Where to count.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Listener(ABC):
     async def drain(self, timeout: float) -> None:
         """Take no more; return when all that had arrived was handled, or cancelled and answered after the timeout.
 
-        Parameters:
-            timeout: seconds.
+        Args:
+            timeout: Seconds.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
@@ -115,10 +115,10 @@ class Listener(ABC):
 class RequestListener(Listener):
     """Handles one type of request and answers each one.
 
-    Parameters:
-        endpoint: what handles it.
-        clock: what deadlines are compared with.
-        shared: as for every listener.
+    Args:
+        endpoint: What handles it.
+        clock: What deadlines are compared with.
+        shared: As for every listener.
     """
 
     def __init__(

@@ -25,8 +25,8 @@ _TICKS = 64  # deadlines are kept to 1/64 s: a request ends up to so much after 
 class RequestMux:
     """Gives each request a place to be answered at, and hands each answer to the one who waits for it.
 
-    Parameters:
-        counters: where to count.
+    Args:
+        counters: Where to count.
     """
 
     __slots__ = ("_buckets", "_count", "_counters", "_due", "_inbox", "_pending", "_timer")
@@ -54,11 +54,11 @@ class RequestMux:
     def open(self, timeout: float) -> tuple[bytes, asyncio.Future[Answer]]:
         """Make a place for one answer; whoever stops waiting before it is there calls `forget`.
 
-        Parameters:
-            timeout: seconds until the future ends with `TIMEOUT`.
+        Args:
+            timeout: Seconds until the future ends with `TIMEOUT`.
 
         Returns:
-            the subject to answer to, and the future of the answer.
+            The subject to answer to, and the future of the answer.
         """
         loop = asyncio.get_running_loop()
         tick = int((loop.time() + timeout) * _TICKS) + 1
@@ -80,8 +80,8 @@ class RequestMux:
     async def settle(self, timeout: float) -> None:
         """Wait for the answers that are still out, also of what is asked meanwhile.
 
-        Parameters:
-            timeout: seconds.
+        Args:
+            timeout: Seconds.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout

@@ -49,12 +49,12 @@ class Owner(Protocol):
 async def open_client(options: NatsOptions, owner: Owner) -> CatgaClient:
     """Return a connected client.
 
-    Parameters:
-        options: where and how.
-        owner: who hears of the client once it is returned.
+    Args:
+        options: Where and how.
+        owner: Who hears of the client once it is returned.
 
     Raises:
-        ConfigurationError: for files that cannot be read.
+        ConfigurationError: For files that cannot be read.
         CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the mend.
     """
     # In a thread: it reads files, and imports nats-py and structlog, which takes as long as a hundred messages.

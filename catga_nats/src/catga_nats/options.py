@@ -27,38 +27,38 @@ _ENCODE = "; in a password, write %2C for ',', %2F for '/', %3F for '?', %23 for
 class NatsOptions:
     """How to reach NATS and how to behave on it.
 
-    Parameters:
+    Args:
         servers: `"nats://a:4222,nats://b:4222"` or a sequence of such; `tls://` demands encryption. User and password
             (or a token) may stand in a URL and then count for every server.
-        name: what the server shows this connection as.
-        connect_timeout: seconds within which the start has to reach a server, or fail.
-        request_timeout: seconds a request waits when its sender set no deadline.
-        reconnect_wait: seconds between two rounds over the servers after the connection was lost.
-        reconnect_jitter: up to so many seconds are added to each wait at random, so that not all clients come at once.
-        ping_interval: seconds between two pings; a server that answers none for as long again is left for another.
-        while_disconnected: what is sent while there is no connection fails at once (`"fail"`), or waits until its own
+        name: What the server shows this connection as.
+        connect_timeout: Seconds within which the start has to reach a server, or fail.
+        request_timeout: Seconds a request waits when its sender set no deadline.
+        reconnect_wait: Seconds between two rounds over the servers after the connection was lost.
+        reconnect_jitter: Up to so many seconds are added to each wait at random, so that not all clients come at once.
+        ping_interval: Seconds between two pings; a server that answers none for as long again is left for another.
+        while_disconnected: What is sent while there is no connection fails at once (`"fail"`), or waits until its own
             deadline for the connection to come back (`"wait"`). The same holds for requests that were under way.
-        subject_prefix: the first word of every subject; peers must agree on it.
-        envelope: ids travel in one array before the body (`"body"`, faster), or as NATS headers (`"headers"`, for
+        subject_prefix: The first word of every subject; peers must agree on it.
+        envelope: Ids travel in one array before the body (`"body"`, faster), or as NATS headers (`"headers"`, for
             peers that want them). Either is understood on receipt.
         serializer: `"msgpack"`, `"json"`, or `None` for the container's own.
-        token: a token to sign in with.
-        user: a user to sign in as, with `password`.
-        password: the user's password.
-        nkeys_seed: an NKey seed (`"SU..."`), or the path of a file that holds one.
-        credentials: the path of a `.creds` file, or its text.
-        tls_ca: the path of the certificates to trust, `None` for the system's.
-        tls_cert: the path of our own certificate, where the server asks for one.
-        tls_key: the path of its key; `None` where `tls_cert` holds both.
-        tls_hostname: the name to expect in the server's certificate, `None` for the one in the URL.
-        tls_verify: whether to check the server's certificate at all.
-        max_payload: bytes of the largest message to send or to take, `None` for the server's own limit.
-        max_pending_messages: how many deliveries of one event may wait for a handler before further ones are dropped
+        token: A token to sign in with.
+        user: A user to sign in as, with `password`.
+        password: The user's password.
+        nkeys_seed: An NKey seed (`"SU..."`), or the path of a file that holds one.
+        credentials: The path of a `.creds` file, or its text.
+        tls_ca: The path of the certificates to trust, `None` for the system's.
+        tls_cert: The path of our own certificate, where the server asks for one.
+        tls_key: The path of its key; `None` where `tls_cert` holds both.
+        tls_hostname: The name to expect in the server's certificate, `None` for the one in the URL.
+        tls_verify: Whether to check the server's certificate at all.
+        max_payload: Bytes of the largest message to send or to take, `None` for the server's own limit.
+        max_pending_messages: How many deliveries of one event may wait for a handler before further ones are dropped
             and counted (requests never wait: over the limit they are refused).
-        max_pending_bytes: the same in bytes.
+        max_pending_bytes: The same in bytes.
 
     Raises:
-        ConfigurationError: listing everything that is wrong.
+        ConfigurationError: Listing everything that is wrong.
     """
 
     servers: str | Sequence[str] = "nats://localhost:4222"
@@ -115,12 +115,12 @@ class NatsOptions:
     def from_url(cls, url: str) -> NatsOptions:
         """Return the options written as one URL, as plugins are configured.
 
-        Parameters:
+        Args:
             url: `nats://user:pass@host:4222,host2:4222?name=orders&request_timeout=5`; every option of this class but
                 `servers` can stand after the question mark.
 
         Raises:
-            ConfigurationError: for what cannot be read, and for options that do not exist.
+            ConfigurationError: For what cannot be read, and for options that do not exist.
         """
         servers, _, query = url.partition("?")
         secret = "@" in url or any(f"{option}=" in query for option in _SECRET)
@@ -229,8 +229,8 @@ def _redacted(parts: Sequence[str]) -> list[str]:
 
     A comma in a password tears it apart, so that what stands before a later "@" may be one as well.
 
-    Parameters:
-        parts: what stood between the commas.
+    Args:
+        parts: What stood between the commas.
     """
     last = max((index for index, part in enumerate(parts) if "@" in part), default=-1)
     shown: list[str] = []
@@ -245,9 +245,9 @@ def _redacted(parts: Sequence[str]) -> list[str]:
 def _parse_server(text: str, shown: str) -> tuple[ParseResult | None, str]:
     """Return a server's URL in parts, or the problem with it (which never shows a password).
 
-    Parameters:
-        text: the URL.
-        shown: what may be shown of it.
+    Args:
+        text: The URL.
+        shown: What may be shown of it.
     """
     mend = "write nats://host:4222 or tls://host:4222"
     if "@" in text or not shown.startswith("'"):

@@ -33,9 +33,9 @@ class FastParser(Parser):
     Measured with 64 requests in flight on one CPU: 2.2 us a message less on each side than the parser, the queue and
     the task that nats-py has in their place.
 
-    Parameters:
+    Args:
         client: nats-py's client.
-        sinks: by subscription id in decimal digits, who takes its messages.
+        sinks: By subscription id in decimal digits, who takes its messages.
     """
 
     def __init__(self, client: Any, sinks: Mapping[bytes, Deliver]) -> None:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def add_nats_catga(container: CatgaContainer, options: str | NatsOptions = "nats://localhost:4222") -> None:
     """Send to other processes over NATS, and listen there for what this one handles.
 
-    Parameters:
-        container: the application's container; the last call for a transport wins.
-        options: a URL such as `nats://node1:4222,nats://node2:4222` (see `NatsOptions.from_url`), or `NatsOptions`.
+    Args:
+        container: The application's container; the last call for a transport wins.
+        options: A URL such as `nats://node1:4222,nats://node2:4222` (see `NatsOptions.from_url`), or `NatsOptions`.
 
     Raises:
-        ConfigurationError: for options that cannot work, and when nats-py is not installed.
+        ConfigurationError: For options that cannot work, and when nats-py is not installed.
     """
     settings = NatsOptions.from_url(options) if isinstance(options, str) else options
     if importlib.util.find_spec("nats") is None:

@@ -15,7 +15,7 @@ def connect_arguments(options: NatsOptions) -> dict[str, Any]:
     """Return the arguments of nats-py's `connect` for the credentials and TLS; it reads files, so run it in a thread.
 
     Raises:
-        ConfigurationError: naming the file or the package that is missing.
+        ConfigurationError: Naming the file or the package that is missing.
     """
     arguments: dict[str, Any] = {}
     if options.token is not None:

@@ -28,7 +28,7 @@ def check_service_name(name: str) -> None:
     """Refuse a service name that cannot be a queue group.
 
     Raises:
-        ConfigurationError: naming it and what to write instead.
+        ConfigurationError: Naming it and what to write instead.
     """
     if not _WORDS.fullmatch(name):
         raise ConfigurationError(
@@ -40,8 +40,8 @@ def check_service_name(name: str) -> None:
 class Subjects(dict[str, bytes]):
     """The subjects of one kind by wire name: `<prefix>.<kind>.<name>`, each worked out once.
 
-    Parameters:
-        prefix: the first word of every subject.
+    Args:
+        prefix: The first word of every subject.
         kind: `request` or `event`.
     """
 

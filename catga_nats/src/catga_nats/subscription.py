@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 class Subscription:
     """Listens on a subject.
 
-    Parameters:
-        subject: where to listen.
-        queue: the queue group, empty for none.
-        deliver: takes subject, reply subject, payload and headers of each message, without waiting.
+    Args:
+        subject: Where to listen.
+        queue: The queue group, empty for none.
+        deliver: Takes subject, reply subject, payload and headers of each message, without waiting.
     """
 
     __slots__ = ("_deliver", "_drained", "_inner", "queue", "subject")

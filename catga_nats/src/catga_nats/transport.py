@@ -35,10 +35,10 @@ _AGAIN_AFTER = 0.05  # seconds between two tries of a request that nobody listen
 class NatsTransport:
     """Carries messages over NATS: requests to exactly one replica, events at most once to every service.
 
-    Parameters:
-        options: where the servers are and how to behave.
-        serializer: the format of bodies, unless the options name one.
-        clock: what deadlines are compared with.
+    Args:
+        options: Where the servers are and how to behave.
+        serializer: The format of bodies, unless the options name one.
+        clock: What deadlines are compared with.
     """
 
     def __init__(self, options: NatsOptions, serializer: Serializer, clock: Clock) -> None:
@@ -65,7 +65,7 @@ class NatsTransport:
         """Return when a server has taken us and answers can arrive.
 
         Raises:
-            ConfigurationError: when files the options name cannot be read.
+            ConfigurationError: When files the options name cannot be read.
             CatgaError: `TRANSPORT_FAILED` when no server answers within `connect_timeout`, or it refuses us.
         """
         connection = NatsConnection(self._options, self._counters)
@@ -76,7 +76,7 @@ class NatsTransport:
         """Listen for what this process handles; return when the servers know of it.
 
         Raises:
-            ConfigurationError: for a service name that cannot be a queue group.
+            ConfigurationError: For a service name that cannot be a queue group.
         """
         check_service_name(inbound.service_name)
         connection = self._connected()

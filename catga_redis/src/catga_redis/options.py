@@ -28,38 +28,38 @@ _SECONDS = (
 class RedisOptions:
     """Which Redis to use, for what, and how.
 
-    Parameters:
+    Args:
         url: `redis://user:password@host:6379/0`, `rediss://...` for TLS, `redis+sentinel://a:26379,b:26379/service/0`, or
             `redis+cluster://a:6379,b:6379` (each with `rediss+` for TLS).
-        prefix: what every key begins with, in braces: applications of one prefix share their state.
-        enable_idempotency: whether claims and results are kept there.
-        enable_event_store: whether event streams, snapshots and checkpoints are kept there.
-        enable_inbox: whether it remembers which handler has had which message.
-        enable_outbox: whether messages to send are kept there.
-        enable_dead_letters: whether messages that could not be handled are kept there.
-        enable_locks: whether it gives the locks.
-        username: whom to sign in as, where the URL does not say it.
-        password: what to sign in with, where the URL does not say it.
-        sentinel_username: whom to sign in to the Sentinels as.
-        sentinel_password: what to sign in to the Sentinels with.
-        connect_timeout_seconds: seconds within which the start has to reach a server, or fail, and a new connection is made.
-        command_timeout_seconds: seconds within which what was sent has to be answered.
-        recover_timeout_seconds: seconds to find out what became of a write whose answer was lost, and to wait for a server that is
+        prefix: What every key begins with, in braces: applications of one prefix share their state.
+        enable_idempotency: Whether claims and results are kept there.
+        enable_event_store: Whether event streams, snapshots and checkpoints are kept there.
+        enable_inbox: Whether it remembers which handler has had which message.
+        enable_outbox: Whether messages to send are kept there.
+        enable_dead_letters: Whether messages that could not be handled are kept there.
+        enable_locks: Whether it gives the locks.
+        username: Whom to sign in as, where the URL does not say it.
+        password: What to sign in with, where the URL does not say it.
+        sentinel_username: Whom to sign in to the Sentinels as.
+        sentinel_password: What to sign in to the Sentinels with.
+        connect_timeout_seconds: Seconds within which the start has to reach a server, or fail, and a new connection is made.
+        command_timeout_seconds: Seconds within which what was sent has to be answered.
+        recover_timeout_seconds: Seconds to find out what became of a write whose answer was lost, and to wait for a server that is
             away, before a call fails.
-        batch_size: how many commands are sent together at most.
-        claim_retention_seconds: seconds for which a claim whose lease has run out can still be completed.
-        wait_aof: whether a write is acknowledged only when it is on the server's disk (`WAITAOF`); with `appendfsync everysec`
+        batch_size: How many commands are sent together at most.
+        claim_retention_seconds: Seconds for which a claim whose lease has run out can still be completed.
+        wait_aof: Whether a write is acknowledged only when it is on the server's disk (`WAITAOF`); with `appendfsync everysec`
             that takes up to a second, shared by all who write meanwhile.
-        wait_replicas: how many replicas must have a write before it is acknowledged (`WAIT`; on their disks with
+        wait_replicas: How many replicas must have a write before it is acknowledged (`WAIT`; on their disks with
             `wait_aof`).
-        wait_timeout_seconds: seconds to wait for these.
-        tls_ca: the path of the certificates to trust, `None` for the system's.
-        tls_cert: the path of our own certificate, where the server asks for one.
-        tls_key: the path of its key; `None` where `tls_cert` holds both.
-        tls_verify: whether to check the server's certificate at all.
+        wait_timeout_seconds: Seconds to wait for these.
+        tls_ca: The path of the certificates to trust, `None` for the system's.
+        tls_cert: The path of our own certificate, where the server asks for one.
+        tls_key: The path of its key; `None` where `tls_cert` holds both.
+        tls_verify: Whether to check the server's certificate at all.
 
     Raises:
-        ConfigurationError: listing everything that is wrong.
+        ConfigurationError: Listing everything that is wrong.
     """
 
     url: str = field(default="redis://localhost:6379/0", repr=False)
@@ -118,12 +118,12 @@ class RedisOptions:
     def from_url(cls, url: str) -> RedisOptions:
         """Return the options written as one URL, as plugins are configured.
 
-        Parameters:
+        Args:
             url: `redis://host:6379/0?prefix=orders&wait_aof=true`; every option of this class but `url` can stand after
                 the question mark.
 
         Raises:
-            ConfigurationError: for what cannot be read, and for options that do not exist.
+            ConfigurationError: For what cannot be read, and for options that do not exist.
         """
         place, _, query = url.partition("?")
         secret = "@" in url or "password=" in query

@@ -20,13 +20,13 @@ def add_redis_catga(
 ) -> None:
     """Keep state in Redis: event streams, idempotency, inbox, outbox, dead letters and locks.
 
-    Parameters:
-        container: the application's container; the last call for a store wins.
-        options: a URL such as `redis://host:6379/0` (see `RedisOptions.from_url`), or `RedisOptions`, whose `enable_`
+    Args:
+        container: The application's container; the last call for a store wins.
+        options: A URL such as `redis://host:6379/0` (see `RedisOptions.from_url`), or `RedisOptions`, whose `enable_`
             options choose the stores.
 
     Raises:
-        ConfigurationError: for options that cannot work, and when redis-py is not installed.
+        ConfigurationError: For options that cannot work, and when redis-py is not installed.
     """
     settings = as_options(options)
     if importlib.util.find_spec("redis") is None or importlib.util.find_spec("hiredis") is None:

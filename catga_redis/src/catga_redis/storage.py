@@ -34,9 +34,9 @@ _TOPICS = {"append_in_turn": "e", "add": "o"}
 class RedisStorage:
     """Keeps data in one Redis, or in one slot of a cluster.
 
-    Parameters:
-        options: which Redis, and how.
-        clock: the container's clock. Where it is the machine's, leases and expiry follow the server's time, so that
+    Args:
+        options: Which Redis, and how.
+        clock: The container's clock. Where it is the machine's, leases and expiry follow the server's time, so that
             differences between machines do not matter.
     """
 
@@ -67,7 +67,7 @@ class RedisStorage:
         """Reach the server, and log what it may lose.
 
         Raises:
-            ConfigurationError: when there is none, it refuses the password, or it cannot be used.
+            ConfigurationError: When there is none, it refuses the password, or it cannot be used.
         """
         scripts = self.commands.scripts = await asyncio.to_thread(_prepare)
         self._facts = await check(self.options, self.root, scripts.known_before())

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class StagedStream:
     """What is to be appended to one stream, nothing for a guard.
 
-    Parameters:
-        version: the version it has now.
+    Args:
+        version: The version it has now.
     """
 
     __slots__ = ("exact", "records", "version")
@@ -34,8 +34,8 @@ class StagedStream:
 class RedisUnitOfWork(BaseUnitOfWork):
     """One unit of work of a Redis.
 
-    Parameters:
-        storage: whose.
+    Args:
+        storage: Whose.
     """
 
     def __init__(self, storage: RedisStorage) -> None:
@@ -65,9 +65,9 @@ class RedisUnitOfWork(BaseUnitOfWork):
     def stage(self, *operation: Any, key: object = None) -> None:
         """Collect an operation for the commit.
 
-        Parameters:
-            operation: its name and arguments.
-            key: what it replaces an earlier one by, `None` for no other.
+        Args:
+            operation: Its name and arguments.
+            key: What it replaces an earlier one by, `None` for no other.
         """
         self.require_open()
         self._operations[object() if key is None else key] = lambda: operation
@@ -75,9 +75,9 @@ class RedisUnitOfWork(BaseUnitOfWork):
     def stage_later(self, make: Callable[[], tuple[Any, ...] | None], *, key: object) -> None:
         """Collect an operation that is made of what there is at the commit, once for each key.
 
-        Parameters:
-            make: returns its name and arguments, `None` for nothing.
-            key: what it is known by.
+        Args:
+            make: Returns its name and arguments, `None` for nothing.
+            key: What it is known by.
         """
         self.require_open()
         self._operations.setdefault(key, make)

@@ -24,25 +24,25 @@ _SYSTEM = "SQLite"
 class SqliteOptions:
     """Which file to keep data in, and what to promise of it.
 
-    Parameters:
-        path: the file; made where there is none, in a folder that exists. It may hold tables of your own; Catga's begin
+    Args:
+        path: The file; made where there is none, in a folder that exists. It may hold tables of your own; Catga's begin
             with `catga_`. Not on a network share: WAL needs memory that all its processes share.
-        synchronous: when the disk is made to keep what was written. `"FULL"`: at every commit; what was acknowledged
+        synchronous: When the disk is made to keep what was written. `"FULL"`: at every commit; what was acknowledged
             survives a power cut. `"EXTRA"`: the same, for file systems that are slow to keep a deleted journal; in WAL mode
             it is `"FULL"`. `"NORMAL"`: at checkpoints; a process killed loses nothing, a power cut may lose the last commits,
             and the file stays whole. `"OFF"`: never; a process killed loses nothing, a power cut may damage the file.
-        busy_timeout_seconds: how long a write waits for another process that is writing, before it fails with
+        busy_timeout_seconds: How long a write waits for another process that is writing, before it fails with
             `PERSISTENCE_FAILED` and nothing is written.
-        unit_of_work_timeout_seconds: how long a write waits for a unit of work of this process that has the file, before it
+        unit_of_work_timeout_seconds: How long a write waits for a unit of work of this process that has the file, before it
             fails in the same way; and how long `stop()` waits for such a one before it rolls that back.
-        readers: how many threads read beside the one that writes; each has a connection of its own.
-        poll_seconds: how often a projection or subscription that waits looks whether another process has written. This
+        readers: How many threads read beside the one that writes; each has a connection of its own.
+        poll_seconds: How often a projection or subscription that waits looks whether another process has written. This
             process's own writes wake it at once.
-        application_id: the number in the file's header that says whose it is; a file that has another one is refused. Set it
+        application_id: The number in the file's header that says whose it is; a file that has another one is refused. Set it
             to that of your own application where that has one.
 
     Raises:
-        ConfigurationError: listing everything that is wrong.
+        ConfigurationError: Listing everything that is wrong.
     """
 
     path: str | os.PathLike[str]
@@ -77,12 +77,12 @@ class SqliteOptions:
     def from_url(cls, url: str) -> SqliteOptions:
         """Return the options written as one text, as plugins are configured.
 
-        Parameters:
-            url: a path (`app.db`), or `sqlite:///app.db` (relative), `sqlite:////var/lib/app.db` (absolute); every option
+        Args:
+            url: A path (`app.db`), or `sqlite:///app.db` (relative), `sqlite:////var/lib/app.db` (absolute); every option
                 of this class but `path` can stand after a question mark of such a URL: `sqlite:///app.db?synchronous=NORMAL`.
 
         Raises:
-            ConfigurationError: for what cannot be read, and for options that do not exist.
+            ConfigurationError: For what cannot be read, and for options that do not exist.
         """
         if not url.startswith(_SCHEME):
             return cls(url)

@@ -43,12 +43,12 @@ SQLITE_PORTS: tuple[Any, ...] = (
 def add_sqlite_catga(container: CatgaContainer, options: str | os.PathLike[str] | SqliteOptions) -> None:
     """Keep everything that is to last in one SQLite file: events, outbox, inbox, idempotency, dead letters, locks.
 
-    Parameters:
-        container: the application's container; for each store the last call wins.
-        options: a path (`"app.db"`), a URL (`"sqlite:///app.db"`, see `SqliteOptions.from_url`), or `SqliteOptions`.
+    Args:
+        container: The application's container; for each store the last call wins.
+        options: A path (`"app.db"`), a URL (`"sqlite:///app.db"`, see `SqliteOptions.from_url`), or `SqliteOptions`.
 
     Raises:
-        ConfigurationError: for options that cannot work; for a file that cannot be used, when the container starts.
+        ConfigurationError: For options that cannot work; for a file that cannot be used, when the container starts.
     """
     from catga_core.container import add_stores
 

@@ -34,9 +34,9 @@ class SqliteStorage:
     It belongs to the event loop in which it was started. What several callers write at once shares a transaction and
     its flush to the disk, while the failure or cancellation of one of them does not reach the others.
 
-    Parameters:
-        options: which file, and what to promise of it.
-        clock: the clock that leases and expiry follow.
+    Args:
+        options: Which file, and what to promise of it.
+        clock: The clock that leases and expiry follow.
     """
 
     def __init__(self, options: SqliteOptions, clock: Clock) -> None:
@@ -59,7 +59,7 @@ class SqliteStorage:
         """Open the file, make or upgrade its tables, and start the threads.
 
         Raises:
-            ConfigurationError: for a file that cannot be used.
+            ConfigurationError: For a file that cannot be used.
         """
         if self._loop is not None:
             return
@@ -109,7 +109,7 @@ class SqliteStorage:
         """Return a block that is one transaction; it has the file from its first write until it ends.
 
         Raises:
-            CatgaError: on leaving the block: `PERSISTENCE_FAILED` when it could not be committed; nothing was written then,
+            CatgaError: On leaving the block: `PERSISTENCE_FAILED` when it could not be committed; nothing was written then,
                 or `details["outcome"]` is `unknown`.
         """
         return UnitOfWorkBlock(self, lambda: SqliteUnitOfWork(self, self._turns))
@@ -130,11 +130,11 @@ class SqliteStorage:
     def write(self, function: Callable[..., T], *arguments: Any, topics: int = 0) -> asyncio.Future[T]:
         """Have something written; joins the ambient unit of work, else it is committed when the future is done.
 
-        Parameters:
-            function: called with a connection and the arguments in the writer's thread; see `Job` for what it must keep
+        Args:
+            function: Called with a connection and the arguments in the writer's thread; see `Job` for what it must keep
                 to.
-            arguments: what it is given.
-            topics: whom to wake after the commit.
+            arguments: What it is given.
+            topics: Whom to wake after the commit.
         """
         future: asyncio.Future[T] = self._running().create_future()
         self._submit(Job(future, function, arguments, topics))
@@ -143,10 +143,10 @@ class SqliteStorage:
     def write_together(self, many: Many, request: Any, topics: int = 0) -> asyncio.Future[Any]:
         """Have something written that is cheaper for several callers together; else as `write`.
 
-        Parameters:
-            many: does several requests.
-            request: this caller's.
-            topics: whom to wake after the commit.
+        Args:
+            many: Does several requests.
+            request: This caller's.
+            topics: Whom to wake after the commit.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
@@ -158,9 +158,9 @@ class SqliteStorage:
     def read(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         """Have something read: in the ambient unit of work once that has the file, else beside the writer.
 
-        Parameters:
-            function: called with a connection and the arguments in another thread; writes nothing.
-            arguments: what it is given.
+        Args:
+            function: Called with a connection and the arguments in another thread; writes nothing.
+            arguments: What it is given.
         """
         future: asyncio.Future[T] = self._running().create_future()
         job = Job(future, function, arguments)

@@ -30,9 +30,9 @@ class Opener(Protocol):
 class SqliteUnitOfWork(BaseUnitOfWork):
     """One transaction of the file, begun with the first write or statement in the block.
 
-    Parameters:
-        storage: whose.
-        opener: that storage, as a unit of work sees it.
+    Args:
+        storage: Whose.
+        opener: That storage, as a unit of work sees it.
     """
 
     def __init__(self, storage: object, opener: Opener) -> None:

@@ -22,11 +22,11 @@ class ManualClock:
     Nothing moves it but the test. It is the container's clock, so it decides what `clock.time()` says and when
     `clock.sleep()` ends; the limit that `send(..., timeout=)` sets is waited for in real seconds.
 
-    Parameters:
-        start: what it shows first: an aware datetime, or seconds since the epoch.
+    Args:
+        start: What it shows first: an aware datetime, or seconds since the epoch.
 
     Raises:
-        ValueError: for a datetime without a time zone.
+        ValueError: For a datetime without a time zone.
     """
 
     __slots__ = ("_elapsed", "_numbers", "_sleepers", "_start", "_watchers")
@@ -61,8 +61,8 @@ class ManualClock:
     async def sleep(self, seconds: float) -> None:
         """Return when the clock has been moved so far; at once, but after a turn of the loop, for 0 or less.
 
-        Parameters:
-            seconds: of this clock.
+        Args:
+            seconds: Of this clock.
         """
         if seconds <= 0:
             await asyncio.sleep(0)
@@ -78,11 +78,11 @@ class ManualClock:
 
         All of them see the new time. For code that sleeps again and again, use `run_for`.
 
-        Parameters:
+        Args:
             seconds: 0 or more.
 
         Raises:
-            ValueError: for less than 0; time does not go back.
+            ValueError: For less than 0; time does not go back.
         """
         self._elapsed = self._after(seconds)
         while self._sleepers and self._sleepers[0][0] <= self._elapsed + _CLOSE:
@@ -94,11 +94,11 @@ class ManualClock:
         A task that sleeps again before it waits for anything else is woken again within the same call, as often as it
         fits. Returns when the woken tasks have run until they wait.
 
-        Parameters:
+        Args:
             seconds: 0 or more.
 
         Raises:
-            ValueError: for less than 0; time does not go back.
+            ValueError: For less than 0; time does not go back.
         """
         end = self._after(seconds)
         while self._sleepers and self._sleepers[0][0] <= end + _CLOSE:
@@ -115,12 +115,12 @@ class ManualClock:
     async def sleeping(self, count: int = 1, *, within: float = 5.0) -> None:
         """Return when so many tasks sleep on this clock, so that a test moves it at the right moment.
 
-        Parameters:
-            count: how many.
-            within: real seconds to wait for them.
+        Args:
+            count: How many.
+            within: Real seconds to wait for them.
 
         Raises:
-            NotInTimeError: telling how many there are.
+            NotInTimeError: Telling how many there are.
         """
         if len(self.sleepers) >= count:
             return

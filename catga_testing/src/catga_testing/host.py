@@ -36,10 +36,10 @@ Record = TypeVar("Record", Sent[Any], Published[Any], Received[Any], HandlerFail
 class HostedApp:
     """A running application and everything it has sent, published and received; `test_host` gives it.
 
-    Parameters:
-        app: the running application.
-        journal: its records.
-        network: the work under way.
+    Args:
+        app: The running application.
+        journal: Its records.
+        network: The work under way.
     """
 
     def __init__(self, app: CatgaApp, journal: Journal, network: Network) -> None:
@@ -64,8 +64,8 @@ class HostedApp:
     def sent(self, message_type: type[Any] = object) -> list[Sent[Any]]:
         """Return what this application sent, in order: by a test, by its handlers, by its services.
 
-        Parameters:
-            message_type: a request's class, or a base of several; left out, all of them.
+        Args:
+            message_type: A request's class, or a base of several; left out, all of them.
         """
         found = [each for each in self._journal.messages if isinstance(each, Sent)]
         return _of_type(found, message_type)
@@ -77,8 +77,8 @@ class HostedApp:
     def published(self, event_type: type[Any] = object) -> list[Published[Any]]:
         """Return the events that this application published, in order.
 
-        Parameters:
-            event_type: an event's class, or a base of several; left out, all of them.
+        Args:
+            event_type: An event's class, or a base of several; left out, all of them.
         """
         found = [each for each in self._journal.messages if isinstance(each, Published)]
         return _of_type(found, event_type)
@@ -90,8 +90,8 @@ class HostedApp:
     def received(self, message_type: type[Any] = object) -> list[Received[Any]]:
         """Return what reached this application over its transport, in order; nothing where it has none.
 
-        Parameters:
-            message_type: a message's class, or a base of several; left out, all of them.
+        Args:
+            message_type: A message's class, or a base of several; left out, all of them.
         """
         return _of_type(self._journal.received, message_type)
 
@@ -102,8 +102,8 @@ class HostedApp:
     def failures(self, event_type: type[Any] = object) -> list[HandlerFailure[Any]]:
         """Return the event handlers of this application that failed, in order.
 
-        Parameters:
-            event_type: an event's class, or a base of several; left out, all of them.
+        Args:
+            event_type: An event's class, or a base of several; left out, all of them.
         """
         return _of_type(self._journal.failures, event_type)
 
@@ -112,15 +112,15 @@ class HostedApp:
     ) -> CatgaResult[R]:
         """Send a request and return its result when everything that came of it is done as well.
 
-        Parameters:
-            request: the message.
-            within: real seconds to wait for what is still under way after the result.
-            timeout: as in `CatgaMediator.send`.
-            message_id: as in `CatgaMediator.send`.
-            headers: as in `CatgaMediator.send`.
+        Args:
+            request: The message.
+            within: Real seconds to wait for what is still under way after the result.
+            timeout: As in `CatgaMediator.send`.
+            message_id: As in `CatgaMediator.send`.
+            headers: As in `CatgaMediator.send`.
 
         Raises:
-            NotSettledError: naming what still runs.
+            NotSettledError: Naming what still runs.
         """
         result = await self.mediator.send(request, **options)
         await self.settled(within=within)
@@ -131,15 +131,15 @@ class HostedApp:
     ) -> None:
         """Publish an event and return when every handler it reached, and everything that came of it, is done.
 
-        Parameters:
-            event: the fact.
-            within: real seconds to wait for what is still under way after it was handed over.
-            message_id: as in `CatgaMediator.publish`.
-            headers: as in `CatgaMediator.publish`.
+        Args:
+            event: The fact.
+            within: Real seconds to wait for what is still under way after it was handed over.
+            message_id: As in `CatgaMediator.publish`.
+            headers: As in `CatgaMediator.publish`.
 
         Raises:
-            CatgaError: when it could not be handed over.
-            NotSettledError: naming what still runs.
+            CatgaError: When it could not be handed over.
+            NotSettledError: Naming what still runs.
         """
         await self.mediator.publish(event, **options)
         await self.settled(within=within)
@@ -152,11 +152,11 @@ class HostedApp:
         it is relayed. What a handler starts by `asyncio.create_task` and does not await counts while it sends or
         publishes, not between.
 
-        Parameters:
-            within: real seconds to wait.
+        Args:
+            within: Real seconds to wait.
 
         Raises:
-            NotSettledError: naming what still runs and what has not arrived.
+            NotSettledError: Naming what still runs and what has not arrived.
         """
         await self._network.settled(within)
 
@@ -177,17 +177,17 @@ async def test_host(
     The overrides are in force before anything is made, and taken back after everything has stopped. Several hosts of
     one test wait for each other's work when they can reach one another.
 
-    Parameters:
-        catga: a composed container that does not run yet.
-        overrides: what stands in for what: by a service's type, a handler's class or a provider's name (`"clock"`), as
+    Args:
+        catga: A composed container that does not run yet.
+        overrides: What stands in for what: by a service's type, a handler's class or a provider's name (`"clock"`), as
             in `catga.override`.
-        network: hosts with equal networks wait for each other. `None` for those with the same kind of transport (and
+        network: Hosts with equal networks wait for each other. `None` for those with the same kind of transport (and
             the same bus, in process): give names where two servers are in play.
 
     Raises:
-        ConfigurationError: for a composition that cannot work, with the overrides in force.
-        CatgaError: when a server cannot be reached.
-        ExceptionGroup: of what went wrong while stopping.
+        ConfigurationError: For a composition that cannot work, with the overrides in force.
+        CatgaError: When a server cannot be reached.
+        ExceptionGroup: Of what went wrong while stopping.
     """
     with ExitStack() as stack:
         for service, implementation in (overrides or {}).items():

@@ -30,12 +30,12 @@ def given(subject: Any, /, id: str = "test") -> Any:
 
     Every event in it is stored as bytes and read again, so that one which cannot be is found.
 
-    Parameters:
-        subject: a class derived from `Aggregate`, or a `Decider`.
-        id: the id of the aggregate.
+    Args:
+        subject: A class derived from `Aggregate`, or a `Decider`.
+        id: The id of the aggregate.
 
     Raises:
-        ConfigurationError: for what is no aggregate, or one that cannot be made of its id.
+        ConfigurationError: For what is no aggregate, or one that cannot be made of its id.
     """
     make: Any = GivenDecider if isinstance(subject, Decider) else GivenAggregate
     return make(subject, id)
@@ -44,9 +44,9 @@ def given(subject: Any, /, id: str = "test") -> Any:
 class _Given(Generic[S]):
     """What has happened before.
 
-    Parameters:
-        fold: how the state is made of it.
-        id: whose state it is.
+    Args:
+        fold: How the state is made of it.
+        id: Whose state it is.
     """
 
     def __init__(self, fold: Fold[S], id: str) -> None:
@@ -57,8 +57,8 @@ class _Given(Generic[S]):
     def events(self, *events: Event) -> Self:
         """Say what has happened before; nothing where this is left out.
 
-        Parameters:
-            events: in their order, after those that were given already.
+        Args:
+            events: In their order, after those that were given already.
         """
         self._history += _stored(events)
         return self
@@ -79,11 +79,11 @@ class GivenAggregate(_Given[A]):
     def when(self, change: Callable[[A], object]) -> Then[A]:
         """Do something to the aggregate; what it raises is for `then_raises`.
 
-        Parameters:
-            change: calls its methods, as `lambda order: order.ship()`.
+        Args:
+            change: Calls its methods, as `lambda order: order.ship()`.
 
         Raises:
-            TypeError: for a coroutine function: an aggregate only thinks.
+            TypeError: For a coroutine function: an aggregate only thinks.
         """
         aggregate = self._state()
         try:
@@ -107,8 +107,8 @@ class GivenDecider(_Given[S], Generic[C, S]):
     def when(self, command: C) -> Then[S]:
         """Have it decide what follows from a command; what it raises is for `then_raises`.
 
-        Parameters:
-            command: what `decide` is given.
+        Args:
+            command: What `decide` is given.
         """
         state = self._state()
         try:
@@ -123,10 +123,10 @@ class GivenDecider(_Given[S], Generic[C, S]):
 class Then(Generic[S]):
     """What has come of it.
 
-    Parameters:
-        state: the state after it.
-        events: what has happened.
-        error: what was raised, `None` for nothing.
+    Args:
+        state: The state after it.
+        events: What has happened.
+        error: What was raised, `None` for nothing.
     """
 
     def __init__(self, state: S, events: tuple[Event, ...], error: Exception | None) -> None:
@@ -139,7 +139,7 @@ class Then(Generic[S]):
         """The state after it.
 
         Raises:
-            Exception: what was raised instead.
+            Exception: What was raised instead.
         """
         self._refuse_error()
         return self._state
@@ -147,12 +147,12 @@ class Then(Generic[S]):
     def then(self, *events: Event) -> Self:
         """Expect exactly these events, in this order; none at all means that nothing has happened.
 
-        Parameters:
-            events: compared by their values.
+        Args:
+            events: Compared by their values.
 
         Raises:
-            AssertionError: showing both, when it was otherwise.
-            Exception: what was raised instead.
+            AssertionError: Showing both, when it was otherwise.
+            Exception: What was raised instead.
         """
         self._refuse_error()
         if self._events != events:
@@ -163,13 +163,13 @@ class Then(Generic[S]):
     def then_raises(self, error: type[X], *, code: str | None = None, match: str | None = None) -> X:
         """Expect that it was refused; return the error.
 
-        Parameters:
-            error: its class.
-            code: the code of a `CatgaError`, `None` for any.
-            match: a regular expression that its text contains, `None` for any.
+        Args:
+            error: Its class.
+            code: The code of a `CatgaError`, `None` for any.
+            match: A regular expression that its text contains, `None` for any.
 
         Raises:
-            AssertionError: when it was not refused so.
+            AssertionError: When it was not refused so.
         """
         found = self._error
         if found is None:

@@ -70,11 +70,11 @@ def answer(
 ) -> OrderReserved | OrderTurnedDown:
     """Decide whether an order can have all that it wants.
 
-    Parameters:
-        order_id: the order.
-        lines: what it wants.
-        products: what is sold.
-        shelves: those of the wanted products that are sold.
+    Args:
+        order_id: The order.
+        lines: What it wants.
+        products: What is sold.
+        shelves: Those of the wanted products that are sold.
     """
     for line in lines:
         if line.product not in products:

@@ -34,9 +34,9 @@ class Warehouse:
     And they have to wait until the answer is there: what was decided upon an append that then did not succeed could find
     its shelf at the very version it expects, with another history.
 
-    Parameters:
-        catalog: what is sold, and for how much.
-        events: where the streams are.
+    Args:
+        catalog: What is sold, and for how much.
+        events: Where the streams are.
     """
 
     def __init__(self, catalog: Catalog, events: EventStore) -> None:
@@ -63,7 +63,7 @@ class Warehouse:
         """Set everything aside, or nothing, and answer the same to whoever asks again.
 
         Raises:
-            ConcurrencyError: when another was quicker: nothing was set aside, and it may be asked again.
+            ConcurrencyError: When another was quicker: nothing was set aside, and it may be asked again.
         """
         goods = await self._goods(order_id)
         if goods.answer is not None:
@@ -87,7 +87,7 @@ class Warehouse:
         """Put back what was set aside for an order, if anything still is.
 
         Raises:
-            ConcurrencyError: when another was quicker: nothing was put back, and it may be asked again.
+            ConcurrencyError: When another was quicker: nothing was put back, and it may be asked again.
         """
         goods = await self._goods(order_id)
         if not goods.set_aside:

@@ -21,8 +21,8 @@ class MailRoom:
 
     Each order has a stream here, and a mail begins it. Nothing begins a second time.
 
-    Parameters:
-        events: where it is kept.
+    Args:
+        events: Where it is kept.
     """
 
     def __init__(self, events: EventStore) -> None:
@@ -31,10 +31,10 @@ class MailRoom:
     async def send(self, order_id: str, mail: Mail, *, caught_up: bool = False) -> bool:
         """Send a mail, unless there was one for this order already; tell whether it was sent.
 
-        Parameters:
-            order_id: the order.
-            mail: what to write, and to whom.
-            caught_up: whether it goes out without the event that should have been the reason.
+        Args:
+            order_id: The order.
+            mail: What to write, and to whom.
+            caught_up: Whether it goes out without the event that should have been the reason.
 
         Raises:
             CatgaError: `CONFLICT` when another sends it at the same moment.

@@ -9,11 +9,11 @@ from catga_core import Event, message
 class MailSent(Event, frozen=True):
     """A customer was told what became of an order.
 
-    Parameters:
-        order_id: the order.
-        to: the customer's address.
-        text: what was written.
-        caught_up: whether it was sent without the event that should have been the reason.
+    Args:
+        order_id: The order.
+        to: The customer's address.
+        text: What was written.
+        caught_up: Whether it was sent without the event that should have been the reason.
     """
 
     order_id: str

@@ -54,10 +54,10 @@ class Order(Aggregate):
     def refuse(self, reason: str, why: str, *, goods_reserved: bool) -> None:
         """Decide against it.
 
-        Parameters:
-            reason: the code.
-            why: the reason in words.
-            goods_reserved: whether goods were set aside for it before that.
+        Args:
+            reason: The code.
+            why: The reason in words.
+            goods_reserved: Whether goods were set aside for it before that.
         """
         if goods_reserved:
             self.raise_event(GoodsReserved(self.id))

@@ -107,15 +107,15 @@ class ListDecisions(Query[tuple[Decision, ...]], frozen=True):
 class Sales(msgspec.Struct, frozen=True):
     """The figures of all orders that were ever decided.
 
-    Parameters:
-        accepted: how many orders were accepted.
-        refused: how many were refused, by reason.
-        revenue: the sum of the accepted orders' totals.
-        charges: how many different charges the bank has authorized for them.
-        sold: how many of each product the accepted orders have.
-        under_way: how many orders came in and are not decided.
-        to_tell: how many decisions nobody was told of yet.
-        sent_again: how many requests to other modules had to be sent again, since this process began.
+    Args:
+        accepted: How many orders were accepted.
+        refused: How many were refused, by reason.
+        revenue: The sum of the accepted orders' totals.
+        charges: How many different charges the bank has authorized for them.
+        sold: How many of each product the accepted orders have.
+        under_way: How many orders came in and are not decided.
+        to_tell: How many decisions nobody was told of yet.
+        sent_again: How many requests to other modules had to be sent again, since this process began.
     """
 
     accepted: int

@@ -26,13 +26,13 @@ _FACTS = "__catga_aggregate__"
 class AggregateFacts(msgspec.Struct, frozen=True):
     """What is worked out of an aggregate's class when it is made.
 
-    Parameters:
-        category: what its streams' names begin with.
-        schema_version: the version of its state's shape, for snapshots.
-        ignore_unknown_events: whether events without an `@apply` method are passed over.
-        events: the classes of events it applies.
-        appliers: the method for an event's class.
-        names: what was in sight where the class was made, for its annotations.
+    Args:
+        category: What its streams' names begin with.
+        schema_version: The version of its state's shape, for snapshots.
+        ignore_unknown_events: Whether events without an `@apply` method are passed over.
+        events: The classes of events it applies.
+        appliers: The method for an event's class.
+        names: What was in sight where the class was made, for its annotations.
     """
 
     category: str
@@ -52,12 +52,12 @@ def apply(method: Any, /, *events: type[Event]) -> Any:
 
     It changes the object's state and does nothing else: it runs when the event is raised, and each time it is loaded.
 
-    Parameters:
-        method: the method; the annotation of its parameter tells the event's class, or several (`A | B`).
-        events: the classes, where the annotation does not tell.
+    Args:
+        method: The method; the annotation of its parameter tells the event's class, or several (`A | B`).
+        events: The classes, where the annotation does not tell.
 
     Raises:
-        ConfigurationError: for what is no plain method.
+        ConfigurationError: For what is no plain method.
     """
     if isinstance(method, type):
         classes: tuple[Any, ...] = (method, *events)
@@ -84,8 +84,8 @@ class Aggregate:
         ignore_unknown_events: whether an event without an `@apply` method is passed over instead of being an error;
             inherited.
 
-    Parameters:
-        id: which one it is.
+    Args:
+        id: Which one it is.
     """
 
     __slots__ = ("__catga_progress__", "__weakref__", "id")
@@ -155,12 +155,12 @@ class Aggregate:
     def raise_event(self, event: Event) -> None:
         """Apply an event and remember it for `save`; it has an identity of its own from now on.
 
-        Parameters:
-            event: what has happened.
+        Args:
+            event: What has happened.
 
         Raises:
             CatgaError: `INTERNAL_ERROR` when no `@apply` method is for it and its class does not ignore such.
-            TypeError: for what is no event.
+            TypeError: For what is no event.
         """
         given: object = event  # a caller without a type checker may give anything
         if not isinstance(given, Event):
@@ -179,8 +179,8 @@ class Aggregate:
     def restore(self, state: Any) -> None:
         """Take the state back that `snapshot` gave: called on a new object.
 
-        Parameters:
-            state: of the type that `snapshot` is annotated with.
+        Args:
+            state: Of the type that `snapshot` is annotated with.
         """
         raise NotImplementedError
 
@@ -189,7 +189,7 @@ def facts_of(cls: type[Aggregate]) -> AggregateFacts:
     """Return what was worked out of an aggregate's class.
 
     Raises:
-        ConfigurationError: for any other class.
+        ConfigurationError: For any other class.
     """
     facts: AggregateFacts | None = getattr(cls, _FACTS, None)
     if facts is None:
@@ -213,7 +213,7 @@ def new_aggregate(cls: type[A], id: str) -> A:
     """Return an aggregate without events.
 
     Raises:
-        ConfigurationError: when its constructor wants more than the id, or does not keep it.
+        ConfigurationError: When its constructor wants more than the id, or does not keep it.
     """
     try:
         made = cls(id)
@@ -236,12 +236,12 @@ def has_hooks(cls: type[Aggregate]) -> bool:
 def check_category(category: str, named: str) -> None:
     """Refuse what cannot begin the names of streams.
 
-    Parameters:
-        category: as it is to be.
-        named: whose it is, for the error.
+    Args:
+        category: As it is to be.
+        named: Whose it is, for the error.
 
     Raises:
-        ConfigurationError: telling what can.
+        ConfigurationError: Telling what can.
     """
     if not (category.isascii() and category.replace("_", "").replace(".", "").isalnum()):
         msg = (
@@ -254,12 +254,12 @@ def check_category(category: str, named: str) -> None:
 def check_schema_version(version: int, named: str) -> None:
     """Refuse what is no version of a shape.
 
-    Parameters:
-        version: as it is to be.
-        named: whose it is, for the error.
+    Args:
+        version: As it is to be.
+        named: Whose it is, for the error.
 
     Raises:
-        ConfigurationError: telling what is.
+        ConfigurationError: Telling what is.
     """
     if type(version) is not int or version < 1:
         msg = f"{named} has schema_version={version!r}: versions are whole numbers from 1"

@@ -25,10 +25,10 @@ E = TypeVar("E", bound=Event)
 class Decided(msgspec.Struct, Generic[S, E], frozen=True):
     """What a command has led to.
 
-    Parameters:
-        state: the state with its events.
-        events: what has happened, none for nothing.
-        version: the stream's version.
+    Args:
+        state: The state with its events.
+        events: What has happened, none for nothing.
+        version: The stream's version.
     """
 
     state: S
@@ -47,13 +47,13 @@ class _Undone(msgspec.Struct, Generic[S, E], eq=False):
 class DeciderRepository(Generic[C, S, E]):
     """The streams of one decider, each called `category-id`.
 
-    Parameters:
-        decider: its functions; the events that `evolve` takes are registered with the store.
-        store: where the events are.
-        snapshots: where states are kept, and how often; `None` to replay all events each time.
+    Args:
+        decider: Its functions; the events that `evolve` takes are registered with the store.
+        store: Where the events are.
+        snapshots: Where states are kept, and how often; `None` to replay all events each time.
 
     Raises:
-        ConfigurationError: when the state cannot be kept in snapshots.
+        ConfigurationError: When the state cannot be kept in snapshots.
     """
 
     __catga_registered_by__: ClassVar[str] = (
@@ -76,18 +76,18 @@ class DeciderRepository(Generic[C, S, E]):
         """Return the name of a state's stream.
 
         Raises:
-            ValueError: for an id that is none.
+            ValueError: For an id that is none.
         """
         return self._streams.stream_id(id)
 
     async def load(self, id: str) -> S:
         """Return a state as it is now.
 
-        Parameters:
-            id: which one.
+        Args:
+            id: Which one.
 
         Raises:
-            StreamNotFoundError: when it has no events.
+            StreamNotFoundError: When it has no events.
             CatgaError: `SERIALIZATION_FAILED` when an event cannot be read, `INTERNAL_ERROR` when one is of no class
                 that `evolve` takes.
         """
@@ -99,27 +99,27 @@ class DeciderRepository(Generic[C, S, E]):
     async def load_or_initial(self, id: str) -> S:
         """Return a state as it is now, the initial one where it has no events.
 
-        Parameters:
-            id: which one.
+        Args:
+            id: Which one.
 
         Raises:
-            CatgaError: as `load`.
+            CatgaError: As `load`.
         """
         return (await self._streams.load(id))[0]
 
     async def handle(self, id: str, command: C, *, attempts: int = ATTEMPTS) -> Decided[S, E]:
         """Decide what follows from a command, and store it; decide anew when another was quicker.
 
-        Parameters:
-            id: which state.
-            command: what `decide` is given.
-            attempts: how often at most, 1 or more.
+        Args:
+            id: Which state.
+            command: What `decide` is given.
+            attempts: How often at most, 1 or more.
 
         Raises:
-            ConcurrencyError: when others were quicker every time.
-            CatgaError: as `load` and `EventStore.append`. An outcome that the store cannot tell is asked for again with
+            ConcurrencyError: When others were quicker every time.
+            CatgaError: As `load` and `EventStore.append`. An outcome that the store cannot tell is asked for again with
                 the same events; `PERSISTENCE_FAILED` with `details["outcome"] == "unknown"` means that it stayed unknown.
-            Exception: what `decide` raises to refuse.
+            Exception: What `decide` raises to refuse.
         """
         evolve = self._streams.fold.evolve
 
@@ -142,36 +142,36 @@ class DeciderRepository(Generic[C, S, E]):
     async def state_at(self, id: str, moment: Moment) -> S:
         """Return a state as it was.
 
-        Parameters:
-            id: which one.
-            moment: a version (0 for the initial one), or an aware datetime: everything up to the first event that was
+        Args:
+            id: Which one.
+            moment: A version (0 for the initial one), or an aware datetime: everything up to the first event that was
                 recorded later.
 
         Raises:
-            StreamNotFoundError: for a version that is not there.
-            ValueError: for a version below 0, or a naive datetime.
+            StreamNotFoundError: For a version that is not there.
+            ValueError: For a version below 0, or a naive datetime.
         """
         return (await state_at(self._streams, id, moment))[0]
 
     def history(self, id: str, *, backward: bool = False) -> AsyncGenerator[StoredEvent]:
         """Give everything that has happened, with when, where and why.
 
-        Parameters:
-            id: which state; without events it gives nothing.
-            backward: begin with the newest.
+        Args:
+            id: Which state; without events it gives nothing.
+            backward: Begin with the newest.
         """
         return self._streams.store.read(self.stream_id(id), backward=backward)
 
     async def diff(self, id: str, from_: Moment, to: Moment) -> Difference[S]:
         """Return which fields have changed between two moments, and the events between.
 
-        Parameters:
-            id: which state.
-            from_: the earlier moment, as in `state_at`.
-            to: the later one.
+        Args:
+            id: Which state.
+            from_: The earlier moment, as in `state_at`.
+            to: The later one.
 
         Raises:
-            StreamNotFoundError: for a version that is not there.
-            ValueError: when `from_` is after `to`, for a version below 0, or a naive datetime.
+            StreamNotFoundError: For a version that is not there.
+            ValueError: When `from_` is after `to`, for a version below 0, or a naive datetime.
         """
         return await difference(self._streams, id, from_, to)

@@ -24,17 +24,17 @@ E = TypeVar("E", bound=Event)
 class Decider(Generic[C, S, E]):
     """What a stream of events means, and what may be added to it, as three pure functions.
 
-    Parameters:
-        category: what the names of its streams begin with (`account-17`).
-        initial: gives the state before the first event: a class, or a function.
-        decide: gives the events that follow from a command in a state, none for nothing to do; it raises to refuse.
-        evolve: gives the next state of a state and an event, and changes neither. The annotation of its second parameter
+    Args:
+        category: What the names of its streams begin with (`account-17`).
+        initial: Gives the state before the first event: a class, or a function.
+        decide: Gives the events that follow from a command in a state, none for nothing to do; it raises to refuse.
+        evolve: Gives the next state of a state and an event, and changes neither. The annotation of its second parameter
             tells the classes of events (`Opened | Deposited`); what it returns tells the type of the state.
-        schema_version: raise it when the state's shape or its meaning changes, so that older snapshots are ignored.
-        ignore_unknown_events: whether an event of another class is passed over instead of being an error.
+        schema_version: Raise it when the state's shape or its meaning changes, so that older snapshots are ignored.
+        ignore_unknown_events: Whether an event of another class is passed over instead of being an error.
 
     Raises:
-        ConfigurationError: for a category that cannot name streams, a version below 1, functions that are asynchronous, or
+        ConfigurationError: For a category that cannot name streams, a version below 1, functions that are asynchronous, or
             an `evolve` that does not tell its events.
     """
 

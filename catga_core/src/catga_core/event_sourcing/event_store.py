@@ -38,15 +38,15 @@ _ONE = (Event, EventData)
 class LogEventStore:
     """Appends and reads events: checks what it is given, and turns events into records and back.
 
-    Parameters:
-        log: keeps the bytes.
-        types: the classes of the events.
-        clock: when an event was recorded.
-        hooks: what else is done with every append.
-        max_event_bytes: how many bytes one event may have, before it is refused.
+    Args:
+        log: Keeps the bytes.
+        types: The classes of the events.
+        clock: When an event was recorded.
+        hooks: What else is done with every append.
+        max_event_bytes: How many bytes one event may have, before it is refused.
 
     Raises:
-        ConfigurationError: for a limit below 1.
+        ConfigurationError: For a limit below 1.
     """
 
     __slots__ = ("_clock", "_hooks", "_limit", "_log", "_types")
@@ -268,7 +268,7 @@ def check_stream_id(stream_id: object) -> None:
     """Refuse what cannot be a stream's name.
 
     Raises:
-        ValueError: telling what can.
+        ValueError: Telling what can.
     """
     if not (isinstance(stream_id, str) and stream_id and (stream_id.isascii() or _is_text(stream_id))):
         msg = f"{stream_id!r} cannot be a stream's name: give a text that is not empty, such as 'order-17'"
@@ -278,12 +278,12 @@ def check_stream_id(stream_id: object) -> None:
 def microseconds_of(time: datetime, name: str) -> int:
     """Return microseconds since the epoch.
 
-    Parameters:
-        time: an aware datetime.
-        name: what it is called, for the error.
+    Args:
+        time: An aware datetime.
+        name: What it is called, for the error.
 
     Raises:
-        ValueError: for a naive one.
+        ValueError: For a naive one.
     """
     if time.tzinfo is None or time.utcoffset() is None:
         msg = f"{name}={time!r} has no time zone, so it is no point in time: write datetime(..., tzinfo=UTC)"

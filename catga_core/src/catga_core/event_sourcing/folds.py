@@ -15,10 +15,10 @@ S = TypeVar("S")
 class StateShape(msgspec.Struct, Generic[S], frozen=True):
     """How a state becomes a value that a serializer takes, and a state again.
 
-    Parameters:
-        type: the value's type.
-        capture: makes the value of a state.
-        restore: makes the state of an id and a value.
+    Args:
+        type: The value's type.
+        capture: Makes the value of a state.
+        restore: Makes the state of an id and a value.
     """
 
     type: Any
@@ -29,15 +29,15 @@ class StateShape(msgspec.Struct, Generic[S], frozen=True):
 class Fold(msgspec.Struct, Generic[S], frozen=True):
     """How a state is made of events.
 
-    Parameters:
-        name: what the state is called, in errors and in the names of snapshots.
-        category: what the names of its streams begin with.
-        schema_version: the version of the state's shape.
-        events: the classes of events it is made of.
-        initial: makes the state before the first event, of the id.
-        evolve: makes the next state of a state and an event.
-        shape: tells how the state is kept in a snapshot; asked when snapshots are wanted.
-        fields: tells a state's parts by name, to compare two of them.
+    Args:
+        name: What the state is called, in errors and in the names of snapshots.
+        category: What the names of its streams begin with.
+        schema_version: The version of the state's shape.
+        events: The classes of events it is made of.
+        initial: Makes the state before the first event, of the id.
+        evolve: Makes the next state of a state and an event.
+        shape: Tells how the state is kept in a snapshot; asked when snapshots are wanted.
+        fields: Tells a state's parts by name, to compare two of them.
     """
 
     name: str

@@ -15,10 +15,10 @@ _HOSTED = "catga_hosted"
 class Hosted(NamedTuple):
     """What a worker was added for.
 
-    Parameters:
+    Args:
         kind: `projection` or `subscription`.
-        name: its name.
-        source: the class or function that handles its events.
+        name: Its name.
+        source: The class or function that handles its events.
     """
 
     kind: str
@@ -34,10 +34,10 @@ class Hosted(NamedTuple):
 def hosted_class(base: type[Any], name: str, hosted: Hosted) -> Any:
     """Return a class of its own for one worker: a container has many, and asks for services by class.
 
-    Parameters:
-        base: the worker's class.
-        name: the class's name, as errors show it.
-        hosted: what it is for.
+    Args:
+        base: The worker's class.
+        name: The class's name, as errors show it.
+        hosted: What it is for.
     """
     return type(name, (base,), {_HOSTED: hosted})
 
@@ -45,10 +45,10 @@ def hosted_class(base: type[Any], name: str, hosted: Hosted) -> Any:
 def problems_of_name(hosted: Hosted, provider: str, providers: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with a name that another worker has, telling where both are.
 
-    Parameters:
-        hosted: what is to be added.
-        provider: the name of its provider.
-        providers: those there are.
+    Args:
+        hosted: What is to be added.
+        provider: The name of its provider.
+        providers: Those there are.
     """
     if provider not in providers:
         return []
@@ -73,9 +73,9 @@ def problems_of_name(hosted: Hosted, provider: str, providers: Mapping[str, Any]
 def factory_with(needs: Mapping[str, Any], make: Callable[..., Any]) -> Callable[..., Any]:
     """Return a factory that tells a container which services it takes.
 
-    Parameters:
-        needs: the services, by parameter name.
-        make: takes them by name.
+    Args:
+        needs: The services, by parameter name.
+        make: Takes them by name.
     """
 
     def factory(**given: Any) -> Any:

@@ -28,12 +28,12 @@ _KNOWN = "__catga_event_method__"
 class EventMethod(msgspec.Struct, frozen=True):
     """One method that handles events.
 
-    Parameters:
-        name: its name in its class.
-        function: the method, not bound to an object.
-        events: the classes it is for; their subclasses too.
-        takes_stored: whether it takes the `StoredEvent` after the event.
-        is_async: whether it is a coroutine function.
+    Args:
+        name: Its name in its class.
+        function: The method, not bound to an object.
+        events: The classes it is for; their subclasses too.
+        takes_stored: Whether it takes the `StoredEvent` after the event.
+        is_async: Whether it is a coroutine function.
     """
 
     name: str
@@ -48,8 +48,8 @@ class ByEvent(dict[type[Any], T | None], Generic[T]):
 
     What is for the class itself comes first, then what is for its nearest base. The answer for a class is worked out once.
 
-    Parameters:
-        declared: what is for which class.
+    Args:
+        declared: What is for which class.
     """
 
     def __init__(self, declared: Mapping[type[Any], T]) -> None:
@@ -65,13 +65,13 @@ class ByEvent(dict[type[Any], T | None], Generic[T]):
 def marked(method: F, mark: str, events: tuple[type[Event], ...] = ()) -> F:
     """Mark a method as one that handles events; return it.
 
-    Parameters:
-        method: the method, whose first parameter is annotated with the class of the event, or with several (`A | B`).
-        mark: the decorator's name.
-        events: the classes it is for where its decorator says so; none for those of the annotation.
+    Args:
+        method: The method, whose first parameter is annotated with the class of the event, or with several (`A | B`).
+        mark: The decorator's name.
+        events: The classes it is for where its decorator says so; none for those of the annotation.
 
     Raises:
-        ConfigurationError: for what is no plain method.
+        ConfigurationError: For what is no plain method.
     """
     plain: object = method
     if not inspect.isfunction(plain):
@@ -87,14 +87,14 @@ def event_methods(cls: type[Any], mark: str, *, stored: bool, asynchronous: bool
 
     Call it in `__init_subclass__`, so that a mistake shows where the class is made.
 
-    Parameters:
-        cls: the class.
-        mark: the decorator's name.
-        stored: whether a method may take a `StoredEvent` after the event.
-        asynchronous: whether a method may be a coroutine function.
+    Args:
+        cls: The class.
+        mark: The decorator's name.
+        stored: Whether a method may take a `StoredEvent` after the event.
+        asynchronous: Whether a method may be a coroutine function.
 
     Raises:
-        ConfigurationError: for a method that does not say which event it is for, or two for one event.
+        ConfigurationError: For a method that does not say which event it is for, or two for one event.
     """
     names = caller_locals()
     found: dict[str, EventMethod] = {}
@@ -112,7 +112,7 @@ def by_event(cls: type[Any], mark: str, methods: Iterable[EventMethod]) -> ByEve
     """Return the table that finds a method for an event's class.
 
     Raises:
-        ConfigurationError: when two methods are for one class.
+        ConfigurationError: When two methods are for one class.
     """
     declared: dict[type[Any], EventMethod] = {}
     for method in methods:
@@ -172,13 +172,13 @@ def _described(
 def events_of(annotation: Any, named: str, parameter: str) -> tuple[type[Event], ...]:
     """Return the event classes that an annotation names.
 
-    Parameters:
-        annotation: a class derived from `Event`, `Event` itself for all, or a union of such; `None` for none.
-        named: what has it, for the error.
-        parameter: the parameter's name, for the error.
+    Args:
+        annotation: A class derived from `Event`, `Event` itself for all, or a union of such; `None` for none.
+        named: What has it, for the error.
+        parameter: The parameter's name, for the error.
 
     Raises:
-        ConfigurationError: for anything else.
+        ConfigurationError: For anything else.
     """
     if annotation is None:
         msg = f"{named} does not say which event it is for: annotate {parameter!r} with its class"
@@ -197,14 +197,14 @@ def takes_stored_event(
 ) -> bool:
     """Tell whether a `StoredEvent` is taken after the event.
 
-    Parameters:
-        parameters: those after the event's.
-        hints: the annotations.
-        named: what has them, for the error.
-        allowed: whether one may be taken.
+    Args:
+        parameters: Those after the event's.
+        hints: The annotations.
+        named: What has them, for the error.
+        allowed: Whether one may be taken.
 
     Raises:
-        ConfigurationError: for any other parameter without a default.
+        ConfigurationError: For any other parameter without a default.
     """
     if allowed and parameters and hints.get(parameters[0].name) is StoredEvent:
         return not _refuse_others(parameters[1:], named, "(self, event, stored: StoredEvent)")

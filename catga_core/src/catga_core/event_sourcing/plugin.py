@@ -77,14 +77,14 @@ def add_aggregate(
 ) -> None:
     """Register the repository of an aggregate: ask for `AggregateRepository[Order]` in a constructor.
 
-    Parameters:
-        container: the container; the repository uses its event store, and its snapshot store where it wants one.
-        aggregate: the class.
-        snapshots: when a snapshot is due, such as `every(100)`; `None` for never.
-        keep: how many snapshots of each stream stay.
+    Args:
+        container: The container; the repository uses its event store, and its snapshot store where it wants one.
+        aggregate: The class.
+        snapshots: When a snapshot is due, such as `every(100)`; `None` for never.
+        keep: How many snapshots of each stream stay.
 
     Raises:
-        ConfigurationError: for what is no aggregate, a class that cannot be made of an id alone, what is no policy, `keep`
+        ConfigurationError: For what is no aggregate, a class that cannot be made of an id alone, what is no policy, `keep`
             below 1, or when the container runs already; when it starts, for a state that cannot be kept in a snapshot.
     """
     fold_of(aggregate)
@@ -113,15 +113,15 @@ def add_decider(
 ) -> None:
     """Register the repository of a decider: ask for it in a constructor by the type that is given here.
 
-    Parameters:
-        container: the container; the repository uses its event store, and its snapshot store where it wants one.
+    Args:
+        container: The container; the repository uses its event store, and its snapshot store where it wants one.
         service: `DeciderRepository[Command, State, Event]`, or a class derived from that.
-        decider: its functions.
-        snapshots: when a snapshot is due, such as `every(100)`; `None` for never.
-        keep: how many snapshots of each stream stay.
+        decider: Its functions.
+        snapshots: When a snapshot is due, such as `every(100)`; `None` for never.
+        keep: How many snapshots of each stream stay.
 
     Raises:
-        ConfigurationError: for what is no decider or no such type, `keep` below 1, or when the container runs already; when
+        ConfigurationError: For what is no decider or no such type, `keep` below 1, or when the container runs already; when
             it starts, for a state that cannot be kept in a snapshot.
     """
     given: Any = service

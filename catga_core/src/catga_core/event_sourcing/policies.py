@@ -12,9 +12,9 @@ import msgspec
 class SinceSnapshot(msgspec.Struct, frozen=True):
     """What has come since the newest snapshot of a stream, or since its beginning where there is none.
 
-    Parameters:
-        events: how many events.
-        seconds: how long ago that was.
+    Args:
+        events: How many events.
+        seconds: How long ago that was.
     """
 
     events: int
@@ -28,11 +28,11 @@ SnapshotPolicy: TypeAlias = Callable[[SinceSnapshot], bool]
 def every(events: int) -> SnapshotPolicy:
     """Return the policy that a snapshot is due after so many events.
 
-    Parameters:
+    Args:
         events: 1 or more.
 
     Raises:
-        ValueError: for less than 1.
+        ValueError: For less than 1.
     """
     if not isinstance(_given(events), int) or events < 1:
         msg = f"every({events!r}) is not possible: a snapshot is taken after 1 event or more"
@@ -43,11 +43,11 @@ def every(events: int) -> SnapshotPolicy:
 def after(seconds: float) -> SnapshotPolicy:
     """Return the policy that a snapshot is due with the first save after so long.
 
-    Parameters:
-        seconds: by the container's clock, more than 0.
+    Args:
+        seconds: By the container's clock, more than 0.
 
     Raises:
-        ValueError: for 0 or less.
+        ValueError: For 0 or less.
     """
     if not (isinstance(_given(seconds), int | float) and seconds > 0 and math.isfinite(seconds)):
         msg = f"after({seconds!r}) is not possible: give a finite number of seconds above 0"
@@ -58,11 +58,11 @@ def after(seconds: float) -> SnapshotPolicy:
 def either(*policies: SnapshotPolicy) -> SnapshotPolicy:
     """Return the policy that a snapshot is due when one of several says so.
 
-    Parameters:
-        policies: one or more.
+    Args:
+        policies: One or more.
 
     Raises:
-        ValueError: for none.
+        ValueError: For none.
     """
     if not policies:
         msg = "either() of nothing would never take a snapshot: give one policy or more"

@@ -10,14 +10,14 @@ from catga_core.interfaces.event_store import EventData
 class Progress(msgspec.Struct, eq=False):
     """How far one state is.
 
-    Parameters:
-        version: the stored events that are in it.
-        last_id: the message id of the last of them, `None` for none.
-        snapshot_version: the version of the newest snapshot it is known to have, 0 for none.
-        since: when that snapshot was taken, or else when its first event was recorded; microseconds since the epoch,
+    Args:
+        version: The stored events that are in it.
+        last_id: The message id of the last of them, `None` for none.
+        snapshot_version: The version of the newest snapshot it is known to have, 0 for none.
+        since: When that snapshot was taken, or else when its first event was recorded; microseconds since the epoch,
             `None` for neither.
-        asked: whether storing the first pending events was begun, and how that ended is not known.
-        pending: events that are in the state and not stored yet, in their order.
+        asked: Whether storing the first pending events was begun, and how that ended is not known.
+        pending: Events that are in the state and not stored yet, in their order.
     """
 
     version: int = 0

@@ -21,13 +21,13 @@ A = TypeVar("A", bound=Aggregate)
 class AggregateRepository(Generic[A]):
     """The aggregates of one class, each in a stream of its own, called `category-id`.
 
-    Parameters:
-        aggregate: the class; the events it applies are registered with the store.
-        store: where the events are.
-        snapshots: where states are kept, and how often; `None` to replay all events each time.
+    Args:
+        aggregate: The class; the events it applies are registered with the store.
+        store: Where the events are.
+        snapshots: Where states are kept, and how often; `None` to replay all events each time.
 
     Raises:
-        ConfigurationError: when the class cannot be made of an id, or its state cannot be kept in snapshots.
+        ConfigurationError: When the class cannot be made of an id, or its state cannot be kept in snapshots.
     """
 
     __catga_registered_by__: ClassVar[str] = "register it with add_aggregate(catga, {})"
@@ -46,18 +46,18 @@ class AggregateRepository(Generic[A]):
         """Return the name of an aggregate's stream.
 
         Raises:
-            ValueError: for an id that is none.
+            ValueError: For an id that is none.
         """
         return self._streams.stream_id(id)
 
     async def load(self, id: str) -> A:
         """Return an aggregate as it is now.
 
-        Parameters:
-            id: which one.
+        Args:
+            id: Which one.
 
         Raises:
-            StreamNotFoundError: when it has no events.
+            StreamNotFoundError: When it has no events.
             CatgaError: `SERIALIZATION_FAILED` when an event cannot be read, `INTERNAL_ERROR` when one is of no class
                 that it applies.
         """
@@ -69,11 +69,11 @@ class AggregateRepository(Generic[A]):
     async def load_or_new(self, id: str) -> A:
         """Return an aggregate as it is now, a new one where it has no events.
 
-        Parameters:
-            id: which one.
+        Args:
+            id: Which one.
 
         Raises:
-            CatgaError: as `load`.
+            CatgaError: As `load`.
         """
         return _with_progress(*await self._streams.load(id))
 
@@ -83,14 +83,14 @@ class AggregateRepository(Generic[A]):
         After an error the aggregate is as before, and saving it again never stores an event twice: each has had its
         identity since it was raised.
 
-        Parameters:
-            aggregate: of this repository's class, loaded or new.
+        Args:
+            aggregate: Of this repository's class, loaded or new.
 
         Raises:
-            ConcurrencyError: when another has saved it since it was loaded, or a new one exists; nothing was written.
+            ConcurrencyError: When another has saved it since it was loaded, or a new one exists; nothing was written.
             CatgaError: `SERIALIZATION_FAILED` when an event has no bytes or too many, `PERSISTENCE_FAILED` when they
                 could not be written; `details["outcome"]` is `unknown` where they may have been.
-            TypeError: for what is none of this repository's class.
+            TypeError: For what is none of this repository's class.
         """
         given: object = aggregate
         if not isinstance(given, self._aggregate):
@@ -108,20 +108,20 @@ class AggregateRepository(Generic[A]):
     ) -> A:
         """Load an aggregate, change it and save it; begin anew when another has saved it meanwhile.
 
-        Parameters:
-            id: which one.
-            change: changes it by its methods; may be a coroutine function. It runs again with each attempt, so it should
+        Args:
+            id: Which one.
+            change: Changes it by its methods; may be a coroutine function. It runs again with each attempt, so it should
                 do nothing else.
-            create: take a new one where it has no events, instead of raising.
-            attempts: how often at most, 1 or more.
+            create: Take a new one where it has no events, instead of raising.
+            attempts: How often at most, 1 or more.
 
         Returns:
-            the aggregate as it was saved.
+            The aggregate as it was saved.
 
         Raises:
-            StreamNotFoundError: when it has no events.
-            ConcurrencyError: when others were quicker every time.
-            CatgaError: as `load` and `save`. An outcome that the store cannot tell is asked for again with the same
+            StreamNotFoundError: When it has no events.
+            ConcurrencyError: When others were quicker every time.
+            CatgaError: As `load` and `save`. An outcome that the store cannot tell is asked for again with the same
                 events; `PERSISTENCE_FAILED` with `details["outcome"] == "unknown"` means that it stayed unknown.
         """
 
@@ -139,37 +139,37 @@ class AggregateRepository(Generic[A]):
     async def state_at(self, id: str, moment: Moment) -> A:
         """Return an aggregate as it was; it is for looking at, and cannot be saved once others have gone on.
 
-        Parameters:
-            id: which one.
-            moment: a version (0 for a new one), or an aware datetime: everything up to the first event that was recorded
+        Args:
+            id: Which one.
+            moment: A version (0 for a new one), or an aware datetime: everything up to the first event that was recorded
                 later.
 
         Raises:
-            StreamNotFoundError: for a version that is not there.
-            ValueError: for a version below 0, or a naive datetime.
+            StreamNotFoundError: For a version that is not there.
+            ValueError: For a version below 0, or a naive datetime.
         """
         return _with_progress(*await state_at(self._streams, id, moment))
 
     def history(self, id: str, *, backward: bool = False) -> AsyncGenerator[StoredEvent]:
         """Give everything that has happened to an aggregate, with when, where and why.
 
-        Parameters:
-            id: which one; without events it gives nothing.
-            backward: begin with the newest.
+        Args:
+            id: Which one; without events it gives nothing.
+            backward: Begin with the newest.
         """
         return self._streams.store.read(self.stream_id(id), backward=backward)
 
     async def diff(self, id: str, from_: Moment, to: Moment) -> Difference[A]:
         """Return which attributes have changed between two moments, and the events between.
 
-        Parameters:
-            id: which one.
-            from_: the earlier moment, as in `state_at`.
-            to: the later one.
+        Args:
+            id: Which one.
+            from_: The earlier moment, as in `state_at`.
+            to: The later one.
 
         Raises:
-            StreamNotFoundError: for a version that is not there.
-            ValueError: when `from_` is after `to`, for a version below 0, or a naive datetime.
+            StreamNotFoundError: For a version that is not there.
+            ValueError: When `from_` is after `to`, for a version below 0, or a naive datetime.
         """
         return await difference(self._streams, id, from_, to)
 

@@ -14,12 +14,12 @@ from catga_core.handlers.hints import class_of, with_place
 def check_defaults(cls: type[Any], among: tuple[type[Any], ...]) -> None:
     """Refuse an annotated attribute whose default is one object that can change: every aggregate would change that one.
 
-    Parameters:
-        cls: the class that is being made.
-        among: the classes whose attributes are looked at.
+    Args:
+        cls: The class that is being made.
+        among: The classes whose attributes are looked at.
 
     Raises:
-        ConfigurationError: naming the attributes, and how to write them.
+        ConfigurationError: Naming the attributes, and how to write them.
     """
     shared = [
         f"{name} = {value!r}"

@@ -26,11 +26,11 @@ _MICROSECONDS = 1_000_000
 class SnapshotCounts(msgspec.Struct):
     """What became of the snapshots of one kind of state.
 
-    Parameters:
-        taken: how many were kept.
-        used: how many a state was loaded from.
-        failed: how many could not be taken or read.
-        ignored: how many were read and did not fit, so that the events were replayed instead.
+    Args:
+        taken: How many were kept.
+        used: How many a state was loaded from.
+        failed: How many could not be taken or read.
+        ignored: How many were read and did not fit, so that the events were replayed instead.
     """
 
     taken: int = 0
@@ -45,15 +45,15 @@ class Snapshots:
     A snapshot is taken after a save, in the same unit of work where there is one. It only ever saves time: one that
     cannot be taken or read is logged and counted, and the events are replayed.
 
-    Parameters:
-        store: keeps them.
-        policy: when one is due: `every(100)`, `after(3600)`, `either(...)`, or a function of your own.
-        keep: how many of the newest of each stream stay.
-        serializer: makes the bytes; `None` for msgpack.
-        clock: what `after` is measured by; `None` for the machine's.
+    Args:
+        store: Keeps them.
+        policy: When one is due: `every(100)`, `after(3600)`, `either(...)`, or a function of your own.
+        keep: How many of the newest of each stream stay.
+        serializer: Makes the bytes; `None` for msgpack.
+        clock: What `after` is measured by; `None` for the machine's.
 
     Raises:
-        ConfigurationError: for `keep` below 1, and for what is no policy.
+        ConfigurationError: For `keep` below 1, and for what is no policy.
     """
 
     __slots__ = ("clock", "keep", "policy", "serializer", "store")
@@ -80,7 +80,7 @@ def check_keep(keep: int) -> None:
     """Refuse to keep no snapshot at all.
 
     Raises:
-        ConfigurationError: for less than 1.
+        ConfigurationError: For less than 1.
     """
     if keep < 1:
         msg = f"keep={keep} would keep no snapshot: give 1 or more, or leave the snapshots out"
@@ -91,7 +91,7 @@ def check_policy(policy: object) -> None:
     """Refuse what nobody could ask whether a snapshot is due.
 
     Raises:
-        ConfigurationError: telling what can be given.
+        ConfigurationError: Telling what can be given.
     """
     if not callable(policy):
         msg = f"{policy!r} does not tell when a snapshot is due: give every(100), after(3600), or a function of your own"
@@ -101,9 +101,9 @@ def check_policy(policy: object) -> None:
 class Restored(msgspec.Struct, Generic[S]):
     """A state out of a snapshot.
 
-    Parameters:
-        state: the state.
-        progress: how far it is, without the events after it.
+    Args:
+        state: The state.
+        progress: How far it is, without the events after it.
     """
 
     state: S
@@ -116,12 +116,12 @@ class StateSnapshots(Generic[S]):
     The bytes hold the message id of the last event beside the state: who loads one sees whether that event is still
     where it was, so that a snapshot of events which were never committed is found out.
 
-    Parameters:
-        fold: how the state is made.
-        snapshots: where they are kept, and how often.
+    Args:
+        fold: How the state is made.
+        snapshots: Where they are kept, and how often.
 
     Raises:
-        ConfigurationError: when the state cannot be kept as bytes.
+        ConfigurationError: When the state cannot be kept as bytes.
     """
 
     def __init__(self, fold: Fold[S], snapshots: Snapshots) -> None:
@@ -144,10 +144,10 @@ class StateSnapshots(Generic[S]):
     async def newest(self, id: str, stream_id: str, max_version: int | None) -> Restored[S] | None:
         """Return the newest state that is kept, `None` where none fits.
 
-        Parameters:
-            id: which one.
-            stream_id: its stream.
-            max_version: the highest version wanted, `None` for any.
+        Args:
+            id: Which one.
+            stream_id: Its stream.
+            max_version: The highest version wanted, `None` for any.
         """
         serializer = self._snapshots.serializer
         try:
@@ -173,9 +173,9 @@ class StateSnapshots(Generic[S]):
 
         It would stay the newest, and keep those that fit from being kept, until the stream has come as far.
 
-        Parameters:
-            stream_id: the stream.
-            version: the version of the newest one.
+        Args:
+            stream_id: The stream.
+            version: The version of the newest one.
         """
         self._ignored(stream_id, version, "its last event is not in the stream at that version")
         try:
@@ -186,10 +186,10 @@ class StateSnapshots(Generic[S]):
     async def consider(self, stream_id: str, state: S, progress: Progress) -> None:
         """Take a snapshot if one is due; whatever goes wrong with it does not reach the caller.
 
-        Parameters:
-            stream_id: the stream.
-            state: the state with all its stored events, and no other.
-            progress: how far it is.
+        Args:
+            stream_id: The stream.
+            state: The state with all its stored events, and no other.
+            progress: How far it is.
         """
         snapshots = self._snapshots
         try:

@@ -23,13 +23,13 @@ S = TypeVar("S")
 class StateStreams(Generic[S]):
     """The streams of one kind of state.
 
-    Parameters:
-        fold: how the state is made of events; their classes are registered with the store.
-        store: where the events are.
-        snapshots: where states are kept, and how often; `None` for nowhere.
+    Args:
+        fold: How the state is made of events; their classes are registered with the store.
+        store: Where the events are.
+        snapshots: Where states are kept, and how often; `None` for nowhere.
 
     Raises:
-        ConfigurationError: when the state cannot be kept in snapshots, or an event class cannot be registered.
+        ConfigurationError: When the state cannot be kept in snapshots, or an event class cannot be registered.
     """
 
     def __init__(self, fold: Fold[S], store: EventStore, snapshots: Snapshots | None) -> None:
@@ -48,7 +48,7 @@ class StateStreams(Generic[S]):
         """Return the name of a state's stream.
 
         Raises:
-            ValueError: for an id that is none.
+            ValueError: For an id that is none.
         """
         given: object = id
         if not (isinstance(given, str) and given):
@@ -61,10 +61,10 @@ class StateStreams(Generic[S]):
     def not_found(self, id: str, version: int | None = None, actual: int = 0) -> StreamNotFoundError:
         """Return the error for a state that is not there, or has not come to a version.
 
-        Parameters:
-            id: which one.
-            version: the one that was asked for, `None` for any.
-            actual: the one that its stream is at.
+        Args:
+            id: Which one.
+            version: The one that was asked for, `None` for any.
+            actual: The one that its stream is at.
         """
         stream_id = self.stream_id(id)
         what = f"{self.fold.name} {id!r}"
@@ -76,9 +76,9 @@ class StateStreams(Generic[S]):
     async def load(self, id: str, *, version: int | None = None) -> tuple[S, Progress]:
         """Return a state and how far it is: of the newest snapshot and the events after it, or of all events.
 
-        Parameters:
-            id: which one; without events it is the initial state, at version 0.
-            version: the highest version wanted, `None` for the newest.
+        Args:
+            id: Which one; without events it is the initial state, at version 0.
+            version: The highest version wanted, `None` for the newest.
         """
         stream_id = self.stream_id(id)
         if version == 0:
@@ -101,9 +101,9 @@ class StateStreams(Generic[S]):
     async def load_until(self, id: str, until: int) -> tuple[S, Progress]:
         """Return a state as it was at a time, and how far it is: with all events up to the first that is later.
 
-        Parameters:
-            id: which one.
-            until: microseconds since the epoch.
+        Args:
+            id: Which one.
+            until: Microseconds since the epoch.
         """
         progress = Progress()
         state = self.fold.initial(id)
@@ -122,8 +122,8 @@ class StateStreams(Generic[S]):
         Called again after an error, with the same pending events, it never stores them twice.
 
         Raises:
-            ConcurrencyError: when another has appended since; nothing was written.
-            CatgaError: as `EventStore.append`.
+            ConcurrencyError: When another has appended since; nothing was written.
+            CatgaError: As `EventStore.append`.
         """
         if not progress.pending:
             return

@@ -22,9 +22,9 @@ Moment: TypeAlias = int | datetime
 class Change(msgspec.Struct, frozen=True):
     """One field of a state that has changed.
 
-    Parameters:
-        before: its value; `MISSING` where there was none.
-        after: its value then.
+    Args:
+        before: Its value; `MISSING` where there was none.
+        after: Its value then.
     """
 
     before: Any
@@ -45,13 +45,13 @@ MISSING: Any = _Missing()
 class Difference(msgspec.Struct, Generic[S], frozen=True):
     """What has become of a state between two moments.
 
-    Parameters:
-        from_version: the version of the first state.
-        to_version: the version of the second.
-        before: the first state.
-        after: the second.
-        changes: the fields that differ, by name.
-        events: what has happened between, in order.
+    Args:
+        from_version: The version of the first state.
+        to_version: The version of the second.
+        before: The first state.
+        after: The second.
+        changes: The fields that differ, by name.
+        events: What has happened between, in order.
     """
 
     from_version: int
@@ -68,8 +68,8 @@ async def state_at(streams: StateStreams[S], id: str, moment: Moment) -> tuple[S
     Up to a time means: up to the first event that was recorded later.
 
     Raises:
-        StreamNotFoundError: for a version that is not there yet.
-        ValueError: for a version below 0, or a naive datetime.
+        StreamNotFoundError: For a version that is not there yet.
+        ValueError: For a version below 0, or a naive datetime.
     """
     if isinstance(moment, datetime):
         return await streams.load_until(id, microseconds_of(moment, "time"))
@@ -86,8 +86,8 @@ async def difference(streams: StateStreams[S], id: str, from_: Moment, to: Momen
     """Return what has changed between two moments.
 
     Raises:
-        StreamNotFoundError: for a version that is not there yet.
-        ValueError: when the first moment is after the second, for a version below 0, or a naive datetime.
+        StreamNotFoundError: For a version that is not there yet.
+        ValueError: When the first moment is after the second, for a version below 0, or a naive datetime.
     """
     before, first = await state_at(streams, id, from_)
     after, second = await state_at(streams, id, to)

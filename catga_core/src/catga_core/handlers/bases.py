@@ -29,8 +29,8 @@ class RequestHandler(ABC, Generic[Q, R]):
 
         A raised `CatgaError` becomes a failed result with its code, any other exception one with `HANDLER_FAILED`.
 
-        Parameters:
-            message: the request.
+        Args:
+            message: The request.
         """
 
 
@@ -41,8 +41,8 @@ class EventHandler(ABC, Generic[E]):
     async def handle(self, message: E) -> None:
         """React to the event; what it raises is recorded and reaches neither the publisher nor other handlers.
 
-        Parameters:
-            message: the event.
+        Args:
+            message: The event.
         """
 
 
@@ -53,6 +53,6 @@ class StreamHandler(ABC, Generic[S, T]):
     def handle(self, message: S) -> AsyncIterator[T]:
         """Return the items, usually as an async generator (`async def` with `yield`).
 
-        Parameters:
-            message: the query.
+        Args:
+            message: The query.
         """

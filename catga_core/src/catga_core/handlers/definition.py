@@ -32,11 +32,11 @@ _ITERATORS = (
 class HandlerDefinition(msgspec.Struct, frozen=True):
     """One registered handler.
 
-    Parameters:
-        target: the class or the function.
-        function: what runs: the class's `handle`, or the function.
-        message_type: what it handles.
-        consumer: the consumer of the log that it belongs to, by kind and name, such as `projection:totals`; empty for a
+    Args:
+        target: The class or the function.
+        function: What runs: the class's `handle`, or the function.
+        message_type: What it handles.
+        consumer: The consumer of the log that it belongs to, by kind and name, such as `projection:totals`; empty for a
             handler that messages are sent to.
     """
 
@@ -59,12 +59,12 @@ class HandlerDefinition(msgspec.Struct, frozen=True):
 def define_handler(target: Any, names: Mapping[str, Any]) -> HandlerDefinition:
     """Work out what a handler handles and check that its result fits its message's.
 
-    Parameters:
-        target: a class with a `handle` method, or a function whose first parameter is the message.
-        names: what is in sight where it is registered.
+    Args:
+        target: A class with a `handle` method, or a function whose first parameter is the message.
+        names: What is in sight where it is registered.
 
     Raises:
-        ConfigurationError: naming the handler, the cause and the mend.
+        ConfigurationError: Naming the handler, the cause and the mend.
     """
     function = _function_of(target)
     try:

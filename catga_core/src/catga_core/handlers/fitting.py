@@ -15,9 +15,9 @@ def fits(found: Any, expected: Any) -> bool:
 
     What cannot be judged at run time fits: a type checker judges it.
 
-    Parameters:
-        found: the annotation of what is given.
-        expected: the annotation of what is asked for.
+    Args:
+        found: The annotation of what is given.
+        expected: The annotation of what is asked for.
     """
     found, expected = _meant(found), _meant(expected)
     if (

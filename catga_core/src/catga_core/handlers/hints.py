@@ -27,12 +27,12 @@ def caller_locals() -> Mapping[str, Any]:
 def hints_of(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
     """Return a function's annotations as types.
 
-    Parameters:
-        function: a function or method.
-        names: what else is in sight, such as the registering function's locals.
+    Args:
+        function: A function or method.
+        names: What else is in sight, such as the registering function's locals.
 
     Raises:
-        NameError: when an annotation names something that cannot be found.
+        NameError: When an annotation names something that cannot be found.
     """
     plain = inspect.unwrap(function)
     try:

@@ -12,11 +12,11 @@ from catga_core.interfaces.port import port
 class Checkpoint(msgspec.Struct, frozen=True):
     """How far one projection, or one partition of a subscription, has come.
 
-    Parameters:
-        name: what that one keeps its place under.
-        position: the last position it is done with, 0 for none.
-        updated_at: microseconds since the Unix epoch.
-        fencing_token: the highest one it was saved with, 0 for none.
+    Args:
+        name: What that one keeps its place under.
+        position: The last position it is done with, 0 for none.
+        updated_at: Microseconds since the Unix epoch.
+        fencing_token: The highest one it was saved with, 0 for none.
     """
 
     name: str
@@ -41,16 +41,16 @@ class CheckpointStore(Protocol):
 
         A lower position than the stored one is kept as well: a rebuild begins anew.
 
-        Parameters:
-            name: what it keeps its place under.
-            position: the last position it is done with.
-            fencing_token: the number of the lock that who saves holds; 0 for none.
-            expected_position: the position that has to be stored now, 0 for none; `None` for whatever it is. Of two
+        Args:
+            name: What it keeps its place under.
+            position: The last position it is done with.
+            fencing_token: The number of the lock that who saves holds; 0 for none.
+            expected_position: The position that has to be stored now, 0 for none; `None` for whatever it is. Of two
                 that have begun at one position, one saves.
 
         Raises:
             CatgaError: `CONFLICT` when another position is stored than expected; nothing was written.
-            LeaseLostError: when it was saved with a higher fencing token before: somebody else follows now.
+            LeaseLostError: When it was saved with a higher fencing token before: somebody else follows now.
         """
         ...
 

@@ -28,22 +28,22 @@ class DeadLetterSource(StrEnum):
 class DeadLetter(msgspec.Struct, frozen=True):
     """One message that could not be handled.
 
-    Parameters:
-        id: the letter's identity: the same for the same message and handler.
-        source: where it was given up.
-        handler: the handler (or projection) it was for; empty where there is none.
-        name: its wire name.
-        schema_version: the version of its shape.
-        format: the serializer that made the bytes.
-        data: its bytes.
-        context: its identity, correlation and headers.
-        code: the error's code.
-        message: the error's text.
-        traceback: where it was raised, `None` where nothing was.
-        attempts: how often it was tried.
-        first_failed_at: seconds since the Unix epoch.
-        last_failed_at: seconds since the Unix epoch.
-        replays: how often it was replayed.
+    Args:
+        id: The letter's identity: the same for the same message and handler.
+        source: Where it was given up.
+        handler: The handler (or projection) it was for; empty where there is none.
+        name: Its wire name.
+        schema_version: The version of its shape.
+        format: The serializer that made the bytes.
+        data: Its bytes.
+        context: Its identity, correlation and headers.
+        code: The error's code.
+        message: The error's text.
+        traceback: Where it was raised, `None` where nothing was.
+        attempts: How often it was tried.
+        first_failed_at: Seconds since the Unix epoch.
+        last_failed_at: Seconds since the Unix epoch.
+        replays: How often it was replayed.
     """
 
     id: str
@@ -66,13 +66,13 @@ class DeadLetter(msgspec.Struct, frozen=True):
 class DeadLetterFilter(msgspec.Struct, frozen=True):
     """Which letters are meant; what is left out does not matter.
 
-    Parameters:
-        source: where they were given up.
-        handler: the handler they were for.
-        name: their wire name.
-        code: their error's code.
-        failed_after: seconds since the Unix epoch; those that last failed later.
-        failed_before: seconds since the Unix epoch; those that last failed earlier.
+    Args:
+        source: Where they were given up.
+        handler: The handler they were for.
+        name: Their wire name.
+        code: Their error's code.
+        failed_after: Seconds since the Unix epoch; those that last failed later.
+        failed_before: Seconds since the Unix epoch; those that last failed earlier.
     """
 
     source: DeadLetterSource | None = None
@@ -89,9 +89,9 @@ ALL_LETTERS: DeadLetterFilter = DeadLetterFilter()
 class DeadLetterPage(msgspec.Struct, frozen=True):
     """Some letters, in the order in which they first came.
 
-    Parameters:
-        letters: those of this page.
-        next: ask for the next page with it; `None` for the last page.
+    Args:
+        letters: Those of this page.
+        next: Ask for the next page with it; `None` for the last page.
     """
 
     letters: Sequence[DeadLetter]
@@ -119,10 +119,10 @@ class DeadLetterStore(Protocol):
     ) -> DeadLetterPage:
         """Return the letters a filter means, a page at a time, in the order in which they first came.
 
-        Parameters:
-            filter: which ones.
-            after: the `next` of the page before, `None` for the first page.
-            limit: how many at most, 1 or more.
+        Args:
+            filter: Which ones.
+            after: The `next` of the page before, `None` for the first page.
+            limit: How many at most, 1 or more.
         """
         ...
 

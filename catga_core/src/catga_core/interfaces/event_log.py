@@ -25,16 +25,16 @@ EventKind: TypeAlias = tuple[str, int, str]
 class EventRecord(msgspec.Struct, frozen=True, gc=False):
     """One event as it is to be stored.
 
-    Parameters:
-        message_id: the event's identity; appended again to the same stream it is recognised, not stored twice.
-        name: its stable wire name.
-        schema_version: the version of its shape, from 1.
-        format: the serializer that made the bytes.
-        data: the bytes.
-        recorded_at: microseconds since the Unix epoch.
-        correlation_id: the conversation it belongs to, `None` for none.
-        causation_id: the message whose handling made it, `None` for none.
-        headers: strings beside it.
+    Args:
+        message_id: The event's identity; appended again to the same stream it is recognised, not stored twice.
+        name: Its stable wire name.
+        schema_version: The version of its shape, from 1.
+        format: The serializer that made the bytes.
+        data: The bytes.
+        recorded_at: Microseconds since the Unix epoch.
+        correlation_id: The conversation it belongs to, `None` for none.
+        causation_id: The message whose handling made it, `None` for none.
+        headers: Strings beside it.
     """
 
     message_id: str
@@ -51,11 +51,11 @@ class EventRecord(msgspec.Struct, frozen=True, gc=False):
 class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     """One event as it is stored.
 
-    Parameters:
-        stream_id: the stream it is in.
-        version: its number in the stream, from 1.
-        position: its place among all events of the log, rising from 1.
-        record: what was stored.
+    Args:
+        stream_id: The stream it is in.
+        version: Its number in the stream, from 1.
+        position: Its place among all events of the log, rising from 1.
+        record: What was stored.
     """
 
     stream_id: str
@@ -67,11 +67,11 @@ class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
 class StreamAppend(msgspec.Struct, frozen=True):
     """Events for the end of one stream; without any, a guard: the others are appended only while it is at that version.
 
-    Parameters:
-        stream_id: the stream.
-        expected_version: the version the stream must have: a number of events, `NO_STREAM`, or `ANY`, with which a guard
+    Args:
+        stream_id: The stream.
+        expected_version: The version the stream must have: a number of events, `NO_STREAM`, or `ANY`, with which a guard
             guards nothing.
-        records: the events, none for a guard.
+        records: The events, none for a guard.
     """
 
     stream_id: str
@@ -82,9 +82,9 @@ class StreamAppend(msgspec.Struct, frozen=True):
 class AppendResult(msgspec.Struct, frozen=True):
     """Where appended events are.
 
-    Parameters:
-        version: the stream's version after them: the last one's number.
-        position: the last one's place among all events; 0 for a guard, and while a unit of work has yet to commit it,
+    Args:
+        version: The stream's version after them: the last one's number.
+        position: The last one's place among all events; 0 for a guard, and while a unit of work has yet to commit it,
             where the storage tells positions only then.
     """
 
@@ -111,14 +111,14 @@ class EventLog(Protocol):
         writes nothing, and makes no stream. Guards have done their work where all other appends are repetitions: their
         streams may have gone on since. Guards alone always decide.
 
-        Parameters:
-            appends: one for each stream; a stream is named once.
+        Args:
+            appends: One for each stream; a stream is named once.
 
         Returns:
-            one result for each, in the same order.
+            One result for each, in the same order.
 
         Raises:
-            ConcurrencyError: when a stream is not at its expected version; nothing was written.
+            ConcurrencyError: When a stream is not at its expected version; nothing was written.
             CatgaError: `PERSISTENCE_FAILED`; `details["outcome"]` is `unknown` where it may have been written.
         """
         ...
@@ -128,12 +128,12 @@ class EventLog(Protocol):
     ) -> list[RecordedEvent]:
         """Return events of one stream, at most `limit`.
 
-        Parameters:
-            stream_id: the stream; one that does not exist has no events.
-            from_version: the lowest version wanted, from 1.
-            to_version: the highest wanted, `None` for the end.
-            limit: how many at most, 1 or more.
-            backward: begin at the highest and go down.
+        Args:
+            stream_id: The stream; one that does not exist has no events.
+            from_version: The lowest version wanted, from 1.
+            to_version: The highest wanted, `None` for the end.
+            limit: How many at most, 1 or more.
+            backward: Begin at the highest and go down.
         """
         ...
 
@@ -142,9 +142,9 @@ class EventLog(Protocol):
 
         Fewer than `limit` means that there are no more now.
 
-        Parameters:
-            after: the position before the first one wanted; 0 for the beginning.
-            limit: how many at most, 1 or more.
+        Args:
+            after: The position before the first one wanted; 0 for the beginning.
+            limit: How many at most, 1 or more.
         """
         ...
 
@@ -162,9 +162,9 @@ class EventLog(Protocol):
         Appends of this process wake it at once; those of others where the storage can tell, else it only waits. Other
         tasks get a turn in any case.
 
-        Parameters:
-            after: a position.
-            timeout: seconds of real time.
+        Args:
+            after: A position.
+            timeout: Seconds of real time.
         """
         ...
 
@@ -182,10 +182,10 @@ class PayloadLog(Protocol):
     ) -> list[tuple[EventKind, bytes]]:
         """Return the kinds and bytes of events of one stream by rising versions, at most `limit`; else as `read_stream`.
 
-        Parameters:
-            stream_id: the stream; one that does not exist has no events.
-            from_version: the version of the first one, from 1.
-            to_version: the highest wanted, `None` for the end.
-            limit: how many at most, 1 or more.
+        Args:
+            stream_id: The stream; one that does not exist has no events.
+            from_version: The version of the first one, from 1.
+            to_version: The highest wanted, `None` for the end.
+            limit: How many at most, 1 or more.
         """
         ...

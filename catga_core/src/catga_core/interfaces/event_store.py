@@ -26,10 +26,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class EventData(msgspec.Struct, frozen=True):
     """An event to append, with an identity or headers of its own.
 
-    Parameters:
-        event: the event.
-        message_id: its identity, the same on every try; `None` for a new one.
-        headers: strings to keep beside it.
+    Args:
+        event: The event.
+        message_id: Its identity, the same on every try; `None` for a new one.
+        headers: Strings to keep beside it.
     """
 
     event: Event
@@ -62,9 +62,9 @@ class EventDecoder(Protocol):
 class StoredEvent(msgspec.Struct, weakref=False):
     """One event of a stream. It is decoded when `event` is first read; what cannot be decoded still has its bytes.
 
-    Parameters:
-        recorded: what the log holds.
-        decoder: makes the event of it.
+    Args:
+        recorded: What the log holds.
+        decoder: Makes the event of it.
     """
 
     recorded: RecordedEvent
@@ -142,10 +142,10 @@ class StoredEvent(msgspec.Struct, weakref=False):
 class StreamEvents(msgspec.Struct, frozen=True):
     """What to append to one stream, for `append_many`.
 
-    Parameters:
-        stream_id: the stream.
-        events: one event or several; none for a guard: the others are appended only while it is at that version.
-        expected_version: the version the stream must have.
+    Args:
+        stream_id: The stream.
+        events: One event or several; none for a guard: the others are appended only while it is at that version.
+        expected_version: The version the stream must have.
     """
 
     stream_id: str
@@ -171,11 +171,11 @@ class EventStore(Protocol):
     def register(self, *events: type[Event]) -> None:
         """Make event classes known, so that stored events of their name and version are decoded.
 
-        Parameters:
-            events: classes derived from `Event`; registering one again changes nothing.
+        Args:
+            events: Classes derived from `Event`; registering one again changes nothing.
 
         Raises:
-            ConfigurationError: for what is no event class, and for two classes of one name and version.
+            ConfigurationError: For what is no event class, and for two classes of one name and version.
         """
         ...
 
@@ -191,16 +191,16 @@ class EventStore(Protocol):
         Each is stored with the correlation of the message that is being handled. The first event of a stream is version
         1. Appending the same message ids again answers as the first time did.
 
-        Parameters:
-            stream_id: the stream's name, not empty.
-            events: events, or `EventData` for an identity or headers of their own; none at all appends nothing, and checks the version.
-            expected_version: the number of events the stream must have, `NO_STREAM`, or `ANY`.
+        Args:
+            stream_id: The stream's name, not empty.
+            events: Events, or `EventData` for an identity or headers of their own; none at all appends nothing, and checks the version.
+            expected_version: The number of events the stream must have, `NO_STREAM`, or `ANY`.
 
         Raises:
-            ConcurrencyError: when the stream is at another version; nothing was written.
+            ConcurrencyError: When the stream is at another version; nothing was written.
             CatgaError: `SERIALIZATION_FAILED` when one has no bytes or too many, `PERSISTENCE_FAILED` when it could not
                 be written; `details["outcome"]` is `unknown` where it may have been.
-            ValueError: for an empty stream name, or an expected version below -1.
+            ValueError: For an empty stream name, or an expected version below -1.
         """
         ...
 
@@ -210,13 +210,13 @@ class EventStore(Protocol):
         A stream without events guards the others: its version is checked in the same step in which they are written. All
         of it appended again with the same message ids answers as the first time did, though the guard has gone on since.
 
-        Parameters:
-            appends: one for each stream.
+        Args:
+            appends: One for each stream.
 
         Raises:
-            ConcurrencyError: for a stream at another version than expected; nothing was written.
-            CatgaError: as `append`.
-            ValueError: as `append`, and when a stream is named twice.
+            ConcurrencyError: For a stream at another version than expected; nothing was written.
+            CatgaError: As `append`.
+            ValueError: As `append`, and when a stream is named twice.
         """
         ...
 
@@ -232,25 +232,25 @@ class EventStore(Protocol):
     ) -> AsyncGenerator[StoredEvent]:
         """Give the events of a stream, a page at a time.
 
-        Parameters:
-            stream_id: the stream; one that does not exist gives nothing.
-            from_version: the lowest version wanted.
-            to_version: the highest wanted, `None` for the end.
-            to_time: leave out what was recorded later; an aware datetime.
-            limit: how many at most, `None` for all.
-            backward: begin at the end.
+        Args:
+            stream_id: The stream; one that does not exist gives nothing.
+            from_version: The lowest version wanted.
+            to_version: The highest wanted, `None` for the end.
+            to_time: Leave out what was recorded later; an aware datetime.
+            limit: How many at most, `None` for all.
+            backward: Begin at the end.
 
         Raises:
-            ValueError: for a version below 1, a limit below 0, or a naive datetime.
+            ValueError: For a version below 1, a limit below 0, or a naive datetime.
         """
         ...
 
     def read_all(self, *, after: int = 0, limit: int | None = None) -> AsyncGenerator[StoredEvent]:
         """Give the events of all streams in the order of their positions, up to the last one there is now.
 
-        Parameters:
-            after: the position before the first one wanted.
-            limit: how many at most, `None` for all.
+        Args:
+            after: The position before the first one wanted.
+            limit: How many at most, `None` for all.
         """
         ...
 

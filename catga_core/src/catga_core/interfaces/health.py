@@ -20,10 +20,10 @@ class HealthStatus(StrEnum):
 class Health(msgspec.Struct, frozen=True):
     """The state of one part.
 
-    Parameters:
-        status: healthy, degraded (works, with less than was asked for) or unhealthy.
-        description: one sentence for a person.
-        details: facts for programs.
+    Args:
+        status: Healthy, degraded (works, with less than was asked for) or unhealthy.
+        description: One sentence for a person.
+        details: Facts for programs.
     """
 
     status: HealthStatus

@@ -12,10 +12,10 @@ from catga_core.interfaces.port import port
 class Claimed(msgspec.Struct, frozen=True):
     """The caller has the key: it does the work, then completes or releases it.
 
-    Parameters:
-        key: the key.
-        fencing_token: rises with every claim of the key, also after it expired or was released.
-        expires_at: seconds since the Unix epoch at which the lease ends.
+    Args:
+        key: The key.
+        fencing_token: Rises with every claim of the key, also after it expired or was released.
+        expires_at: Seconds since the Unix epoch at which the lease ends.
     """
 
     key: str
@@ -26,9 +26,9 @@ class Claimed(msgspec.Struct, frozen=True):
 class InProgress(msgspec.Struct, frozen=True):
     """Somebody else has the key and its lease runs.
 
-    Parameters:
-        key: the key.
-        expires_at: seconds since the Unix epoch at which that lease ends.
+    Args:
+        key: The key.
+        expires_at: Seconds since the Unix epoch at which that lease ends.
     """
 
     key: str
@@ -38,9 +38,9 @@ class InProgress(msgspec.Struct, frozen=True):
 class Completed(msgspec.Struct, frozen=True):
     """The work was done, and this is its result.
 
-    Parameters:
-        key: the key.
-        result: the bytes it was completed with.
+    Args:
+        key: The key.
+        result: The bytes it was completed with.
     """
 
     key: str
@@ -58,9 +58,9 @@ class IdempotencyStore(Protocol):
     async def claim(self, key: str, /, *, lease: float) -> ClaimOutcome:
         """Take a key that is free, whose lease has run out, or whose result has expired; of n at once one gets it.
 
-        Parameters:
-            key: the key, not empty.
-            lease: seconds it is the caller's.
+        Args:
+            key: The key, not empty.
+            lease: Seconds it is the caller's.
         """
         ...
 
@@ -68,20 +68,20 @@ class IdempotencyStore(Protocol):
         """Extend a lease, counted from now.
 
         Raises:
-            LeaseLostError: when the key is no longer the caller's.
+            LeaseLostError: When the key is no longer the caller's.
         """
         ...
 
     async def complete(self, claim: Claimed, result: bytes, /, *, ttl: float) -> None:
         """Record the result, once; joins the ambient unit of work, so that effects and result are written together.
 
-        Parameters:
-            claim: as given by `claim` or `renew`. A lease that has run out and was not taken over still completes.
-            result: the bytes to remember.
-            ttl: seconds it is remembered.
+        Args:
+            claim: As given by `claim` or `renew`. A lease that has run out and was not taken over still completes.
+            result: The bytes to remember.
+            ttl: Seconds it is remembered.
 
         Raises:
-            LeaseLostError: when another has claimed it since: nothing was recorded.
+            LeaseLostError: When another has claimed it since: nothing was recorded.
         """
         ...
 
@@ -92,12 +92,12 @@ class IdempotencyStore(Protocol):
     async def wait(self, key: str, /, *, timeout: float) -> Completed | None:
         """Wait for somebody's result.
 
-        Parameters:
-            key: the key.
-            timeout: seconds of real time to wait at most.
+        Args:
+            key: The key.
+            timeout: Seconds of real time to wait at most.
 
         Returns:
-            the result; `None` when the key was released, its lease ran out, or the time is over.
+            The result; `None` when the key was released, its lease ran out, or the time is over.
         """
         ...
 

@@ -34,8 +34,8 @@ class InboxStore(Protocol):
     async def prune(self, *, older_than: float, limit: int = 1000) -> int:
         """Remove notes, at most `limit`; return how many.
 
-        Parameters:
-            older_than: seconds; what was noted longer ago goes.
-            limit: how many at most.
+        Args:
+            older_than: Seconds; what was noted longer ago goes.
+            limit: How many at most.
         """
         ...

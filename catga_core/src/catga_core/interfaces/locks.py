@@ -12,11 +12,11 @@ from catga_core.interfaces.port import port
 class LockLease(msgspec.Struct, frozen=True):
     """A lock that is held.
 
-    Parameters:
-        name: what is locked.
-        token: proves who holds it.
-        fencing_token: rises with every acquisition of this name: a store that is given it can refuse a former holder.
-        expires_at: seconds since the Unix epoch at which the lease ends.
+    Args:
+        name: What is locked.
+        token: Proves who holds it.
+        fencing_token: Rises with every acquisition of this name: a store that is given it can refuse a former holder.
+        expires_at: Seconds since the Unix epoch at which the lease ends.
     """
 
     name: str
@@ -37,9 +37,9 @@ class LockProvider(Protocol):
     async def acquire(self, name: str, /, *, lease: float) -> LockLease | None:
         """Take a lock that is free or whose lease has run out; return `None`, at once, for one that is held.
 
-        Parameters:
-            name: what to lock, not empty.
-            lease: seconds it is the caller's.
+        Args:
+            name: What to lock, not empty.
+            lease: Seconds it is the caller's.
         """
         ...
 
@@ -47,7 +47,7 @@ class LockProvider(Protocol):
         """Extend a lease, counted from now.
 
         Raises:
-            LeaseLostError: when it has run out or is somebody else's.
+            LeaseLostError: When it has run out or is somebody else's.
         """
         ...
 

@@ -20,9 +20,9 @@ class MembershipStore(Protocol):
         """Announce a member, or renew its lease, counted from now.
 
         Args:
-            group: the group.
-            member: the member, unique in the group.
-            lease: seconds after which the member counts as dead unless it announces itself again.
+            group: The group.
+            member: The member, unique in the group.
+            lease: Seconds after which the member counts as dead unless it announces itself again.
 
         Returns:
             Every living member of the group, in the order of their names; the caller is one of them.
@@ -49,8 +49,8 @@ def check_member(group: str, member: str) -> None:
     """Check the names of a group and a member.
 
     Args:
-        group: the group.
-        member: the member.
+        group: The group.
+        member: The member.
 
     Raises:
         ValueError: One of them is empty.

@@ -54,8 +54,8 @@ class NamedValueStore(Protocol):
         """Keep a value, whatever is stored; joins the ambient unit of work.
 
         Args:
-            name: the name.
-            value: from 0 to 2**53 - 1.
+            name: The name.
+            value: From 0 to 2**53 - 1.
 
         Raises:
             ValueError: The value is out of range.
@@ -69,9 +69,9 @@ class NamedValueStore(Protocol):
         as both.
 
         Args:
-            name: the name.
-            value: from 0 to 2**53 - 1.
-            expected: the value that has to be stored now, `None` for no value.
+            name: The name.
+            value: From 0 to 2**53 - 1.
+            expected: The value that has to be stored now, `None` for no value.
 
         Raises:
             NamedValueConflictError: Another value is stored; nothing was written. Where a storage collects writes until the commit, the
@@ -97,7 +97,7 @@ def check_value(value: int) -> None:
     """Check that a value can be kept.
 
     Args:
-        value: the value.
+        value: The value.
 
     Raises:
         ValueError: It is not from 0 to 2**53 - 1.

@@ -14,14 +14,14 @@ from catga_core.messages.message_context import MessageContext
 class OutboxMessage(msgspec.Struct, frozen=True):
     """A message to send.
 
-    Parameters:
-        name: its wire name.
-        schema_version: the version of its shape.
-        format: the serializer that made the bytes.
-        data: the bytes.
-        context: its identity, the same on every try, and what it belongs to.
-        key: messages of one key are sent in order; `None` for no order.
-        created_at: seconds since the Unix epoch.
+    Args:
+        name: Its wire name.
+        schema_version: The version of its shape.
+        format: The serializer that made the bytes.
+        data: The bytes.
+        context: Its identity, the same on every try, and what it belongs to.
+        key: Messages of one key are sent in order; `None` for no order.
+        created_at: Seconds since the Unix epoch.
     """
 
     name: str
@@ -36,12 +36,12 @@ class OutboxMessage(msgspec.Struct, frozen=True):
 class LeasedMessage(msgspec.Struct, frozen=True):
     """A message that one relay has for a while.
 
-    Parameters:
-        sequence: its place in the outbox, rising in the order of commits.
-        message: what to send.
-        attempts: how many tries failed before.
-        fencing_token: rises with every lease of this message.
-        error: what the last try failed with, `None` for none.
+    Args:
+        sequence: Its place in the outbox, rising in the order of commits.
+        message: What to send.
+        attempts: How many tries failed before.
+        fencing_token: Rises with every lease of this message.
+        error: What the last try failed with, `None` for none.
     """
 
     sequence: int
@@ -54,10 +54,10 @@ class LeasedMessage(msgspec.Struct, frozen=True):
 class OutboxStats(msgspec.Struct, frozen=True):
     """How the outbox is doing.
 
-    Parameters:
-        pending: how many messages are yet to be sent.
-        oldest_created_at: when the oldest of them was stored, seconds since the Unix epoch; `None` for none.
-        retrying: how many of them have failed at least once.
+    Args:
+        pending: How many messages are yet to be sent.
+        oldest_created_at: When the oldest of them was stored, seconds since the Unix epoch; `None` for none.
+        retrying: How many of them have failed at least once.
     """
 
     pending: int
@@ -81,9 +81,9 @@ class OutboxStore(Protocol):
         while one of a key is leased or waits for its next try, no later one of that key is given to anybody. A lease that
         has run out is taken over.
 
-        Parameters:
-            limit: how many at most.
-            lease: seconds they are the caller's.
+        Args:
+            limit: How many at most.
+            lease: Seconds they are the caller's.
         """
         ...
 
@@ -98,10 +98,10 @@ class OutboxStore(Protocol):
     async def retry(self, leased: LeasedMessage, /, *, delay: float, error: str) -> None:
         """Give a message back for a later try; passed over when it was taken over by another.
 
-        Parameters:
-            leased: the message; its attempts are one more from now on.
-            delay: seconds until it is due again.
-            error: what it failed with.
+        Args:
+            leased: The message; its attempts are one more from now on.
+            delay: Seconds until it is due again.
+            error: What it failed with.
         """
         ...
 
@@ -113,7 +113,7 @@ class OutboxStore(Protocol):
         """Take a message out for good, when it has gone to the dead letters; joins the ambient unit of work.
 
         Returns:
-            whether it was there, the caller's, and now is gone: `False` when it was taken over by another, or is gone already.
+            Whether it was there, the caller's, and now is gone: `False` when it was taken over by another, or is gone already.
         """
         ...
 
@@ -124,9 +124,9 @@ class OutboxStore(Protocol):
     async def prune(self, *, older_than: float, limit: int = 1000) -> int:
         """Remove sent messages, never pending ones; return how many.
 
-        Parameters:
-            older_than: seconds; what was sent longer ago goes.
-            limit: how many at most.
+        Args:
+            older_than: Seconds; what was sent longer ago goes.
+            limit: How many at most.
         """
         ...
 

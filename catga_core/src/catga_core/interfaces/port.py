@@ -21,12 +21,12 @@ class Port(msgspec.Struct, frozen=True):
     """The declaration of one port.
 
     Args:
-        type: the Protocol.
-        name: its provider name, such as `outbox`.
-        kept: whether a storage keeps it, so that it may be in `Stores` and be registered by `add_stores`.
-        transactional: whether the storage that provides it becomes the storage of the container's units of work.
-        kit: where its contract kit is, as `module:class`; `None` for no kit.
-        parts: the ports that its service provides as well.
+        type: The Protocol.
+        name: Its provider name, such as `outbox`.
+        kept: Whether a storage keeps it, so that it may be in `Stores` and be registered by `add_stores`.
+        transactional: Whether the storage that provides it becomes the storage of the container's units of work.
+        kit: Where its contract kit is, as `module:class`; `None` for no kit.
+        parts: The ports that its service provides as well.
     """
 
     type: Any
@@ -79,11 +79,11 @@ def port(
     ```
 
     Args:
-        name: the provider name; `app.<name>` and `catga.override("<name>", ...)` use it.
-        kept: whether a storage keeps it. Such a port may be in `Stores` and be registered by `add_stores`.
-        transactional: whether the storage that provides it becomes the storage of `container.unit_of_work()`; requires `kept`.
-        kit: the contract kit, as `module:class`; it is imported by tests only.
-        parts: ports whose Protocols it derives from; registering or overriding its service provides them as well.
+        name: The provider name; `app.<name>` and `catga.override("<name>", ...)` use it.
+        kept: Whether a storage keeps it. Such a port may be in `Stores` and be registered by `add_stores`.
+        transactional: Whether the storage that provides it becomes the storage of `container.unit_of_work()`; requires `kept`.
+        kit: The contract kit, as `module:class`; it is imported by tests only.
+        parts: Ports whose Protocols it derives from; registering or overriding its service provides them as well.
 
     Returns:
         The decorator, which returns the Protocol unchanged.
@@ -126,7 +126,7 @@ def port_of(service: Any) -> Port | None:
     """Return the declaration of a port, `None` for any other type.
 
     Args:
-        service: the Protocol.
+        service: The Protocol.
     """
     try:
         return _PORTS.get(service)
@@ -138,7 +138,7 @@ def whole_of(part: Any) -> Any | None:
     """Return the port whose service provides another port as well, `None` for a port that is not a part.
 
     Args:
-        part: the other port.
+        part: The other port.
     """
     return next((each.type for each in _PORTS.values() if part in each.parts), None)
 
@@ -147,7 +147,7 @@ def declared_ports(*, kept: bool = False) -> tuple[Port, ...]:
     """Return the declarations of all imported ports, in the order of their declaration.
 
     Args:
-        kept: only those that a storage keeps.
+        kept: Only those that a storage keeps.
     """
     return tuple(each for each in _PORTS.values() if each.kept or not kept)
 

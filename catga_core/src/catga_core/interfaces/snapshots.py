@@ -12,14 +12,14 @@ from catga_core.interfaces.port import port
 class Snapshot(msgspec.Struct, frozen=True):
     """A state as of one version of a stream.
 
-    Parameters:
-        stream_id: the stream.
-        version: the last event that is in it.
-        name: what kind of state it is.
-        schema_version: the version of that state's shape.
-        format: the serializer that made the bytes.
-        data: the bytes.
-        taken_at: microseconds since the Unix epoch.
+    Args:
+        stream_id: The stream.
+        version: The last event that is in it.
+        name: What kind of state it is.
+        schema_version: The version of that state's shape.
+        format: The serializer that made the bytes.
+        data: The bytes.
+        taken_at: Microseconds since the Unix epoch.
     """
 
     stream_id: str
@@ -39,9 +39,9 @@ class SnapshotStore(Protocol):
     async def save(self, snapshot: Snapshot, /, *, keep: int = 1) -> None:
         """Keep a snapshot beside the newest others of the same stream and name; joins the ambient unit of work.
 
-        Parameters:
-            snapshot: replaces one of the same stream, name and version.
-            keep: how many of the newest (by version) stay, this one included; 1 or more.
+        Args:
+            snapshot: Replaces one of the same stream, name and version.
+            keep: How many of the newest (by version) stay, this one included; 1 or more.
         """
         ...
 
@@ -50,11 +50,11 @@ class SnapshotStore(Protocol):
     ) -> Snapshot | None:
         """Return the newest snapshot of a stream, `None` for none that fits.
 
-        Parameters:
-            stream_id: the stream.
-            name: what kind of state.
-            schema_version: the shape wanted; snapshots of any other are passed over.
-            max_version: the highest version wanted, `None` for any.
+        Args:
+            stream_id: The stream.
+            name: What kind of state.
+            schema_version: The shape wanted; snapshots of any other are passed over.
+            max_version: The highest version wanted, `None` for any.
         """
         ...
 

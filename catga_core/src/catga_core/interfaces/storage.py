@@ -15,15 +15,15 @@ from catga_core.interfaces.port import port
 class StorageCapabilities(msgspec.Struct, frozen=True):
     """What a storage can do; the contract kits test what is claimed and nothing less.
 
-    Parameters:
-        durable: whether what was acknowledged is still there when the process (or the server) was killed.
-        shared: whether several processes may use it at the same time.
-        immediate: whether a store called in a unit of work has written when it returns, so that the unit of work sees
+    Args:
+        durable: Whether what was acknowledged is still there when the process (or the server) was killed.
+        shared: Whether several processes may use it at the same time.
+        immediate: Whether a store called in a unit of work has written when it returns, so that the unit of work sees
             its own writes, positions included. Where it has not, writes are collected and done at the commit, all in one
             step; a conflict that comes up between is raised by the commit.
-        connection: whether `UnitOfWork.connection` gives an application's own data the same transaction.
-        clock: whether leases and expiry follow the container's clock whatever it is, so that a test can move them.
-        joining_locks: whether locks that are taken or given back in a unit of work are part of it, as everything else:
+        connection: Whether `UnitOfWork.connection` gives an application's own data the same transaction.
+        clock: Whether leases and expiry follow the container's clock whatever it is, so that a test can move them.
+        joining_locks: Whether locks that are taken or given back in a unit of work are part of it, as everything else:
             others see them at its commit, and a rollback undoes them. It is so where a unit of work keeps everybody else
             from writing: a lock that did not join would wait for its own block. Elsewhere a unit of work has no part in
             locks.
@@ -57,16 +57,16 @@ class UnitOfWork(Protocol):
     def before_commit(self, action: Callable[[], Any], /) -> None:
         """Have something done in the transaction, after the block's own work and before the commit.
 
-        Parameters:
-            action: called once; what it returns is awaited where it can be. What it raises rolls everything back.
+        Args:
+            action: Called once; what it returns is awaited where it can be. What it raises rolls everything back.
         """
         ...
 
     def after_commit(self, action: Callable[[], None], /) -> None:
         """Have something done once the commit has succeeded; never called after a rollback.
 
-        Parameters:
-            action: called once, in the order of registration; must not raise.
+        Args:
+            action: Called once, in the order of registration; must not raise.
         """
         ...
 
@@ -88,7 +88,7 @@ class Storage(Protocol):
         """Open it; return when its stores can be used.
 
         Raises:
-            ConfigurationError: when what was configured cannot work: no such file or server, a wrong password, data of a
+            ConfigurationError: When what was configured cannot work: no such file or server, a wrong password, data of a
                 newer schema.
         """
         ...
@@ -103,7 +103,7 @@ class Storage(Protocol):
         Entered inside another block of the same storage in the same task, it joins that one.
 
         Raises:
-            CatgaError: on leaving the block: `CONFLICT` when another has written what this one relied on,
+            CatgaError: On leaving the block: `CONFLICT` when another has written what this one relied on,
                 `PERSISTENCE_FAILED` when it could not be committed (`details["outcome"]` is `unknown` where even that is
                 not known).
         """

@@ -25,8 +25,8 @@ class Stores:
     ```
 
     Args:
-        storage: where they keep their data.
-        stores: each store by its port; a port whose store is `None` is left out.
+        storage: Where they keep their data.
+        stores: Each store by its port; a port whose store is `None` is left out.
 
     Raises:
         ConfigurationError: A key is not a port that a storage keeps.
@@ -54,7 +54,7 @@ class Stores:
         """Return the store of a port, `None` where the storage has none.
 
         Args:
-            port: the port, such as `OutboxStore`.
+            port: The port, such as `OutboxStore`.
         """
         return cast("S | None", self._stores.get(port))
 
@@ -75,7 +75,7 @@ class Stores:
         """Return the same stores with some of them replaced or, by `None`, left out.
 
         Args:
-            stores: the replacements by port.
+            stores: The replacements by port.
         """
         return Stores(self.storage, {**self._stores, **stores})
 
@@ -90,7 +90,7 @@ def stores_of(store: object) -> Stores | None:
     Tools that are given one store find another one of the same storage by it.
 
     Args:
-        store: a store, such as `app.checkpoints`.
+        store: A store, such as `app.checkpoints`.
 
     Returns:
         The stores, `None` where they are not known or no longer there.
@@ -107,7 +107,7 @@ def check_kept(ports: Mapping[Any, object] | tuple[Any, ...]) -> None:
     """Refuse types that are not ports a storage keeps.
 
     Args:
-        ports: the types.
+        ports: The types.
 
     Raises:
         ConfigurationError: One of them is not a port that a storage keeps.

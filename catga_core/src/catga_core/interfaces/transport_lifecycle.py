@@ -13,9 +13,9 @@ from catga_core.interfaces.health import Health
 class TransportCapabilities(msgspec.Struct, frozen=True):
     """What a transport can do; the contract kit tests what is claimed and nothing less.
 
-    Parameters:
-        remote: whether it leaves the process, so that messages are serialized and a peer can die.
-        zero_copy: whether the receiver gets the sender's own objects.
+    Args:
+        remote: Whether it leaves the process, so that messages are serialized and a peer can die.
+        zero_copy: Whether the receiver gets the sender's own objects.
     """
 
     remote: bool
@@ -39,7 +39,7 @@ class TransportLifecycle(Protocol):
         """Return when messages can be sent.
 
         Raises:
-            ConfigurationError: when the options cannot work.
+            ConfigurationError: When the options cannot work.
             CatgaError: `TRANSPORT_FAILED` when nobody answers within the connect timeout.
         """
         ...

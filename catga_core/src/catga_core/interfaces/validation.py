@@ -14,9 +14,9 @@ M = TypeVar("M")
 class ValidationProblem(msgspec.Struct, frozen=True):
     """One thing that is wrong with a message.
 
-    Parameters:
-        field: the path of the field, such as `items[2].quantity`; empty for the whole message.
-        message: what is wrong, in one sentence.
+    Args:
+        field: The path of the field, such as `items[2].quantity`; empty for the whole message.
+        message: What is wrong, in one sentence.
     """
 
     field: str
@@ -30,6 +30,6 @@ class Validator(ABC, Generic[M]):
     def validate(self, message: M) -> Iterable[ValidationProblem] | Awaitable[Iterable[ValidationProblem]]:
         """Return every problem found, none for a good message; may be `async`.
 
-        Parameters:
-            message: the message as it will reach its handler.
+        Args:
+            message: The message as it will reach its handler.
         """

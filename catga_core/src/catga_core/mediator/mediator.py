@@ -58,20 +58,20 @@ class CatgaMediator:
     ) -> Coroutine[Any, Any, CatgaResult[R]]:
         """Have a command or query handled by its one handler, here or in another process.
 
-        Parameters:
-            request: the message.
-            timeout: seconds to wait, never beyond the surrounding deadline; `None` for no limit of its own.
-            message_id: the request's identity, the same on every try; `None` for a new one.
-            headers: strings that travel with this message and no further.
+        Args:
+            request: The message.
+            timeout: Seconds to wait, never beyond the surrounding deadline; `None` for no limit of its own.
+            message_id: The request's identity, the same on every try; `None` for a new one.
+            headers: Strings that travel with this message and no further.
 
         Returns:
-            the handler's result, or a failure: `HANDLER_NOT_FOUND` at once when nobody handles it, `TIMEOUT` when the
+            The handler's result, or a failure: `HANDLER_NOT_FOUND` at once when nobody handles it, `TIMEOUT` when the
             outcome is unknown, `TRANSPORT_FAILED` when it could not be asked.
 
         Raises:
-            TypeError: for anything that is not a command or a query, and for an option that is unknown or of a wrong type.
-            ValueError: for a timeout that is negative or not finite.
-            asyncio.CancelledError: always passes through.
+            TypeError: For anything that is not a command or a query, and for an option that is unknown or of a wrong type.
+            ValueError: For a timeout that is negative or not finite.
+            asyncio.CancelledError: Always passes through.
         """
         if not options:
             try:
@@ -87,8 +87,8 @@ class CatgaMediator:
 
         It does what `send` does without options, and follows overrides and the stop of the container like it.
 
-        Parameters:
-            request_type: the class whose messages will be sent.
+        Args:
+            request_type: The class whose messages will be sent.
         """
         expect(request_type, REQUESTS, "sender() takes the class of a Command or a Query")
         calls, find = self._calls, self._sending.find
@@ -106,15 +106,15 @@ class CatgaMediator:
     ) -> list[CatgaResult[R]]:
         """Send many requests and return their results in the same order.
 
-        Parameters:
-            requests: taken one by one as room becomes free.
-            max_concurrent: how many are under way at the same time.
-            timeout: seconds for each of them.
-            headers: for each of them.
+        Args:
+            requests: Taken one by one as room becomes free.
+            max_concurrent: How many are under way at the same time.
+            timeout: Seconds for each of them.
+            headers: For each of them.
 
         Raises:
-            TypeError: as `send`, and for a `message_id`: every request has its own.
-            ValueError: as `send`, and for a `max_concurrent` below 1.
+            TypeError: As `send`, and for a `message_id`: every request has its own.
+            ValueError: As `send`, and for a `max_concurrent` below 1.
         """
         check_options("send_batch", options, BATCH)
         if max_concurrent < 1:
@@ -148,14 +148,14 @@ class CatgaMediator:
         work with `enable_outbox`, when it is stored there, to be sent after the commit.
         A failing handler is recorded, stops no other and does not fail the publisher.
 
-        Parameters:
-            event: the fact.
-            message_id: the event's identity, the same on every try; `None` for a new one.
-            headers: strings that travel with this event and no further.
+        Args:
+            event: The fact.
+            message_id: The event's identity, the same on every try; `None` for a new one.
+            headers: Strings that travel with this event and no further.
 
         Raises:
-            TypeError: for anything that is not an event, and for an option that is unknown or of a wrong type.
-            CatgaError: when the event could not be handed over, or stored.
+            TypeError: For anything that is not an event, and for an option that is unknown or of a wrong type.
+            CatgaError: When the event could not be handed over, or stored.
         """
         if not options:
             try:
@@ -168,7 +168,7 @@ class CatgaMediator:
         """Publish many events, one after the other, in their order.
 
         Raises:
-            CatgaError: for the first that could not be handed over; `details["published"]` tells how many were.
+            CatgaError: For the first that could not be handed over; `details["published"]` tells how many were.
         """
         for published, event in enumerate(events):
             try:
@@ -187,14 +187,14 @@ class CatgaMediator:
         Leaving the loop early closes the handler's generator and the message's scope; use `contextlib.aclosing` to have
         it closed at once.
 
-        Parameters:
-            query: the question.
-            timeout: seconds for the whole stream.
-            message_id: the query's identity.
-            headers: the sender's own headers.
+        Args:
+            query: The question.
+            timeout: Seconds for the whole stream.
+            message_id: The query's identity.
+            headers: The sender's own headers.
 
         Raises:
-            CatgaError: when it cannot be answered, also between items.
+            CatgaError: When it cannot be answered, also between items.
         """
         described = expect(type(query), STREAMS, "stream() takes a StreamQuery")
         refusal = self._gate.refusal(described)

@@ -15,10 +15,10 @@ from catga_core.messages.message_context import MessageContext
 class SendOptions(TypedDict, total=False):
     """What may be said beside a request.
 
-    Parameters:
-        timeout: seconds after which nobody waits for the answer any more; never later than the surrounding deadline.
-        message_id: the message's identity; the same for every try of the same request.
-        headers: travel with this message and no further.
+    Args:
+        timeout: Seconds after which nobody waits for the answer any more; never later than the surrounding deadline.
+        message_id: The message's identity; the same for every try of the same request.
+        headers: Travel with this message and no further.
     """
 
     timeout: float | None
@@ -29,9 +29,9 @@ class SendOptions(TypedDict, total=False):
 class PublishOptions(TypedDict, total=False):
     """What may be said beside an event.
 
-    Parameters:
-        message_id: the event's identity; the same for every try of the same event.
-        headers: travel with this event and no further.
+    Args:
+        message_id: The event's identity; the same for every try of the same event.
+        headers: Travel with this event and no further.
     """
 
     message_id: str | None
@@ -41,14 +41,14 @@ class PublishOptions(TypedDict, total=False):
 def check_options(call: str, options: Mapping[str, Any], allowed: frozenset[str]) -> None:
     """Refuse what would be ignored, or would fail only where the message travels.
 
-    Parameters:
-        call: what the caller called, for the error.
-        options: as given.
-        allowed: the names the call knows.
+    Args:
+        call: What the caller called, for the error.
+        options: As given.
+        allowed: The names the call knows.
 
     Raises:
-        TypeError: for an unknown name or a value of the wrong type.
-        ValueError: for a timeout that is no time to wait.
+        TypeError: For an unknown name or a value of the wrong type.
+        ValueError: For a timeout that is no time to wait.
     """
     for name in options:
         if name not in allowed:
@@ -76,14 +76,14 @@ def check_options(call: str, options: Mapping[str, Any], allowed: frozenset[str]
 def begin_context_with(call: str, options: SendOptions, clock: Clock) -> MessageContext:
     """Return the context of a request that is sent with options.
 
-    Parameters:
-        call: what the caller called, for the error.
-        options: as given.
-        clock: the timeout begins now by it.
+    Args:
+        call: What the caller called, for the error.
+        options: As given.
+        clock: The timeout begins now by it.
 
     Raises:
-        TypeError: for an unknown name or a value of the wrong type.
-        ValueError: for a timeout that is no time to wait.
+        TypeError: For an unknown name or a value of the wrong type.
+        ValueError: For a timeout that is no time to wait.
     """
     check_options(call, options, SEND)
     timeout = options.get("timeout")

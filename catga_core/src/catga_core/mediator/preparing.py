@@ -15,9 +15,9 @@ T = TypeVar("T")
 async def prepared(source: RouteSource, find: Callable[[], T]) -> T:
     """Return what is found, making first what has to be awaited.
 
-    Parameters:
-        source: makes it.
-        find: asks the source; raises `NotPrepared` until everything is there.
+    Args:
+        source: Makes it.
+        find: Asks the source; raises `NotPrepared` until everything is there.
     """
     while True:
         try:
@@ -31,13 +31,13 @@ async def route_to(
 ) -> Route | None:
     """Return a message's pipeline, making first what has to be awaited.
 
-    Parameters:
-        source: makes it.
-        described: the message's type.
-        find: the source's own method for this kind of message.
+    Args:
+        source: Makes it.
+        described: The message's type.
+        find: The source's own method for this kind of message.
 
     Raises:
-        CatgaError: when something it needs cannot be made.
+        CatgaError: When something it needs cannot be made.
     """
     try:
         return await prepared(source, lambda: find(described.cls))

@@ -18,13 +18,13 @@ STREAMS = frozenset({MessageKind.STREAM})
 def expect(cls: type[Any], kinds: frozenset[MessageKind], expectation: str) -> MessageType:
     """Return the facts of a message's class.
 
-    Parameters:
-        cls: the class of what was given.
-        kinds: what is possible here.
-        expectation: the beginning of the error's text.
+    Args:
+        cls: The class of what was given.
+        kinds: What is possible here.
+        expectation: The beginning of the error's text.
 
     Raises:
-        TypeError: for anything else, saying what to do with it.
+        TypeError: For anything else, saying what to do with it.
     """
     if issubclass(cls, type):
         msg = f"{expectation}, and a class was given instead of a message: make one, such as CreateOrder(...)"
@@ -41,8 +41,8 @@ def expect(cls: type[Any], kinds: frozenset[MessageKind], expectation: str) -> M
 def answer(fail: Callable[[], CatgaError]) -> Chain:
     """Return a call that answers every message with an error.
 
-    Parameters:
-        fail: makes the error, one of its own for each message: raised by unwrap(), a shared one would gather their
+    Args:
+        fail: Makes the error, one of its own for each message: raised by unwrap(), a shared one would gather their
             tracebacks.
     """
 

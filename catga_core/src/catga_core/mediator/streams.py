@@ -21,15 +21,15 @@ async def run_stream(
 ) -> AsyncGenerator[Any, None]:
     """Yield a stream's items; the message's scope stays open until the last, or until the consumer leaves.
 
-    Parameters:
-        pipeline: opens the stream; it was compiled without a scope of its own.
-        query: the message.
-        context: its context; context and scope are bound only while an item is fetched, so that neither leaks into the
+    Args:
+        pipeline: Opens the stream; it was compiled without a scope of its own.
+        query: The message.
+        context: Its context; context and scope are bound only while an item is fetched, so that neither leaks into the
             consumer between two items.
-        clock: measures what is left until the deadline.
+        clock: Measures what is left until the deadline.
 
     Raises:
-        CatgaError: what the pipeline or the handler failed with, `TIMEOUT` after the deadline.
+        CatgaError: What the pipeline or the handler failed with, `TIMEOUT` after the deadline.
     """
     scope = Scope()
     name = type(query).__name__

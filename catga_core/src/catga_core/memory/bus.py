@@ -22,9 +22,9 @@ Answer = asyncio.Future[CatgaResult[Any]]
 class Listener:
     """One endpoint on the bus, and the work it is doing; that work belongs to the container that listens.
 
-    Parameters:
-        endpoint: what handles the messages.
-        limit: how many messages it may handle at the same time.
+    Args:
+        endpoint: What handles the messages.
+        limit: How many messages it may handle at the same time.
     """
 
     __slots__ = ("_deliveries", "_room", "endpoint", "intake")
@@ -54,8 +54,8 @@ class Listener:
     async def drain(self, timeout: float) -> None:
         """Finish everything within so many seconds, then cancel the rest.
 
-        Parameters:
-            timeout: seconds.
+        Args:
+            timeout: Seconds.
         """
         await asyncio.gather(self.intake.drain(timeout), self._deliveries.drain(timeout))
 
@@ -150,8 +150,8 @@ _buses: weakref.WeakValueDictionary[str, LocalBus] = weakref.WeakValueDictionary
 def local_bus(name: str = "default") -> LocalBus:
     """Return the bus of this name in this process.
 
-    Parameters:
-        name: any text; containers that give the same are connected.
+    Args:
+        name: Any text; containers that give the same are connected.
     """
     bus = _buses.get(name)
     if bus is None:

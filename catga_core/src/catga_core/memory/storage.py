@@ -23,8 +23,8 @@ class MemoryStorage:
     Everything that was made over the same object shares its data, as processes share a server's: several containers, or
     one that is started again. Make stores with `memory_stores(clock, storage)`. It belongs to one event loop at a time.
 
-    Parameters:
-        patience: seconds of real time that a write waits at most for a unit of work that has the storage.
+    Args:
+        patience: Seconds of real time that a write waits at most for a unit of work that has the storage.
     """
 
     def __init__(self, *, patience: float = 30.0) -> None:

@@ -27,10 +27,10 @@ R = TypeVar("R")
 class LocalTransport:
     """Carries messages between the containers of one process; the receiver gets the sender's own objects.
 
-    Parameters:
-        bus: shared by the containers that are to reach each other.
-        clock: measures deadlines.
-        request_timeout: seconds after which a request without a deadline of its own is given up.
+    Args:
+        bus: Shared by the containers that are to reach each other.
+        clock: Measures deadlines.
+        request_timeout: Seconds after which a request without a deadline of its own is given up.
     """
 
     def __init__(self, bus: LocalBus, clock: Clock | None = None, *, request_timeout: float = 30.0) -> None:
@@ -104,8 +104,8 @@ class LocalTransport:
     async def drain(self, timeout: float, /) -> None:
         """Leave the bus, finish what runs here, then fail what still waits for an answer.
 
-        Parameters:
-            timeout: seconds after which what runs is cancelled, and its senders are told; this process's own requests
+        Args:
+            timeout: Seconds after which what runs is cancelled, and its senders are told; this process's own requests
                 have as long to be answered.
         """
         loop = asyncio.get_running_loop()

@@ -41,7 +41,7 @@ class MemoryUnitOfWork(BaseUnitOfWork):
         """Memory has no handle for an application's own data.
 
         Raises:
-            CatgaError: always.
+            CatgaError: Always.
         """
         text = (
             "the in-memory storage has no connection for an application's own data: use a storage that has one, SQLite "

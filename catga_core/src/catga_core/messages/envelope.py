@@ -31,18 +31,18 @@ FORMAT = 1
 class Envelope(msgspec.Struct, Generic[B], array_like=True, frozen=True, gc=False):
     """One message on the wire: an array, the body last so that what comes before it can be read without it.
 
-    Parameters:
-        format: the envelope's version, 1.
-        name: the message's wire name.
-        version: the message's version.
-        message_id: as in `MessageContext`.
-        correlation_id: as in `MessageContext`; empty where it is the message id.
-        causation_id: as in `MessageContext`.
-        deadline: milliseconds since the epoch, `None` for no limit.
+    Args:
+        format: The envelope's version, 1.
+        name: The message's wire name.
+        version: The message's version.
+        message_id: As in `MessageContext`.
+        correlation_id: As in `MessageContext`; empty where it is the message id.
+        causation_id: As in `MessageContext`.
+        deadline: Milliseconds since the epoch, `None` for no limit.
         traceparent: W3C trace context.
         tracestate: W3C trace state.
-        headers: the sender's own headers, `None` for none.
-        body: the message.
+        headers: The sender's own headers, `None` for none.
+        body: The message.
     """
 
     format: int
@@ -94,8 +94,8 @@ class EnvelopeCodec:
     With a built-in serializer the body lies inside the envelope's array and one pass over the bytes reads both. Any
     other serializer's body travels as a byte string inside a msgpack envelope.
 
-    Parameters:
-        serializer: the format of the bodies.
+    Args:
+        serializer: The format of the bodies.
     """
 
     __slots__ = (
@@ -124,11 +124,11 @@ class EnvelopeCodec:
     ) -> bytes:
         """Return a message's bytes, envelope and all.
 
-        Parameters:
-            message_type: the message's type.
-            message: the message.
-            context: its identity.
-            deadline: seconds since the epoch; the transport's own limit where the context has none.
+        Args:
+            message_type: The message's type.
+            message: The message.
+            context: Its identity.
+            deadline: Seconds since the epoch; the transport's own limit where the context has none.
 
         Raises:
             CatgaError: `SERIALIZATION_FAILED`, naming the type, or the id or header that is no text.
@@ -162,9 +162,9 @@ class EnvelopeCodec:
     def decode(self, message_type: MessageType, data: bytes | memoryview) -> Envelope[Any]:
         """Return the envelope with the message in it.
 
-        Parameters:
-            message_type: what is expected here.
-            data: as received.
+        Args:
+            message_type: What is expected here.
+            data: As received.
 
         Raises:
             CatgaError: `SERIALIZATION_FAILED`: not an envelope, of another format, with another message or version in
@@ -247,9 +247,9 @@ class EnvelopeCodec:
     def decode_result(self, type_: Any, data: bytes | memoryview) -> CatgaResult[Any]:
         """Return the result in an answer's bytes; what cannot be read is a failure that says so.
 
-        Parameters:
-            type_: the type of a success's value.
-            data: as received.
+        Args:
+            type_: The type of a success's value.
+            data: As received.
         """
         decode = self._answers.get(type_)
         if decode is None:
@@ -281,10 +281,10 @@ class EnvelopeCodec:
 def misfit(message_type: MessageType, error: Exception, place: str = "$") -> CatgaError:
     """Return the error for a message that could be read, with a body that does not fit.
 
-    Parameters:
-        message_type: what was expected.
-        error: what the serializer raised.
-        place: where in the bytes the body lies.
+    Args:
+        message_type: What was expected.
+        error: What the serializer raised.
+        place: Where in the bytes the body lies.
 
     Returns:
         `VALIDATION_FAILED` for a body that breaks its types or constraints, `SERIALIZATION_FAILED` for one that is not

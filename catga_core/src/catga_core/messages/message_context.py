@@ -15,14 +15,14 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 class MessageContext(msgspec.Struct, frozen=True, gc=False):
     """Who a message is and what it belongs to.
 
-    Parameters:
-        message_id: this message; the same on every try of the same message.
-        correlation_id: the whole conversation; the id of the message that began it.
-        causation_id: the message whose handler sent this one, `None` for the first.
-        deadline: seconds since the epoch after which nobody waits for an answer, `None` for no limit.
-        headers: what the sender added by `headers=`; they travel with this message and no further.
-        traceparent: the W3C trace context that travels with the message.
-        tracestate: the W3C trace state beside it.
+    Args:
+        message_id: This message; the same on every try of the same message.
+        correlation_id: The whole conversation; the id of the message that began it.
+        causation_id: The message whose handler sent this one, `None` for the first.
+        deadline: Seconds since the epoch after which nobody waits for an answer, `None` for no limit.
+        headers: What the sender added by `headers=`; they travel with this message and no further.
+        traceparent: The W3C trace context that travels with the message.
+        tracestate: The W3C trace state beside it.
     """
 
     message_id: str

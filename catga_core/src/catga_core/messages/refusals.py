@@ -13,12 +13,12 @@ from catga_core.errors import ErrorCode
 class Refusal(msgspec.Struct, array_like=True, frozen=True):
     """A failed answer as it stands on the wire.
 
-    Parameters:
+    Args:
         ok: `False`.
-        code: the error's code.
-        message: its text.
-        retryable: its flag.
-        details: its details, as far as they have bytes.
+        code: The error's code.
+        message: Its text.
+        retryable: Its flag.
+        details: Its details, as far as they have bytes.
     """
 
     ok: bool
@@ -31,9 +31,9 @@ class Refusal(msgspec.Struct, array_like=True, frozen=True):
 def refusal_of(error: Any, encode: Callable[[Any], object]) -> Refusal:
     """Return what can be told of an error; it never raises.
 
-    Parameters:
-        error: a `CatgaError`; anything else is an `INTERNAL_ERROR`.
-        encode: the format of the details; a detail it cannot encode is left out.
+    Args:
+        error: A `CatgaError`; anything else is an `INTERNAL_ERROR`.
+        encode: The format of the details; a detail it cannot encode is left out.
     """
     try:
         return Refusal(

@@ -33,7 +33,7 @@ class CatgaResult(msgspec.Struct, Generic[T], frozen=True):
         """The value of a success.
 
         Raises:
-            CatgaError: the failure's error, when this is a failure.
+            CatgaError: The failure's error, when this is a failure.
         """
         raise _abstract()
 
@@ -42,7 +42,7 @@ class CatgaResult(msgspec.Struct, Generic[T], frozen=True):
         """The error of a failure.
 
         Raises:
-            ValueError: when this is a success.
+            ValueError: When this is a success.
         """
         raise _abstract()
 
@@ -50,15 +50,15 @@ class CatgaResult(msgspec.Struct, Generic[T], frozen=True):
         """Return the value of a success, or raise the failure's error.
 
         Raises:
-            CatgaError: the failure's error.
+            CatgaError: The failure's error.
         """
         return self.value
 
     def map(self, change: Callable[[T], U]) -> CatgaResult[U]:
         """Return this result with the value of a success changed; a failure stays as it is.
 
-        Parameters:
-            change: called with the value; what it raises passes through.
+        Args:
+            change: Called with the value; what it raises passes through.
         """
         return Success(change(self.value)) if self.is_success else Failure(self.error)
 
@@ -66,8 +66,8 @@ class CatgaResult(msgspec.Struct, Generic[T], frozen=True):
     def success(value: U) -> CatgaResult[U]:
         """Make a success.
 
-        Parameters:
-            value: what the message gives; `None` is a value like any other.
+        Args:
+            value: What the message gives; `None` is a value like any other.
         """
         return Success(value)
 
@@ -81,11 +81,11 @@ class CatgaResult(msgspec.Struct, Generic[T], frozen=True):
     ) -> CatgaResult[Any]:
         """Make a failure without raising.
 
-        Parameters:
-            code: one of `ErrorCode`, or a code of your own.
-            message: one sentence for a person.
+        Args:
+            code: One of `ErrorCode`, or a code of your own.
+            message: One sentence for a person.
             retryable: `None` takes the code's own flag.
-            details: facts for programs.
+            details: Facts for programs.
         """
         return Failure(CatgaError(message, code=code, retryable=retryable, details=details))
 
@@ -93,8 +93,8 @@ class CatgaResult(msgspec.Struct, Generic[T], frozen=True):
 class Success(CatgaResult[T], Generic[T], frozen=True):
     """The result of a message that was handled.
 
-    Parameters:
-        value: what its handler returned.
+    Args:
+        value: What its handler returned.
     """
 
     # A field in the place of a property: it reads alike, and faster.
@@ -115,8 +115,8 @@ class Success(CatgaResult[T], Generic[T], frozen=True):
 class Failure(CatgaResult[T], Generic[T], frozen=True):
     """The result of a message that was not handled as asked.
 
-    Parameters:
-        error: why, with a stable `code`.
+    Args:
+        error: Why, with a stable `code`.
     """
 
     # As `Success.value`.

@@ -14,10 +14,10 @@ from catga_core.errors import CatgaError, SerializationError
 class MsgspecSerializer:
     """Encodes and decodes by msgspec, strictly by type.
 
-    Parameters:
-        name: the name peers agree on.
-        encode: msgspec's encoding function of the format.
-        decoder: makes a decoding function of the format for a type.
+    Args:
+        name: The name peers agree on.
+        encode: Msgspec's encoding function of the format.
+        decoder: Makes a decoding function of the format for a type.
     """
 
     __slots__ = ("_decoder", "_decoders", "_encode", "name")
@@ -81,9 +81,9 @@ def undecodable(type_: Any, cause: BaseException) -> CatgaError:
     Raise it `from` its cause: a `msgspec.ValidationError` there says that the bytes could be read and hold something
     else.
 
-    Parameters:
-        type_: what was expected.
-        cause: what the decoder raised.
+    Args:
+        type_: What was expected.
+        cause: What the decoder raised.
     """
     if isinstance(cause, msgspec.ValidationError):
         path, rule = broken_rule(cause)
@@ -96,9 +96,9 @@ def undecodable(type_: Any, cause: BaseException) -> CatgaError:
 def unserializable(value: object, cause: BaseException) -> CatgaError:
     """Return the error for a value that has no bytes; it names the type, never the value.
 
-    Parameters:
-        value: what should have been encoded.
-        cause: what the encoder raised.
+    Args:
+        value: What should have been encoded.
+        cause: What the encoder raised.
     """
     return SerializationError(
         f"a {type(value).__name__} cannot be serialized: {reason(cause)}",
@@ -110,11 +110,11 @@ def broken_rule(cause: msgspec.ValidationError) -> tuple[str, str]:
 
     msgspec quotes what stood there for an enumeration, a tag and an unknown field; that is left out.
 
-    Parameters:
-        cause: what msgspec raised.
+    Args:
+        cause: What msgspec raised.
 
     Returns:
-        the path (`$.items[0].quantity`, empty where none is known) and the rule.
+        The path (`$.items[0].quantity`, empty where none is known) and the rule.
     """
     found = _PLACE.search(text := str(cause))
     path, rule = (found[2], text[: found.start()]) if found else ("", text)

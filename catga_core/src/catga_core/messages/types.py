@@ -58,13 +58,13 @@ class MessageKind(StrEnum):
 class MessageType(msgspec.Struct, frozen=True):
     """The facts of one message class.
 
-    Parameters:
-        cls: the class.
-        name: its stable name on the wire.
-        version: its version on the wire, from 1.
-        kind: command, query, stream or event.
-        result: the type its handler answers with (each item's type for a stream, `None` for an event).
-        context: whether a `MessageContext` is bound while it is handled.
+    Args:
+        cls: The class.
+        name: Its stable name on the wire.
+        version: Its version on the wire, from 1.
+        kind: Command, query, stream or event.
+        result: The type its handler answers with (each item's type for a stream, `None` for an event).
+        context: Whether a `MessageContext` is bound while it is handled.
     """
 
     cls: type[Message]
@@ -130,11 +130,11 @@ def message(
 def message_type(cls: type[Any]) -> MessageType:
     """Return the facts of a message class; they are worked out once.
 
-    Parameters:
-        cls: a class derived from `Command[R]`, `Query[R]`, `StreamQuery[T]` or `Event`.
+    Args:
+        cls: A class derived from `Command[R]`, `Query[R]`, `StreamQuery[T]` or `Event`.
 
     Raises:
-        TypeError: for any other class, or one whose result type is missing.
+        TypeError: For any other class, or one whose result type is missing.
     """
     known: MessageType | None = cls.__dict__.get(_TYPE)
     if known is None:
@@ -181,13 +181,13 @@ def _result_of(cls: type[Any], kind_base: type[Any], kind: MessageKind) -> Any:
 def type_argument(cls: type[Any], base: type[Any], index: int = 0) -> Any:
     """Return what a class puts in for a type parameter of one of its generic bases.
 
-    Parameters:
-        cls: the class to look at; parameters are followed through generic classes in between.
-        base: the generic base.
-        index: which of the base's parameters, from 0.
+    Args:
+        cls: The class to look at; parameters are followed through generic classes in between.
+        base: The generic base.
+        index: Which of the base's parameters, from 0.
 
     Returns:
-        the argument, a `TypeVar` where it was left open, or `None` where the base is not parameterised.
+        The argument, a `TypeVar` where it was left open, or `None` where the base is not parameterised.
     """
     # Only its own: inherited, the bases of one parent would hide the others.
     for entry in cls.__dict__.get("__orig_bases__", cls.__bases__):
@@ -220,7 +220,7 @@ def check_wire_name(name: str) -> None:
     """Refuse what cannot be a message's wire name.
 
     Raises:
-        ValueError: telling what can.
+        ValueError: Telling what can.
     """
     words = name.split(".")
     if not all(

@@ -27,13 +27,13 @@ class Behavior(ABC, Generic[M, R]):
     async def handle(self, message: M, next: Next[M, R]) -> CatgaResult[R]:
         """Return the message's result, usually the one of `await next(message)`.
 
-        Parameters:
-            message: the message as the behaviors before this one passed it on.
-            next: the rest of the pipeline; what the handler raises is a failed result here, what an inner behavior
+        Args:
+            message: The message as the behaviors before this one passed it on.
+            next: The rest of the pipeline; what the handler raises is a failed result here, what an inner behavior
                 raises passes through.
 
         Raises:
-            Exception: becomes a failed result, as in a handler.
+            Exception: Becomes a failed result, as in a handler.
         """
 
 

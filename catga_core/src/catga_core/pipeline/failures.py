@@ -14,10 +14,10 @@ from catga_core.messages.results import CatgaResult, Failure, Success
 def failure_of(error: Exception, handler: str) -> CatgaResult[Any]:
     """Return the failed result for what a handler or behavior raised.
 
-    Parameters:
-        error: a `CatgaError` keeps its code, flag and details; anything else becomes `HANDLER_FAILED`. The original
+    Args:
+        error: A `CatgaError` keeps its code, flag and details; anything else becomes `HANDLER_FAILED`. The original
             stays reachable in this process as the error's `__cause__`, and never travels.
-        handler: the name of what raised.
+        handler: The name of what raised.
     """
     if isinstance(error, CatgaError):
         return Failure(error)
@@ -37,9 +37,9 @@ def reported_failure_of(error: Exception, handler: str) -> CatgaResult[Any]:
 
     The sender learns no more than that it failed, and may be in another process: here is where it can be looked into.
 
-    Parameters:
-        error: what was raised.
-        handler: the name of what raised.
+    Args:
+        error: What was raised.
+        handler: The name of what raised.
     """
     if not isinstance(error, CatgaError):
         context = active_context.get()
@@ -77,9 +77,9 @@ def raised_of(failure: Failure[Any]) -> Exception:
 def no_result(given: object, behaviors: str) -> CatgaResult[Any]:
     """Return the failed result for a behavior that returned something else than a result.
 
-    Parameters:
-        given: what came out of the pipeline.
-        behaviors: the names of those it came through.
+    Args:
+        given: What came out of the pipeline.
+        behaviors: The names of those it came through.
     """
     return Failure(
         CatgaError(
@@ -101,7 +101,7 @@ def as_result(value: Any) -> CatgaResult[Any]:
     """Return what a handler returned as a result: a result stays as it is, any other value is a success.
 
     Raises:
-        TypeError: for a coroutine, which nobody has awaited.
+        TypeError: For a coroutine, which nobody has awaited.
     """
     cls = value.__class__
     if cls in NOT_BARE_VALUES:

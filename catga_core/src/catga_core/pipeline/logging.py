@@ -27,8 +27,8 @@ class LoggingBehavior(Behavior[Any, Any]):
     for a failure `code` and `error`. The level is `info`, `warning` for a failure, and `error` with the traceback
     where the code is `HANDLER_FAILED` or `INTERNAL_ERROR`. A field of the message is never in it.
 
-    Parameters:
-        clock: what the duration is measured with.
+    Args:
+        clock: What the duration is measured with.
     """
 
     stage: ClassVar[Stage] = Stage.LOG

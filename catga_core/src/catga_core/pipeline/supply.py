@@ -16,11 +16,11 @@ Prepare = Callable[[Scope], Awaitable[None]]
 class Supply(msgspec.Struct, frozen=True):
     """Where an object comes from.
 
-    Parameters:
-        make: gives the object; is given the message's scope, or `None` where `scoped` is false.
-        constant: whether `make` always gives the same object, so that it can be asked once.
-        scoped: whether a scope is needed.
-        prepare: what has to be awaited in a new scope before `make` may be called, in this order.
+    Args:
+        make: Gives the object; is given the message's scope, or `None` where `scoped` is false.
+        constant: Whether `make` always gives the same object, so that it can be asked once.
+        scoped: Whether a scope is needed.
+        prepare: What has to be awaited in a new scope before `make` may be called, in this order.
     """
 
     make: Make

@@ -26,12 +26,12 @@ class TimeoutBehavior(Behavior[Any, Any]):
     earlier one that the message came with stays. A message whose deadline has passed is not started. The error's
     `details["outcome"]` tells which of the two it was: `unknown` of what was started, else `not_started`.
 
-    Parameters:
-        seconds: how long a message may take, more than 0.
-        clock: what deadlines are told by; the waiting itself is the event loop's.
+    Args:
+        seconds: How long a message may take, more than 0.
+        clock: What deadlines are told by; the waiting itself is the event loop's.
 
     Raises:
-        ValueError: for seconds that are no finite number above 0.
+        ValueError: For seconds that are no finite number above 0.
     """
 
     stage: ClassVar[Stage] = Stage.DEADLINE

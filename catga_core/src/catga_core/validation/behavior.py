@@ -24,9 +24,9 @@ class ValidationBehavior(Behavior[Any, Any]):
     as `{"field": ..., "message": ...}`. A validator that raises fails the message as a handler would, named by its
     class; it is passed over where the message's own types are already wrong, which is what it stumbles over then.
 
-    Parameters:
-        cls: the message class; its checks are compiled once.
-        validators: the registered ones, called in this order.
+    Args:
+        cls: The message class; its checks are compiled once.
+        validators: The registered ones, called in this order.
     """
 
     stage: ClassVar[Stage] = Stage.VALIDATE
@@ -41,8 +41,8 @@ class ValidationBehavior(Behavior[Any, Any]):
     def with_validators(self, validators: Sequence[Validator[Any]]) -> ValidationBehavior:
         """Return a behavior with the same checks and other validators, for about the cost of an object.
 
-        Parameters:
-            validators: called in this order.
+        Args:
+            validators: Called in this order.
         """
         return ValidationBehavior(self._cls, validators)
 

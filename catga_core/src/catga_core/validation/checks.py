@@ -24,11 +24,11 @@ NONE = "None"
 class Check(msgspec.Struct, frozen=True):
     """One type's check.
 
-    Parameters:
-        expected: the type's name, for a person.
-        fits: whether a value is of the type, as far as can be seen without looking inside.
-        good: whether a value keeps all that is declared, inside too.
-        explain: adds every problem of a value that is not good, with the paths of the fields.
+    Args:
+        expected: The type's name, for a person.
+        fits: Whether a value is of the type, as far as can be seen without looking inside.
+        good: Whether a value keeps all that is declared, inside too.
+        explain: Adds every problem of a value that is not good, with the paths of the fields.
     """
 
     expected: str
@@ -113,10 +113,10 @@ def union(members: Sequence[Check]) -> Check:
 def each(item: Check, iterate: Callable[[Any], Iterable[Any]], where: str) -> Inside | None:
     """Return what has to hold for every item of a container, `None` where anything does.
 
-    Parameters:
-        item: the check of one.
-        iterate: gives the items.
-        where: what an item's path adds, with `{}` for its position.
+    Args:
+        item: The check of one.
+        iterate: Gives the items.
+        where: What an item's path adds, with `{}` for its position.
     """
     if item is ANYTHING:
         return None

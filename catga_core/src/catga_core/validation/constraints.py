@@ -39,8 +39,8 @@ _CHECK = "__catga_check__"
 def check_of(cls: type[Any]) -> Check:
     """Return the check of a class; it is compiled once.
 
-    Parameters:
-        cls: a Struct class.
+    Args:
+        cls: A Struct class.
     """
     known: Check | None = cls.__dict__.get(_CHECK)
     if known is None:

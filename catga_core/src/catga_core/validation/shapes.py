@@ -17,8 +17,8 @@ _UNREADABLE = (TypeError, ValueError, NameError, AttributeError)
 def has_constraints(cls: type[Any]) -> bool:
     """Tell whether a Struct class, or anything nested in it, declares a `msgspec.Meta` constraint.
 
-    Parameters:
-        cls: the class; fields whose annotation cannot be resolved are taken to declare none.
+    Args:
+        cls: The class; fields whose annotation cannot be resolved are taken to declare none.
     """
     return _constrained(shape_of(cls), set())
 
@@ -29,8 +29,8 @@ def shape_of(cls: type[Any]) -> shape.Type:
     A field that msgspec refuses (a union of two plain classes, say) is described as far as `isinstance` can tell;
     one whose annotation cannot be resolved as `Any`. Such a message can still be handled in its own process.
 
-    Parameters:
-        cls: a Struct class.
+    Args:
+        cls: A Struct class.
     """
     return _described(cls, {})
 

@@ -35,14 +35,14 @@ _MODES = {"redis": Mode.SERVER, "redis+sentinel": Mode.SENTINEL, "redis+cluster"
 class Address(msgspec.Struct, frozen=True):
     """A URL in parts.
 
-    Parameters:
-        mode: one server, Sentinels that know where it is, or a cluster.
-        hosts: hosts and ports.
-        database: the number of the database.
-        service: what the Sentinels call it; empty without them.
-        tls: whether to encrypt.
-        username: whom to sign in as, `None` for the default user.
-        password: what to sign in with, `None` for nothing.
+    Args:
+        mode: One server, Sentinels that know where it is, or a cluster.
+        hosts: Hosts and ports.
+        database: The number of the database.
+        service: What the Sentinels call it; empty without them.
+        tls: Whether to encrypt.
+        username: Whom to sign in as, `None` for the default user.
+        password: What to sign in with, `None` for nothing.
     """
 
     mode: Mode
@@ -69,11 +69,11 @@ class Address(msgspec.Struct, frozen=True):
 def parse(url: str) -> Address:
     """Return a URL's parts.
 
-    Parameters:
-        url: without a query.
+    Args:
+        url: Without a query.
 
     Raises:
-        ConfigurationError: naming what cannot be read, never showing a password.
+        ConfigurationError: Naming what cannot be read, never showing a password.
     """
     scheme, mark, rest = url.partition("://")
     tls = scheme.startswith("rediss")

@@ -47,10 +47,10 @@ class ApplicationCommands:
     Redis takes nothing back that a script has written. So only commands are taken that can be known not to fail before anything is
     written: their keys' kinds are checked in the same script.
 
-    Parameters:
-        root: what the stores' own keys begin with.
-        stage: collects an operation.
-        clustered: whether keys have to be in the stores' own slot.
+    Args:
+        root: What the stores' own keys begin with.
+        stage: Collects an operation.
+        clustered: Whether keys have to be in the stores' own slot.
     """
 
     def __init__(self, root: str, stage: Callable[..., None], *, clustered: bool) -> None:
@@ -63,13 +63,13 @@ class ApplicationCommands:
     def queue(self, command: str, key: str, /, *arguments: str | bytes | float) -> None:
         """Have a command done at the commit, together with everything else or not at all.
 
-        Parameters:
-            command: one of SET, DEL, INCRBY, HSET, HDEL, HINCRBY, SADD, SREM, ZADD, ZREM, LPUSH and RPUSH.
-            key: the key; on a cluster it has to have the stores' hash tag, as `{catga}:app:mine`.
-            arguments: what comes after the key.
+        Args:
+            command: One of SET, DEL, INCRBY, HSET, HDEL, HINCRBY, SADD, SREM, ZADD, ZREM, LPUSH and RPUSH.
+            key: The key; on a cluster it has to have the stores' hash tag, as `{catga}:app:mine`.
+            arguments: What comes after the key.
 
         Raises:
-            ValueError: for a command that is not taken, arguments that do not fit it, or a key of another slot.
+            ValueError: For a command that is not taken, arguments that do not fit it, or a key of another slot.
             CatgaError: `PERSISTENCE_FAILED` when the unit of work is over. On leaving the block: `CONFLICT` when the key
                 holds something else.
         """

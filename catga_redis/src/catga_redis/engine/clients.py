@@ -93,9 +93,9 @@ def _node(options: RedisOptions, root: str) -> Node:
 class ClusterLane(Lane):
     """A lane to the one node of a cluster that has the keys; it follows them when they move.
 
-    Parameters:
-        node: finds the node.
-        options: as `Lane`'s.
+    Args:
+        node: Finds the node.
+        options: As `Lane`'s.
     """
 
     def __init__(self, node: Node, **options: Any) -> None:
@@ -116,9 +116,9 @@ class ClusterLane(Lane):
 def open_lane(options: RedisOptions, root: str) -> Lane:
     """Return the commands client; it is to be opened.
 
-    Parameters:
-        options: where and how.
-        root: what every key begins with.
+    Args:
+        options: Where and how.
+        root: What every key begins with.
     """
     confirmation = None
     if options.wait_aof or options.wait_replicas:
@@ -140,13 +140,13 @@ def open_lane(options: RedisOptions, root: str) -> Lane:
 async def node_client(options: RedisOptions, root: str, *, answer_within: float | None) -> Redis:
     """Return a client, without any retry, of the one server that has the keys.
 
-    Parameters:
-        options: where to look.
-        root: what every key begins with.
-        answer_within: seconds to wait for an answer, `None` for as long as it takes.
+    Args:
+        options: Where to look.
+        root: What every key begins with.
+        answer_within: Seconds to wait for an answer, `None` for as long as it takes.
 
     Raises:
-        RedisError: no server of the cluster answers.
+        RedisError: No server of the cluster answers.
     """
     place = options.address.hosts[0]
     if options.address.mode is Mode.CLUSTER:

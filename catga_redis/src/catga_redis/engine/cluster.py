@@ -18,11 +18,11 @@ class Node:
 
     redis-py's client of a cluster spreads commands over all nodes, by a connection for each. Here one is wanted.
 
-    Parameters:
-        hosts: where to begin to look.
-        key: the key.
-        kind: the class of connections.
-        settings: their settings, but host and port.
+    Args:
+        hosts: Where to begin to look.
+        key: The key.
+        kind: The class of connections.
+        settings: Their settings, but host and port.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Node:
         """Return a new connection to the node that has the key.
 
         Raises:
-            RedisError: no node of the cluster answers for it.
+            RedisError: No node of the cluster answers for it.
         """
         known, self._known = self._known, None
         trouble: Exception = RedisConnectionError("the cluster has no node")

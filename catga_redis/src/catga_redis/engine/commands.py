@@ -43,11 +43,11 @@ class Commands:
     A script whose answer was lost is run again: each recognises by an operation's id, a token or message ids what it has done
     already, and then answers as it did the first time.
 
-    Parameters:
-        root: what every key begins with.
-        clock: the container's; scripts ask the server for the time where it is the machine's.
-        shown: the server, without credentials.
-        recover_timeout: seconds to find out what became of a script.
+    Args:
+        root: What every key begins with.
+        clock: The container's; scripts ask the server for the time where it is the machine's.
+        shown: The server, without credentials.
+        recover_timeout: Seconds to find out what became of a script.
     """
 
     def __init__(self, root: str, clock: Clock, *, shown: str, recover_timeout: float) -> None:
@@ -65,10 +65,10 @@ class Commands:
     def run(self, name: str, *arguments: Any, again: bool = True) -> Coroutine[Any, Any, Any]:
         """Run an operation's script, and return its answer.
 
-        Parameters:
-            name: the operation.
-            arguments: its arguments.
-            again: whether running it twice is the same as running it once.
+        Args:
+            name: The operation.
+            arguments: Its arguments.
+            again: Whether running it twice is the same as running it once.
 
         Raises:
             CatgaError: `PERSISTENCE_FAILED`; `details["outcome"]` tells whether something may have been written.
@@ -80,12 +80,12 @@ class Commands:
     async def commit(self, id: str, operations: Sequence[tuple[Any, ...]]) -> Any:
         """Do all of a unit of work or, refused, nothing.
 
-        Parameters:
-            id: what it is known by when it is sent again.
-            operations: name and arguments of each.
+        Args:
+            id: What it is known by when it is sent again.
+            operations: Name and arguments of each.
 
         Raises:
-            CatgaError: as of `run`.
+            CatgaError: As of `run`.
         """
         sender, scripts = self._open()
         arguments: list[Any] = [id, len(operations)]

@@ -48,10 +48,10 @@ class Pool(Protocol):
 class Confirmation:
     """What has to be asked after writes, on the same connection, before they are acknowledged.
 
-    Parameters:
-        disk: whether the server's own disk must have them.
-        replicas: how many replicas must have them.
-        timeout: seconds to wait.
+    Args:
+        disk: Whether the server's own disk must have them.
+        replicas: How many replicas must have them.
+        timeout: Seconds to wait.
     """
 
     __slots__ = ("_disk", "_replicas", "packed", "timeout")
@@ -94,12 +94,12 @@ class Lane:
 
     A caller that is cancelled, or whose command is refused, changes nothing for the others.
 
-    Parameters:
-        pool: where the connection comes from.
-        timeout: seconds within which a batch has to be answered.
-        connect_timeout: seconds within which a connection has to be made.
-        batch_size: how many commands are sent together at most.
-        confirmation: what to ask after writes, `None` for nothing.
+    Args:
+        pool: Where the connection comes from.
+        timeout: Seconds within which a batch has to be answered.
+        connect_timeout: Seconds within which a connection has to be made.
+        batch_size: How many commands are sent together at most.
+        confirmation: What to ask after writes, `None` for nothing.
     """
 
     def __init__(
@@ -149,10 +149,10 @@ class Lane:
         """Run a script, and return its answer.
 
         Raises:
-            NotSentError: there is no connection.
-            LostError: the connection was lost, or the time was over, before the answer came.
-            UnconfirmedError: it was done, and too few have told that they have it.
-            ResponseError: the server's answer is an error.
+            NotSentError: There is no connection.
+            LostError: The connection was lost, or the time was over, before the answer came.
+            UnconfirmedError: It was done, and too few have told that they have it.
+            ResponseError: The server's answer is an error.
         """
         answer = self._submit(("EVALSHA", script.sha, 1, key, *arguments), writes=script.writes)
         try:

@@ -25,8 +25,8 @@ def is_refusal(answer: object) -> bool:
 def refusal(answer: Sequence[Any]) -> CatgaError:
     """Return the error that a script's refusal means.
 
-    Parameters:
-        answer: a word, and what belongs to it.
+    Args:
+        answer: A word, and what belongs to it.
     """
     word, *facts = (part.decode() if isinstance(part, bytes) else part for part in answer)
     make = _MEANINGS.get(str(word))

@@ -86,11 +86,11 @@ _QUOTED = re.compile(r"'[^'\n]*'")
 class Script(msgspec.Struct, frozen=True):
     """One script.
 
-    Parameters:
-        name: the operation.
-        body: its Lua.
-        sha: what the server knows it by.
-        writes: whether it may write.
+    Args:
+        name: The operation.
+        body: Its Lua.
+        sha: What the server knows it by.
+        writes: Whether it may write.
     """
 
     name: str
@@ -102,9 +102,9 @@ class Script(msgspec.Struct, frozen=True):
 class Scripts:
     """Every script.
 
-    Parameters:
-        library: the text of the Lua files, one after another.
-        commit: the end of the script of a unit of work.
+    Args:
+        library: The text of the Lua files, one after another.
+        commit: The end of the script of a unit of work.
     """
 
     def __init__(self, library: str, commit: str) -> None:

@@ -26,16 +26,16 @@ _OLDEST = (7, 0)
 async def check(options: RedisOptions, root: str, scripts: Iterable[Script]) -> Mapping[str, Any]:
     """Reach the server, mark the layout there, make the scripts known, and log what it may lose.
 
-    Parameters:
-        options: where it is.
-        root: what every key begins with.
-        scripts: what will be run there.
+    Args:
+        options: Where it is.
+        root: What every key begins with.
+        scripts: What will be run there.
 
     Returns:
-        what it says of itself, for `health()`.
+        What it says of itself, for `health()`.
 
     Raises:
-        ConfigurationError: when it cannot be reached or used, with the cause and the mend.
+        ConfigurationError: When it cannot be reached or used, with the cause and the mend.
     """
     shown = options.address.shown
     client: Redis | None = None

@@ -26,7 +26,7 @@ def require_files(options: RedisOptions) -> None:
     """Read the files of TLS; blocking, so not on an event loop's thread.
 
     Raises:
-        ConfigurationError: naming the file that cannot be used, and why.
+        ConfigurationError: Naming the file that cannot be used, and why.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if options.tls_ca is not None:
@@ -53,9 +53,9 @@ def require_files(options: RedisOptions) -> None:
 def mend(options: RedisOptions, error: Exception) -> str:
     """Return what to do when no server could be reached.
 
-    Parameters:
-        options: where it was looked for.
-        error: what happened.
+    Args:
+        options: Where it was looked for.
+        error: What happened.
     """
     usual = "start a server there, or correct the URL"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):

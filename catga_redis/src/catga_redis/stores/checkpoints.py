@@ -11,8 +11,8 @@ from catga_redis.storage import RedisStorage
 class RedisCheckpointStore:
     """Keeps one position for each name: one hash for all.
 
-    Parameters:
-        storage: where.
+    Args:
+        storage: Where.
     """
 
     def __init__(self, storage: RedisStorage) -> None:

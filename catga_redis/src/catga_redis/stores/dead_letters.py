@@ -18,8 +18,8 @@ _LOOK_AT = 500  # letters one script looks at: it keeps everybody else waiting m
 class RedisDeadLetterStore:
     """Keeps dead letters: a hash for each, and a sorted set of all.
 
-    Parameters:
-        storage: where.
+    Args:
+        storage: Where.
     """
 
     def __init__(self, storage: RedisStorage) -> None:

@@ -25,8 +25,8 @@ _ARGUMENTS_OF_ONE = 6
 class RedisEventLog:
     """Streams of events as bytes: a list for each, and one Redis stream over all.
 
-    Parameters:
-        storage: where.
+    Args:
+        storage: Where.
     """
 
     def __init__(self, storage: RedisStorage) -> None:
@@ -187,7 +187,7 @@ def _in_block(staged: StagedStream, append: StreamAppend) -> int | None:
     """Return the version that an append has already in its own block, `None` when it is new.
 
     Raises:
-        ConcurrencyError: when the stream is at another version by then.
+        ConcurrencyError: When the stream is at another version by then.
     """
     ids = [record.message_id for record in append.records]
     there = [record.message_id for record in staged.records]

@@ -15,8 +15,8 @@ from catga_redis.storage import RedisStorage
 class RedisIdempotencyStore:
     """Lets one of many do a thing and the others have its result: one hash for each key.
 
-    Parameters:
-        storage: where.
+    Args:
+        storage: Where.
     """
 
     def __init__(self, storage: RedisStorage) -> None:

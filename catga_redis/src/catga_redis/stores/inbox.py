@@ -10,8 +10,8 @@ from catga_redis.storage import RedisStorage
 class RedisInboxStore:
     """Remembers (message id, handler): one hash, and the same by time.
 
-    Parameters:
-        storage: where.
+    Args:
+        storage: Where.
     """
 
     def __init__(self, storage: RedisStorage) -> None:

@@ -14,8 +14,8 @@ from catga_redis.storage import RedisStorage
 class RedisLockProvider:
     """Gives a named lock to one at a time: one hash for each name, which the server removes when the lease ends.
 
-    Parameters:
-        storage: where.
+    Args:
+        storage: Where.
     """
 
     def __init__(self, storage: RedisStorage) -> None:

@@ -19,8 +19,8 @@ _GRAIN = 0.001
 class RedisOutboxStore:
     """Keeps messages until they are sent; lua/outbox.lua tells how.
 
-    Parameters:
-        storage: where.
+    Args:
+        storage: Where.
     """
 
     def __init__(self, storage: RedisStorage) -> None:

@@ -12,8 +12,8 @@ from catga_redis.storage import RedisStorage
 class RedisSnapshotStore:
     """Keeps the newest states of streams: one hash for each stream.
 
-    Parameters:
-        storage: where.
+    Args:
+        storage: Where.
     """
 
     def __init__(self, storage: RedisStorage) -> None:

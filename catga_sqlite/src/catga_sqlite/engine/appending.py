@@ -81,15 +81,15 @@ class Appender:
     def _together(self, connection: sqlite3.Connection, requests: Sequence[Request]) -> list[Outcome]:
         """Append what several callers ask, in their order; each whole or refused, whatever becomes of the others.
 
-        Parameters:
-            connection: in a transaction.
-            requests: what each asks; checked before.
+        Args:
+            connection: In a transaction.
+            requests: What each asks; checked before.
 
         Returns:
-            for each its results or its refusal.
+            For each its results or its refusal.
 
         Raises:
-            sqlite3.IntegrityError: when an id is in a stream already where several are asked together; asked alone, that
+            sqlite3.IntegrityError: When an id is in a stream already where several are asked together; asked alone, that
                 one is refused.
         """
         self._begin(connection)
@@ -177,10 +177,10 @@ class Appender:
     def _decided(self, stream: _Stream, append: StreamAppend, *, surely: bool = False) -> AppendResult | None:
         """Return what a repetition is answered, `None` for what is to be written; raise the refusal.
 
-        Parameters:
-            stream: the append's.
-            append: the append.
-            surely: whether the answer has to be known now, where it may else be found at the writing.
+        Args:
+            stream: The append's.
+            append: The append.
+            surely: Whether the answer has to be known now, where it may else be found at the writing.
         """
         expected, version = append.expected_version, stream.version
         if expected == version or (version == 0 and expected == ANY):

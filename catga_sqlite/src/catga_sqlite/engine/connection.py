@@ -31,10 +31,10 @@ _REFUSED: Final = {
 class SqliteResult(msgspec.Struct, frozen=True):
     """What a statement gave.
 
-    Parameters:
-        rows: the rows of a query (or of `RETURNING`), each a tuple of `None`, `int`, `float`, `str` or `bytes`.
-        rowcount: how many rows were changed, -1 for a query.
-        lastrowid: the row id of the last row inserted on this connection, `None` for none.
+    Args:
+        rows: The rows of a query (or of `RETURNING`), each a tuple of `None`, `int`, `float`, `str` or `bytes`.
+        rowcount: How many rows were changed, -1 for a query.
+        lastrowid: The row id of the last row inserted on this connection, `None` for none.
     """
 
     rows: Sequence[Row]
@@ -56,8 +56,8 @@ class SqliteConnection:
     What fails is raised as `sqlite3` does it (`sqlite3.IntegrityError`, ...); the statement has had no effect then, and the
     unit of work goes on.
 
-    Parameters:
-        run: runs a function in the transaction.
+    Args:
+        run: Runs a function in the transaction.
     """
 
     __slots__ = ("_run",)
@@ -68,15 +68,15 @@ class SqliteConnection:
     async def execute(self, sql: str, parameters: Parameters = (), /) -> SqliteResult:
         """Execute one statement.
 
-        Parameters:
-            sql: one statement; not one that ends the transaction or changes the connection.
-            parameters: values for its `?` (a sequence) or `:name` (a mapping).
+        Args:
+            sql: One statement; not one that ends the transaction or changes the connection.
+            parameters: Values for its `?` (a sequence) or `:name` (a mapping).
 
         Returns:
-            its rows, all of them, and its counts.
+            Its rows, all of them, and its counts.
 
         Raises:
-            sqlite3.Error: as SQLite refuses it.
+            sqlite3.Error: As SQLite refuses it.
             CatgaError: `VALIDATION_FAILED` for a statement that is not for a unit of work, `PERSISTENCE_FAILED` when the
                 unit of work is over or was rolled back.
         """
@@ -87,13 +87,13 @@ class SqliteConnection:
     async def executemany(self, sql: str, parameters: Iterable[Parameters], /) -> SqliteResult:
         """Execute one statement for each of many parameters; all or none.
 
-        Parameters:
-            sql: one statement that returns no rows.
-            parameters: values for each time.
+        Args:
+            sql: One statement that returns no rows.
+            parameters: Values for each time.
 
         Raises:
-            sqlite3.Error: as SQLite refuses it.
-            CatgaError: as `execute`.
+            sqlite3.Error: As SQLite refuses it.
+            CatgaError: As `execute`.
         """
         _check(sql)
         # Read here: an iterable of the application's is none of the other thread's business.
@@ -103,18 +103,18 @@ class SqliteConnection:
     async def fetch_all(self, sql: str, parameters: Parameters = (), /) -> Sequence[Row]:
         """Return the rows of a query; raises as `execute`.
 
-        Parameters:
-            sql: the query.
-            parameters: values for its `?` or `:name`.
+        Args:
+            sql: The query.
+            parameters: Values for its `?` or `:name`.
         """
         return (await self.execute(sql, parameters)).rows
 
     async def fetch_one(self, sql: str, parameters: Parameters = (), /) -> Row | None:
         """Return the first row of a query, `None` where it has none; raises as `execute`.
 
-        Parameters:
-            sql: the query.
-            parameters: values for its `?` or `:name`.
+        Args:
+            sql: The query.
+            parameters: Values for its `?` or `:name`.
         """
         _check(sql)
         row: Row | None = await self._run(_fetch_one, sql, parameters)

@@ -41,8 +41,8 @@ class Handover:
 
     It costs a busy loop at most a tenth of its time, and an idle one nothing. Used in the loop only.
 
-    Parameters:
-        loop: the one that may be busy.
+    Args:
+        loop: The one that may be busy.
     """
 
     __slots__ = ("_began", "_computed", "_last", "_looking", "_loop", "_watched")

@@ -55,7 +55,7 @@ def perform(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
     """Do jobs in their order, those of one kind together; each has its result or its refusal then.
 
     Raises:
-        BaseException: what is no refusal; nothing is known of any of the jobs then.
+        BaseException: What is no refusal; nothing is known of any of the jobs then.
     """
     index, count = 0, len(jobs)
     while index < count:
@@ -85,7 +85,7 @@ def settle(jobs: Iterable[Job]) -> int:
     """Tell the callers; runs in the loop.
 
     Returns:
-        the topics of those that succeeded.
+        The topics of those that succeeded.
     """
     topics = 0
     for job in jobs:

@@ -30,12 +30,12 @@ def number_of(kind: EventKind) -> int:
 def keep_kind(connection: sqlite3.Connection, kind: EventKind) -> int:
     """Write a kind down where it is not known yet, and return its number.
 
-    Parameters:
-        connection: in a transaction.
-        kind: what is to be known.
+    Args:
+        connection: In a transaction.
+        kind: What is to be known.
 
     Raises:
-        sqlite3.IntegrityError: when another kind has its number.
+        sqlite3.IntegrityError: When another kind has its number.
     """
     number = number_of(kind)
     connection.execute(_KEEP, (number, *kind))

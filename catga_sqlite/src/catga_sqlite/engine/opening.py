@@ -23,11 +23,11 @@ _CACHE: Final = 16 * 1024
 def open_writer(options: SqliteOptions) -> sqlite3.Connection:
     """Return the connection that writes, with the tables up to date.
 
-    Parameters:
-        options: which file.
+    Args:
+        options: Which file.
 
     Raises:
-        ConfigurationError: for a file that cannot be used.
+        ConfigurationError: For a file that cannot be used.
     """
     path = options.file
     if sqlite3.sqlite_version_info < _OLDEST:
@@ -57,8 +57,8 @@ def open_writer(options: SqliteOptions) -> sqlite3.Connection:
 def open_reader(options: SqliteOptions) -> sqlite3.Connection:
     """Return a connection that cannot write.
 
-    Parameters:
-        options: which file; a writer has been opened before.
+    Args:
+        options: Which file; a writer has been opened before.
     """
     connection = _connect(options)
     connection.execute("PRAGMA query_only = 1").close()

@@ -12,8 +12,8 @@ from catga_sqlite.options import SqliteOptions
 class Probe:
     """A connection that reads nothing but the number that SQLite changes with every commit of another connection.
 
-    Parameters:
-        options: which file.
+    Args:
+        options: Which file.
     """
 
     def __init__(self, options: SqliteOptions) -> None:

@@ -21,10 +21,10 @@ _MOST: Final = 8
 class Readers:
     """A few threads that share what there is to read.
 
-    Parameters:
-        path: the file, for errors.
-        open: opens a connection; called in each thread.
-        count: how many threads.
+    Args:
+        path: The file, for errors.
+        open: Opens a connection; called in each thread.
+        count: How many threads.
     """
 
     def __init__(self, path: str, open: Callable[[], sqlite3.Connection], count: int) -> None:

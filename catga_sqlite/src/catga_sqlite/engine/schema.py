@@ -11,9 +11,9 @@ from catga_core.errors import ConfigurationError
 class Migration(NamedTuple):
     """One step of the schema, done in one transaction.
 
-    Parameters:
-        name: what it brings.
-        statements: what is executed, in this order.
+    Args:
+        name: What it brings.
+        statements: What is executed, in this order.
     """
 
     name: str
@@ -157,13 +157,13 @@ _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS catga_schema (
 def migrate(connection: sqlite3.Connection, path: str, application_id: int) -> None:
     """Bring a file's tables up to date; every step is one transaction, so a kill leaves a whole schema.
 
-    Parameters:
-        connection: open for writing, outside of any transaction.
-        path: the file's name, for errors.
-        application_id: what the file's header says, or is to say from now on.
+    Args:
+        connection: Open for writing, outside of any transaction.
+        path: The file's name, for errors.
+        application_id: What the file's header says, or is to say from now on.
 
     Raises:
-        ConfigurationError: for a file of another application or of a newer Catga; it is left as it was.
+        ConfigurationError: For a file of another application or of a newer Catga; it is left as it was.
     """
     while True:
         connection.execute("BEGIN IMMEDIATE")

@@ -27,11 +27,11 @@ class Step(Enum):
 class Transaction:
     """One transaction that is open for as long as its unit of work.
 
-    Parameters:
+    Args:
         describe: Names the unit of work, for the errors of writers that wait for it.
-        time: tells real seconds.
-        ended: called in the loop when it is over, after its last job was answered; told whether it was committed.
-        handover: watches what is asked of the writer's thread.
+        time: Tells real seconds.
+        ended: Called in the loop when it is over, after its last job was answered; told whether it was committed.
+        handover: Watches what is asked of the writer's thread.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Transaction:
         """Do what is asked until it is to end; runs in the writer's thread, in a transaction that has begun.
 
         Returns:
-            the job that ended it, which is yet to be answered.
+            The job that ended it, which is yet to be answered.
         """
         self.began_at = self._time()
         while True:
@@ -81,9 +81,9 @@ class Transaction:
     def ended_by(self, last: Job | None, error: CatgaError | None) -> None:
         """Note that the writer is done with it, and answer what came too late; runs in the loop.
 
-        Parameters:
-            last: the job that ended it, if one did.
-            error: why it could not even begin, `None` where it did.
+        Args:
+            last: The job that ended it, if one did.
+            error: Why it could not even begin, `None` where it did.
         """
         if self.over:
             return

@@ -14,10 +14,10 @@ from catga_sqlite.engine.writer import Writer
 class Turns:
     """Hands transactions to the writer, and gives up what waits too long for one of them.
 
-    Parameters:
-        path: the file, for errors.
-        patience: seconds that a write or a unit of work waits.
-        done: called with the topics of each transaction that was committed.
+    Args:
+        path: The file, for errors.
+        patience: Seconds that a write or a unit of work waits.
+        done: Called with the topics of each transaction that was committed.
     """
 
     def __init__(self, path: str, patience: float, done: Callable[[int], None]) -> None:
@@ -39,7 +39,7 @@ class Turns:
     def open_transaction(self, describe: Callable[[], str]) -> Transaction:
         """Return a transaction that waits for its turn, and fails when that does not come in time.
 
-        Parameters:
+        Args:
             describe: Names the unit of work, for the errors of writers that wait for it.
 
         Raises:

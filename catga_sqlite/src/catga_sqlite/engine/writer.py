@@ -30,11 +30,11 @@ _PAUSE: Final = (0.0003, 0.003)
 class Writer:
     """Owns the connection that writes, and the thread it is used in.
 
-    Parameters:
-        path: the file, for errors.
-        open: opens the connection; called in the thread.
-        busy_timeout: seconds to wait for another process.
-        done: called in the loop after each transaction, with the topics that were written.
+    Args:
+        path: The file, for errors.
+        open: Opens the connection; called in the thread.
+        busy_timeout: Seconds to wait for another process.
+        done: Called in the loop after each transaction, with the topics that were written.
     """
 
     def __init__(

@@ -31,12 +31,12 @@ from catga_sqlite.stores.snapshots import SqliteSnapshotStore
 def sqlite_stores(options: SqliteOptions, clock: Clock | None = None) -> Stores:
     """Return every store, keeping its data in one SQLite file.
 
-    Parameters:
-        options: which file, and what to promise of it.
-        clock: measures leases and expiry; the machine's for `None`.
+    Args:
+        options: Which file, and what to promise of it.
+        clock: Measures leases and expiry; the machine's for `None`.
 
     Returns:
-        stores whose `storage` is to be started before they are used, and stopped in the end.
+        Stores whose `storage` is to be started before they are used, and stopped in the end.
     """
     storage = SqliteStorage(options, clock or SystemClock())
     return Stores(

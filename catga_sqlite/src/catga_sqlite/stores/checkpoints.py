@@ -20,8 +20,8 @@ _MICROSECONDS: Final = 1_000_000
 class SqliteCheckpointStore:
     """How far followers have come, in the file.
 
-    Parameters:
-        storage: the file.
+    Args:
+        storage: The file.
     """
 
     def __init__(self, storage: SqliteStorage) -> None:

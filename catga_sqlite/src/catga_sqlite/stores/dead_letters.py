@@ -51,8 +51,8 @@ _PURGED: Final = 1000
 class SqliteDeadLetterStore:
     """Dead letters in the file.
 
-    Parameters:
-        storage: the file.
+    Args:
+        storage: The file.
     """
 
     def __init__(self, storage: SqliteStorage) -> None:

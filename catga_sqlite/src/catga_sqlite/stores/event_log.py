@@ -52,8 +52,8 @@ _AT_ONCE: Final = 128
 class SqliteEventLog:
     """Streams of events in the file.
 
-    Parameters:
-        storage: the file.
+    Args:
+        storage: The file.
     """
 
     def __init__(self, storage: SqliteStorage) -> None:

@@ -30,8 +30,8 @@ _Entry: TypeAlias = tuple[int, float, bytes | None]
 class SqliteIdempotencyStore:
     """Claims and results in the file.
 
-    Parameters:
-        storage: the file.
+    Args:
+        storage: The file.
     """
 
     def __init__(self, storage: SqliteStorage) -> None:

@@ -20,8 +20,8 @@ _PRUNE: Final = (
 class SqliteInboxStore:
     """Which handler has had which message, in the file.
 
-    Parameters:
-        storage: the file.
+    Args:
+        storage: The file.
     """
 
     def __init__(self, storage: SqliteStorage) -> None:

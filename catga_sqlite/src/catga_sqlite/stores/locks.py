@@ -23,8 +23,8 @@ class SqliteLockProvider:
 
     In a unit of work a lock is taken and given back with the transaction, as everything in it.
 
-    Parameters:
-        storage: the file.
+    Args:
+        storage: The file.
     """
 
     def __init__(self, storage: SqliteStorage) -> None:

@@ -49,8 +49,8 @@ _PRUNE: Final = (
 class SqliteOutboxStore:
     """Messages to send, in the file.
 
-    Parameters:
-        storage: the file.
+    Args:
+        storage: The file.
     """
 
     def __init__(self, storage: SqliteStorage) -> None:

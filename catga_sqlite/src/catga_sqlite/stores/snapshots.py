@@ -28,8 +28,8 @@ _LAST: Final = 2**63 - 1
 class SqliteSnapshotStore:
     """States of streams in the file.
 
-    Parameters:
-        storage: the file.
+    Args:
+        storage: The file.
     """
 
     def __init__(self, storage: SqliteStorage) -> None:

@@ -17,8 +17,8 @@ class Needs(msgspec.Struct, frozen=True):
     """What a class has to claim for a test to be collected.
 
     Args:
-        ports: the ports it has to claim.
-        claims: capabilities, or attributes of the class, by name, each with the value it has to have.
+        ports: The ports it has to claim.
+        claims: Capabilities, or attributes of the class, by name, each with the value it has to have.
     """
 
     ports: tuple[Any, ...]
@@ -29,8 +29,8 @@ def needs(*ports: Any, **claims: bool) -> Callable[[T], T]:
     """Have a test of a kit collected only where the class claims what the test is about.
 
     Args:
-        *ports: the ports the test uses besides the kit's own.
-        **claims: capabilities by name, each with the value the test is about.
+        *ports: The ports the test uses besides the kit's own.
+        **claims: Capabilities by name, each with the value the test is about.
     """
 
     def marked(test: T) -> T:
@@ -65,7 +65,7 @@ class Contract:
         """Return whether a test is about something that the class claims.
 
         Args:
-            test: a function of the kit, or the class's own.
+            test: A function of the kit, or the class's own.
         """
         needed: Needs | None = getattr(test, "catga_needs", None)
         if needed is None:
@@ -87,8 +87,8 @@ class Contract:
 def dropped_tests(cls: type[Contract]) -> list[str]:
     """Return the names of the kit's tests that a subclass removed, or replaced without an xfail and its reason.
 
-    Parameters:
-        cls: a test class derived from a kit.
+    Args:
+        cls: A test class derived from a kit.
     """
     found: list[str] = []
     for name, original in _kit_tests(cls).items():

@@ -25,12 +25,12 @@ T = TypeVar("T")
 class RecordingMediator(CatgaMediator):
     """Passes everything on to a mediator and writes it down.
 
-    Parameters:
-        inner: what does the work.
-        journal: where to write.
-        network: where to count.
-        service: this application's name, for errors.
-        clock: gives the application's clock as it is now.
+    Args:
+        inner: What does the work.
+        journal: Where to write.
+        network: Where to count.
+        service: This application's name, for errors.
+        clock: Gives the application's clock as it is now.
         stores: Tells whether what the running task publishes is stored in the outbox.
         stored: Counts what is in the outbox and not relayed, `None` where this application does not relay.
     """

@@ -30,8 +30,8 @@ class Network:
     def working(self, what: str) -> Generator[None]:
         """Count one piece of work while the block lasts.
 
-        Parameters:
-            what: the work in words, for the error of `settled`.
+        Args:
+            what: The work in words, for the error of `settled`.
         """
         number = next(self._numbers)
         self._running[number] = (what, asyncio.get_running_loop().time())
@@ -44,9 +44,9 @@ class Network:
     def serve(self, service: str, events: frozenset[str]) -> Callable[[], None]:
         """Expect events at a service from now on; call what is returned when it listens no more.
 
-        Parameters:
-            service: its name; an event has arrived when one of its replicas has it.
-            events: what it listens for, as `str(MessageType)`.
+        Args:
+            service: Its name; an event has arrived when one of its replicas has it.
+            events: What it listens for, as `str(MessageType)`.
         """
         replicas = self._services.setdefault(service, [])
         replicas.append(events)
@@ -88,11 +88,11 @@ class Network:
     async def settled(self, within: float) -> None:
         """Return when nothing runs and nothing is on its way.
 
-        Parameters:
-            within: real seconds to wait.
+        Args:
+            within: Real seconds to wait.
 
         Raises:
-            NotSettledError: naming what still runs and what has not arrived.
+            NotSettledError: Naming what still runs and what has not arrived.
         """
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + within

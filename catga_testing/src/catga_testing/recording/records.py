@@ -26,12 +26,12 @@ class Outcome(StrEnum):
 class Sent(Generic[M]):
     """A request or stream query that this application sent.
 
-    Parameters:
-        message: what was sent.
-        context: its ids, deadline and headers.
-        nested: whether it was sent while another message was being handled; that one is `context.causation_id`.
-        outcome: how it ended.
-        result: its result, for a stream a success with the list of items; `None` while it runs or when it was cancelled.
+    Args:
+        message: What was sent.
+        context: Its ids, deadline and headers.
+        nested: Whether it was sent while another message was being handled; that one is `context.causation_id`.
+        outcome: How it ended.
+        result: Its result, for a stream a success with the list of items; `None` while it runs or when it was cancelled.
     """
 
     message: M
@@ -50,12 +50,12 @@ class Sent(Generic[M]):
 class Published(Generic[M]):
     """An event that this application published.
 
-    Parameters:
-        message: the event.
-        context: its ids and headers.
-        nested: whether it was published while another message was being handled; that one is `context.causation_id`.
-        outcome: whether it was handed over; what its handlers made of it is in `failures`.
-        error: why it could not be handed over, else `None`.
+    Args:
+        message: The event.
+        context: Its ids and headers.
+        nested: Whether it was published while another message was being handled; that one is `context.causation_id`.
+        outcome: Whether it was handed over; what its handlers made of it is in `failures`.
+        error: Why it could not be handed over, else `None`.
     """
 
     message: M
@@ -69,11 +69,11 @@ class Published(Generic[M]):
 class Received(Generic[M]):
     """A request or an event that reached this application over its transport, its own events included.
 
-    Parameters:
-        message: what arrived.
-        context: as it travelled.
-        outcome: how handling it ended.
-        result: a request's result; `None` for an event and while it runs.
+    Args:
+        message: What arrived.
+        context: As it travelled.
+        outcome: How handling it ended.
+        result: A request's result; `None` for an event and while it runs.
     """
 
     message: M
@@ -86,11 +86,11 @@ class Received(Generic[M]):
 class HandlerFailure(Generic[M]):
     """An event handler of this application that failed.
 
-    Parameters:
-        message: the event.
-        handler: the handler's name.
-        error: why, with its code; the exception is its `__cause__`.
-        context: the event's, `None` where none was bound.
+    Args:
+        message: The event.
+        handler: The handler's name.
+        error: Why, with its code; the exception is its `__cause__`.
+        context: The event's, `None` where none was bound.
     """
 
     message: M

@@ -13,9 +13,9 @@ from catga_testing.recording.network import Network
 class StoredEvents:
     """Counts events as under way from their commit until the relay has handed them over.
 
-    Parameters:
-        network: where to count.
-        service: the application's name, for errors.
+    Args:
+        network: Where to count.
+        service: The application's name, for errors.
     """
 
     def __init__(self, network: Network, service: str) -> None:

@@ -27,10 +27,10 @@ R = TypeVar("R")
 class ObservedTransport:
     """Passes everything on to a transport, records what arrives and counts what is on its way.
 
-    Parameters:
-        inner: what does the work.
-        journal: where to write.
-        network: where to count.
+    Args:
+        inner: What does the work.
+        journal: Where to write.
+        network: Where to count.
     """
 
     def __init__(self, inner: Transport, journal: Journal, network: Network) -> None:
@@ -100,11 +100,11 @@ class ObservedTransport:
 class ObservedRequests:
     """One request type, recorded and counted.
 
-    Parameters:
-        inner: what handles it.
-        service: this application's name, for errors.
-        journal: where to write.
-        network: where to count.
+    Args:
+        inner: What handles it.
+        service: This application's name, for errors.
+        journal: Where to write.
+        network: Where to count.
     """
 
     def __init__(self, inner: RequestEndpoint, service: str, journal: Journal, network: Network) -> None:
@@ -138,11 +138,11 @@ class ObservedRequests:
 class ObservedEvents:
     """One event type, recorded and counted.
 
-    Parameters:
-        inner: what handles it.
-        service: this application's name; the event has arrived there.
-        journal: where to write.
-        network: where to count.
+    Args:
+        inner: What handles it.
+        service: This application's name; the event has arrived there.
+        journal: Where to write.
+        network: Where to count.
     """
 
     def __init__(self, inner: EventEndpoint, service: str, journal: Journal, network: Network) -> None:

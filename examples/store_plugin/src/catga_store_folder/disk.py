@@ -44,8 +44,8 @@ class Folder:
     Changes are decided on by writing all of them into one file, the journal, which appears whole or not at all. Then each
     is made, and the journal goes. Who opens the folder after a crash makes those that a journal tells of once more.
 
-    Parameters:
-        path: the folder; it is made where there is none.
+    Args:
+        path: The folder; it is made where there is none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +56,7 @@ class Folder:
         """Take the folder for this process, and return what is in it: tables, and in each the files by their names.
 
         Raises:
-            ConfigurationError: when the folder cannot be used, or another one has it.
+            ConfigurationError: When the folder cannot be used, or another one has it.
         """
         try:
             self._path.mkdir(parents=True, exist_ok=True)
@@ -84,8 +84,8 @@ class Folder:
         """Make changes, all or nothing, to last.
 
         Raises:
-            NotWrittenError: when none was made.
-            OSError: when they are decided on, and some may not have been made: the next `open` makes them.
+            NotWrittenError: When none was made.
+            OSError: When they are decided on, and some may not have been made: the next `open` makes them.
         """
         entries = [_Entry(table, name, data) for (table, name), data in changes.items()]
         part = self._path / (_JOURNAL + _PART)

@@ -19,9 +19,9 @@ from .storage import FolderStorage
 def folder_stores(path: Path, clock: Clock) -> Stores:
     """Return the stores of one folder, not yet started; what a folder is no good for is `None`.
 
-    Parameters:
-        path: the folder; it is made where there is none.
-        clock: tells when something was noted.
+    Args:
+        path: The folder; it is made where there is none.
+        clock: Tells when something was noted.
     """
     storage = FolderStorage(path)
     return Stores(
@@ -39,12 +39,12 @@ def folder_stores(path: Path, clock: Clock) -> Stores:
 def add_folder_stores(container: CatgaContainer, url: str) -> None:
     """Keep snapshots, checkpoints, inbox and dead letters in a folder.
 
-    Parameters:
-        container: the application's container; for each port the last call wins.
+    Args:
+        container: The application's container; for each port the last call wins.
         url: `folder:///an/absolute/path`.
 
     Raises:
-        ConfigurationError: for a URL that names no folder; for a folder that cannot be used, when the container starts.
+        ConfigurationError: For a URL that names no folder; for a folder that cannot be used, when the container starts.
     """
     parts = urlsplit(url)
     path = Path(unquote(parts.path))

@@ -23,9 +23,9 @@ Tables = dict[str, dict[str, bytes]]
 class Files:
     """The files as one reader sees them: those of the folder, with changes laid over them.
 
-    Parameters:
-        tables: what is in the folder.
-        changes: what is not in it yet.
+    Args:
+        tables: What is in the folder.
+        changes: What is not in it yet.
     """
 
     def __init__(self, tables: Tables, changes: Changes) -> None:
@@ -65,7 +65,7 @@ class FolderUnitOfWork(BaseUnitOfWork):
         """A folder has no transaction for others.
 
         Raises:
-            PersistenceError: always.
+            PersistenceError: Always.
         """
         text = "a folder has no connection to share: keep the application's own data elsewhere"
         raise PersistenceError(text, retryable=False)
@@ -102,8 +102,8 @@ class FolderUnitOfWork(BaseUnitOfWork):
 class FolderStorage:
     """Keeps small files in a folder, and all of them in memory as well.
 
-    Parameters:
-        path: the folder.
+    Args:
+        path: The folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -156,7 +156,7 @@ class FolderStorage:
         """Return the files as the caller sees them: with what its own unit of work has written.
 
         Raises:
-            PersistenceError: when the folder is not open, or the caller's unit of work is over.
+            PersistenceError: When the folder is not open, or the caller's unit of work is over.
         """
         self._require_open()
         unit: FolderUnitOfWork | None = joined_unit_of_work(self)
@@ -181,7 +181,7 @@ class FolderStorage:
         """Make changes to last, then visible to all; called by who has the turn.
 
         Raises:
-            PersistenceError: with the outcome `UNKNOWN` when they may be there after a restart.
+            PersistenceError: With the outcome `UNKNOWN` when they may be there after a restart.
         """
         self._require_open()
         try:

@@ -14,8 +14,8 @@ from .frames import Answer, Ask, Frame, Leave, Listen, Lost, Nobody, Tell, pack,
 class Peer:
     """One connected process.
 
-    Parameters:
-        writer: where its frames go.
+    Args:
+        writer: Where its frames go.
     """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
@@ -29,8 +29,8 @@ class Peer:
 class Hub:
     """Connects processes; `async with Hub() as hub:` listens as long as the block lasts.
 
-    Parameters:
-        host: where to listen.
+    Args:
+        host: Where to listen.
         port: 0 for a free one.
     """
 

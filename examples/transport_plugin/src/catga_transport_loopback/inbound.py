@@ -21,11 +21,11 @@ Respond = Callable[[bytes], None]
 class Requests:
     """Handles one type of request.
 
-    Parameters:
-        endpoint: what handles it.
-        codec: makes bytes into messages and back.
-        clock: what deadlines are compared with.
-        limit: how many at the same time.
+    Args:
+        endpoint: What handles it.
+        codec: Makes bytes into messages and back.
+        clock: What deadlines are compared with.
+        limit: How many at the same time.
     """
 
     def __init__(self, endpoint: RequestEndpoint, codec: EnvelopeCodec, clock: Clock, limit: int) -> None:
@@ -84,11 +84,11 @@ class Requests:
 class Events:
     """Handles one type of event for this service.
 
-    Parameters:
-        endpoint: what handles it.
-        service: whose replicas share the deliveries.
-        codec: makes bytes into messages.
-        limit: how many at the same time; more have to wait.
+    Args:
+        endpoint: What handles it.
+        service: Whose replicas share the deliveries.
+        codec: Makes bytes into messages.
+        limit: How many at the same time; more have to wait.
     """
 
     def __init__(self, endpoint: EventEndpoint, service: str, codec: EnvelopeCodec, limit: int) -> None:

@@ -11,8 +11,8 @@ from .transport import LoopbackTransport
 def add_loopback_transport(container: CatgaContainer, url: str) -> None:
     """Connect the container with every other one at the same hub.
 
-    Parameters:
-        container: the application's container; the last call for a transport wins.
+    Args:
+        container: The application's container; the last call for a transport wins.
         url: `loopback://host:port`.
     """
 

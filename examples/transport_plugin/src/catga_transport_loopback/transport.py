@@ -36,15 +36,15 @@ R = TypeVar("R")
 class LoopbackTransport:
     """Carries messages through a hub.
 
-    Parameters:
-        url: where the hub is: `loopback://host:port`.
-        serializer: the format of the messages.
-        clock: what deadlines are compared with.
-        connect_timeout: seconds within which the hub has to answer.
-        request_timeout: seconds a request waits when its sender set no deadline.
+    Args:
+        url: Where the hub is: `loopback://host:port`.
+        serializer: The format of the messages.
+        clock: What deadlines are compared with.
+        connect_timeout: Seconds within which the hub has to answer.
+        request_timeout: Seconds a request waits when its sender set no deadline.
 
     Raises:
-        ConfigurationError: for a URL without host and port.
+        ConfigurationError: For a URL without host and port.
     """
 
     def __init__(

@@ -21,10 +21,10 @@ def failed(text: str, outcome: str, code: str = ErrorCode.TRANSPORT_FAILED) -> C
 class Wire:
     """A connection.
 
-    Parameters:
-        reader: where frames come from.
-        writer: where they go.
-        deliver: takes each request and event; it does not wait.
+    Args:
+        reader: Where frames come from.
+        writer: Where they go.
+        deliver: Takes each request and event; it does not wait.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Wire:
         """Send a frame and return when the hub has sent it back.
 
         Raises:
-            CatgaError: when the connection is lost.
+            CatgaError: When the connection is lost.
         """
         if self.lost:
             raise failed("the connection to the hub is lost", "not_sent")

@@ -27,10 +27,10 @@ def add_stores(
     `container.unit_of_work()` when it provides a transactional port: the event log, the outbox, the inbox or the checkpoints.
 
     Args:
-        container: the container.
-        make: makes the stores, given the container's clock; called once for each run, when the container starts.
-        ports: the ports to take from it, such as `EventLog`; each is declared with `@port(..., kept=True)`.
-        name: what the storage is called in `health()` and in errors, such as `sqlite`.
+        container: The container.
+        make: Makes the stores, given the container's clock; called once for each run, when the container starts.
+        ports: The ports to take from it, such as `EventLog`; each is declared with `@port(..., kept=True)`.
+        name: What the storage is called in `health()` and in errors, such as `sqlite`.
 
     Raises:
         ConfigurationError: One of `ports` is not a port that a storage keeps, or the container runs already.

@@ -38,9 +38,9 @@ from catga_core.validation.behavior import ValidationBehavior, has_constraints
 class Assembly:
     """Compiles the pipelines of a container, each once until an override changes them.
 
-    Parameters:
-        resolver: makes what is in the pipelines.
-        contributions: what features put into them.
+    Args:
+        resolver: Makes what is in the pipelines.
+        contributions: What features put into them.
     """
 
     def __init__(self, resolver: Resolver, contributions: Contributions) -> None:
@@ -189,7 +189,7 @@ class Assembly:
         """Take a handler in.
 
         Raises:
-            ConfigurationError: when it is there already, or its request has another.
+            ConfigurationError: When it is there already, or its request has another.
         """
         described, target = entry.definition.message_type, entry.definition.target
         if described.kind is MessageKind.EVENT:

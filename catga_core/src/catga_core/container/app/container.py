@@ -53,25 +53,25 @@ class CatgaContainer(Registering):
         the override lasts, and the first ones are there again after it. Overrides nest and may be left in any order.
         What was made anew is closed when the container stops, because a message in flight may still hold it.
 
-        Parameters:
-            service: a registered type, a handler class, or a provider's name.
-            implementation: an object, or as in `add_singleton` a class, a factory or a dependency-injector provider. It
+        Args:
+            service: A registered type, a handler class, or a provider's name.
+            implementation: An object, or as in `add_singleton` a class, a factory or a dependency-injector provider. It
                 need not be derived from what it doubles. For a handler, whatever handles the same message.
-            instance: take the implementation as the object itself, even where it is a class, a function or a provider.
+            instance: Take the implementation as the object itself, even where it is a class, a function or a provider.
 
         Raises:
-            ConfigurationError: when nothing is registered for it, the replacement cannot be made, or is no handler.
+            ConfigurationError: When nothing is registered for it, the replacement cannot be made, or is no handler.
         """
         return self._registry.replace(service, implementation, instance=instance)
 
     def override_providers(self, **replacements: Any) -> Overriding:  # type: ignore[override]
         """Replace several parts by their providers' names, while a `with` block lasts.
 
-        Parameters:
-            replacements: what stands in, as in `override`, by provider name.
+        Args:
+            replacements: What stands in, as in `override`, by provider name.
 
         Raises:
-            ConfigurationError: when one of them cannot be replaced; then none is.
+            ConfigurationError: When one of them cannot be replaced; then none is.
         """
         return override_each(self.providers, self.override, replacements)
 
@@ -80,23 +80,23 @@ class CatgaContainer(Registering):
     def get(self, service: ServiceType[S]) -> S:
         """Return a service: the singleton, the surrounding message's own, or a new one.
 
-        Parameters:
-            service: a registered type.
+        Args:
+            service: A registered type.
 
         Raises:
-            ConfigurationError: when nothing provides it.
-            LookupError: for a scoped service where no message is being handled.
+            ConfigurationError: When nothing provides it.
+            LookupError: For a scoped service where no message is being handled.
         """
         return self._resolver.resolve(service)  # type: ignore[no-any-return]
 
     def provider(self, service: ServiceType[S]) -> ServiceProvider[S]:
         """Return the dependency-injector provider of a service.
 
-        Parameters:
-            service: a registered type.
+        Args:
+            service: A registered type.
 
         Raises:
-            ConfigurationError: when nothing provides it.
+            ConfigurationError: When nothing provides it.
         """
         return provider_of(service, self.providers)
 
@@ -111,8 +111,8 @@ class CatgaContainer(Registering):
 
         Raises:
             ConfigurationError: For a wrong composition or an unknown role, before anything is started.
-            CatgaError: when a server cannot be reached.
-            ExceptionGroup: of what went wrong while stopping.
+            CatgaError: When a server cannot be reached.
+            ExceptionGroup: Of what went wrong while stopping.
         """
         await self._lifecycle.start(check_roles(roles))
         try:
@@ -138,9 +138,9 @@ class CatgaContainer(Registering):
     def wire(self, *arguments: Any, **options: Any) -> None:
         """Inject into modules, as dependency-injector does.
 
-        Parameters:
-            arguments: as in dependency-injector.
-            options: as in dependency-injector: `modules=`, `packages=`, `from_package=`.
+        Args:
+            arguments: As in dependency-injector.
+            options: As in dependency-injector: `modules=`, `packages=`, `from_package=`.
         """
         # Wired code may reach scoped services that no constructor asks for.
         self._assembly.opaque = True
@@ -155,7 +155,7 @@ class CatgaContainer(Registering):
         in the block is sent after the commit. Entered inside another one, it joins that.
 
         Raises:
-            CatgaError: when the block is left: `CONFLICT` when another has written what this one relied on,
+            CatgaError: When the block is left: `CONFLICT` when another has written what this one relied on,
                 `PERSISTENCE_FAILED` when it could not be committed.
         """
         return self.get(Storage).unit_of_work()
@@ -166,8 +166,8 @@ class CatgaApp:
 
     `app.<name>` gives the service of any provider; those below are typed.
 
-    Parameters:
-        container: the container; `app.container` gives it back.
+    Args:
+        container: The container; `app.container` gives it back.
     """
 
     __slots__ = ("container",)

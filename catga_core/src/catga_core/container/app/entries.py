@@ -26,10 +26,10 @@ from catga_core.pipeline.stage import Stage
 class HandlerEntry(msgspec.Struct, frozen=True):
     """One registered handler.
 
-    Parameters:
-        definition: what it handles.
-        registration: how it is made; a function handler takes its message first.
-        lifetime: as asked for, `None` to have the container choose.
+    Args:
+        definition: What it handles.
+        registration: How it is made; a function handler takes its message first.
+        lifetime: As asked for, `None` to have the container choose.
     """
 
     definition: HandlerDefinition
@@ -40,13 +40,13 @@ class HandlerEntry(msgspec.Struct, frozen=True):
 class BehaviorEntry(msgspec.Struct, frozen=True):
     """One registered behavior.
 
-    Parameters:
-        registration: how it is made.
-        stage: its place in the pipeline.
-        order: lower is further outside, within its stage.
-        applies_to: the message class it is for; `None` for every message.
-        when: asked once for each message type; `None` for always.
-        lifetime: as asked for, `None` to have the container choose.
+    Args:
+        registration: How it is made.
+        stage: Its place in the pipeline.
+        order: Lower is further outside, within its stage.
+        applies_to: The message class it is for; `None` for every message.
+        when: Asked once for each message type; `None` for always.
+        lifetime: As asked for, `None` to have the container choose.
     """
 
     registration: Registration
@@ -66,9 +66,9 @@ class BehaviorEntry(msgspec.Struct, frozen=True):
 class ValidatorEntry(msgspec.Struct, frozen=True):
     """One registered validator.
 
-    Parameters:
-        registration: how it is made.
-        applies_to: the message class it is for.
+    Args:
+        registration: How it is made.
+        applies_to: The message class it is for.
     """
 
     registration: Registration
@@ -79,7 +79,7 @@ def handler_entry(target: Any, lifetime: Lifetime | None, names: Mapping[str, An
     """Describe a handler.
 
     Raises:
-        ConfigurationError: naming the handler, the cause and the mend.
+        ConfigurationError: Naming the handler, the cause and the mend.
     """
     definition = define_handler(target, names)
     if definition.is_class:
@@ -106,7 +106,7 @@ def behavior_entry(
     """Describe a behavior given as a class or an object.
 
     Raises:
-        ConfigurationError: when it is none.
+        ConfigurationError: When it is none.
     """
     cls = _class_of(behavior)
     if not _derives(cls, Behavior):
@@ -138,7 +138,7 @@ def validator_entry(validator: Any, names: Mapping[str, Any]) -> ValidatorEntry:
     """Describe a validator given as a class or an object.
 
     Raises:
-        ConfigurationError: when it is none, or does not say for what.
+        ConfigurationError: When it is none, or does not say for what.
     """
     cls = _class_of(validator)
     applies_to = _class_argument(cls, Validator) if _derives(cls, Validator) else None
@@ -155,12 +155,12 @@ def validator_entry(validator: Any, names: Mapping[str, Any]) -> ValidatorEntry:
 def check_hosted(service: Any, implementation: Any) -> None:
     """Refuse what cannot be started and stopped.
 
-    Parameters:
-        service: the type it is asked for by.
-        implementation: as given, `None` for the service itself.
+    Args:
+        service: The type it is asked for by.
+        implementation: As given, `None` for the service itself.
 
     Raises:
-        ConfigurationError: naming what lacks them.
+        ConfigurationError: Naming what lacks them.
     """
     product: Any = implementation
     if implementation is None or (callable(implementation) and not isinstance(implementation, type)):

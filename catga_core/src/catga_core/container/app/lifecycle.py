@@ -43,16 +43,16 @@ class State(StrEnum):
 class Lifecycle:
     """One container's starting and stopping.
 
-    Parameters:
-        validate: raises for a wrong composition.
-        providers: returns the container's providers, by name.
-        dispatcher: the container's dispatcher.
-        assembly: its handlers and behaviors.
-        resolver: makes its services.
-        registrations: its services.
-        hosted: the services that are started and stopped, and the roles of processes that do so.
-        workers: those of features, which work beside the handlers.
-        feature_health: returns the health entries of features.
+    Args:
+        validate: Raises for a wrong composition.
+        providers: Returns the container's providers, by name.
+        dispatcher: The container's dispatcher.
+        assembly: Its handlers and behaviors.
+        resolver: Makes its services.
+        registrations: Its services.
+        hosted: The services that are started and stopped, and the roles of processes that do so.
+        workers: Those of features, which work beside the handlers.
+        feature_health: Returns the health entries of features.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Lifecycle:
         """Refuse new work, finish what is in flight within the shutdown timeout, close everything in reverse.
 
         Raises:
-            ExceptionGroup: of everything that went wrong; all the rest is stopped all the same.
+            ExceptionGroup: Of everything that went wrong; all the rest is stopped all the same.
         """
         if self.state is not State.RUNNING:
             return

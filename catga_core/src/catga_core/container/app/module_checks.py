@@ -25,12 +25,12 @@ class ModuleBase(ABC):
 def module_of(given: type[ModuleBase] | ModuleBase, added: Sequence[ModuleBase]) -> ModuleBase:
     """Return the module to register.
 
-    Parameters:
-        given: a class derived from `Module`, or an object of one.
-        added: those that are there.
+    Args:
+        given: A class derived from `Module`, or an object of one.
+        added: Those that are there.
 
     Raises:
-        ConfigurationError: when it is no module, cannot be made, or was added already.
+        ConfigurationError: When it is no module, cannot be made, or was added already.
     """
     cls: type[Any] = given if isinstance(given, type) else class_of(given)
     named = with_place(cls.__name__, cls)
@@ -55,9 +55,9 @@ def module_of(given: type[ModuleBase] | ModuleBase, added: Sequence[ModuleBase])
 def check_modules(modules: Sequence[ModuleBase], is_provided: Callable[[Any], bool]) -> list[str]:
     """Return every unmet need and every ring of modules.
 
-    Parameters:
-        modules: those that were added.
-        is_provided: tells whether there is a service of a type.
+    Args:
+        modules: Those that were added.
+        is_provided: Tells whether there is a service of a type.
     """
     added = {type(module): module for module in modules}
     problems: dict[str, None] = {}

@@ -19,6 +19,6 @@ class Module(ModuleBase):
     def register(self, catga: CatgaContainer) -> None:
         """Register everything of this module.
 
-        Parameters:
-            catga: the container to fill.
+        Args:
+            catga: The container to fill.
         """

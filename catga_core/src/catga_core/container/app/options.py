@@ -28,43 +28,43 @@ DEFAULT_SERVICE_NAME = "app"
 class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a container is set up; every option does what it says and nothing else.
 
-    Parameters:
-        service_name: this service's name; its replicas share it and share each event's deliveries. What listens for
+    Args:
+        service_name: This service's name; its replicas share it and share each event's deliveries. What listens for
             events over a server has to be given one.
-        transport: a URL whose scheme names a transport plugin, such as `nats://localhost:4222`; `None` for one process.
-        store: a URL whose scheme names a store plugin; `None` for none.
-        serializer: the name of a serializer plugin: `msgpack` or `json`.
-        plugins: names of further plugins to load, of the groups `catga.features` and `catga.behaviors`.
-        disabled_plugins: names of plugins that are never loaded, whoever asks for them.
-        enable_logging: write a line for each message handled here.
-        enable_validation: check messages against their types and constraints before they are handled: `None` where the
+        transport: A URL whose scheme names a transport plugin, such as `nats://localhost:4222`; `None` for one process.
+        store: A URL whose scheme names a store plugin; `None` for none.
+        serializer: The name of a serializer plugin: `msgpack` or `json`.
+        plugins: Names of further plugins to load, of the groups `catga.features` and `catga.behaviors`.
+        disabled_plugins: Names of plugins that are never loaded, whoever asks for them.
+        enable_logging: Write a line for each message handled here.
+        enable_validation: Check messages against their types and constraints before they are handled: `None` where the
             message declares constraints or a validator is registered for it, `True` for every message, `False` never.
-        timeout_seconds: how long handling a request may take before it fails with `TIMEOUT`; `None` for no limit.
-        max_concurrent_requests: how many messages of one subscription are handled at the same time; a request beyond
+        timeout_seconds: How long handling a request may take before it fails with `TIMEOUT`; `None` for no limit.
+        max_concurrent_requests: How many messages of one subscription are handled at the same time; a request beyond
             fails with `CONCURRENCY_LIMITED` at once.
-        shutdown_timeout_seconds: how long a stopping container waits for what is in flight.
-        start_timeout_seconds: how long each hosted service may take to start.
-        max_event_bytes: an event with more bytes is refused by the event store before anything is written.
-        enable_idempotency: do every command once for each message id; without it only those marked `@idempotent`.
-        idempotency_ttl_seconds: how long a command's result is remembered.
-        idempotency_lease_seconds: how long a command whose process died keeps others from doing it; renewed while it runs.
-        idempotency_wait_seconds: how long a duplicate waits for the first one's result before it fails with
+        shutdown_timeout_seconds: How long a stopping container waits for what is in flight.
+        start_timeout_seconds: How long each hosted service may take to start.
+        max_event_bytes: An event with more bytes is refused by the event store before anything is written.
+        enable_idempotency: Do every command once for each message id; without it only those marked `@idempotent`.
+        idempotency_ttl_seconds: How long a command's result is remembered.
+        idempotency_lease_seconds: How long a command whose process died keeps others from doing it; renewed while it runs.
+        idempotency_wait_seconds: How long a duplicate waits for the first one's result before it fails with
             `DUPLICATE_IN_PROGRESS`; 0 for not at all.
-        enable_outbox: handle every command and event in a unit of work, but for handlers with `@own_units_of_work`, and send
+        enable_outbox: Handle every command and event in a unit of work, but for handlers with `@own_units_of_work`, and send
             what is published in one after its commit.
-        enable_outbox_relay: send the outbox's messages from this process; without it another has to.
-        outbox_batch_size: how many messages of the outbox are under way at the same time.
-        outbox_lease_seconds: how long messages of a relay that died wait for another one; renewed while they are sent.
-        outbox_poll_seconds: how often the outbox is looked at where nothing tells that there is something in it.
-        outbox_max_attempts: after so many tries a message goes to the dead letters.
-        outbox_retry_delay_seconds: the time until the second try, doubled with each further one.
-        outbox_retry_max_delay_seconds: the longest time between two tries.
-        outbox_retention_seconds: how long sent messages are kept.
-        outbox_alarm_seconds: when the oldest message has waited so long, health is degraded and an error is logged.
-        enable_inbox: handle every event in a unit of work, once for each message id and handler.
-        inbox_retention_seconds: how long it is remembered which handler has had which event.
-        enable_dead_letter_queue: keep each event that a handler failed for.
-        prune_interval_seconds: how often what need not be remembered any longer is removed.
+        enable_outbox_relay: Send the outbox's messages from this process; without it another has to.
+        outbox_batch_size: How many messages of the outbox are under way at the same time.
+        outbox_lease_seconds: How long messages of a relay that died wait for another one; renewed while they are sent.
+        outbox_poll_seconds: How often the outbox is looked at where nothing tells that there is something in it.
+        outbox_max_attempts: After so many tries a message goes to the dead letters.
+        outbox_retry_delay_seconds: The time until the second try, doubled with each further one.
+        outbox_retry_max_delay_seconds: The longest time between two tries.
+        outbox_retention_seconds: How long sent messages are kept.
+        outbox_alarm_seconds: When the oldest message has waited so long, health is degraded and an error is logged.
+        enable_inbox: Handle every event in a unit of work, once for each message id and handler.
+        inbox_retention_seconds: How long it is remembered which handler has had which event.
+        enable_dead_letter_queue: Keep each event that a handler failed for.
+        prune_interval_seconds: How often what need not be remembered any longer is removed.
     """
 
     service_name: str = DEFAULT_SERVICE_NAME
@@ -116,11 +116,11 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
 
         Variables such as `CATGA_AUDIT_FILE` are left to the plugin `audit` where `CATGA_PLUGINS` names it.
 
-        Parameters:
+        Args:
             environment: `None` for the process's own.
 
         Raises:
-            ConfigurationError: naming every variable that is unknown or cannot be read.
+            ConfigurationError: Naming every variable that is unknown or cannot be read.
         """
         found = os.environ if environment is None else environment
         fields = {field.name: field.type for field in msgspec.structs.fields(CatgaOptions)}
@@ -154,8 +154,8 @@ def _is_for_plugin(variable: str, environment: Mapping[str, str]) -> bool:
 def without_userinfo(url: str) -> str:
     """Return a URL, quoted, with user and password hidden.
 
-    Parameters:
-        url: a URL, or what was meant as one: everything before the last `@` is hidden.
+    Args:
+        url: A URL, or what was meant as one: everything before the last `@` is hidden.
     """
     scheme, found, rest = url.partition("://")
     if not found:
@@ -168,7 +168,7 @@ def check_options(options: CatgaOptions) -> None:
     """Refuse values that cannot work.
 
     Raises:
-        ConfigurationError: naming each option, what is wrong with it and what is possible.
+        ConfigurationError: Naming each option, what is wrong with it and what is possible.
     """
     problems = _wrong_types(options)
     if problems:

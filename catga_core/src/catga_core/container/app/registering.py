@@ -97,16 +97,16 @@ class Registering(DynamicContainer):
     ) -> None:
         """Register a service of which the container makes one, when it starts.
 
-        Parameters:
-            service: the type it is asked for by.
-            implementation: a class (its constructor's parameters are resolved by type), a factory (sync, async or with
+        Args:
+            service: The type it is asked for by.
+            implementation: A class (its constructor's parameters are resolved by type), a factory (sync, async or with
                 one `yield`, ended when the container stops), an object, or a dependency-injector provider; left out,
                 the service itself. The last registration of a service wins.
-            name: the provider's name, `None` for the class's in snake_case.
-            instance: take the implementation as the object itself, even where it is callable.
+            name: The provider's name, `None` for the class's in snake_case.
+            instance: Take the implementation as the object itself, even where it is callable.
 
         Raises:
-            ConfigurationError: when it cannot be that service, or the container runs already.
+            ConfigurationError: When it cannot be that service, or the container runs already.
         """
         self._registry.add(service, implementation, Lifetime.SINGLETON, name, instance=instance)
 
@@ -122,13 +122,13 @@ class Registering(DynamicContainer):
         Behaviors and handler of one message share it, no other message sees it. A factory with one `yield` is ended
         after the message and sees its exception; an object with `aclose()` or `close()` is closed.
 
-        Parameters:
-            service: the type it is asked for by.
-            implementation: a class, a factory, or a provider; left out, the service itself.
-            name: the provider's name, `None` for the class's in snake_case.
+        Args:
+            service: The type it is asked for by.
+            implementation: A class, a factory, or a provider; left out, the service itself.
+            name: The provider's name, `None` for the class's in snake_case.
 
         Raises:
-            ConfigurationError: when it cannot be that service, or the container runs already.
+            ConfigurationError: When it cannot be that service, or the container runs already.
         """
         self._registry.add(service, implementation, Lifetime.SCOPED, name)
 
@@ -141,25 +141,25 @@ class Registering(DynamicContainer):
     ) -> None:
         """Register a service that is made anew wherever it is needed.
 
-        Parameters:
-            service: the type it is asked for by.
-            implementation: a class, a synchronous factory, or a provider; left out, the service itself.
-            name: the provider's name, `None` for the class's in snake_case.
+        Args:
+            service: The type it is asked for by.
+            implementation: A class, a synchronous factory, or a provider; left out, the service itself.
+            name: The provider's name, `None` for the class's in snake_case.
 
         Raises:
-            ConfigurationError: when it cannot be that service, or the container runs already.
+            ConfigurationError: When it cannot be that service, or the container runs already.
         """
         self._registry.add(service, implementation, Lifetime.TRANSIENT, name)
 
     def add_handlers(self, *handlers: Callable[..., Any], lifetime: Lifetime | None = None) -> None:
         """Register handlers: classes with a `handle` method, or functions whose first parameter is the message.
 
-        Parameters:
-            handlers: for requests, events and stream queries alike.
-            lifetime: for classes; `None` makes one object where all it holds are singletons, else one for each message.
+        Args:
+            handlers: For requests, events and stream queries alike.
+            lifetime: For classes; `None` makes one object where all it holds are singletons, else one for each message.
 
         Raises:
-            ConfigurationError: when a handler's message or result does not fit, or the container runs already.
+            ConfigurationError: When a handler's message or result does not fit, or the container runs already.
         """
         self._registry.expect_stopped("handlers")
         names = caller_locals()
@@ -201,11 +201,11 @@ class Registering(DynamicContainer):
     def add_validator(self, *validators: type[Validator[Any]] | Validator[Any]) -> None:
         """Have messages checked by a rule before they are handled.
 
-        Parameters:
-            validators: classes derived from `Validator[Message]`, or objects of such.
+        Args:
+            validators: Classes derived from `Validator[Message]`, or objects of such.
 
         Raises:
-            ConfigurationError: when one does not say for which message it is, or the container runs already.
+            ConfigurationError: When one does not say for which message it is, or the container runs already.
         """
         self._registry.expect_stopped("validators")
         names = caller_locals()
@@ -226,16 +226,16 @@ class Registering(DynamicContainer):
         Hosted services start in dependency order and stop in reverse. One that holds the mediator starts after
         everything else and stops first; any other outlives the messages that are in flight.
 
-        Parameters:
-            service: the type it is asked for by.
-            implementation: as in `add_singleton`.
-            name: the provider's name, `None` for the class's in snake_case.
-            after: services to start before it and stop after it, although it does not hold them.
+        Args:
+            service: The type it is asked for by.
+            implementation: As in `add_singleton`.
+            name: The provider's name, `None` for the class's in snake_case.
+            after: Services to start before it and stop after it, although it does not hold them.
             role: The role of processes that start it, such as `"work"`; `None` for every process, but for a service that
                 holds the mediator, which has the role `work`.
 
         Raises:
-            ConfigurationError: when it cannot be started and stopped, or the container runs already.
+            ConfigurationError: When it cannot be started and stopped, or the container runs already.
         """
         check_hosted(service, implementation)
         self._registry.add(service, implementation, Lifetime.SINGLETON, name, after=tuple(after))
@@ -258,11 +258,11 @@ class Registering(DynamicContainer):
     def add_module(self, module: type[ModuleBase] | ModuleBase) -> None:
         """Let a module register itself; its needs are checked when the container starts.
 
-        Parameters:
-            module: a class derived from `Module`, or an object of one.
+        Args:
+            module: A class derived from `Module`, or an object of one.
 
         Raises:
-            ConfigurationError: when it is no module, was added already, or registers something that does not fit.
+            ConfigurationError: When it is no module, was added already, or registers something that does not fit.
         """
         self._registry.expect_stopped("modules")
         made = module_of(module, self._modules)
@@ -273,7 +273,7 @@ class Registering(DynamicContainer):
         """Check the whole composition without starting it.
 
         Raises:
-            ConfigurationError: listing every mistake, each with its cause and mend.
+            ConfigurationError: Listing every mistake, each with its cause and mend.
         """
         assembly = self._assembly
         problems = self._registry.problems()
@@ -289,7 +289,7 @@ class Registering(DynamicContainer):
         """Take in a registration that is described already.
 
         Raises:
-            ConfigurationError: when the container runs already.
+            ConfigurationError: When the container runs already.
         """
         self._registry.register(registration)
 

@@ -38,13 +38,13 @@ from catga_core.messages.serializer import Serializer
 class Registry:
     """Takes services in, and gives each a provider in the container.
 
-    Parameters:
-        container: gets the providers.
-        registrations: by service; the resolver's own, filled here.
-        resolver: makes the services.
-        assembly: the handlers, behaviors and validators.
-        reserved: names that no provider may have.
-        fixed: tells whether nothing can be added now.
+    Args:
+        container: Gets the providers.
+        registrations: By service; the resolver's own, filled here.
+        resolver: Makes the services.
+        assembly: The handlers, behaviors and validators.
+        reserved: Names that no provider may have.
+        fixed: Tells whether nothing can be added now.
     """
 
     __slots__ = ("_assembly", "_container", "_fixed", "_registrations", "_reserved", "_resolver", "hosted")
@@ -69,10 +69,10 @@ class Registry:
     def add_own(self, options: CatgaOptions, mediator: CatgaMediator, dispatcher: Dispatcher) -> None:
         """Take in what every container has.
 
-        Parameters:
-            options: the application's.
-            mediator: the container's.
-            dispatcher: the container's.
+        Args:
+            options: The application's.
+            mediator: The container's.
+            dispatcher: The container's.
         """
         self.put(register_source(CatgaOptions, options, Lifetime.SINGLETON, {}, instance=True), "options")
         self.put(register_source(CatgaMediator, mediator, Lifetime.SINGLETON, {}, instance=True), "mediator")
@@ -108,7 +108,7 @@ class Registry:
         """Take in a service as an application gives it.
 
         Raises:
-            ConfigurationError: when it is the container's own, cannot be made so, its name is taken, or the container
+            ConfigurationError: When it is the container's own, cannot be made so, its name is taken, or the container
                 runs already.
         """
         self.expect_stopped("services")
@@ -122,7 +122,7 @@ class Registry:
         """Take in a registration that is described already.
 
         Raises:
-            ConfigurationError: when the container runs already.
+            ConfigurationError: When the container runs already.
         """
         self.expect_stopped("services")
         self.put(registration)
@@ -131,19 +131,19 @@ class Registry:
         """Have a service started and stopped with the container.
 
         Args:
-            service: the type it is asked for by.
-            role: of the processes that start it; `None` for all.
+            service: The type it is asked for by.
+            role: Of the processes that start it; `None` for all.
         """
         self.hosted[service] = role
 
     def expect_stopped(self, what: str) -> None:
         """Refuse what can only be added before the container runs.
 
-        Parameters:
-            what: for the error.
+        Args:
+            what: For the error.
 
         Raises:
-            ConfigurationError: when it runs already.
+            ConfigurationError: When it runs already.
         """
         if self._fixed():
             msg = (
@@ -155,8 +155,8 @@ class Registry:
     def problems(self, *more: Registration) -> list[str]:
         """Return every mistake in what the services, handlers and behaviors need of each other.
 
-        Parameters:
-            more: what is looked at beside them.
+        Args:
+            more: What is looked at beside them.
         """
         resolver = self._resolver
         roots = [resolver.effective(service) or made for service, made in self._registrations.items()]
@@ -166,7 +166,7 @@ class Registry:
         """Put something else in a service's place, as `CatgaContainer.override` says.
 
         Raises:
-            ConfigurationError: when it cannot stand in, or what it needs does not fit; then nothing has changed.
+            ConfigurationError: When it cannot stand in, or what it needs does not fit; then nothing has changed.
         """
         key = service_called(service, self._container.providers) if isinstance(service, str) else service
         replaced = replaced_registration(key, self._resolver.registered_for(key), self._assembly)
@@ -193,11 +193,11 @@ class Registry:
         """Take in a registration, and give it a provider.
 
         Args:
-            registration: how the service is made.
-            name: the provider's name, `None` for the service's own.
+            registration: How the service is made.
+            name: The provider's name, `None` for the service's own.
 
         Raises:
-            ConfigurationError: when the name is taken.
+            ConfigurationError: When the name is taken.
         """
         service = registration.service
         known = service in self._registrations

@@ -28,13 +28,13 @@ from catga_core.messages import Message, MessageType
 def replaced_registration(service: Any, known: Registration | None, assembly: Assembly) -> Registration:
     """Return how what is to be overridden is made.
 
-    Parameters:
-        service: a registered type, a handler, behavior or validator.
-        known: how it is made as a service, `None` where it is none.
-        assembly: the handlers, behaviors and validators.
+    Args:
+        service: A registered type, a handler, behavior or validator.
+        known: How it is made as a service, `None` where it is none.
+        assembly: The handlers, behaviors and validators.
 
     Raises:
-        ConfigurationError: when nothing is registered for it.
+        ConfigurationError: When nothing is registered for it.
     """
     if known is not None:
         return known
@@ -59,15 +59,15 @@ def replacement(
 ) -> Registration:
     """Return how what stands in is made.
 
-    Parameters:
-        replaced: how what it stands in for is made.
-        implementation: a class, a factory, a provider or an object.
-        handled: what a handler that is replaced handles, `None` for any other service.
-        names: what is in sight where it is overridden.
-        instance: whether the implementation is the object, whatever it looks like.
+    Args:
+        replaced: How what it stands in for is made.
+        implementation: A class, a factory, a provider or an object.
+        handled: What a handler that is replaced handles, `None` for any other service.
+        names: What is in sight where it is overridden.
+        instance: Whether the implementation is the object, whatever it looks like.
 
     Raises:
-        ConfigurationError: when it cannot stand in.
+        ConfigurationError: When it cannot stand in.
     """
     key = replaced.service
     if handled is not None:
@@ -95,10 +95,10 @@ def override_each(
 ) -> Overriding:
     """Replace several parts by their providers' names, all or none.
 
-    Parameters:
-        providers: the container's.
-        override: replaces one service.
-        replacements: what stands in, by provider name.
+    Args:
+        providers: The container's.
+        override: Replaces one service.
+        replacements: What stands in, by provider name.
     """
     overriding = Overriding()
     try:

@@ -18,8 +18,8 @@ _listening: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Callable[[
 def listening(on_signal: Callable[[], None]) -> Generator[None]:
     """Have a function called at each SIGINT and SIGTERM while the block lasts.
 
-    Parameters:
-        on_signal: called in the running loop, beside those of other containers.
+    Args:
+        on_signal: Called in the running loop, beside those of other containers.
     """
     loop = asyncio.get_running_loop()
     listeners = _listening.setdefault(loop, [])

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 class StorageHost:
     """Starts and stops one storage with the container, as long as one of its stores is in use.
 
-    Parameters:
-        stores: what the storage brings.
-        wanted: tells whether any of it is still what the container uses.
+    Args:
+        stores: What the storage brings.
+        wanted: Tells whether any of it is still what the container uses.
     """
 
     def __init__(self, stores: Stores, wanted: Callable[[], bool]) -> None:
@@ -63,8 +63,8 @@ def default_of(service: Any) -> Registration | None:
 
     State is then kept in this process's memory. What is not asked for is not imported.
 
-    Parameters:
-        service: the type it is asked for by.
+    Args:
+        service: The type it is asked for by.
     """
     declared = port_of(service)
     if service is Storage or (declared is not None and declared.kept and _is_kept_in_memory(service)):
@@ -81,10 +81,10 @@ def default_of(service: Any) -> Registration | None:
 def same_storage(resolver: Resolver, first: Any, second: Any) -> bool | None:
     """Tell whether two ports are kept in one storage; `None` where that is not known: one was not put in by `add_stores`.
 
-    Parameters:
-        resolver: the container's.
-        first: a port.
-        second: another one.
+    Args:
+        resolver: The container's.
+        first: A port.
+        second: Another one.
     """
     hosts = [_host_of(resolver.effective(port)) for port in (first, second)]
     return None if None in hosts else hosts[0] is hosts[1]

@@ -16,9 +16,9 @@ _BUILTIN = (str, int, float, bool, bytes, dict, list, tuple, set)
 def check_graph(resolver: Resolver, roots: Sequence[Registration]) -> list[str]:
     """Return every mistake in the graph, each naming the thing, the cause and the mend.
 
-    Parameters:
-        resolver: knows how each service is made now.
-        roots: the registrations to start from: services, handlers, behaviors.
+    Args:
+        resolver: Knows how each service is made now.
+        roots: The registrations to start from: services, handlers, behaviors.
     """
     problems: dict[str, None] = {}
     cyclic = _cycles(resolver, roots, problems)

@@ -24,9 +24,9 @@ from catga_core.runtime.scope import (
 def note_making(error: Exception, registration: Registration) -> None:
     """Say on an error what was being made.
 
-    Parameters:
-        error: what making it raised.
-        registration: how it is made.
+    Args:
+        error: What making it raised.
+        registration: How it is made.
     """
     error.add_note(f"while making {registration.told}")
 

@@ -16,7 +16,7 @@ def provider_name(service: Any) -> str:
     """Return the provider name of a service: a port's declared one, else its type's in snake_case.
 
     Args:
-        service: the type it is asked for by; `OrderRepository` is `order_repository`.
+        service: The type it is asked for by; `OrderRepository` is `order_repository`.
     """
     declared = port_of(service)
     if declared is not None:
@@ -32,14 +32,14 @@ def name_for(
 ) -> str | None:
     """Return the name of a service's provider, `None` where its own is somebody else's: it is found by type all the same.
 
-    Parameters:
-        service: the type it is asked for by.
-        name: as asked for, `None` for the service's own.
-        providers: those there are.
-        reserved: names of the container's own.
+    Args:
+        service: The type it is asked for by.
+        name: As asked for, `None` for the service's own.
+        providers: Those there are.
+        reserved: Names of the container's own.
 
     Raises:
-        ConfigurationError: when the name that was asked for is taken.
+        ConfigurationError: When the name that was asked for is taken.
     """
     chosen = name or provider_name(service)
     taken = providers.get(chosen)
@@ -57,7 +57,7 @@ def service_called(name: str, providers: Mapping[str, Any]) -> Any:
     """Return the service of a provider.
 
     Raises:
-        ConfigurationError: when no service's provider is called so.
+        ConfigurationError: When no service's provider is called so.
     """
     found = providers.get(name)
     if not isinstance(found, ServiceProvider):
@@ -71,7 +71,7 @@ def provider_of(service: Any, providers: Mapping[str, Any]) -> ServiceProvider[A
     """Return the provider of a service.
 
     Raises:
-        ConfigurationError: when nothing provides it.
+        ConfigurationError: When nothing provides it.
     """
     known: list[ServiceProvider[Any]] = [
         each for each in providers.values() if isinstance(each, ServiceProvider)

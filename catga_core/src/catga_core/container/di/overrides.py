@@ -66,8 +66,8 @@ class Overriding:
 class Overrides:
     """The layers in force, by service.
 
-    Parameters:
-        changed: called with the service after each change.
+    Args:
+        changed: Called with the service after each change.
     """
 
     __slots__ = ("_changed", "_layers", "_numbers")

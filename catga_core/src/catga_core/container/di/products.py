@@ -27,12 +27,12 @@ class AsyncNeeded(LookupError):  # noqa: N818 - control flow between resolver an
 def product_now(registration: Registration, arguments: Arguments) -> Product:
     """Make what a registration gives, without waiting.
 
-    Parameters:
-        registration: how it is made.
-        arguments: gives what it is made of; asked only where something is given.
+    Args:
+        registration: How it is made.
+        arguments: Gives what it is made of; asked only where something is given.
 
     Raises:
-        AsyncNeeded: when it has to be awaited.
+        AsyncNeeded: When it has to be awaited.
     """
     if registration.kind.is_async:
         raise AsyncNeeded
@@ -56,9 +56,9 @@ def product_now(registration: Registration, arguments: Arguments) -> Product:
 async def product(registration: Registration, arguments: Arguments) -> Product:
     """Make what a registration gives, awaiting it where it has to be.
 
-    Parameters:
-        registration: how it is made.
-        arguments: as for `product_now`.
+    Args:
+        registration: How it is made.
+        arguments: As for `product_now`.
     """
     if registration.kind is SourceKind.PROVIDER:
         made = registration.source()

@@ -54,8 +54,8 @@ class ServiceProvider(Provider[T], GivesService):
     def override(self, provider: Any) -> Override:  # type: ignore[override]
         """Replace the service until the returned context manager is left.
 
-        Parameters:
-            provider: what stands in, as in `CatgaContainer.override`.
+        Args:
+            provider: What stands in, as in `CatgaContainer.override`.
         """
         return self._replace(self.service, provider)
 

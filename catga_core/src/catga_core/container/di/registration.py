@@ -49,11 +49,11 @@ class SourceKind(StrEnum):
 class Parameter(msgspec.Struct, frozen=True):
     """One thing a service needs.
 
-    Parameters:
-        name: the parameter's name.
-        service: the type that is asked for, `None` where there is no annotation to tell.
-        optional: whether it has a default, so that the container may leave it out.
-        keyword: whether it has to be given by name.
+    Args:
+        name: The parameter's name.
+        service: The type that is asked for, `None` where there is no annotation to tell.
+        optional: Whether it has a default, so that the container may leave it out.
+        keyword: Whether it has to be given by name.
     """
 
     name: str
@@ -65,15 +65,15 @@ class Parameter(msgspec.Struct, frozen=True):
 class Registration(msgspec.Struct, frozen=True, eq=False):
     """One registered service.
 
-    Parameters:
-        service: the type it is asked for by.
-        lifetime: how long it lives.
-        kind: how it is made.
-        source: the class, function, object or provider.
-        parameters: what it needs, resolved from the container.
-        skip: how many leading parameters somebody else fills in: the message of a function handler.
-        auto: whether the resolver chooses the lifetime: scoped where the service holds anything scoped, else `lifetime`.
-        after: services that are started before this one, although it does not hold them.
+    Args:
+        service: The type it is asked for by.
+        lifetime: How long it lives.
+        kind: How it is made.
+        source: The class, function, object or provider.
+        parameters: What it needs, resolved from the container.
+        skip: How many leading parameters somebody else fills in: the message of a function handler.
+        auto: Whether the resolver chooses the lifetime: scoped where the service holds anything scoped, else `lifetime`.
+        after: Services that are started before this one, although it does not hold them.
     """
 
     service: Any
@@ -122,16 +122,16 @@ def register_source(
 ) -> Registration:
     """Describe how a service is made, and check that what makes it fits.
 
-    Parameters:
-        service: the type it is asked for by.
-        implementation: a class, a factory, an object, a dependency-injector provider, or `None` for the service itself.
-        lifetime: how long it lives.
-        names: what is in sight where it is registered.
-        instance: whether the implementation is the object, whatever it looks like.
-        double: whether it stands in for the service in a test, and so need not be derived from it.
+    Args:
+        service: The type it is asked for by.
+        implementation: A class, a factory, an object, a dependency-injector provider, or `None` for the service itself.
+        lifetime: How long it lives.
+        names: What is in sight where it is registered.
+        instance: Whether the implementation is the object, whatever it looks like.
+        double: Whether it stands in for the service in a test, and so need not be derived from it.
 
     Raises:
-        ConfigurationError: naming the service, the cause and the mend.
+        ConfigurationError: Naming the service, the cause and the mend.
     """
     source = service if implementation is None else implementation
     kind = SourceKind.INSTANCE if instance else kind_of(source)
@@ -170,7 +170,7 @@ def parameters_of(
     """Return what a class or factory needs.
 
     Raises:
-        ConfigurationError: for a parameter that tells no type and has no default.
+        ConfigurationError: For a parameter that tells no type and has no default.
     """
     if kind is SourceKind.INSTANCE:
         return ()
@@ -383,8 +383,8 @@ def _product_of(source: Callable[..., Any], kind: SourceKind, names: Mapping[str
 def how_registered(service: Any) -> str:
     """Return what to do where nothing provides a service: a service of Catga's own may be had by a function of its own.
 
-    Parameters:
-        service: the type it is asked for by.
+    Args:
+        service: The type it is asked for by.
     """
     told: str | None = getattr(get_origin(service) or service, "__catga_registered_by__", None)
     if told is None:

@@ -26,9 +26,9 @@ class Resolver:
     A singleton is kept for each set of overrides that reaches it, so one that was built before an override is built
     anew while the override lasts, and the first one is there again afterwards.
 
-    Parameters:
-        registrations: by service; may grow until the container starts.
-        default_of: tells how a service of Catga's own is made that nobody has registered.
+    Args:
+        registrations: By service; may grow until the container starts.
+        default_of: Tells how a service of Catga's own is made that nobody has registered.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Resolver:
         """Return where a service comes from.
 
         Raises:
-            AsyncNeeded: when a singleton it holds has to be awaited first.
+            AsyncNeeded: When a singleton it holds has to be awaited first.
         """
         known = self._supplies.get(service)
         if known is None:
@@ -144,9 +144,9 @@ class Resolver:
     def supply_for(self, registration: Registration, *, method: str = "") -> Supply:
         """Return where the product of a registration that is not a service comes from: a handler, a behavior.
 
-        Parameters:
-            registration: how it is made.
-            method: the name of the method to give instead of the object.
+        Args:
+            registration: How it is made.
+            method: The name of the method to give instead of the object.
         """
         return self._make_supply(registration, f".{method}" if method else "")
 
@@ -165,7 +165,7 @@ class Resolver:
         """Return a service now: the singleton, the surrounding message's own, or a new one.
 
         Raises:
-            LookupError: for a scoped service where no message is being handled.
+            LookupError: For a scoped service where no message is being handled.
         """
         try:
             supply = self.supply(service)
@@ -212,8 +212,8 @@ class Resolver:
     def disown(self, made: Any) -> None:
         """Leave the closing of a singleton to somebody else.
 
-        Parameters:
-            made: the object.
+        Args:
+            made: The object.
         """
         self._singletons.disown(made)
 

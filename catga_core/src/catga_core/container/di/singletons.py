@@ -30,10 +30,10 @@ class Singletons:
     def get(self, key: SingletonKey, registration: Registration, make: Callable[[], Product]) -> Any:
         """Return what is kept under a key; where nothing is, make it first.
 
-        Parameters:
-            key: what to keep it under.
-            registration: how it is made, for the error.
-            make: makes it.
+        Args:
+            key: What to keep it under.
+            registration: How it is made, for the error.
+            make: Makes it.
         """
         if key not in self._made:
             try:
@@ -51,10 +51,10 @@ class Singletons:
     ) -> Any:
         """Return what is kept under a key; where nothing is, make it first, while whoever else asks waits.
 
-        Parameters:
-            key: what to keep it under.
-            registration: how it is made, for the error.
-            make: makes it.
+        Args:
+            key: What to keep it under.
+            registration: How it is made, for the error.
+            make: Makes it.
         """
         if key in self._made:
             return self._made[key]

@@ -33,9 +33,9 @@ def of_object(made: Any) -> Supply:
 def of_provider(registration: Registration, given: Sequence[Supply]) -> Supply:
     """Return what asks a dependency-injector provider each time.
 
-    Parameters:
-        registration: of the provider.
-        given: what the provider asks the container for.
+    Args:
+        registration: Of the provider.
+        given: What the provider asks the container for.
     """
     source = registration.source
     return Supply(
@@ -50,10 +50,10 @@ def of_call(
 ) -> Supply:
     """Return what makes a new object each time.
 
-    Parameters:
-        registration: how it is made.
-        held: what it is given, `None` for what is optional and not there.
-        attribute: what to give of the object, such as `.handle`.
+    Args:
+        registration: How it is made.
+        held: What it is given, `None` for what is optional and not there.
+        attribute: What to give of the object, such as `.handle`.
     """
     given = [supply for _, supply in held if supply is not None]
     return Supply(
@@ -66,10 +66,10 @@ def of_call(
 def of_scope(registration: Registration, inner: Supply, is_kept: Callable[[Any], bool]) -> Supply:
     """Return what gives one object for each message.
 
-    Parameters:
-        registration: of a scoped service.
-        inner: makes it.
-        is_kept: tells whether an object is a singleton, and so closed elsewhere.
+    Args:
+        registration: Of a scoped service.
+        inner: Makes it.
+        is_kept: Tells whether an object is a singleton, and so closed elsewhere.
     """
     make, kind, prepare = inner.make, registration.kind, inner.prepare
     if kind.is_async:

@@ -10,12 +10,12 @@ import msgspec
 class ProjectionContext(msgspec.Struct, frozen=True):
     """The surroundings of a projection's handler.
 
-    Parameters:
-        name: the projection's name.
-        version: the version of its class.
-        target: the name of what is written: of a table, or of a prefix. A rebuild has another one than what is read
+    Args:
+        name: The projection's name.
+        version: The version of its class.
+        target: The name of what is written: of a table, or of a prefix. A rebuild has another one than what is read
             meanwhile, so a projection that can be rebuilt writes into it and nowhere else.
-        replay: whether the event is handled again, or is older than the projection: what has consequences outside, such as
+        replay: Whether the event is handled again, or is older than the projection: what has consequences outside, such as
             a mail, is left out then.
     """
 
@@ -32,7 +32,7 @@ def current_projection() -> ProjectionContext:
     """Return the surroundings of the projection whose handler, `reset` or `remove` runs.
 
     Raises:
-        LookupError: outside of any.
+        LookupError: Outside of any.
     """
     context = active_projection.get()
     if context is None:

@@ -29,12 +29,12 @@ class ProjectionMode(StrEnum):
 class ProjectionDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """One projection, as it was added.
 
-    Parameters:
-        cls: its class.
-        mode: when it handles an event.
-        stream: a glob on the stream's name, `*` for all.
-        transactional: whether effects and checkpoint are in one unit of work.
-        options: how it goes through the log.
+    Args:
+        cls: Its class.
+        mode: When it handles an event.
+        stream: A glob on the stream's name, `*` for all.
+        transactional: Whether effects and checkpoint are in one unit of work.
+        options: How it goes through the log.
     """
 
     cls: type[Projection]
@@ -61,9 +61,9 @@ class ProjectionDefinition(msgspec.Struct, frozen=True, kw_only=True):
 def problems_of(definition: ProjectionDefinition, named: str) -> list[str]:
     """Return what cannot work.
 
-    Parameters:
-        definition: what was asked for.
-        named: whose it is, for the text.
+    Args:
+        definition: What was asked for.
+        named: Whose it is, for the text.
     """
     problems: list[str] = []
     mode: Any = definition.mode

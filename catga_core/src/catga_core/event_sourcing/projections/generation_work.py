@@ -37,16 +37,16 @@ class GenerationWork:
     While it is built, it goes as far as the one that is read has come, and never further: whatever comes after the switch is
     handled by the new one, whatever came before by the old one, and nothing is left out or handled as new by both.
 
-    Parameters:
-        ports: what it uses.
-        generations: the projection's.
-        generation: this one.
-        replaces: the one that is read while this one is built, `None` when this one is read.
-        handling: calls the projection.
-        selection: which events.
-        transactional: whether effects and checkpoint are in one unit of work.
-        inline: whether appends keep it from the switch on: then it is built up to the end of the log, and not followed.
-        switched: called after the switch.
+    Args:
+        ports: What it uses.
+        generations: The projection's.
+        generation: This one.
+        replaces: The one that is read while this one is built, `None` when this one is read.
+        handling: Calls the projection.
+        selection: Which events.
+        transactional: Whether effects and checkpoint are in one unit of work.
+        inline: Whether appends keep it from the switch on: then it is built up to the end of the log, and not followed.
+        switched: Called after the switch.
     """
 
     def __init__(

@@ -47,18 +47,18 @@ def add_projection(
 ) -> None:
     """Have a projection handle the events of the log; the other options are those of `ConsumerOptions`.
 
-    Parameters:
-        container: the container. A projection class that is not registered becomes a singleton, or one per event where its
+    Args:
+        container: The container. A projection class that is not registered becomes a singleton, or one per event where its
             constructor takes anything scoped.
-        projection: a class derived from `Projection`. Behaviors and validators apply to its methods as to any handler.
-        mode: when it handles an event: `CATCH_UP`, `INLINE`, `LIVE` or `IN_MEMORY`.
-        stream: a glob on the stream's name, such as `order-*`.
-        transactional: whether effects and checkpoint are written in one unit of work of the container's storage, so that
+        projection: A class derived from `Projection`. Behaviors and validators apply to its methods as to any handler.
+        mode: When it handles an event: `CATCH_UP`, `INLINE`, `LIVE` or `IN_MEMORY`.
+        stream: A glob on the stream's name, such as `order-*`.
+        transactional: Whether effects and checkpoint are written in one unit of work of the container's storage, so that
             effects in that storage happen once. `False` for effects elsewhere: each event is handled at
             least once, outside of any unit of work, and the checkpoint is saved after it.
 
     Raises:
-        ConfigurationError: for what cannot work, or when the container runs already.
+        ConfigurationError: For what cannot work, or when the container runs already.
     """
     cls: object = projection
     if not (isinstance(cls, type) and issubclass(cls, Projection)) or cls is Projection:

@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def project(method: F) -> F:
     """Have a projection's method called for events.
 
-    Parameters:
+    Args:
         method: `(self, event)` or `(self, event, stored: StoredEvent)`, asynchronous or not. The event's annotation tells
             for which: a class, several (`A | B`), a base class, or `Event` for all; the nearest one is called.
     """

@@ -18,8 +18,8 @@ _REMOVED: Final[Any] = object()
 class Overlay(MutableMapping[K, V]):
     """Rows as the unit of work sees them; the rows below stay as they are until it is applied.
 
-    Parameters:
-        base: the rows below.
+    Args:
+        base: The rows below.
     """
 
     __slots__ = ("_base", "_changes")
@@ -78,8 +78,8 @@ class Overlay(MutableMapping[K, V]):
 class Table(Generic[K, V]):
     """Rows in the order in which their keys came; those of an open unit of work are seen in it and nowhere else.
 
-    Parameters:
-        storage: where they are kept.
+    Args:
+        storage: Where they are kept.
     """
 
     __slots__ = ("_overlay", "_rows", "_storage")
@@ -97,8 +97,8 @@ class Table(Generic[K, V]):
     def write(self, unit: MemoryUnitOfWork | None) -> MutableMapping[K, V]:
         """Return the rows to read and change before the next `await`.
 
-        Parameters:
-            unit: what `MemoryStorage.write` has returned.
+        Args:
+            unit: What `MemoryStorage.write` has returned.
         """
         if unit is None:
             return self._rows

@@ -20,9 +20,9 @@ class _Checkpoints(Table[str, Checkpoint]):
 class MemoryCheckpointStore:
     """Keeps checkpoints in memory.
 
-    Parameters:
-        storage: where they are kept.
-        clock: tells when one was saved.
+    Args:
+        storage: Where they are kept.
+        clock: Tells when one was saved.
     """
 
     def __init__(self, storage: MemoryStorage, clock: Clock) -> None:

@@ -23,8 +23,8 @@ class _Letters:
 class MemoryDeadLetterStore:
     """Keeps dead letters in memory.
 
-    Parameters:
-        storage: where they are kept.
+    Args:
+        storage: Where they are kept.
     """
 
     def __init__(self, storage: MemoryStorage) -> None:

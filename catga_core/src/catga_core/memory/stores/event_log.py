@@ -54,8 +54,8 @@ class _Log:
 class MemoryEventLog:
     """Keeps streams of events in memory; appending and reading cost the same however long the log is.
 
-    Parameters:
-        storage: where they are kept.
+    Args:
+        storage: Where they are kept.
     """
 
     def __init__(self, storage: MemoryStorage) -> None:

@@ -18,9 +18,9 @@ from catga_core.runtime.waiter import Waiter
 class _Entry(msgspec.Struct, frozen=True):
     """A key that somebody has, or its result.
 
-    Parameters:
-        fencing_token: of the claim.
-        expires_at: when its lease ends, or the result is forgotten.
+    Args:
+        fencing_token: Of the claim.
+        expires_at: When its lease ends, or the result is forgotten.
         result: `None` while it is being worked on.
     """
 
@@ -41,9 +41,9 @@ class _Entries(Table[str, _Entry]):
 class MemoryIdempotencyStore:
     """Keeps claims and results in memory.
 
-    Parameters:
-        storage: where they are kept.
-        clock: measures leases.
+    Args:
+        storage: Where they are kept.
+        clock: Measures leases.
     """
 
     def __init__(self, storage: MemoryStorage, clock: Clock) -> None:

@@ -14,9 +14,9 @@ class _Notes(Table[tuple[str, str], float]):
 class MemoryInboxStore:
     """Remembers (message id, handler) in memory.
 
-    Parameters:
-        storage: where the notes are kept.
-        clock: tells how old they are.
+    Args:
+        storage: Where the notes are kept.
+        clock: Tells how old they are.
     """
 
     def __init__(self, storage: MemoryStorage, clock: Clock) -> None:

@@ -23,9 +23,9 @@ class _Held:
 class MemoryLockProvider:
     """Gives a named lock to one at a time among all that use the storage; a unit of work has no part in it.
 
-    Parameters:
-        storage: where it is kept who holds what.
-        clock: measures leases.
+    Args:
+        storage: Where it is kept who holds what.
+        clock: Measures leases.
     """
 
     def __init__(self, storage: MemoryStorage, clock: Clock) -> None:

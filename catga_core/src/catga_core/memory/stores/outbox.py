@@ -17,13 +17,13 @@ from catga_core.runtime.waiter import Waiter
 class _Pending(msgspec.Struct, frozen=True):
     """A message that is yet to be sent.
 
-    Parameters:
-        message: the message.
-        due_at: when it may be leased; while it is leased, when its lease ends.
-        leased: whether somebody has it.
-        attempts: how many tries failed.
-        fencing_token: of its last lease.
-        error: what the last try failed with.
+    Args:
+        message: The message.
+        due_at: When it may be leased; while it is leased, when its lease ends.
+        leased: Whether somebody has it.
+        attempts: How many tries failed.
+        fencing_token: Of its last lease.
+        error: What the last try failed with.
     """
 
     message: OutboxMessage
@@ -37,9 +37,9 @@ class _Pending(msgspec.Struct, frozen=True):
 class _Sent(msgspec.Struct, frozen=True):
     """A message that was sent.
 
-    Parameters:
-        message_id: whose id is not to be added again.
-        sent_at: seconds since the Unix epoch.
+    Args:
+        message_id: Whose id is not to be added again.
+        sent_at: Seconds since the Unix epoch.
     """
 
     message_id: str
@@ -58,9 +58,9 @@ class _Outbox:
 class MemoryOutboxStore:
     """Keeps messages in memory until they are sent.
 
-    Parameters:
-        storage: where they are kept.
-        clock: measures leases and delays.
+    Args:
+        storage: Where they are kept.
+        clock: Measures leases and delays.
     """
 
     def __init__(self, storage: MemoryStorage, clock: Clock) -> None:

@@ -19,8 +19,8 @@ class _Snapshots(Table[str, Kept]):
 class MemorySnapshotStore:
     """Keeps snapshots in memory.
 
-    Parameters:
-        storage: where they are kept.
+    Args:
+        storage: Where they are kept.
     """
 
     def __init__(self, storage: MemoryStorage) -> None:

@@ -34,9 +34,9 @@ class Connection(Protocol):
 class StoreTime:
     """The time of one test: moved where the storage follows the container's clock, waited for where it does not.
 
-    Parameters:
-        moves: whether it can be moved.
-        clock: the clock to give to stores.
+    Args:
+        moves: Whether it can be moved.
+        clock: The clock to give to stores.
     """
 
     def __init__(self, *, moves: bool, clock: Clock) -> None:
@@ -63,9 +63,9 @@ class StoreTime:
 class Place:
     """Where the stores of one test keep their data: each `open` stands for one more process.
 
-    Parameters:
-        make: makes one more set of stores.
-        clock: given to each.
+    Args:
+        make: Makes one more set of stores.
+        clock: Given to each.
     """
 
     def __init__(self, make: StoresFactory, clock: Clock) -> None:
@@ -101,8 +101,8 @@ class Place:
 async def outside(call: Callable[[], Awaitable[T]]) -> T:
     """Return what a call gives outside of every unit of work, wherever it is made.
 
-    Parameters:
-        call: called in a task of its own, with surroundings of its own.
+    Args:
+        call: Called in a task of its own, with surroundings of its own.
     """
 
     async def called() -> T:

@@ -86,9 +86,9 @@ _numbers = itertools.count(1)
 def record(message_id: str | None = None, **given: Any) -> EventRecord:
     """Return an event to append, told apart from all others by its id and its bytes.
 
-    Parameters:
-        message_id: its identity, else a new one.
-        given: fields to set.
+    Args:
+        message_id: Its identity, else a new one.
+        given: Fields to set.
     """
     number = next(_numbers)
     made = EventRecord(
@@ -115,10 +115,10 @@ def guards(stream_id: str, expected: int) -> StreamAppend:
 def message(message_id: str | None = None, *, key: str | None = None, **given: Any) -> OutboxMessage:
     """Return a message to send, told apart from all others by its id and its bytes.
 
-    Parameters:
-        message_id: its identity, else a new one.
-        key: messages of one key are sent in order.
-        given: fields to set.
+    Args:
+        message_id: Its identity, else a new one.
+        key: Messages of one key are sent in order.
+        given: Fields to set.
     """
     identity = message_id or new_id()
     made = OutboxMessage(
@@ -130,9 +130,9 @@ def message(message_id: str | None = None, *, key: str | None = None, **given: A
 def letter(letter_id: str | None = None, **given: Any) -> DeadLetter:
     """Return a dead letter.
 
-    Parameters:
-        letter_id: its identity, else a new one.
-        given: fields to set.
+    Args:
+        letter_id: Its identity, else a new one.
+        given: Fields to set.
     """
     identity = new_id()
     made = DeadLetter(

@@ -26,12 +26,12 @@ class Changes:
     async def until(self, holds: Callable[[], bool], seen: Callable[[], str]) -> None:
         """Return when something holds.
 
-        Parameters:
-            holds: looks.
-            seen: tells what there is, for the error.
+        Args:
+            holds: Looks.
+            seen: Tells what there is, for the error.
 
         Raises:
-            NotInTimeError: when it does not in time.
+            NotInTimeError: When it does not in time.
         """
         try:
             async with asyncio.timeout(PATIENCE):
@@ -81,12 +81,12 @@ class Gate:
     async def until(self, *, entered: int = 0, left: int = 0) -> None:
         """Return when so many messages have come in and gone out, and none was cancelled.
 
-        Parameters:
-            entered: how many messages in all.
-            left: how many of them were handled to the end.
+        Args:
+            entered: How many messages in all.
+            left: How many of them were handled to the end.
 
         Raises:
-            NotInTimeError: when they have not in time.
+            NotInTimeError: When they have not in time.
         """
         await self._changes.until(
             lambda: self.cancelled > 0 or (self.entered >= entered and self.left >= left),
@@ -116,11 +116,11 @@ class Inbox:
     async def until(self, count: int) -> None:
         """Return when so many messages have come.
 
-        Parameters:
-            count: how many in all.
+        Args:
+            count: How many in all.
 
         Raises:
-            NotInTimeError: when they have not in time.
+            NotInTimeError: When they have not in time.
         """
         await self._changes.until(
             lambda: len(self.got) >= count, lambda: f"{len(self.got)} of {count} messages had come"

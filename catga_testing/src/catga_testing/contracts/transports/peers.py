@@ -25,9 +25,9 @@ Handler = Callable[[Any, MessageContext], Awaitable[Any]]
 class Endpoint:
     """One message type with the function that handles it.
 
-    Parameters:
-        cls: the message's class.
-        handle: what handles it.
+    Args:
+        cls: The message's class.
+        handle: What handles it.
     """
 
     def __init__(self, cls: type[Message], handle: Handler) -> None:
@@ -55,9 +55,9 @@ class Endpoint:
 class Peer:
     """One process on the network, as the kit sees it.
 
-    Parameters:
-        transport: its transport.
-        clock: its clock.
+    Args:
+        transport: Its transport.
+        clock: Its clock.
     """
 
     def __init__(self, transport: Transport, clock: Clock) -> None:
@@ -69,9 +69,9 @@ class Peer:
     def context(self, *, timeout: float | None = DEADLINE, **given: Any) -> MessageContext:
         """Return a context for a message of its own conversation.
 
-        Parameters:
-            timeout: seconds until its deadline.
-            given: fields of `MessageContext` to set.
+        Args:
+            timeout: Seconds until its deadline.
+            given: Fields of `MessageContext` to set.
         """
         identity = given.get("message_id") or new_id()
         deadline = None if timeout is None else self._clock.time() + timeout
@@ -86,10 +86,10 @@ class Peer:
     ) -> CatgaResult[Any]:
         """Send a request and return its result.
 
-        Parameters:
-            request: the message.
-            timeout: seconds until its deadline.
-            context: its context, else one of its own.
+        Args:
+            request: The message.
+            timeout: Seconds until its deadline.
+            context: Its context, else one of its own.
         """
         async with asyncio.timeout(PATIENCE):
             return await self.transport.request(
@@ -122,8 +122,8 @@ class Peer:
 class Peers:
     """All peers of one test.
 
-    Parameters:
-        make_transport: the subclass's fixture.
+    Args:
+        make_transport: The subclass's fixture.
     """
 
     def __init__(self, make_transport: TransportFactory) -> None:
@@ -146,12 +146,12 @@ class Peers:
     ) -> Peer:
         """Return a peer that is connected and serves.
 
-        Parameters:
-            service: its service's name.
-            requests: what it handles.
-            events: what it listens for.
-            max_concurrent: its limit.
-            clock: its clock; the machine's without one.
+        Args:
+            service: Its service's name.
+            requests: What it handles.
+            events: What it listens for.
+            max_concurrent: Its limit.
+            clock: Its clock; the machine's without one.
         """
         peer = self.unconnected(clock)
         self._peers.append(peer)

@@ -61,11 +61,11 @@ async def pages(
 ) -> list[str]:
     """Return the ids of all pages.
 
-    Parameters:
-        letters: where.
-        wanted: which ones.
-        limit: how many on a page.
-        between: tells which letters to remove after a page, given its number; one new letter is added besides.
+    Args:
+        letters: Where.
+        wanted: Which ones.
+        limit: How many on a page.
+        between: Tells which letters to remove after a page, given its number; one new letter is added besides.
     """
     found: list[str] = []
     after: str | None = None

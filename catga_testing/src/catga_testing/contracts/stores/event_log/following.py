@@ -23,8 +23,8 @@ class _Abandoned(Exception):  # noqa: N818 - no error: a writer that changes its
 class Follower:
     """Reads on from where it was, as a projection does, and keeps the ids it has seen.
 
-    Parameters:
-        log: what it follows.
+    Args:
+        log: What it follows.
     """
 
     def __init__(self, log: EventLog) -> None:

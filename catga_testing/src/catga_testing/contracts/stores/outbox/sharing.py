@@ -17,10 +17,10 @@ GIVEN = [f"{'abcd'[number % 4]}-{number}" for number in range(60)]
 class _Relay:
     """Sends what it leases, tries some again, and gives some back.
 
-    Parameters:
-        outbox: where it leases.
-        sent: the ids of what was sent, by all relays in their order.
-        chance: decides.
+    Args:
+        outbox: Where it leases.
+        sent: The ids of what was sent, by all relays in their order.
+        chance: Decides.
     """
 
     def __init__(self, outbox: OutboxStore, sent: list[str], chance: random.Random) -> None:
