@@ -102,6 +102,30 @@ def test_further_plugins_are_given_their_names_in_the_order_they_are_asked_for(i
     assert calls() == ["metrics", "audit"]
 
 
+def test_a_feature_is_a_plugin(install: Install):
+    install(
+        "[catga.features]\naudit = pigeon_catga:add_part\n[catga.behaviors]\nmetrics = pigeon_catga:add_part\n"
+    )
+
+    add_catga(CatgaOptions(plugins=["audit", "metrics"]))
+
+    assert calls() == ["audit", "metrics"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("audt", "did you mean 'audit'?"),
+        ("loft", "CatgaOptions(store='loft://...')"),
+        ("otel", '"catga[otel]"'),
+    ],
+)
+def test_an_unknown_plugin_is_told_with_what_may_be_meant(install: Install, name: str, told: str):
+    install("[catga.features]\naudit = pigeon_catga:add_part\n[catga.stores]\nloft = pigeon_catga:add_part\n")
+
+    assert told in mistake(plugins=[name])
+
+
 def test_a_serializer_is_given_its_name(install: Install):
     install("[catga.serializers]\nmorse = pigeon_catga:add_part\n")
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
 import pytest
 
 from catga_core import (
+    Builder,
     CatgaContainer,
     Command,
     ConfigurationError,
     Event,
+    Graph,
+    Health,
+    Problem,
     RequestHandler,
     add_catga,
 )
@@ -56,6 +61,41 @@ class ScratchInMemory:
     async def write(self, text: str, /) -> int:
         self.written.append(text)
         return self.first + len(self.written) - 1
+
+
+class ScratchFeature:
+    """Provides the port in memory where nothing else does."""
+
+    name = "scratch"
+
+    def register(self, builder: Builder, /) -> None:
+        builder.add_default(ScratchStore, lambda: (ScratchInMemory, {}))
+
+    def validate(self, graph: Graph, /) -> Iterable[Problem]:
+        del graph
+        return ()
+
+    def health(self) -> Mapping[str, Health]:
+        return {}
+
+
+async def test_a_port_declared_after_the_container_has_its_name(monkeypatch: pytest.MonkeyPatch):
+    module = importlib.import_module("catga_core.interfaces.port")
+    without = {each.type: each for each in declared_ports() if each.type is not ScratchStore}
+    declared = {each.type: each for each in declared_ports()}
+    with monkeypatch.context() as before:
+        before.setattr(module, "_PORTS", without)
+        catga = add_catga()
+    monkeypatch.setattr(module, "_PORTS", declared)
+    catga.add_feature(ScratchFeature())
+
+    async with catga.running() as app:
+        default = app.scratch_notes
+        with catga.override("scratch_notes", other := ScratchInMemory(first=100)):
+            overridden = app.scratch_notes
+
+    assert isinstance(default, ScratchInMemory)
+    assert overridden is other
 
 
 class WriteScratch(Command[int]):

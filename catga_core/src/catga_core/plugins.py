@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from catga_core.container.app.options import without_userinfo
 from catga_core.errors import ConfigurationError
 from catga_core.log import PLUGINS_LOADED, logger
+from catga_core.url_options import suggestion
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -137,8 +138,27 @@ def _entries(group: str) -> list[EntryPoint]:
 
 
 def _group_of(name: str) -> str:
-    """Return the group of a plugin that `CatgaOptions(plugins=[...])` names: a feature, else a behavior."""
-    return FEATURES if any(entry.name == name for entry in _entries(FEATURES)) else BEHAVIORS
+    """Return the group of a plugin that `CatgaOptions(plugins=[...])` names.
+
+    Raises:
+        ConfigurationError: When it is neither a feature nor a behavior.
+    """
+    installed = {group: {entry.name for entry in _entries(group)} for group in (FEATURES, BEHAVIORS)}
+    found = next((group for group, names in installed.items() if name in names), None)
+    if found is not None:
+        return found
+    for group, option in ((TRANSPORTS, "transport"), (STORES, "store")):
+        if any(entry.name == name for entry in _entries(group)):
+            msg = f"plugins names {name!r}, which is a {option}. Write CatgaOptions({option}='{name}://...')."
+            raise ConfigurationError(msg)
+    known = sorted(set().union(*installed.values()))
+    told = suggestion(name, known) if known else "none is installed."
+    member = _MEMBERS.get(name)
+    mend = (
+        f'Run pip install "catga[{member}]".' if member else "Correct plugins, or install its distribution."
+    )
+    msg = f"No plugin of {FEATURES} or {BEHAVIORS} is called {name!r}: {told} {mend}"
+    raise ConfigurationError(msg)
 
 
 def _only(group: str, name: str) -> EntryPoint:

@@ -14,6 +14,7 @@ from catga_core.feature import Default, Feature, StageFactory
 from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import class_of, shown
 from catga_core.interfaces.health import Health
+from catga_core.interfaces.port import port_of
 from catga_core.interfaces.service_type import ServiceType
 from catga_core.mediator import EventOutbox, FailureSink
 
@@ -121,6 +122,10 @@ class FeatureSet:
         """See `Builder.add_default`."""
         self._contributions.defaults[service] = default
         self._resolver.registered()
+        declared = port_of(service)
+        if declared is not None:
+            # A plugin's port may have been declared after the container was created.
+            self._offer(declared.name, service)
 
     def offer(self, name: str, service: str) -> None:
         """See `Builder.offer`."""

@@ -72,7 +72,7 @@ class Registering(DynamicContainer):
             self._assembly.definitions,
             self._registry.put,
             self._registry.drop,
-            self._registry.provide,
+            self._registry.offer,
         )
         self._lifecycle = Lifecycle(
             self.validate,

@@ -214,6 +214,11 @@ class Registry:
         if chosen is not None:
             self.provide(chosen, service)
 
+    def offer(self, name: str, service: Any) -> None:
+        """Give a service a provider, unless the name has one."""
+        if name not in self._container.providers:
+            self.provide(name, service)
+
     def provide(self, name: str, service: Any) -> None:
         """Give a service a provider; one given as `module:name` is imported when it is first asked for."""
         self._container.set_provider(name, ServiceProvider(service, self._resolver, self._replace))

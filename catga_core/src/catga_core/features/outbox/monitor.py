@@ -38,6 +38,8 @@ class OutboxMonitor:
             "outbox monitor",
             self._turn,
             every=interval,
+            # After the relay's first pass, which sends what waited while no process ran.
+            first=False,
             clock=clock,
             retry=RetryPolicy(max_attempts=None, delay_seconds=interval, max_delay_seconds=interval),
             on_error=_unreachable,
