@@ -20,6 +20,7 @@ from catga_core import (
     Event,
     Health,
     HealthStatus,
+    Role,
     Transport,
     add_catga,
 )
@@ -745,6 +746,24 @@ async def test_start_and_stop_write_one_line_each(log: list[MutableMapping[str, 
         ("catga.started", "orders"),
         ("catga.stopped", "orders"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("roles", "logged"),
+    [
+        ({"serve", "work"}, None),
+        ({"admin"}, ["admin"]),
+        ({"work"}, ["work"]),
+        ({"serve", "admin"}, ["admin", "serve"]),
+    ],
+)
+async def test_a_start_with_other_than_the_default_roles_names_them(
+    log: list[MutableMapping[str, Any]], roles: set[Role], logged: list[str] | None
+):
+    async with add_catga().running(roles=roles):
+        pass
+
+    assert [line.get("roles") for line in log if line["event"] == "catga.started"] == [logged]
 
 
 # --- run() ---

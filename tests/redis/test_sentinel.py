@@ -12,7 +12,7 @@ from catga_core import CatgaError, ErrorCode, HealthStatus
 from catga_testing.servers import ReservedPort, ValkeySentinels, ValkeyServer
 from catga_testing.waiting import eventually
 from tests.redis.support import Kept, appends, event, opened
-from tests.redis.test_start import refused
+from tests.redis.test_start import unreachable
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
@@ -147,7 +147,7 @@ async def test_without_a_replica_to_promote_a_caller_is_told_in_time(sentinels: 
 
 
 async def test_the_start_names_a_service_that_no_sentinel_knows(sentinels: ValkeySentinels) -> None:
-    told = await refused(sentinels.url.replace(f"/{sentinels.service}/", "/other/"))
+    told = await unreachable(sentinels.url.replace(f"/{sentinels.service}/", "/other/"))
 
     assert "No master found for 'other'" in told
     assert "correct the URL" in told
@@ -156,7 +156,7 @@ async def test_the_start_names_a_service_that_no_sentinel_knows(sentinels: Valke
 async def test_sentinels_that_are_not_there_are_told_without_their_password() -> None:
     with ReservedPort() as port:
         url = f"redis+sentinel://:data-secret@127.0.0.1:{port.number}/catga/0"
-        told = await refused(url, sentinel_username="me", sentinel_password="their-secret")
+        told = await unreachable(url, sentinel_username="me", sentinel_password="their-secret")
 
     assert f"127.0.0.1:{port.number}" in told
     assert "secret" not in told

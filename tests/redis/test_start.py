@@ -8,7 +8,8 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from catga_core import ConfigurationError, HealthStatus, add_catga
+from catga_core import CatgaError, ConfigurationError, HealthStatus, add_catga
+from catga_core.errors import PersistenceError
 from catga_core.log import REDIS_DURABILITY
 from catga_redis import RedisOptions, add_redis_catga
 from catga_testing.servers import ReservedPort, ValkeyServer
@@ -24,9 +25,18 @@ async def refused(url: str, **options: Any) -> str:
     return str(raised.value)
 
 
+async def unreachable(url: str, **options: Any) -> str:
+    with pytest.raises(PersistenceError) as raised:
+        async with opened(url, **options):
+            pass
+    error = raised.value
+    assert (error.code, error.retryable, error.outcome) == ("PERSISTENCE_FAILED", True, "not_written")
+    return error.message
+
+
 async def test_no_server_is_told_at_once() -> None:
     with ReservedPort() as port:
-        told = await refused(f"redis://127.0.0.1:{port.number}")
+        told = await unreachable(f"redis://127.0.0.1:{port.number}")
 
     assert f"no Redis at redis://127.0.0.1:{port.number}/0" in told
     assert "start a server there, or correct the URL" in told
@@ -35,7 +45,7 @@ async def test_no_server_is_told_at_once() -> None:
 async def test_a_server_that_does_not_answer_is_given_up_in_time(valkey_server: ValkeyServer) -> None:
     await valkey_server.stop()
 
-    told = await refused(valkey_server.url, connect_timeout_seconds=0.3)
+    told = await unreachable(valkey_server.url, connect_timeout_seconds=0.3)
     await valkey_server.resume()
 
     assert "start a server there" in told
@@ -51,6 +61,22 @@ async def test_a_refused_password_is_told_and_not_shown(password: str | None) ->
         async with opened(server.url) as kept:
             assert kept.storage.health().status is HealthStatus.HEALTHY
             assert "secret" not in repr(kept.storage.options) + repr(kept.storage.health())
+
+
+async def test_a_container_whose_server_is_missing_starts_once_it_is_there(
+    valkey_server: ValkeyServer,
+) -> None:
+    catga = add_catga()
+    add_redis_catga(catga, RedisOptions(valkey_server.url))
+    await valkey_server.kill()
+    with pytest.raises(CatgaError, match="no Redis at") as raised:
+        async with catga.running():
+            pass
+    await valkey_server.restart()
+
+    async with catga.running() as app:
+        assert await app.event_store.log.head() == 0
+    assert raised.value.retryable
 
 
 async def test_a_replica_is_no_place_to_write(valkey_server: ValkeyServer) -> None:

@@ -6,17 +6,19 @@ the proxies, and a Sentinel watches one.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import trustme
 from redis.asyncio import Redis
 
 from catga_testing.servers import Certificates, Link, ValkeyCluster, ValkeySentinels, ValkeyServer
 from catga_testing.waiting import eventually
 from tests.redis.support import appends, opened
-from tests.redis.test_start import refused
+from tests.redis.test_start import refused, unreachable
 
 pytestmark = pytest.mark.redis
 
@@ -69,10 +71,18 @@ async def test_a_server_of_another_authority_is_refused(encrypted: Link, tmp_pat
     assert "tls_ca" in told
 
 
-async def test_a_certificate_for_another_name_is_refused(encrypted: Link, files: Certificates) -> None:
-    told = await refused(encrypted.url.replace("127.0.0.1", "127.0.0.2"), tls_ca=str(files.ca))
+async def test_a_certificate_for_another_name_is_refused(
+    valkey_server_shared: ValkeyServer, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("other.example").configure_cert(context)
+    async with Link(valkey_server_shared.url, tls=context) as link:
+        told = await refused(link.url, tls_ca=str(tmp_path / "ca.pem"))
 
-    assert "127.0.0.2" in told
+    assert "127.0.0.1" in told
+    assert "use the host name it is made for" in told
 
 
 async def test_what_is_not_to_be_checked_is_not(encrypted: Link) -> None:
@@ -87,13 +97,13 @@ async def test_a_client_shows_its_own_certificate(proving: Link, files: Certific
 
 
 async def test_a_client_without_a_certificate_is_told_so(proving: Link, files: Certificates) -> None:
-    told = await refused(proving.url, tls_ca=str(files.ca))
+    told = await unreachable(proving.url, tls_ca=str(files.ca))
 
     assert "tls_cert" in told
 
 
 async def test_a_server_that_does_not_encrypt_is_refused(valkey_server_shared: ValkeyServer) -> None:
-    told = await refused(
+    told = await unreachable(
         valkey_server_shared.url.replace("redis://", "rediss://"), connect_timeout_seconds=1.0
     )
 
@@ -101,7 +111,7 @@ async def test_a_server_that_does_not_encrypt_is_refused(valkey_server_shared: V
 
 
 async def test_an_encrypting_server_is_named_to_whom_does_not(encrypted: Link) -> None:
-    told = await refused(encrypted.url.replace("rediss://", "redis://"), connect_timeout_seconds=2.0)
+    told = await unreachable(encrypted.url.replace("rediss://", "redis://"), connect_timeout_seconds=2.0)
 
     assert "rediss://" in told
 

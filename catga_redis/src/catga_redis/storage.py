@@ -67,7 +67,8 @@ class RedisStorage:
         """Reach the server, and log what it may lose.
 
         Raises:
-            ConfigurationError: When there is none, it refuses the password, or it cannot be used.
+            ConfigurationError: When it refuses the password, or cannot be used with these options.
+            PersistenceError: When it cannot be reached.
         """
         scripts = self.commands.scripts = await asyncio.to_thread(_prepare)
         self._facts = await check(self.options, self.root, scripts.known_before())

@@ -222,6 +222,28 @@ async def test_parked_events_are_replayed_marked_as_replay(place: Place) -> None
         assert projections.health("balances").status is HealthStatus.HEALTHY
 
 
+async def test_an_admin_process_replays_what_another_process_has_parked(place: Place) -> None:
+    catga = container_at(place)
+    add_projection(catga, Balances, on_failure=OnFailure.PARK, **fast())
+    async with catga.running(roles={"work"}) as working:
+        await poisoned(working)
+        await working.projections.caught_up("balances")
+
+        admin = container_at(place)
+        add_projection(admin, Balances, on_failure=OnFailure.PARK, **fast())
+        async with admin.running(roles={"admin"}) as app:
+            app.get(Balances).error = None
+            again = await app.projections.replay_parked("balances")
+
+            assert (again.handled, again.failed) == (1, 0)
+            assert await app.dead_letters.count() == 0
+            assert await document(app, "balances_1") == {"a": 6, "b": 1000}
+        # The process whose lease was taken over for the replay works on.
+        await deposit(working, "c", 5)
+        await working.projections.caught_up("balances")
+        assert (await document(working, "balances_1"))["c"] == 5
+
+
 async def test_the_dead_letter_queue_leaves_parked_events_and_says_who_replays_them(place: Place) -> None:
     catga = container_at(place)
     add_projection(catga, Balances, on_failure=OnFailure.PARK, **fast())

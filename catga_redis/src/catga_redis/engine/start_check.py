@@ -9,12 +9,12 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
 
-from catga_core.errors import ConfigurationError
+from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.log import REDIS_DURABILITY, logger
 from catga_redis.engine.clients import node_client
-from catga_redis.engine.failures import code_of, describe
+from catga_redis.engine.failures import answered, code_of, describe, failed, will_pass
 from catga_redis.engine.scripts import Script
-from catga_redis.engine.tls import mend, require_files
+from catga_redis.engine.tls import is_refused_by_tls, mend, require_files
 from catga_redis.options import RedisOptions
 
 LAYOUT = 1
@@ -35,7 +35,8 @@ async def check(options: RedisOptions, root: str, scripts: Iterable[Script]) -> 
         What it says of itself, for `health()`.
 
     Raises:
-        ConfigurationError: When it cannot be reached or used, with the cause and the mend.
+        ConfigurationError: When it cannot be used with these options, with the cause and the fix.
+        PersistenceError: When it cannot be reached, or cannot answer yet.
     """
     shown = options.address.shown
     client: Redis | None = None
@@ -55,21 +56,30 @@ async def check(options: RedisOptions, root: str, scripts: Iterable[Script]) -> 
             f"Redis at {shown} refused our credentials ({describe(error)}): check username and password"
         ) from error
     except ResponseError as error:
-        raise ConfigurationError(_refusal(error, shown)) from error
+        raise _refused(error, shown) from error
     except TimeoutError as error:
-        raise ConfigurationError(
+        raise failed(
             f"Redis at {shown} has not answered within {options.connect_timeout_seconds:g} s: {mend(options, error)}"
         ) from error
     except (RedisError, OSError) as error:
-        raise ConfigurationError(
-            f"no Redis at {shown} ({describe(error)}): {mend(options, error)}"
-        ) from error
+        # A node of a cluster that refused a command is reported as one that could not be reached.
+        if isinstance(error.__cause__, ResponseError):
+            raise _refused(error.__cause__, shown) from error
+        text = f"no Redis at {shown} ({describe(error)}): {mend(options, error)}"
+        raise (ConfigurationError(text) if is_refused_by_tls(error) else failed(text)) from error
     finally:
         if client is not None:
             await client.aclose(close_connection_pool=True)
     facts = _facts(info, settings)
     _tell(facts, options)
     return facts
+
+
+def _refused(error: ResponseError, shown: str) -> ConfigurationError | CatgaError:
+    # A replica stays one until the URL is corrected; the other refusals for now end by themselves.
+    if will_pass(error) and code_of(error) != "READONLY":
+        return answered(shown, error)
+    return ConfigurationError(_refusal(error, shown))
 
 
 def _refusal(error: ResponseError, shown: str) -> str:

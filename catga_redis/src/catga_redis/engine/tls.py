@@ -66,3 +66,20 @@ def mend(options: RedisOptions, error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError) or "refused" in str(error).lower():
         return usual
     return f"{usual}; write rediss:// where it encrypts"
+
+
+def is_refused_by_tls(error: BaseException) -> bool:
+    """Return whether one side refused the other's encryption, which only other options change.
+
+    Args:
+        error: Why there is no connection.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        # A connection that ends in the middle of a handshake is lost, not refused.
+        if isinstance(cause, ssl.SSLError) and not isinstance(
+            cause, ssl.SSLEOFError | ssl.SSLZeroReturnError
+        ):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -10,7 +10,7 @@ from typing import Any
 
 from catga_core.container.app.assembly import Assembly
 from catga_core.container.app.options import DEFAULT_SERVICE_NAME, CatgaOptions
-from catga_core.container.app.roles import Role
+from catga_core.container.app.roles import DEFAULT_ROLES, Role
 from catga_core.container.app.signals import listening
 from catga_core.container.app.stopping import Stopping
 from catga_core.container.app.stores import is_in_memory
@@ -110,7 +110,8 @@ class Lifecycle:
         self.state = State.RUNNING
         self._ran = True
         options: CatgaOptions = self._resolver.resolve(CatgaOptions)
-        logger().info(STARTED, service_name=options.service_name, handlers=self._handler_count())
+        named = {} if roles == DEFAULT_ROLES else {"roles": sorted(roles)}
+        logger().info(STARTED, service_name=options.service_name, handlers=self._handler_count(), **named)
 
     async def stop(self) -> None:
         """Refuse new work, finish what is in flight within the shutdown timeout, close everything in reverse.

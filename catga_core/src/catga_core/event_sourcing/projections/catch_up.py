@@ -140,21 +140,22 @@ class CatchUpWorker(ProjectionWorker):
 
     async def replay_parked(self) -> Replayed:
         """Replay parked events."""
-        outcome = await replay_parked(self._ports, self.name, self._work_of)
+        # Asked anew: a process without the role `work` runs no consumer, and has not looked which generation is read.
+        active = await self.generations.active()
+        outcome = await replay_parked(self._ports, self.name, lambda letter: self._work_of(letter, active))
         for each in self._running.values():
             # The replay has taken its checkpoint over; it need not wait any longer.
             each.consumer.return_to_work()
         await self._monitor.look()
         return outcome
 
-    def _work_of(self, letter: DeadLetter) -> ConsumerWork | None:
+    def _work_of(self, letter: DeadLetter, active: Generation | None) -> ConsumerWork | None:
         for each in self._running.values():
             if letter.id.startswith(f"{each.work.work.key}/"):
                 return each.work.for_parked
-        active = self._active
         if active is None or active.version != self.definition.cls.projection_version:
             return None
-        # An inline generation that is read has no consumer.
+        # It has no consumer where it is inline, or where this process does not work.
         work = self._work(active, None)
         return work.for_parked if letter.id.startswith(f"{work.work.key}/") else None
 
