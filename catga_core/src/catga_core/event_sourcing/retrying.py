@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from catga_core.clock import SystemClock
 from catga_core.errors import CatgaError, ConcurrencyError, Outcome
 from catga_core.runtime.retry import RetryPolicy
 
@@ -17,6 +17,9 @@ ATTEMPTS = 10
 
 _FIRST_DELAY_SECONDS = 0.002
 _MAX_DELAY_SECONDS = 0.1
+_REAL_TIME = (
+    SystemClock()
+)  # not the container's: the delays spread writers that met, in this process and in others
 
 
 async def saved_with_retries(
@@ -44,22 +47,27 @@ async def saved_with_retries(
     if attempts < 1:
         msg = f"attempts must be an int >= 1; got {attempts}. Pass 1 to try once."
         raise ValueError(msg)
-    policy, attempt = _policy(attempts), 1
-    while True:
+    policy = _policy(attempts)
+    saving = False
+
+    async def once() -> T:
+        nonlocal saving
+        saving = False
         changed = await change()
-        try:
-            await _save_surely(changed, save, policy)
-        except ConcurrencyError as conflict:
-            if conflict.stream_id != stream_id:
-                raise
-            if not policy.allows(attempt):
-                if attempts > 1:
-                    conflict.add_note(f"Gave up after {attempts} attempts, each of which met another writer.")
-                raise
-        else:
-            return changed
-        await _pause(policy, attempt)
-        attempt += 1
+        saving = True
+        # The events' ids make it safe to save them again after an unknown outcome.
+        await policy.run(lambda: save(changed), retryable=_is_unknown, clock=_REAL_TIME)
+        return changed
+
+    def is_conflict(error: Exception) -> bool:
+        return saving and isinstance(error, ConcurrencyError) and error.stream_id == stream_id
+
+    try:
+        return await policy.run(once, retryable=is_conflict, clock=_REAL_TIME)
+    except ConcurrencyError as conflict:
+        if attempts > 1 and is_conflict(conflict):
+            conflict.add_note(f"Gave up after {attempts} attempts, each of which met another writer.")
+        raise
 
 
 @functools.lru_cache(maxsize=32)
@@ -72,19 +80,5 @@ def _policy(attempts: int) -> RetryPolicy:
     )
 
 
-async def _save_surely(changed: T, save: Callable[[T], Awaitable[None]], policy: RetryPolicy) -> None:
-    """Save, again after an unknown outcome: the events' ids make that safe."""
-    attempt = 1
-    while True:
-        try:
-            return await save(changed)
-        except CatgaError as error:
-            if error.outcome is not Outcome.UNKNOWN or not policy.allows(attempt):
-                raise
-        await _pause(policy, attempt)
-        attempt += 1
-
-
-async def _pause(policy: RetryPolicy, attempt: int) -> None:
-    # Real time, not the container's clock: it spreads writers that met, in this process and in others.
-    await asyncio.sleep(policy.delay(attempt))
+def _is_unknown(error: Exception) -> bool:
+    return isinstance(error, CatgaError) and error.outcome is Outcome.UNKNOWN

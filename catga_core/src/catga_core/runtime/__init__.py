@@ -4,7 +4,7 @@ from catga_core.runtime.cancellation import being_cancelled, cancel_and_wait, ca
 from catga_core.runtime.intake import Intake
 from catga_core.runtime.lease import Lease, Leased
 from catga_core.runtime.log_reader import LogPage, LogReader
-from catga_core.runtime.retry import RetryPolicy, jittered
+from catga_core.runtime.retry import RetryPolicy, jittered, yield_to_winner
 from catga_core.runtime.shielded import acquire_or_release, cleanup, settled, shielded
 from catga_core.runtime.waiter import Expectation, Waiter
 from catga_core.runtime.worker import Worker, WorkerState
@@ -28,4 +28,5 @@ __all__ = [
     "jittered",
     "settled",
     "shielded",
+    "yield_to_winner",
 ]

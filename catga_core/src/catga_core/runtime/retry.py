@@ -1,14 +1,22 @@
-"""`RetryPolicy`: how often to try again, and after which delay."""
+"""`RetryPolicy`: how often to try again, and after which delay; runs what may fail."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 
+from catga_core.clock import Clock
+
+T = TypeVar("T")
+
 _MOST_DOUBLINGS = 64  # a larger exponent would leave the range of a float
 _POLL_SPREAD = 0.2
+_AT_ONCE_SECONDS = 0.001  # a wait that ended sooner was woken for something that another caller has taken
 
 
 def _is_number(value: object, most: float) -> bool:
@@ -73,9 +81,72 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         full = min(self.max_delay_seconds, self.delay_seconds * 2.0**doublings)
         return full * (1.0 - self.jitter * random.random())  # noqa: S311 - spreads load, protects nothing
 
+    async def run(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        retryable: Callable[[Exception], bool],
+        clock: Clock,
+        within: float | None = None,
+        failed: Exception | None = None,
+        on_retry: Callable[[Exception, float], object] | None = None,
+    ) -> T:
+        """Run attempts until one succeeds, fails for good, or the policy allows no further one.
+
+        Cancellation ends the attempt or the delay, and is never retried.
+
+        Args:
+            attempt: Makes one attempt.
+            retryable: Returns whether another attempt may help; called once with every error, the last one included.
+            clock: Measures the delays and `within`: the container's clock, or `SystemClock()` for real time.
+            within: Seconds of the clock from now; no attempt begins later. `None` for no limit.
+            failed: The error of a first attempt that the caller has made, so that a success costs no call of this method.
+            on_retry: Called before each delay with the error and the seconds until the next attempt.
+
+        Returns:
+            What the successful attempt returned.
+
+        Raises:
+            Exception: The error of the last attempt.
+        """
+        ends_at = math.inf if within is None else clock.monotonic() + within
+        error, attempts = failed, 0
+        try:
+            while True:
+                attempts += 1
+                if error is None:
+                    try:
+                        return await attempt()
+                    except Exception as raised:  # noqa: BLE001 - raised again below unless it is retried
+                        error = raised
+                again = retryable(error) and self.allows(attempts)
+                delay = self.delay(attempts)
+                if not again or clock.monotonic() + delay > ends_at:
+                    raise error
+                if on_retry is not None:
+                    on_retry(error, delay)
+                error = None
+                await clock.sleep(delay)
+        finally:
+            # The error refers to this frame by its traceback.
+            error = failed = None
+
 
 CONTENTION = RetryPolicy(max_attempts=None, delay_seconds=0.02, max_delay_seconds=0.02, jitter=0.9)
-"""Pause of callers that were woken together and lost the race: they ask again at different times."""
+"""For callers that met: they ask again at different times."""
+
+
+async def yield_to_winner(waited_since: float, *, most: float = math.inf) -> None:
+    """Pause for up to 20 ms of random length after a wait that ended at once; otherwise return at once.
+
+    Callers that are woken together ask together, and all but one lose; after the pause they ask again at different times.
+
+    Args:
+        waited_since: Time of the event loop when the wait began.
+        most: Upper limit of the pause in real seconds.
+    """
+    if asyncio.get_running_loop().time() - waited_since < _AT_ONCE_SECONDS:
+        await asyncio.sleep(min(CONTENTION.delay(1), most))
 
 
 def jittered(seconds: float) -> float:
@@ -85,11 +156,3 @@ def jittered(seconds: float) -> float:
         seconds: The duration to spread.
     """
     return seconds * random.uniform(1.0 - _POLL_SPREAD, 1.0 + _POLL_SPREAD)  # noqa: S311 - spreads load
-
-
-def backoff(failures: int, *, first: float, longest: float) -> float:
-    """Return the delay after so many failures; to be replaced by `RetryPolicy.delay`."""
-    return RetryPolicy(delay_seconds=first, max_delay_seconds=longest).delay(failures)
-
-
-scattered = jittered  # to be replaced by `jittered`

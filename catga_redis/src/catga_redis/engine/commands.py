@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -23,6 +22,7 @@ from catga_redis.engine.failures import (
 from catga_redis.engine.scripts import Script, Scripts
 
 _RECOVERY = RetryPolicy(max_attempts=None, delay_seconds=0.02, max_delay_seconds=0.5)
+_REAL_TIME = SystemClock()  # a server recovers in real time, whatever the container's clock shows
 
 
 class Sender(Protocol):
@@ -129,33 +129,40 @@ class Commands:
     async def _recover(
         self, what: Script | tuple[Any, ...], arguments: tuple[Any, ...], error: Exception, *, again: bool
     ) -> Any:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._recover_timeout
         writes = isinstance(what, Script) and what.writes
-        attempts = 1
         lost = False
-        while True:
-            pause = _RECOVERY.delay(attempts)
+
+        async def attempt() -> Any:
+            sender, _ = self._open()
+            if isinstance(what, Script):
+                return await sender.script(what, self.root, (self._time(), *arguments))
+            return await sender.command(*what)
+
+        def may_pass(error: Exception) -> bool:
+            nonlocal lost
             lost = lost or (writes and isinstance(error, LostError))
-            if isinstance(error, UnconfirmedError):
-                raise unconfirmed(error) from error
+            if not isinstance(error, (NotSentError, LostError, RedisError)):
+                return False
             if isinstance(error, ResponseError) and not will_pass(error):
-                raise answered(self.shown, error) from error
+                return False
             self.trouble = str(error) or type(error).__name__
-            if (lost and not again) or self.sender is None or loop.time() + pause > until:
-                if isinstance(error, ResponseError) and not lost:
-                    raise answered(self.shown, error) from error
-                raise unanswered(self.shown, error, unknown=lost) from error
-            await asyncio.sleep(pause)
-            attempts += 1
-            try:
-                sender, _ = self._open()
-                if isinstance(what, Script):
-                    answer = await sender.script(what, self.root, (self._time(), *arguments))
-                else:
-                    answer = await sender.command(*what)
-            except (NotSentError, LostError, UnconfirmedError, RedisError) as another:
-                error = another
-                continue
-            self.trouble = None
-            return answer
+            return (again or not lost) and self.sender is not None
+
+        try:
+            answer = await _RECOVERY.run(
+                attempt,
+                retryable=may_pass,
+                clock=_REAL_TIME,
+                within=self._recover_timeout,
+                failed=error,
+            )
+        except UnconfirmedError as last:
+            raise unconfirmed(last) from last
+        except ResponseError as last:
+            if will_pass(last) and lost:
+                raise unanswered(self.shown, last, unknown=True) from last
+            raise answered(self.shown, last) from last
+        except (NotSentError, LostError, RedisError) as last:
+            raise unanswered(self.shown, last, unknown=lost) from last
+        self.trouble = None
+        return answer

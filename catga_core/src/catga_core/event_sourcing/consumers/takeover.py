@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 
+from catga_core.clock import SystemClock
 from catga_core.errors import CatgaError
 from catga_core.event_sourcing.consumers.failures import may_mean_lost_checkpoint
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.runtime.retry import CONTENTION
+
+_REAL_TIME = (
+    SystemClock()
+)  # not the container's: the pauses spread those who met, in this process and in others
+
+
+class _OvertakenError(Exception):
+    """The consumer saved its checkpoint in between."""
 
 
 class Takeover:
@@ -37,31 +46,35 @@ class Takeover:
         Returns:
             Whether it was committed; `False` where the checkpoint no longer exists.
         """
+        return await CONTENTION.run(
+            functools.partial(self._attempt, key, token, act),
+            retryable=lambda error: isinstance(error, _OvertakenError),
+            clock=_REAL_TIME,
+        )
+
+    async def _attempt(self, key: str, token: int, act: Callable[[], Awaitable[None]]) -> bool:
         checkpoints = self._ports.checkpoints
-        while True:
-            known = await checkpoints.load(key)
-            if known is None:
-                return False
-            mine = known.fencing_token
-            try:
-                if self._mine.get(key) != mine:
-                    mine = max(token, mine + 1)
-                    await checkpoints.save(
-                        key, known.position, fencing_token=mine, expected_position=known.position
-                    )
-                    self._mine[key] = mine
-                async with self._ports.storage.unit_of_work():
-                    await act()
-                    await checkpoints.save(
-                        key, known.position, fencing_token=mine, expected_position=known.position
-                    )
-            except CatgaError as error:
-                if not may_mean_lost_checkpoint(error):
-                    raise
-                now = await checkpoints.load(key)
-                if now is not None and (now.position, now.fencing_token) == (known.position, mine):
-                    raise
-            else:
-                return True
-            # Real time: it spreads those who met, in this process and in others.
-            await asyncio.sleep(CONTENTION.delay(1))
+        known = await checkpoints.load(key)
+        if known is None:
+            return False
+        mine = known.fencing_token
+        try:
+            if self._mine.get(key) != mine:
+                mine = max(token, mine + 1)
+                await checkpoints.save(
+                    key, known.position, fencing_token=mine, expected_position=known.position
+                )
+                self._mine[key] = mine
+            async with self._ports.storage.unit_of_work():
+                await act()
+                await checkpoints.save(
+                    key, known.position, fencing_token=mine, expected_position=known.position
+                )
+        except CatgaError as error:
+            if not may_mean_lost_checkpoint(error):
+                raise
+            now = await checkpoints.load(key)
+            if now is not None and (now.position, now.fencing_token) == (known.position, mine):
+                raise
+            raise _OvertakenError from error
+        return True

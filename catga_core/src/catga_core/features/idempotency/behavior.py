@@ -31,7 +31,7 @@ from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.stage import Stage
 from catga_core.runtime.lease import Lease
-from catga_core.runtime.retry import CONTENTION
+from catga_core.runtime.retry import yield_to_winner
 from catga_core.runtime.shielded import acquire_or_release, cleanup
 from catga_core.runtime.unit_of_work import BaseUnitOfWork, open_unit_of_work, outside_of_units_of_work
 
@@ -154,8 +154,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             found = await self._store.wait(key, timeout=min(ends_at - began, _LOOK_SECONDS))
             if found is not None:
                 return found, asked_at
-            if loop.time() - began < 0.001:
-                await asyncio.sleep(CONTENTION.delay(1))
+            await yield_to_winner(began)
 
     def _max_wait(self, context: MessageContext | None) -> float:
         wait = self._settings.wait

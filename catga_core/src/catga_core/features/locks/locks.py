@@ -13,7 +13,7 @@ from catga_core.errors import LockTimeoutError
 from catga_core.interfaces.locks import LockLease, LockProvider
 from catga_core.log import LOCK_NOT_RELEASED, logger
 from catga_core.runtime.lease import Lease
-from catga_core.runtime.retry import CONTENTION
+from catga_core.runtime.retry import yield_to_winner
 from catga_core.runtime.shielded import acquire_or_release, cleanup
 
 OnLoss = Literal["cancel", "flag"]
@@ -170,8 +170,7 @@ class Locks:
             if timeout is not None and left <= 0:
                 raise LockTimeoutError(name, timeout)
             await self._provider.wait(name, timeout=min(left, _LOOK_SECONDS))
-            if loop.time() - asked_at < 0.001:
-                await asyncio.sleep(min(CONTENTION.delay(1), left))
+            await yield_to_winner(asked_at, most=left)
 
     async def _take(self, name: str, lease: float) -> LockLease | None:
         return await acquire_or_release(self._provider.acquire(name, lease=lease), self._undo)

@@ -15,12 +15,11 @@ from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.outbox import LeasedMessage, OutboxStore
 from catga_core.log import OUTBOX_UNREACHABLE, logger, traceback_of
 from catga_core.runtime.cancellation import being_cancelled
-from catga_core.runtime.retry import RetryPolicy
+from catga_core.runtime.retry import RetryPolicy, yield_to_winner
 from catga_core.runtime.shielded import acquire_or_release, cleanup
 from catga_core.runtime.worker import Worker
 
 _FIRST_RETRY_SECONDS = 0.1
-_CONTENDED_SECONDS = 0.01  # pause after messages were reported as due and another relay took them
 
 
 class RelaySettings(msgspec.Struct, frozen=True):
@@ -151,11 +150,9 @@ class OutboxRelay:
             # Only the end of a message matters: the store would report due messages again and again.
             await asyncio.sleep(seconds)
             return
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = asyncio.get_running_loop().time()
         await self._outbox().wait(timeout=seconds)
-        if loop.time() - began < 0.001:
-            await asyncio.sleep(min(seconds, _CONTENDED_SECONDS))
+        await yield_to_winner(began, most=seconds)
 
     async def _renew(self) -> None:
         if self._store is not None:
