@@ -19,6 +19,7 @@ from catga_core import (
     Success,
     add_catga,
 )
+from catga_core.errors import HandlerNotFoundError, Outcome
 from tests.core.support import Gate
 
 
@@ -177,13 +178,13 @@ async def test_what_is_no_request_is_a_type_error(thing: Any):
             await app.mediator.send(thing, timeout=1)
 
 
-async def test_the_type_error_says_what_to_do_instead():
+async def test_wrong_kind_of_message_raises_a_type_error_with_the_right_call():
     async with add_catga().running() as app:
-        with pytest.raises(TypeError, match=r"send\(\) takes a Command or a Query, .* publish\(\) it"):
+        with pytest.raises(TypeError, match=r"send\(\) .* Happened, .* publish\(\)"):
             await app.mediator.send(Happened())  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match=r"is a stream query: stream\(\) it"):
+        with pytest.raises(TypeError, match=r"Count, .* stream\(\)"):
             await app.mediator.send(Count())  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match=r"a class was given instead of a message: make one"):
+        with pytest.raises(TypeError, match=r"got a class"):
             await app.mediator.send(Add)  # type: ignore[arg-type]
 
 
@@ -193,10 +194,9 @@ async def test_without_a_handler_the_answer_is_there_at_once(options: dict[str, 
         error = (await app.mediator.send(Add(1, 2), **options)).error
 
     assert (error.code, error.retryable) == ("HANDLER_NOT_FOUND", False)
-    assert error.message == (
-        "nobody handles Add in sums, and there is no transport to ask elsewhere: "
-        "register a handler with add_handlers(...)"
-    )
+    assert type(error) is HandlerNotFoundError
+    assert "Add in sums" in error.message
+    assert "add_handlers(...)" in error.message
     assert error.details == {"message": "Add", "version": 1, "outcome": "not_started"}
 
 
@@ -217,10 +217,8 @@ async def test_after_the_stop_sending_gives_a_failed_result(options: dict[str, A
 
     error = (await mediator.send(Add(1, 2), **options)).error
 
-    assert error.code == "INTERNAL_ERROR"
-    assert error.message == (
-        "Add was not sent: sums has stopped and takes no messages; send before the running() block is left"
-    )
+    assert (error.code, error.outcome) == ("INTERNAL_ERROR", Outcome.NOT_SENT)
+    assert "sums has stopped" in error.message
 
 
 async def test_before_the_start_sending_gives_a_failed_result():
@@ -229,9 +227,8 @@ async def test_before_the_start_sending_gives_a_failed_result():
 
     error = (await catga.mediator().send(Add(1, 2))).error
 
-    assert error.message == (
-        "Add was not sent: sums is not running and takes no messages; send inside of `async with catga.running()`"
-    )
+    assert (error.code, error.outcome) == ("INTERNAL_ERROR", Outcome.NOT_SENT)
+    assert "sums is not running" in error.message
 
 
 async def test_a_container_that_never_ran_takes_nothing_from_another_ones_handlers_either():
@@ -249,7 +246,7 @@ async def test_a_container_that_never_ran_takes_nothing_from_another_ones_handle
         said = (await app.mediator.send(Find("a"))).unwrap()
 
     assert said is not None
-    assert said.startswith("Add was not sent: asleep is not running and takes no messages")
+    assert "asleep is not running" in said
 
 
 async def test_a_message_sent_before_the_stop_and_begun_after_it_is_refused():

@@ -9,7 +9,8 @@ import pytest
 
 from catga_core import CatgaOptions, ConfigurationError, add_catga
 from catga_core.interfaces import EventLog, LockProvider, OutboxStore
-from catga_sqlite import SqliteOptions, add_sqlite_catga
+from catga_sqlite import SqliteOptions, add_sqlite_catga, sqlite_stores
+from catga_sqlite.plugin import SQLITE_PORTS
 from tests.sqlite.support import append
 
 
@@ -27,6 +28,10 @@ async def test_one_line_chooses_the_file(file: Path, form: str) -> None:
         async with catga.running() as app:
             log = app.get(EventLog)
             assert [each.version for each in await log.append([append("order-1")])] == [version]
+
+
+async def test_declared_ports_equal_the_ports_of_the_stores(file: Path) -> None:
+    assert sqlite_stores(SqliteOptions(file)).ports == SQLITE_PORTS
 
 
 async def test_a_configured_url_does_the_same(file: Path) -> None:

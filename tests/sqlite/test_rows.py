@@ -9,12 +9,22 @@ from hypothesis import strategies as st
 
 from catga_core.identifiers import new_id
 from catga_core.interfaces import EventRecord, Stores
-from catga_core.storage_support.ids import pack_id
 from catga_sqlite.engine.columns import bound_id
+from catga_sqlite.engine.ids import pack_id, unpack_id
 from tests.sqlite.support import append, log_of
 
 OWN, OTHER = new_id(), "conversation-7"
 HEADERS: dict[str, str] = {"tenant": "a"}
+
+
+@given(st.text() | st.text("0123456789abcdefABCDEF ", min_size=32, max_size=32))
+def test_id_survives_packing(text: str) -> None:
+    assert unpack_id(pack_id(text)) == text
+
+
+def test_own_id_is_packed_into_16_bytes() -> None:
+    assert pack_id("00ff" * 8) == b"\x00\xff" * 8
+    assert pack_id("00FF" * 8) == "00FF" * 8
 
 
 @given(st.text() | st.text("0123456789abcdefABCDEF ", min_size=32, max_size=32))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import string
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +18,7 @@ from catga_core.interfaces import (
     Snapshot,
     StreamAppend,
 )
-from catga_core.storage_support import append_checks, ids, records
+from catga_core.storage_support import append_checks, records
 
 headers = st.dictionaries(st.text(), st.text(), max_size=3)
 maybe = st.none() | st.text()
@@ -109,16 +107,6 @@ def test_context_survives_without_its_message_id(context: MessageContext) -> Non
     stored = records.encode_headers(context.headers)
     assert records.decode_headers(stored) == context.headers
     assert (stored is None) is (not context.headers)
-
-
-@given(st.text() | st.text(string.hexdigits + " ", min_size=32, max_size=32))
-def test_id_survives_packing(text: str) -> None:
-    assert ids.unpack_id(ids.pack_id(text)) == text
-
-
-def test_own_id_is_packed_into_16_bytes() -> None:
-    assert ids.pack_id("00ff" * 8) == b"\x00\xff" * 8
-    assert ids.pack_id("00FF" * 8) == "00FF" * 8
 
 
 def record(message_id: str) -> EventRecord:

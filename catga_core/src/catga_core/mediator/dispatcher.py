@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, HandlerNotFoundError, Outcome
 from catga_core.interfaces.endpoints import Delivered, EventEndpoint, HandlerEndpoint, RequestEndpoint
 from catga_core.mediator.delivery import Delivery
 from catga_core.mediator.endpoints import DeliverIn, EventDelivery, Handling, failing, guarded
@@ -349,8 +349,7 @@ async def _to_none_in(_event: Any, _context: MessageContext) -> Sequence[Deliver
 
 def _no_handler(described: MessageType, handler: str) -> CatgaError:
     named = f" named {handler}" if handler else ""
-    return CatgaError(
+    return HandlerNotFoundError(
         f"{described.name} has no handler{named} in this process. Deliver it where the handler is registered.",
-        code=ErrorCode.HANDLER_NOT_FOUND,
-        details={"outcome": "not_started"},
+        outcome=Outcome.NOT_STARTED,
     )

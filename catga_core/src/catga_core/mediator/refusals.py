@@ -1,11 +1,11 @@
-"""What the mediator says to messages it does not pass on."""
+"""Errors for messages that the mediator refuses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, HandlerNotFoundError, InternalError, Outcome, TransportError
 from catga_core.messages import MessageKind, MessageType, message_type
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.call import Chain
@@ -16,34 +16,33 @@ STREAMS = frozenset({MessageKind.STREAM})
 
 
 def expect(cls: type[Any], kinds: frozenset[MessageKind], expectation: str) -> MessageType:
-    """Return the facts of a message's class.
+    """Return a message class's description.
 
     Args:
-        cls: The class of what was given.
-        kinds: What is possible here.
-        expectation: The beginning of the error's text.
+        cls: The class of the argument.
+        kinds: The kinds of message that the call accepts.
+        expectation: The first clause of the error's text, as `publish() takes an Event`.
 
     Raises:
-        TypeError: For anything else, saying what to do with it.
+        TypeError: The argument is not a message of one of these kinds.
     """
     if issubclass(cls, type):
-        msg = f"{expectation}, and a class was given instead of a message: make one, such as CreateOrder(...)"
+        msg = f"{expectation}; got a class. Pass a message, such as CreateOrder(...)."
         raise TypeError(msg)
     described = message_type(cls)
     if described.kind not in kinds:
-        mend = {"event": "publish() it", "stream": "stream() it"}.get(described.kind, "send() it")
+        call = {"event": "publish()", "stream": "stream()"}.get(described.kind, "send()")
         kind = {"event": "an event", "stream": "a stream query"}.get(described.kind, f"a {described.kind}")
-        msg = f"{expectation}, and {described.name} is {kind}: {mend}"
+        msg = f"{expectation}; got {described.name}, which is {kind}. Use {call}."
         raise TypeError(msg)
     return described
 
 
 def answer(fail: Callable[[], CatgaError]) -> Chain:
-    """Return a call that answers every message with an error.
+    """Return a chain that answers every message with an error.
 
     Args:
-        fail: Makes the error, one of its own for each message: raised by unwrap(), a shared one would gather their
-            tracebacks.
+        fail: Creates the error of one message; a shared error would collect the tracebacks of every `unwrap()`.
     """
 
     async def refused(_message: Any) -> CatgaResult[Any]:
@@ -53,43 +52,37 @@ def answer(fail: Callable[[], CatgaError]) -> Chain:
 
 
 def not_running(described: MessageType, service: str, *, ended: bool) -> CatgaError:
-    """Return the error for a message to a container that takes none."""
-    state, mend = (
-        ("has stopped", "send before the running() block is left")
+    """Return the error for a message to a container that is not running."""
+    state, fix = (
+        ("has stopped", "Send before the running() block ends.")
         if ended
-        else ("is not running", "send inside of `async with catga.running()`")
+        else ("is not running", "Send inside `async with catga.running()`.")
     )
-    return CatgaError(
-        f"{described.name} was not sent: {service} {state} and takes no messages; {mend}",
-        code=ErrorCode.INTERNAL_ERROR,
-        details={"outcome": "not_sent"},
-    )
+    return InternalError(f"{described.name} was not sent: {service} {state}. {fix}", outcome=Outcome.NOT_SENT)
 
 
 def stopped(described: MessageType, service: str) -> CatgaError:
     """Return the error for a message that is delivered to a container that has stopped."""
-    return CatgaError(
-        f"{described.name} was not handled: {service} has stopped; another replica may handle it",
-        code=ErrorCode.TRANSPORT_FAILED,
-        details={"outcome": "not_started"},
+    return TransportError(
+        f"{described.name} was not handled: {service} has stopped. Retry; another replica may handle it.",
+        outcome=Outcome.NOT_STARTED,
     )
 
 
 def no_handler(described: MessageType, service: str) -> CatgaError:
-    """Return the error for a request that nobody handles, where there is nobody else to ask."""
-    return CatgaError(
-        f"nobody handles {described.name} in {service}, and there is no transport to ask elsewhere: "
-        "register a handler with add_handlers(...)",
-        code=ErrorCode.HANDLER_NOT_FOUND,
-        details={"message": described.name, "version": described.version, "outcome": "not_started"},
+    """Return the error for a request without a handler in a container without a transport."""
+    return HandlerNotFoundError(
+        f"No handler is registered for {described.name} in {service} and no transport is configured. Register one with "
+        "add_handlers(...), or add a transport.",
+        outcome=Outcome.NOT_STARTED,
+        details={"message": described.name, "version": described.version},
     )
 
 
 def no_stream_handler(described: MessageType, service: str) -> CatgaError:
-    """Return the error for a stream query that nobody answers."""
-    return CatgaError(
-        f"nobody answers {described.name} in {service}, and a stream is answered in the process that asks: "
-        "register its handler here with add_handlers(...)",
-        code=ErrorCode.HANDLER_NOT_FOUND,
+    """Return the error for a stream query without a handler."""
+    return HandlerNotFoundError(
+        f"No handler is registered for {described.name} in {service}; stream queries are handled in the process that "
+        "sends them. Register a handler with add_handlers(...).",
         details={"message": described.name, "version": described.version},
     )

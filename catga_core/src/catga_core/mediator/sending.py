@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, Outcome, RequestTimeoutError
 from catga_core.interfaces.transport import RequestTransport
 from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.options import SendOptions, begin_context_with
@@ -168,8 +168,8 @@ def _remote_in(described: MessageType, transport: RequestTransport) -> _SendIn:
 
 
 def _timed_out(cls: type[Any], seconds: float) -> CatgaError:
-    return CatgaError(
-        f"{message_type(cls).name} was not answered within its {seconds:.3g} s; whether it took effect is unknown",
-        code=ErrorCode.TIMEOUT,
-        details={"outcome": "unknown"},
+    return RequestTimeoutError(
+        f"{message_type(cls).name} was cancelled: it was not answered within its timeout of {seconds:.3g} s. It may have "
+        "taken effect; check before you retry.",
+        outcome=Outcome.UNKNOWN,
     )

@@ -28,9 +28,9 @@ class LocalTransport:
     """Carries messages between the containers of one process; the receiver gets the sender's own objects.
 
     Args:
-        bus: Shared by the containers that are to reach each other.
+        bus: Shared by the containers that send to each other.
         clock: Measures deadlines.
-        request_timeout: Seconds after which a request without a deadline of its own is given up.
+        request_timeout: Timeout in seconds of a request without a deadline.
     """
 
     def __init__(self, bus: LocalBus, clock: Clock | None = None, *, request_timeout: float = 30.0) -> None:
@@ -47,7 +47,7 @@ class LocalTransport:
         return TransportCapabilities(remote=False, zero_copy=True)
 
     async def connect(self) -> None:
-        """Be ready to send; there is nobody to wait for."""
+        """Mark the transport as connected."""
         self._connected = True
 
     async def serve(self, inbound: Inbound, /) -> None:
@@ -61,21 +61,25 @@ class LocalTransport:
     async def request(  # noqa: PLR0911 - one return for each reason to refuse
         self, message_type: MessageType, message: Request[R], context: MessageContext, /
     ) -> CatgaResult[R]:
-        """Have a request handled by one of the containers on the bus.
+        """Send a request to one of the containers on the bus.
 
-        A sender that stops waiting cancels nothing: the handler goes on, as it would in another process.
+        Cancelling the sender does not cancel the handler, as in another process.
         """
         if not self._connected:
             return Failure(_closed(message_type))
         deadline = context.deadline
         left = self._request_timeout if deadline is None else deadline - self._clock.time()
         if left <= 0:
-            return Failure(_late(message_type, "was not started: its deadline had passed", started=False))
+            return Failure(
+                _late(
+                    message_type,
+                    "was not started: its deadline had passed. Retry with a longer timeout.",
+                    started=False,
+                )
+            )
         listener = self.bus.handler_of(message_type.cls)
         if listener is None:
-            text = (
-                f"nobody handles {message_type.name} on this bus: register a handler with add_handlers(...)"
-            )
+            text = f"No handler is registered for {message_type.name} on this bus. Register one with add_handlers(...)."
             return Failure(HandlerNotFoundError(text, outcome=Outcome.NOT_STARTED))
         if listener.intake.full:
             return Failure(ConcurrencyLimitError(message_type.name, listener.intake.limit))
@@ -90,23 +94,23 @@ class LocalTransport:
         except TimeoutError:
             if not limit.expired():
                 raise
-            return Failure(_late(message_type, f"was not answered within {left:.3g} s", started=None))
+            return Failure(_late(message_type, f"was not answered within {left:.3g} s.", started=None))
         finally:
             self._pending.discard(answer)
 
     async def publish(self, message_type: MessageType, event: Event, context: MessageContext, /) -> None:
-        """Hand an event to one container of each service that listens; returns before they have handled it."""
+        """Deliver an event to one container of each subscribed service, without waiting for its handlers."""
         if not self._connected:
             raise _closed(message_type)
         for listener in self.bus.listeners_of(message_type.cls):
             listener.tell(event, context)
 
     async def drain(self, timeout: float, /) -> None:
-        """Leave the bus, finish what runs here, then fail what still waits for an answer.
+        """Leave the bus, finish running handlers, then fail unanswered requests.
 
         Args:
-            timeout: Seconds after which what runs is cancelled, and its senders are told; this process's own requests
-                have as long to be answered.
+            timeout: Seconds after which running handlers are cancelled and their senders get an error; this process's own
+                requests wait as long for their responses.
         """
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + timeout
@@ -118,17 +122,17 @@ class LocalTransport:
             left = ends_at - loop.time()
             if left <= 0:
                 break
-            # Work in flight goes on with what it is answered, and may ask again.
+            # Work in flight continues after a response, and may send another request.
             await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         self._give_up()
 
     async def close(self) -> None:
-        """Send nothing any more; what still waits for an answer fails."""
+        """Disconnect, and fail unanswered requests."""
         self._connected = False
         self._give_up()
 
     def health(self) -> Health:
-        """Tell whether messages can be sent."""
+        """Return whether messages can be sent."""
         details = {
             "pending_requests": len(self._pending),
             "running": sum(listener.running for listener in self._listeners),
@@ -140,18 +144,20 @@ class LocalTransport:
     def _give_up(self) -> None:
         for answer in tuple(self._pending):
             if not answer.done():
-                text = "the request was given up: its sender's container stops, and whether it took effect is unknown"
+                text = (
+                    "The sender's container stopped before the response. The request may have taken effect."
+                )
                 answer.set_result(Failure(TransportError(text, outcome=Outcome.UNKNOWN)))
 
 
 def _closed(message_type: MessageType) -> CatgaError:
     return TransportError(
-        f"{message_type.name} was not sent: the local transport is not connected",
+        f"{message_type.name} was not sent: the local transport is not connected. Send while the container runs.",
         outcome=Outcome.NOT_SENT,
     )
 
 
 def _late(message_type: MessageType, what: str, *, started: bool | None) -> CatgaError:
     outcome = Outcome.UNKNOWN if started is None else Outcome.NOT_STARTED
-    unknown = "; whether it took effect is unknown" if started is None else ""
+    unknown = " It may have taken effect; check before you retry." if started is None else ""
     return RequestTimeoutError(f"{message_type.name} {what}{unknown}", outcome=outcome)

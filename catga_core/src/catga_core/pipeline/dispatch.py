@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from types import CodeType
 from typing import Any
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, Outcome, RequestTimeoutError
 from catga_core.messages.context import Unread, active_context, begin_context
 from catga_core.messages.results import Failure, Success
 from catga_core.pipeline.call import Chain, Handle
@@ -179,8 +179,7 @@ def _names(pipeline: Pipeline, *, context: bool, now: Callable[[], float]) -> di
 
 def deadline_passed(name: str) -> CatgaError:
     """Return the error for a message whose deadline has passed before it was handled."""
-    return CatgaError(
-        f"{name} was not started: its deadline had passed",
-        code=ErrorCode.TIMEOUT,
-        details={"outcome": "not_started"},
+    return RequestTimeoutError(
+        f"{name} was not started: its deadline had passed. Retry with a longer timeout.",
+        outcome=Outcome.NOT_STARTED,
     )

@@ -1,4 +1,4 @@
-"""Ends the handling of a message that takes too long, and tells everyone it sends to until when."""
+"""Timeouts of handlers, as deadlines that nested messages inherit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from catga_core.clock import Clock, SystemClock
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError, Outcome, RequestTimeoutError
 from catga_core.messages.context import active_context, begin_context
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.behavior import Behavior, Next
@@ -20,32 +20,32 @@ _SYSTEM = SystemClock()
 
 
 class TimeoutBehavior(Behavior[Any, Any]):
-    """Cancels the rest of the pipeline when its time is over, and answers with a failure of code `TIMEOUT`.
+    """Cancels the rest of the pipeline at a deadline, with a failure of code `TIMEOUT`.
 
-    The deadline stands in the message's context, so what the handler sends inherits it, to other processes too; an
-    earlier one that the message came with stays. A message whose deadline has passed is not started. The error's
-    `details["outcome"]` tells which of the two it was: `unknown` of what was started, else `not_started`.
+    The deadline is set in the message's context, so the messages that the handler sends inherit it, also in other
+    processes; an earlier deadline of the message is kept. A message whose deadline has passed is not started. The error's
+    `outcome` is `UNKNOWN` for a message that was started, and `NOT_STARTED` for one that was not.
 
     Args:
-        seconds: How long a message may take, more than 0.
-        clock: What deadlines are told by; the waiting itself is the event loop's.
+        seconds: Timeout of one message in seconds, more than 0.
+        clock: Measures deadlines; the wait itself is the event loop's.
 
     Raises:
-        ValueError: For seconds that are no finite number above 0.
+        ValueError: `seconds` is not a finite number above 0.
     """
 
     stage: ClassVar[Stage] = Stage.DEADLINE
 
     def __init__(self, seconds: float, clock: Clock = _SYSTEM) -> None:
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise ValueError(_unusable(type(seconds).__name__))  # noqa: TRY004 - one error for whatever is not possible
+            raise ValueError(_unusable(seconds))  # noqa: TRY004 - one error class for every invalid timeout
         if not (math.isfinite(seconds) and seconds > 0):
-            raise ValueError(_unusable(str(seconds)))
+            raise ValueError(_unusable(seconds))
         self._seconds = float(seconds)
         self._now = clock.time
 
     async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
-        """Return what the rest of the pipeline gives in time, or a failure of code `TIMEOUT`."""
+        """Run the rest of the pipeline, with a failure of code `TIMEOUT` at the deadline."""
         context = active_context.get()
         now = self._now()
         seconds, deadline = self._seconds, now + self._seconds
@@ -71,14 +71,12 @@ class TimeoutBehavior(Behavior[Any, Any]):
 
 
 def _timed_out(name: str, seconds: float) -> CatgaError:
-    return CatgaError(
-        f"{name} timed out after {seconds:.3g} s: it was cancelled, and whether it had its effect is unknown",
-        code=ErrorCode.TIMEOUT,
-        details={"outcome": "unknown", "seconds": seconds},
+    return RequestTimeoutError(
+        f"{name} timed out after {seconds:.3g} s and was cancelled. It may have taken effect; check before you retry.",
+        outcome=Outcome.UNKNOWN,
+        details={"seconds": seconds},
     )
 
 
-def _unusable(found: str) -> str:
-    return (
-        f"a timeout must be a finite number of seconds above 0, is {found}; for no limit leave it out (None)"
-    )
+def _unusable(seconds: object) -> str:
+    return f"The timeout must be a finite number of seconds > 0; got {seconds!r}. Pass None for no limit."

@@ -20,10 +20,6 @@ class UnconfirmedError(Exception):
     """A write was applied, and fewer replicas or disks than required have confirmed it."""
 
 
-class RefusedError(Exception):
-    """The server refused a command for now and did nothing; a later retry may succeed."""
-
-
 def failed(text: str, *, unknown: bool = False, retryable: bool | None = None) -> CatgaError:
     """Return a `PersistenceError`.
 

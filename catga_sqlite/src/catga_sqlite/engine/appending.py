@@ -10,9 +10,9 @@ from typing import Any, Final, TypeAlias
 from catga_core.errors import CatgaError, ConcurrencyError, RepeatedEventError
 from catga_core.interfaces.event_log import ANY, AppendResult, EventKind, EventRecord, StreamAppend
 from catga_core.storage_support.append_checks import refused_guard, with_guards
-from catga_core.storage_support.ids import pack_id
 from catga_core.storage_support.records import encode_headers
 from catga_sqlite.engine.columns import bound_id, optional_id
+from catga_sqlite.engine.ids import pack_id
 from catga_sqlite.engine.jobs import Many
 from catga_sqlite.engine.kinds import keep_kind
 

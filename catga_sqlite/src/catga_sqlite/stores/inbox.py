@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from catga_core.storage_support.ids import pack_id
+from catga_sqlite.engine.ids import pack_id
 from catga_sqlite.storage import SqliteStorage
 
 _RECORD: Final = "INSERT INTO catga_inbox VALUES (?, ?, ?) ON CONFLICT DO NOTHING"

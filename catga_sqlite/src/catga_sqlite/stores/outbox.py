@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
-from catga_core.storage_support.ids import pack_id, unpack_id
 from catga_core.storage_support.records import decode_context, encode_context
+from catga_sqlite.engine.ids import pack_id, unpack_id
 from catga_sqlite.engine.wakeups import OUTBOX
 from catga_sqlite.storage import SqliteStorage
 
