@@ -40,6 +40,10 @@ def state(made: Any) -> Any:
     return made.health().details["state"]
 
 
+async def answer_blob(_: Any, __: Any) -> Success[bytes]:
+    return Success(b"")
+
+
 async def test_start_fails_in_time_and_names_servers_cause_and_mend() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -307,6 +311,41 @@ async def test_a_hung_server_with_megabytes_unsent_blocks_nobody_past_its_deadli
         await eventually(lambda: state(sender) == "reconnecting", within=10)
         await nats_server.resume()
         await eventually(lambda: state(sender) == "connected", within=10)
+
+
+async def test_senders_that_wait_for_the_buffer_go_on_when_the_server_reads(nats_server: NatsServer) -> None:
+    data = b"x" * 500_000
+    async with running(nats_server.url, Endpoint(Blob, answer_blob), ping_interval=30.0) as both:
+        await nats_server.stop()
+        sending = [asyncio.create_task(send(both, Blob(data), timeout=20)) for _ in range(80)]
+        await eventually(lambda: both._connected()._changed.waiting > 0)
+        sending[20].cancel()
+        sending[79].cancel()
+        await nats_server.resume()
+        async with asyncio.timeout(15):
+            results = await asyncio.gather(*sending, return_exceptions=True)
+        done = [each for each in results if isinstance(each, Success)]
+        assert len(done) == 78, [each for each in results if not isinstance(each, Success)]
+
+
+async def test_senders_that_wait_for_the_buffer_fail_when_the_server_hangs(nats_server: NatsServer) -> None:
+    data = b"x" * 500_000
+    async with running(nats_server.url, ping_interval=30.0) as sender:
+        connection = sender._connected()
+        await connection._watch.stop(cancel=True)
+        await nats_server.stop()
+        sending = [asyncio.create_task(send(sender, Blob(data), timeout=20)) for _ in range(80)]
+        await eventually(lambda: connection._changed.waiting > 0)
+        connection._watch.start()
+        await eventually(lambda: state(sender) == "stale" and connection._changed.waiting == 0, within=5)
+        await eventually(lambda: any(each.done() for each in sending))
+        errors = [each.result().error for each in sending if each.done()]
+        assert {error.code for error in errors} == {"TRANSPORT_FAILED"}
+        assert all("does not read" in error.message for error in errors)
+        await nats_server.resume()
+        for each in sending:
+            each.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
 
 
 async def test_closing_does_not_wait_for_a_hung_server(nats_server: NatsServer) -> None:

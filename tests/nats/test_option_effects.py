@@ -18,7 +18,7 @@ from catga_core.interfaces import Inbound
 from catga_core.messages.results import Success
 from catga_core.messages.serialization import json_serializer
 from catga_nats import NatsOptions, NatsTransport
-from catga_nats.connection import NatsConnection
+from catga_nats.connection import NatsConnection, reopening
 from catga_nats.counters import Counters
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import eventually
@@ -84,6 +84,18 @@ def test_reconnecting_goes_round_the_servers_and_waits_with_jitter_after_each_ro
     assert all(0 <= wait <= 0.1 for wait in waits[:3])
     assert all(3 <= wait <= 4 for wait in waits[3::3])
     assert len({round(wait, 6) for wait in waits}) == 30
+
+
+def test_new_client_waits_reconnect_wait_and_up_to_the_jitter_more() -> None:
+    waits = [
+        reopening(NatsOptions("a", reconnect_wait=3.0, reconnect_jitter=1.0)).delay(attempt)
+        for attempt in range(1, 201)
+    ]
+    assert all(3 <= wait <= 4 for wait in waits)
+    assert min(waits) < 3.2 < 3.8 < max(waits)
+    at_least = reopening(NatsOptions("a", reconnect_wait=0.0, reconnect_jitter=0.0))
+    assert at_least.delay(1) == 0.1
+    assert at_least.allows(10**6)
 
 
 async def test_a_service_name_that_cannot_be_a_queue_group_is_refused(nats_server_shared: NatsServer) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import SecureConnRequiredError
+from nats.errors import Error, SecureConnRequiredError
 from nats.protocol.parser import Parser
 
 from catga_core.errors import ConfigurationError
@@ -62,6 +63,7 @@ class CatgaClient(Client):
         self._fast = FITS
         self._sinks: dict[bytes, Deliver] = {}
         self._sending: set[asyncio.Task[None]] = set()
+        self._written: asyncio.Future[None] | None = None
         if self._fast:
             self._ps = FastParser(self, self._sinks)
             # Not an override: a nats-py that calls it in another way must not meet ours.
@@ -136,6 +138,26 @@ class CatgaClient(Client):
         queue = self._flush_queue
         if queue is not None and queue.empty():
             queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    async def written(self) -> None:
+        """Return when the socket has taken more of the buffer; without a connection, wait for the next one."""
+        if not self._fast:
+            with suppress(Error, OSError):
+                await self.flush()
+            return
+        queue = self._flush_queue
+        if queue is None:
+            return
+        # One for all who wait: nats-py's own flushes must find a place in the queue.
+        written = self._written
+        if written is None or written.done():
+            written = self._written = asyncio.get_running_loop().create_future()
+            try:
+                await queue.put(written)
+            except BaseException:
+                written.cancel()
+                raise
+        await asyncio.wait([written])
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)

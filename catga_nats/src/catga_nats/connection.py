@@ -12,7 +12,7 @@ from catga_core.clock import SystemClock
 from catga_core.errors import CatgaError, ConfigurationError, Outcome, TransportError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, STOP_FAILED, logger
-from catga_core.runtime import Worker
+from catga_core.runtime import RetryPolicy, Waiter, Worker
 from catga_nats.counters import Counters
 from catga_nats.failures import interrupted
 from catga_nats.mux import RequestMux
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 _DEFAULT_LIMIT = 1024 * 1024  # NATS' own, until a server has told its limit
 _SETTLED_WITHIN = 5.0  # seconds after an outage when "nobody listens" is believed at the latest
+_LEAST_WAIT = 0.1  # seconds between two new clients, whatever the options say
 _CLOSE_WITHIN = 2.0  # seconds for the last bytes before the connection is cut
 _CUT_WITHIN = 1.0  # seconds for it to end after that, and once more after its cancellation
+_REAL_TIME = SystemClock()
 
 
 class NatsConnection:
@@ -46,14 +48,23 @@ class NatsConnection:
         # Bytes of the largest message that may be sent; kept here because it is asked for with each message.
         self.payload_limit: int = _DEFAULT_LIMIT
         self._subscriptions: list[Subscription] = []
-        self._connected = asyncio.Event()
+        # Woken whenever a sender that waits has to look again; closed with the connection.
+        self._changed = Waiter()
         self._closed = False
         self._lost_at: float | None = None
         self._settled_at = float("-inf")
         self._attempts = 0
-        self._pulse = Pulse(options.ping_interval)
-        self._watch = Worker("nats pulse", self._beat, every=options.ping_interval, clock=SystemClock())
-        self._reviver: asyncio.Task[None] | None = None
+        self._pulse = Pulse(options.ping_interval, self._changed.wake)
+        self._watch = Worker("nats pulse", self._beat, every=options.ping_interval, clock=_REAL_TIME)
+        self._reopening = reopening(options)
+        self._reviver = Worker(
+            "nats reconnection",
+            self._revive,
+            every=None,
+            clock=_REAL_TIME,
+            first=False,
+            retry=self._reopening,
+        )
 
     @property
     def shown(self) -> str:
@@ -73,8 +84,8 @@ class NatsConnection:
             CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the mend.
         """
         self.client = await open_client(self._options, self)
+        self._reviver.start()
         self._read_limit(self.client)
-        self._connected.set()
         await self.subscribe(self.mux.subscription)
         self._watch.start()
 
@@ -139,17 +150,14 @@ class NatsConnection:
                         f"the NATS server at {self.shown} does not read what is sent to it: try again later",
                         outcome=Outcome.NOT_SENT,
                     )
-                # The flusher needs a turn or two; a hung server is seen by its pings.
-                await asyncio.sleep(0.001)
+                # A hung server is seen by its pings.
+                await self._changed.wait(work=client.written(), timeout=left)
                 continue
             if not waits or left <= 0:
                 raise TransportError(
                     f"no connection to NATS at {self.shown} ({self._outage()})", outcome=Outcome.NOT_SENT
                 )
-            self._connected.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._connected.wait()
+            await self._changed.wait(timeout=left)
 
     def health(self) -> Health:
         """Return the state as it is now."""
@@ -185,10 +193,9 @@ class NatsConnection:
         """Send what is left, as far as the server takes it, and release everything."""
         self._closed = True
         self.mux.close()
-        self._connected.set()
+        self._changed.close()
         await self._watch.stop(cancel=True)
-        if self._reviver is not None:
-            self._reviver.cancel()
+        await self._reviver.stop(cancel=True)
         self._pulse.forget()
         client = self.client
         if client is None:
@@ -221,7 +228,7 @@ class NatsConnection:
             return
         self._lost_at = time.monotonic()
         self._attempts = 0
-        self._connected.clear()
+        self._changed.wake()
         self._counters.connections_lost += 1
         self._pulse.forget()
         logger().warning(CONNECTION_LOST, servers=self.shown)
@@ -237,7 +244,7 @@ class NatsConnection:
         options = self._options
         others_need = options.reconnect_wait + 2 * options.reconnect_jitter + 1.0
         self._settled_at = time.monotonic() + min(others_need, _SETTLED_WITHIN)
-        self._connected.set()
+        self._changed.wake()
         if self._lost_at is not None:
             seconds = round(time.monotonic() - self._lost_at, 3)
             logger().info(CONNECTION_RESTORED, server=client.server_name, after_seconds=seconds)
@@ -251,8 +258,8 @@ class NatsConnection:
     def on_closed(self, client: CatgaClient) -> None:
         """Begin to look for another client, unless we closed this one."""
         if self.client is client and not self._closed:
+            self._reviver.wake()
             self.on_lost(client)
-            self._reviver = asyncio.create_task(self._revive())
 
     def next_server(self, servers: list[Any], info: dict[str, Any]) -> tuple[Any, float]:  # noqa: ARG002
         """Choose where nats-py tries next, and after how many seconds."""
@@ -276,28 +283,49 @@ class NatsConnection:
         nats-py closes for good on any error line of the server but two: credentials that expired, say, or a reload of
         the server's users. Such a state may be mended on the server at any time.
         """
-        while not self._closed:
-            pause = max(self._options.reconnect_wait, 0.1) + random.random() * self._options.reconnect_jitter  # noqa: S311
-            await asyncio.sleep(pause)
-            try:
-                client = await open_client(self._options, self)
-            except (CatgaError, ConfigurationError):
-                continue
-            try:
-                for subscription in self._subscriptions:
-                    await subscription.attach(client)
-            except Exception as error:  # noqa: BLE001  # it was lost again meanwhile: then another one
-                logger().warning(CONNECTION_ERROR, error=describe(error))
-                await discard(client)
-                continue
-            self.client = client
-            # Lost since it was opened, it tells of its return itself; closed, it never will.
-            if client.is_connected:
-                self.on_restored(client)
-            if not client.is_closed:
-                return
+        await self._reopening.run(
+            self._reopen,
+            retryable=lambda error: isinstance(error, CatgaError | ConfigurationError),
+            clock=_REAL_TIME,
+            failed=interrupted(self.shown),
+        )
+
+    async def _reopen(self) -> None:
+        client = await open_client(self._options, self)
+        try:
+            for subscription in self._subscriptions:
+                await subscription.attach(client)
+        except asyncio.CancelledError:
+            await discard(client)
+            raise
+        except Exception as error:
+            await discard(client)
+            logger().warning(CONNECTION_ERROR, error=describe(error))
+            raise interrupted(self.shown) from error
+        self.client = client
+        # Lost since it was opened, it reports its return itself; closed, it never will.
+        if client.is_connected:
+            self.on_restored(client)
+        if client.is_closed:
+            raise interrupted(self.shown)
 
     async def _beat(self) -> None:
         client = self.client
         if client is not None and client.is_connected:
             await self._pulse.beat(client)
+
+
+def reopening(options: NatsOptions) -> RetryPolicy:
+    """Return the delays between two new clients: `reconnect_wait`, and up to `reconnect_jitter` more.
+
+    Args:
+        options: The options of the connection.
+    """
+    least = max(options.reconnect_wait, _LEAST_WAIT)
+    most = least + options.reconnect_jitter
+    return RetryPolicy(
+        max_attempts=None,
+        delay_seconds=most,
+        max_delay_seconds=most,
+        jitter=options.reconnect_jitter / most,
+    )

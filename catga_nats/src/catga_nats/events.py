@@ -11,7 +11,7 @@ from catga_core.errors import CatgaError
 from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_core.messages.message_context import MessageContext
-from catga_core.runtime import being_cancelled
+from catga_core.runtime import Waiter, being_cancelled
 from catga_nats.failures import whereabouts
 from catga_nats.inbound import Headers, Listener
 
@@ -44,6 +44,7 @@ class EventListener(Listener):
         self._waiting: deque[tuple[bytes, Headers]] = deque()
         self._waiting_bytes = 0
         self._last_drop = float("-inf")
+        self._emptied = Waiter()
 
     def deliver(self, _: bytes, __: bytes, data: bytes, headers: Headers, /) -> None:
         """Handle one event in a task of its own; over the limit it waits for a place."""
@@ -97,15 +98,19 @@ class EventListener(Listener):
         logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
 
     def _next(self) -> None:
+        if not self._waiting:
+            return
         while self._waiting and not self._intake.full:
             data, headers = self._waiting.popleft()
             self._waiting_bytes -= len(data)
             self._start(data, headers)
+        if not self._waiting:
+            self._emptied.wake()
 
     async def _finish(self, until: float) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiting and loop.time() < until:  # noqa: ASYNC110  # once in a process's life; an event would cost every delivery
-            await asyncio.sleep(0.005)
+        while self._waiting and (left := until - loop.time()) > 0:
+            await self._emptied.wait(timeout=left)
         left = len(self._waiting)
         self._waiting.clear()
         self._waiting_bytes = 0

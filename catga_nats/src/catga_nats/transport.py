@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
-from catga_core.clock import Clock
+from catga_core.clock import Clock, SystemClock
 from catga_core.errors import CatgaError, Outcome, TransportError
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
@@ -16,6 +17,7 @@ from catga_core.messages.message_context import NO_HEADERS, MessageContext
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.messages.serialization import EnvelopeCodec, json_serializer, msgpack_serializer
 from catga_core.messages.serializer import Serializer
+from catga_core.runtime import RetryPolicy
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
@@ -29,7 +31,21 @@ from catga_nats.subjects import REQUEST_GROUP, Subjects, check_service_name
 R = TypeVar("R")
 
 _FAR = 1e12  # seconds since the epoch; a deadline beyond it, infinity say, is none
-_AGAIN_AFTER = 0.05  # seconds between two tries of a request that nobody listens for shortly after an outage
+_REAL_TIME = SystemClock()
+# Delays of a request that reaches no responder shortly after an outage.
+_RETURNING = RetryPolicy(max_attempts=None, delay_seconds=0.05, max_delay_seconds=0.05)
+
+
+class _NoRespondersYetError(Exception):
+    """The request reached no responder, and one may be back soon.
+
+    Args:
+        deadline: The request's deadline, in seconds since the epoch.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        self.deadline: float = deadline
 
 
 class NatsTransport:
@@ -100,6 +116,14 @@ class NatsTransport:
     ) -> CatgaResult[R]:
         """Have a request handled by exactly one process and return its result; never raises but for cancellation."""
         try:
+            return await self._ask(message_type, message, context)
+        except _NoRespondersYetError as error:
+            return await self._ask_again(message_type, message, context, error)
+
+    async def _ask(
+        self, message_type: MessageType, message: Request[R], context: MessageContext
+    ) -> CatgaResult[R]:
+        try:
             connection = self._connected()
             deadline = context.deadline
             if deadline is None or not deadline < _FAR:
@@ -127,12 +151,29 @@ class NatsTransport:
             return self._codec.decode_result(message_type.result, answer)
         result = self._unusual(message_type, answer)
         if result is None:
-            # Nobody got it, so it can be sent again.
-            await asyncio.sleep(min(_AGAIN_AFTER, max(0.0, deadline - self._clock.time())))
-            return await self.request(
-                message_type, message, msgspec.structs.replace(context, deadline=deadline)
-            )
+            raise _NoRespondersYetError(deadline)
         return result
+
+    async def _ask_again(
+        self,
+        message_type: MessageType,
+        message: Request[R],
+        context: MessageContext,
+        failed: _NoRespondersYetError,
+    ) -> CatgaResult[R]:
+        """Send a request that reached no responder until one is back or the deadline has passed."""
+        context = msgspec.structs.replace(context, deadline=failed.deadline)
+        try:
+            return await _RETURNING.run(
+                partial(self._ask, message_type, message, context),
+                retryable=lambda error: isinstance(error, _NoRespondersYetError),
+                clock=_REAL_TIME,
+                within=failed.deadline - self._clock.time(),
+                failed=failed,
+            )
+        except _NoRespondersYetError:
+            self._counters.requests_timed_out += 1
+            return Failure(too_late(message_type))
 
     def _left(self, message_type: MessageType, deadline: float) -> float:
         left = deadline - self._clock.time()

@@ -168,18 +168,19 @@ async def test_run_calls_on_retry_before_each_delay_only() -> None:
     assert len(calls) == 2
 
 
-async def test_run_begins_no_attempt_after_the_time_limit() -> None:
+async def test_run_begins_the_last_attempt_at_the_time_limit() -> None:
     clock, attempts = ManualClock(), Attempts(*(OSError(number) for number in range(9)))
     running = asyncio.create_task(SLOW.run(attempts, retryable=is_os_error, clock=clock, within=3.5))
 
     await clock.sleeping()
-    await clock.run_for(1)
-    await clock.run_for(2)
+    for delay in (1, 2, 0.5):
+        assert clock.sleepers == [delay]
+        await clock.run_for(delay)
 
-    with pytest.raises(OSError, match="2"):
+    with pytest.raises(OSError, match="3"):
         await running
-    assert attempts.count == 3
-    assert clock.monotonic() == 3
+    assert attempts.count == 4
+    assert clock.monotonic() == 3.5
 
 
 async def test_run_counts_the_attempt_that_the_caller_made() -> None:

@@ -99,7 +99,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
             attempt: Makes one attempt.
             retryable: Returns whether another attempt may help; called once with every error, the last one included.
             clock: Measures the delays and `within`: the container's clock, or `SystemClock()` for real time.
-            within: Seconds of the clock from now; no attempt begins later. `None` for no limit.
+            within: Seconds of the clock from now; the last delay is shortened so that the last attempt begins then. `None` for no
+                limit.
             failed: The error of a first attempt that the caller has made, so that a success costs no call of this method.
             on_retry: Called before each delay with the error and the seconds until the next attempt.
 
@@ -120,9 +121,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
                     except Exception as raised:  # noqa: BLE001 - raised again below unless it is retried
                         error = raised
                 again = retryable(error) and self.allows(attempts)
-                delay = self.delay(attempts)
-                if not again or clock.monotonic() + delay > ends_at:
+                left = ends_at - clock.monotonic()
+                if not again or left <= 0:
                     raise error
+                delay = min(self.delay(attempts), left)
                 if on_retry is not None:
                     on_retry(error, delay)
                 error = None
