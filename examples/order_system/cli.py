@@ -152,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         "--store",
         type=store_argument,
         metavar="STORE",
-        help="where state is kept: memory, sqlite:FILE or redis://HOST:PORT; a file or a Redis that has orders already "
+        help="where state is kept: memory, sqlite:///FILE or redis://HOST:PORT; a file or a Redis that has orders already "
         "is gone on with (default: an SQLite file that is removed at the end)",
     )
     parser.add_argument(
@@ -194,9 +194,9 @@ def _refuse_what_cannot_be(parser: argparse.ArgumentParser, options: argparse.Na
         parser.error("--crash-after is for the one process: leave --services out")
     if options.store is None:
         parser.error(
-            "--crash-after needs a place where the next run finds the orders: add --store sqlite:FILE"
+            "--crash-after needs a place where the next run finds the orders: add --store sqlite:///FILE"
         )
     if not options.store.outlives_the_process:
         parser.error(
-            "--crash-after cannot be used with --store memory, which is gone with the process: use --store sqlite:FILE"
+            "--crash-after cannot be used with --store memory, which is gone with the process: use --store sqlite:///FILE"
         )

@@ -1,4 +1,4 @@
-"""Where state is kept, as it is written on the command line: `memory`, `sqlite:FILE` or `redis://HOST`."""
+"""Where state is kept, as it is written on the command line: `memory`, `sqlite:///FILE` or `redis://HOST`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import argparse
 import shlex
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
-FORMS = "memory, sqlite:FILE or redis://HOST:PORT"
+FORMS = "memory, sqlite:///FILE or redis://HOST:PORT"
 
 
 class StoreError(Exception):
@@ -59,7 +59,7 @@ class Store(msgspec.Struct, frozen=True):
     @property
     def argument(self) -> str:
         """The store as it is written on a command line."""
-        return f"sqlite:{self.place}" if self.kind is StoreKind.SQLITE else self.place or self.kind
+        return f"sqlite:///{quote(self.place)}" if self.kind is StoreKind.SQLITE else self.place or self.kind
 
     @property
     def option(self) -> str:
@@ -88,18 +88,14 @@ def parse_store(text: str) -> Store:
     Raises:
         StoreError: When it is none.
     """
-    kind, _, place = text.partition(":")
     if text == "memory":
         return MEMORY
-    if kind == "sqlite":
-        # sqlite:///FILE as the library writes it: three slashes and the file, so four for one with its whole path.
-        file = place.removeprefix("///") if place.startswith("///") else place.removeprefix("//")
-        if file:
-            return Store(StoreKind.SQLITE, file)
-    if kind in {"redis", "rediss"} and place.removeprefix("//"):
-        # redis:redis://host is redis://host, for those who read "redis:URL" to the letter.
-        url = place if place.startswith(("redis://", "rediss://")) else text
-        return Store(StoreKind.REDIS, url)
+    # As in CatgaOptions(store=...): three slashes and the file, so four for one with its whole path.
+    scheme, _, place = text.partition("://")
+    if scheme == "sqlite" and place.startswith("/") and place != "/" and "?" not in place:
+        return Store(StoreKind.SQLITE, unquote(place[1:]))
+    if scheme in {"redis", "rediss"} and place:
+        return Store(StoreKind.REDIS, text)
     raise StoreError(f"{text!r} is no store: write {FORMS}")
 
 

@@ -17,9 +17,9 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks_of, name_of
 SHELL = {"bash", "sh", "shell", "console"}
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 # What a reader has, and what the pages may tell them to use without a word of where it comes from.
-TOOLS = {"git", "cd", "uv", "pytest", "mypy", "docker", "nats-server", "curl", "export"}
+TOOLS = {".", "git", "cd", "uv", "pytest", "mypy", "docker", "nats-server", "curl", "export"}
 # Packages of others that a page may ask for.
-OTHERS = {"nox", "uv", "mkdocs"}
+OTHERS = {"nox", "uv", "mkdocs", "ipython"}
 
 
 def sessions() -> set[str]:
@@ -43,6 +43,11 @@ def distributions() -> dict[str, set[str]]:
         project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
         found[project["name"]] = set(project.get("optional-dependencies", {}))
     return found
+
+
+def name_at(folder: Path) -> str:
+    name: str = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    return name
 
 
 def commands_of(source: str) -> Iterator[list[str]]:
@@ -99,7 +104,9 @@ def _wrong_requirement(arguments: list[str]) -> str | None:
         name, _, rest = word.partition("[")
         extras = {extra.strip() for extra in rest.rstrip("]").split(",") if extra}
         if name.startswith("."):
-            name = {".": "catga"}.get(name, name.removeprefix("./").replace("_", "-"))
+            if not (ROOT / name / "pyproject.toml").is_file():
+                return f"no distribution at {name}"
+            name = name_at(ROOT / name)
         name = re.split(r"[<>=~!]", name)[0]
         if name not in ours and name not in OTHERS:
             return f"no distribution {name}"
@@ -139,6 +146,7 @@ def test_the_commands_of_a_page_exist(page: Path, block: Block) -> None:
         ("nox -s nothing", "no session nothing"),
         ('pip install "catga[nothing]"', "catga has no extra nothing"),
         ("pip install catgaa", "no distribution catgaa"),
+        ("pip install ./catgaa", "no distribution at ./catgaa"),
         ("python -m catga_nothing", "no module catga_nothing"),
         ("python nothing.py", "no file nothing.py"),
         ("frobnicate --all", "what is frobnicate?"),

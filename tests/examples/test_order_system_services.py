@@ -89,7 +89,7 @@ def test_one_at_a_time_even_the_last_one_in_stock_goes_to_the_same_order(
 
 
 def test_each_service_goes_on_from_a_store_of_its_own(demo: Demo, tmp_path: Path, source: Path) -> None:
-    store = f"sqlite:{tmp_path / 'shop.db'}"
+    store = f"sqlite:///{tmp_path / 'shop.db'}"
     for again in (False, True):
         run = demo(str(source), "--services", "--no-kill-replica", "--store", store, "--json", timeout=100)
         check_agreement(run, source)

@@ -32,7 +32,7 @@ KEEPING = ["sqlite", pytest.param("redis", marks=pytest.mark.redis)]
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A store that is empty, as it is written on the command line."""
     if request.param == "sqlite":
-        yield f"sqlite:{tmp_path / 'orders.db'}"
+        yield f"sqlite:///{tmp_path / 'orders.db'}"
         return
     with ValkeyServer(appendfsync="always") as server:
         yield server.url
@@ -130,7 +130,7 @@ def test_other_orders_are_added_to_those_of_the_first_run(
 
 
 def test_the_same_orders_in_other_messages_are_duplicates(demo: Demo, tmp_path: Path, source: Path) -> None:
-    store = f"sqlite:{tmp_path / 'orders.db'}"
+    store = f"sqlite:///{tmp_path / 'orders.db'}"
     decided = check(demo(str(source), "--store", store, "--json"), source)["totals"]["notifications"]
     source.write_text("\n" + source.read_text(encoding="utf-8"), encoding="utf-8")
     run = demo(str(source), "--store", store, "--json")
@@ -161,7 +161,7 @@ def test_two_runs_at_once_decide_each_order_once(store: str, source: Path) -> No
 def test_an_order_that_was_under_way_and_is_not_handed_in_again_is_told(
     demo: Demo, tmp_path: Path, source: Path
 ) -> None:
-    store = f"sqlite:{tmp_path / 'orders.db'}"
+    store = f"sqlite:///{tmp_path / 'orders.db'}"
     assert demo(str(source), "--store", store, "--crash-after", "50").code == -signal.SIGKILL
     run = demo("-", "--store", store, "--quiet", stdin="")
     assert run.code == 1
@@ -174,7 +174,7 @@ def test_memory_comes_to_the_same_totals(demo: Demo, source: Path) -> None:
 
 
 def test_a_crash_that_never_comes_is_told(demo: Demo, tmp_path: Path, source: Path) -> None:
-    store = f"sqlite:{tmp_path / 'orders.db'}"
+    store = f"sqlite:///{tmp_path / 'orders.db'}"
     run = demo(str(source), "--store", store, "--crash-after", "100000", "--json")
     check(run, source)
     assert "nothing was killed" in run.err
@@ -197,13 +197,13 @@ def test_without_a_store_nothing_is_left_behind(demo: Demo, source: Path, tmp_pa
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--store", "postgres:orders"], "'postgres:orders' is no store: write memory, sqlite:FILE or redis://HOST:PORT"),
+        (["--store", "postgres:orders"], "'postgres:orders' is no store: write memory, sqlite:///FILE or redis://HOST:PORT"),
         (["--store", "sqlite:"], "'sqlite:' is no store"),
         (["--store", "redis:"], "'redis:' is no store"),
         (["--store", "memory", "--crash-after", "5"], "--crash-after cannot be used with --store memory"),
-        (["--crash-after", "5"], "add --store sqlite:FILE"),
-        (["--store", "sqlite:x.db", "--services", "--crash-after", "5"], "leave --services out"),
-        (["--store", "sqlite:x.db", "--crash-after", "0"], "'0' cannot be used"),
+        (["--crash-after", "5"], "add --store sqlite:///FILE"),
+        (["--store", "sqlite:///x.db", "--services", "--crash-after", "5"], "leave --services out"),
+        (["--store", "sqlite:///x.db", "--crash-after", "0"], "'0' cannot be used"),
     ],
 )  # fmt: skip
 def test_a_wrong_call_is_told_in_one_line(call: Demo, options: list[str], told: str) -> None:
@@ -216,7 +216,7 @@ def test_a_wrong_call_is_told_in_one_line(call: Demo, options: list[str], told: 
 def a_text(folder: Path) -> str:
     file = folder / "notes.db"
     file.write_text("not a database, but a page of text\n" * 40, encoding="utf-8")
-    return f"sqlite:{file}"
+    return f"sqlite:///{file}"
 
 
 def of_another_program(folder: Path) -> str:
@@ -224,15 +224,15 @@ def of_another_program(folder: Path) -> str:
     connection.execute("PRAGMA application_id = 1345")
     connection.execute("CREATE TABLE photos (taken)")
     connection.close()
-    return f"sqlite:{folder / 'photos.db'}"
+    return f"sqlite:///{folder / 'photos.db'}"
 
 
 def a_folder(folder: Path) -> str:
-    return f"sqlite:{folder}"
+    return f"sqlite:///{folder}"
 
 
 def nowhere(folder: Path) -> str:
-    return f"sqlite:{folder / 'no' / 'orders.db'}"
+    return f"sqlite:///{folder / 'no' / 'orders.db'}"
 
 
 def nobody(_folder: Path) -> str:
@@ -268,13 +268,10 @@ def test_a_store_that_cannot_be_used_is_told_in_one_line(
     ("text", "kind", "place"),
     [
         ("memory", StoreKind.MEMORY, ""),
-        ("sqlite:orders.db", StoreKind.SQLITE, "orders.db"),
-        ("sqlite:/var/lib/orders.db", StoreKind.SQLITE, "/var/lib/orders.db"),
         ("sqlite:///orders.db", StoreKind.SQLITE, "orders.db"),
         ("sqlite:////var/lib/orders.db", StoreKind.SQLITE, "/var/lib/orders.db"),
         ("redis://localhost:6379/1", StoreKind.REDIS, "redis://localhost:6379/1"),
         ("rediss://localhost", StoreKind.REDIS, "rediss://localhost"),
-        ("redis:redis://localhost", StoreKind.REDIS, "redis://localhost"),
     ],
 )
 def test_a_store_is_read_as_it_is_written(text: str, kind: StoreKind, place: str) -> None:
@@ -283,14 +280,28 @@ def test_a_store_is_read_as_it_is_written(text: str, kind: StoreKind, place: str
     assert parse_store(store.argument) == store
 
 
-@pytest.mark.parametrize("text", ["", "memory:x", "sqlite", "sqlite:///", "file:orders.db", "redis://"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "memory:x",
+        "sqlite",
+        "sqlite:orders.db",
+        "sqlite://orders.db",
+        "sqlite:///",
+        "sqlite:///x.db?readers=1",
+        "file:orders.db",
+        "redis://",
+        "redis:redis://localhost",
+    ],
+)
 def test_anything_else_is_none(text: str) -> None:
     with pytest.raises(StoreError, match="is no store: write memory"):
         parse_store(text)
 
 
 def test_what_to_type_next_shows_no_password() -> None:
-    assert parse_store("sqlite:///my shop.db").option == "--store 'sqlite:my shop.db'"
+    assert parse_store("sqlite:///my shop.db").option == "--store sqlite:///my%20shop.db"
     assert parse_store("redis://:secret@localhost").option == "the same --store"
 
 
