@@ -98,32 +98,35 @@ class _Slotted:
     __slots__ = ()
 
 
+def transactional(catga: CatgaContainer) -> None:
+    add_projection(catga, Total)
+
+
+def at_least_once(catga: CatgaContainer) -> None:
+    add_projection(catga, Total, transactional=False)
+
+
+def inline(catga: CatgaContainer) -> None:
+    add_projection(catga, Total, mode=ProjectionMode.INLINE)
+
+
+def partitioned(catga: CatgaContainer) -> None:
+    add_subscription(catga, "s", listen, partitions=2)
+
+
+def exactly_once(catga: CatgaContainer) -> None:
+    add_subscription(catga, "s", listen, delivery=Delivery.EXACTLY_ONCE)
+
+
 @pytest.mark.parametrize(
     ("add", "elsewhere", "named"),
     [
-        (lambda catga: add_projection(catga, Total), [NamedValueStore], "NamedValueStore"),
-        (
-            lambda catga: add_projection(catga, Total, transactional=False),
-            [CheckpointStore, LockProvider],
-            "NamedValueStore",
-        ),
-        (
-            lambda catga: add_projection(catga, Total, mode=ProjectionMode.INLINE),
-            [NamedValueStore],
-            "NamedValueStore",
-        ),
-        (
-            lambda catga: add_subscription(catga, "s", listen, partitions=2),
-            [MembershipStore],
-            "MembershipStore",
-        ),
-        (
-            lambda catga: add_subscription(catga, "s", listen, delivery=Delivery.EXACTLY_ONCE),
-            [CheckpointStore, NamedValueStore],
-            "Storage",
-        ),
+        (transactional, [NamedValueStore], "NamedValueStore"),
+        (at_least_once, [CheckpointStore, LockProvider], "NamedValueStore"),
+        (inline, [NamedValueStore], "NamedValueStore"),
+        (partitioned, [MembershipStore], "MembershipStore"),
+        (exactly_once, [CheckpointStore, NamedValueStore], "Storage"),
     ],
-    ids=["transactional", "at-least-once", "inline", "partitions", "exactly-once"],
 )
 async def test_state_in_two_storages_is_refused(
     memory: Place, add: Callable[[CatgaContainer], None], elsewhere: Collection[Any], named: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -150,6 +151,80 @@ async def test_a_rebuild_goes_on_in_another_process(place: Place) -> None:
         await eventually(lambda: _is_read(projections, "balances_1_1"))
         await projections.caught_up("balances")
         assert await document(app, "balances_1_1") == {"made": 1, "a": 6}
+
+
+async def test_process_that_stood_by_during_a_rebuild_takes_over_after_it(place: Place) -> None:
+    gate = Gate()
+
+    class Slow(Base, name="balances"):
+        @project
+        async def deposited(self, event: Deposited) -> None:
+            if current_projection().target != "balances_1" and event.amount == 2:
+                await gate.pass_through()
+            await self.table.add(current_projection().target, event.account, event.amount)
+
+    def rebuild_state(app: CatgaApp) -> Any:
+        return app.projections.health("balances").details.get("rebuild", {}).get("state")
+
+    stacks = [AsyncExitStack(), AsyncExitStack()]
+    async with stacks[0], stacks[1]:
+        apps: list[CatgaApp] = []
+        for stack in stacks:
+            catga = container_at(place)
+            add_projection(catga, Slow, **fast(batch_size=1))
+            apps.append(await stack.enter_async_context(catga.running()))
+        for amount in (1, 2, 3):
+            await deposit(apps[0], "a", amount)
+        await apps[0].projections.caught_up("balances")
+        await apps[0].projections.rebuild("balances")
+        # One builds, and the other one waits for its lease.
+        await eventually(lambda: sorted(map(str, map(rebuild_state, apps))) == ["catching up", "standby"])
+        builder = [rebuild_state(app) for app in apps].index("catching up")
+        gate.open()
+        await eventually(lambda: _is_read(apps[0].projections, "balances_1_1"))
+        await stacks[builder].aclose()
+        other = apps[1 - builder]
+        await deposit(other, "a", 10)
+        await other.projections.caught_up("balances")
+        assert await document(other, "balances_1_1") == {"made": 1, "a": 16}
+        await eventually(lambda: other.projections.health("balances").details["state"] == "running")
+
+
+async def test_rebuild_that_a_newer_version_overtakes_leaves_nothing(place: Place) -> None:
+    gate = Gate()
+
+    class Slow(Base, name="balances"):
+        @project
+        async def deposited(self, event: Deposited) -> None:
+            if current_projection().target == "balances_1_1" and event.amount == 2:
+                await gate.pass_through()
+            await self.table.add(current_projection().target, event.account, event.amount)
+
+    async with running(place, Slow, batch_size=1) as old:
+        await deposit(old, "a", 1)
+        await deposit(old, "a", 2)
+        # More than a switch handles by itself.
+        await deposit(old, "a", 1, times=110)
+        await old.projections.caught_up("balances")
+        await old.projections.rebuild("balances")
+        await gate.reached()
+        assert await document(old, "balances_1_1") == {"made": 1, "a": 1}
+        async with running(place, Doubled) as new:
+            await eventually(lambda: _is_read(new.projections, "balances_2"))
+            gate.open()
+
+            async def leftovers() -> list[Any]:
+                kept = [each.name for each in await new.checkpoints.list() if ":1." in each.name]
+                return [*kept, *(await document(new, "balances_1")), *(await document(new, "balances_1_1"))]
+
+            async def nothing_is_left() -> bool:
+                return not await leftovers()
+
+            await eventually(nothing_is_left)
+            await deposit(new, "a", 10)
+            await new.projections.caught_up("balances")
+            assert await document(new, "balances_2") == {"made": 1, "a": 246}
+            assert await leftovers() == []
 
 
 async def _is_read(projections: Projections, target: str) -> bool:

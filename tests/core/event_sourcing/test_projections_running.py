@@ -339,8 +339,8 @@ _HERE = r"\(test_projections_running\.py:\d+\)"
     ("add", "complaint"),
     [
         (lambda catga: add_projection(catga, Nothing), "has no method with @project"),
-        (lambda catga: add_projection(catga, _any(int)), "int is no projection"),
-        (lambda catga: add_projection(catga, Projection), "Projection is no projection"),
+        (lambda catga: add_projection(catga, _any(int)), "int is not a projection"),
+        (lambda catga: add_projection(catga, Projection), "Projection is not a projection"),
         (lambda catga: add_projection(catga, Something, mode=_any("sometimes")), "has mode='sometimes'"),
         (lambda catga: add_projection(catga, Something, batch_size=0), "has batch_size=0"),
         (lambda catga: add_projection(catga, Something, attempts=0), "has attempts=0"),
@@ -355,7 +355,7 @@ _HERE = r"\(test_projections_running\.py:\d+\)"
             lambda catga: add_projection(
                 catga, Something, mode=ProjectionMode.LIVE, on_failure=OnFailure.PARK
             ),
-            "is live, in each process for itself, and has on_failure=OnFailure.PARK",
+            "is live, separately in each process, and has on_failure=OnFailure.PARK",
         ),
         (
             lambda catga: list(map(add_projection, [catga] * 2, [Something] * 2)),
@@ -427,7 +427,7 @@ def test_a_projection_s_class_is_checked_when_it_is_made() -> None:
 
 
 def test_current_projection_is_only_there_in_a_projection() -> None:
-    with pytest.raises(LookupError, match="where no projection handles an event"):
+    with pytest.raises(LookupError, match="outside of a projection"):
         current_projection()
 
 

@@ -298,3 +298,12 @@ async def test_head_is_asked_for_when_it_is_older_than_allowed(source: Log, read
     await reader.read(0)
     assert await reader.head(max_age=60) == 5
     assert source.calls.count("head") == 2
+
+
+async def test_events_that_the_log_has_lost_are_not_served_again(source: Log, reader: LogReader) -> None:
+    source.add(10)
+    assert await positions(reader) == list(range(1, 11))
+    del source.events[4:]
+    assert (await reader.read(10)).at_head
+    source.add(1, gap=2)
+    assert await positions(reader) == [1, 2, 3, 4, 6]

@@ -1,4 +1,4 @@
-"""How a worker of event sourcing gets into a container: as a hosted service of its own, made of what it needs."""
+"""Registers the workers of event sourcing as hosted services, each with its own class."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from catga_core.handlers.hints import with_place
 
 _HOSTED = "catga_hosted"
-"""The attribute of a worker's class that tells what it is for."""
+"""The attribute of a worker's class with its `Hosted`."""
 
 
 class Hosted(NamedTuple):
-    """What a worker was added for.
+    """The projection or subscription that a worker runs.
 
     Args:
         kind: `projection` or `subscription`.
@@ -32,23 +32,23 @@ class Hosted(NamedTuple):
 
 
 def hosted_class(base: type[Any], name: str, hosted: Hosted) -> Any:
-    """Return a class of its own for one worker: a container has many, and asks for services by class.
+    """Return a new class for one worker, because a container finds services by class.
 
     Args:
         base: The worker's class.
-        name: The class's name, as errors show it.
-        hosted: What it is for.
+        name: The new class's name, as errors show it.
+        hosted: The projection or subscription.
     """
     return type(name, (base,), {_HOSTED: hosted})
 
 
 def problems_of_name(hosted: Hosted, provider: str, providers: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a name that another worker has, telling where both are.
+    """Return a text for a name that another worker has, with the places of both.
 
     Args:
-        hosted: What is to be added.
+        hosted: The projection or subscription to add.
         provider: The name of its provider.
-        providers: Those there are.
+        providers: The container's providers.
     """
     if provider not in providers:
         return []
@@ -71,7 +71,7 @@ def problems_of_name(hosted: Hosted, provider: str, providers: Mapping[str, Any]
 
 
 def factory_with(needs: Mapping[str, Any], make: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a factory that tells a container which services it takes.
+    """Return a factory whose signature names the services it takes.
 
     Args:
         needs: The services, by parameter name.

@@ -143,17 +143,16 @@ class LogReader:
         try:
             found = await self._log.read_all(after=window.end, limit=PAGE)
             window.add(found)
-            if not window.at_head:
-                self._saw_head(await self._log.head())
-            elif found or self._head == window.end:
-                # Nothing found says only that the head is not after the window.
-                self._saw_head(window.end)
+            # An empty page says only that the head is not after the window.
+            self._saw_head(window.end if found and window.at_head else await self._log.head())
         finally:
             window.reading = None
 
     def _saw_head(self, head: int) -> None:
-        # Reads may end in another order than they began.
-        self._head = max(self._head, head)
+        if head < self._head:
+            # The log has lost its end, in a failover or by a restore; what was read of that must not be handled.
+            self._windows.clear()
+        self._head = head
         self._head_known_at = _now()
 
     def _window(self, after: int) -> _Window:

@@ -120,32 +120,40 @@ class Consumer:
 
     async def _consume(self, fencing_token: int) -> None:
         worker, work, progress = self._worker, self._work, self.progress
+        if not await work.still_wanted():
+            # The process that had the lease may have finished the work: the next turn ends this consumer.
+            return
         session = Session(self._ports, work, self._options, progress, worker, fencing_token)
         await session.claim()
         logger().info(CONSUMER_STARTED[work.kind], **{work.kind: work.name}, position=session.position)
         progress.change(ConsumerState.CATCHING_UP)
         while not (worker.stopping or self._gives_way):
-            limit = None if work.limit is None else await work.limit()
-            page = await self._ports.reader.read(session.position)
-            events = page.events
-            if limit is not None:
-                events = [each for each in events if each.position <= limit]
-                # The rest is done together with what comes then: where events keep coming, it may never be nothing.
-                if len(events) <= _REST and await self._at_limit(session):
-                    if work.ends_at_limit:
-                        return
-                    continue
-            if events:
-                await self._page(session, events, page.head)
-            if worker.failures:
-                worker.progressed()
-            if limit is not None:
-                if not events:
-                    # Another consumer moves the limit, in its own time.
-                    await worker.wait(timeout=_LIMIT_SECONDS)
-            elif page.at_head and not worker.stopping:
-                await self._idle(session)
+            if not await self._step(session):
+                return
         await session.flush()
+
+    async def _step(self, session: Session) -> bool:
+        """Handle one page, or wait for one; return whether there may be more to do."""
+        worker, work = self._worker, self._work
+        limit = None if work.limit is None else await work.limit()
+        page = await self._ports.reader.read(session.position)
+        events = page.events
+        if limit is not None:
+            events = [each for each in events if each.position <= limit]
+            # The rest is done together with what comes then: where events keep coming, it may never be nothing.
+            if len(events) <= _REST and await self._at_limit(session):
+                return not work.ends_at_limit
+        if events:
+            await self._page(session, events, page.head)
+        if worker.failures:
+            worker.progressed()
+        if limit is not None:
+            if not events:
+                # Another consumer moves the limit, in its own time.
+                await worker.wait(timeout=_LIMIT_SECONDS)
+        elif page.at_head and not worker.stopping:
+            await self._idle(session)
+        return True
 
     async def _page(self, session: Session, page: Sequence[RecordedEvent], head: int) -> None:
         progress, until = self.progress, page[-1].position

@@ -1,4 +1,4 @@
-"""What a projection's handler may ask of its surroundings: where it writes, and whether all this has happened before."""
+"""`current_projection()` and `is_replay()`: the target a projection writes, and whether an event is replayed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import msgspec
 
 
 class ProjectionContext(msgspec.Struct, frozen=True):
-    """The surroundings of a projection's handler.
+    """The context of a projection's methods.
 
     Args:
         name: The projection's name.
         version: The version of its class.
-        target: The name of what is written: of a table, or of a prefix. A rebuild has another one than what is read
-            meanwhile, so a projection that can be rebuilt writes into it and nowhere else.
-        replay: Whether the event is handled again, or is older than the projection: what has consequences outside, such as
-            a mail, is left out then.
+        target: The name of the table or prefix to write. A rebuild has another target than the one that is read meanwhile, so a
+            projection that can be rebuilt writes only there.
+        replay: Whether the event is handled again, or is older than the projection: leave out consequences outside, such
+            as a mail.
     """
 
     name: str
@@ -29,23 +29,23 @@ active_projection: ContextVar[ProjectionContext | None] = ContextVar("catga_proj
 
 
 def current_projection() -> ProjectionContext:
-    """Return the surroundings of the projection whose handler, `reset` or `remove` runs.
+    """Return the context of the projection whose method, `reset` or `remove` runs.
 
     Raises:
-        LookupError: Outside of any.
+        LookupError: Outside of a projection.
     """
     context = active_projection.get()
     if context is None:
-        msg = "current_projection() was called where no projection handles an event"
+        msg = "current_projection() was called outside of a projection's methods. Call it in one of them."
         raise LookupError(msg)
     return context
 
 
 def is_replay() -> bool:
-    """Tell whether an event is handled that this projection, or the one it replaces, has had or should have had before.
+    """Return whether the event was, or should have been, handled before by this projection or the one it replaces.
 
-    That is so in a rebuild, for events that are older than the projection, and for parked events. It is false outside of
-    a projection.
+    It is true in a rebuild, for events that are older than the projection, and for parked events; false outside of a
+    projection.
     """
     context = active_projection.get()
     return context is not None and context.replay

@@ -1,4 +1,4 @@
-"""What a projection was added as."""
+"""`ProjectionDefinition`: a projection's class, mode, streams and options."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ class ProjectionMode(StrEnum):
     """When a projection handles an event."""
 
     INLINE = "inline"
-    """In the unit of work of the append, which fails where the projection fails."""
+    """In the unit of work of the append, which fails if the projection fails."""
     CATCH_UP = "catch-up"
-    """After the commit, from the first event of the log on, with a checkpoint, in one process at a time."""
+    """After the commit, from the first event of the log, with a checkpoint, in one process at a time."""
     LIVE = "live"
-    """After the commit, from the start of the process on, without a checkpoint, in every process: `reset` is called at each
-    start, for what is kept in the process's own memory."""
+    """After the commit, from the start of the process, without a checkpoint, in every process: for state in the process's
+    memory. `reset` is called at each start."""
     IN_MEMORY = "in-memory"
-    """After the commit, from the first event of the log on, without a checkpoint, in every process: `reset` is called at each
-    start, for what is kept in the process's own memory, and is made anew with it."""
+    """After the commit, from the first event of the log, without a checkpoint, in every process: for state in the process's
+    memory that is built at each start. `reset` is called at each start."""
 
 
 class ProjectionDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """One projection, as it was added.
+    """One projection.
 
     Args:
         cls: Its class.
         mode: When it handles an event.
         stream: A glob on the stream's name, `*` for all.
         transactional: Whether effects and checkpoint are in one unit of work.
-        options: How it goes through the log.
+        options: The consumer's options.
     """
 
     cls: type[Projection]
@@ -59,11 +59,11 @@ class ProjectionDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def problems_of(definition: ProjectionDefinition, named: str) -> list[str]:
-    """Return what cannot work.
+    """Return a text for each argument that is not possible.
 
     Args:
-        definition: What was asked for.
-        named: Whose it is, for the text.
+        definition: The projection.
+        named: The projection, for the texts.
     """
     problems: list[str] = []
     mode: Any = definition.mode
@@ -71,7 +71,7 @@ def problems_of(definition: ProjectionDefinition, named: str) -> list[str]:
         known = ", ".join(f"ProjectionMode.{each.name}" for each in ProjectionMode)
         problems.append(f"{named} has mode={mode!r}: there are {known}")
     if not definition.cls.projection_methods.declared:
-        problems.append(f"{named} has no method with @project, so it would be given nothing: mark one")
+        problems.append(f"{named} has no method with @project, so it would handle nothing: mark one")
     transactional: object = definition.transactional
     if not isinstance(transactional, bool):
         problems.append(f"{named} has transactional={transactional!r}: give True or False")
@@ -80,12 +80,12 @@ def problems_of(definition: ProjectionDefinition, named: str) -> list[str]:
             f"{named} is inline, in the unit of work of the append: leave transactional=False out"
         )
     if (
-        # A tuple: what is no mode need not have a hash.
+        # A tuple: an invalid mode may not be hashable.
         mode in (ProjectionMode.LIVE, ProjectionMode.IN_MEMORY)
         and definition.options.on_failure == OnFailure.PARK
     ):
         problems.append(
-            f"{named} is {mode}, in each process for itself, and has on_failure=OnFailure.PARK: a parked event could come back "
-            "to none of them: use OnFailure.STOP or OnFailure.SKIP, or ProjectionMode.CATCH_UP"
+            f"{named} is {mode}, separately in each process, and has on_failure=OnFailure.PARK: a parked event could not be "
+            "replayed to one of them: use OnFailure.STOP or OnFailure.SKIP, or ProjectionMode.CATCH_UP"
         )
     return problems

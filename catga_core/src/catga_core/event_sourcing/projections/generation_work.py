@@ -23,29 +23,29 @@ from catga_core.interfaces.event_store import StoredEvent
 from catga_core.log import PROJECTION_SWITCHED, logger
 
 TARGET = "catga-projection-target"
-"""The header of a dead letter that names the target of the generation that has parked it."""
+"""The header of a dead letter with the target of the generation that has parked it."""
 
 APPENDING = "projections:appending"
 """A named value without meaning: writing it makes a unit of work the only one that appends beside inline projections."""
 
-_PATIENCE = 5  # switches that do not come about, before the old generation is held up
+_PATIENCE = 5  # failed switches before the old generation is held up
 
 
 class GenerationWork:
     """One generation of a catch-up projection.
 
-    While it is built, it goes as far as the one that is read has come, and never further: whatever comes after the switch is
-    handled by the new one, whatever came before by the old one, and nothing is left out or handled as new by both.
+    While it is built, it reads up to the position of the generation that is read, never further: events after the switch are
+    handled by the new generation, events before it by the old one. No event is left out, and none is new to both.
 
     Args:
         ports: What it uses.
-        generations: The projection's.
+        generations: The projection's generations.
         generation: This one.
         replaces: The one that is read while this one is built, `None` when this one is read.
         handling: Calls the projection.
-        selection: Which events.
+        selection: Which events it handles.
         transactional: Whether effects and checkpoint are in one unit of work.
-        inline: Whether appends keep it from the switch on: then it is built up to the end of the log, and not followed.
+        inline: Whether appends update it after the switch: then it is built up to the head of the log, and has no consumer.
         switched: Called after the switch.
     """
 
@@ -89,49 +89,49 @@ class GenerationWork:
         )
 
     def context(self, *, replay: bool, generation: Generation | None = None) -> ProjectionContext:
-        """Return what the projection's methods find with `current_projection()`."""
+        """Return what `current_projection()` returns in the projection's methods."""
         chosen = generation or self.generation
         name = self._generations.name
         return ProjectionContext(name, chosen.version, chosen.target(name), replay)
 
     @property
     def for_parked(self) -> ConsumerWork:
-        """The same work for an event that was parked: its handler is told that this is a replay."""
+        """The same work for a parked event, which is a replay."""
         return msgspec.structs.replace(self.work, handle=self._handle_parked)
 
     async def limit(self) -> int | None:
-        """Return how far the one that is read has come; `None` when this one is read."""
+        """Return the position of the generation that is read; `None` when this one is read."""
         if self.replaces is None:
             return None
         if self._inline:
             return await self._ports.log.head()
         return await self._generations.position(self.replaces)
 
-    async def at_limit(self, place: CheckpointMover) -> bool:
-        """Switch over when both have come equally far; have the old one wait where it moves on again and again."""
+    async def at_limit(self, mover: CheckpointMover) -> bool:
+        """Switch when both have reached the same position; hold the old one up if it moves on again and again."""
         old = self.replaces
-        if old is None or await self._switch(old, place):
+        if old is None or await self._switch(old, mover):
             return True
         self._missed += 1
         if self._missed % _PATIENCE == 0 and not self._inline:
-            # In a storage where the first who commits wins, the old one may always be the first.
+            # In a storage where the first commit wins, the old one may always be first.
             with contextlib.suppress(CatgaError):
                 await self._generations.hold_up(old)
         return False
 
     # --- inside ---
 
-    async def _switch(self, old: Generation, place: CheckpointMover) -> bool:
+    async def _switch(self, old: Generation, mover: CheckpointMover) -> bool:
         complete = False
         try:
             async with self._ports.storage.unit_of_work():
                 await self._generations.switch(old, self.generation)
                 until = await self._generations.retire(old)
                 if self._inline:
-                    # Nobody appends between the switch and the commit.
+                    # No process appends between the switch and the commit.
                     until = await self._ports.log.head()
-                until = max(until, place.position)
-                await place.advance(until)
+                until = max(until, mover.position)
+                await mover.advance(until)
                 complete = True
                 if old != NOTHING:
                     await self._handling.remove(self.context(replay=True, generation=old))
@@ -139,14 +139,14 @@ class GenerationWork:
             return False
         except Exception as error:
             if isinstance(error, CatgaError) and error.code == ErrorCode.CONFLICT:
-                # The old one has moved; or another process has switched, which the next begin finds.
+                # The old one has moved; or another process has switched, which the next session finds.
                 return False
             if complete or is_storage_failure(error) or isinstance(error, LeaseLostError):
                 raise
-            # An event's failure: it comes up again alone, and is then for the policy.
+            # An event's failure: it is handled again alone, and then the policy decides.
             return False
         self.replaces = None
-        place.advanced(until)
+        mover.advanced(until)
         logger().info(
             PROJECTION_SWITCHED,
             projection=self._generations.name,

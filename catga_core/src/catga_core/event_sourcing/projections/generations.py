@@ -126,6 +126,15 @@ class Generations:
         await self.switch(NOTHING, generation)
         await self._values.set(f"{self.key_of(generation)}:history", head)
 
+    async def older_than(self, generation: Generation) -> list[Generation]:
+        """Return the earlier generations that still have a checkpoint."""
+        found: list[Generation] = []
+        for each in await self._checkpoints.list():
+            known = self.of_letter(f"{each.name}/")
+            if known is not None and known < generation:
+                found.append(known)
+        return found
+
     async def history(self, generation: Generation) -> int:
         """Return the last position of the log when the projection was created."""
         return await self._values.get(f"{self.key_of(generation)}:history") or 0

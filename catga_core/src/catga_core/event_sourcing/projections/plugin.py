@@ -1,4 +1,4 @@
-"""`add_projection`: has a projection follow the log."""
+"""`add_projection`: register a projection."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def add_projection(
     transactional: bool = True,
     **options: Unpack[ConsumerChoices],
 ) -> None:
-    """Have a projection handle the events of the log; the other options are those of `ConsumerOptions`.
+    """Register a projection; the other options are those of `ConsumerOptions`.
 
     Args:
         container: The container. A projection class that is not registered becomes a singleton, or one per event where its
@@ -58,11 +58,11 @@ def add_projection(
             least once, outside of any unit of work, and the checkpoint is saved after it.
 
     Raises:
-        ConfigurationError: For what cannot work, or when the container runs already.
+        ConfigurationError: An argument is not possible, or the container runs already.
     """
     cls: object = projection
     if not (isinstance(cls, type) and issubclass(cls, Projection)) or cls is Projection:
-        msg = f"{shown(cls)} is no projection: give a class derived from Projection"
+        msg = f"{shown(cls)} is not a projection: pass a class derived from Projection"
         raise ConfigurationError(msg)
     definition = ProjectionDefinition(
         cls=projection,
@@ -94,7 +94,7 @@ def _host(container: Host, definition: ProjectionDefinition, key: str, provider:
     cls: Any = definition.cls
     needs: dict[str, Any] = {"ports": ConsumerPorts, "projections": Projections, "dispatcher": Dispatcher}
     if definition.mode is ProjectionMode.INLINE:
-        # Before the event store is used, it has to know that something is done with every append.
+        # The event store needs its append hooks before it is first used.
         needs |= {"appends": InlineAppends, "store": EventStore}
     worker_class = _WORKERS.get(definition.mode, InlineWorker)
 

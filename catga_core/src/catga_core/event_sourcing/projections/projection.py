@@ -1,4 +1,4 @@
-"""`Projection`: the base of what turns events into something to be read."""
+"""`Projection`: the base class of projections, which build read models from events."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def project(method: F) -> F:
-    """Have a projection's method called for events.
+    """Mark a projection's method as the handler of events.
 
     Args:
         method: `(self, event)` or `(self, event, stored: StoredEvent)`, asynchronous or not. The event's annotation tells
-            for which: a class, several (`A | B`), a base class, or `Event` for all; the nearest one is called.
+            for which events: a class, several (`A | B`), a base class, or `Event` for all; the nearest one is called.
     """
     return marked(method, "project")
 
 
 class Projection:
-    """Takeover events into something to be read: a table, a document, a sum.
+    """Builds a read model from events: a table, a document, a sum.
 
     Derive from it, mark methods with `@project`, take services in the constructor, and add it with `add_projection`:
-    `class Balances(Projection, name="balances", version=1)`. The name is what checkpoints are kept under; raise the
-    version when the same events are to give something else, and the new one is built beside the old one.
+    `class Balances(Projection, name="balances", version=1)`. Checkpoints are kept under the name. Raise the version when the
+    same events are to give another read model: the new version is built beside the old one.
     """
 
     projection_name: ClassVar[str] = ""
@@ -54,25 +54,24 @@ class Projection:
         cls.projection_methods = by_event(cls, "project", methods)
 
     async def reset(self) -> None:
-        """Make the current target empty, and create it where it does not exist: called before its first event.
+        """Empty the current target, and create it if it does not exist: called before its first event.
 
-        `current_projection().target` names it. A `CATCH_UP` or `INLINE` projection has this called once for each target, in
-        the unit of work of its first checkpoint, and never again for a target that is kept. A `LIVE` or `IN_MEMORY` one has it
-        called at each start of the container, in each process, before the start returns. Without a `reset` of its own, a
-        projection cannot be rebuilt.
+        `current_projection().target` names it. For a `CATCH_UP` or `INLINE` projection it is called once for each target, in
+        the unit of work of its first checkpoint. For a `LIVE` or `IN_MEMORY` one it is called at each start of the container,
+        in each process, before the start returns. A projection that does not override `reset` cannot be rebuilt.
         """
 
     async def remove(self) -> None:
-        """Remove the current target, which nobody reads any more: called in the unit of work of the switch."""
+        """Remove the current target, which is no longer read: called in the unit of work of the switch."""
 
 
 def events_of_projection(cls: type[Projection]) -> tuple[type[Event], ...]:
-    """Return the classes a projection asks for."""
+    """Return the event classes that a projection handles."""
     return tuple(cls.projection_methods.declared)
 
 
 def can_rebuild(cls: type[Projection]) -> bool:
-    """Tell whether a projection says how to empty its target."""
+    """Return whether a projection can empty its target."""
     return cls.reset is not Projection.reset
 
 
