@@ -257,3 +257,43 @@ def test_an_unknown_variable_of_a_feature_is_refused(variable: str):
 def test_options_of_a_feature_are_checked_where_they_are_given(values: dict[str, Any], named: str):
     with pytest.raises(ConfigurationError, match=rf"ParcelOptions\({named}="):
         ParcelOptions(**values)
+
+
+@pytest.mark.parametrize("name", ["retention", "units_of_work"])
+async def test_another_feature_does_not_replace_one_that_is_used(name: str):
+    class Other(CountingFeature):
+        pass
+
+    Other.name = name
+    catga = add_catga()
+    with pytest.raises(ConfigurationError, match=f"{name}.*Other"):
+        catga.add_feature(Other())
+        add_outbox(catga)
+
+
+async def test_a_feature_that_cannot_be_registered_leaves_the_container_as_it_was():
+    class Broken(CountingFeature):
+        name = "broken"
+
+        def register(self, builder: Builder, /) -> None:
+            super().register(builder)
+            raise ValueError
+
+    catga = add_catga()
+    catga.add_handlers(count)
+    with pytest.raises(ValueError):
+        catga.add_feature(Broken())
+
+    async with catga.running() as app:
+        assert await app.mediator.send(Count()) == CatgaResult.success(1)
+        assert "counting" not in app.health()
+
+
+async def test_the_name_of_a_worker_that_was_taken_back_is_free():
+    catga = add_catga(CatgaOptions(enable_outbox=True))
+    add_outbox(catga, OutboxOptions(relay=False))
+
+    catga.add_singleton(Counter, name="outbox_relay")
+
+    async with catga.running() as app:
+        assert isinstance(app.outbox_relay, Counter)

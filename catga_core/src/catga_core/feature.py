@@ -57,6 +57,11 @@ class Graph(Protocol):
         """Every registered handler."""
         ...
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """What this process does with the composition: `serve`, `work`, `admin`."""
+        ...
+
     def same_storage(self, first: Any, second: Any, /) -> bool | None:
         """Tell whether one storage keeps two ports; `None` where a store was not registered by `add_stores`."""
         ...

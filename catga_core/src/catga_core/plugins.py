@@ -151,7 +151,7 @@ def _group_of(name: str) -> str:
         if any(entry.name == name for entry in _entries(group)):
             msg = f"plugins names {name!r}, which is a {option}. Write CatgaOptions({option}='{name}://...')."
             raise ConfigurationError(msg)
-    known = sorted(set().union(*installed.values()))
+    known = sorted(each for names in installed.values() for each in names)
     told = suggestion(name, known) if known else "none is installed."
     member = _MEMBERS.get(name)
     mend = (

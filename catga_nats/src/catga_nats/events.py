@@ -43,6 +43,7 @@ class EventListener(Listener):
         self._max_bytes = max_bytes
         self._waiting: deque[tuple[bytes, Headers]] = deque()
         self._waiting_bytes = 0
+        self._starting = False
         self._last_drop = float("-inf")
         self._emptied = Waiter()
 
@@ -97,9 +98,14 @@ class EventListener(Listener):
         self._counters.events_failed += 1
         logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
 
+    def _freed(self) -> None:
+        if self._waiting and not self._starting:
+            # In the next turn: handlers that are ready go on before one is started that came later.
+            self._starting = True
+            asyncio.get_running_loop().call_soon(self._next)
+
     def _next(self) -> None:
-        if not self._waiting:
-            return
+        self._starting = False
         while self._waiting and not self._intake.full:
             data, headers = self._waiting.popleft()
             self._waiting_bytes -= len(data)

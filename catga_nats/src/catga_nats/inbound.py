@@ -58,7 +58,7 @@ class Listener(ABC):
         self._codec = codec
         self._serializer = serializer
         self._counters = counters
-        self._intake = Intake(limit, self._next)
+        self._intake = Intake(limit, self._freed)
         self._stopping = False
 
     @abstractmethod
@@ -108,8 +108,8 @@ class Listener(ABC):
         """Have what waits for a place started."""
 
     @abstractmethod
-    def _next(self) -> None:
-        """Start what waits, now that one more message may be handled."""
+    def _freed(self) -> None:
+        """Have what waits started, now that one more message may be handled."""
 
 
 class RequestListener(Listener):
@@ -131,7 +131,7 @@ class RequestListener(Listener):
     async def _finish(self, until: float) -> None:
         """Nothing waits here: a request over the limit was refused when it came."""
 
-    def _next(self) -> None:
+    def _freed(self) -> None:
         """Nothing waits here."""
 
     def deliver(self, _: bytes, reply: bytes, data: bytes, headers: Headers, /) -> None:

@@ -8,14 +8,14 @@ from typing import Any, Protocol
 from catga_core.errors import CatgaError, HandlerNotFoundError, Outcome
 from catga_core.interfaces.endpoints import Delivered, EventEndpoint, HandlerEndpoint, RequestEndpoint
 from catga_core.mediator.delivery import Delivery
-from catga_core.mediator.endpoints import DeliverIn, EventDelivery, Handling, failing, guarded
+from catga_core.mediator.endpoints import DeliverInContext, EventDelivery, Handling, failing, guarded
 from catga_core.mediator.failures import FailedDeliveries, Settling
 from catga_core.mediator.gate import Gate
 from catga_core.mediator.overlap import Overlap
 from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import stopped
 from catga_core.mediator.routes import NotPrepared, Route, RouteSource
-from catga_core.messages import Event, Message, MessageType
+from catga_core.messages import Event, Message, MessageType, message_type
 from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
@@ -41,10 +41,11 @@ class Dispatcher:
 
     def __init__(self, source: RouteSource) -> None:
         self._source = source
-        self._dispatches: dict[Any, Dispatch] = {}
+        self._dispatches: dict[Handling, Dispatch] = {}
         self._retired: list[Dispatch] = []
         self._handles: dict[Any, Handle] = {}
-        self._deliveries: dict[type[Any], DeliverIn] = {}
+        self._endpoints: dict[Any, Handling] = {}
+        self._deliveries: dict[type[Any], DeliverInContext] = {}
         self._forget_senders: Callable[[], None] | None = None
         self._send_again: Chain | None = None
         self._overlap = Overlap()
@@ -55,7 +56,7 @@ class Dispatcher:
 
     def request_endpoint(self, described: MessageType, /) -> RequestEndpoint:
         """Return the endpoint of a request that this process handles."""
-        return Handling(described, "", self._handles, self._find_request)
+        return self._request(described)
 
     def event_endpoint(self, described: MessageType, /) -> EventEndpoint:
         """Return the endpoint of an event that this process has handlers for."""
@@ -70,7 +71,7 @@ class Dispatcher:
 
         A handler that is not registered here answers each message with `HANDLER_NOT_FOUND`.
         """
-        return Handling(described, handler, self._handles, self._find_handler)
+        return self._endpoint(described, handler, self._find_handler)
 
     def consumer_endpoint(self, consumer: str, described: MessageType, /) -> HandlerEndpoint:
         """Return the endpoint of a consumer's handler for an event: of a projection or subscription.
@@ -78,7 +79,18 @@ class Dispatcher:
         A consumer is started and stopped by itself: its endpoint works whether or not messages are accepted, and does not
         count as in flight.
         """
-        return Handling(described, consumer, self._handles, self._find_consumer)
+        return self._endpoint(described, consumer, self._find_consumer)
+
+    def _request(self, described: MessageType) -> Handling:
+        return self._endpoint(described, "", self._find_request)
+
+    def _endpoint(self, described: MessageType, handler: str, find: Callable[[Handling], Handle]) -> Handling:
+        # Consumers are known by kind and name, with a colon, so that no handler has the name of one.
+        key = described.cls, handler
+        known = self._endpoints.get(key)
+        if known is None:
+            known = self._endpoints[key] = Handling(described, handler, self._handles, find)
+        return known
 
     # --- for the outbox and for replays ---
 
@@ -136,7 +148,7 @@ class Dispatcher:
             NotPrepared: When `prepare` has to be awaited first.
         """
         route = self._source.request_route(cls)
-        return None if route is None else self._dispatch(cls, route)
+        return None if route is None else self._dispatch(self._request(message_type(cls)), route)
 
     def event_publication(self, described: MessageType) -> PublishHere:
         """Return what publishes an event to the handlers here, in its own context where none is given.
@@ -144,20 +156,11 @@ class Dispatcher:
         Raises:
             NotPrepared: When `prepare` has to be awaited first.
         """
-        delivery = self._to_handlers(described)
+        delivery = self._to_handlers(described, report=True)
         if not delivery.pipelines:
             return _to_none
-        deliver, report_lost = delivery.deliver(), delivery.settling.report_lost
-        if self._source.failure_sink is None:
-            # What it gives besides is nothing that a publisher asks for.
-            return deliver  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
-
-        async def publish(event: Event, context: MessageContext | None = None) -> None:
-            failed = await deliver(event, context)
-            if failed is not None:
-                report_lost(event, context, [each for _, each in failed])
-
-        return publish
+        # What it gives besides is nothing that a publisher asks for.
+        return delivery.deliver()  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     def stores_events(self) -> bool:
         """Tell whether events that the running task publishes are stored in the outbox, because it is in a unit of work."""
@@ -203,9 +206,10 @@ class Dispatcher:
         """Find every pipeline again when it is next needed: after an override, and when the gate moves."""
         self._retired.extend(each for each in self._dispatches.values() if each.in_flight)
         if self._send_again is not None:
-            for dispatch in self._dispatches.values():
-                # Coroutines of requests that were sent and have not begun hold it.
-                dispatch.redirect(self._send_again)
+            for endpoint, dispatch in self._dispatches.items():
+                # Coroutines that were created and have not begun hold it: of requests that were sent, and of messages
+                # that were delivered, which keep their context.
+                dispatch.redirect(self._send_again, endpoint.handle)
         self._dispatches.clear()
         self._handles.clear()
         self._deliveries.clear()
@@ -214,10 +218,10 @@ class Dispatcher:
 
     # --- finding ---
 
-    def _dispatch(self, key: Any, route: Route) -> Dispatch:
-        known = self._dispatches.get(key)
+    def _dispatch(self, endpoint: Handling, route: Route) -> Dispatch:
+        known = self._dispatches.get(endpoint)
         if known is None:
-            known = self._dispatches[key] = self._new_dispatch(route)
+            known = self._dispatches[endpoint] = self._new_dispatch(route)
         return known
 
     def _new_dispatch(self, route: Route) -> Dispatch:
@@ -225,7 +229,7 @@ class Dispatcher:
 
     def _find_request(self, endpoint: Handling) -> Handle:
         cls = endpoint.message_type.cls
-        return self._find(endpoint, cls, lambda: self._source.request_route(cls))
+        return self._find(endpoint, lambda: self._source.request_route(cls))
 
     def _find_handler(self, endpoint: Handling) -> Handle:
         cls, handler = endpoint.message_type.cls, endpoint.handler
@@ -234,15 +238,17 @@ class Dispatcher:
             routes = self._source.event_routes(cls)
             return next((each for each in routes if each.pipeline.name == handler), None)
 
-        return self._find(endpoint, (cls, handler), find)
+        return self._find(endpoint, find)
 
     def _find_consumer(self, endpoint: Handling) -> Handle:
         cls, consumer = endpoint.message_type.cls, endpoint.handler
-        return self._find(endpoint, None, lambda: self._source.consumer_route(consumer, cls))
+        return self._find(endpoint, lambda: self._source.consumer_route(consumer, cls), consumer=True)
 
-    def _find(self, endpoint: Handling, key: Any, find: Callable[[], Route | None]) -> Handle:
+    def _find(
+        self, endpoint: Handling, find: Callable[[], Route | None], *, consumer: bool = False
+    ) -> Handle:
         described = endpoint.message_type
-        if self.gate.ended and key is not None:
+        if self.gate.ended and not consumer:
             return failing(lambda: stopped(described, self._source.service_name))
         try:
             route = find()
@@ -253,7 +259,7 @@ class Dispatcher:
             return failing(lambda: failed)
         if route is None:
             return failing(lambda: _no_handler(described, endpoint.handler))
-        handle = (self._new_dispatch(route) if key is None else self._dispatch(key, route)).handle
+        handle = (self._new_dispatch(route) if consumer else self._dispatch(endpoint, route)).handle
         if endpoint.handler:
             handle = guarded(handle, route.pipeline.name)
         self._handles[endpoint] = handle
@@ -269,7 +275,7 @@ class Dispatcher:
 
         return handle
 
-    def _find_delivery(self, described: MessageType) -> DeliverIn:
+    def _find_delivery(self, described: MessageType) -> DeliverInContext:
         if self.gate.ended:
             return self._refusing(described)
         try:
@@ -281,37 +287,32 @@ class Dispatcher:
         self._deliveries[described.cls] = found
         return found
 
-    def _to_handlers(self, described: MessageType) -> Delivery:
+    def _to_handlers(self, described: MessageType, *, report: bool) -> Delivery:
         routes = self._source.event_routes(described.cls)
-        settling = Settling(self.failed_deliveries, self._source.failure_sink)
+        settling = Settling(self.failed_deliveries, self._source.failure_sink, report=report)
         pipelines = [route.pipeline for route in routes]
         return Delivery(pipelines, settling, self._overlap, self.gate, described.context)
 
-    def _delivery(self, described: MessageType, *, report: bool) -> DeliverIn:
-        delivery = self._to_handlers(described)
+    def _delivery(self, described: MessageType, *, report: bool) -> DeliverInContext:
+        delivery = self._to_handlers(described, report=report)
         if not delivery.pipelines:
             return _to_none_in
-        deliver, settling = delivery.deliver(), delivery.settling
-        handled = delivery.outcomes(None)
+        deliver, handled = delivery.deliver(), delivery.outcomes(None)
 
         async def handle(event: Any, context: MessageContext) -> Sequence[Delivered]:
             failed = await deliver(event, context)
-            if failed is None:
-                return handled
-            if report:
-                settling.report_lost(event, context, [each for _, each in failed])
-            return delivery.outcomes(failed)
+            return handled if failed is None else delivery.outcomes(failed)
 
         return handle
 
-    def _refusing(self, described: MessageType) -> DeliverIn:
+    def _refusing(self, described: MessageType) -> DeliverInContext:
         async def handle(_event: Any, _context: MessageContext) -> Sequence[Delivered]:
             error = stopped(described, self._source.service_name)
             return [Delivered(name, Failure(error)) for name in self._source.handlers_of(described.cls)]
 
         return handle
 
-    def _preparing_delivery(self, described: MessageType) -> DeliverIn:
+    def _preparing_delivery(self, described: MessageType) -> DeliverInContext:
         async def handle(event: Any, context: MessageContext) -> Sequence[Delivered]:
             try:
                 await self._source.prepare()
@@ -321,20 +322,18 @@ class Dispatcher:
 
         return handle
 
-    def _failing_delivery(self, described: MessageType, error: Exception) -> DeliverIn:
+    def _failing_delivery(self, described: MessageType, error: Exception) -> DeliverInContext:
         async def handle(event: Any, context: MessageContext) -> Sequence[Delivered]:
-            settling = Settling(self.failed_deliveries, self._source.failure_sink)
+            settling = Settling(self.failed_deliveries, self._source.failure_sink, report=True)
             failure: Failure[Any] = Failure(not_built(described, error))
             token = active_context.set(context)
             try:
-                delivered = [
+                return [
                     await settling.settle(event, context, name, failure)
                     for name in self._source.handlers_of(described.cls)
                 ]
             finally:
                 active_context.reset(token)
-            settling.report_lost(event, context, delivered)
-            return delivered
 
         return handle
 

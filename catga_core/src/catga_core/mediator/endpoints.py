@@ -14,7 +14,7 @@ from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline import Handle
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 
-DeliverIn: TypeAlias = Callable[[Any, MessageContext], Coroutine[Any, Any, Sequence[Delivered]]]
+DeliverInContext: TypeAlias = Callable[[Any, MessageContext], Coroutine[Any, Any, Sequence[Delivered]]]
 """Delivers an event in a given context; gives what each handler ended with."""
 
 
@@ -66,8 +66,8 @@ class EventDelivery:
     def __init__(
         self,
         described: MessageType,
-        known: dict[type[Any], DeliverIn],
-        find: Callable[[MessageType], DeliverIn],
+        known: dict[type[Any], DeliverInContext],
+        find: Callable[[MessageType], DeliverInContext],
         handlers: Callable[[MessageType], Sequence[HandlerEndpoint]],
     ) -> None:
         self.message_type: MessageType = described

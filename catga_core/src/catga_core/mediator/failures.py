@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from catga_core.interfaces.endpoints import Delivered
@@ -60,13 +60,15 @@ class Settling:
     Args:
         failed: Counts and logs failures.
         sink: Keeps failed events, `None` for none.
+        report: Whether failures that could not be kept are recorded as lost; otherwise they are redelivered.
     """
 
-    __slots__ = ("_failed", "_sink")
+    __slots__ = ("_failed", "_report", "_sink")
 
-    def __init__(self, failed: FailedDeliveries, sink: FailureSink | None) -> None:
+    def __init__(self, failed: FailedDeliveries, sink: FailureSink | None, *, report: bool) -> None:
         self._failed = failed
         self._sink = sink
+        self._report = report
 
     async def settle(
         self, event: Any, context: MessageContext | None, handler: str, failure: Failure[Any]
@@ -76,14 +78,8 @@ class Settling:
         self._failed.record(event, handler, failure, context)
         if self._sink is None:
             return Delivered(handler, failure)
-        unkept = await self._sink.keep(event, context or begin_event_context(), handler, failure)
+        known = context or begin_event_context()
+        unkept = await self._sink.keep(event, known, handler, failure)
+        if unkept is not None and self._report:
+            self._sink.lost(event, known, handler, unkept)
         return Delivered(handler, failure, unkept)
-
-    def report_lost(self, event: Any, context: MessageContext | None, delivered: Sequence[Delivered]) -> None:
-        """Record the failures that could not be kept and are not redelivered."""
-        if self._sink is None:
-            return
-        for each in delivered:
-            if each.unkept is not None:
-                found = context or active_context.get() or begin_event_context()
-                self._sink.lost(event, found, each.handler, each.unkept)

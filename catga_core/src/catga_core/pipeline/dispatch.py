@@ -47,19 +47,20 @@ class Dispatch:
         """How many messages are being handled."""
         return self._running()
 
-    def redirect(self, target: Chain) -> None:
-        """Send messages that come in by an earlier `send` somewhere else.
+    def redirect(self, send: Chain, handle: Handle) -> None:
+        """Handle messages somewhere else that come in by earlier calls of `send` and `handle`.
 
         Args:
-            target: Gives a result and raises nothing but cancellation.
+            send: Gives a result and raises nothing but cancellation.
+            handle: The same, in the context that it is given.
         """
 
         def first(message: Any, _rest: Any) -> Awaitable[Any]:
-            return target(message)
+            return send(message)
 
-        # What carries a context must not begin one for the target; the rest calls it in the pipeline's place, without a
-        # look at each message whether it was redirected.
-        self._names |= {"moved": target, "call": target, "first": first}
+        # Without a context `send` calls the target in the pipeline's place, and does not look at each message whether it
+        # was redirected.
+        self._names |= {"moved": send, "moved_in": handle, "call": send, "first": first}
 
 
 # Written out for each pipeline, with the names that it uses as globals: as closures the same functions cost a twentieth
@@ -92,6 +93,8 @@ def shape():
 
     async def handle(message, context):
         nonlocal running
+        if moved_in is not None:
+            return await moved_in(message, context)
         running += 1
         token = enter(context)
         try:
@@ -128,8 +131,10 @@ def shape():
         finally:
             leave(token)
 
-    def handle(message, _context):
-        return send(message)
+    async def handle(message, context):
+        if moved_in is not None:
+            return await moved_in(message, context)
+        return await send(message)
 
     return send, handle, lambda: running
 """
@@ -158,6 +163,7 @@ def _names(pipeline: Pipeline, *, context: bool, now: Callable[[], float]) -> di
         "enter": active_context.set,
         "leave": active_context.reset,
         "moved": None,
+        "moved_in": None,
         "now": now,
         "peek": active_context.peek,
     }

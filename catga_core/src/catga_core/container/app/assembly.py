@@ -314,7 +314,7 @@ class Assembly:
                 layer = self._resolver.overrides.top(entry.registration.service)
                 registration = entry.registration if layer is None else layer.registration
                 supply = self._object(registration, entry.lifetime)
-                bound = BoundBehavior(entry.registration.name, supply, _code_of(registration))
+                bound = BoundBehavior(entry.registration.name, supply, _code_of(registration.source))
                 found.append(((entry.stage, entry.order), bound))
         return [bound for _, bound in sorted(found, key=lambda each: each[0])]
 
@@ -348,12 +348,11 @@ def _validation(cls: type[Message], supplies: Sequence[Supply]) -> _Placed:
         scoped=any(each.scoped for each in supplies),
         prepare=tuple(dict.fromkeys(step for each in supplies for step in each.prepare)),
     )
-    bound = BoundBehavior("ValidationBehavior", supply, ValidationBehavior.handle.__code__)
+    bound = BoundBehavior("ValidationBehavior", supply, _code_of(ValidationBehavior))
     return (ValidationBehavior.stage, 0), bound
 
 
-def _code_of(registration: Registration) -> object:
-    target: Any = registration.source
+def _code_of(target: Any) -> object:
     return getattr(getattr(target, "handle", None), "__code__", None)
 
 
@@ -363,7 +362,7 @@ def _is_bare(handler: Any) -> bool:
 
 def _fixed(behavior: Any) -> _Placed:
     cls: Any = class_of(behavior)
-    return (cls.stage, 0), BoundBehavior(cls.__name__, _constant(behavior), cls.handle.__code__)
+    return (cls.stage, 0), BoundBehavior(cls.__name__, _constant(behavior), _code_of(cls))
 
 
 def _constant(value: Any) -> Supply:

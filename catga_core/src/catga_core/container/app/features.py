@@ -62,21 +62,23 @@ class FeatureSet:
             ConfigurationError: When it is not a feature.
         """
         _check_feature(feature)
-        replaces = feature.name in self._features
+        before = dict(self._features)
         self._features[feature.name] = feature
-        if replaces:
-            self._reset()
-        for each in tuple(self._features.values()):
-            self._register(each)
+        try:
+            self._register_all(again=feature.name in before)
+        except BaseException:
+            self._features = before
+            self._register_all(again=True)
+            raise
 
     def handler_added(self, handler: HandlerDefinition) -> None:
         """Tell features of a new handler."""
         for notice in tuple(self._contributions.notices):
             notice(handler)
 
-    def problems(self) -> list[str]:
+    def problems(self, roles: frozenset[str]) -> list[str]:
         """Return what features find wrong with the composition."""
-        graph = _Graph(self._resolver, self._handlers())
+        graph = _Graph(self._resolver, self._handlers(), roles)
         return [problem.text for each in self._features.values() for problem in each.validate(graph)]
 
     def health(self) -> dict[str, Health]:
@@ -93,6 +95,13 @@ class FeatureSet:
         found = next((each for each in self._features.values() if isinstance(each, feature)), None)
         if found is None:
             found = feature()
+            other = self._features.get(found.name)
+            if other is not None:
+                msg = (
+                    f"The feature {found.name!r} is a {class_of(other).__name__}, but another feature uses {shown(feature)}. "
+                    f"Derive {class_of(other).__name__} from {shown(feature)}, or give it another name."
+                )
+                raise ConfigurationError(msg)
             self._features[found.name] = found
         self._register(found)
         return found
@@ -162,6 +171,12 @@ class FeatureSet:
 
     # --- inside ---
 
+    def _register_all(self, *, again: bool) -> None:
+        if again:
+            self._reset()
+        for each in tuple(self._features.values()):
+            self._register(each)
+
     def _register(self, feature: Feature) -> None:
         if feature.name not in self._registered:
             # First, so that features that use each other end.
@@ -189,8 +204,11 @@ class _Services:
 
 
 class _Graph:
-    def __init__(self, resolver: Resolver, handlers: Sequence[HandlerDefinition]) -> None:
+    def __init__(
+        self, resolver: Resolver, handlers: Sequence[HandlerDefinition], roles: frozenset[str]
+    ) -> None:
         self._resolver = resolver
+        self.roles: frozenset[str] = roles
         self.handlers: Sequence[HandlerDefinition] = handlers
 
     def same_storage(self, first: Any, second: Any, /) -> bool | None:

@@ -57,7 +57,7 @@ class Lifecycle:
 
     def __init__(
         self,
-        validate: Callable[[], None],
+        validate: Callable[..., None],
         providers: Callable[[], Mapping[str, Any]],
         dispatcher: Dispatcher,
         assembly: Assembly,
@@ -92,7 +92,7 @@ class Lifecycle:
         if self.started:
             msg = f"the container is {self.state} already: leave its first running() block before the next"
             raise ConfigurationError(msg)
-        self._validate()
+        self._validate(roles=roles)
         self.state = State.STARTING
         self._ran = False
         self._hurry = Waiter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dependency_injector.containers import DynamicContainer
@@ -17,7 +17,7 @@ from catga_core.container.app.lifecycle import Lifecycle
 from catga_core.container.app.module_checks import ModuleBase, check_modules, module_of
 from catga_core.container.app.options import CatgaOptions, check_options
 from catga_core.container.app.registry import Registry
-from catga_core.container.app.roles import Role
+from catga_core.container.app.roles import DEFAULT_ROLES, Role, check_roles
 from catga_core.container.app.stores import check_one_storage, default_of
 from catga_core.container.di.registration import Lifetime, Registration
 from catga_core.container.di.resolver import Resolver
@@ -269,8 +269,11 @@ class Registering(DynamicContainer):
         self._modules.append(made)
         made.register(self)
 
-    def validate(self) -> None:
+    def validate(self, *, roles: Collection[Role] = DEFAULT_ROLES) -> None:
         """Check the whole composition without starting it.
+
+        Args:
+            roles: What a process is to do with it, as in `running()`.
 
         Raises:
             ConfigurationError: Listing every mistake, each with its cause and mend.
@@ -278,7 +281,7 @@ class Registering(DynamicContainer):
         assembly = self._assembly
         problems = self._registry.problems()
         problems += check_modules(self._modules, lambda need: self._resolver.effective(need) is not None)
-        problems += assembly.problems() + self._features.problems()
+        problems += assembly.problems() + self._features.problems(check_roles(roles))
         problems += shared_names([*assembly.requests, *assembly.streams, *assembly.events])
         if problems:
             raise ConfigurationError(problems)

@@ -185,6 +185,10 @@ class Registry:
         if self._registrations.get(registration.service) is not registration:
             return False
         del self._registrations[registration.service]
+        if port_of(registration.service) is None:
+            for name, provider in list(self._container.providers.items()):
+                if isinstance(provider, ServiceProvider) and provider.is_for(registration.service):
+                    delattr(self._container, name)
         self._resolver.registered()
         self._assembly.forget()
         return True

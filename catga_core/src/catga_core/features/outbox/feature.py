@@ -61,6 +61,12 @@ class OutboxFeature:
     def validate(self, graph: Graph, /) -> Iterable[Problem]:
         """Check that outbox, event log and units of work share one storage."""
         yield from other_storage(graph, "enable_outbox", "the outbox", OutboxStore)
+        if "work" not in graph.roles and graph.is_default(OutboxStore):
+            yield Problem(
+                "The outbox is kept in this process's memory, and without the role 'work' no relay sends its messages, so that "
+                "they would be lost at the stop. Add the role 'work', or choose a store, such as "
+                "CatgaOptions(store='sqlite:///app.db')."
+            )
         # An event log in memory by default may well be unused.
         if not graph.is_default(EventLog) and graph.same_storage(EventLog, Storage) is False:
             yield Problem(
