@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from catga_core.runtime import Waiter
+from catga_core.runtime import Waiter, poll_until
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually
 
@@ -165,3 +165,63 @@ async def test_wait_that_is_always_woken_gives_other_tasks_a_turn() -> None:
     task.cancel()
 
     assert turns >= 9
+
+
+class Looks:
+    """Finds something at the given look."""
+
+    def __init__(self, found_at: int | None) -> None:
+        self.found_at = found_at
+        self.count = 0
+        self.waits: list[float] = []
+
+    async def look(self) -> bool:
+        self.count += 1
+        return self.count == self.found_at
+
+    async def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        await asyncio.sleep(0)
+
+
+async def test_poll_until_that_finds_at_once_does_not_wait() -> None:
+    looks = Looks(1)
+
+    assert await poll_until(looks.look, wait=looks.wait, every=0.1, timeout=0)
+    assert looks.waits == []
+
+
+async def test_poll_until_waits_the_interval_between_looks() -> None:
+    looks = Looks(3)
+
+    assert await poll_until(looks.look, wait=looks.wait, every=0.1, timeout=None)
+    assert looks.count == 3
+    assert looks.waits == [0.1, 0.1]
+
+
+async def test_poll_until_waits_no_longer_than_the_timeout() -> None:
+    looks = Looks(2)
+
+    assert await poll_until(looks.look, wait=looks.wait, every=10, timeout=5)
+    assert 4 < looks.waits[0] <= 5
+
+
+async def test_poll_until_looks_once_where_there_is_no_time() -> None:
+    looks = Looks(None)
+
+    assert not await poll_until(looks.look, wait=looks.wait, every=0.1, timeout=0)
+    assert looks.count == 1
+    assert looks.waits == []
+
+
+async def test_poll_until_looks_again_when_woken() -> None:
+    waiter, looks = Waiter(), Looks(2)
+    polling = asyncio.create_task(
+        poll_until(looks.look, wait=lambda seconds: waiter.wait(timeout=seconds), every=3600, timeout=None)
+    )
+    await eventually(lambda: waiter.waiting == 1)
+
+    waiter.wake()
+
+    async with asyncio.timeout(5):
+        assert await polling

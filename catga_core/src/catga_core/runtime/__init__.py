@@ -6,7 +6,7 @@ from catga_core.runtime.lease import Lease, Leased
 from catga_core.runtime.log_reader import LogPage, LogReader
 from catga_core.runtime.retry import RetryPolicy, jittered, yield_to_winner
 from catga_core.runtime.shielded import acquire_or_release, cleanup, settled, shielded
-from catga_core.runtime.waiter import Expectation, Waiter
+from catga_core.runtime.waiter import Expectation, Waiter, poll_until
 from catga_core.runtime.worker import Worker, WorkerState
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "cancelled_itself",
     "cleanup",
     "jittered",
+    "poll_until",
     "settled",
     "shielded",
     "yield_to_winner",

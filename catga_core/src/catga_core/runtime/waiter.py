@@ -1,9 +1,10 @@
-"""`Waiter`: wait for work, a wake-up or a timeout, whichever comes first."""
+"""`Waiter`: wait for work, a wake-up or a timeout, whichever comes first; `poll_until` looks again after each."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Hashable
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, Self, cast
 
 from catga_core.runtime.cancellation import cancel_and_wait
@@ -165,6 +166,37 @@ class Expectation:
         if running is not None and not running.cancelled():
             running.result()
         return woken
+
+
+async def poll_until(
+    look: Callable[[], Awaitable[bool]],
+    *,
+    wait: Callable[[float], Awaitable[object]],
+    every: float,
+    timeout: float | None,
+) -> bool:
+    """Look again and again at what another process may change, until it is there or the time is over.
+
+    Args:
+        look: Returns whether it is there; called at least once.
+        wait: Waits for a change in this process, at the latest for the seconds that it is given.
+        every: Real seconds between two looks where this process changes nothing.
+        timeout: Real seconds to wait; `None` for no limit.
+
+    Returns:
+        Whether it is there.
+
+    Raises:
+        Exception: The error of `look` or `wait`.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at = math.inf if timeout is None else loop.time() + timeout
+    while not await look():
+        left = ends_at - loop.time()
+        if left <= 0:
+            return False
+        await wait(min(left, every))
+    return True
 
 
 async def _drop(work: Awaitable[object] | None) -> None:

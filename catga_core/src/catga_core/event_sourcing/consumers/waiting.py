@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.event_sourcing.consumers.progress import ConsumerState, Progress
+from catga_core.runtime.waiter import poll_until
 
 _LOOK_SECONDS = 0.05  # between two looks at a checkpoint that another process saves
 
@@ -31,26 +32,30 @@ async def wait_until(
     Raises:
         CatgaError: `TIMEOUT`, with the position reached; `HANDLER_FAILED` at once when it has stopped before that position.
     """
-    loop = asyncio.get_running_loop()
-    ends_at = loop.time() + timeout
-    while True:
+    behind: list[Progress] = []
+
+    async def is_reached() -> bool:
+        nonlocal behind
         behind = [each for each in parts() if each.position < position]
         if not behind and parts():
-            return
+            return True
         for each in behind:
             if each.state is ConsumerState.STOPPED:
                 msg = f"{subject} will not come to position {position}: {each.reason}"
                 raise CatgaError(msg, code=ErrorCode.HANDLER_FAILED, details={"position": each.position})
             if not each.at_work:
                 await look(each, ports)
-        left = ends_at - loop.time()
-        if left <= 0:
-            raise _late(behind, position, timeout, subject)
+        return False
+
+    async def change(seconds: float) -> None:
         waiting = next((each for each in behind if each.position < position), None)
         if waiting is not None:
-            await waiting.changed(min(left, _LOOK_SECONDS))
+            await waiting.changed(seconds)
         elif not behind:
-            await asyncio.sleep(min(left, _LOOK_SECONDS))
+            await asyncio.sleep(seconds)
+
+    if not await poll_until(is_reached, wait=change, every=_LOOK_SECONDS, timeout=timeout):
+        raise _late(behind, position, timeout, subject)
 
 
 async def look(progress: Progress, ports: ConsumerPorts) -> None:

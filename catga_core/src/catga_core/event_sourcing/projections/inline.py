@@ -18,6 +18,7 @@ from catga_core.interfaces.event_log import AppendResult, RecordedEvent, StreamA
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.interfaces.storage import UnitOfWork
 from catga_core.runtime.unit_of_work import joined_unit_of_work
+from catga_core.runtime.waiter import poll_until
 
 _LOOK_SECONDS = 0.02  # between two looks whether it is built, here or by another process
 
@@ -117,21 +118,28 @@ class InlineWorker(CatchUpWorker):
     # --- which generations there are ---
 
     async def _built(self) -> None:
+        await poll_until(
+            self._is_built,
+            wait=lambda seconds: self.switched.wait(timeout=seconds),
+            every=_LOOK_SECONDS,
+            timeout=None,
+        )
+
+    async def _is_built(self) -> bool:
         mine = self.definition.cls.projection_version
-        while True:
-            active = await self.generations.active() or NOTHING
-            if active.version > mine:
-                raise CatgaError(self.superseded(active), code=ErrorCode.CONFLICT)
-            if active.version == mine:
-                self._active = active
-                self._kept.change(ConsumerState.RUNNING)
-                return
-            for each in self._running.values():
-                progress = each.consumer.progress
-                if progress.state is ConsumerState.STOPPED:
-                    msg = f"the inline projection {self.name!r} cannot be built: {progress.reason}"
-                    raise CatgaError(msg, code=ErrorCode.HANDLER_FAILED)
-            await self.switched.wait(timeout=_LOOK_SECONDS)
+        active = await self.generations.active() or NOTHING
+        if active.version > mine:
+            raise CatgaError(self.superseded(active), code=ErrorCode.CONFLICT)
+        if active.version == mine:
+            self._active = active
+            self._kept.change(ConsumerState.RUNNING)
+            return True
+        for each in self._running.values():
+            progress = each.consumer.progress
+            if progress.state is ConsumerState.STOPPED:
+                msg = f"the inline projection {self.name!r} cannot be built: {progress.reason}"
+                raise CatgaError(msg, code=ErrorCode.HANDLER_FAILED)
+        return False
 
     async def _active_generation(self) -> Generation:
         return await self.generations.active() or NOTHING

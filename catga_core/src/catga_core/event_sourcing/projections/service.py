@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeVar
 
@@ -10,6 +9,7 @@ from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.consumers import ConsumerPorts, Directory
 from catga_core.event_sourcing.projections.generations import Generation
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
+from catga_core.runtime.waiter import poll_until
 
 T = TypeVar("T")
 
@@ -94,14 +94,16 @@ class Projections(Directory[ProjectionWorker]):
         return target
 
     async def _switched(self, worker: ProjectionWorker, wanted: Generation, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + seconds
-        while True:
+        async def has_switched() -> bool:
             active = await worker.generations.active()
-            if active is not None and active >= wanted:
-                return
-            if loop.time() >= ends_at:
-                text = worker.health().details.get("rebuild", "not begun")
-                msg = f"the rebuild of {worker.name!r} was not done within {seconds:g} s, and goes on: {text}"
-                raise CatgaError(msg, code=ErrorCode.TIMEOUT)
-            await worker.switched.wait(timeout=min(_LOOK_SECONDS, max(0.0, ends_at - loop.time())))
+            return active is not None and active >= wanted
+
+        if not await poll_until(
+            has_switched,
+            wait=lambda left: worker.switched.wait(timeout=left),
+            every=_LOOK_SECONDS,
+            timeout=seconds,
+        ):
+            text = worker.health().details.get("rebuild", "not begun")
+            msg = f"the rebuild of {worker.name!r} was not done within {seconds:g} s, and goes on: {text}"
+            raise CatgaError(msg, code=ErrorCode.TIMEOUT)
