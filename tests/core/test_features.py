@@ -14,17 +14,22 @@ from catga_core import (
     CatgaResult,
     Command,
     ConfigurationError,
+    Event,
     FeatureOptions,
     Graph,
     Health,
     HealthStatus,
+    MessageContext,
     Next,
     Problem,
     Stage,
     add_catga,
+    current_context,
+    message_type,
 )
 from catga_core.features.outbox.monitor import OutboxMonitor
 from catga_core.features.outbox.relay import OutboxRelay
+from catga_core.mediator import Dispatcher
 from catga_core.reliability import (
     InboxOptions,
     OutboxOptions,
@@ -297,3 +302,49 @@ async def test_the_name_of_a_worker_that_was_taken_back_is_free():
 
     async with catga.running() as app:
         assert isinstance(app.outbox_relay, Counter)
+
+
+class Step(Event):
+    number: int
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self.noted: list[tuple[int, str]] = []
+
+
+class StepsFeature:
+    """Calls handlers of the application's by itself, as a saga does."""
+
+    name = "steps"
+
+    def __init__(self, handler: Any) -> None:
+        self.handler = handler
+
+    def register(self, builder: Builder, /) -> None:
+        builder.add_service(Ledger, Ledger, name="ledger")
+        builder.add_consumer("step:first", "first", self.handler, self.handler, {"ledger": Ledger})
+
+    def validate(self, graph: Graph, /) -> Iterable[Problem]:
+        del graph
+        return ()
+
+    def health(self) -> Mapping[str, Health]:
+        return {}
+
+
+async def test_a_feature_calls_handlers_through_the_seam():
+    async def step(message: Step, ledger: Ledger) -> None:
+        ledger.noted.append((message.number, current_context().message_id))
+
+    catga = add_catga()
+    catga.add_feature(StepsFeature(step))
+    catga.add_feature(CountingFeature())
+
+    async with catga.running() as app:
+        endpoint = app.get(Dispatcher).consumer_endpoint("step:first", message_type(Step))
+        result = await endpoint.handle(Step(7), MessageContext("s-1", "s-1"))
+        noted, counted = app.get(Ledger).noted, app.get(Counter).counted
+
+    assert result == CatgaResult.success(None)
+    assert (noted, counted) == ([(7, "s-1")], 1)

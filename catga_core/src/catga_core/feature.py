@@ -159,6 +159,29 @@ class Builder(Protocol):
         """
         ...
 
+    def add_consumer(
+        self,
+        key: str,
+        name: str,
+        handler: Callable[..., Any],
+        call: Callable[..., Any],
+        needs: Mapping[str, Any],
+        /,
+    ) -> None:
+        """Register a handler that the feature calls itself, such as for events of the log.
+
+        The feature's worker calls it by `Dispatcher.consumer_endpoint(key, message_type)`, through behaviors, with scoped
+        services and the context that it gives.
+
+        Args:
+            key: What the endpoint is found by, such as `saga:shipping`.
+            name: The name in errors.
+            handler: The application's function or method, for errors.
+            call: Calls it: `(message, **services)`.
+            needs: The services it takes, by parameter name.
+        """
+        ...
+
     def need(self, *services: Any) -> None:
         """Declare services that the feature's stages use, so that they are checked and created at start."""
         ...

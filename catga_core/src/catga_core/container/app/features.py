@@ -31,6 +31,7 @@ class FeatureSet:
         handlers: Returns every registered handler.
         put: Registers a service under a provider name.
         drop: Takes back a registration; returns `False` where another has replaced it.
+        add_consumer: Registers a handler that a feature calls itself.
         offer: Gives a service that is created by default a provider name.
     """
 
@@ -42,12 +43,14 @@ class FeatureSet:
         put: Callable[[Registration, str], None],
         drop: Callable[[Registration], bool],
         offer: Callable[[str, Any], None],
+        add_consumer: Callable[[str, str, Any, Any, Mapping[str, Any]], None],
     ) -> None:
         self._resolver = resolver
         self._handlers = handlers
         self._put = put
         self._drop = drop
         self._offer = offer
+        self._add_consumer = add_consumer
         self._contributions = contributions
         self._features: dict[str, Feature] = {}
         self._registered: set[str] = set()
@@ -153,6 +156,17 @@ class FeatureSet:
             msg = "Two features keep the events that handlers failed for. Add only one of them."
             raise ConfigurationError(msg)
         self._contributions.failure_sink = make
+
+    def add_consumer(
+        self,
+        key: str,
+        name: str,
+        handler: Callable[..., Any],
+        call: Callable[..., Any],
+        needs: Mapping[str, Any],
+    ) -> None:
+        """See `Builder.add_consumer`."""
+        self._add_consumer(key, name, handler, call, needs)
 
     def need(self, *services: Any) -> None:
         """See `Builder.need`."""

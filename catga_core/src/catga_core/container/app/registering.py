@@ -73,6 +73,7 @@ class Registering(DynamicContainer):
             self._registry.put,
             self._registry.drop,
             self._registry.offer,
+            self.add_function_consumer,
         )
         self._lifecycle = Lifecycle(
             self.validate,
