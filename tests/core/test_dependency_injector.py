@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -196,10 +197,7 @@ async def test_a_scoped_service_that_has_to_be_awaited_is_taken_in_a_constructor
     finally:
         catga.unwire()
 
-    assert (
-        "AsyncSession has to be awaited, and was not for this message: take it in the constructor"
-        in error.message
-    )
+    assert re.search("AsyncSession .* constructor", error.message)
 
 
 async def test_a_provider_made_by_hand_implements_a_service_and_holds_others():

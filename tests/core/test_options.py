@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from catga_core import CatgaOptions, ConfigurationError, Event, Transport, add_catga
@@ -65,40 +67,35 @@ def test_everything_that_cannot_be_read_is_listed_at_once():
         )
 
     many, late, unknown = raised.value.problems
-    assert many.startswith("CATGA_MAX_CONCURRENT_REQUESTS cannot be read: Expected `int`")
-    assert late.startswith("CATGA_TIMEOUT_SECONDS cannot be read: Expected `float | null`")
-    assert unknown == "CATGA_TRANSPROT is no option: did you mean 'CATGA_TRANSPORT'?"
+    assert re.search("^CATGA_MAX_CONCURRENT_REQUESTS .* Expected `int`", many)
+    assert re.search(r"^CATGA_TIMEOUT_SECONDS .* Expected `float \| null`", late)
+    assert re.search("CATGA_TRANSPROT .* 'CATGA_TRANSPORT'", unknown)
 
 
 def test_a_variable_that_is_near_to_none_is_told_what_there_is():
-    with pytest.raises(
-        ConfigurationError, match="is no option: use one of CATGA_SERVICE_NAME, CATGA_TRANSPORT, "
-    ):
+    with pytest.raises(ConfigurationError, match=r"CATGA_SERVICE_NAME.*CATGA_TRANSPORT"):
         CatgaOptions.from_env({"CATGA_QQQQQQQQQQQQQQQ": "1"})
 
 
 def test_values_that_can_be_read_and_cannot_work_are_refused():
-    with pytest.raises(ConfigurationError, match=r"timeout_seconds=-1.0 is no time to wait"):
+    with pytest.raises(ConfigurationError, match=r"timeout_seconds must be .* got -1\.0"):
         CatgaOptions.from_env({"CATGA_TIMEOUT_SECONDS": "-1"})
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"outbox_batch_size": 0}, "outbox_batch_size=0 would never send anything: use 1 or more"),
+        ({"outbox_batch_size": 0}, "^outbox_batch_size must be .* got 0"),
         (
             {"outbox_max_attempts": 0},
-            "outbox_max_attempts=0 would give every message up untried: use 1 or more",
+            "^outbox_max_attempts must be .* got 0",
         ),
         (
             {"outbox_retry_delay_seconds": 10, "outbox_retry_max_delay_seconds": 5},
-            (
-                "outbox_retry_delay_seconds=10 is longer than outbox_retry_max_delay_seconds=5: "
-                "raise the second, or lower the first"
-            ),
+            "^outbox_retry_delay_seconds .*10.* outbox_retry_max_delay_seconds .*5",
         ),
         *(
-            ({name: value}, f"{name}={value} is no time to wait: use a number of seconds above 0")
+            ({name: value}, f"^{name} must be .* got {value}")
             for name, value in [
                 ("idempotency_ttl_seconds", 0),
                 ("idempotency_lease_seconds", -1),
@@ -118,7 +115,8 @@ def test_what_cannot_work_of_reliability_is_refused(options: dict[str, float], t
     with pytest.raises(ConfigurationError) as raised:
         add_catga(CatgaOptions(**options))  # type: ignore[arg-type]
 
-    assert raised.value.problems == (told,)
+    (problem,) = raised.value.problems
+    assert re.search(told, problem)
 
 
 class Happened(Event):
@@ -160,10 +158,7 @@ async def test_what_listens_for_events_over_a_server_has_to_be_given_a_name(
         async with catga.running():
             pass
 
-    assert str(raised.value) == (
-        "Happened would be listened for as 'app', the name of every service that was given none, and services of one "
-        'name take each other\'s events: name this one with CatgaOptions(service_name="...")'
-    )
+    assert re.search(r"Happened.* 'app'.*service_name=", str(raised.value))
 
 
 def test_variables_of_a_named_plugin_are_left_to_the_plugin():

@@ -265,19 +265,19 @@ async def test_an_exception_without_a_text_of_its_own_is_a_failed_result():
         (
             {"time_out": 1},
             TypeError,
-            r"send\(\) has no option 'time_out': it takes headers, message_id, timeout",
+            r"send\(\).*'time_out'.*message_id",
         ),
-        ({"timeout": "2"}, TypeError, "timeout='2' is no number of seconds"),
-        ({"timeout": float("inf")}, ValueError, "timeout=inf is no time to wait"),
-        ({"timeout": float("nan")}, ValueError, "timeout=nan is no time to wait"),
-        ({"message_id": 7}, TypeError, "message_id=7 is no identity"),
-        ({"message_id": ""}, TypeError, "message_id='' is no identity"),
+        ({"timeout": "2"}, TypeError, "number of seconds"),
+        ({"timeout": float("inf")}, ValueError, "timeout must be .* got inf"),
+        ({"timeout": float("nan")}, ValueError, "timeout must be .* got nan"),
+        ({"message_id": 7}, TypeError, "message_id must be .* got 7"),
+        ({"message_id": ""}, TypeError, "message_id must be .* got ''"),
         (
             {"headers": {"a": 1}},
             TypeError,
-            "the header 'a' is a int: names and values of headers are strings",
+            r"header 'a'.*a int.*names and values",
         ),
-        ({"headers": ["a"]}, TypeError, "headers are given as a mapping of strings, not as a list"),
+        ({"headers": ["a"]}, TypeError, r"headers.*a mapping of.*a list"),
     ],
 )
 async def test_an_option_that_would_be_ignored_or_fail_far_away_is_refused(
@@ -292,15 +292,13 @@ async def test_an_option_that_would_be_ignored_or_fail_far_away_is_refused(
 
 async def test_an_event_takes_no_timeout():
     async with add_catga().running() as app:
-        with pytest.raises(
-            TypeError, match=r"publish\(\) has no option 'timeout': it takes headers, message_id"
-        ):
+        with pytest.raises(TypeError, match=r"publish\(\).*'timeout'.*message_id"):
             await app.mediator.publish(Happened(1), timeout=1)  # type: ignore[call-arg]
 
 
 async def test_a_batch_takes_no_message_id():
     async with add_catga().running() as app:
-        with pytest.raises(TypeError, match=r"send_batch\(\) has no option 'message_id'"):
+        with pytest.raises(TypeError, match=r"send_batch\(\).*'message_id'"):
             await app.mediator.send_batch([Do(1)], message_id="same")
 
 
@@ -405,7 +403,7 @@ def test_a_password_in_a_url_is_in_no_text_of_the_options(url: str):
 
 
 def test_a_password_in_what_is_no_url_is_not_in_the_error():
-    with pytest.raises(ConfigurationError, match=r"transport='\*\*\*@host:4222' is no URL") as raised:
+    with pytest.raises(ConfigurationError, match="URL") as raised:
         add_catga(CatgaOptions(transport="user:s3cret@host:4222"))
 
     assert "s3cret" not in str(raised.value)

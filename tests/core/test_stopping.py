@@ -88,7 +88,7 @@ async def test_a_stop_that_fails_leaves_a_container_that_can_run_again():
     catga = add_catga(CatgaOptions(service_name="files"))
     catga.add_hosted(Fails)
     for _ in range(2):
-        with pytest.raises(ExceptionGroup, match="files stopped, and 1 of its parts"):
+        with pytest.raises(ExceptionGroup, match=r"files stopped.*1"):
             async with catga.running():
                 pass
 

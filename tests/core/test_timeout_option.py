@@ -61,7 +61,7 @@ async def test_a_request_without_any_time_is_not_started():
 
 async def test_a_negative_timeout_is_a_value_error():
     async with add_catga().running() as app:
-        with pytest.raises(ValueError, match="timeout=-1 is no time to wait: use seconds from now, or None"):
+        with pytest.raises(ValueError, match=r"timeout must be .* got -1"):
             await app.mediator.send(Wait(), timeout=-1)
 
 

@@ -78,7 +78,7 @@ async def test_transport_may_be_overridden_where_none_is_registered():
                 assert app.request_transport is other
         with catga.event_transport.override(other):
             assert app.event_transport is other
-            with pytest.raises(ConfigurationError, match="nothing provides RequestTransport"):
+            with pytest.raises(ConfigurationError, match="RequestTransport"):
                 _ = app.request_transport
 
 
@@ -121,7 +121,7 @@ def test_one_port_alone_may_be_registered():
 
     assert catga.get(EventTransport) is events
     for absent in (RequestTransport, Transport):
-        with pytest.raises(ConfigurationError, match="nothing provides"):
+        with pytest.raises(ConfigurationError, match="not registered"):
             catga.get(absent)
 
 

@@ -242,10 +242,10 @@ def nobody(_folder: Path) -> str:
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        (a_text, "is no SQLite database"),
+        (a_text, "is not a SQLite database"),
         (of_another_program, "belongs to another application"),
-        (a_folder, "is a folder"),
-        (nowhere, "there is no folder"),
+        (a_folder, "is a directory"),
+        (nowhere, "does not exist"),
         pytest.param(nobody, "no Redis at ", marks=pytest.mark.redis),
     ],
 )

@@ -49,7 +49,7 @@ async def test_a_file_that_cannot_be_used_fails_the_start(tmp_path: Path) -> Non
     catga = add_catga()
     add_sqlite_catga(catga, tmp_path / "nowhere" / "app.db")
 
-    with pytest.raises(ConfigurationError, match="there is no folder"):
+    with pytest.raises(ConfigurationError, match="does not exist"):
         async with catga.running():
             pass
 

@@ -74,7 +74,9 @@ class PluginLoader:
             ConfigurationError: When it is not installed, disabled, there twice, broken, or of another contract.
         """
         if name in self._disabled:
-            msg = f"the plugin {name!r} of {group} is asked for and disabled: take it out of disabled_plugins"
+            msg = (
+                f"The plugin {name!r} of {group} is requested and disabled. Remove it from disabled_plugins."
+            )
             raise ConfigurationError(msg)
         entry = _only(group, name)
         function = _imported(group, entry)
@@ -123,9 +125,7 @@ def scheme_of(url: str, option: str) -> str:
     scheme, found, _ = url.partition("://")
     if not found or not scheme:
         example = _EXAMPLES[option]
-        msg = (
-            f"{option}={without_userinfo(url)} is no URL: write {option}='scheme://...', such as {example!r}"
-        )
+        msg = f"{option} must be a URL; got {without_userinfo(url)}. Write {option}='scheme://...', such as {example!r}."
         raise ConfigurationError(msg)
     return scheme
 
@@ -152,12 +152,10 @@ def _group_of(name: str) -> str:
             msg = f"plugins names {name!r}, which is a {option}. Write CatgaOptions({option}='{name}://...')."
             raise ConfigurationError(msg)
     known = sorted(each for names in installed.values() for each in names)
-    told = suggestion(name, known) if known else "none is installed."
+    hint = suggestion(name, known) if known else "none is installed."
     member = _MEMBERS.get(name)
-    mend = (
-        f'Run pip install "catga[{member}]".' if member else "Correct plugins, or install its distribution."
-    )
-    msg = f"No plugin of {FEATURES} or {BEHAVIORS} is called {name!r}: {told} {mend}"
+    fix = f'Run pip install "catga[{member}]".' if member else "Correct plugins, or install its distribution."
+    msg = f"No plugin of {FEATURES} or {BEHAVIORS} is named {name!r}: {hint} {fix}"
     raise ConfigurationError(msg)
 
 
@@ -169,12 +167,12 @@ def _only(group: str, name: str) -> EntryPoint:
     if not found:
         names = ", ".join(sorted({entry.name for entry in installed})) or "none"
         member = _MEMBERS.get(name)
-        mend = f'pip install "catga[{member}]"' if member else "install the distribution that brings it"
-        msg = f"no plugin of {group} is called {name!r}: installed are {names}; {mend}"
+        fix = f'Run pip install "catga[{member}]".' if member else "Install its distribution."
+        msg = f"No plugin of {group} is named {name!r}; installed are {names}. {fix}"
         raise ConfigurationError(msg)
     if len(values) > 1:
         brought = " and ".join(sorted(entry.dist.name if entry.dist else entry.value for entry in found))
-        msg = f"{name!r} of {group} is there twice, from {brought}: uninstall one of them"
+        msg = f"The plugin {name!r} of {group} is installed twice, from {brought}. Uninstall one of them."
         raise ConfigurationError(msg)
     return found[0]
 
@@ -184,12 +182,10 @@ def _imported(group: str, entry: EntryPoint) -> Callable[..., Any]:
         function = entry.load()
     except Exception as cause:
         brought = entry.dist.name if entry.dist else entry.value
-        msg = (
-            f"the plugin {entry.name!r} of {group} ({brought}) cannot be imported: {cause}: install it again"
-        )
+        msg = f"The plugin {entry.name!r} of {group} ({brought}) cannot be imported: {cause}. Reinstall it."
         raise ConfigurationError(msg) from cause
     if not callable(function):
-        msg = f"the plugin {entry.name!r} of {group} is no function: its entry point must name an add_* function"
+        msg = f"The plugin {entry.name!r} of {group} is not callable. Name an add_* function in its entry point."
         raise ConfigurationError(msg)
     return function  # type: ignore[no-any-return]
 
@@ -199,13 +195,11 @@ def _check_api(group: str, entry: EntryPoint, function: Callable[..., Any]) -> N
     if api == PLUGIN_API:
         return
     brought = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-    said = (
-        "does not say for which plugin contract it is made"
+    said = "declares no plugin contract" if api is None else f"is written for plugin contract {api}"
+    fix = (
+        f"Decorate its function with @plugin(api={PLUGIN_API})."
         if api is None
-        else f"is made for plugin contract {api}"
+        else "Install a matching version."
     )
-    mend = (
-        f"mark its function with @plugin(api={PLUGIN_API})" if api is None else "install a version that fits"
-    )
-    msg = f"the plugin {entry.name!r} of {group} ({brought}) {said}, and this is {PLUGIN_API}: {mend}"
+    msg = f"The plugin {entry.name!r} of {group} ({brought}) {said}; this Catga has contract {PLUGIN_API}. {fix}"
     raise ConfigurationError(msg)

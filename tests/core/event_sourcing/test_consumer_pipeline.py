@@ -218,7 +218,7 @@ async def test_missing_service_of_a_consumer_is_a_composition_error(memory: Plac
 
     catga = container_at(memory)
     add_subscription(catga, "listener", listen)
-    with pytest.raises(ConfigurationError, match="listen needs Unknown, which nothing provides"):
+    with pytest.raises(ConfigurationError, match=r"listen needs Unknown.*which"):
         catga.validate()
 
 

@@ -165,7 +165,7 @@ async def test_no_streams_at_all_append_nothing(store: LogEventStore, event_log:
 
 
 async def test_a_stream_that_is_named_twice_is_refused(store: LogEventStore) -> None:
-    with pytest.raises(ValueError, match="names the stream 'a' twice"):
+    with pytest.raises(ValueError, match="the stream 'a' twice"):
         await store.append_many([StreamEvents("a", Counted(1)), StreamEvents("a", Counted(2))])
 
 
@@ -195,7 +195,7 @@ def test_a_limit_that_lets_nothing_through_is_refused(event_log: Log, clock: Man
 async def test_what_is_no_name_of_a_stream_is_refused_everywhere(
     store: LogEventStore, stream_id: Any
 ) -> None:
-    refused = pytest.raises(ValueError, match="cannot be a stream's name")
+    refused = pytest.raises(ValueError, match="stream_id must be")
     with refused:
         await store.append(stream_id, Counted(1))
     with refused:
@@ -222,7 +222,7 @@ async def test_what_is_no_version_is_refused(store: LogEventStore, expected: Any
     ],
 )
 async def test_an_identity_and_headers_are_texts(store: LogEventStore, data: EventData) -> None:
-    with pytest.raises(ValueError, match="text"):
+    with pytest.raises(ValueError, match="must be a"):
         await store.append("a", data)
 
 

@@ -342,15 +342,15 @@ def test_a_repository_that_nobody_added_is_told_how_it_is_added() -> None:
     catga = add_catga()
     catga.add_handlers(LendHandler)
 
-    with pytest.raises(ConfigurationError, match=r"register it with add_aggregate\(catga, Books\)"):
+    with pytest.raises(ConfigurationError, match=r"add_aggregate\(catga.*Books\)"):
         catga.validate()
 
 
 async def test_asking_the_container_for_it_tells_the_same(catga: CatgaContainer) -> None:
     async with catga.running():
-        with pytest.raises(ConfigurationError, match=r"register it with add_aggregate\(catga, Order\)"):
+        with pytest.raises(ConfigurationError, match=r"add_aggregate\(catga.*Order\)"):
             catga.get(AggregateRepository[Order])
-        with pytest.raises(ConfigurationError, match=r"register it with add_aggregate\(catga, ...\)"):
+        with pytest.raises(ConfigurationError, match=r"add_aggregate\(catga, \.\.\.\)"):
             catga.get(AggregateRepository)
 
 

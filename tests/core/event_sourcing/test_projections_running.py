@@ -466,6 +466,6 @@ async def test_checkpoints_that_are_not_where_the_units_of_work_are_are_refused(
         catga = container_at(place)
         add_stores(catga, memory_stores, [EventLog], name="elsewhere")
         add(catga)
-        with pytest.raises(ConfigurationError, match="take both from one storage"):
+        with pytest.raises(ConfigurationError, match="one storage"):
             async with catga.running():
                 pass

@@ -57,7 +57,7 @@ class DeciderRepository(Generic[C, S, E]):
     """
 
     __catga_registered_by__: ClassVar[str] = (
-        "register it with add_decider(catga, ...), for DeciderRepository[{}]"
+        "Register it with add_decider(catga, ...), for DeciderRepository[{}]"
     )
 
     def __init__(

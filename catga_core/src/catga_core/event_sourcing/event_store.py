@@ -110,7 +110,7 @@ class LogEventStore:
         named: set[str] = set()
         for append in made:
             if append.stream_id in named:
-                msg = f"append_many names the stream {append.stream_id!r} twice: give its events in one StreamEvents"
+                msg = f"append_many got the stream {append.stream_id!r} twice. Put its events into one StreamEvents."
                 raise ValueError(msg)
             named.add(append.stream_id)
         if not made:
@@ -271,7 +271,7 @@ def check_stream_id(stream_id: object) -> None:
         ValueError: Telling what can.
     """
     if not (isinstance(stream_id, str) and stream_id and (stream_id.isascii() or _is_text(stream_id))):
-        msg = f"{stream_id!r} cannot be a stream's name: give a text that is not empty, such as 'order-17'"
+        msg = f"stream_id must be a non-empty str; got {stream_id!r}. Pass a name such as 'order-17'."
         raise ValueError(msg)
 
 
@@ -286,7 +286,7 @@ def microseconds_of(time: datetime, name: str) -> int:
         ValueError: For a naive one.
     """
     if time.tzinfo is None or time.utcoffset() is None:
-        msg = f"{name}={time!r} has no time zone, so it is no point in time: write datetime(..., tzinfo=UTC)"
+        msg = f"{name} must be timezone-aware; got {time!r}. Pass datetime(..., tzinfo=UTC)."
         raise ValueError(msg)
     return round(time.timestamp() * _MICROSECONDS)
 
@@ -294,7 +294,7 @@ def microseconds_of(time: datetime, name: str) -> int:
 def _at_least(least: int, **numbers: object) -> None:
     for name, number in numbers.items():
         if type(number) is not int or number < least:
-            msg = f"{name}={number!r} is not possible: give a whole number, {least} or more"
+            msg = f"{name} must be an int >= {least}; got {number!r}. Correct it."
             raise ValueError(msg)
 
 
@@ -302,9 +302,7 @@ def _checked_id(message_id: object) -> str:
     if message_id is None:
         return new_id()
     if not (isinstance(message_id, str) and message_id and _is_text(message_id)):
-        msg = (
-            f"message_id={message_id!r} is no identity: give a text that is not empty, or None for a new one"
-        )
+        msg = f"message_id must be a non-empty str or None; got {message_id!r}. Pass None for a new id."
         raise ValueError(msg)
     return message_id
 
@@ -312,7 +310,7 @@ def _checked_id(message_id: object) -> str:
 def _checked_headers(headers: Mapping[Any, Any]) -> Mapping[str, str]:
     for name, value in headers.items():
         if not (isinstance(name, str) and isinstance(value, str) and _is_text(name) and _is_text(value)):
-            msg = f"the header {name!r} of an event is no text: names and values of headers are str"
+            msg = f"The header {name!r} of an event must be a str; got {value!r}. Convert names and values to str."
             raise ValueError(msg)
     return headers
 

@@ -128,10 +128,10 @@ def add_decider(
     made: object = decider  # a caller without a type checker may give anything
     repository: Any = get_origin(given) or given
     if not _is_repository(repository):
-        msg = f"{shown(given)} is no repository of a decider: give DeciderRepository[Command, State, Event]"
+        msg = f"{shown(given)} is not a decider repository. Pass DeciderRepository[Command, State, Event]."
         raise ConfigurationError(msg)
     if not isinstance(made, Decider):
-        msg = f"a {type(made).__name__} is no decider: make one with Decider(category=..., ...)"
+        msg = f"decider must be a Decider; got a {type(made).__name__}. Pass Decider(category=..., ...)."
         raise ConfigurationError(msg)
     policy = _checked(snapshots, keep)
 

@@ -30,7 +30,7 @@ class AggregateRepository(Generic[A]):
         ConfigurationError: When the class cannot be made of an id, or its state cannot be kept in snapshots.
     """
 
-    __catga_registered_by__: ClassVar[str] = "register it with add_aggregate(catga, {})"
+    __catga_registered_by__: ClassVar[str] = "Register it with add_aggregate(catga, {})"
 
     def __init__(self, aggregate: type[A], store: EventStore, *, snapshots: Snapshots | None = None) -> None:
         self._aggregate: type[A] = aggregate

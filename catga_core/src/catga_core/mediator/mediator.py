@@ -118,7 +118,7 @@ class CatgaMediator:
         """
         check_options("send_batch", options, BATCH)
         if max_concurrent < 1:
-            msg = f"max_concurrent={max_concurrent} would never send anything: use 1 or more"
+            msg = f"max_concurrent must be an int >= 1; got {max_concurrent}. Raise it."
             raise ValueError(msg)
         results: dict[int, CatgaResult[R]] = {}
         numbered = enumerate(requests)

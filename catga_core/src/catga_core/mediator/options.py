@@ -48,25 +48,23 @@ def check_options(call: str, options: Mapping[str, Any], allowed: frozenset[str]
 
     Raises:
         TypeError: For an unknown name or a value of the wrong type.
-        ValueError: For a timeout that is no time to wait.
+        ValueError: `timeout` is not a finite number >= 0.
     """
     for name in options:
         if name not in allowed:
-            msg = f"{call}() has no option {name!r}: it takes {', '.join(sorted(allowed))}"
+            msg = f"{call}() got the unknown option {name!r}. Use one of {', '.join(sorted(allowed))}."
             raise TypeError(msg)
     timeout = options.get("timeout")
     if timeout is not None:
         if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
-            msg = f"timeout={timeout!r} is no number of seconds: use a number, or None"
+            msg = f"timeout must be a number of seconds or None; got {timeout!r}. Pass None for no limit."
             raise TypeError(msg)
         if not (math.isfinite(timeout) and timeout >= 0):
-            msg = f"timeout={timeout} is no time to wait: use seconds from now, or None for no limit"
+            msg = f"timeout must be a finite number >= 0; got {timeout}. Pass None for no limit."
             raise ValueError(msg)
     message_id = options.get("message_id")
     if message_id is not None and not (isinstance(message_id, str) and message_id):
-        msg = (
-            f"message_id={message_id!r} is no identity: use a string that is not empty, or None for a new one"
-        )
+        msg = f"message_id must be a non-empty str or None; got {message_id!r}. Pass None for a new id."
         raise TypeError(msg)
     headers = options.get("headers")
     if headers is not None:
@@ -83,7 +81,7 @@ def begin_context_with(call: str, options: SendOptions, clock: Clock) -> Message
 
     Raises:
         TypeError: For an unknown name or a value of the wrong type.
-        ValueError: For a timeout that is no time to wait.
+        ValueError: `timeout` is not a finite number >= 0.
     """
     check_options(call, options, SEND)
     timeout = options.get("timeout")
@@ -99,12 +97,12 @@ def frozen(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
 
 def _check_headers(headers: object) -> None:
     if not isinstance(headers, Mapping):
-        msg = f"headers are given as a mapping of strings, not as a {type(headers).__name__}"
+        msg = f"headers must be a mapping of str to str; got a {type(headers).__name__}. Pass a dict."
         raise TypeError(msg)
     given: Mapping[Any, Any] = headers  # pyright: ignore[reportUnknownVariableType]
     for name, value in given.items():
         if not (isinstance(name, str) and isinstance(value, str)):
-            msg = f"the header {name!r} is a {type(value).__name__}: names and values of headers are strings"
+            msg = f"The header {name!r} must be a str; got a {type(value).__name__}. Convert names and values to str."
             raise TypeError(msg)
 
 

@@ -52,7 +52,7 @@ def not_built(described: MessageType, error: Exception) -> CatgaError:
     if isinstance(error, CatgaError):
         return error
     failed = CatgaError(
-        f"{described.name} could not be handled: what its handler needs could not be made: {error}",
+        f"{described.name} was not handled: a dependency of its handler could not be created. {error}",
         code=ErrorCode.INTERNAL_ERROR,
     )
     failed.__cause__ = error

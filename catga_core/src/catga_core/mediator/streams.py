@@ -111,7 +111,10 @@ async def _step(
 
 
 def _late(name: str) -> CatgaError:
-    return CatgaError(f"the stream of {name} was not finished by its deadline", code=ErrorCode.TIMEOUT)
+    return CatgaError(
+        f"The stream of {name} did not finish before its deadline. Retry with a longer timeout.",
+        code=ErrorCode.TIMEOUT,
+    )
 
 
 @contextmanager

@@ -18,12 +18,11 @@ _FIRST_WORD: Final = re.compile(r"(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]*
 _REFUSED: Final = {
     **dict.fromkeys(
         ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"),
-        "the unit of work begins and ends its transaction itself: leave the block to commit, raise to roll back",
+        "the unit of work controls its transaction. Exit the block to commit, raise to roll back.",
     ),
     **dict.fromkeys(
         ("ATTACH", "DETACH", "PRAGMA", "VACUUM"),
-        "it would change the connection that all stores write with: use a connection of your own, outside of the unit of "
-        "work",
+        "all stores write with this connection. Use a separate connection outside the unit of work.",
     ),
 }
 

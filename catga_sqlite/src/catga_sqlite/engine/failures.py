@@ -7,7 +7,6 @@ from typing import Final
 
 from catga_core.errors import CatgaError, Outcome, PersistenceError
 
-_FULL: Final = sqlite3.SQLITE_FULL
 _IO: Final = sqlite3.SQLITE_IOERR
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _FIXES: Final = {

@@ -33,7 +33,7 @@ def open_writer(options: SqliteOptions) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < _OLDEST:
         wanted = ".".join(map(str, _OLDEST))
         raise ConfigurationError(
-            f"the SQLite library of this Python is {sqlite3.sqlite_version}, and Catga needs {wanted}: use a newer Python"
+            f"The SQLite library of this Python is {sqlite3.sqlite_version}; Catga needs {wanted}. Use a newer Python."
         )
     _check_place(path)
     try:
@@ -95,8 +95,8 @@ def _prepare(connection: sqlite3.Connection, options: SqliteOptions) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise ConfigurationError(
-            f"the SQLite file {options.file!r} cannot use a write-ahead log (its journal stays {mode!r}): keep it on a "
-            "local disk"
+            f"The SQLite file {options.file!r} cannot use a write-ahead log; its journal mode is {mode!r}. Move it to a "
+            "local disk."
         )
     connection.execute(f"PRAGMA synchronous = {options.synchronous}").close()
     connection.execute(f"PRAGMA cache_size = -{_CACHE}").close()
@@ -107,33 +107,31 @@ def _check_place(path: str) -> None:
     folder = os.path.dirname(path) or "."  # noqa: PTH120, RUF100
     if not os.path.isdir(folder):  # noqa: PTH112, RUF100
         raise ConfigurationError(
-            f"the SQLite file {path!r} cannot be opened, for there is no folder {folder!r}: make it, or name another place"
+            f"The SQLite file {path!r} cannot be opened: the directory {folder!r} does not exist. Create it, or change the path."
         )
     if os.path.isdir(path):  # noqa: PTH112, RUF100
-        raise ConfigurationError(f"the SQLite file {path!r} is a folder: name a file in it")
+        raise ConfigurationError(f"The SQLite file {path!r} is a directory. Pass the path of a file in it.")
     if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):  # noqa: PTH110, RUF100
         raise ConfigurationError(
-            f"the SQLite file {path!r} cannot be read and written by this process: give it the right to, or name another"
+            f"This process may not read and write the SQLite file {path!r}. Change its permissions, or change the path."
         )
     if not os.access(folder, os.W_OK):
         raise ConfigurationError(
-            f"the folder {folder!r} of the SQLite file {path!r} cannot be written, where its write-ahead log has to be: "
-            "give this process the right to, or name another place"
+            f"This process may not write the directory {folder!r}, which holds the write-ahead log of the SQLite file {path!r}. "
+            "Change its permissions, or change the path."
         )
 
 
 def _unusable(path: str, error: sqlite3.Error) -> ConfigurationError:
     code = primary_code(error)
     if code == sqlite3.SQLITE_NOTADB:
-        text = "is no SQLite database (or is an encrypted one): name another file"
+        text = "is not a SQLite database, or is encrypted. Change the path."
     elif code == sqlite3.SQLITE_READONLY:
-        text = "can only be read: give this process the right to write it and its folder"
+        text = "is read-only. Give this process write access to it and its directory."
     elif code == sqlite3.SQLITE_FULL:
-        text = "cannot be prepared, for its disk is full: free some room"
+        text = "cannot be prepared: its disk is full. Free some space."
     elif is_busy(error):
-        text = (
-            "is held by another process for longer than busy_timeout_seconds: stop that one, or wait longer"
-        )
+        text = "was locked by another process for longer than busy_timeout_seconds. Stop it, or raise busy_timeout_seconds."
     else:
-        text = f"cannot be opened ({error}): check the path, its rights and the disk"
-    return ConfigurationError(f"the SQLite file {path!r} {text}")
+        text = f"cannot be opened: {error}. Check the path, its permissions and the disk."
+    return ConfigurationError(f"The SQLite file {path!r} {text}")

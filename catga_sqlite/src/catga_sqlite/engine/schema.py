@@ -183,14 +183,14 @@ def _one_step(connection: sqlite3.Connection, path: str, application_id: int) ->
     (found,) = connection.execute("PRAGMA application_id").fetchone()
     if found not in {0, application_id}:
         raise ConfigurationError(
-            f"the SQLite file {path!r} belongs to another application (its application_id is {found:#x}): name another "
-            f"file, or say that it is yours with SqliteOptions(application_id={found:#x})"
+            f"The SQLite file {path!r} belongs to another application: its application_id is {found:#x}. Change the path, or "
+            f"set SqliteOptions(application_id={found:#x}) if the file is yours."
         )
     version = schema_version(connection)
     if version > len(MIGRATIONS):
         raise ConfigurationError(
-            f"the SQLite file {path!r} was written by a newer Catga (its schema is version {version}, this one knows "
-            f"{len(MIGRATIONS)}): upgrade catga-sqlite, or name another file"
+            f"The SQLite file {path!r} was written by a newer Catga: its schema version is {version}, this one supports "
+            f"{len(MIGRATIONS)}. Upgrade catga-sqlite, or change the path."
         )
     if version == len(MIGRATIONS):
         return True

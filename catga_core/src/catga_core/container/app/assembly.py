@@ -195,7 +195,7 @@ class Assembly:
         if described.kind is MessageKind.EVENT:
             several = self.events.setdefault(described.cls, [])
             if any(known.definition.target is target for known in several):
-                msg = f"{with_place(entry.definition.name, target)} is registered twice: take one away"
+                msg = f"{with_place(entry.definition.name, target)} is already registered. Remove the duplicate."
                 raise ConfigurationError(msg)
             several.append(entry)
         else:

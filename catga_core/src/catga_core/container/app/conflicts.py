@@ -1,4 +1,4 @@
-"""What is there twice and may be there once: a request's handlers, a message's name."""
+"""Error texts of duplicate handlers and duplicate message names."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from catga_core.messages import Message, MessageType, message_type
 
 
 def two_handlers(described: MessageType, first: Any, second: Any) -> str:
-    """Return the text for a request or stream query that is given a second handler."""
+    """Return the error text of a second handler for a request or stream query."""
     names = " and ".join(with_place(each.__name__, each) for each in (first, second))
     if first is second:
-        return f"{with_place(first.__name__, first)} is registered twice for {described.name}: take one away"
+        return f"{with_place(first.__name__, first)} is already registered for {described.name}. Remove the duplicate."
     return (
-        f"{described.name} has two handlers, {names}, and a request has exactly one: "
-        "take one away, or make it an event"
+        f"{described.name} has two handlers, {names}; a request has exactly one. Remove one of them, or derive the message "
+        "from Event."
     )
 
 
 def shared_names(classes: Iterable[type[Message]]) -> list[str]:
-    """Return a text for each two message classes that no other process could tell apart."""
+    """Return an error text for each pair of message classes with the same name and version."""
     seen: dict[tuple[str, int], type[Message]] = {}
     problems: list[str] = []
     for cls in dict.fromkeys(classes):
@@ -29,7 +29,7 @@ def shared_names(classes: Iterable[type[Message]]) -> list[str]:
         other = seen.setdefault((described.name, described.version), cls)
         if other is not cls:
             problems.append(
-                f"{with_place(other.__qualname__, other)} and {with_place(cls.__qualname__, cls)} are both called "
-                f"{described} on the wire: give one of them another name with @message(name=...)"
+                f"{with_place(other.__qualname__, other)} and {with_place(cls.__qualname__, cls)} have the same wire name "
+                f"{described}. Rename one of them with @message(name=...)."
             )
     return problems

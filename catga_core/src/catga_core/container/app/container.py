@@ -233,6 +233,6 @@ class CatgaApp:
         provider = self.container.providers.get(name)
         if provider is None:
             names = ", ".join(sorted(self.container.providers))
-            msg = f"the application has no provider {name!r}; it has {names}. Register the service before it starts."
+            msg = f"The application has no provider {name!r}; it has {names}. Register the service before it starts."
             raise AttributeError(msg)
         return provider()

@@ -86,7 +86,7 @@ def handler_entry(target: Any, lifetime: Lifetime | None, names: Mapping[str, An
         registration = register_source(target, target, lifetime or Lifetime.TRANSIENT, names)
     else:
         if lifetime is not None:
-            msg = f"{with_place(definition.name, target)} is a function and has no lifetime: leave lifetime= out"
+            msg = f"{with_place(definition.name, target)} is a function, and functions have no lifetime. Remove lifetime=."
             raise ConfigurationError(msg)
         parameters = parameters_of(target, SourceKind.FACTORY, names, skip=1)
         registration = Registration(
@@ -111,8 +111,8 @@ def behavior_entry(
     cls = _class_of(behavior)
     if not _derives(cls, Behavior):
         msg = (
-            f"{with_place(cls.__name__, cls)} is no behavior: derive it from Behavior[Message, Result] "
-            "and write async def handle(self, message, next)"
+            f"{with_place(cls.__name__, cls)} is not a behavior. Derive it from Behavior[Message, Result] and "
+            "implement async def handle(self, message, next)."
         )
         raise ConfigurationError(msg)
     if isinstance(behavior, type):
@@ -122,7 +122,7 @@ def behavior_entry(
     chosen: object = getattr(cls, "stage", Stage.USER) if stage is None else stage
     if not isinstance(chosen, Stage) or chosen is Stage.HANDLER:
         places = ", ".join(f"Stage.{each.name}" for each in Stage if each is not Stage.HANDLER)
-        msg = f"the stage of {with_place(cls.__name__, cls)} must be one of {places}; got {chosen!r}."
+        msg = f"The stage of {with_place(cls.__name__, cls)} must be one of {places}; got {chosen!r}."
         raise ConfigurationError(msg)
     return BehaviorEntry(
         registration,
@@ -143,7 +143,7 @@ def validator_entry(validator: Any, names: Mapping[str, Any]) -> ValidatorEntry:
     cls = _class_of(validator)
     applies_to = _class_argument(cls, Validator) if _derives(cls, Validator) else None
     if applies_to is None:
-        msg = f"{with_place(cls.__name__, cls)} does not say what it validates: derive it from Validator[YourMessage]"
+        msg = f"{with_place(cls.__name__, cls)} does not name the message it validates. Derive it from Validator[YourMessage]."
         raise ConfigurationError(msg)
     if isinstance(validator, type):
         registration = register_source(validator, validator, Lifetime.TRANSIENT, names)
@@ -168,7 +168,7 @@ def check_hosted(service: Any, implementation: Any) -> None:
         product = service
     if not all(hasattr(product, each) for each in ("start", "stop")):
         named = product if isinstance(product, type) else class_of(product)
-        msg = f"{shown(named)} cannot be hosted: give it async def start(self) and async def stop(self)"
+        msg = f"{shown(named)} is not a hosted service: it has no start or stop. Implement async def start(self) and async def stop(self)."
         raise ConfigurationError(msg)
 
 
@@ -188,6 +188,6 @@ def _class_argument(cls: type[Any], base: type[Any]) -> type[Any] | None:
         return None
     target = get_origin(argument) or argument
     if not (isinstance(target, type) and issubclass(target, Message)):
-        msg = f"{with_place(cls.__name__, cls)} is for {shown(argument)}, which is no message"
+        msg = f"{with_place(cls.__name__, cls)} is for {shown(argument)}, which is not a message. Use a class derived from Message."
         raise ConfigurationError(msg)
     return None if target is Message else target

@@ -90,7 +90,7 @@ class Lifecycle:
     async def start(self, roles: frozenset[Role]) -> None:
         """Check and start what the roles need; what was started is stopped again when something fails."""
         if self.started:
-            msg = f"the container is {self.state} already: leave its first running() block before the next"
+            msg = f"The container is already {self.state}. Exit its first running() block before you enter another."
             raise ConfigurationError(msg)
         self._validate(roles=roles)
         self.state = State.STARTING
@@ -187,8 +187,8 @@ class Lifecycle:
         if in_memory:
             # Nobody may find out at the first restart.
             hint = (
-                "it is lost when the container stops: choose where it is kept with "
-                'CatgaOptions(store="sqlite:///app.db") or an add_*_catga function'
+                "State in memory is lost when the container stops. Configure a durable store with "
+                'CatgaOptions(store="sqlite:///app.db") or an add_*_catga function.'
             )
             logger().warning(STATE_IN_MEMORY, ports=in_memory, hint=hint)
 
@@ -203,9 +203,9 @@ class Lifecycle:
         events = [shown(cls) for cls, entries in self._assembly.events.items() if entries]
         if events and transport.capabilities.remote and options.service_name == DEFAULT_SERVICE_NAME:
             msg = (
-                f"{', '.join(events)} would be listened for as {options.service_name!r}, the name of every service that "
-                "was given none, and services of one name take each other's events: "
-                'name this one with CatgaOptions(service_name="...")'
+                f"A service that subscribes to events over a remote transport ({', '.join(events)}) needs its own name; got "
+                f"the default {options.service_name!r}. Services with the same name share each event. Set "
+                'CatgaOptions(service_name="...").'
             )
             raise ConfigurationError(msg)
 
@@ -278,8 +278,8 @@ class Lifecycle:
             if not limit.expired():
                 raise
             msg = (
-                f"{shown(service)} did not start within {options.start_timeout_seconds:g} s: "
-                "look at what it waits for, or raise start_timeout_seconds"
+                f"{shown(service)} did not start within {options.start_timeout_seconds:g} s. Check what it waits for, or "
+                "raise start_timeout_seconds."
             )
             raise CatgaError(msg, code=ErrorCode.INTERNAL_ERROR) from cause
         except Exception as error:
@@ -334,7 +334,7 @@ class Lifecycle:
             logger().info(STOPPED, service_name=options.service_name, left_in_flight=left)
         if errors:
             logger().error(STOP_FAILED, service_name=options.service_name, errors=len(errors))
-            msg = f"{options.service_name} stopped, and {len(errors)} of its parts could not stop cleanly"
+            msg = f"{options.service_name} stopped with {len(errors)} errors. See the nested exceptions."
             raise ExceptionGroup(msg, errors)
 
     def _handler_count(self) -> int:

@@ -35,19 +35,19 @@ def module_of(given: type[ModuleBase] | ModuleBase, added: Sequence[ModuleBase])
     cls: type[Any] = given if isinstance(given, type) else class_of(given)
     named = with_place(cls.__name__, cls)
     if not issubclass(cls, ModuleBase):
-        msg = f"{named} is no module: derive it from Module"
+        msg = f"{named} is not a module. Derive it from Module."
         raise ConfigurationError(msg)
     if getattr(cls, "__abstractmethods__", None):
-        msg = f"{named} does not say what it registers: write def register(self, catga)"
+        msg = f"{named} has no register method. Implement def register(self, catga)."
         raise ConfigurationError(msg)
     if any(type(known) is cls for known in added):
-        msg = f"{named} was added twice: take one away"
+        msg = f"{named} is already added. Remove the duplicate."
         raise ConfigurationError(msg)
     if not isinstance(given, type):
         return given
     open_ones = [each.name for each in parameters_of(cls, SourceKind.CLASS, {}) if not each.optional]
     if open_ones:
-        msg = f"{named} needs {', '.join(open_ones)} to be made: add an object of it, add_module({cls.__name__}(...))"
+        msg = f"{named} requires the arguments {', '.join(open_ones)}. Pass an object: add_module({cls.__name__}(...))."
         raise ConfigurationError(msg)
     return cls()
 
@@ -67,13 +67,13 @@ def check_modules(modules: Sequence[ModuleBase], is_provided: Callable[[Any], bo
             if isinstance(need, type) and issubclass(need, ModuleBase):
                 if need not in added:
                     problems[
-                        f"{type(module).__name__} needs {need.__name__}, which was not added: "
-                        f"call add_module(catga, {need.__name__})"
+                        f"{type(module).__name__} needs {need.__name__}, which is not added. "
+                        f"Call add_module(catga, {need.__name__})."
                     ] = None
             elif not is_provided(need):
                 problems[
-                    f"{type(module).__name__} needs {shown(need)}, which no module provides: "
-                    f"add the module that registers {shown(need)}, or {how_registered(need)}"
+                    f"{type(module).__name__} needs {shown(need)}, which is not registered. "
+                    f"{how_registered(need)}, or add the module that registers {shown(need)}."
                 ] = None
     _rings(added, problems)
     return list(problems)
@@ -86,8 +86,8 @@ def _rings(added: dict[type[ModuleBase], ModuleBase], problems: dict[str, None])
             turn = ring.index(min(ring))
             ring = ring[turn:] + ring[:turn]
             problems[
-                f"{ring[0]} needs itself: {' -> '.join([*ring, ring[0]])}: "
-                "move what both need into a module of its own"
+                f"{ring[0]} needs itself: {' -> '.join([*ring, ring[0]])}. "
+                "Move the shared services into a third module."
             ] = None
             return
         for need in added[module].needs:

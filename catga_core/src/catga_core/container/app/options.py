@@ -14,11 +14,7 @@ from catga_core.url_options import suggestion
 
 _PREFIX = "CATGA_"
 
-_COUNTS = {
-    "max_event_bytes": "would let no event through",
-    "outbox_batch_size": "would never send anything",
-    "outbox_max_attempts": "would give every message up untried",
-}
+_COUNTS = ("max_event_bytes", "max_concurrent_requests", "outbox_batch_size", "outbox_max_attempts")
 _MAY_BE_ZERO = frozenset({"shutdown_timeout_seconds", "idempotency_wait_seconds"})
 
 DEFAULT_SERVICE_NAME = "app"
@@ -132,12 +128,12 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
                 if is_feature_variable(variable) or _is_for_plugin(variable, found):
                     continue
                 known = [_PREFIX + field.upper() for field in fields]
-                problems.append(f"{variable} is no option: {suggestion(variable, known)}")
+                problems.append(f"{variable} is not an option: {suggestion(variable, known)}")
                 continue
             try:
                 values[name] = _read(found[variable], fields[name])
             except msgspec.ValidationError as cause:
-                problems.append(f"{variable} cannot be read: {cause}")
+                problems.append(f"{variable} is invalid: {cause}. Correct its value.")
         if problems:
             raise ConfigurationError(problems)
         options = CatgaOptions(**values)
@@ -177,11 +173,7 @@ def check_options(options: CatgaOptions) -> None:
     allowed = options.service_name.replace("_", "").replace("-", "")
     if not (allowed.isalnum() and allowed.isascii()):
         problems.append(
-            f"service_name={options.service_name!r} cannot name a service: use ASCII letters, digits, '_' and '-'"
-        )
-    if options.max_concurrent_requests < 1:
-        problems.append(
-            f"max_concurrent_requests={options.max_concurrent_requests} would refuse every request: use 1 or more"
+            f"service_name must consist of ASCII letters, digits, '_' and '-'; got {options.service_name!r}. Rename the service."
         )
     problems += _unusable_counts(options)
     for field in msgspec.structs.fields(CatgaOptions):
@@ -190,21 +182,23 @@ def check_options(options: CatgaOptions) -> None:
         if not name.endswith("_seconds") or seconds is None:
             continue
         if not (seconds > 0 or (name in _MAY_BE_ZERO and seconds == 0)) or seconds == float("inf"):
-            problems.append(f"{name}={seconds} is no time to wait: use a number of seconds above 0")
+            least = ">= 0" if name in _MAY_BE_ZERO else "> 0"
+            problems.append(f"{name} must be a finite number {least}; got {seconds}. Pass seconds.")
     if problems:
         raise ConfigurationError(problems)
 
 
 def _unusable_counts(options: CatgaOptions) -> list[str]:
     problems: list[str] = []
-    for name, what in _COUNTS.items():
-        if getattr(options, name) < 1:
-            problems.append(f"{name}={getattr(options, name)} {what}: use 1 or more")
+    for name in _COUNTS:
+        count = getattr(options, name)
+        if count < 1:
+            problems.append(f"{name} must be an int >= 1; got {count}. Raise it.")
     first, longest = options.outbox_retry_delay_seconds, options.outbox_retry_max_delay_seconds
     if first > longest:
         problems.append(
-            f"outbox_retry_delay_seconds={first:g} is longer than outbox_retry_max_delay_seconds={longest:g}: "
-            "raise the second, or lower the first"
+            f"outbox_retry_delay_seconds ({first:g}) must not exceed outbox_retry_max_delay_seconds ({longest:g}). "
+            "Raise the second, or lower the first."
         )
     return problems
 
@@ -216,12 +210,14 @@ def _wrong_types(options: CatgaOptions) -> list[str]:
         if _is_names(field.type):
             # A bare string would be taken for its letters.
             if not (isinstance(value, (tuple, list)) and _all_texts(cast("list[Any]", value))):
-                problems.append(f"{field.name}={value!r} is no list of names: write {field.name}=['...']")
+                problems.append(
+                    f"{field.name} must be a list of strings; got {value!r}. Write {field.name}=['...']."
+                )
             continue
         try:
             msgspec.convert(value, field.type)
         except msgspec.ValidationError as cause:
-            problems.append(f"{field.name}={value!r} is of the wrong type: {cause}")
+            problems.append(f"{field.name} has the wrong type; got {value!r}. {cause}.")
     return problems
 
 

@@ -113,7 +113,7 @@ class Registry:
         """
         self.expect_stopped("services")
         if service in {CatgaMediator, CatgaOptions, Dispatcher}:
-            msg = f"{shown(service)} is the container's own: override it in a test, or make another container"
+            msg = f"{shown(service)} is registered by the container itself. Override it in a test, or create another container."
             raise ConfigurationError(msg)
         made = register_source(service, implementation, lifetime, caller_locals(), instance=instance)
         self.put(msgspec.structs.replace(made, after=after) if after else made, name)
@@ -147,8 +147,8 @@ class Registry:
         """
         if self._fixed():
             msg = (
-                f"the container runs, and {what} can no longer be added: add them before running(), "
-                "or use override() to replace a part"
+                f"The container is running; {what} cannot be added now. Add them before running(), "
+                "or replace a service with override()."
             )
             raise ConfigurationError(msg)
 

@@ -45,7 +45,7 @@ def replaced_registration(service: Any, known: Registration | None, assembly: As
         return Registration(service, Lifetime.SINGLETON, SourceKind.INSTANCE, None, ())
     if isinstance(service, type) and issubclass(service, Message):
         raise ConfigurationError(_message_text(service, assembly))
-    msg = f"{shown(service)} cannot be overridden, because nothing provides it: register it first"
+    msg = f"{shown(service)} cannot be overridden: it is not registered. Register it first."
     raise ConfigurationError(msg)
 
 
@@ -129,8 +129,8 @@ def _check_handler(
                 # A method, a mock: it is called with the message.
                 return
             msg = (
-                f"{cls.__name__} object {target!r} cannot stand in for {key.__name__}: "
-                f"give a handler of {handled}, a class, a function or an object with a handle method"
+                f"{cls.__name__} object {target!r} cannot override {key.__name__}: it is not a handler. "
+                f"Pass a handler of {handled}: a class, a function or an object with a handle method."
             )
             raise ConfigurationError(msg)
         target = cls
@@ -139,8 +139,8 @@ def _check_handler(
     found = define_handler(target, names).message_type
     if found.cls is not handled.cls:
         msg = (
-            f"{with_place(target.__name__, target)} cannot stand in for {key.__name__}: "
-            f"it handles {found}, not {handled}"
+            f"{with_place(target.__name__, target)} cannot override {key.__name__}: "
+            f"it handles {found}. Pass a handler of {handled}."
         )
         raise ConfigurationError(msg)
 
@@ -162,12 +162,11 @@ def _leaves_open(target: Any) -> bool:
 
 def _message_text(service: type[Message], assembly: Assembly) -> str:
     handlers = assembly.handlers_of(service)
-    mend = (
-        f"override({handlers[0]}, ...)"
-        if handlers
-        else "nothing handles it here, so register a handler first"
-    )
-    if len(handlers) > 1:
-        mend += f", or one of its other handlers: {', '.join(handlers[1:])}"
-    said = "override what handles it: " if handlers else ""
-    return f"{shown(service)} is a message, and only what is made can be overridden: {said}{mend}"
+    if not handlers:
+        fix = "Register a handler first."
+    elif len(handlers) == 1:
+        fix = f"Override its handler: override({handlers[0]}, ...)."
+    else:
+        others = ", ".join(handlers[1:])
+        fix = f"Override its handler: override({handlers[0]}, ...), or one of its other handlers: {others}."
+    return f"{shown(service)} is a message, and only services and handlers can be overridden. {fix}"

@@ -169,9 +169,10 @@ def check_one_storage(resolver: Resolver, named: str, ports: Sequence[Any]) -> N
         first = next(iter(known))
         if host is not known[first]:
             msg = (
-                f"{named} needs {shown(first)} and {shown(other)} in one storage, but {shown(first)} is kept in "
-                f"{shown(known[first]).strip('_')} and {shown(other)} in {shown(host).strip('_')}: take both from one storage"
+                f"{named} needs {shown(first)} and {shown(other)} in one storage; {shown(first)} is kept in "
+                f"{shown(known[first]).strip('_')} and {shown(other)} in {shown(host).strip('_')}. Configure one storage for "
+                "both"
             )
             if Storage in known:
-                msg += ", or have it handled at least once"
-            raise ConfigurationError(msg)
+                msg += ", or deliver at least once"
+            raise ConfigurationError(f"{msg}.")

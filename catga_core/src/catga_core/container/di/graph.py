@@ -45,16 +45,13 @@ def _missing_text(registration: Registration, parameter: Parameter) -> str:
     needed = shown(parameter.service)
     place = f", {registration.place}" if registration.place else ""
     if (get_origin(parameter.service) or parameter.service) in _BUILTIN:
-        mend = (
-            f"a plain {needed} is no service: wrap it in a settings class, or register {registration.name} "
-            "with a factory that gives it"
+        fix = (
+            f"A plain {needed} is not a service: wrap it in a settings class, or register {registration.name} "
+            "with a factory that passes it"
         )
     else:
-        mend = how_registered(parameter.service)
-    return (
-        f"{registration.name} needs {needed}, which nothing provides: {mend} "
-        f"(parameter {parameter.name!r}{place})"
-    )
+        fix = how_registered(parameter.service)
+    return f"{registration.name} needs {needed} (parameter {parameter.name!r}{place}), which is not registered. {fix}."
 
 
 def _cycles(resolver: Resolver, roots: Sequence[Registration], problems: dict[str, None]) -> bool:
@@ -86,8 +83,8 @@ def _cycles(resolver: Resolver, roots: Sequence[Registration], problems: dict[st
 def _cycle_text(ring: Sequence[str]) -> str:
     drawn = " -> ".join([*ring, ring[0]])
     return (
-        f"{ring[0]} needs itself: {drawn}: break the ring by giving one of them what it needs "
-        "with a call or a message instead of in its constructor"
+        f"{ring[0]} needs itself: {drawn}. Break the cycle: replace one constructor parameter with a "
+        "method argument or a message."
     )
 
 
@@ -114,8 +111,8 @@ def _captive_text(registration: Registration, path: Sequence[Registration | None
     asked = shown(registration.service)
     where = "constructor" if registration.kind is SourceKind.CLASS else "factory"
     return (
-        f"{_named(registration)} is a singleton and holds {names[-1]}, which is scoped{through}: it would keep one "
-        f"message's {held} for ever; register it with add_scoped({asked}, ...), or do not ask for {held} in its {where}"
+        f"{_named(registration)} is a singleton and depends on {names[-1]}, which is scoped{through}: it would keep one "
+        f"message's {held}. Register it with add_scoped({asked}, ...), or remove {held} from its {where}."
     )
 
 

@@ -57,8 +57,8 @@ def prepared(service: Any) -> Make:
             return _opened(scope)[service]
         except KeyError:
             msg = (
-                f"{shown(service)} has to be awaited, and was not for this message: "
-                "take it in the constructor of the message's handler or of one of its behaviors"
+                f"{shown(service)} is created by an async factory and was not created for this message. "
+                "Inject it into the constructor of the handler or of a behavior."
             )
             raise LookupError(msg) from None
 
@@ -151,7 +151,7 @@ def context_of(_scope: Scope | None) -> MessageContext:
     """Return the context of the message that is being handled."""
     context = active_context.get()
     if context is None:
-        msg = "a MessageContext exists only while a message is being handled"
+        msg = "A MessageContext exists only while a message is handled. Request it in a handler or behavior."
         raise LookupError(msg)
     return context
 
@@ -163,6 +163,6 @@ def _is_shared(made: Any, instances: Mapping[Any, Any], is_kept: Callable[[Any],
 
 def _opened(scope: Scope | None) -> dict[Any, Any]:
     if scope is None:
-        msg = "a scoped service exists only while a message is being handled"
+        msg = "A scoped service exists only while a message is handled. Request it in a handler or behavior."
         raise LookupError(msg)
     return scope.instances

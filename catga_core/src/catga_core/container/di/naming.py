@@ -49,7 +49,7 @@ def name_for(
         return chosen
     if name is None:
         return None
-    msg = f"the name {name!r} for {shown(service)} is taken: choose another name="
+    msg = f"The name {name!r} for {shown(service)} is already used. Pass another name=."
     raise ConfigurationError(msg)
 
 
@@ -62,7 +62,7 @@ def service_called(name: str, providers: Mapping[str, Any]) -> Any:
     found = providers.get(name)
     if not isinstance(found, ServiceProvider):
         names = ", ".join(sorted(providers))
-        msg = f"there is no provider called {name!r} to override: there are {names}"
+        msg = f"No provider is named {name!r}; the providers are {names}. Correct the name."
         raise ConfigurationError(msg)
     return found.service
 
@@ -79,5 +79,5 @@ def provider_of(service: Any, providers: Mapping[str, Any]) -> ServiceProvider[A
     found = next((each for each in known if each.is_for(service)), None)
     if found is not None:
         return found
-    msg = f"nothing provides {shown(service)}: {how_registered(service)}"
+    msg = f"{shown(service)} is not registered. {how_registered(service)}."
     raise ConfigurationError(msg)

@@ -138,25 +138,25 @@ def register_source(
     if kind in {SourceKind.GENERATOR, SourceKind.ASYNC_GENERATOR}:
         source = _generator_of(source)
     if implementation is None:
-        _check_constructible(service, "name what implements it as the second argument")
+        _check_constructible(service, "Pass its implementation as the second argument.")
     elif kind is SourceKind.CLASS:
-        _check_constructible(source, "implement what is open")
+        _check_constructible(source, "Implement the abstract methods.")
     if kind is SourceKind.INSTANCE and lifetime is not Lifetime.SINGLETON:
         msg = (
-            f"{shown(service)} is registered {lifetime} with an object, and there is only one of it: "
-            f"use add_singleton({shown(service)}, ...), or give a class or a factory"
+            f"{shown(service)} is registered as {lifetime} with an object; an object is always a singleton. "
+            f"Use add_singleton({shown(service)}, ...), or pass a class or a factory."
         )
         raise ConfigurationError(msg)
     if kind.is_async and lifetime is Lifetime.TRANSIENT:
         msg = (
-            f"{shown(service)} is transient with an {kind}, which cannot be awaited wherever it is needed: "
-            f"use add_scoped({shown(service)}, ...) or add_singleton"
+            f"{shown(service)} is transient with an {kind}; a transient service must be created without await. "
+            f"Use add_scoped({shown(service)}, ...) or add_singleton."
         )
         raise ConfigurationError(msg)
     if kind in {SourceKind.GENERATOR, SourceKind.ASYNC_GENERATOR} and lifetime is Lifetime.TRANSIENT:
         msg = (
-            f"{shown(service)} is transient with a {kind}, and nobody would end it: "
-            f"use add_scoped({shown(service)}, ...), which ends it with the message"
+            f"{shown(service)} is transient with a {kind}, which would never be closed. "
+            f"Use add_scoped({shown(service)}, ...), which closes it with the message."
         )
         raise ConfigurationError(msg)
     if not double:
@@ -199,8 +199,8 @@ def parameters_of(
         return ()
     except NameError as cause:
         msg = (
-            f"{owner} has an annotation that cannot be resolved ({cause}): "
-            "define the type before the service is registered, or import it outside of TYPE_CHECKING"
+            f"{owner} has an annotation that cannot be resolved ({cause}). "
+            "Define the type before the service is registered, or import it outside of TYPE_CHECKING."
         )
         raise ConfigurationError(msg) from None
     return tuple(
@@ -223,18 +223,18 @@ def _parameter(owner: str, parameter: inspect.Parameter, annotation: Any) -> Par
     service = _asked_for(annotation)
     if service is None and annotation is not None and not optional:
         msg = (
-            f"{owner} takes {parameter.name!r}, which could be any of {shown(annotation)}, "
-            "and the container cannot choose: ask for one, or give it a default"
+            f"{owner} has the parameter {parameter.name!r} with the ambiguous type {shown(annotation)}. "
+            "Annotate it with one service type, or add a default."
         )
         raise ConfigurationError(msg)
     if service is None and not optional:
         msg = (
-            f"{owner} does not say what its parameter {parameter.name!r} is: "
-            "annotate it with a service's type, or give it a default"
+            f"{owner} has the parameter {parameter.name!r} without an annotation. "
+            "Annotate it with a service type, or add a default."
         )
         raise ConfigurationError(msg)
     if parameter.kind is parameter.POSITIONAL_ONLY:
-        msg = f"{owner} takes {parameter.name!r} by position only, and the container gives by name: remove the '/'"
+        msg = f"{owner} has the positional-only parameter {parameter.name!r}; arguments are passed by name. Remove the '/'."
         raise ConfigurationError(msg)
     return Parameter(parameter.name, service, optional, parameter.kind is parameter.KEYWORD_ONLY)
 
@@ -308,15 +308,15 @@ def _is_partial(source: Any) -> TypeGuard[functools.partial[Any]]:
     return isinstance(source, functools.partial)
 
 
-def _check_constructible(service: Any, mend: str) -> None:
+def _check_constructible(service: Any, fix: str) -> None:
     origin = get_origin(service) or service
     if not isinstance(origin, type):
-        msg = f"{service!r} is not a class: register services by their class"
+        msg = f"{service!r} is not a class. Register a service by its class."
         raise ConfigurationError(msg)
     abstract: frozenset[str] = getattr(origin, "__abstractmethods__", frozenset())
     if getattr(origin, "_is_protocol", False) or abstract:
-        why = f"it leaves {', '.join(sorted(abstract))} open" if abstract else "it is a Protocol"
-        msg = f"{shown(service)} cannot be made, because {why}: {mend}"
+        why = f"{', '.join(sorted(abstract))} is abstract" if abstract else "it is a Protocol"
+        msg = f"{shown(service)} cannot be instantiated: {why}. {fix}"
         raise ConfigurationError(msg)
 
 
@@ -337,16 +337,16 @@ def _check_fit(service: Any, source: Any, kind: SourceKind, names: Mapping[str, 
     if not getattr(wanted, "_is_protocol", False):
         if not issubclass(found, wanted):
             msg = (
-                f"{shown(found)} is registered as {shown(service)}, but it is no {shown(service)}: "
-                f"derive it from {shown(service)}, or register what implements it"
+                f"{shown(found)} is registered as {shown(service)} and is not a subclass of it. "
+                f"Derive it from {shown(service)}, or register an implementation."
             )
             raise ConfigurationError(msg)
         return
     missing = sorted(member for member in _members(wanted) if not _has(found, member))
     if missing:
         msg = (
-            f"{shown(found)} is registered as {shown(service)}, but it has no {', '.join(missing)}: "
-            f"add what is missing, or register what implements {shown(service)}"
+            f"{shown(found)} is registered as {shown(service)}, but it has no {', '.join(missing)}. "
+            f"Add the missing members, or register an implementation of {shown(service)}."
         )
         raise ConfigurationError(msg)
 
@@ -381,12 +381,12 @@ def _product_of(source: Callable[..., Any], kind: SourceKind, names: Mapping[str
 
 
 def how_registered(service: Any) -> str:
-    """Return what to do where nothing provides a service: a service of Catga's own may be had by a function of its own.
+    """Return how to register a service, as a sentence without its full stop.
 
     Args:
         service: The type it is asked for by.
     """
     told: str | None = getattr(get_origin(service) or service, "__catga_registered_by__", None)
     if told is None:
-        return f"register one with add_singleton({shown(service)}, ...)"
+        return f"Register one with add_singleton({shown(service)}, ...)"
     return told.format(", ".join(map(shown, get_args(service))) or "...")

@@ -135,7 +135,7 @@ class Resolver:
             else:
                 registration = self.effective(service)
                 if registration is None:
-                    msg = f"nothing provides {shown(service)}: {how_registered(service)}"
+                    msg = f"{shown(service)} is not registered. {how_registered(service)}."
                     raise ConfigurationError(msg)
                 known = self._supply_of(service, registration)
             self._supplies[service] = known
@@ -171,15 +171,15 @@ class Resolver:
             supply = self.supply(service)
         except AsyncNeeded:
             msg = (
-                f"{shown(service)} has to be awaited, and has not been since it was overridden: "
-                "it is there after the next message that needs it"
+                f"{shown(service)} is created by an async factory and was not created since its override. "
+                "Send a message that needs it first."
             )
             raise AsyncNeeded(msg) from None
         scope = active_scope.get()
         if supply.scoped and scope is None:
             msg = (
-                f"{shown(service)} is scoped, and no message with a scope is being handled here: take it in the "
-                "constructor of a handler or behavior"
+                f"{shown(service)} is scoped, and no message with a scope is being handled. Inject it into the "
+                "constructor of a handler or behavior."
             )
             raise LookupError(msg)
         return supply.make(scope)

@@ -62,7 +62,7 @@ def add_projection(
     """
     cls: object = projection
     if not (isinstance(cls, type) and issubclass(cls, Projection)) or cls is Projection:
-        msg = f"{shown(cls)} is not a projection: pass a class derived from Projection"
+        msg = f"{shown(cls)} is not a projection. Pass a class derived from Projection."
         raise ConfigurationError(msg)
     definition = ProjectionDefinition(
         cls=projection,
