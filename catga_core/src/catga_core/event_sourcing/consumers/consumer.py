@@ -60,6 +60,7 @@ class Consumer:
 
     def start(self) -> None:
         """Begin in the background; it ends when it is stopped or no longer wanted."""
+        self.progress.change(ConsumerState.STARTING)
         self._worker.start()
 
     async def stop(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
+from catga_core.event_sourcing.consumers.progress import Progress, not_run_here
 from catga_core.event_sourcing.consumers.replaying import Replayed
 from catga_core.interfaces.health import Health
 
@@ -14,6 +16,11 @@ class ConsumerWorker(Protocol):
     """Runs one projection or subscription."""
 
     name: str
+
+    @property
+    def parts(self) -> Sequence[Progress]:
+        """The progress of each part."""
+        ...
 
     def health(self) -> Health:
         """Return its state."""
@@ -107,9 +114,16 @@ class Directory(Generic[W]):
             name: Its name.
 
         Raises:
-            CatgaError: `HANDLER_NOT_FOUND` for an unknown name.
+            CatgaError: `HANDLER_NOT_FOUND` for an unknown name; `VALIDATION_FAILED` when this process does not run it.
         """
-        self.worker(name).resume()
+        worker = self.worker(name)
+        if not_run_here(worker.parts):
+            msg = (
+                f"the {self._kind} {name!r} does not run in this process, so it cannot be resumed here: call resume in a "
+                "process with the role 'work', or restart that process"
+            )
+            raise CatgaError(msg, code=ErrorCode.VALIDATION_FAILED)
+        worker.resume()
 
     async def replay_parked(self, name: str) -> Replayed:
         """Replay the parked events of one; those that fail again stay parked.

@@ -13,6 +13,8 @@ from catga_core.runtime.waiter import Waiter
 class ConsumerState(StrEnum):
     """What a consumer is doing."""
 
+    IDLE = "not run here"
+    """This process has not started it: it has no role `work`, or its container is not running."""
     STARTING = "starting"
     STANDBY = "standby"
     """Another process has the lease."""
@@ -40,7 +42,7 @@ class Progress:
 
     def __init__(self, name: str) -> None:
         self.name: str = name
-        self.state: ConsumerState = ConsumerState.STARTING
+        self.state: ConsumerState = ConsumerState.IDLE
         self.reason: str = ""
         self.position: int = 0
         self.head: int = 0
@@ -93,6 +95,15 @@ class Progress:
         await self._waiter.wait(timeout=timeout)
 
 
+def not_run_here(parts: Sequence[Progress]) -> bool:
+    """Return whether this process has started none of a consumer's parts.
+
+    Args:
+        parts: The progress of each part.
+    """
+    return all(each.state is ConsumerState.IDLE for each in parts)
+
+
 def consumer_health(
     parts: Sequence[Progress], delivery: str, now: float, unknown: Mapping[str, int]
 ) -> Health:
@@ -104,6 +115,10 @@ def consumer_health(
         now: Seconds since the Unix epoch.
         unknown: How many events of unknown names were passed over, by `name v1`.
     """
+    if not_run_here(parts):
+        # Positions and counts are not known here.
+        reason = f"{ConsumerState.IDLE}: a process with the role 'work' runs it"
+        return Health(HealthStatus.HEALTHY, reason, {"state": str(ConsumerState.IDLE), "delivery": delivery})
     stopped = [each for each in parts if each.state is ConsumerState.STOPPED]
     unwell = [each for each in parts if each.state not in _WELL]
     worst = (stopped or unwell or sorted(parts, key=lambda each: -each.lag))[0]

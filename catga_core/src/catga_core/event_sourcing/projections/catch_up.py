@@ -81,8 +81,18 @@ class CatchUpWorker(ProjectionWorker):
         # in the background.
         with contextlib.suppress(CatgaError):
             await self._active_generation()
+        self._idle.change(ConsumerState.STARTING)
         self._manager.start()
         self._monitor.start()
+
+    async def wait_for(self, position: int, timeout: float) -> None:
+        """Return when the generation that is read has reached a position."""
+        if self._idle.state is ConsumerState.IDLE:
+            # No manager looks here which generation is read.
+            active = await self.generations.active()
+            if active is not None:
+                self._idle.name = self.generations.key_of(active)
+        await super().wait_for(position, timeout)
 
     async def stop(self) -> None:
         """Finish the units of work that run, save the checkpoints, release the leases."""

@@ -35,6 +35,9 @@ class InlineWorker(CatchUpWorker):
 
     It has started when the generation that is read has this program's version and every event: from then on each append
     updates it. A rebuild runs beside that.
+
+    Raises:
+        ConfigurationError: The storage, or the event store, cannot run it in the unit of work of an append.
     """
 
     def __init__(
@@ -45,7 +48,14 @@ class InlineWorker(CatchUpWorker):
         appends: InlineAppends,
     ) -> None:
         super().__init__(definition, ports, handling)
-        self._appends = appends
+        # Here, because appends of a process that does not start it run it as well.
+        if not ports.storage.capabilities.immediate:
+            msg = (
+                f"the projection {self.name!r} cannot be inline in this storage, which writes only at the commit: "
+                "use ProjectionMode.CATCH_UP, and projections.wait_for(name, position) to read what was just written"
+            )
+            raise ConfigurationError(msg)
+        appends.check(self.name)
         self._kept = _Kept(f"{self.generations.key}:inline")
         appends.workers.append(self)
 
@@ -61,16 +71,9 @@ class InlineWorker(CatchUpWorker):
         """Build it up to the head of the log; return when appends update it.
 
         Raises:
-            ConfigurationError: The storage cannot run it in the unit of work of an append.
             CatgaError: An event fails for good, or a newer version is read.
         """
-        if not self._ports.storage.capabilities.immediate:
-            msg = (
-                f"the projection {self.name!r} cannot be inline in this storage, which writes only at the commit: "
-                "use ProjectionMode.CATCH_UP, and projections.wait_for(name, position) to read what was just written"
-            )
-            raise ConfigurationError(msg)
-        self._appends.check(self.name)
+        self._kept.change(ConsumerState.STARTING)
         await super().start()
         try:
             await self._built()
@@ -80,7 +83,29 @@ class InlineWorker(CatchUpWorker):
             raise
 
     async def wait_for(self, position: int, timeout: float) -> None:
-        """Return at once: committed events are projected."""
+        """Return when it is built: from then on, committed events are projected.
+
+        Raises:
+            CatgaError: `TIMEOUT`; no process with the role `work` has built it.
+        """
+        if self._kept.state is ConsumerState.RUNNING:
+            return
+
+        async def is_built() -> bool:
+            active = await self.generations.active() or NOTHING
+            return active.version >= self.definition.cls.projection_version
+
+        if not await poll_until(
+            is_built,
+            wait=lambda seconds: self.switched.wait(timeout=seconds),
+            every=_LOOK_SECONDS,
+            timeout=timeout,
+        ):
+            msg = (
+                f"the projection {self.name!r} was not built within {timeout:g} s, so it has not come to position {position}: "
+                "start a process with the role 'work', which builds it"
+            )
+            raise CatgaError(msg, code=ErrorCode.TIMEOUT)
 
     async def apply(self, events: Sequence[StoredEvent]) -> None:
         """Handle the appended events, in the unit of work of the append.
