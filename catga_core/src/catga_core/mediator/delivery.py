@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
 from typing import Any, Protocol
 
 import msgspec
 
 from catga_core.interfaces.endpoints import Delivered
+from catga_core.mediator.endpoints import DeliverInContext
 from catga_core.mediator.failures import Settling
 from catga_core.mediator.gate import Gate
 from catga_core.mediator.overlap import Entry, Failed, Overlap, cancelled, ended
@@ -53,12 +54,20 @@ class Delivery(msgspec.Struct, frozen=True):
     bound: bool
 
     def deliver(self) -> Deliver:
-        """Link the handlers into one call that returns when all have ended.
+        """Link the handlers into one call that returns when all have ended, and gives the failures.
 
         Handlers run one after the other as long as none of them waits. As soon as one does, those after it run
         concurrently, in tasks of their own. A handler that does not wait costs no task.
         """
-        return _to_one(self) if len(self.pipelines) == 1 else _to_several(self)
+        link = _to_one if len(self.pipelines) == 1 else _to_several
+        deliver: Deliver = link(self, None, _as_it_is)
+        return deliver
+
+    def deliver_with_outcomes(self) -> DeliverInContext:
+        """Link the handlers as `deliver` does; the call gives what each handler ended with."""
+        link = _to_one if len(self.pipelines) == 1 else _to_several
+        deliver: DeliverInContext = link(self, self.outcomes(None), self.outcomes)
+        return deliver
 
     def outcomes(self, failed: Failed | None) -> Sequence[Delivered]:
         """Return what each handler ended with."""
@@ -69,24 +78,30 @@ class Delivery(msgspec.Struct, frozen=True):
         ]
 
 
-def _to_one(delivery: Delivery) -> Deliver:
+def _as_it_is(failed: Failed) -> Failed:
+    return failed
+
+
+def _to_one(delivery: Delivery, handled: Any, failures: Callable[[Failed], Any]) -> Any:
     [pipeline] = delivery.pipelines
     call, name = pipeline.bare or pipeline.chain, pipeline.name
     settle, gate, bound = delivery.settling.settle, delivery.gate, delivery.bound
     peek, enter, leave = active_context.peek, active_context.set, active_context.reset
 
-    async def deliver(event: Any, context: MessageContext | None = None) -> Failed | None:
+    async def deliver(event: Any, context: MessageContext | None = None) -> Any:
         gate.waiting += 1
         token = enter((context or (Unread() if peek() is None else begin_event_context())) if bound else None)
         try:
             try:
                 value = await call(event)
                 if value is None:
-                    return None
+                    return handled
                 result = as_result(value)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a publisher does not see it
                 result = _failure_of(error, name)
-            return [(0, await settle(event, context, name, result))] if isinstance(result, Failure) else None
+            if not isinstance(result, Failure):
+                return handled
+            return failures([(0, await settle(event, context, name, result))])
         finally:
             leave(token)
             gate.waiting -= 1
@@ -94,7 +109,7 @@ def _to_one(delivery: Delivery) -> Deliver:
     return deliver
 
 
-def _to_several(delivery: Delivery) -> Deliver:
+def _to_several(delivery: Delivery, handled: Any, failures: Callable[[Failed], Any]) -> Any:
     entries: tuple[Entry, ...] = tuple(
         (each.bare or each.chain, each.name, number) for number, each in enumerate(delivery.pipelines)
     )
@@ -107,7 +122,7 @@ def _to_several(delivery: Delivery) -> Deliver:
         result = await _outcome(call, event, name)
         return (number, await settle(event, context, name, result)) if isinstance(result, Failure) else None
 
-    async def deliver(event: Any, context: MessageContext | None = None) -> Failed | None:
+    async def deliver(event: Any, context: MessageContext | None = None) -> Any:
         token = enter((context or (Unread() if peek() is None else begin_event_context())) if bound else None)
         rest = iter(entries)
         pending[rest] = run, event, context, copy_context()
@@ -126,7 +141,9 @@ def _to_several(delivery: Delivery) -> Deliver:
                 if isinstance(result, Failure):
                     failed = [*(failed or ()), (number, await settle(event, context, name, result))]
             started = pending.pop(rest)
-            return failed if isinstance(started, tuple) else [*(failed or ()), *await ended(started)] or None
+            if not isinstance(started, tuple):
+                failed = [*(failed or ()), *await ended(started)]
+            return failures(failed) if failed else handled
         except BaseException:
             await cancelled(pending.pop(rest, []))
             raise

@@ -297,13 +297,7 @@ class Dispatcher:
         delivery = self._to_handlers(described, report=report)
         if not delivery.pipelines:
             return _to_none_in
-        deliver, handled = delivery.deliver(), delivery.outcomes(None)
-
-        async def handle(event: Any, context: MessageContext) -> Sequence[Delivered]:
-            failed = await deliver(event, context)
-            return handled if failed is None else delivery.outcomes(failed)
-
-        return handle
+        return delivery.deliver_with_outcomes()
 
     def _refusing(self, described: MessageType) -> DeliverInContext:
         async def handle(_event: Any, _context: MessageContext) -> Sequence[Delivered]:
