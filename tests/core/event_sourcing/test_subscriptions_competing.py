@@ -22,7 +22,7 @@ from catga_core.event_sourcing.consumers import (
 from catga_core.event_sourcing.consumers.session import Session
 from catga_core.event_sourcing.projections import Projections, add_projection
 from catga_core.event_sourcing.subscriptions import Delivery, Subscriptions, add_subscription
-from catga_core.interfaces import LockProvider, StoredEvent
+from catga_core.interfaces import LockProvider, MembershipStore, NamedValueStore, StoredEvent
 from catga_core.runtime import Worker
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually
@@ -288,6 +288,70 @@ async def test_another_number_of_partitions_is_refused(place: Place) -> None:
         with pytest.raises(ConfigurationError, match=message):
             async with catga.running():
                 pass
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 4), (4, 1), (1, 2)])
+async def test_another_number_of_partitions_beside_a_living_process_is_refused(
+    place: Place, first: int, second: int
+) -> None:
+    recorder = Recorder()
+
+    async def note(event: Unasked) -> None:
+        recorder.note(event.number)
+
+    catga, other = container_at(place), container_at(place)
+    add_subscription(catga, "shared", note, partitions=first, **fast())
+    add_subscription(other, "shared", note, partitions=second, **fast())
+    async with catga.running() as app:
+        with pytest.raises(ConfigurationError, match=f"partitions={second}.*alive.*partitions={first}"):
+            async with other.running():
+                pass
+        kept = await app.get(NamedValueStore).list("subscription:shared")
+        members = await app.get(MembershipStore).members("subscription:shared")
+        for number in range(8):
+            await app.event_store.append(f"stream-{number}", Unasked(number))
+        await app.get(Subscriptions).caught_up("shared")
+
+    assert kept == {"subscription:shared:partitions": first}
+    assert len(members) == 1, "a process that is refused leaves the group"
+    assert sorted(recorder.seen) == list(range(8))
+
+
+async def test_two_numbers_of_partitions_started_together_do_not_both_run(place: Place) -> None:
+    running = 0
+    both = asyncio.Barrier(2)
+
+    async def listen(event: Unasked) -> None: ...
+
+    async def start(partitions: int) -> None:
+        nonlocal running
+        catga = container_at(place)
+        add_subscription(catga, "shared", listen, partitions=partitions, **fast())
+        await both.wait()
+        async with catga.running():
+            running += 1
+            # The other one is still starting, or was refused.
+            await both.wait()
+
+    async def refused(partitions: int) -> None:
+        try:
+            await start(partitions)
+        except ConfigurationError:
+            await both.wait()
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(refused(2), refused(3))
+    assert running <= 1
+
+
+async def test_number_of_partitions_may_change_before_there_is_a_checkpoint(place: Place) -> None:
+    async def listen(event: Unasked) -> None: ...
+
+    for partitions in (2, 3):
+        catga = container_at(place)
+        add_subscription(catga, "shared", listen, partitions=partitions, **fast())
+        async with catga.running() as app:
+            assert await app.get(NamedValueStore).get("subscription:shared:partitions") == partitions
 
 
 def test_shares_are_equal_and_the_rest_goes_to_the_first() -> None:

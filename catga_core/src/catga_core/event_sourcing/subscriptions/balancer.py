@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.consumers import Consumer, ConsumerPorts, LeaseLimit, share_of
 from catga_core.event_sourcing.consumers.failures import describe
 from catga_core.identifiers import new_id
@@ -14,8 +15,8 @@ from catga_core.runtime.worker import Worker
 class PartitionBalancer:
     """Announces this process to the others, and limits its partitions to its share.
 
-    Each process renews a membership. The number of living members gives each its share: a process that has more partitions
-    releases some, one that has fewer waits for them.
+    Each process renews a membership, whose name ends with the number of partitions that it divides the streams into. The number
+    of living members gives each its share: a process that has more partitions releases some, one that has fewer waits for them.
 
     Args:
         ports: What it uses.
@@ -36,7 +37,7 @@ class PartitionBalancer:
         self._ports = ports
         self._subscription = subscription
         self._group = f"subscription:{subscription}"
-        self._me = new_id()
+        self._me = f"{new_id()}/{len(consumers)}"
         self._consumers = consumers
         self._leases = leases
         self._lease = lease
@@ -48,8 +49,25 @@ class PartitionBalancer:
             on_error=lambda error, _delay: self._failed(error),
         )
 
+    async def join(self) -> None:
+        """Announce this process, unless another one divides the streams into another number of partitions.
+
+        Raises:
+            ConfigurationError: Another process does: an event would go to both.
+        """
+        memberships = self._ports.memberships
+        # Asked before: a process that is refused must not be seen by one that is right.
+        self._check_number(await memberships.members(self._group))
+        alive = await memberships.announce(self._group, self._me, lease=self._lease)
+        try:
+            # Of two that start at the same moment, one at least sees the other.
+            self._check_number(alive)
+        except ConfigurationError:
+            await self.stop()
+            raise
+
     def start(self) -> None:
-        """Begin in the background."""
+        """Begin in the background; after `join`."""
         self._worker.start()
 
     async def stop(self) -> None:
@@ -63,12 +81,28 @@ class PartitionBalancer:
     async def look(self) -> None:
         """Renew the membership, and adapt the limit to the number of living members."""
         alive = await self._ports.memberships.announce(self._group, self._me, lease=self._lease)
-        self._leases.change(share_of(alive, self._me, len(self._consumers)))
+        alike = [each for each in alive if _number_of(each) == _number_of(self._me)]
+        self._leases.change(share_of(alike, self._me, len(self._consumers)))
         surplus = self._leases.surplus
         for consumer in self._consumers:
             if surplus and consumer.progress.name in self._leases.held:
                 consumer.give_way()
                 surplus -= 1
 
+    def _check_number(self, alive: Sequence[str]) -> None:
+        mine = _number_of(self._me)
+        other = next((each for each in map(_number_of, alive) if each != mine), None)
+        if other is not None:
+            msg = (
+                f"the subscription {self._subscription!r} has partitions={mine}, and a process that is alive runs it with "
+                f"partitions={other}: an event would go to both. Use partitions={other}, or stop that process first (one that was "
+                f"killed counts as alive for {self._lease:g} s)"
+            )
+            raise ConfigurationError(msg)
+
     def _failed(self, error: Exception) -> None:
         logger().warning(PARTITION_SHARING_FAILED, subscription=self._subscription, error=describe(error))
+
+
+def _number_of(member: str) -> str:
+    return member.rpartition("/")[2]

@@ -65,7 +65,8 @@ def add_subscription(
         delivery: `AT_LEAST_ONCE` runs the handler outside of any unit of work. `EXACTLY_ONCE` runs it in one together with
             the checkpoint, so that what it writes to the container's storage is written once.
         partitions: How many partitions the streams are divided into, by a hash of their names. Each has its own lease, so
-            that several processes share the work. The number cannot be changed later.
+            that several processes share the work. To change the number, stop every process and delete the checkpoints: then
+            all events are handled again.
 
     Raises:
         ConfigurationError: An argument is not possible, or the container runs already.

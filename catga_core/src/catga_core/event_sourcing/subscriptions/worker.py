@@ -74,15 +74,20 @@ class SubscriptionWorker:
         """Begin in the background.
 
         Raises:
-            ConfigurationError: It was run with another number of partitions before.
+            ConfigurationError: It was run with another number of partitions before, or another process does so now.
         """
-        await self._check_partitions()
-        if self._definition.start is Start.NOW:
-            # Known when the start returns: events appended from here on are handled, whichever process works.
-            self._now = await self._ports.log.head()
-            await self._keep_the_beginning()
-        if self._definition.partitions > 1:
-            self._balance.start()
+        await self._balance.join()
+        try:
+            await self._check_partitions()
+            if self._definition.start is Start.NOW:
+                # Known when the start returns: events appended from here on are handled, whichever process works.
+                self._now = await self._ports.log.head()
+                await self._keep_the_beginning()
+        except BaseException:
+            # The container does not stop a service that has not started.
+            await self._balance.stop()
+            raise
+        self._balance.start()
         for each in self._consumers:
             each.start()
         self._observer.start()
@@ -92,8 +97,7 @@ class SubscriptionWorker:
         try:
             await asyncio.gather(*(each.stop() for each in self._consumers))
         finally:
-            if self._definition.partitions > 1:
-                await self._balance.stop()
+            await self._balance.stop()
             await self._observer.stop()
 
     def health(self) -> Health:
@@ -167,19 +171,25 @@ class SubscriptionWorker:
         """Check that every process divides the streams in the same way, now and in the future."""
         name, values = f"{self._definition.stem}:partitions", self._ports.values
         wanted = self._definition.partitions
+        stored = await values.get(name)
+        if stored == wanted:
+            return
+        if stored is not None and await self._has_checkpoints():
+            msg = (
+                f"the subscription {self.name!r} has partitions={wanted}, and was run with partitions={stored} before, so its "
+                f"checkpoints do not fit: keep {stored}, give it another name, or stop every process that runs it and delete its "
+                "checkpoints to handle all events again"
+            )
+            raise ConfigurationError(msg)
         try:
-            await values.compare_and_set(name, wanted, expected=None)
+            await values.compare_and_set(name, wanted, expected=stored)
         except NamedValueConflictError as conflict:
-            if conflict.actual == wanted:
-                return
-            if await self._has_checkpoints():
+            if conflict.actual != wanted:
                 msg = (
-                    f"the subscription {self.name!r} has partitions={wanted}, and was run with partitions={conflict.actual} "
-                    f"before, so its checkpoints do not fit: keep {conflict.actual}, give it another name, or delete its "
-                    "checkpoints to begin anew"
+                    f"the subscription {self.name!r} has partitions={wanted}, and a process has just started it with "
+                    f"partitions={conflict.actual}: use one number in all processes"
                 )
                 raise ConfigurationError(msg) from None
-            await values.set(name, wanted)
 
     async def _has_checkpoints(self) -> bool:
         stem = self._definition.stem
