@@ -72,7 +72,12 @@ def test_named_module_exists(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "passed"),
-    [("send", "pipeline.dispatch"), ("publish", "mediator.delivery"), ("transport", "pipeline.dispatch")],
+    [
+        ("send", "pipeline.dispatch"),
+        ("publish", "mediator.delivery"),
+        ("projection", "pipeline.dispatch"),
+        ("transport", "pipeline.dispatch"),
+    ],
 )
 async def test_path_passes_no_more_modules_than_the_page_says(path: str, passed: str) -> None:
     title = PATHS[path][0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from typing import Any
 
 import pytest
 
@@ -225,3 +227,20 @@ async def test_poll_until_looks_again_when_woken() -> None:
 
     async with asyncio.timeout(5):
         assert await polling
+
+
+async def test_error_of_work_that_ended_before_a_cancellation_is_retrieved() -> None:
+    unhandled: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: unhandled.append(context))
+    work: asyncio.Future[None] = loop.create_future()
+    waiting = asyncio.create_task(Waiter().wait(work=work))
+    await asyncio.sleep(0)
+    work.set_exception(ValueError("failed"))
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    del work, waiting
+    gc.collect()
+
+    assert unhandled == []

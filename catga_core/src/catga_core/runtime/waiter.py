@@ -161,8 +161,10 @@ class Expectation:
             self._future = None
             if timer is not None:
                 timer.cancel()
-            if running is not None:
+            if running is not None and not running.done():
                 await cancel_and_wait(running)
+            elif running is not None and not running.cancelled():
+                running.exception()  # marked as retrieved, in case this task is cancelled
         if running is not None and not running.cancelled():
             running.result()
         return woken

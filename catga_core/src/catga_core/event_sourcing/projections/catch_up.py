@@ -22,7 +22,6 @@ from catga_core.event_sourcing.consumers import (
 )
 from catga_core.event_sourcing.consumers.failures import describe
 from catga_core.event_sourcing.consumers.replaying import parked_by
-from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generation_work import TARGET, GenerationWork
 from catga_core.event_sourcing.projections.generations import Generation
@@ -257,11 +256,10 @@ class CatchUpWorker(ProjectionWorker):
     async def _remove_leftovers(self, active: Generation) -> None:
         """Remove the targets of earlier generations: of rebuilds that a newer version has overtaken."""
         for each in await self.generations.older_than(active):
-            context = ProjectionContext(self.name, each.version, each.target(self.name), replay=True)
             async with self._ports.storage.unit_of_work():
                 # A process that still builds it cannot save its checkpoint any more.
                 await self.generations.retire(each)
-                await self._handling.remove(context)
+                await self._handling.remove(each.context(self.name, replay=True))
 
     async def _forget_letters(self, active: Generation) -> None:
         """Remove what earlier generations have parked, in any process: this one has handled the same events."""

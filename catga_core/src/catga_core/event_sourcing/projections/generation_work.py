@@ -16,7 +16,7 @@ from catga_core.event_sourcing.consumers import (
     TooFarAheadError,
 )
 from catga_core.event_sourcing.consumers.failures import is_storage_failure
-from catga_core.event_sourcing.projections.context import ProjectionContext
+from catga_core.event_sourcing.projections.context import ProjectionContext, active_projection
 from catga_core.event_sourcing.projections.generations import NOTHING, Generation, Generations
 from catga_core.event_sourcing.projections.handling import ProjectionHandling
 from catga_core.interfaces.event_store import StoredEvent
@@ -69,6 +69,8 @@ class GenerationWork:
         self._switched = switched
         self._history = 0
         self._missed = 0
+        self._new = generation.context(generations.name, replay=False)
+        self._replayed = generation.context(generations.name, replay=True)
         self.generation: Generation = generation
         self.replaces: Generation | None = replaces
         self.work: ConsumerWork = ConsumerWork(
@@ -87,12 +89,6 @@ class GenerationWork:
             ends_at_limit=inline,
             letter_headers={TARGET: generation.target(generations.name)},
         )
-
-    def context(self, *, replay: bool, generation: Generation | None = None) -> ProjectionContext:
-        """Return what `current_projection()` returns in the projection's methods."""
-        chosen = generation or self.generation
-        name = self._generations.name
-        return ProjectionContext(name, chosen.version, chosen.target(name), replay)
 
     @property
     def for_parked(self) -> ConsumerWork:
@@ -134,7 +130,7 @@ class GenerationWork:
                 await mover.advance(until)
                 complete = True
                 if old != NOTHING:
-                    await self._handling.remove(self.context(replay=True, generation=old))
+                    await self._handling.remove(old.context(self._generations.name, replay=True))
         except TooFarAheadError:
             return False
         except Exception as error:
@@ -158,19 +154,26 @@ class GenerationWork:
 
     async def _handle(self, stored: StoredEvent) -> None:
         replay = self.replaces is not None or stored.position <= self._history
-        await self._handling.handle(stored, self.context(replay=replay))
+        await self._deliver(stored, self._replayed if replay else self._new)
 
     async def _handle_parked(self, stored: StoredEvent) -> None:
         if self._inline:
             # No append updates it between this read and the commit.
             await self._ports.values.set(APPENDING, 0)
-        await self._handling.handle(stored, self.context(replay=True))
+        await self._deliver(stored, self._replayed)
+
+    async def _deliver(self, stored: StoredEvent, context: ProjectionContext) -> None:
+        token = active_projection.set(context)
+        try:
+            await self._handling.deliver(stored)
+        finally:
+            active_projection.reset(token)
 
     async def _confirm(self) -> None:
         await self._generations.confirm(self.replaces or self.generation)
 
     async def _begin(self) -> None:
-        await self._handling.reset(self.context(replay=True))
+        await self._handling.reset(self._replayed)
 
     async def _still_wanted(self) -> bool:
         active = await self._generations.active() or NOTHING

@@ -12,6 +12,7 @@ import re
 import msgspec
 
 from catga_core.errors import ConfigurationError
+from catga_core.event_sourcing.projections.context import ProjectionContext
 from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.stores import stores_of
@@ -47,6 +48,15 @@ class Generation(msgspec.Struct, frozen=True, order=True):
             name: The projection's name.
         """
         return f"{name}_{self.version}_{self.run}" if self.run else f"{name}_{self.version}"
+
+    def context(self, name: str, *, replay: bool) -> ProjectionContext:
+        """Return what `current_projection()` returns in the methods of a projection that writes this generation.
+
+        Args:
+            name: The projection's name.
+            replay: Whether the event is handled again, or is older than the projection.
+        """
+        return ProjectionContext(name, self.version, self.target(name), replay)
 
     @classmethod
     def of(cls, number: int) -> Generation:

@@ -8,34 +8,21 @@ from collections.abc import Awaitable, Callable
 from catga_core.event_sourcing.consumers import Handle
 from catga_core.event_sourcing.projections.context import ProjectionContext, active_projection
 from catga_core.event_sourcing.projections.projection import Projection
-from catga_core.interfaces.event_store import StoredEvent
 
 
 class ProjectionHandling:
-    """Calls one projection; `current_projection()` returns the given context meanwhile.
+    """Calls one projection.
 
     Args:
-        deliver: Delivers an event to the projection.
+        deliver: Delivers an event to the projection; the caller sets `active_projection` around it.
         use: Calls a function with the projection in a scope of its own.
     """
 
     def __init__(
         self, deliver: Handle, use: Callable[[Callable[[Projection], Awaitable[None]]], Awaitable[None]]
     ) -> None:
-        self._deliver = deliver
+        self.deliver: Handle = deliver
         self._use = use
-
-    async def handle(self, stored: StoredEvent, context: ProjectionContext) -> None:
-        """Deliver one event.
-
-        Raises:
-            Exception: As `ConsumerDelivery.deliver`.
-        """
-        token = active_projection.set(context)
-        try:
-            await self._deliver(stored)
-        finally:
-            active_projection.reset(token)
 
     async def reset(self, context: ProjectionContext) -> None:
         """Call the projection's `reset`."""

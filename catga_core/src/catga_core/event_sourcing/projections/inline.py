@@ -9,7 +9,7 @@ from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.append_hooks import Append, AppendHooks
 from catga_core.event_sourcing.consumers import ConsumerPorts, ConsumerState, Progress
 from catga_core.event_sourcing.projections.catch_up import CatchUpWorker
-from catga_core.event_sourcing.projections.context import ProjectionContext
+from catga_core.event_sourcing.projections.context import active_projection
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition
 from catga_core.event_sourcing.projections.generation_work import APPENDING
 from catga_core.event_sourcing.projections.generations import NOTHING, Generation
@@ -123,12 +123,15 @@ class InlineWorker(CatchUpWorker):
         if active.version < mine or not wanted:
             # Not built yet: the build finds these events in the log.
             return
-        context = ProjectionContext(self.name, active.version, active.target(self.name), replay=False)
-        for stored in wanted:
-            try:
-                await self._handling.handle(stored, context)
-            except Exception as error:
-                raise self._failed(stored, error) from error
+        token = active_projection.set(active.context(self.name, replay=False))
+        try:
+            for stored in wanted:
+                try:
+                    await self._handling.deliver(stored)
+                except Exception as error:
+                    raise self._failed(stored, error) from error
+        finally:
+            active_projection.reset(token)
 
     def _failed(self, stored: StoredEvent, error: Exception) -> CatgaError:
         known = error if isinstance(error, CatgaError) else None

@@ -13,7 +13,7 @@ from catga_core.event_sourcing.consumers import (
     Progress,
     consumer_health,
 )
-from catga_core.event_sourcing.projections.context import ProjectionContext
+from catga_core.event_sourcing.projections.context import active_projection
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generations import Generation
 from catga_core.event_sourcing.projections.handling import ProjectionHandling
@@ -29,10 +29,9 @@ class LiveWorker(ProjectionWorker):
         self, definition: ProjectionDefinition, ports: ConsumerPorts, handling: ProjectionHandling
     ) -> None:
         super().__init__(definition, ports, handling)
-        version = definition.cls.projection_version
-        target = Generation(version, 0).target(self.name)
-        self._new = ProjectionContext(self.name, version, target, replay=False)
-        self._old = ProjectionContext(self.name, version, target, replay=True)
+        generation = Generation(definition.cls.projection_version, 0)
+        self._new = generation.context(self.name, replay=False)
+        self._old = generation.context(self.name, replay=True)
         self._from_the_beginning = definition.mode is ProjectionMode.IN_MEMORY
         # A rollback does not undo changes in memory, so an event must not be handled a second time.
         self._transactional = definition.transactional and not self._from_the_beginning
@@ -99,8 +98,11 @@ class LiveWorker(ProjectionWorker):
             raise CatgaError(msg, code=ErrorCode.HANDLER_FAILED) from error
 
     async def _handle(self, stored: StoredEvent) -> None:
-        context = self._old if stored.position <= self._history else self._new
-        await self._handling.handle(stored, context)
+        token = active_projection.set(self._old if stored.position <= self._history else self._new)
+        try:
+            await self._handling.deliver(stored)
+        finally:
+            active_projection.reset(token)
 
     async def _start_position(self) -> int:
         # After an outage, where it was: no event since the start of this process is left out.
