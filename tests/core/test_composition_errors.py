@@ -369,13 +369,13 @@ def test_what_does_not_derive_from_its_service_is_refused():
     with pytest.raises(ConfigurationError) as raised:
         add_catga().add_singleton(Store, unrelated)
 
-    assert re.search(r"Session.*Store.*Store", str(raised.value))
+    assert re.search(r"Session.*Store.*not a subclass", str(raised.value))
 
 
 def test_an_object_that_is_no_such_service_is_refused():
     unrelated: Any = Session()
 
-    with pytest.raises(ConfigurationError, match=r"Session.*Store.*Store"):
+    with pytest.raises(ConfigurationError, match=r"Session.*Store.*not a subclass"):
         add_catga().add_singleton(Store, unrelated)
 
 
@@ -384,7 +384,7 @@ def test_a_factory_that_says_it_gives_something_else_is_refused():
 
     make.__annotations__["return"] = Session
 
-    with pytest.raises(ConfigurationError, match=r"Session.*Store.*Store"):
+    with pytest.raises(ConfigurationError, match=r"Session.*Store.*not a subclass"):
         add_catga().add_singleton(Store, make)
 
 
@@ -405,7 +405,7 @@ def test_an_async_yielding_factory_is_judged_by_what_it_yields():
 
     make.__annotations__["return"] = AsyncIterator[Session]
 
-    with pytest.raises(ConfigurationError, match=r"Session.*Store.*Store"):
+    with pytest.raises(ConfigurationError, match=r"Session.*Store.*not a subclass"):
         add_catga().add_scoped(Store, make)
 
 
@@ -944,7 +944,7 @@ def test_a_taken_provider_name_is_refused():
 
 
 def test_asking_for_what_nothing_provides_says_how_to_register_it():
-    with pytest.raises(ConfigurationError, match="Session"):
+    with pytest.raises(ConfigurationError, match=r"Session.*add_singleton\(Session"):
         add_catga().get(Session)
 
 

@@ -53,5 +53,5 @@ async def test_a_url_with_its_scheme_is_enough_to_keep_state(
 
 
 def test_without_the_package_its_scheme_is_unknown() -> None:
-    with pytest.raises(ConfigurationError, match=r"no plugin of catga\.stores is called 'folder'"):
+    with pytest.raises(ConfigurationError, match=r"catga\.stores is named 'folder'"):
         add_catga(CatgaOptions(store="folder:///kept"))

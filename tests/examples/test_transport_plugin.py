@@ -59,7 +59,7 @@ async def test_a_url_with_its_scheme_is_enough_to_use_it(
 
 
 def test_without_the_package_the_scheme_is_unknown() -> None:
-    with pytest.raises(ConfigurationError, match=r"no plugin of catga\.transports is called 'loopback'"):
+    with pytest.raises(ConfigurationError, match=r"catga\.transports is named 'loopback'"):
         add_catga(CatgaOptions(transport="loopback://127.0.0.1:7000"))
 
 
