@@ -180,14 +180,14 @@ async def test_a_checkpoint_whose_answer_was_lost_is_saved_and_no_conflict(
 ) -> None:
     async with Link(valkey_server_shared.url) as link, opened(link.url) as kept:
         checkpoints = RedisCheckpointStore(kept.storage)
-        await checkpoints.save("follower", 1)
+        await checkpoints.save("consumer", 1)
         await settled(kept)
         await link.stall("to_client")
-        saving = asyncio.create_task(checkpoints.save("follower", 2, expected_position=1))
+        saving = asyncio.create_task(checkpoints.save("consumer", 2, expected_position=1))
         async with opened(valkey_server_shared.url, prefix=kept.storage.options.prefix) as beside:
 
             async def saved() -> bool:
-                found = await RedisCheckpointStore(beside.storage).load("follower")
+                found = await RedisCheckpointStore(beside.storage).load("consumer")
                 return found is not None and found.position == 2
 
             await eventually(saved)

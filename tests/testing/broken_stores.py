@@ -223,7 +223,7 @@ class ShapelessSnapshots(Around):
 
 
 class TrustingCheckpoints(Around):
-    """Lets a former follower save."""
+    """Lets a former consumer save."""
 
     async def save(
         self, name: str, position: int, /, *, fencing_token: int = 0, expected_position: int | None = None

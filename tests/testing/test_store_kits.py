@@ -87,7 +87,7 @@ BROKEN = {
         "test_a_write_is_there_after_the_block_and_not_before[one process-dead_letters.add]",
     ],
     "ShapelessSnapshots": ["test_snapshots_of_another_shape_are_passed_over"],
-    "TrustingCheckpoints": ["test_a_former_follower_is_refused[one process]"],
+    "TrustingCheckpoints": ["test_a_former_consumer_is_refused[one process]"],
 }
 
 

@@ -18,7 +18,7 @@ _MICROSECONDS: Final = 1_000_000
 
 
 class SqliteCheckpointStore:
-    """How far followers have come, in the file.
+    """The positions of consumers, in the file.
 
     Args:
         storage: The file.

@@ -15,7 +15,7 @@ _TABLE = "checkpoints"
 
 
 class FolderCheckpointStore:
-    """One file for each follower."""
+    """One file for each consumer."""
 
     def __init__(self, storage: FolderStorage, clock: Clock) -> None:
         self._storage = storage
@@ -32,7 +32,7 @@ class FolderCheckpointStore:
         async with self._storage.writing() as files:
             found = _of(files, name) or Checkpoint(name, 0, 0)
             if found.fencing_token > fencing_token:
-                reason = f"another follower has saved it with the fencing token {found.fencing_token}"
+                reason = f"another consumer has saved it with the fencing token {found.fencing_token}"
                 raise LeaseLostError(f"the checkpoint {name!r}", reason)
             if expected_position is not None and expected_position != found.position:
                 raise CheckpointConflictError(name, expected_position, found.position)

@@ -1,4 +1,4 @@
-"""Checkpoints: one position for each name, fenced off from former followers."""
+"""Checkpoints: one position for each name, fenced off from former consumers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CheckpointsContract(StoresContractBase):
         """Return the checkpoint store."""
         return stores[CheckpointStore]
 
-    async def test_a_follower_that_never_saved_has_no_checkpoint(self, checkpoints: CheckpointStore) -> None:
+    async def test_a_consumer_that_never_saved_has_no_checkpoint(self, checkpoints: CheckpointStore) -> None:
         """And there is none to remove."""
         assert await checkpoints.load("totals") is None
         assert await checkpoints.list() == []
@@ -58,7 +58,7 @@ class CheckpointsContract(StoresContractBase):
         assert found is not None
         assert found.position == 3
 
-    async def test_a_former_follower_is_refused(self, pair: tuple[Stores, Stores]) -> None:
+    async def test_a_former_consumer_is_refused(self, pair: tuple[Stores, Stores]) -> None:
         """Whoever has the higher number follows now; the same number may go on."""
         one, other = both(pair, CheckpointStore)
         await one.save("totals", 5, fencing_token=1)
@@ -156,7 +156,7 @@ class CheckpointsContract(StoresContractBase):
         assert await checkpoints.load("totals") is None
         assert [each.name for each in await checkpoints.list()] == ["mail"]
 
-    async def test_followers_with_similar_names_are_kept_apart(self, checkpoints: CheckpointStore) -> None:
+    async def test_consumers_with_similar_names_are_kept_apart(self, checkpoints: CheckpointStore) -> None:
         """Separators, patterns, escapes, capitals, long ones."""
         for position, name in enumerate(ODD_NAMES):
             await checkpoints.save(name, position)

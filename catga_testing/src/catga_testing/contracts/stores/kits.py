@@ -23,7 +23,7 @@ from catga_testing.contracts.stores.dead_letters.keeping import KeepingContract
 from catga_testing.contracts.stores.event_log.appending import AppendingContract
 from catga_testing.contracts.stores.event_log.bytes import BytesContract
 from catga_testing.contracts.stores.event_log.concurrency import LogConcurrencyContract
-from catga_testing.contracts.stores.event_log.following import FollowingContract
+from catga_testing.contracts.stores.event_log.consuming import ConsumingContract
 from catga_testing.contracts.stores.event_log.lasting import LastingContract
 from catga_testing.contracts.stores.event_log.reading import ReadingContract
 from catga_testing.contracts.stores.event_log.repeating import RepeatingContract
@@ -73,7 +73,7 @@ class EventLogContract(
     RepeatingContract,
     ReadingContract,
     LogConcurrencyContract,
-    FollowingContract,
+    ConsumingContract,
     BytesContract,
     LastingContract,
 ):

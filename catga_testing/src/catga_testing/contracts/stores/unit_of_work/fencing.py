@@ -53,7 +53,7 @@ class FencingContract(StoresContractBase):
         assert await log.version("charged") == int(committed)
 
     @needs(CheckpointStore, EventLog)
-    async def test_of_a_block_and_a_later_follower_one_has_the_checkpoint(
+    async def test_of_a_block_and_a_later_consumer_one_has_the_checkpoint(
         self, pair: tuple[Stores, Stores]
     ) -> None:
         """Whoever has the higher number has it in the end, and no effect of a block without its checkpoint."""

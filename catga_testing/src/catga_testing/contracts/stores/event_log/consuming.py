@@ -1,4 +1,4 @@
-"""Who follows the positions while others write."""
+"""A consumer reads the log by position while others write."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class _Abandoned(Exception):  # noqa: N818 - no error: a writer that changes its
     pass
 
 
-class Follower:
-    """Reads on from where it was, as a projection does, and keeps the ids it has seen.
+class LogConsumer:
+    """Reads on from its position, as a projection does, and keeps the ids that it has seen.
 
     Args:
-        log: What it follows.
+        log: The log that it reads.
     """
 
     def __init__(self, log: EventLog) -> None:
@@ -39,7 +39,7 @@ class Follower:
             self._position = event.position
             self.seen.append(event.record.message_id)
 
-    async def follow(self, wanted: int) -> None:
+    async def consume(self, wanted: int) -> None:
         """Read until so many were seen."""
         async with asyncio.timeout(PATIENCE):
             while len(self.seen) < wanted:
@@ -47,7 +47,7 @@ class Follower:
                 await self._log.wait(after=self._position, timeout=0.05)
 
 
-class FollowingContract(EventLogContractBase):
+class ConsumingContract(EventLogContractBase):
     """Nothing is missed and nothing seen twice, however commits and positions interleave."""
 
     async def test_who_waits_for_an_event_that_is_there_lets_others_work(self, log: EventLog) -> None:
@@ -64,22 +64,22 @@ class FollowingContract(EventLogContractBase):
         """Another one may be appended, and read, between its append and its commit."""
         logs = both(pair, EventLog)
         late, between = record("late"), record("between")
-        follower = Follower(logs[1])
+        consumer = LogConsumer(logs[1])
         async with pair[0].storage.unit_of_work():
             await logs[0].append([appends("orders-1", late)])
             appending = asyncio.create_task(outside(lambda: logs[1].append([appends("orders-2", between)])))
             # It may be made to wait for the unit of work: then it comes after it.
             await asyncio.wait({appending}, timeout=0.05)
-            await outside(follower.catch_up)
+            await outside(consumer.catch_up)
 
         async with asyncio.timeout(PATIENCE):
             await appending
-        await follower.follow(2)
+        await consumer.consume(2)
 
-        assert sorted(follower.seen) == ["between", "late"]
-        assert follower.seen == [each.record.message_id for each in await everything(logs[0])]
+        assert sorted(consumer.seen) == ["between", "late"]
+        assert consumer.seen == [each.record.message_id for each in await everything(logs[0])]
 
-    async def test_a_follower_sees_every_event_once_while_many_write(
+    async def test_a_consumer_sees_every_event_once_while_many_write(
         self, pair: tuple[Stores, Stores]
     ) -> None:
         """Alone and in units of work, some of which commit late and some not at all."""
@@ -106,15 +106,15 @@ class FollowingContract(EventLogContractBase):
                     continue
                 committed.extend(each.message_id for each in made)
 
-        follower = Follower(logs[1])
+        consumer = LogConsumer(logs[1])
         writing = asyncio.gather(*(write(writer) for writer in range(WRITERS)))
-        following = asyncio.create_task(follower.follow(10**9))
+        consuming = asyncio.create_task(consumer.consume(10**9))
         async with asyncio.timeout(PATIENCE):
             await writing
-        following.cancel()
-        await asyncio.wait({following})
+        consuming.cancel()
+        await asyncio.wait({consuming})
         async with asyncio.timeout(SOON):
-            await follower.catch_up()
+            await consumer.catch_up()
 
-        assert sorted(follower.seen) == sorted(committed)
-        assert follower.seen == [each.record.message_id for each in await everything(logs[0])]
+        assert sorted(consumer.seen) == sorted(committed)
+        assert consumer.seen == [each.record.message_id for each in await everything(logs[0])]
