@@ -19,17 +19,21 @@ def test_an_id_is_32_lower_case_hexadecimal_digits():
 
 def test_ids_are_unique_over_threads():
     made: list[list[str]] = []
+    # Threads change at every chance, so that several meet at the end of a block.
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
 
     def work() -> None:
-        made.append([new_id() for _ in range(5_000)])
+        made.append([new_id() for _ in range(50_000)])
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    sys.setswitchinterval(before)
 
-    assert len({each for several in made for each in several}) == 40_000
+    assert len({each for several in made for each in several}) == 400_000
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

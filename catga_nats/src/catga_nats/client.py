@@ -14,6 +14,7 @@ from typing import Any
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
 from nats.errors import Error, SecureConnRequiredError
 from nats.protocol.parser import Parser
 
@@ -58,6 +59,7 @@ class CatgaClient(Client):
     """
 
     def __init__(self, *, demand_tls: bool) -> None:
+        self._joining: Any = None
         super().__init__()
         self._demand_tls = demand_tls
         self._fast = FITS
@@ -72,6 +74,21 @@ class CatgaClient(Client):
             raise ConfigurationError(
                 "encryption cannot be demanded of this version of nats-py: install nats-py 2.16, or use nats:// without tls_"
             )
+
+    # nats-py declares an attribute.
+    @property
+    def _transport(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The transport of the connection, `None` without one."""
+        return self._joining
+
+    @_transport.setter
+    def _transport(self, transport: Any) -> None:
+        # nats-py writes by writelines(), which pauses no writer in some releases of CPython, 3.13.0 among them: asyncio would
+        # take all that is sent to a server that does not read, and nothing would wait for room. write() pauses.
+        self._joining = transport
+        if isinstance(transport, TcpTransport):
+            write = transport.write
+            transport.writelines = lambda payload: write(b"".join(payload))  # type: ignore[method-assign,no-untyped-call]
 
     @property
     def server_name(self) -> str:

@@ -81,7 +81,7 @@ class NatsConnection:
 
         Raises:
             ConfigurationError: For files that cannot be read.
-            CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the mend.
+            CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the fix.
         """
         self.client = await open_client(self._options, self)
         self._reviver.start()

@@ -55,7 +55,7 @@ async def open_client(options: NatsOptions, owner: Owner) -> CatgaClient:
 
     Raises:
         ConfigurationError: For files that cannot be read.
-        CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the mend.
+        CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the fix.
     """
     # In a thread: it reads files, and imports nats-py and structlog, which takes as long as a hundred messages.
     arguments = await asyncio.to_thread(_prepare, options)

@@ -64,7 +64,7 @@ def define_handler(target: Any, names: Mapping[str, Any]) -> HandlerDefinition:
         names: What is in sight where it is registered.
 
     Raises:
-        ConfigurationError: Naming the handler, the cause and the mend.
+        ConfigurationError: Naming the handler, the cause and the fix.
     """
     function = _function_of(target)
     try:

@@ -27,7 +27,7 @@ class Publishing:
         dispatcher: Delivers to the handlers here.
 
     Attributes:
-        calls: How each type is published without options; whoever publishes looks here first.
+        calls: How each type is published without options; looked up first.
     """
 
     __slots__ = ("_dispatcher", "_gate", "_known", "_source", "calls")

@@ -30,7 +30,7 @@ class Sending:
         dispatcher: Handles what is handled here.
 
     Attributes:
-        calls: How each type is sent without options; whoever sends looks here first.
+        calls: How each type is sent without options; looked up first.
     """
 
     __slots__ = ("_dispatcher", "_gate", "_source", "_with_options", "calls")

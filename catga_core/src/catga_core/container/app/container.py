@@ -49,9 +49,9 @@ class CatgaContainer(Registering):
     ) -> Override:
         """Replace a service while a `with` block lasts, on a container that runs or one that does not yet.
 
-        The next message sees it, also through singletons that were built before: those are built anew for as long as
+        The next message sees it, also through singletons that were built before: those are created again for as long as
         the override lasts, and the first ones are there again after it. Overrides nest and may be left in any order.
-        What was made anew is closed when the container stops, because a message in flight may still hold it.
+        What was created is closed when the container stops, because a message in flight may still hold it.
 
         Args:
             service: A registered type, a handler class, or a provider's name.

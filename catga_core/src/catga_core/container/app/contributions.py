@@ -13,7 +13,7 @@ from catga_core.pipeline.behavior import AnyBehavior
 
 
 class Contributions:
-    """Filled by features, read by whoever compiles pipelines, creates services and starts workers."""
+    """Filled by features, read where pipelines are compiled, services created and workers started."""
 
     __slots__ = ("defaults", "failure_sink", "needs", "notices", "outbox", "stages", "workers")
 
@@ -28,7 +28,7 @@ class Contributions:
         self.defaults: dict[Any, Default] = {}
 
     def clear(self) -> None:
-        """Forget everything, for features to contribute anew."""
+        """Forget everything, before features contribute again."""
         self.outbox = self.failure_sink = None
         for several in (self.stages, self.notices, self.needs, self.workers, self.defaults):
             several.clear()

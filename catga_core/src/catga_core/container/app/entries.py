@@ -79,7 +79,7 @@ def handler_entry(target: Any, lifetime: Lifetime | None, names: Mapping[str, An
     """Describe a handler.
 
     Raises:
-        ConfigurationError: Naming the handler, the cause and the mend.
+        ConfigurationError: Naming the handler, the cause and the fix.
     """
     definition = define_handler(target, names)
     if definition.is_class:

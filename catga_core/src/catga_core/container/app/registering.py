@@ -140,7 +140,7 @@ class Registering(DynamicContainer):
         *,
         name: str | None = None,
     ) -> None:
-        """Register a service that is made anew wherever it is needed.
+        """Register a service that is created wherever it is needed.
 
         Args:
             service: The type it is asked for by.
@@ -277,7 +277,7 @@ class Registering(DynamicContainer):
             roles: What a process is to do with it, as in `running()`.
 
         Raises:
-            ConfigurationError: Listing every mistake, each with its cause and mend.
+            ConfigurationError: Listing every mistake, each with its cause and fix.
         """
         assembly = self._assembly
         problems = self._registry.problems()

@@ -1,4 +1,4 @@
-"""How a storage and its stores get into a container, and what is there where nobody brings one."""
+"""How a storage and its stores get into a container, and what is used without one."""
 
 from __future__ import annotations
 

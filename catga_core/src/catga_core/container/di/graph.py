@@ -14,7 +14,7 @@ _BUILTIN = (str, int, float, bool, bytes, dict, list, tuple, set)
 
 
 def check_graph(resolver: Resolver, roots: Sequence[Registration]) -> list[str]:
-    """Return every mistake in the graph, each naming the thing, the cause and the mend.
+    """Return every mistake in the graph, each naming the thing, the cause and the fix.
 
     Args:
         resolver: Knows how each service is made now.

@@ -131,7 +131,7 @@ def register_source(
         double: Whether it stands in for the service in a test, and so need not be derived from it.
 
     Raises:
-        ConfigurationError: Naming the service, the cause and the mend.
+        ConfigurationError: Naming the service, the cause and the fix.
     """
     source = service if implementation is None else implementation
     kind = SourceKind.INSTANCE if instance else kind_of(source)
