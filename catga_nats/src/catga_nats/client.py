@@ -77,12 +77,12 @@ class CatgaClient(Client):
 
     # nats-py declares an attribute.
     @property
-    def _transport(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _transport(self) -> Any:
         """The transport of the connection, `None` without one."""
         return self._joining
 
     @_transport.setter
-    def _transport(self, transport: Any) -> None:
+    def _transport(self, transport: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         # nats-py writes by writelines(), which pauses no writer in some releases of CPython, 3.13.0 among them: asyncio would
         # take all that is sent to a server that does not read, and nothing would wait for room. write() pauses.
         self._joining = transport
