@@ -96,14 +96,14 @@ async def run(rounds: int = 41) -> list[Row]:
                 mediator.send,
                 nested_by_hand(by_hand(SurroundedHandler())),
                 Surrounded(1),
-                "<= 2.4",
+                "<= 1.5",
             ),
             (
                 "send through 3 behaviors, context=False / 3 nested awaits",
                 mediator.send,
                 nested_by_hand(by_hand(PlainSurroundedHandler())),
                 PlainSurrounded(1),
-                "<= 1.8",
+                "<= 1.5",
             ),
             (
                 "send(timeout=) / hand-written with asyncio.timeout",
