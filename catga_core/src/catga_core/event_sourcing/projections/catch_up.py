@@ -63,6 +63,8 @@ class CatchUpWorker(ProjectionWorker):
         )
         self._running: dict[Generation, _Running] = {}
         self._active: Generation | None = None
+        # The generation that was read when consumers of earlier ones were stopped in this process.
+        self._arranged: Generation | None = None
         # The generation that was read when dead letters of earlier ones were removed.
         self._tidy: Generation | None = None
         # Reported while another program, or none yet, works for the generation that is read.
@@ -148,6 +150,10 @@ class CatchUpWorker(ProjectionWorker):
         self._manager.wake()
         return asked
 
+    def reads_earlier(self, generation: Generation) -> bool:
+        """Tell whether consumers of earlier generations may still handle events in this process."""
+        return bool(self._running) and (self._arranged is None or self._arranged < generation)
+
     async def replay_parked(self) -> Replayed:
         """Replay parked events."""
         # Asked anew: a process without the role `work` runs no consumer, and has not looked which generation is read.
@@ -189,6 +195,9 @@ class CatchUpWorker(ProjectionWorker):
         wanted = await self._wanted(active)
         for generation in [each for each in self._running if each not in wanted]:
             await self._running.pop(generation).consumer.stop()
+        if active != self._arranged:
+            self._arranged = active
+            self.switched.wake()
         for generation, replaces in wanted.items():
             known = self._running.get(generation)
             if known is None or known.consumer.done:
@@ -251,7 +260,6 @@ class CatchUpWorker(ProjectionWorker):
 
     def _has_switched(self) -> None:
         self._manager.wake()
-        self.switched.wake()
 
     async def _remove_leftovers(self, active: Generation) -> None:
         """Remove the targets of earlier generations: of rebuilds that a newer version has overtaken."""

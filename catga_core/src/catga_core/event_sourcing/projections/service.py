@@ -96,7 +96,7 @@ class Projections(Directory[ProjectionWorker]):
     async def _switched(self, worker: ProjectionWorker, wanted: Generation, seconds: float) -> None:
         async def has_switched() -> bool:
             active = await worker.generations.active()
-            return active is not None and active >= wanted
+            return active is not None and active >= wanted and not worker.reads_earlier(wanted)
 
         if not await poll_until(
             has_switched,

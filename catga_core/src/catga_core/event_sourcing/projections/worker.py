@@ -84,6 +84,11 @@ class ProjectionWorker(ABC):
         """Request a rebuild; return the generation that is read after it."""
         raise self._cannot("be rebuilt")
 
+    def reads_earlier(self, generation: Generation) -> bool:
+        """Tell whether consumers of earlier generations may still handle events in this process."""
+        del generation
+        return False
+
     async def replay_parked(self) -> Replayed:
         """Replay parked events."""
         raise self._cannot("replay anything")
