@@ -21,6 +21,12 @@ def test_every_sort_of_option_can_stand_in_the_url() -> None:
     assert "secret" not in repr(options)
 
 
+def test_url_option_without_its_unit_is_read() -> None:
+    options = RedisOptions.from_url("redis://h?command_timeout=2.5&recover_timeout=9")
+
+    assert (options.command_timeout_seconds, options.recover_timeout_seconds) == (2.5, 9)
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [

@@ -27,7 +27,8 @@ def options_in_query(
 ) -> dict[str, Any]:
     """Return the options of a query by their names, each as its dataclass declares it.
 
-    A number or a truth value is read as one. Any other text is given as it stands: which ones are possible, the class says.
+    A number or a truth value is read as one. Any other text is given as it stands: which ones are possible, the class says. The
+    unit at the end of a name may be left out: `command_timeout=5` sets `command_timeout_seconds`.
 
     Args:
         options: The dataclass that declares them.
@@ -47,7 +48,8 @@ def options_in_query(
     )
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for name, text in parse_qsl(query, keep_blank_values=True):
+    for written, text in parse_qsl(query, keep_blank_values=True):
+        name = f"{written}_seconds" if f"{written}_seconds" in known else written
         if name not in known:
             shown = "something" if secret else repr(name)
             mend = f"use one of {', '.join(known)}{encode}" if secret else suggestion(name, known)
