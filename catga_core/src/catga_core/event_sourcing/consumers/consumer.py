@@ -85,7 +85,7 @@ class Consumer:
 
     async def _turn(self) -> bool:
         if not await self._work.still_wanted():
-            self.progress.change(ConsumerState.SUPERSEDED, "another generation is read")
+            self.progress.change(ConsumerState.SUPERSEDED, self._work.superseded)
             await self._worker.stop()
             return True
         try:
@@ -142,7 +142,7 @@ class Consumer:
         if limit is not None:
             events = [each for each in events if each.position <= limit]
             # The rest is done together with what comes then: where events keep coming, it may never be nothing.
-            if len(events) <= _REST and await self._at_limit(session):
+            if len(events) <= _REST and self._is_one_batch(session, events) and await self._at_limit(session):
                 return not work.ends_at_limit
         if events:
             await self._page(session, events, page.head)
@@ -168,6 +168,9 @@ class Consumer:
             if session.unsaved >= _FLUSH_POSITIONS:
                 await session.flush()
         progress.saw_head(progress.head)
+
+    def _is_one_batch(self, session: Session, events: Sequence[RecordedEvent]) -> bool:
+        return session.is_one_batch(len(events)) or session.is_one_batch(sum(map(self._work.wants, events)))
 
     async def _at_limit(self, session: Session) -> bool:
         """Try to go on without a limit; return whether it worked."""

@@ -99,6 +99,9 @@ async def _replay_alone(
             if not await takeover.run(work.key, token, handle):
                 return None
         else:
+            if not await work.still_wanted():
+                # Another generation is read since the letter was found.
+                return None
             await work.handle(stored)
             await ports.dead_letters.remove(letter.id)
     except Exception as error:

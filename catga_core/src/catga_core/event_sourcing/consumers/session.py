@@ -23,6 +23,7 @@ from catga_core.log import EVENT_PARKED, EVENT_RETRIED, EVENT_SKIPPED, logger
 from catga_core.runtime.worker import Worker
 
 _BATCH = 100  # events in one unit of work: a commit costs as much as handling a few dozen of them
+_ADVANCE = 500  # events that are read in the unit of work of another operation at most
 
 
 class Session:
@@ -65,6 +66,12 @@ class Session:
         """The last position that is done."""
         return self._position
 
+    def is_one_batch(self, events: int) -> bool:
+        """Return whether one unit of work may handle so many events."""
+        # Where a unit of work does not see what is written in it, an event must not come after another one.
+        immediate = self._ports.storage.capabilities.immediate
+        return events <= (self._batch_size if immediate else min(self._batch_size, 1))
+
     @property
     def unsaved(self) -> int:
         """Positions passed over since the checkpoint was saved."""
@@ -86,7 +93,9 @@ class Session:
                 known = await self._ports.checkpoints.load(work.key)
                 self._saved = 0 if known is None else known.position
                 position = self._saved if known is not None else await work.start()
-                await self._save(position)
+                # Whatever was known before the wait for the lease: another process may have finished the work meanwhile.
+                await work.confirm()
+                await self._save(position, confirmed=True)
                 if known is None:
                     await work.begin()
         except CatgaError as error:
@@ -133,11 +142,10 @@ class Session:
 
     async def advance(self, until: int) -> None:
         """Handle the events up to a position in the surrounding unit of work; see `CheckpointMover`."""
-        page = await self._ports.log.read_all(after=self._position, limit=_BATCH + 1)
+        page = await self._ports.log.read_all(after=self._position, limit=_ADVANCE + 1)
         page = [each for each in page if each.position <= until]
         wanted = [each for each in page if self._work.wants(each)]
-        # Where a unit of work does not see what is written in it, an event must not come after another one.
-        if len(page) > _BATCH or len(wanted) > (_BATCH if self._ports.storage.capabilities.immediate else 1):
+        if len(page) > _ADVANCE or not self.is_one_batch(len(wanted)):
             raise TooFarAheadError
         for recorded in wanted:
             await self._work.handle(StoredEvent(recorded, self._ports.types))

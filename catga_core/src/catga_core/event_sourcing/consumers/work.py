@@ -61,10 +61,11 @@ class ConsumerWork(msgspec.Struct, frozen=True, kw_only=True):
         start: Returns the position to start after where there is no checkpoint.
         transactional: Whether effects and checkpoint are written in one unit of work.
         kept: Whether it has a lease and a checkpoint; without them it starts anew in each process.
-        confirm: Called in a unit of work that saves a checkpoint while there is none, or one at 0. Raises `CONFLICT` where the
-            work is no longer wanted: nothing else tells a new checkpoint from one that was deleted.
+        confirm: Called in the unit of work that claims the checkpoint, and in each that saves it while it is at 0. Raises
+            `CONFLICT` where the work is no longer wanted: nothing else tells a new checkpoint from one that was deleted.
         begin: Called in the unit of work that creates the checkpoint.
-        still_wanted: Asked before each session; `False` ends the consumer.
+        still_wanted: Asked before each wait for the lease and after it; `False` ends the consumer.
+        superseded: Why it is not wanted then, for health.
         limit: Returns the position up to which to read for now; `None` for no limit.
         at_limit: Called outside of any unit of work when that position is near; returns whether the limit has changed.
         ends_at_limit: Whether the consumer is done then.
@@ -83,6 +84,7 @@ class ConsumerWork(msgspec.Struct, frozen=True, kw_only=True):
     confirm: Callable[[], Awaitable[None]] = _nothing
     begin: Callable[[], Awaitable[None]] = _nothing
     still_wanted: Callable[[], Awaitable[bool]] = _still_wanted
+    superseded: str = "another generation is read"
     limit: Callable[[], Awaitable[int | None]] | None = None
     at_limit: Callable[[CheckpointMover], Awaitable[bool]] | None = None
     ends_at_limit: bool = False

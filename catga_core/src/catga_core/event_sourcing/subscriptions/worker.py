@@ -142,6 +142,9 @@ class SubscriptionWorker:
             handle=handle,
             start=self._first_position,
             transactional=definition.delivery is Delivery.EXACTLY_ONCE,
+            confirm=self._confirm_partitions,
+            still_wanted=self._are_partitions_current,
+            superseded="other processes run it with another number of partitions",
             leases=self._leases if definition.partitions > 1 else None,
         )
 
@@ -169,7 +172,7 @@ class SubscriptionWorker:
 
     async def _check_partitions(self) -> None:
         """Check that every process divides the streams in the same way, now and in the future."""
-        name, values = f"{self._definition.stem}:partitions", self._ports.values
+        name, values = self._partitions_name, self._ports.values
         wanted = self._definition.partitions
         stored = await values.get(name)
         if stored == wanted:
@@ -190,6 +193,23 @@ class SubscriptionWorker:
                     f"partitions={conflict.actual}: use one number in all processes"
                 )
                 raise ConfigurationError(msg) from None
+
+    @property
+    def _partitions_name(self) -> str:
+        return f"{self._definition.stem}:partitions"
+
+    async def _are_partitions_current(self) -> bool:
+        """Return whether the number of partitions is still this one: it may change while this process stands still."""
+        stored = await self._ports.values.get(self._partitions_name)
+        # None: the storage was emptied, and the next claim sets the number again.
+        return stored is None or stored == self._definition.partitions
+
+    async def _confirm_partitions(self) -> None:
+        values, wanted = self._ports.values, self._definition.partitions
+        stored = await values.get(self._partitions_name)
+        await values.compare_and_set(
+            self._partitions_name, wanted, expected=None if stored is None else wanted
+        )
 
     async def _has_checkpoints(self) -> bool:
         stem = self._definition.stem
