@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +22,10 @@ from nats.protocol.parser import Parser
 from catga_core.errors import ConfigurationError
 from catga_nats.opening import BACKLOG
 from catga_nats.parser import RAISED, Deliver, FastParser, not_taken
+
+# Error lines after which the server keeps the connection; nats-py would close it after the second.
+_REFUSALS = ("permissions violation", "maximum subscriptions exceeded")
+_ERROR_LINE = re.compile(rb"-ERR '?([^\r\n]*?)'?\r\n", re.IGNORECASE)
 
 
 def _fits() -> bool:
@@ -56,9 +61,11 @@ class CatgaClient(Client):
 
     Args:
         demand_tls: Whether to refuse a server that does not encrypt, before any credentials are sent.
+        on_refusal: Takes the text of an error line after which the connection goes on: a permission that is missing.
     """
 
-    def __init__(self, *, demand_tls: bool) -> None:
+    def __init__(self, *, demand_tls: bool, on_refusal: Callable[[str], None]) -> None:
+        self._on_refusal = on_refusal
         self._joining: Any = None
         super().__init__()
         self._demand_tls = demand_tls
@@ -123,6 +130,10 @@ class CatgaClient(Client):
         return await self.subscribe(
             subject, queue=queue, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0
         )
+
+    async def subscribe_again(self, subscription: Subscription) -> None:
+        """Send a subscription again that the server has refused or dropped; its messages go where they did."""
+        await self._send_subscribe(subscription)
 
     def send(self, subject: bytes, reply: bytes, payload: bytes, headers: Mapping[str, str] | None) -> None:
         """Put a message into the buffer that is written to the socket in this turn of the loop.
@@ -212,6 +223,18 @@ class CatgaClient(Client):
             self._pings_outstanding = 0
             return
         await super()._process_pong()
+
+    async def _process_err(self, err_msg: str) -> None:
+        if not any(each in err_msg.lower() for each in _REFUSALS):
+            await super()._process_err(err_msg)
+            return
+        # nats-py has made the text small, and subjects are not; its parser still holds the line.
+        line = _ERROR_LINE.match(bytes(getattr(self._ps, "buf", b"")))
+        text = line[1].decode(errors="replace") if line is not None else err_msg.strip("'")
+        try:
+            self._on_refusal(text)
+        except Exception as error:  # noqa: BLE001  # ours never raises; should it, the read loop goes on
+            not_taken(b"-ERR", error)
 
     def _connect_command(self) -> bytes:
         # Whether to encrypt is the server's word in nats-py, whatever the URL says. A server in the middle that takes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,22 @@ from catga_core.clock import SystemClock
 from catga_core.errors import CatgaError, ConfigurationError, Outcome, TransportError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, STOP_FAILED, logger
-from catga_core.runtime import RetryPolicy, Waiter, Worker
+from catga_core.runtime import RetryPolicy, Worker
 from catga_nats.counters import Counters
 from catga_nats.failures import interrupted
 from catga_nats.mux import RequestMux
 from catga_nats.opening import BACKLOG, describe, discard, open_client
 from catga_nats.options import NatsOptions
+from catga_nats.permissions import Permissions
 from catga_nats.pulse import Pulse
+from catga_nats.room import Room
 from catga_nats.subscription import Subscription
+from catga_nats.subscriptions import Subscriptions, round_trip
 
 if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
 
+_ANSWERS = 8 * BACKLOG  # bytes that may wait to be written before responses wait too
 _DEFAULT_LIMIT = 1024 * 1024  # NATS' own, until a server has told its limit
 _SETTLED_WITHIN = 5.0  # seconds after an outage when "nobody listens" is believed at the latest
 _LEAST_WAIT = 0.1  # seconds between two new clients, whatever the options say
@@ -45,16 +50,17 @@ class NatsConnection:
         self._options = options
         self._counters = counters
         self.mux: RequestMux = RequestMux(counters)
+        self.permissions: Permissions = Permissions(options.subject_prefix, self.mux, counters)
         # Bytes of the largest message that may be sent; kept here because it is asked for with each message.
         self.payload_limit: int = _DEFAULT_LIMIT
-        self._subscriptions: list[Subscription] = []
-        # Woken whenever a sender that waits has to look again; closed with the connection.
-        self._changed = Waiter()
+        self._subscriptions = Subscriptions(self.permissions, counters)
+        # Where senders wait until they may look again.
+        self._room = Room()
         self._closed = False
         self._lost_at: float | None = None
         self._settled_at = float("-inf")
         self._attempts = 0
-        self._pulse = Pulse(options.ping_interval, self._changed.wake)
+        self._pulse = Pulse(options.ping_interval, self._room.wake)
         self._watch = Worker("nats pulse", self._beat, every=options.ping_interval, clock=_REAL_TIME)
         self._reopening = reopening(options)
         self._reviver = Worker(
@@ -71,22 +77,18 @@ class NatsConnection:
         """The servers, without credentials."""
         return ", ".join(self._options.server_urls)
 
-    @property
-    def buffer(self) -> int:
-        """Bytes that may wait to be written before even answers are dropped."""
-        return 8 * BACKLOG
-
     async def start(self) -> None:
         """Return when a server has taken us.
 
         Raises:
             ConfigurationError: For files that cannot be read.
-            CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the fix.
+            CatgaError: `TRANSPORT_FAILED`, with the servers, the cause and the fix, or without permission to subscribe to
+                the answers of requests.
         """
         self.client = await open_client(self._options, self)
         self._reviver.start()
         self._read_limit(self.client)
-        await self.subscribe(self.mux.subscription)
+        await self.subscribe([self.mux.subscription])
         self._watch.start()
 
     # --- while it runs ---
@@ -97,34 +99,34 @@ class NatsConnection:
         # nats-py says it is connected a little before it tells us that it has returned.
         return self._lost_at is not None or time.monotonic() < self._settled_at
 
-    async def subscribe(self, subscription: Subscription) -> None:
-        """Listen, and listen again on whatever connection comes after this one."""
-        assert self.client is not None  # noqa: S101  # only called after start
-        self._subscriptions.append(subscription)
-        await subscription.attach(self.client)
+    async def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Subscribe on this connection and on whatever connection comes after it.
 
-    async def flush(self, timeout: float = 5.0) -> None:
-        """Return when the server has read everything sent so far, or there is no telling.
+        Args:
+            subscriptions: What to subscribe to; the servers know of it when this returns.
+
+        Raises:
+            CatgaError: `TRANSPORT_FAILED`: the server refuses one of them.
+        """
+        assert self.client is not None  # noqa: S101  # only called after start
+        await self._subscriptions.add(self.client, subscriptions)
+
+    async def flush(self, timeout: float = 5.0) -> bool:
+        """Return when the server has read everything sent so far, or the time is over.
 
         Args:
             timeout: Seconds.
+
+        Returns:
+            Whether the server has read everything.
         """
-        client = self.client
-        if client is not None and client.is_connected:
-            from nats.errors import Error
+        return await round_trip(self.client, timeout)
 
-            # nats-py's own timeout does not count what it waits for before it has sent its ping.
-            with suppress(Error, OSError):
-                # nats-py writes its ping past what is still in its buffer: the answer to the first one only tells that
-                # the buffer has been written meanwhile, the answer to the second that it has been read.
-                async with asyncio.timeout(timeout):
-                    await client.flush(timeout)  # type: ignore[arg-type]
-                    await client.flush(timeout)  # type: ignore[arg-type]
-
-    async def ready(self, timeout: float) -> CatgaClient:
+    async def ready(self, size: int, timeout: float) -> CatgaClient:
         """Return the client when it can take a message.
 
         Args:
+            size: The message's bytes.
             timeout: Seconds the message may wait.
 
         Raises:
@@ -151,13 +153,52 @@ class NatsConnection:
                         outcome=Outcome.NOT_SENT,
                     )
                 # A hung server is seen by its pings.
-                await self._changed.wait(work=client.written(), timeout=left)
+                await self._room.wait(client, size, left)
                 continue
             if not waits or left <= 0:
                 raise TransportError(
                     f"no connection to NATS at {self.shown} ({self._outage()})", outcome=Outcome.NOT_SENT
                 )
-            await self._changed.wait(timeout=left)
+            await self._room.wait(None, size, left)
+
+    def has_room(self, client: CatgaClient, size: int, *, small: bool = False) -> bool:
+        """Return whether a response fits into what may wait to be written.
+
+        While it reconnects, what is sent stays in nats-py's buffer and is written to the next connection.
+
+        Args:
+            client: The client to send it with.
+            size: The response's bytes.
+            small: Whether it may take the room that is kept for failures.
+        """
+        if client.is_closed:
+            return False
+        unsent = client.pending_data_size
+        # One that is larger than the whole buffer is sent alone.
+        return unsent + size <= (2 * _ANSWERS if small else _ANSWERS) or not unsent
+
+    async def room(self, size: int, timeout: float) -> bool:
+        """Return when a response fits into what may wait to be written.
+
+        Args:
+            size: The response's bytes.
+            timeout: Seconds to wait.
+
+        Returns:
+            Whether it fits.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        while not self._closed:
+            client = self.client
+            if client is not None and self.has_room(client, size):
+                return True
+            left = until - loop.time()
+            if left <= 0:
+                break
+            connected = client is not None and client.is_connected
+            await self._room.wait(client if connected else None, size, left)
+        return False
 
     def health(self) -> Health:
         """Return the state as it is now."""
@@ -184,6 +225,10 @@ class NatsConnection:
         if stale is not None:
             text = f"the server {server} has not answered a ping for {stale:.1f} s"
             return Health(HealthStatus.DEGRADED, text, {**details, "state": "stale"})
+        problem = self.permissions.problem
+        if problem is not None:
+            details |= {"state": "denied", "denied": self.permissions.named}
+            return Health(HealthStatus.DEGRADED, problem, details)
         known = "" if trip is None else f", round trip {trip * 1000:.2f} ms"
         return Health(
             HealthStatus.HEALTHY, f"connected to {server}{known}", {**details, "state": "connected"}
@@ -193,7 +238,7 @@ class NatsConnection:
         """Send what is left, as far as the server takes it, and release everything."""
         self._closed = True
         self.mux.close()
-        self._changed.close()
+        self._room.wake()
         await self._watch.stop(cancel=True)
         await self._reviver.stop(cancel=True)
         self._pulse.forget()
@@ -228,7 +273,8 @@ class NatsConnection:
             return
         self._lost_at = time.monotonic()
         self._attempts = 0
-        self._changed.wake()
+        self.permissions.reset()
+        self._room.wake()
         self._counters.connections_lost += 1
         self._pulse.forget()
         logger().warning(CONNECTION_LOST, servers=self.shown)
@@ -244,11 +290,15 @@ class NatsConnection:
         options = self._options
         others_need = options.reconnect_wait + 2 * options.reconnect_jitter + 1.0
         self._settled_at = time.monotonic() + min(others_need, _SETTLED_WITHIN)
-        self._changed.wake()
+        self._room.wake()
         if self._lost_at is not None:
             seconds = round(time.monotonic() - self._lost_at, 3)
             logger().info(CONNECTION_RESTORED, server=client.server_name, after_seconds=seconds)
         self._lost_at = None
+
+    def on_refusal(self, text: str) -> None:
+        """Note that the server refuses a message or a subscription."""
+        self.permissions.on_refusal(text)
 
     def on_error(self, client: CatgaClient, error: Exception) -> None:
         """Log what is more than the outage that is logged already."""
@@ -293,8 +343,7 @@ class NatsConnection:
     async def _reopen(self) -> None:
         client = await open_client(self._options, self)
         try:
-            for subscription in self._subscriptions:
-                await subscription.attach(client)
+            await self._subscriptions.attach(client)
         except asyncio.CancelledError:
             await discard(client)
             raise
@@ -312,6 +361,7 @@ class NatsConnection:
     async def _beat(self) -> None:
         client = self.client
         if client is not None and client.is_connected:
+            await self._subscriptions.retry_denied(client)
             await self._pulse.beat(client)
 
 

@@ -22,11 +22,13 @@ class Counters:
         requests_limited: Requests that were over the limit of concurrency, or of the waiting queue.
         requests_failed: Requests whose endpoint raised, or cancelled itself.
         requests_abandoned: Requests that were cancelled, or not started, because of a shutdown.
+        replies_delayed: Answers that waited until the server had read earlier ones.
         replies_lost: Answers that could not be sent.
         events_received: Events that arrived and were started.
         events_refused: Events that arrived and could not be read.
         events_failed: Events whose endpoint raised, or cancelled itself.
         events_dropped: Events that arrived and found the waiting queue full, or a shutdown at its time limit.
+        permissions_denied: How often the server refused a message or a subscription.
         connections_lost: How often the connection was lost.
     """
 
@@ -42,11 +44,13 @@ class Counters:
     requests_limited: int = 0
     requests_failed: int = 0
     requests_abandoned: int = 0
+    replies_delayed: int = 0
     replies_lost: int = 0
     events_received: int = 0
     events_refused: int = 0
     events_failed: int = 0
     events_dropped: int = 0
+    permissions_denied: int = 0
     connections_lost: int = 0
 
     def details(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_core.messages.message_context import MessageContext
 from catga_core.runtime import Waiter, being_cancelled
+from catga_nats import headers as headers_form
 from catga_nats.failures import whereabouts
 from catga_nats.inbound import Headers, Listener
 
@@ -24,7 +25,7 @@ class EventListener(Listener):
     Args:
         endpoint: What handles it.
         max_messages: How many deliveries may wait for a place.
-        max_bytes: The same in bytes.
+        max_bytes: The same in bytes, headers included.
         shared: As for every listener.
     """
 
@@ -41,7 +42,7 @@ class EventListener(Listener):
         self._endpoint = endpoint
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._waiting: deque[tuple[bytes, Headers]] = deque()
+        self._waiting: deque[tuple[bytes, Headers, int]] = deque()
         self._waiting_bytes = 0
         self._starting = False
         self._last_drop = float("-inf")
@@ -68,11 +69,12 @@ class EventListener(Listener):
         self._intake.spawn(self._run(self._endpoint.handle(body, context), context))
 
     def _keep(self, data: bytes, headers: Headers) -> None:
-        if len(self._waiting) >= self._max_messages or self._waiting_bytes + len(data) > self._max_bytes:
+        size = len(data) if headers is None else len(data) + headers_form.size(headers)
+        if len(self._waiting) >= self._max_messages or self._waiting_bytes + size > self._max_bytes:
             self._drop()
             return
-        self._waiting.append((data, headers))
-        self._waiting_bytes += len(data)
+        self._waiting.append((data, headers, size))
+        self._waiting_bytes += size
 
     def _drop(self) -> None:
         self._counters.events_dropped += 1
@@ -107,8 +109,8 @@ class EventListener(Listener):
     def _next(self) -> None:
         self._starting = False
         while self._waiting and not self._intake.full:
-            data, headers = self._waiting.popleft()
-            self._waiting_bytes -= len(data)
+            data, headers, size = self._waiting.popleft()
+            self._waiting_bytes -= size
             self._start(data, headers)
         if not self._waiting:
             self._emptied.wake()

@@ -84,6 +84,15 @@ def internal(message_type: MessageType) -> CatgaError:
     return InternalError(text)
 
 
+def unsent(message_type: MessageType) -> CatgaError:
+    """The answer could not be sent in time."""
+    return TransportError(
+        f"{message_type} was handled, and its answer was not sent by its deadline, because the NATS server had not read "
+        "earlier answers: retry, or send smaller answers",
+        outcome=Outcome.UNKNOWN,
+    )
+
+
 def whereabouts(error: BaseException) -> str:
     """Return which kind of error was raised and where, for a log line.
 

@@ -21,7 +21,16 @@ from catga_core.runtime import Intake, being_cancelled, cancelled_itself
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
-from catga_nats.failures import busy, expired, internal, shutting_down, too_large, whereabouts
+from catga_nats.failures import (
+    busy,
+    expired,
+    internal,
+    shutting_down,
+    too_large,
+    unsent,
+    whereabouts,
+)
+from catga_nats.replies import Replies, Response
 from catga_nats.subscription import Subscription
 
 Headers = Mapping[str, str] | None
@@ -118,15 +127,24 @@ class RequestListener(Listener):
     Args:
         endpoint: What handles it.
         clock: What deadlines are compared with.
+        patience: Seconds that a response may wait to be sent where the request has no deadline.
         shared: As for every listener.
     """
 
     def __init__(
-        self, endpoint: RequestEndpoint, clock: Clock, subject: str, queue: str, *shared: Any
+        self,
+        endpoint: RequestEndpoint,
+        clock: Clock,
+        patience: float,
+        subject: str,
+        queue: str,
+        *shared: Any,
     ) -> None:
         super().__init__(endpoint.message_type, subject, queue, *shared)
         self._endpoint = endpoint
         self._clock = clock
+        self._patience = patience
+        self._replies = Replies(self._type, self._connection, clock, self._counters)
 
     async def _finish(self, until: float) -> None:
         """Nothing waits here: a request over the limit was refused when it came."""
@@ -179,7 +197,11 @@ class RequestListener(Listener):
                 result = Failure(shutting_down(self._type, started=True))
         except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, its sender gets an answer
             result = self._broken(error)
-        self._answer(reply, headers, result)
+        response = self._encode(reply, headers, result)
+        if response is not None and not self._replies.send(response):
+            instead = self._encode(reply, headers, Failure(unsent(self._type)))
+            assert instead is not None  # noqa: S101  # as the response before it
+            await self._replies.send_later(response, instead, context.deadline, self._patience)
 
     def _cancelled_itself(self, error: BaseException) -> CatgaResult[Any]:
         self._counters.requests_failed += 1
@@ -192,24 +214,26 @@ class RequestListener(Listener):
         return Failure(internal(self._type))
 
     def _answer(self, reply: bytes, headers: Headers, result: CatgaResult[Any]) -> None:
-        if not reply:
-            return
-        foreign = headers is not None and headers_form.is_headers_form(headers)
-        data, own = self._encode(result, foreign=foreign)
-        size = len(data) if own is None else len(data) + headers_form.size(own)
-        connection = self._connection
-        if size > connection.payload_limit:
-            error = too_large(f"the answer to {self._type}", size, connection.payload_limit)
-            self._refused(error)
-            data, own = self._encode(Failure(error), foreign=foreign)
-        client = connection.client
-        # While it reconnects, what is sent stays in nats-py's buffer and goes out afterwards; the buffer has its limit.
-        if client is None or client.is_closed or client.pending_data_size > connection.buffer:
-            self._counters.replies_lost += 1
-            return
-        client.send(reply, b"", data, own)
+        """Answer without waiting; only for what is small."""
+        response = self._encode(reply, headers, result)
+        if response is not None and not self._replies.send(response):
+            self._replies.drop(response)
 
-    def _encode(self, result: CatgaResult[Any], *, foreign: bool) -> tuple[bytes, dict[str, str] | None]:
+    def _encode(self, reply: bytes, headers: Headers, result: CatgaResult[Any]) -> Response | None:
+        if not reply:
+            return None
+        foreign = headers is not None and headers_form.is_headers_form(headers)
+        data, own = self._encoded(result, foreign=foreign)
+        size = len(data) if own is None else len(data) + headers_form.size(own)
+        limit = self._connection.payload_limit
+        if size > limit:
+            error = too_large(f"the answer to {self._type}", size, limit)
+            self._refused(error)
+            data, own = self._encoded(Failure(error), foreign=foreign)
+            size = len(data) if own is None else len(data) + headers_form.size(own)
+        return Response(reply, data, own, size)
+
+    def _encoded(self, result: CatgaResult[Any], *, foreign: bool) -> tuple[bytes, dict[str, str] | None]:
         if foreign:
             own, data = headers_form.encode_result(result, self._serializer)
             return data, own

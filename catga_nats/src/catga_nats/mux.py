@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import itertools
 import secrets
 from collections.abc import Mapping
 
@@ -27,17 +26,20 @@ class RequestMux:
 
     Args:
         counters: Where to count.
+
+    Attributes:
+        opened: How many requests were opened so far.
     """
 
-    __slots__ = ("_buckets", "_count", "_counters", "_due", "_inbox", "_pending", "_timer")
+    __slots__ = ("_buckets", "_counters", "_due", "_inbox", "_pending", "_timer", "opened")
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
-        self._pending: dict[bytes, tuple[asyncio.Future[Answer], set[bytes]]] = {}
+        self._pending: dict[bytes, tuple[asyncio.Future[Answer], set[bytes], bytes]] = {}
         self._buckets: dict[int, set[bytes]] = {}
         self._due: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._count = itertools.count(1)
+        self.opened: int = 0
         # 96 random bits: nobody else's inbox, and nobody's guess.
         self._inbox = b"_INBOX.%b." % secrets.token_hex(12).encode()
 
@@ -51,10 +53,11 @@ class RequestMux:
         """What to listen on for answers."""
         return Subscription(self._inbox.decode() + "*", "", self._on_answer)
 
-    def open(self, timeout: float) -> tuple[bytes, asyncio.Future[Answer]]:
+    def open(self, subject: bytes, timeout: float) -> tuple[bytes, asyncio.Future[Answer]]:
         """Make a place for one answer; whoever stops waiting before it is there calls `forget`.
 
         Args:
+            subject: Where the request is sent.
             timeout: Seconds until the future ends with `TIMEOUT`.
 
         Returns:
@@ -65,9 +68,10 @@ class RequestMux:
         bucket = self._buckets.get(tick)
         if bucket is None:
             bucket = self._open_bucket(tick)
-        reply = b"%b%x" % (self._inbox, next(self._count))
+        self.opened = number = self.opened + 1
+        reply = b"%b%x" % (self._inbox, number)
         future: asyncio.Future[Answer] = loop.create_future()
-        self._pending[reply] = (future, bucket)
+        self._pending[reply] = (future, bucket, subject)
         bucket.add(reply)
         return reply, future
 
@@ -85,7 +89,7 @@ class RequestMux:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
-        while waiting := [future for future, _ in self._pending.values() if not future.done()]:
+        while waiting := [future for future, _, _ in self._pending.values() if not future.done()]:
             left = until - loop.time()
             if left <= 0:
                 return
@@ -93,11 +97,33 @@ class RequestMux:
 
     def fail_all(self, error: CatgaError) -> None:
         """End every request that waits with this error."""
-        for reply, (future, _) in tuple(self._pending.items()):
-            self.forget(reply)
-            if not future.done():
-                self._counters.requests_interrupted += 1
-                future.set_result(error)
+        for reply in tuple(self._pending):
+            self._interrupt(reply, error)
+
+    def fail(self, subject: bytes, error: CatgaError, *, newest: bool = False) -> None:
+        """End the requests to one subject with this error.
+
+        Args:
+            subject: Where they were sent.
+            error: Why they fail.
+            newest: Whether only the last one fails.
+        """
+        for reply in reversed(tuple(self._pending)):
+            if self._pending[reply][2] == subject:
+                self._interrupt(reply, error)
+                if newest:
+                    return
+
+    def number(self, reply: bytes) -> int:
+        """Return which request a reply subject belongs to, counted from 1."""
+        return int(reply[len(self._inbox) :], 16)
+
+    def _interrupt(self, reply: bytes, error: CatgaError) -> None:
+        future = self._pending[reply][0]
+        self.forget(reply)
+        if not future.done():
+            self._counters.requests_interrupted += 1
+            future.set_result(error)
 
     def close(self) -> None:
         """Stop the timer."""
@@ -109,7 +135,7 @@ class RequestMux:
         if entry is None:
             self._counters.replies_late += 1
             return
-        future, bucket = entry
+        future, bucket, _ = entry
         bucket.discard(subject)
         if not future.done():
             future.set_result(data if headers is None else (data, headers))
@@ -130,7 +156,7 @@ class RequestMux:
         now = asyncio.get_running_loop().time() * _TICKS
         while self._due and self._due[0] <= now:
             for reply in self._buckets.pop(heapq.heappop(self._due)):
-                future, _ = self._pending.pop(reply)
+                future = self._pending.pop(reply)[0]
                 if not future.done():
                     self._counters.requests_timed_out += 1
                     future.set_result(_silence())

@@ -29,6 +29,10 @@ class Owner(Protocol):
         """Something went wrong that the client goes on after."""
         ...
 
+    def on_refusal(self, text: str) -> None:
+        """The server has refused one message or subscription, and the connection goes on."""
+        ...
+
     def on_lost(self, client: CatgaClient) -> None:
         """The connection is gone, and the client looks for another."""
         ...
@@ -61,7 +65,7 @@ async def open_client(options: NatsOptions, owner: Owner) -> CatgaClient:
     arguments = await asyncio.to_thread(_prepare, options)
     from catga_nats.client import CatgaClient
 
-    client = CatgaClient(demand_tls=options.wants_tls)
+    client = CatgaClient(demand_tls=options.wants_tls, on_refusal=owner.on_refusal)
     attempt = _Attempt()
     arguments |= _settings(options) | _callbacks(client, owner, attempt)
     connecting = asyncio.create_task(client.connect(**arguments))

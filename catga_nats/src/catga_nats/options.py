@@ -55,7 +55,7 @@ class NatsOptions:
         max_payload: Bytes of the largest message to send or to take, `None` for the server's own limit.
         max_pending_messages: How many deliveries of one event may wait for a handler before further ones are dropped
             and counted (requests never wait: over the limit they are refused).
-        max_pending_bytes: The same in bytes.
+        max_pending_bytes: The same in bytes, headers included.
 
     Raises:
         ConfigurationError: Listing everything that is wrong.

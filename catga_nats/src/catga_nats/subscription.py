@@ -38,6 +38,11 @@ class Subscription:
         if not self._drained:
             self._inner = await client.listen(self.subject, self.queue, self._deliver)
 
+    async def attach_again(self, client: CatgaClient) -> None:
+        """Ask for a subscription again that the server has refused."""
+        if not self._drained and self._inner is not None:
+            await client.subscribe_again(self._inner)
+
     async def drain(self) -> None:
         """Take no more messages; return when all that had arrived were delivered."""
         self._drained = True

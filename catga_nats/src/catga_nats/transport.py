@@ -93,6 +93,7 @@ class NatsTransport:
 
         Raises:
             ConfigurationError: For a service name that cannot be a queue group.
+            CatgaError: `TRANSPORT_FAILED`: the server refuses a subscription.
         """
         check_service_name(inbound.service_name)
         connection = self._connected()
@@ -101,15 +102,17 @@ class NatsTransport:
         listeners: list[Listener] = []
         for request in inbound.requests:
             subject = self._requests[request.message_type.name].decode()
-            listeners.append(RequestListener(request, self._clock, subject, REQUEST_GROUP, *shared))
+            listeners.append(
+                RequestListener(
+                    request, self._clock, options.request_timeout, subject, REQUEST_GROUP, *shared
+                )
+            )
         for event in inbound.events:
             subject = self._events[event.message_type.name].decode()
             limits = (options.max_pending_messages, options.max_pending_bytes)
             listeners.append(EventListener(event, *limits, subject, inbound.service_name, *shared))
-        for listener in listeners:
-            self._listeners.append(listener)
-            await connection.subscribe(listener.subscription)
-        await connection.flush()
+        self._listeners += listeners
+        await connection.subscribe([listener.subscription for listener in listeners])
 
     async def request(
         self, message_type: MessageType, message: Request[R], context: MessageContext, /
@@ -135,11 +138,11 @@ class NatsTransport:
             payload, headers = self._pack(message_type, message, context, deadline, connection.payload_limit)
             client = connection.client
             if client is None or not client.takes_more:
-                client = await connection.ready(timeout)
+                client = await connection.ready(len(payload), timeout)
                 timeout = self._left(message_type, deadline)
         except CatgaError as error:
             return Failure(error)
-        reply, future = connection.mux.open(timeout)
+        reply, future = connection.mux.open(subject, timeout)
         client.send(subject, reply, payload, headers)
         self._counters.requests_sent += 1
         try:
@@ -147,6 +150,9 @@ class NatsTransport:
         except asyncio.CancelledError:
             connection.mux.forget(reply)
             raise
+        permissions = connection.permissions
+        if (subject not in permissions.accepted or permissions.denied) and not isinstance(answer, CatgaError):
+            permissions.answered(subject, reply)
         if type(answer) is bytes:
             return self._codec.decode_result(message_type.result, answer)
         result = self._unusual(message_type, answer)
@@ -225,7 +231,8 @@ class NatsTransport:
         """Hand an event to the connection, to be delivered at most once to every service that listens.
 
         Raises:
-            CatgaError: `SERIALIZATION_FAILED` or `TRANSPORT_FAILED`: it was not handed over.
+            CatgaError: `SERIALIZATION_FAILED` or `TRANSPORT_FAILED`: it was not handed over, or the server denies
+                permission to publish it.
         """
         connection = self._connected()
         payload, headers = self._pack(
@@ -234,9 +241,12 @@ class NatsTransport:
         subject = self._events[message_type.name]
         client = connection.client
         if client is None or not client.takes_more:
-            client = await connection.ready(self._patience(context))
+            client = await connection.ready(len(payload), self._patience(context))
         client.send(subject, b"", payload, headers)
         self._counters.events_published += 1
+        permissions = connection.permissions
+        if subject not in permissions.accepted or subject in permissions.denied:
+            await permissions.confirm(subject, connection.flush, self._patience(context))
 
     async def drain(self, timeout: float, /) -> None:
         """Take no new work, finish and answer what runs within so many seconds, then cancel and answer the rest.
