@@ -318,7 +318,7 @@ async def test_senders_that_wait_for_the_buffer_go_on_when_the_server_reads(nats
     async with running(nats_server.url, Endpoint(Blob, answer_blob), ping_interval=30.0) as both:
         await nats_server.stop()
         sending = [asyncio.create_task(send(both, Blob(data), timeout=20)) for _ in range(80)]
-        await eventually(lambda: both._connected()._changed.waiting > 0)
+        await eventually(lambda: both._connected()._room.waiting > 0)
         sending[20].cancel()
         sending[79].cancel()
         await nats_server.resume()
@@ -335,9 +335,9 @@ async def test_senders_that_wait_for_the_buffer_fail_when_the_server_hangs(nats_
         await connection._watch.stop(cancel=True)
         await nats_server.stop()
         sending = [asyncio.create_task(send(sender, Blob(data), timeout=20)) for _ in range(80)]
-        await eventually(lambda: connection._changed.waiting > 0)
+        await eventually(lambda: connection._room.waiting > 0)
         connection._watch.start()
-        await eventually(lambda: state(sender) == "stale" and connection._changed.waiting == 0, within=5)
+        await eventually(lambda: state(sender) == "stale" and connection._room.waiting == 0, within=5)
         await eventually(lambda: any(each.done() for each in sending))
         errors = [each.result().error for each in sending if each.done()]
         assert {error.code for error in errors} == {"TRANSPORT_FAILED"}

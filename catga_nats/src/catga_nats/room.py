@@ -22,6 +22,11 @@ class Room:
         self._waiting: dict[asyncio.Future[None], int] = {}
         self._watch: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Number of senders that wait."""
+        return len(self._waiting)
+
     async def wait(self, client: CatgaClient | None, size: int, timeout: float) -> None:
         """Wait until there may be room, or another connection, or the time is over.
 
