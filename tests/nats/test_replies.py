@@ -31,6 +31,12 @@ async def answer_later(message: Blob, context: MessageContext) -> CatgaResult[by
     return Success(b"x" * message.answer_size)
 
 
+def no_room_for_large_ones(
+    connection: NatsConnection, client: object, size: int, *, small: bool = False
+) -> bool:
+    return small and size < LARGE
+
+
 @pytest.mark.parametrize("handle", [answer, answer_later])
 @pytest.mark.parametrize("envelope", ["body", "headers"])
 async def test_many_large_answers_at_once_all_arrive(
@@ -69,9 +75,7 @@ async def test_answer_that_cannot_be_sent_by_its_deadline_is_counted_and_logged(
         running(nats_server.url, Endpoint(Blob, answer)) as service,
         running(nats_server.url) as sender,
     ):
-        monkeypatch.setattr(
-            NatsConnection, "has_room", lambda self, client, size, small=False: small and size < LARGE
-        )
+        monkeypatch.setattr(NatsConnection, "has_room", no_room_for_large_ones)
         with capture_logs() as logs:
             began = time.monotonic()
             result = await send(sender, Blob(b"", LARGE), timeout=0.5)
@@ -89,9 +93,7 @@ async def test_large_answer_that_waits_at_the_end_of_a_drain_is_answered_with_a_
         running(nats_server.url, Endpoint(Blob, answer)) as service,
         running(nats_server.url) as sender,
     ):
-        monkeypatch.setattr(
-            NatsConnection, "has_room", lambda self, client, size, small=False: small and size < LARGE
-        )
+        monkeypatch.setattr(NatsConnection, "has_room", no_room_for_large_ones)
         asking = asyncio.create_task(send(sender, Blob(b"", LARGE), timeout=30))
         await eventually(lambda: count(service, "replies_delayed") == 1)
 
