@@ -160,6 +160,8 @@ TYPED = [
     (errors.CheckpointConflictError("totals", 3, 5), "CONFLICT"),
     (errors.ConcurrencyError("order-1", 0, 2), "CONFLICT"),
     (errors.RepeatedEventError("order-1", "m-1", 2), "CONFLICT"),
+    (errors.EventIdConflictError("order-1", "m-1", 2), "CONFLICT"),
+    (errors.MessageIdConflictError("m-1", "the outbox"), "CONFLICT"),
     (errors.EventTooLargeError("order-1", "Placed v1", 200, 100), "SERIALIZATION_FAILED"),
     (errors.StreamNotFoundError("order-1", "Order '1'", "the stream has no events"), "NOT_FOUND"),
     (errors.LockedError("m"), "LOCKED"),

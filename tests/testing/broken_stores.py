@@ -184,7 +184,7 @@ class ThoroughOutbox(Around):
 class JoiningInbox(Around):
     """Makes one name of two, with a colon between."""
 
-    async def record(self, message_id: str, handler: str, /) -> bool:
+    async def record(self, message_id: str, handler: str, /, *, fingerprint: str = "") -> bool:
         first: bool = await self.inner.record(f"{message_id}:{handler}", "")
         return first
 

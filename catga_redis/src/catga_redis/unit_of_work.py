@@ -48,7 +48,8 @@ class RedisUnitOfWork(BaseUnitOfWork):
         self.streams: dict[str, StagedStream] = {}
         # The calls in their order: which stream, and how many events.
         self.appended: list[tuple[str, int]] = []
-        self.inbox: set[str] = set()
+        # What the inbox is about to note, with each message's fingerprint.
+        self.inbox: dict[str, str] = {}
         self.discarded: set[int] = set()
 
     @property

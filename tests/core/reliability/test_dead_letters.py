@@ -19,6 +19,7 @@ from catga_core import (
 )
 from catga_core.builtin_plugins import add_memory_transport
 from catga_core.event_sourcing import add_upcasters, upcaster
+from catga_core.features.dead_letters.letters import letter_id
 from catga_core.interfaces.dead_letters import (
     DeadLetter,
     DeadLetterFilter,
@@ -95,6 +96,27 @@ async def test_an_event_that_a_handler_failed_for_is_kept_with_all_that_is_known
     assert letter.traceback is not None
     assert "ValueError: no paper left" in letter.traceback
     assert letter.first_failed_at == letter.last_failed_at == clock.time()
+
+
+async def test_two_events_of_one_id_have_a_letter_each(place: Place):
+    handled = Handled()
+    async with listening(place, handled).running() as app:
+        for number in (1, 2, 1):
+            await app.mediator.publish(Placed(number), message_id="p-1")
+        page = await app.get(DeadLetterQueue).find()
+        serializer = app.serializer
+
+    assert [serializer.decoder(Placed)(each.data) for each in page.letters] == [Placed(1), Placed(2)]
+    assert [each.attempts for each in page.letters] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(("a:b", "c"), ("a", "b:c")), (("a:b", ""), ("a", "b")), (("1:a", "b"), ("1", "a:b"))],
+)
+def test_ids_of_letters_are_kept_apart(one: tuple[str, str], other: tuple[str, str]) -> None:
+    assert letter_id(*one, "kit.Told@1#aa") != letter_id(*other, "kit.Told@1#aa")
+    assert letter_id(*one, "kit.Told@1#aa") != letter_id(*one, "kit.Told@1#bb")
 
 
 async def test_a_failed_result_is_kept_as_well(place: Place):

@@ -4,12 +4,25 @@ import asyncio
 from collections.abc import MutableMapping
 from typing import Any
 
+import msgspec
 import pytest
 
-from catga_core import CatgaError, CatgaResult, Command, ConfigurationError, Query, current_context
+from catga_core import (
+    CatgaError,
+    CatgaResult,
+    Command,
+    ConfigurationError,
+    Query,
+    current_context,
+    message,
+)
 from catga_core.errors import LeaseLostError
+from catga_core.features.idempotency.results import ResultCodec
 from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, IdempotencyStore
 from catga_core.memory.stores import memory_stores
+from catga_core.messages import message_type
+from catga_core.messages.fingerprints import fingerprint
+from catga_core.messages.serializers import msgpack_serializer
 from catga_core.reliability import idempotent
 from catga_testing import ManualClock
 from tests.core.reliability.support import moved
@@ -177,6 +190,33 @@ async def test_the_same_key_with_another_content_is_refused(place: Place):
     assert refused.error.details["outcome"] == "not_started"
     assert by_id.error.code == "CONFLICT"
     assert handles.calls == 2
+
+
+def test_a_field_with_its_default_is_no_other_content() -> None:
+    class Send_(Command[str]):
+        key: str
+        copies: int = 1
+
+    described = message_type(Send_)
+    codec = ResultCodec(described, msgpack_serializer())
+    record = codec.encode("sent", codec.fingerprint(Send_("k")))
+
+    assert codec.fingerprint(Send_("k")) == fingerprint(described, {"key": "k"}, None)
+    assert codec.decode("k", record, codec.fingerprint(Send_("k", 1))) == CatgaResult.success("sent")
+    assert codec.decode("k", record, codec.fingerprint(Send_("k", 2))).error.code == "CONFLICT"
+
+
+def test_a_command_upcast_since_gets_the_recorded_result() -> None:
+    @message(name="fp.Ship", version=2)
+    class Ship(Command[str]):
+        order_id: str
+
+    described = message_type(Ship)
+    codec = ResultCodec(described, msgpack_serializer())
+    before = fingerprint(msgspec.structs.replace(described, version=1), {"order": "o-1"}, None)
+    record = codec.encode("shipped", before)
+
+    assert codec.decode("k", record, codec.fingerprint(Ship("o-1"))) == CatgaResult.success("shipped")
 
 
 async def test_another_content_does_not_matter_where_the_command_says_so(place: Place):

@@ -10,7 +10,7 @@ from catga_core import CatgaApp, CatgaContainer, CatgaMediator, ConfigurationErr
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.memory.stores import memory_stores
-from catga_core.reliability import Pruning
+from catga_core.reliability import DeadLetterQueue, Pruning
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually
 from tests.core.reliability.support import moved
@@ -65,6 +65,25 @@ async def test_an_event_that_comes_again_is_handled_once_by_each_handler(
     skipped = [line for line in log if line["event"] == "catga.duplicate_skipped"]
     assert [(line["event_type"], line["message_id"]) for line in skipped] == [("Placed", "p-1")] * 2
     assert sorted(line["handler"].split(".")[-1] for line in skipped) == ["first", "second"]
+
+
+async def test_another_event_under_a_known_id_fails_with_a_conflict(place: Place):
+    got: list[Event] = []
+
+    async def on_placed(message: Placed) -> None:
+        got.append(message)
+
+    catga = place.container(enable_inbox=True, enable_dead_letter_queue=True)
+    catga.add_handlers(on_placed)
+    async with catga.running() as app:
+        for number in (1, 1, 2, 1, 3):
+            await app.mediator.publish(Placed(number), message_id="p-1")
+        page = await app.get(DeadLetterQueue).find()
+        decode = app.serializer.decoder(Placed)
+
+    assert got == [Placed(1)]
+    assert [each.code for each in page.letters] == ["CONFLICT", "CONFLICT"]
+    assert [decode(each.data) for each in page.letters] == [Placed(2), Placed(3)]
 
 
 async def test_another_replica_passes_over_what_was_handled(place: Place):

@@ -152,6 +152,25 @@ async def test_what_a_handler_publishes_and_then_fails_is_never_sent(place: Plac
     assert wire.events == [Placed(2)]
 
 
+async def test_another_event_under_an_id_of_the_outbox_is_a_conflict(place: Place):
+    wire = Wire()
+    async with placing(place, wire).running() as app:
+        async with app.unit_of_work():
+            await app.mediator.publish(Placed(1), message_id="p-1")
+        await eventually(lambda: is_empty(app))
+        for other in (Placed(2), Moved("o", 1)):
+            with pytest.raises(CatgaError) as refused:
+                async with app.unit_of_work():
+                    await app.mediator.publish(other, message_id="p-1")
+            assert (refused.value.code, refused.value.retryable) == ("CONFLICT", False)
+        async with app.unit_of_work():
+            await app.mediator.publish(Placed(1), message_id="p-1")
+            await app.mediator.publish(Placed(3), message_id="p-3")
+        await eventually(lambda: Placed(3) in wire.events)
+
+    assert wire.events == [Placed(1), Placed(3)]
+
+
 async def test_nothing_is_sent_before_the_commit(place: Place):
     wire = Wire()
     async with placing(place, wire).running() as app:

@@ -5,6 +5,7 @@ from catga_core.errors.codes import ErrorCode, is_retryable
 from catga_core.errors.configuration import ConfigurationError
 from catga_core.errors.event_sourcing import (
     ConcurrencyError,
+    EventIdConflictError,
     EventTooLargeError,
     RepeatedEventError,
     StreamNotFoundError,
@@ -28,6 +29,7 @@ from catga_core.errors.storage import (
     LeaseLostError,
     LockedError,
     LockTimeoutError,
+    MessageIdConflictError,
     PersistenceError,
 )
 
@@ -41,6 +43,7 @@ __all__ = [
     "ConflictError",
     "DuplicateInProgressError",
     "ErrorCode",
+    "EventIdConflictError",
     "EventTooLargeError",
     "FixedCodeError",
     "HandlerNotFoundError",
@@ -48,6 +51,7 @@ __all__ = [
     "LeaseLostError",
     "LockTimeoutError",
     "LockedError",
+    "MessageIdConflictError",
     "MessageTooLargeError",
     "Outcome",
     "PersistenceError",

@@ -64,6 +64,35 @@ class RepeatedEventError(ConflictError):
         self.version = version
 
 
+class EventIdConflictError(ConflictError):
+    """An append holds another event under a message id that its stream already has; nothing was written.
+
+    Args:
+        stream_id: The stream.
+        message_id: The message id that both events have.
+        version: The stored event's version.
+    """
+
+    stream_id: str
+    message_id: str
+    version: int
+
+    def __init__(self, stream_id: str, message_id: str, version: int) -> None:
+        super().__init__(
+            f"The stream {stream_id!r} has another event under the message id {message_id!r}, at version {version}; nothing "
+            "was written. Give a new event a new message id, or repeat an append unchanged.",
+            retryable=False,
+            outcome=Outcome.NOT_WRITTEN,
+            details={"stream_id": stream_id, "message_id": message_id, "version": version},
+        )
+        self.stream_id = stream_id
+        self.message_id = message_id
+        self.version = version
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.stream_id, self.message_id, self.version)
+
+
 class EventTooLargeError(SerializationError):
     """An event exceeds `max_event_bytes`; nothing was written.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from catga_core.errors.base import FixedCodeError
 from catga_core.errors.codes import ErrorCode
+from catga_core.errors.outcome import Outcome
 
 
 class PersistenceError(FixedCodeError):
@@ -45,6 +46,32 @@ class CheckpointConflictError(ConflictError):
         self.name = name
         self.expected = expected
         self.actual = actual
+
+
+class MessageIdConflictError(ConflictError):
+    """A message id is known for another message; nothing was written.
+
+    Args:
+        message_id: The message id that both messages have.
+        store: Which store knows it, as `the outbox`.
+    """
+
+    message_id: str
+    store: str
+
+    def __init__(self, message_id: str, store: str) -> None:
+        super().__init__(
+            f"The message id {message_id!r} is known to {store} for another message or other content; nothing was written. "
+            "Give a new message a new message id, or repeat a message unchanged.",
+            retryable=False,
+            outcome=Outcome.NOT_WRITTEN,
+            details={"message_id": message_id},
+        )
+        self.message_id = message_id
+        self.store = store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message_id, self.store)
 
 
 class LockedError(FixedCodeError):

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from catga_core.clock import Clock
-from catga_core.errors import ConfigurationError, EventTooLargeError
+from catga_core.errors import ConfigurationError, EventIdConflictError, EventTooLargeError
 from catga_core.event_sourcing.append_hooks import AppendHooks
 from catga_core.event_sourcing.event_types import EventTypes
+from catga_core.event_sourcing.repetitions import stored_if_equal
 from catga_core.identifiers import new_id
 from catga_core.interfaces.event_log import (
     ANY,
@@ -101,8 +102,8 @@ class LogEventStore:
         append = self._append_of(stream_id, events, expected_version)
         around = self._hooks.around
         if around is None or not append.records:
-            return (await self._log.append((append,)))[0]
-        return (await around(self._log.append, (append,)))[0]
+            return (await self._stored((append,)))[0]
+        return (await around(self._stored, (append,)))[0]
 
     async def append_many(self, appends: Sequence[StreamEvents], /) -> list[AppendResult]:
         """Append to several streams, all or nothing; a stream without events guards the others."""
@@ -117,8 +118,20 @@ class LogEventStore:
             return []
         around = self._hooks.around
         if around is None or not any(append.records for append in made):
-            return await self._log.append(made)
-        return await around(self._log.append, made)
+            return await self._stored(made)
+        return await around(self._stored, made)
+
+    async def _stored(self, appends: Sequence[StreamAppend]) -> list[AppendResult]:
+        while True:
+            try:
+                return await self._log.append(appends)
+            except EventIdConflictError as conflict:
+                # The log compares bytes. Equal content may have other bytes: a set in another order, or a field with its
+                # default, written by another version of the program during a rolling deploy.
+                same = await stored_if_equal(self._log, self._types, appends, conflict)
+                if same is None:
+                    raise
+                appends = same
 
     def _append_of(self, stream_id: str, events: Any, expected_version: int) -> StreamAppend:
         check_stream_id(stream_id)
@@ -194,15 +207,17 @@ class LogEventStore:
     ) -> AsyncGenerator[StoredEvent]:
         types, read_page = self._types, self._log.read_stream
         left = limit
+        if until is not None:
+            last = await self._last_until(stream_id, until, highest)
+            highest = last if highest is None else min(highest, last)
+            if highest < lowest:
+                return
         while left is None or left > 0:
-            # What is left out by its time takes no place in the limit, so a page is not cut to it.
-            wanted = PAGE if left is None or until is not None else min(left, PAGE)
+            wanted = PAGE if left is None else min(left, PAGE)
             page = await read_page(
                 stream_id, from_version=lowest, to_version=highest, limit=wanted, backward=backward
             )
             for recorded in page:
-                if until is not None and recorded.record.recorded_at > until:
-                    continue
                 yield StoredEvent(recorded, types)
                 if left is not None:
                     left -= 1
@@ -217,6 +232,25 @@ class LogEventStore:
                 lowest = last + 1
             if (highest is not None and lowest > highest) or highest == 0:
                 return
+
+    async def _last_until(self, stream_id: str, until: int, highest: int | None) -> int:
+        """Return the version before the first event that was recorded later than a time.
+
+        Times need not rise: a clock may step back, and processes have several. What a stream had at a time is a prefix of
+        it, as for `state_at`, never an event without those before it.
+        """
+        lowest = 1
+        while highest is None or lowest <= highest:
+            page = await self._log.read_stream(
+                stream_id, from_version=lowest, to_version=highest, limit=PAGE, backward=False
+            )
+            for recorded in page:
+                if recorded.record.recorded_at > until:
+                    return recorded.version - 1
+            lowest += len(page)
+            if len(page) < PAGE:
+                break
+        return lowest - 1
 
     def read_all(self, *, after: int = 0, limit: int | None = None) -> AsyncGenerator[StoredEvent]:
         """Give the events of all streams in the order of their positions, up to the last one there is when it gets there."""

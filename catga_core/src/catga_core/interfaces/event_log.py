@@ -105,7 +105,8 @@ class EventLog(Protocol):
         """Append to one or several streams, all or nothing; joins the ambient unit of work.
 
         A stream whose end, or with `ANY` whose past, already has exactly these message ids in this order, after the
-        expected version, answers as it did the first time: trying again after an unknown outcome is safe.
+        expected version, answers as it did the first time: trying again after an unknown outcome is safe. That holds only
+        for equal events (name, version, format and bytes): another event under a known id is refused.
 
         A guard is checked in the same step as the others are written, in a unit of work at its commit at the latest; it
         writes nothing, and makes no stream. Guards have done their work where all other appends are repetitions: their
@@ -119,6 +120,7 @@ class EventLog(Protocol):
 
         Raises:
             ConcurrencyError: When a stream is not at its expected version; nothing was written.
+            EventIdConflictError: When the message ids are those of a repetition, and an event is not; nothing was written.
             CatgaError: `PERSISTENCE_FAILED`; `details["outcome"]` is `unknown` where it may have been written.
         """
         ...

@@ -189,7 +189,7 @@ class EventStore(Protocol):
         """Append one event or several to a stream, all or nothing; joins the ambient unit of work.
 
         Each is stored with the correlation of the message that is being handled. The first event of a stream is version
-        1. Appending the same message ids again answers as the first time did.
+        1. Appending equal events with the same message ids again answers as the first time did.
 
         Args:
             stream_id: The stream's name, not empty.
@@ -198,6 +198,7 @@ class EventStore(Protocol):
 
         Raises:
             ConcurrencyError: When the stream is at another version; nothing was written.
+            EventIdConflictError: When the stream has another event under one of the message ids; nothing was written.
             CatgaError: `SERIALIZATION_FAILED` when one has no bytes or too many, `PERSISTENCE_FAILED` when it could not
                 be written; `details["outcome"]` is `unknown` where it may have been.
             ValueError: For an empty stream name, or an expected version below -1.
@@ -236,7 +237,8 @@ class EventStore(Protocol):
             stream_id: The stream; one that does not exist gives nothing.
             from_version: The lowest version wanted.
             to_version: The highest wanted, `None` for the end.
-            to_time: Leave out what was recorded later; an aware datetime.
+            to_time: Read up to the first event that was recorded later, as `state_at` does; an aware datetime. Clocks may
+                step back, so a later event can have an earlier time; it is left out with those before it.
             limit: How many at most, `None` for all.
             backward: Begin at the end.
 

@@ -12,14 +12,22 @@ from catga_core.interfaces.port import port
 class InboxStore(Protocol):
     """Remembers (message id, handler), so that a message that comes twice has its effect once."""
 
-    async def record(self, message_id: str, handler: str, /) -> bool:
+    async def record(self, message_id: str, handler: str, /, *, fingerprint: str = "") -> bool:
         """Note that a handler has had a message; joins the ambient unit of work.
 
         Two at once are never both told `True` and both committed: the second waits for the first, or its unit of work
         fails with `CONFLICT` at the commit.
 
+        Args:
+            message_id: The message's id.
+            handler: The handler's name.
+            fingerprint: Of the message's content; empty for an unknown one.
+
         Returns:
             `True` for the first time, `False` when it was noted before.
+
+        Raises:
+            MessageIdConflictError: When it was noted with another fingerprint (`same_content`): another message has the id.
         """
         ...
 

@@ -22,6 +22,7 @@ class OutboxMessage(msgspec.Struct, frozen=True):
         context: Its identity, the same on every try, and what it belongs to.
         key: Messages of one key are sent in order; `None` for no order.
         created_at: Seconds since the Unix epoch.
+        fingerprint: Of its content, to be compared with `same_content`; empty for an unknown one.
     """
 
     name: str
@@ -31,6 +32,7 @@ class OutboxMessage(msgspec.Struct, frozen=True):
     context: MessageContext
     key: str | None
     created_at: float
+    fingerprint: str = ""
 
 
 class LeasedMessage(msgspec.Struct, frozen=True):
@@ -71,7 +73,14 @@ class OutboxStore(Protocol):
     """Keeps messages until they are sent. Several relays share the work by leases."""
 
     async def add(self, messages: Sequence[OutboxMessage], /) -> None:
-        """Store messages at the end; joins the ambient unit of work. One whose message id is there already is not added."""
+        """Store messages at the end; joins the ambient unit of work.
+
+        A message whose id is there already, until it is pruned, is not added again: it is the same message, repeated.
+
+        Raises:
+            MessageIdConflictError: When a known id has another fingerprint (`same_content`); nothing was added. Where
+                writes are collected, the commit of the unit of work raises it.
+        """
         ...
 
     async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:

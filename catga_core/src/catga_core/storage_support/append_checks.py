@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from catga_core.errors import ConcurrencyError
-from catga_core.interfaces.event_log import ANY, AppendResult, StreamAppend
+from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, StreamAppend
 
 
 def check_appends(appends: Sequence[StreamAppend]) -> None:
@@ -35,6 +35,21 @@ def check_appends(appends: Sequence[StreamAppend]) -> None:
     if len(appends) > 1 and len({append.stream_id for append in appends}) < len(appends):
         msg = "A stream is named twice in one append. Put all its events into one StreamAppend."
         raise ValueError(msg)
+
+
+def same_record(stored: EventRecord, given: EventRecord) -> bool:
+    """Return whether a stored event and one of the same message id are the same event, byte for byte.
+
+    Args:
+        stored: The stored event.
+        given: The event that is appended.
+    """
+    return (
+        stored.data == given.data
+        and stored.name == given.name
+        and stored.schema_version == given.schema_version
+        and stored.format == given.format
+    )
 
 
 def refused_guard(

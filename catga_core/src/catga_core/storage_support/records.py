@@ -23,7 +23,7 @@ _WholeContext: TypeAlias = tuple[
     str, str, str | None, float | None, dict[str, str] | None, str | None, str | None
 ]
 _Event: TypeAlias = tuple[str, str, int, str, bytes, int, str | None, str | None, dict[str, str] | None]
-_Message: TypeAlias = tuple[str, int, str, bytes, _WholeContext, str | None, float]
+_Message: TypeAlias = tuple[str, int, str, bytes, _WholeContext, str | None, float, str]
 _Letter: TypeAlias = tuple[
     str, str, str, str, int, str, bytes, _WholeContext, str, str, str | None, int, float, float, int
 ]
@@ -120,14 +120,15 @@ def encode_message(message: OutboxMessage) -> bytes:
             _whole_context(message.context),
             message.key,
             message.created_at,
+            message.fingerprint,
         )
     )
 
 
 def decode_message(stored: bytes) -> OutboxMessage:
     """Return an outbox message from its bytes."""
-    name, schema_version, format, data, context, key, created_at = _decode_message(stored)
-    return OutboxMessage(name, schema_version, format, data, _context(*context), key, created_at)
+    name, schema_version, format, data, context, key, created_at, fingerprint = _decode_message(stored)
+    return OutboxMessage(name, schema_version, format, data, _context(*context), key, created_at, fingerprint)
 
 
 # --- dead letters ---

@@ -10,8 +10,10 @@ from catga_core.errors import (
     CheckpointConflictError,
     ConcurrencyError,
     ConflictError,
+    EventIdConflictError,
     InternalError,
     LeaseLostError,
+    MessageIdConflictError,
     RepeatedEventError,
 )
 from catga_core.interfaces.named_values import NamedValueConflictError
@@ -82,11 +84,13 @@ def conflict(text: str, **details: Any) -> CatgaError:
 _MEANINGS: Mapping[str, Callable[..., CatgaError]] = {
     "version": ConcurrencyError,
     "repeated": _repeated,
+    "reused": EventIdConflictError,
     "fenced": _fenced,
     "moved": _moved,
     "changed": _changed,
     "lost": _lost,
     "seen": _seen,
+    "known": MessageIdConflictError,
     "taken": _taken,
     "kind": _kind,
     "number": _number,

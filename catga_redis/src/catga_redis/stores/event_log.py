@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from catga_core.errors import ConcurrencyError
+from catga_core.errors import ConcurrencyError, EventIdConflictError
 from catga_core.interfaces.event_log import ANY, AppendResult, RecordedEvent, StreamAppend
-from catga_core.storage_support.append_checks import check_appends, guard_result
+from catga_core.storage_support.append_checks import check_appends, guard_result, same_record
 from catga_core.storage_support.records import decode_event, encode_event
 from catga_redis.engine.news import look_again_within
 from catga_redis.engine.refusals import is_refusal, refusal
@@ -188,6 +188,7 @@ def _in_block(staged: StagedStream, append: StreamAppend) -> int | None:
 
     Raises:
         ConcurrencyError: When the stream is at another version by then.
+        EventIdConflictError: When the ids are there, one of them with another event.
     """
     ids = [record.message_id for record in append.records]
     there = [record.message_id for record in staged.records]
@@ -197,6 +198,11 @@ def _in_block(staged: StagedStream, append: StreamAppend) -> int | None:
             ANY,
             staged.version + start,
         }:
+            for number, record in enumerate(append.records, start):
+                if not same_record(staged.records[number], record):
+                    raise EventIdConflictError(
+                        append.stream_id, record.message_id, staged.version + number + 1
+                    )
             return staged.version + start + len(ids)
     if append.expected_version not in {ANY, actual}:
         raise ConcurrencyError(append.stream_id, append.expected_version, actual)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from catga_core.errors import MessageIdConflictError
 from catga_core.identifiers import new_id
-from catga_redis.engine.refusals import is_refusal
+from catga_core.messages.fingerprints import same_content
+from catga_redis.engine.refusals import is_refusal, refusal
 from catga_redis.storage import RedisStorage
 
 
@@ -19,31 +21,38 @@ class RedisInboxStore:
         self._commands = storage.commands
         self._key = f"{storage.root}inbox"
 
-    async def record(self, message_id: str, handler: str, /) -> bool:
+    async def record(self, message_id: str, handler: str, /, *, fingerprint: str = "") -> bool:
         """Note that a handler has had a message; two units of work at once conflict at the commit."""
         member = _member(message_id, handler)
         unit = self._storage.joined()
         if unit is None:
-            answer = await self._commands.run("record", member, new_id())
+            answer = await self._commands.run("record", member, new_id(), fingerprint, message_id, handler)
+            if is_refusal(answer) and answer[0] != b"seen":
+                raise refusal(answer)
             return not is_refusal(answer)
-        if member in unit.inbox or await self._noted(member):
+        noted = unit.inbox.get(member)
+        if noted is None:
+            noted = await self._noted(member)
+        if noted is not None:
+            if not same_content(noted, fingerprint):
+                raise MessageIdConflictError(message_id, f"the inbox of {handler}")
             return False
-        unit.inbox.add(member)
-        unit.stage("record", member, new_id(), key=("inbox", member))
+        unit.inbox[member] = fingerprint
+        unit.stage("record", member, new_id(), fingerprint, message_id, handler, key=("inbox", member))
         return True
 
     async def seen(self, message_id: str, handler: str, /) -> bool:
         """Tell whether a handler has had a message."""
         member = _member(message_id, handler)
         unit = self._storage.joined()
-        return (unit is not None and member in unit.inbox) or await self._noted(member)
+        return (unit is not None and member in unit.inbox) or await self._noted(member) is not None
 
     async def forget(self, message_id: str, handler: str, /) -> None:
         """Take a note back."""
         member = _member(message_id, handler)
         unit = self._storage.joined()
         if unit is not None:
-            unit.inbox.discard(member)
+            unit.inbox.pop(member, None)
             unit.unstage(("inbox", member))
             unit.stage("forget", member)
             return
@@ -54,8 +63,10 @@ class RedisInboxStore:
         removed: int = await self._commands.run("prune_inbox", older_than, limit)
         return removed
 
-    async def _noted(self, member: str) -> bool:
-        return bool(await self._commands.read("HEXISTS", self._key, member))
+    async def _noted(self, member: str) -> str | None:
+        """Return the fingerprint that was noted, `None` where nothing was."""
+        found: bytes | None = await self._commands.read("HGET", self._key, member)
+        return None if found is None else found.decode().partition(":")[2]
 
 
 def _member(message_id: str, handler: str) -> str:

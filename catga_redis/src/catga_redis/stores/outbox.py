@@ -10,7 +10,7 @@ from catga_core.identifiers import new_id
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
 from catga_core.storage_support.records import decode_message, encode_message
 from catga_redis.engine.news import look_again_within
-from catga_redis.engine.refusals import is_refusal
+from catga_redis.engine.refusals import is_refusal, refusal
 from catga_redis.storage import RedisStorage
 
 _GRAIN = 0.001
@@ -34,12 +34,15 @@ class RedisOutboxStore:
         arguments: list[Any] = [len(messages)]
         for message in messages:
             group = "0" if message.key is None else f"1{message.key}"
-            arguments += [message.context.message_id, group, message.created_at, encode_message(message)]
+            identity = message.context.message_id
+            arguments += [identity, group, message.created_at, encode_message(message), message.fingerprint]
         unit = self._storage.joined()
         if unit is not None:
             unit.stage("add", *arguments)
             return
-        await self._commands.run("add", *arguments)
+        answer = await self._commands.run("add", *arguments)
+        if is_refusal(answer):
+            raise refusal(answer)
         self._storage.news.wake("o")
 
     async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from catga_core.errors import CatgaError, ConcurrencyError, RepeatedEventError
+from catga_core.errors import CatgaError, ConcurrencyError, EventIdConflictError, RepeatedEventError
 from catga_core.interfaces.event_log import ANY, AppendResult, EventKind, EventRecord, StreamAppend
 from catga_core.storage_support.append_checks import refused_guard, with_guards
 from catga_core.storage_support.records import encode_headers
 from catga_sqlite.engine.columns import bound_id, optional_id
 from catga_sqlite.engine.ids import pack_id
 from catga_sqlite.engine.jobs import Many
-from catga_sqlite.engine.kinds import keep_kind
+from catga_sqlite.engine.kinds import keep_kind, number_of
 
 Request: TypeAlias = Sequence[StreamAppend]
 Outcome: TypeAlias = list[AppendResult] | CatgaError
@@ -38,7 +38,7 @@ _PLAIN_EVENTS: Final = _inserts("catga_events", "(?, ?, ?, ?, ?, ?, NULL, NULL, 
 _LINKED_EVENTS: Final = _inserts("catga_events", "(?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)")
 _FULL_EVENTS: Final = _inserts("catga_events", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 _FIND: Final = "SELECT version FROM catga_events WHERE stream = ? AND message_id = ?"
-_AT: Final = "SELECT message_id, position FROM catga_events WHERE stream = ? AND version = ?"
+_AT: Final = "SELECT message_id, position, kind, data FROM catga_events WHERE stream = ? AND version = ?"
 # Streams whose version is remembered from one transaction to the next.
 _REMEMBERED: Final = 10_000
 
@@ -270,13 +270,23 @@ class Appender:
         return None if row is None else row[0]
 
     def _repeated(self, stream: _Stream, first: int, records: Sequence[EventRecord]) -> AppendResult | None:
-        """Return what was answered when these very records were appended from a version on."""
+        """Return what was answered when these very records were appended from a version on.
+
+        Raises:
+            EventIdConflictError: When their ids are there, one of them with another event.
+        """
         position = 0
+        other: tuple[EventRecord, int] | None = None
         for version, record in enumerate(records, first):
             row = self._execute(_AT, (stream.number, version)).fetchone()
             if row is None or row[0] != pack_id(record.message_id):
                 return None
             position = row[1]
+            kind = number_of((record.name, record.schema_version, record.format))
+            if other is None and row[2:] != (kind, record.data):
+                other = record, version
+        if other is not None:
+            raise EventIdConflictError(stream.name, other[0].message_id, other[1])
         return AppendResult(first + len(records) - 1, position)
 
     def _refusal_of_one(self, requests: Sequence[Request]) -> CatgaError | None:

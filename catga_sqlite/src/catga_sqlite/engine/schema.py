@@ -145,6 +145,14 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             "CREATE TABLE catga_named_values (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
         ),
     ),
+    Migration(
+        "fingerprints of messages",
+        (
+            # Empty for what an older Catga has stored: unknown content.
+            "ALTER TABLE catga_outbox ADD COLUMN fingerprint TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE catga_inbox ADD COLUMN fingerprint TEXT NOT NULL DEFAULT ''",
+        ),
+    ),
 )
 
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS catga_schema (

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
+from catga_core.errors import MessageIdConflictError
+from catga_core.messages.fingerprints import same_content
 from catga_sqlite.engine.ids import pack_id
 from catga_sqlite.storage import SqliteStorage
 
-_RECORD: Final = "INSERT INTO catga_inbox VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_RECORD: Final = "INSERT INTO catga_inbox VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_NOTED: Final = "SELECT fingerprint FROM catga_inbox WHERE message_id = ? AND handler = ?"
 _SEEN: Final = "SELECT 1 FROM catga_inbox WHERE message_id = ? AND handler = ?"
 _FORGET: Final = "DELETE FROM catga_inbox WHERE message_id = ? AND handler = ?"
 _PRUNE: Final = (
@@ -28,9 +31,9 @@ class SqliteInboxStore:
         self._storage = storage
         self._clock = storage.clock
 
-    async def record(self, message_id: str, handler: str, /) -> bool:
+    async def record(self, message_id: str, handler: str, /, *, fingerprint: str = "") -> bool:
         """Note that a handler has had a message; joins the ambient unit of work."""
-        return await self._storage.write(_record, message_id, handler, self._clock.time())
+        return await self._storage.write(_record, message_id, handler, self._clock.time(), fingerprint)
 
     async def seen(self, message_id: str, handler: str, /) -> bool:
         """Tell whether a handler has had a message."""
@@ -45,8 +48,16 @@ class SqliteInboxStore:
         return await self._storage.write(_prune, self._clock.time(), older_than, limit)
 
 
-def _record(connection: sqlite3.Connection, message_id: str, handler: str, now: float) -> bool:
-    return connection.execute(_RECORD, (pack_id(message_id), handler, now)).rowcount > 0
+def _record(
+    connection: sqlite3.Connection, message_id: str, handler: str, now: float, fingerprint: str
+) -> bool:
+    packed = pack_id(message_id)
+    if connection.execute(_RECORD, (packed, handler, now, fingerprint)).rowcount > 0:
+        return True
+    (noted,) = connection.execute(_NOTED, (packed, handler)).fetchone()
+    if not same_content(noted, fingerprint):
+        raise MessageIdConflictError(message_id, f"the inbox of {handler}")
+    return False
 
 
 def _seen(connection: sqlite3.Connection, message_id: str, handler: str) -> bool:

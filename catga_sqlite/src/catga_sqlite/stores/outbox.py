@@ -8,17 +8,20 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
+from catga_core.errors import MessageIdConflictError
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
+from catga_core.messages.fingerprints import same_content
 from catga_core.storage_support.records import decode_context, encode_context
 from catga_sqlite.engine.ids import pack_id, unpack_id
 from catga_sqlite.engine.wakeups import OUTBOX
 from catga_sqlite.storage import SqliteStorage
 
 _ADD: Final = (
-    "INSERT INTO catga_outbox (message_id, key, name, schema_version, format, data, context, created_at) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING"
+    "INSERT INTO catga_outbox (message_id, key, name, schema_version, format, data, context, created_at, fingerprint) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING"
 )
-_COLUMNS: Final = "sequence, message_id, key, name, schema_version, format, data, context, created_at, attempts, fencing_token, error"
+_KNOWN: Final = "SELECT fingerprint FROM catga_outbox WHERE message_id = ?"
+_COLUMNS: Final = "sequence, message_id, key, name, schema_version, format, data, context, created_at, attempts, fencing_token, error, fingerprint"
 # Not where an earlier one of its key is not due. What is due before it is taken first, being earlier. The indices are named,
 # because without statistics SQLite would walk over all that was ever sent.
 _DUE: Final = (
@@ -58,7 +61,7 @@ class SqliteOutboxStore:
         self._clock = storage.clock
 
     async def add(self, messages: Sequence[OutboxMessage], /) -> None:
-        """Store messages at the end; joins the ambient unit of work. One whose message id is there already is not added."""
+        """Store messages at the end; joins the ambient unit of work. A repeated message is not added again."""
         rows = [_row(message) for message in messages]
         if rows:
             await self._storage.write(_add, rows, topics=OUTBOX)
@@ -114,6 +117,7 @@ def _row(message: OutboxMessage) -> tuple[Any, ...]:
         message.data,
         encode_context(message.context),
         message.created_at,
+        message.fingerprint,
     )
 
 
@@ -122,7 +126,12 @@ def _own(leased: LeasedMessage) -> tuple[int, int]:
 
 
 def _add(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    connection.executemany(_ADD, rows)
+    if connection.executemany(_ADD, rows).rowcount == len(rows):
+        return
+    for packed, *_, fingerprint in rows:
+        (known,) = connection.execute(_KNOWN, (packed,)).fetchone()
+        if not same_content(known, fingerprint):
+            raise MessageIdConflictError(unpack_id(packed), "the outbox")
 
 
 def _lease(connection: sqlite3.Connection, limit: int, lease: float, now: float) -> list[LeasedMessage]:
@@ -144,9 +153,10 @@ def _leased(
     attempts: int,
     fencing_token: int,
     error: str | None,
+    fingerprint: str,
 ) -> LeasedMessage:
     surroundings = decode_context(unpack_id(message_id), context)
-    message = OutboxMessage(name, schema_version, format, data, surroundings, key, created_at)
+    message = OutboxMessage(name, schema_version, format, data, surroundings, key, created_at, fingerprint)
     return LeasedMessage(sequence, message, attempts, fencing_token, error)
 
 

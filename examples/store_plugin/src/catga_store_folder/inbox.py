@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from catga_core import Clock
+from catga_core.errors import MessageIdConflictError
+from catga_core.storage_support import same_content
 
 from .disk import name_of
 from .storage import FolderStorage
@@ -16,6 +18,7 @@ class _Note(msgspec.Struct, frozen=True):
     message_id: str
     handler: str
     noted_at: float
+    fingerprint: str = ""
 
 
 class FolderInboxStore:
@@ -25,14 +28,18 @@ class FolderInboxStore:
         self._storage = storage
         self._clock = clock
 
-    async def record(self, message_id: str, handler: str, /) -> bool:
+    async def record(self, message_id: str, handler: str, /, *, fingerprint: str = "") -> bool:
         """Note that a handler has had a message; `True` for the first time."""
         name = name_of(message_id, handler)
         async with self._storage.writing() as files:
-            first = files.get(_TABLE, name) is None
-            if first:
-                files.put(_TABLE, name, msgspec.json.encode(_Note(message_id, handler, self._clock.time())))
-        return first
+            found = files.get(_TABLE, name)
+            if found is None:
+                note = _Note(message_id, handler, self._clock.time(), fingerprint)
+                files.put(_TABLE, name, msgspec.json.encode(note))
+                return True
+        if not same_content(msgspec.json.decode(found, type=_Note).fingerprint, fingerprint):
+            raise MessageIdConflictError(message_id, f"the inbox of {handler}")
+        return False
 
     async def seen(self, message_id: str, handler: str, /) -> bool:
         """Tell whether a handler has had a message."""

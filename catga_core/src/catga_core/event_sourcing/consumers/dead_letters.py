@@ -48,7 +48,8 @@ def dead_letter_of(
         {**stored.headers, **headers, STREAM: stored.stream_id, VERSION: str(stored.version)},
     )
     return DeadLetter(
-        id=f"{key}/{stored.message_id}",
+        # An id is unique in its stream only.
+        id=f"{key}/{stored.position}/{stored.message_id}",
         source=DeadLetterSource.PROJECTION,
         handler=handler,
         name=record.name,

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from catga_core.errors import CatgaError
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource
 from catga_core.interfaces.outbox import LeasedMessage
 from catga_core.log import traceback_of
 from catga_core.messages import Event, MessageType
+from catga_core.messages.fingerprints import fingerprint
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.serializer import Serializer
 
 
-def letter_id(message_id: str, handler: str) -> str:
-    """Return the id of the dead letter of a message for a handler; the handler may be empty."""
-    return f"{message_id}:{handler}"
+def letter_id(message_id: str, handler: str, fingerprint: str) -> str:
+    """Return the id of the dead letter of a message for a handler.
+
+    Another message under the same id has another dead letter, so that neither replaces the other.
+
+    Args:
+        message_id: The message's id.
+        handler: The handler's name, empty for none.
+        fingerprint: The message's fingerprint.
+    """
+    # The digest covers the parts as well: no two of them are one text because both have a colon.
+    parts = f"{len(message_id)}:{message_id}{handler}:{fingerprint}"
+    return f"{message_id}:{handler}:{blake2b(parts.encode(), digest_size=8).hexdigest()}"
 
 
 def handler_letter(
@@ -45,7 +58,7 @@ def handler_letter(
     except CatgaError:
         format = ""
     return DeadLetter(
-        id=letter_id(context.message_id, handler),
+        id=letter_id(context.message_id, handler, fingerprint(described, event, serializer.encode)),
         source=DeadLetterSource.HANDLER,
         handler=handler,
         name=described.name,
@@ -72,7 +85,7 @@ def outbox_letter(leased: LeasedMessage, error: CatgaError, *, now: float) -> De
     """
     message = leased.message
     return DeadLetter(
-        id=letter_id(message.context.message_id, ""),
+        id=letter_id(message.context.message_id, "", message.fingerprint),
         source=DeadLetterSource.OUTBOX,
         handler="",
         name=message.name,

@@ -103,17 +103,17 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         """Return the result of the rest of the pipeline, the recorded result, or `DUPLICATE_IN_PROGRESS`."""
         context = active_context.get()
         key = self._key(message, context)
-        digest = self._codec.digest(message) if self._rule.compare else b""
+        fingerprint = self._codec.fingerprint(message) if self._rule.compare else ""
         outcome, began = await self._claim(key, context)
         if isinstance(outcome, Completed):
-            recorded = self._codec.decode(key, outcome.result, digest)
+            recorded = self._codec.decode(key, outcome.result, fingerprint)
             if recorded.is_success:
                 self._counters.repeated_commands += 1
                 logger().info(COMMAND_REPEATED, message_type=self._wire_name, key=key)
             return recorded
         if not isinstance(outcome, Claimed):
             return Failure(self._in_progress(key, outcome.expires_at))
-        return await self._run(outcome, began, digest, message, next)
+        return await self._run(outcome, began, fingerprint, message, next)
 
     def _key(self, message: Any, context: MessageContext | None) -> str:
         if self._rule.key is not None:
@@ -163,7 +163,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         return min(wait, context.deadline - self._clock.time())
 
     async def _run(
-        self, claim: Claimed, began: float, digest: bytes, message: Any, next: Next[Any, Any]
+        self, claim: Claimed, began: float, fingerprint: str, message: Any, next: Next[Any, Any]
     ) -> CatgaResult[Any]:
         async def renew(held: Claimed) -> Claimed:
             return await self._store.renew(held, lease=self._settings.lease)
@@ -184,7 +184,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         surrounding = open_unit_of_work()
         try:
             async with lease:
-                result = await self._do(lease, digest, message, next, surrounding)
+                result = await self._do(lease, fingerprint, message, next, surrounding)
                 kept = isinstance(result, Success)
                 if kept and surrounding is not None:
                     # The effect is rolled back with it: a retry must not wait for the lease to end.
@@ -203,7 +203,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
     async def _do(
         self,
         lease: Lease[Claimed],
-        digest: bytes,
+        fingerprint: str,
         message: Any,
         next: Next[Any, Any],
         surrounding: BaseUnitOfWork | None,
@@ -213,7 +213,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
 
         async def work() -> CatgaResult[Any]:
             nonlocal record
-            result, record = await self._handle(lease, digest, message, next)
+            result, record = await self._handle(lease, fingerprint, message, next)
             if self._together and record is not None:
                 lease.end()
                 await self._store.complete(lease.held, record, ttl=self._ttl)
@@ -235,7 +235,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         return result
 
     async def _handle(
-        self, lease: Lease[Claimed], digest: bytes, message: Any, next: Next[Any, Any]
+        self, lease: Lease[Claimed], fingerprint: str, message: Any, next: Next[Any, Any]
     ) -> tuple[CatgaResult[Any], bytes | None]:
         """Return the result, and the bytes to record if it is a success."""
         result = await next(message)
@@ -245,7 +245,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         if not isinstance(result, Success):
             return result, None
         try:
-            return result, self._codec.encode(result.value, digest)
+            return result, self._codec.encode(result.value, fingerprint)
         except CatgaError as error:
             return Failure(self._unrecordable(error)), None
 

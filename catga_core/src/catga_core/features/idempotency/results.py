@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from catga_core.errors import CatgaError, ConfigurationError, ConflictError, Outcome, SerializationError
 from catga_core.messages import MessageType
+from catga_core.messages.fingerprints import fingerprint, same_content
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
 
 _FORMAT = 1
-# Sets and dictionaries in one order, in every process.
-_canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class _Kept(msgspec.Struct, array_like=True, frozen=True):
     format: int
     serializer: str
-    digest: bytes
+    fingerprint: str
     value: bytes
 
 
@@ -37,6 +35,7 @@ class ResultCodec:
 
     def __init__(self, described: MessageType, serializer: Serializer) -> None:
         self._name = described.cls.__name__
+        self._described = described
         self._serializer = serializer
         self._encoder = msgspec.msgpack.Encoder()
         self._kept = msgspec.msgpack.Decoder(_Kept)
@@ -49,43 +48,36 @@ class ResultCodec:
             )
             raise ConfigurationError(msg) from error
 
-    def digest(self, message: object) -> bytes:
-        """Return a digest of the command's content, empty where it cannot be encoded."""
-        try:
-            data = _canonical.encode(message)
-        except Exception:  # noqa: BLE001 - the container's serializer may encode more than msgspec
-            try:
-                data = self._serializer.encode(message)
-            except CatgaError:
-                return b""
-        return blake2b(data, digest_size=16).digest()
+    def fingerprint(self, message: object) -> str:
+        """Return the fingerprint of a command."""
+        return fingerprint(self._described, message, self._serializer.encode)
 
-    def encode(self, value: object, digest: bytes) -> bytes:
+    def encode(self, value: object, fingerprint: str) -> bytes:
         """Encode a result.
 
         Args:
             value: The result.
-            digest: The digest of the command.
+            fingerprint: The command's fingerprint.
 
         Raises:
             SerializationError: The result cannot be encoded; the text names its type.
         """
         body = self._serializer.encode(value)
-        return self._encoder.encode(_Kept(_FORMAT, self._serializer.name, digest, body))
+        return self._encoder.encode(_Kept(_FORMAT, self._serializer.name, fingerprint, body))
 
-    def decode(self, key: str, data: bytes, digest: bytes) -> CatgaResult[Any]:
+    def decode(self, key: str, data: bytes, fingerprint: str) -> CatgaResult[Any]:
         """Return the recorded result, or a failure where it is another command's or cannot be decoded.
 
         Args:
             key: The idempotency key, for errors.
             data: The record.
-            digest: The digest of this command; empty if content is not compared.
+            fingerprint: This command's fingerprint; empty if content is not compared.
         """
         try:
             kept: _Kept = self._kept.decode(data)
         except msgspec.MsgspecError as error:
             return Failure(self._unreadable(key, f"the record is malformed ({type(error).__name__})"))
-        if digest and kept.digest and digest != kept.digest:
+        if not same_content(kept.fingerprint, fingerprint):
             return Failure(self._another(key))
         if kept.serializer != self._serializer.name:
             text = f"it was written as {kept.serializer}, but this process reads {self._serializer.name}"

@@ -16,6 +16,7 @@ from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.storage import Storage
 from catga_core.messages import MessageKind
+from catga_core.messages.serializer import Serializer
 from catga_core.pipeline.behavior import AnyBehavior
 
 
@@ -69,7 +70,9 @@ class InboxFeature:
             return []
         from catga_core.features.inbox.behavior import InboxBehavior
 
-        return [InboxBehavior(self._services.get(InboxStore), handler.name, self._counters)]
+        services = self._services
+        encode = services.get(Serializer).encode
+        return [InboxBehavior(services.get(InboxStore), handler.name, self._counters, encode)]
 
     def _prune(self, store: InboxStore) -> Prune:
         return lambda: store.prune(older_than=self._options.retention_seconds)

@@ -9,6 +9,7 @@ from catga_core.features.outbox.ordering import key_of
 from catga_core.interfaces.outbox import OutboxMessage, OutboxStore
 from catga_core.interfaces.storage import Storage, UnitOfWork
 from catga_core.messages import Event, MessageType
+from catga_core.messages.fingerprints import fingerprint
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
@@ -62,6 +63,7 @@ class OutboxWriter:
 
         Raises:
             SerializationError: The event cannot be encoded.
+            MessageIdConflictError: The outbox has another event under the message id.
             PersistenceError: The outbox cannot be written.
         """
         cls = type(event)
@@ -76,6 +78,7 @@ class OutboxWriter:
             context=context,
             key=key_of(event, self._conversation_of(context)),
             created_at=self._clock.time(),
+            fingerprint=fingerprint(described, event, self._serializer.encode),
         )
         await self._outbox.add([message])
 

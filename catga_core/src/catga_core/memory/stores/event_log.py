@@ -7,11 +7,17 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
 
-from catga_core.errors import ConcurrencyError, RepeatedEventError
+from catga_core.errors import ConcurrencyError, EventIdConflictError, RepeatedEventError
 from catga_core.interfaces.event_log import ANY, AppendResult, RecordedEvent, StreamAppend
 from catga_core.memory.storage import MemoryStorage
 from catga_core.runtime.waiter import Waiter
-from catga_core.storage_support.append_checks import all_repeated, check_appends, guard_result, refused_guard
+from catga_core.storage_support.append_checks import (
+    all_repeated,
+    check_appends,
+    guard_result,
+    refused_guard,
+    same_record,
+)
 
 _position = attrgetter("position")
 
@@ -140,6 +146,9 @@ class MemoryEventLog:
             first, last = known[0], known[-1]
             here = expected == ANY or (expected, actual) == (first - 1, last)
             if here and len(known) == len(records) and known == list(range(first, last + 1)):
+                for event, record in zip(stream.events[first - 1 : last], records, strict=True):
+                    if not same_record(event.record, record):
+                        raise EventIdConflictError(append.stream_id, record.message_id, event.version)
                 return AppendResult(last, stream.events[last - 1].position)
         if expected not in {ANY, actual}:
             raise ConcurrencyError(append.stream_id, expected, actual)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from catga_core.clock import Clock
+from catga_core.errors import MessageIdConflictError
 from catga_core.memory.engine.table import Table
 from catga_core.memory.storage import MemoryStorage
+from catga_core.messages.fingerprints import same_content
 
 
-class _Notes(Table[tuple[str, str], float]):
+class _Notes(Table[tuple[str, str], tuple[float, str]]):
     pass
 
 
@@ -24,12 +26,15 @@ class MemoryInboxStore:
         self._clock = clock
         self._notes = storage.part(_Notes)
 
-    async def record(self, message_id: str, handler: str, /) -> bool:
+    async def record(self, message_id: str, handler: str, /, *, fingerprint: str = "") -> bool:
         """Note that a handler has had a message; joins the ambient unit of work."""
         rows = self._notes.write(await self._storage.write())
-        if (message_id, handler) in rows:
+        noted = rows.get((message_id, handler))
+        if noted is not None:
+            if not same_content(noted[1], fingerprint):
+                raise MessageIdConflictError(message_id, f"the inbox of {handler}")
             return False
-        rows[message_id, handler] = self._clock.time()
+        rows[message_id, handler] = self._clock.time(), fingerprint
         return True
 
     async def seen(self, message_id: str, handler: str, /) -> bool:
@@ -48,7 +53,7 @@ class MemoryInboxStore:
         # The oldest come first, so that whoever has nothing to prune looks at one note.
         old: list[tuple[str, str]] = []
         for key in rows:
-            if len(old) >= limit or rows[key] >= before:
+            if len(old) >= limit or rows[key][0] >= before:
                 break
             old.append(key)
         for key in old:

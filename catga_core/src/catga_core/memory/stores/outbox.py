@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from catga_core.clock import Clock
+from catga_core.errors import MessageIdConflictError
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
 from catga_core.memory.engine.table import Table
 from catga_core.memory.storage import MemoryStorage
+from catga_core.messages.fingerprints import same_content
 from catga_core.runtime.waiter import Waiter
 
 
@@ -50,7 +52,7 @@ class _Outbox:
     def __init__(self, storage: MemoryStorage) -> None:
         self.pending: Table[int, _Pending] = Table(storage)
         self.sent: Table[int, _Sent] = Table(storage)
-        self.ids: Table[str, int] = Table(storage)
+        self.ids: Table[str, str] = Table(storage)
         self.sequence = 0
         self.waiter = Waiter()
 
@@ -69,15 +71,24 @@ class MemoryOutboxStore:
         self._outbox = storage.part(_Outbox)
 
     async def add(self, messages: Sequence[OutboxMessage], /) -> None:
-        """Store messages at the end; joins the ambient unit of work. One whose message id is there already is not added."""
+        """Store messages at the end; joins the ambient unit of work. A repeated message is not added again."""
         outbox = self._outbox
         unit = await self._storage.write()
         ids, pending = outbox.ids.write(unit), outbox.pending.write(unit)
+        fresh: dict[str, OutboxMessage] = {}
         for message in messages:
-            if message.context.message_id not in ids:
-                outbox.sequence += 1
-                ids[message.context.message_id] = outbox.sequence
-                pending[outbox.sequence] = _Pending(message)
+            message_id = message.context.message_id
+            known = ids.get(message_id)
+            if known is None and message_id in fresh:
+                known = fresh[message_id].fingerprint
+            if known is None:
+                fresh[message_id] = message
+            elif not same_content(known, message.fingerprint):
+                raise MessageIdConflictError(message_id, "the outbox")
+        for message_id, message in fresh.items():
+            outbox.sequence += 1
+            ids[message_id] = message.fingerprint
+            pending[outbox.sequence] = _Pending(message)
         self._wake()
 
     async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:

@@ -8,6 +8,34 @@ local function stored_position(stream, version)
   return tonumber(string.match(found, '^%d+:(%d+):'))
 end
 
+-- Where the content of a record ends. A record is a MessagePack array that begins with message id, name, schema version, format and
+-- data; what follows (the time, correlation, headers) is another one at each attempt.
+local function content_end(record)
+  local at = 2
+  for _ = 1, 5 do
+    local kind, b1, b2, b3, b4 = string.byte(record, at, at + 4)
+    if kind >= 0xa0 and kind <= 0xbf then
+      at = at + 1 + kind - 0xa0
+    elseif kind == 0xd9 or kind == 0xc4 then
+      at = at + 2 + b1
+    elseif kind == 0xda or kind == 0xc5 then
+      at = at + 3 + 256 * b1 + b2
+    elseif kind == 0xdb or kind == 0xc6 then
+      at = at + 5 + 16777216 * b1 + 65536 * b2 + 256 * b3 + b4
+    elseif kind >= 0xcc and kind <= 0xcf then
+      at = at + 1 + 2 ^ (kind - 0xcc)
+    else
+      at = at + 1
+    end
+  end
+  return at - 1
+end
+local function is_stored(stream, version, record)
+  local found = redis.call('LINDEX', P .. 's:' .. stream, version - 1)
+  local stored = string.sub(found, string.find(found, ':', string.find(found, ':', 1, true) + 1, true) + 1)
+  return string.sub(stored, 1, content_end(stored)) == string.sub(record, 1, content_end(record))
+end
+
 -- a[i]: stream, expected version (-1: any), count, then id and record of each; none of them for a guard
 local function check_append(a, i)
   local stream, expected, count = a[i], tonumber(a[i + 1]), tonumber(a[i + 2])
@@ -34,6 +62,11 @@ local function check_append(a, i)
       same = same and versions[n] == first + n - 1
     end
     if same then
+      for n = 1, count do
+        if not is_stored(stream, versions[n], a[i + 2 + 2 * n]) then
+          return { 'reused', stream, a[i + 1 + 2 * n], versions[n] }
+        end
+      end
       memo[i] = first + count - 1
       return
     end

@@ -1,14 +1,17 @@
--- {p}:inbox    hash of message id and handler -> the operation that noted it
+-- {p}:inbox    hash of message id and handler -> "<the operation that noted it>:<fingerprint of the message>"
 -- {p}:inbox:t  sorted set of the same by time
--- a[i]: member, operation
+-- a[i]: member, operation, fingerprint, message id, handler
 local function check_record(a, i)
   local noted = redis.call('HGET', P .. 'inbox', a[i])
-  if noted and noted ~= a[i + 1] then
-    return { 'seen', a[i] }
+  if noted then
+    local operation, fingerprint = string.match(noted, '^([^:]*):?(.*)$')
+    if operation ~= a[i + 1] then
+      return same_content(fingerprint, a[i + 2]) and { 'seen', a[i] } or { 'known', a[i + 3], 'the inbox of ' .. a[i + 4] }
+    end
   end
 end
 local function apply_record(a, i)
-  redis.call('HSET', P .. 'inbox', a[i], a[i + 1])
+  redis.call('HSET', P .. 'inbox', a[i], a[i + 1] .. ':' .. a[i + 2])
   redis.call('ZADD', P .. 'inbox:t', exact(now()), a[i])
   return 1
 end

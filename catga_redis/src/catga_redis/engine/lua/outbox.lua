@@ -1,6 +1,6 @@
 -- {p}:ob:seq       the last sequence
 -- {p}:ob:m:<seq>   hash: d message, i message id, k key; t fencing token, u end of the lease or next try, a attempts, e error
--- {p}:ob:ids       hash of message id -> sequence, until the message is pruned
+-- {p}:ob:ids       hash of message id -> fingerprint of the message, until it is pruned
 -- {p}:ob:pending   sorted set of sequences by when they were made
 -- {p}:ob:ready     sorted set by sequence: what may be given to anybody now
 -- {p}:ob:later     sorted set by time: what is leased or waits for its next try
@@ -40,14 +40,27 @@ local function remove(sequence, group)
   end
 end
 
--- a[i]: number of messages, then id, key ('0' for none, else '1' and the key), created at, message of each
+-- What earlier operations of the same unit of work will have added: all are checked before one is applied.
+local foreseen_messages = {}
+
+-- a[i]: number of messages, then id, key ('0' for none, else '1' and the key), created at, message, fingerprint of each
+local function check_add(a, i)
+  for n = 0, tonumber(a[i]) - 1 do
+    local at = i + 1 + 5 * n
+    local known = foreseen_messages[a[at]] or redis.call('HGET', O .. 'ids', a[at])
+    if known and not same_content(known, a[at + 4]) then
+      return { 'known', a[at], 'the outbox' }
+    end
+    foreseen_messages[a[at]] = known or a[at + 4]
+  end
+end
 local function apply_add(a, i)
   for n = 0, tonumber(a[i]) - 1 do
-    local at = i + 1 + 4 * n
+    local at = i + 1 + 5 * n
     local id, group = a[at], string.sub(a[at + 1], 1, 1) == '1' and string.sub(a[at + 1], 2)
     if redis.call('HEXISTS', O .. 'ids', id) == 0 then
       local sequence = string.format('%.0f', redis.call('INCR', O .. 'seq'))
-      redis.call('HSET', O .. 'ids', id, sequence)
+      redis.call('HSET', O .. 'ids', id, a[at + 4])
       local message = O .. 'm:' .. sequence
       redis.call('HSET', message, 'd', a[at + 3], 'i', id, 't', 0, 'u', 0, 'a', 0)
       redis.call('ZADD', O .. 'pending', a[at + 2], sequence)

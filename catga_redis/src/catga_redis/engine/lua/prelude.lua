@@ -32,6 +32,17 @@ local function expire(key, seconds)
   end
 end
 
+-- Whether two fingerprints are of the same message: "<name>@<version>#<digest>"; of two versions only the names can be compared, and
+-- unknown content counts as the same. As `same_content` of the core.
+local function same_content(stored, given)
+  if stored == given or stored == '' or given == '' then
+    return true
+  end
+  local name, version, digest = string.match(stored, '^(.*)@(%d+)#(%x*)$')
+  local other, its_version, its_digest = string.match(given, '^(.*)@(%d+)#(%x*)$')
+  return name ~= nil and name == other and (version ~= its_version or digest == '' or its_digest == '')
+end
+
 local function next_token()
   return redis.call('INCR', P .. 'fence')
 end

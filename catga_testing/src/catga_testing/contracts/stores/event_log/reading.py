@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time as real
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
+from catga_core.clock import SystemClock
+from catga_core.event_sourcing import EventTypes, LogEventStore
 from catga_core.interfaces import EventLog, PayloadLog
 from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.event_log.base import EventLogContractBase, everything, stream
 from catga_testing.contracts.stores.place import turns
-from catga_testing.contracts.stores.records import appends, records
+from catga_testing.contracts.stores.records import NOW, appends, record, records
 
 _PARTS: tuple[dict[str, Any], ...] = (
     {},
@@ -29,6 +32,28 @@ _PARTS: tuple[dict[str, Any], ...] = (
 
 class ReadingContract(EventLogContractBase):
     """By version within a stream, by position across all."""
+
+    @pytest.mark.parametrize(
+        ("seconds", "wanted"), [(-1, 0), (0, 1), (5, 1), (10, 2), (11, 2), (19, 2), (20, 5), (99, 5)]
+    )
+    async def test_a_stream_is_read_to_a_time_as_it_was_then_also_where_the_clock_stepped_back(
+        self, log: EventLog, seconds: int, wanted: int
+    ) -> None:
+        """A prefix: never an event without those before it, in both directions."""
+        times = [0, 10, 20, 5, 1]
+        events = [record(recorded_at=int((NOW + time) * 1e6)) for time in times]
+        await log.append([appends("orders-1", *events)])
+        store = LogEventStore(log, EventTypes(), SystemClock())
+        until = datetime.fromtimestamp(NOW + seconds, UTC)
+
+        async def versions(**options: Any) -> list[int]:
+            return [each.version async for each in store.read("orders-1", to_time=until, **options)]
+
+        forward = list(range(1, wanted + 1))
+        assert await versions() == forward
+        assert await versions(backward=True) == forward[::-1]
+        assert await versions(from_version=2, limit=2) == forward[1:3]
+        assert await versions(to_version=3) == forward[:3]
 
     @pytest.mark.parametrize(
         ("asked", "wanted"),

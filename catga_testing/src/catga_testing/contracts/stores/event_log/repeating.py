@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from msgspec.structs import replace
 
 from catga_core import CatgaError, ConcurrencyError
+from catga_core.errors import EventIdConflictError
 from catga_core.interfaces import ANY, NO_STREAM, EventLog
 from catga_testing.contracts.stores.event_log.base import EventLogContractBase, everything, ids
 from catga_testing.contracts.stores.records import appends, guards, record, records
@@ -119,6 +123,42 @@ class RepeatingContract(EventLogContractBase):
 
         with pytest.raises(ConcurrencyError):
             await log.append([appends("orders-1", record(data=first.data), expected=NO_STREAM)])
+
+    @pytest.mark.parametrize("expected", [ANY, NO_STREAM])
+    @pytest.mark.parametrize(
+        "other", [{"name": "another-event"}, {"data": b"other content"}, {"schema_version": 200}]
+    )
+    async def test_another_event_under_a_known_id_is_refused(
+        self, log: EventLog, expected: int, other: dict[str, Any]
+    ) -> None:
+        """Naming the id and the stored event's version; nothing is written, to other streams neither."""
+        first, second, third = records(3)
+        await log.append([appends("orders-1", first, second, third)])
+        before = await everything(log)
+        reused = appends("orders-1", first, replace(second, **other), third, expected=expected)
+
+        with pytest.raises(EventIdConflictError) as refused:
+            await log.append([reused, appends("stock-1")])
+
+        assert (refused.value.stream_id, refused.value.version) == ("orders-1", 2)
+        assert refused.value.message_id == second.message_id
+        assert not refused.value.retryable
+        assert await everything(log) == before
+
+    async def test_a_known_id_with_other_bytes_is_refused_whatever_their_size(self, log: EventLog) -> None:
+        """Also where bytes, names and versions are long."""
+        for number, size in enumerate((0, 200, 300, 70_000)):
+            stored = record(data=b"x" * size, message_id="m" * (size % 1000 + 1), name="n" * (size % 999 + 1))
+            stored = replace(stored, schema_version=size * 100_000 + 1)
+            stream = f"orders-{number}"
+            first = await log.append([appends(stream, stored)])
+
+            later = replace(stored, recorded_at=stored.recorded_at + 1, correlation_id="another")
+            assert await log.append([appends(stream, later)]) == first
+            with pytest.raises(EventIdConflictError):
+                await log.append([appends(stream, replace(stored, data=stored.data + b"y"))])
+            with pytest.raises(EventIdConflictError):
+                await log.append([appends(stream, replace(stored, schema_version=size + 77))])
 
     @pytest.mark.parametrize("expected", [ANY, NO_STREAM])
     async def test_a_guard_has_done_its_work_where_all_else_is_a_repetition(

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from catga_core.errors import MessageIdConflictError
 from catga_core.interfaces import OutboxStore, Stores
 from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE, SOON
@@ -35,6 +36,7 @@ class AddingContract(OutboxContractBase):
             context=FULL_CONTEXT,
             key="key: {é} *",
             created_at=NOW + 0.125,
+            fingerprint="kit.Größe@2#0f",
         )
         bare = message(data=data)
 
@@ -74,6 +76,40 @@ class AddingContract(OutboxContractBase):
         await outboxes[1].add([message("m-1")])
         assert await lease(outboxes[1]) == []
         assert (await outboxes[0].stats()).pending == 3
+
+    async def test_another_message_under_a_known_id_is_refused(self, outboxes: Two) -> None:
+        """While it is pending, leased and sent; of what is added together, nothing is."""
+        first = message("m-1", fingerprint="kit.Told@1#aa")
+        others = ["kit.Told@1#bb", "kit.Other@1#aa", "kit.Other@2#aa"]
+
+        async def refused() -> None:
+            for other in others:
+                with pytest.raises(MessageIdConflictError) as conflict:
+                    await outboxes[1].add([message(), message("m-1", fingerprint=other)])
+                assert conflict.value.message_id == "m-1"
+                assert not conflict.value.retryable
+
+        await outboxes[0].add([first])
+        await refused()
+        [leased] = await lease(outboxes[0])
+        assert leased.message == first
+        await refused()
+        await outboxes[0].complete([leased])
+        await refused()
+        with pytest.raises(MessageIdConflictError):
+            await outboxes[0].add([message("m-2", fingerprint=each) for each in others[:2]])
+        assert await lease(outboxes[0]) == []
+
+    async def test_a_repetition_is_recognized_by_its_fingerprint(self, outboxes: Two) -> None:
+        """Of two versions only the names are compared, and unknown content counts as the same."""
+        await outboxes[0].add([message("m-1", fingerprint="kit.Told@1#aa")])
+        await outboxes[0].add([message("m-2")])
+
+        for repeated in ("kit.Told@1#aa", "kit.Told@2#bb", "kit.Told@1#", ""):
+            await outboxes[1].add([message("m-1", fingerprint=repeated)])
+        await outboxes[1].add([message("m-2", fingerprint="kit.Told@1#aa")])
+
+        assert names(await lease(outboxes[0])) == ["m-1", "m-2"]
 
     async def test_places_rise_in_the_order_of_commits(self, pair: tuple[Stores, Stores]) -> None:
         """One that commits late comes late."""

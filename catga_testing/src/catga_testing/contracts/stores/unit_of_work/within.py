@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from catga_core import CatgaError
+from catga_core.errors import EventIdConflictError, MessageIdConflictError
 from catga_core.interfaces import (
     ANY,
     NO_STREAM,
@@ -74,6 +76,40 @@ class WithinContract(StoresContractBase):
         assert once.version == twice.version == 2
         assert await ids(log, "orders-1") == [each.message_id for each in before.records]
         assert await ids(log, "orders-2") == [each.message_id for each in within.records]
+
+    @needs(EventLog)
+    async def test_another_event_under_an_id_of_the_block_is_refused(self, stores: Stores) -> None:
+        """And one under an id that was stored before the block; the block goes on without it."""
+        log = stores[EventLog]
+        before, within = records(2), records(2)
+        await log.append([appends("orders-1", *before)])
+
+        async with stores.storage.unit_of_work():
+            await log.append([appends("orders-2", *within)])
+            for stream_id, known in (("orders-1", before), ("orders-2", within)):
+                with pytest.raises(EventIdConflictError) as refused:
+                    await log.append([appends(stream_id, known[0], replace(known[1], data=b"other"))])
+                assert refused.value.version == 2
+
+        assert await ids(log, "orders-1") == [each.message_id for each in before]
+        assert await ids(log, "orders-2") == [each.message_id for each in within]
+
+    @needs(OutboxStore)
+    @pytest.mark.parametrize("before", [True, False])
+    async def test_another_outbox_message_under_a_known_id_fails_the_block(
+        self, stores: Stores, before: bool
+    ) -> None:
+        """At the call, or where writes are collected at the commit; nothing of the block is there."""
+        outbox = stores[OutboxStore]
+        if before:
+            await outbox.add([message("m-1", fingerprint="kit.Told@1#aa")])
+
+        with pytest.raises(MessageIdConflictError):
+            async with stores.storage.unit_of_work():
+                await outbox.add([message("m-2"), message("m-1", fingerprint="kit.Told@1#aa")])
+                await outbox.add([message("m-1", fingerprint="kit.Told@1#bb")])
+
+        assert (await outbox.stats()).pending == (1 if before else 0)
 
     @needs(EventLog)
     async def test_positions_told_in_a_block_are_those_of_the_commit(self, stores: Stores) -> None:
