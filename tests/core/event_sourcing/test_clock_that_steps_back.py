@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from catga_core import Event
 from catga_core.event_sourcing import Aggregate, AggregateRepository, add_aggregate, apply
@@ -46,7 +47,7 @@ async def test_read_and_state_agree_on_the_past_when_the_clock_steps_back(place:
         steps = app.get(AggregateRepository[Steps])
         for number, offset in enumerate((0, 100, -3600, -1800, 50, 200), 1):
             clock.offset = offset
-            await steps.update("1", lambda each, number=number: each.add(number), create=number == 1)
+            await steps.update("1", partial(Steps.add, number=number), create=number == 1)
         for seconds in (-3600, -1, 0, 49, 50, 100, 199, 200, 1000):
             time = START + timedelta(seconds=seconds)
             read = [each.event.number async for each in app.event_store.read("steps-1", to_time=time)]

@@ -94,7 +94,7 @@ def _parts(text: str) -> tuple[str, str, str]:
 
 
 def _canonical(value: Any) -> Any:  # noqa: PLR0911, RUF100 - one line for each kind of value
-    cls: Any = type(value)
+    cls: Any = value.__class__
     if cls in _LEAVES:
         return value
     if cls is float:
@@ -109,15 +109,15 @@ def _canonical(value: Any) -> Any:  # noqa: PLR0911, RUF100 - one line for each 
             if not _is_default(found := getattr(value, attribute, _NO_VALUE), default, factory)
         }
         return content if tag is None else [tag, content]
-    if isinstance(value, Mapping):
+    if issubclass(cls, Mapping):
         return {key: _canonical(each) for key, each in value.items()}
-    if isinstance(value, AbstractSet):
+    if issubclass(cls, AbstractSet):
         return sorted((_canonical(each) for each in value), key=_encode)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
+    if issubclass(cls, Sequence) and not issubclass(cls, str | bytes | bytearray | memoryview):
         return [_canonical(each) for each in value]
-    dump = getattr(cls, "model_dump", None)
+    dump: Any = getattr(value, "model_dump", None)
     # Pydantic's own models, without importing pydantic.
-    return value if dump is None else _canonical(dump(value, exclude_defaults=True))
+    return value if dump is None else _canonical(dump(exclude_defaults=True))
 
 
 def _is_default(found: Any, default: Any, factory: Callable[[], Any] | None) -> bool:
@@ -152,11 +152,10 @@ def _fields_of(cls: type[Any]) -> tuple[object, tuple[_Field, ...]] | None:
             )
             for each in dataclasses.fields(cls)
         )
-    if issubclass(cls, tuple) and hasattr(cls, "_field_defaults"):
-        defaults: Mapping[str, Any] = cls._field_defaults
-        return None, tuple(
-            (name, name, defaults.get(name, msgspec.NODEFAULT), None) for name in getattr(cls, "_fields", ())
-        )
+    names: tuple[str, ...] = getattr(cls, "_fields", ())
+    defaults: Mapping[str, Any] | None = getattr(cls, "_field_defaults", None)
+    if issubclass(cls, tuple) and defaults is not None:
+        return None, tuple((name, name, defaults.get(name, msgspec.NODEFAULT), None) for name in names)
     return None
 
 
