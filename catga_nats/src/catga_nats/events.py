@@ -11,7 +11,7 @@ from catga_core.errors import CatgaError
 from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_core.messages.message_context import MessageContext
-from catga_core.runtime import Waiter, being_cancelled
+from catga_core.runtime import Waiter, being_cancelled, passes_through
 from catga_nats import headers as headers_form
 from catga_nats.failures import whereabouts
 from catga_nats.inbound import Headers, Listener
@@ -95,6 +95,10 @@ class EventListener(Listener):
                 logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)
         except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, the others go on
             self._broken(error)
+        except BaseException as error:
+            self._broken(error)
+            if passes_through(error):
+                raise
 
     def _broken(self, error: BaseException) -> None:
         self._counters.events_failed += 1

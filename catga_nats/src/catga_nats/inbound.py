@@ -17,7 +17,8 @@ from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.messages.serialization import EnvelopeCodec, misfit
 from catga_core.messages.serializer import Serializer
-from catga_core.runtime import Intake, being_cancelled, cancelled_itself
+from catga_core.pipeline import failure_of
+from catga_core.runtime import Intake, being_cancelled, cancelled_itself, passes_through
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
@@ -197,6 +198,13 @@ class RequestListener(Listener):
                 result = Failure(shutting_down(self._type, started=True))
         except Exception as error:  # noqa: BLE001  # an endpoint never raises; should one, its sender gets an answer
             result = self._broken(error)
+        except BaseException as error:
+            # What ends the program is raised on; the sender does not wait for its deadline.
+            self._broken(error)
+            result = failure_of(error, str(self._type))
+            if passes_through(error):
+                self._answer(reply, headers, result)
+                raise
         response = self._encode(reply, headers, result)
         if response is not None and not self._replies.send(response):
             instead = self._encode(reply, headers, Failure(unsent(self._type)))
@@ -208,7 +216,7 @@ class RequestListener(Listener):
         logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
         return Failure(cancelled_itself(str(self._type)))
 
-    def _broken(self, error: Exception) -> CatgaResult[Any]:
+    def _broken(self, error: BaseException) -> CatgaResult[Any]:
         self._counters.requests_failed += 1
         logger().error(MESSAGE_FAILED, message=str(self._type), error=whereabouts(error))
         return Failure(internal(self._type))

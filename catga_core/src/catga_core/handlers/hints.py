@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, get_type_hints
 
 from catga_core.descriptions import class_of, place_of, shown, with_place
@@ -38,10 +39,17 @@ def hints_of(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str
     try:
         return get_type_hints(plain)
     except NameError:
-        closure: Mapping[str, Any] = (
-            inspect.getclosurevars(plain).nonlocals if inspect.isfunction(plain) else {}
-        )
-        return get_type_hints(plain, localns={**names, **closure})
+        return get_type_hints(plain, localns={**names, **_closure_of(plain)})
+
+
+def _closure_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the names that a function closes over, without those that have no value yet."""
+    found: dict[str, Any] = {}
+    if inspect.isfunction(function):
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            with suppress(ValueError):
+                found[name] = cell.cell_contents
+    return found
 
 
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

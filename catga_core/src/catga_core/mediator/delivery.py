@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
 from typing import Any, Protocol
@@ -20,8 +19,8 @@ from catga_core.mediator.overlap import Entry, Failed, Overlap, cancelled, ended
 from catga_core.messages.context import Unread, active_context, begin_event_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
-from catga_core.pipeline import Call, Pipeline, as_result, failure_of
-from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
+from catga_core.pipeline import Call, Pipeline, as_result, failure_of, must_raise
+from catga_core.runtime.cancellation import passes_through
 
 _NOTHING: CatgaResult[Any] = Success(None)
 
@@ -90,21 +89,22 @@ def _to_one(delivery: Delivery, handled: Any, failures: Callable[[Failed], Any])
 
     async def deliver(event: Any, context: MessageContext | None = None) -> Any:
         gate.waiting += 1
-        token = enter((context or (Unread() if peek() is None else begin_event_context())) if bound else None)
+        entered = (context or (Unread() if peek() is None else begin_event_context())) if bound else None
+        token = enter(entered)
         try:
             try:
                 value = await call(event)
                 if value is None:
                     return handled
                 result = as_result(value)
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a publisher does not see it
-                result = _failure_of(error, name)
+            except BaseException as error:  # noqa: BLE001 - a publisher does not see what a handler raises
+                result = _failure_of(error, name, entered)
             if not isinstance(result, Failure):
                 return handled
             return failures([(0, await settle(event, context, name, result))])
         finally:
-            leave(token)
             gate.waiting -= 1
+            leave(token)
 
     return deliver
 
@@ -123,7 +123,8 @@ def _to_several(delivery: Delivery, handled: Any, failures: Callable[[Failed], A
         return (number, await settle(event, context, name, result)) if isinstance(result, Failure) else None
 
     async def deliver(event: Any, context: MessageContext | None = None) -> Any:
-        token = enter((context or (Unread() if peek() is None else begin_event_context())) if bound else None)
+        entered = (context or (Unread() if peek() is None else begin_event_context())) if bound else None
+        token = enter(entered)
         rest = iter(entries)
         pending[rest] = run, event, context, copy_context()
         if not overlap.scheduled:
@@ -136,8 +137,8 @@ def _to_several(delivery: Delivery, handled: Any, failures: Callable[[Failed], A
                     if value is None:
                         continue
                     result = as_result(value)
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - handlers are independent
-                    result = _failure_of(error, name)
+                except BaseException as error:  # noqa: BLE001 - handlers are independent
+                    result = _failure_of(error, name, entered)
                 if isinstance(result, Failure):
                     failed = [*(failed or ()), (number, await settle(event, context, name, result))]
             started = pending.pop(rest)
@@ -156,13 +157,14 @@ def _to_several(delivery: Delivery, handled: Any, failures: Callable[[Failed], A
 async def _outcome(call: Call, event: Any, name: str) -> CatgaResult[Any]:
     try:
         return as_result(await call(event))
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - handlers are independent
-        return _failure_of(error, name)
-
-
-def _failure_of(error: Exception | asyncio.CancelledError, name: str) -> CatgaResult[Any]:
-    if not isinstance(error, asyncio.CancelledError):
+    except BaseException as error:  # handlers are independent
+        # Run by a task, which is never closed while it runs.
+        if passes_through(error) and not isinstance(error, GeneratorExit):
+            raise
         return failure_of(error, name)
-    if being_cancelled():
+
+
+def _failure_of(error: BaseException, name: str, bound: object) -> CatgaResult[Any]:
+    if not isinstance(error, Exception) and must_raise(error, bound):
         raise error
-    return Failure(cancelled_itself(name))
+    return failure_of(error, name)

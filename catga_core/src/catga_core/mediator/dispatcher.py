@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from catga_core.errors import CatgaError, HandlerNotFoundError, Outcome
 from catga_core.interfaces.endpoints import Delivered, EventEndpoint, HandlerEndpoint, RequestEndpoint
 from catga_core.mediator.delivery import Delivery
-from catga_core.mediator.endpoints import DeliverInContext, EventDelivery, Handling, failing, guarded
+from catga_core.mediator.endpoints import DeliverInContext, EventDelivery, Handling, failing
 from catga_core.mediator.failures import FailedDeliveries, Settling
 from catga_core.mediator.gate import Gate
 from catga_core.mediator.overlap import Overlap
@@ -260,8 +260,6 @@ class Dispatcher:
         if route is None:
             return failing(lambda: _no_handler(described, endpoint.handler))
         handle = (self._new_dispatch(route) if consumer else self._dispatch(endpoint, route)).handle
-        if endpoint.handler:
-            handle = guarded(handle, route.pipeline.name)
         self._handles[endpoint] = handle
         return handle
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
@@ -12,7 +11,6 @@ from catga_core.messages import MessageType
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline import Handle
-from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 
 DeliverInContext: TypeAlias = Callable[[Any, MessageContext], Coroutine[Any, Any, Sequence[Delivered]]]
 """Delivers an event in a given context; gives what each handler ended with."""
@@ -87,25 +85,6 @@ class EventDelivery:
         except KeyError:
             deliver = self._find(self.message_type)
         return deliver(event, context)
-
-
-def guarded(handle: Handle, name: str) -> Handle:
-    """Return a handle that turns a cancellation from inside the handler into the message's failure.
-
-    Args:
-        handle: The handler's pipeline.
-        name: The handler's name, for the error.
-    """
-
-    async def guarded_handle(message: Any, context: MessageContext) -> CatgaResult[Any]:
-        try:
-            return await handle(message, context)
-        except asyncio.CancelledError:
-            if being_cancelled():
-                raise
-            return Failure(cancelled_itself(name))
-
-    return guarded_handle
 
 
 def failing(fail: Callable[[], CatgaError]) -> Handle:

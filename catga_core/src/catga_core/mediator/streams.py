@@ -12,7 +12,8 @@ from catga_core.errors import CatgaError, ErrorCode
 from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import Failure
-from catga_core.pipeline import Pipeline, failure_of
+from catga_core.pipeline import Pipeline, failure_of, must_raise
+from catga_core.runtime.cancellation import passes_through
 from catga_core.runtime.scope import Scope, active_scope
 
 
@@ -34,6 +35,7 @@ async def run_stream(
     scope = Scope()
     name = type(query).__name__
     items: Any = None
+    waits = False
     try:
         items = await _step(_open(pipeline, query, scope), context, scope, clock, name)
         while True:
@@ -41,20 +43,22 @@ async def run_stream(
                 item = await _step(anext(items), context, scope, clock, name)
             except StopAsyncIteration:
                 break
+            waits = True
             yield item
-    except GeneratorExit:
-        # A consumer that has seen enough is no failure: the unit of work may end well.
-        await _finish(items, context, scope, pipeline.name)
-        raise
+            waits = False
     except BaseException as error:
+        if waits and isinstance(error, GeneratorExit):
+            # A consumer that has seen enough is no failure: the unit of work may end well.
+            await _finish(items, context, scope, pipeline.name)
+            raise
         # What the handler raised, not what it is told as, is what a unit of work decides by.
         cause = (error.__cause__ if isinstance(error, CatgaError) else None) or error
         with _entered(context, scope):
             await _close(items, error)
             await scope.abandon(cause)
-        if isinstance(error, Exception) and not isinstance(error, CatgaError):
-            raise pipeline.fail(error, pipeline.name).error from error
-        raise
+        if passes_through(error) or isinstance(error, CatgaError):
+            raise
+        raise pipeline.fail(error, pipeline.name).error from error
     await _finish(items, context, scope, pipeline.name)
 
 
@@ -93,21 +97,29 @@ async def _step(
     work: Coroutine[Any, Any, Any], context: MessageContext, scope: Scope, clock: Clock, name: str
 ) -> Any:
     if context.deadline is None:
-        with _entered(context, scope):
-            return await work
+        return await _entering(work, context, scope, name)
     left = context.deadline - clock.time()
     if left <= 0:
         work.close()
         raise _late(name)
     limit = asyncio.timeout(left)
     try:
-        with _entered(context, scope):
-            async with limit:
-                return await work
+        async with limit:
+            return await _entering(work, context, scope, name)
     except TimeoutError:
         if not limit.expired():
             raise
         raise _late(name) from None
+
+
+async def _entering(work: Coroutine[Any, Any, Any], context: MessageContext, scope: Scope, name: str) -> Any:
+    with _entered(context, scope):
+        try:
+            return await work
+        except GeneratorExit as error:
+            if must_raise(error, context):
+                raise
+            raise failure_of(error, name).error from error
 
 
 def _late(name: str) -> CatgaError:

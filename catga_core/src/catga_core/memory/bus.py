@@ -13,7 +13,8 @@ from catga_core.interfaces.transport import EventEndpoint, RequestEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, logger, traceback_of
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
-from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
+from catga_core.pipeline import failure_of
+from catga_core.runtime.cancellation import being_cancelled, cancelled_itself, passes_through
 from catga_core.runtime.intake import Intake
 
 Answer = asyncio.Future[CatgaResult[Any]]
@@ -75,6 +76,14 @@ class Listener:
             self._failed(error, context)
             text = f"{name} failed inside its receiver: see the receiver's log"
             result = Failure(InternalError(text))
+        except BaseException as error:
+            # What ends the program is raised on; the sender does not wait for its deadline.
+            self._failed(error, context)
+            result = failure_of(error, name)
+            if passes_through(error):
+                if not answer.done():
+                    answer.set_result(result)
+                raise
         if not answer.done():
             answer.set_result(result)
 
@@ -91,6 +100,10 @@ class Listener:
             )
         except Exception as error:  # noqa: BLE001 - an endpoint never raises; should one, the others go on
             self._failed(error, context)
+        except BaseException as error:
+            self._failed(error, context)
+            if passes_through(error):
+                raise
 
     def _failed(self, error: BaseException, context: MessageContext) -> None:
         logger().error(

@@ -4,7 +4,14 @@ from catga_core.pipeline.behavior import AnyBehavior, Behavior, Next
 from catga_core.pipeline.call import Call, Chain, Fail, Handle
 from catga_core.pipeline.compiler import BoundBehavior, BoundHandler, Pipeline, compile_pipeline
 from catga_core.pipeline.dispatch import Dispatch, deadline_passed
-from catga_core.pipeline.failures import as_result, cause_of, failure_of, raised_of, reported_failure_of
+from catga_core.pipeline.failures import (
+    as_result,
+    cause_of,
+    failure_of,
+    must_raise,
+    raised_of,
+    reported_failure_of,
+)
 from catga_core.pipeline.stage import Stage
 from catga_core.pipeline.supply import Supply
 
@@ -27,6 +34,7 @@ __all__ = [
     "compile_pipeline",
     "deadline_passed",
     "failure_of",
+    "must_raise",
     "raised_of",
     "reported_failure_of",
 ]

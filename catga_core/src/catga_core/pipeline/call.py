@@ -17,5 +17,5 @@ Chain: TypeAlias = Callable[[Any], Coroutine[Any, Any, CatgaResult[Any]]]
 Handle: TypeAlias = Callable[[Any, MessageContext], Coroutine[Any, Any, CatgaResult[Any]]]
 """Handles a message in a given context; gives a result and raises nothing but cancellation."""
 
-Fail: TypeAlias = Callable[[Exception, str], CatgaResult[Any]]
+Fail: TypeAlias = Callable[[BaseException, str], CatgaResult[Any]]
 """Turns what was raised, and the name of what raised it, into a failed result."""

@@ -13,6 +13,7 @@ from catga_core.pipeline.failures import as_result, reported_failure_of
 from catga_core.pipeline.linked import Behave, Linked, link
 from catga_core.pipeline.scoped import in_scope
 from catga_core.pipeline.supply import Prepare, Supply
+from catga_core.runtime.cancellation import passes_through
 from catga_core.runtime.scope import Scope, active_scope
 
 
@@ -145,7 +146,9 @@ def _guard(call: Call, name: str, fail: Fail) -> Chain:
     async def guarded(message: Any) -> CatgaResult[Any]:
         try:
             return as_result(await call(message))
-        except Exception as error:  # noqa: BLE001 - every outcome but cancellation is a result
+        except BaseException as error:  # every outcome but cancellation is a result
+            if passes_through(error):
+                raise
             return fail(error, name)
 
     return guarded

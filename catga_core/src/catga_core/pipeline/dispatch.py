@@ -16,7 +16,7 @@ from catga_core.messages.context import Unread, active_context, begin_context
 from catga_core.messages.results import Failure, Success
 from catga_core.pipeline.call import Chain, Handle
 from catga_core.pipeline.compiler import Pipeline
-from catga_core.pipeline.failures import NOT_BARE_VALUES, as_result
+from catga_core.pipeline.failures import NOT_BARE_VALUES, as_result, must_raise
 
 
 class Dispatch:
@@ -75,15 +75,20 @@ def shape():
             return await moved(message)
         if peek() is not None:
             return await send_nested(message)
-        token = enter(Unread())
+        bound = Unread()
+        token = enter(bound)
         running += 1
         try:
             {run}
         except Exception as error:
             return {fail}
+        except BaseException as error:
+            if must_raise(error, bound):
+                raise
+            return {fail}
         finally:
-            leave(token)
             running -= 1
+            leave(token)
 
     async def send_nested(message):
         context = begin_context()
@@ -101,9 +106,13 @@ def shape():
             {run}
         except Exception as error:
             return {fail}
+        except BaseException as error:
+            if must_raise(error, context):
+                raise
+            return {fail}
         finally:
-            leave(token)
             running -= 1
+            leave(token)
 
     return send, handle, lambda: running
 """
@@ -119,6 +128,10 @@ def shape():
         try:
             {run}
         except Exception as error:
+            return {fail}
+        except BaseException as error:
+            if must_raise(error, None):
+                raise
             return {fail}
         finally:
             running -= 1
@@ -162,6 +175,7 @@ def _names(pipeline: Pipeline, *, context: bool, now: Callable[[], float]) -> di
         "deadline_passed": deadline_passed,
         "enter": active_context.set,
         "leave": active_context.reset,
+        "must_raise": must_raise,
         "moved": None,
         "moved_in": None,
         "now": now,

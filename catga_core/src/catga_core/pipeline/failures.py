@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import CoroutineType
 from typing import Any
 
@@ -9,9 +10,10 @@ from catga_core.errors import CatgaError, ErrorCode
 from catga_core.log import HANDLER_RAISED, logger, traceback_of
 from catga_core.messages.context import active_context
 from catga_core.messages.results import CatgaResult, Failure, Success
+from catga_core.runtime.cancellation import cancelled_itself, passes_through
 
 
-def failure_of(error: Exception, handler: str) -> CatgaResult[Any]:
+def failure_of(error: BaseException, handler: str) -> CatgaResult[Any]:
     """Return the failed result for what a handler or behavior raised.
 
     Args:
@@ -21,6 +23,10 @@ def failure_of(error: Exception, handler: str) -> CatgaResult[Any]:
     """
     if isinstance(error, CatgaError):
         return Failure(error)
+    if isinstance(error, asyncio.CancelledError):
+        failed = cancelled_itself(handler)
+        failed.__cause__ = error
+        return Failure(failed)
     text = _text_of(error)
     kind = type(error).__name__
     failed = CatgaError(
@@ -32,7 +38,7 @@ def failure_of(error: Exception, handler: str) -> CatgaResult[Any]:
     return Failure(failed)
 
 
-def reported_failure_of(error: Exception, handler: str) -> CatgaResult[Any]:
+def reported_failure_of(error: BaseException, handler: str) -> CatgaResult[Any]:
     """Return what `failure_of` does, having written a line with the traceback of what nobody decided on.
 
     The sender learns no more than that it failed, and may be in another process: here is where it can be looked into.
@@ -52,6 +58,19 @@ def reported_failure_of(error: Exception, handler: str) -> CatgaResult[Any]:
             stack=traceback_of(error),
         )
     return failure_of(error, handler)
+
+
+def must_raise(error: BaseException, bound: object) -> bool:
+    """Return whether what came out of a pipeline is no outcome of the message, and must be raised on.
+
+    Args:
+        error: What was raised; not an `Exception`.
+        bound: What the pipeline bound as the active context, `None` where it bound nothing. A coroutine that is closed
+            from outside sees the context variables of the task that closes it: that tells a handler's own `GeneratorExit`.
+    """
+    if isinstance(error, GeneratorExit):
+        return bound is None or active_context.peek() is not bound
+    return passes_through(error)
 
 
 def raised_of(failure: Failure[Any]) -> Exception:
@@ -90,7 +109,7 @@ def no_result(given: object, behaviors: str) -> CatgaResult[Any]:
     )
 
 
-def _text_of(error: Exception) -> str:
+def _text_of(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - an exception whose text cannot be made is an outcome all the same

@@ -14,6 +14,7 @@ import msgspec
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline.call import Call, Chain, Fail
 from catga_core.pipeline.failures import NOT_BARE_VALUES, as_result, no_result
+from catga_core.runtime.cancellation import passes_through
 
 Behave: TypeAlias = Callable[[Any, Any], Awaitable[CatgaResult[Any]]]
 
@@ -23,6 +24,10 @@ async def rest_{last}(message):
         value = await call(message)
         return as_result(value) if value.__class__ in NOT_BARE_VALUES else Success(value)
     except Exception as error:
+        return fail(error, handler)
+    except BaseException as error:
+        if passes_through(error):
+            raise
         return fail(error, handler)
 """
 _LINK = """
@@ -35,6 +40,10 @@ async def chain(message):
         result = await behavior_0(message, rest_1)
         return result if result.__class__ is Success or result.__class__ is Failure else wrong(result)
     except Exception as error:
+        return failed(error)
+    except BaseException as error:
+        if passes_through(error):
+            raise
         return failed(error)
 """
 
@@ -54,7 +63,7 @@ class Linked(msgspec.Struct, frozen=True):
     first: Behave
     rest: Call
     wrong: Callable[[Any], CatgaResult[Any]]
-    fail: Callable[[Exception], CatgaResult[Any]]
+    fail: Callable[[BaseException], CatgaResult[Any]]
 
 
 def link(
@@ -85,6 +94,7 @@ def link(
         "Success": Success,
         "Failure": Failure,
         "handler": handler,
+        "passes_through": passes_through,
     }
     told = " or ".join(dict.fromkeys(name for name, _ in behaviors))
     raised_by = _namer(behaviors[0][0], names_of_code)
@@ -92,7 +102,7 @@ def link(
     def wrong(value: Any) -> CatgaResult[Any]:
         return no_result(value, told)
 
-    def failed(error: Exception) -> CatgaResult[Any]:
+    def failed(error: BaseException) -> CatgaResult[Any]:
         return fail(error, raised_by(error))
 
     names |= {"wrong": wrong, "failed": failed}
@@ -102,10 +112,10 @@ def link(
     return Linked(names["chain"], behaviors[0][1], names["rest_1"], wrong, failed)
 
 
-def _namer(outermost: str, names_of_code: Mapping[object, str]) -> Callable[[Exception], str]:
+def _namer(outermost: str, names_of_code: Mapping[object, str]) -> Callable[[BaseException], str]:
     """Return what names the behavior that raised: the innermost one that the error's traceback passed."""
 
-    def raised_by(error: Exception) -> str:
+    def raised_by(error: BaseException) -> str:
         name = outermost
         trace = error.__traceback__
         while trace is not None:

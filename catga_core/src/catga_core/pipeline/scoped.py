@@ -9,6 +9,7 @@ from catga_core.messages.results import CatgaResult
 from catga_core.pipeline.call import Chain, Fail
 from catga_core.pipeline.failures import as_result, cause_of
 from catga_core.pipeline.supply import Prepare
+from catga_core.runtime.cancellation import passes_through
 from catga_core.runtime.scope import Scope, active_scope
 
 
@@ -43,7 +44,9 @@ def in_scope(
                 raise
             if scope.closers:
                 await scope.close(cause_of(result))
-        except Exception as error:  # noqa: BLE001 - every outcome but cancellation is a result, a failed commit included
+        except BaseException as error:  # every outcome but cancellation is a result, a failed commit included
+            if passes_through(error):
+                raise
             return fail(error, name)
         finally:
             leave(token)

@@ -1,6 +1,11 @@
 """Runtime primitives: loops, waits, retries, leases and shielded work, each implemented once."""
 
-from catga_core.runtime.cancellation import being_cancelled, cancel_and_wait, cancelled_itself
+from catga_core.runtime.cancellation import (
+    being_cancelled,
+    cancel_and_wait,
+    cancelled_itself,
+    passes_through,
+)
 from catga_core.runtime.intake import Intake
 from catga_core.runtime.lease import Lease, Leased
 from catga_core.runtime.log_reader import LogPage, LogReader
@@ -26,6 +31,7 @@ __all__ = [
     "cancelled_itself",
     "cleanup",
     "jittered",
+    "passes_through",
     "poll_until",
     "settled",
     "shielded",

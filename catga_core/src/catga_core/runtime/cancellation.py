@@ -20,6 +20,20 @@ def being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def passes_through(error: BaseException) -> bool:
+    """Return whether an exception is no handler's outcome, and must be raised on.
+
+    That is a cancellation of the running task, what ends the program (`KeyboardInterrupt`, `SystemExit`), and the end of a
+    coroutine that is closed. Everything else that a handler raises is its failure, other `BaseException`s included.
+
+    Args:
+        error: What was raised.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        return being_cancelled()
+    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
+
+
 def cancelled_itself(name: str) -> CatgaError:
     """Return the error of a handler that raised `CancelledError` although its task was not cancelled.
 

@@ -10,7 +10,7 @@ from catga_core import CatgaError, CatgaResult, Clock, ErrorCode, Failure
 from catga_core.interfaces import EventEndpoint, RequestEndpoint
 from catga_core.log import MESSAGE_REFUSED, logger
 from catga_core.messages.serialization import EnvelopeCodec
-from catga_core.runtime import Intake, being_cancelled
+from catga_core.runtime import Intake, being_cancelled, passes_through
 
 from .frames import MAX_BODY
 from .wire import failed
@@ -71,6 +71,13 @@ class Requests:
             else:
                 text = f"{described} was cancelled: its receiver stops, how far it came is unknown"
                 result = Failure(failed(text, "unknown"))
+        except BaseException as error:
+            # No endpoint raises; should one, its sender is answered at once. What ends the program is raised on.
+            text = f"{described} failed with {type(error).__name__}"
+            result = Failure(CatgaError(text, code=ErrorCode.HANDLER_FAILED))
+            if passes_through(error):
+                respond(self._codec.encode_result(result))
+                raise
         answer = self._codec.encode_result(result)
         if len(answer) > MAX_BODY:
             text = (

@@ -101,6 +101,32 @@ class ErrorsContract(TransportContractBase):
         await inbox.until(2)
         assert inbox.messages == [Echo("next"), Happened(1)]
 
+    async def test_handler_that_raises_a_base_exception_is_answered_at_once(self, peers: Peers) -> None:
+        """HANDLER_FAILED or INTERNAL_ERROR, long before the deadline; whoever takes messages goes on taking them."""
+        inbox = Inbox()
+
+        async def halt(message: Any, context: MessageContext) -> str:
+            if getattr(message, "text", "") == "halt" or getattr(message, "number", 0) < 0:
+                raise _HaltError
+            return await inbox(message, context)
+
+        await peers.add("own", requests={Echo: halt}, events={Happened: halt})
+        asking = await peers.add()
+
+        async with asyncio.timeout(SOON):
+            failed = [await asking.ask(Echo("halt")) for _ in range(3)]
+        await asking.tell(Happened(-1))
+        answered = await asking.ask(Echo("next"))
+        await asking.tell(Happened(1))
+
+        assert {result.error.code for result in failed} <= {
+            ErrorCode.HANDLER_FAILED,
+            ErrorCode.INTERNAL_ERROR,
+        }
+        assert answered == Success("next")
+        await inbox.until(2)
+        assert inbox.messages == [Echo("next"), Happened(1)]
+
     async def test_a_handler_that_awaits_what_was_cancelled_fails_alone(self, peers: Peers) -> None:
         """HANDLER_FAILED, as nobody cancelled the handler."""
 
@@ -117,6 +143,10 @@ class ErrorsContract(TransportContractBase):
             result = await asking.ask(Echo("x"))
 
         assert result.error.code == ErrorCode.HANDLER_FAILED
+
+
+class _HaltError(BaseException):
+    """What a handler should not raise."""
 
 
 def _raise_inside() -> None:
