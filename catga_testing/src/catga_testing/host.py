@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from typing import Any, TypeVar, Unpack, overload
 
 from catga_core import (
@@ -22,6 +22,7 @@ from catga_core.mediator import Dispatcher, PublishOptions, SendOptions
 from catga_core.messages import Request
 from catga_core.messages.message_context import MessageContext
 from catga_testing.recording import HandlerFailure, Journal, Network, Published, Received, Sent, join_network
+from catga_testing.recording.consumers import Consumers
 from catga_testing.recording.dispatcher import RecordingDispatcher
 from catga_testing.recording.mediator import RecordingMediator
 from catga_testing.recording.stored import StoredEvents
@@ -145,18 +146,20 @@ class HostedApp:
         await self.settled(within=within)
 
     async def settled(self, *, within: float = 5.0) -> None:
-        """Return when no message is being handled and no published event is on its way.
+        """Return when no message is being handled, no published event is on its way, and no appended event is left.
 
         It counts, and neither sleeps nor polls: the messages of this application and of every other `test_host` that
         it can reach, whether sent here, nested, or brought by the transport. What is committed to the outbox counts until
-        it is relayed. What a handler starts by `asyncio.create_task` and does not await counts while it sends or
-        publishes, not between.
+        it is relayed. What is appended to the log counts until each projection, subscription and event publisher of these
+        applications is done with it. What a handler starts by `asyncio.create_task` and does not await counts while it
+        sends or publishes, not between.
 
         Args:
             within: Real seconds to wait.
 
         Raises:
-            NotSettledError: Naming what still runs and what has not arrived.
+            NotSettledError: Naming what still runs and what has not arrived, or the consumer that is not done with the log,
+                at once where an event has stopped it.
         """
         await self._network.settled(within)
 
@@ -200,7 +203,9 @@ async def test_host(
         journal = Journal()
         _record(catga, transport, journal, joined, stack)
         async with catga.running() as app:
-            yield HostedApp(app, journal, joined)
+            consumers = Consumers(catga, catga.get(CatgaOptions).service_name)
+            with joined.consuming(consumers) if consumers else nullcontext():
+                yield HostedApp(app, journal, joined)
 
 
 # A test module imports it, and pytest would take it for a test.

@@ -9,6 +9,7 @@ from catga_core.event_sourcing.plugin import add_aggregate, add_decider, add_eve
 from catga_core.event_sourcing.policies import SinceSnapshot, SnapshotPolicy, after, either, every
 from catga_core.event_sourcing.repositories import AggregateRepository
 from catga_core.event_sourcing.snapshots import SnapshotCounts, Snapshots
+from catga_core.event_sourcing.subscriptions.publisher import add_event_publisher
 from catga_core.event_sourcing.time_travel import MISSING, Change, Difference, Moment
 from catga_core.messages.catalog import MessageCatalog as EventCatalog
 from catga_core.messages.registry import MessageRegistry
@@ -37,6 +38,7 @@ __all__ = [
     "Upcaster",
     "add_aggregate",
     "add_decider",
+    "add_event_publisher",
     "add_events",
     "add_upcasters",
     "after",

@@ -13,12 +13,12 @@ _HOSTED = "catga_hosted"
 
 
 class Hosted(NamedTuple):
-    """The projection or subscription that a worker runs.
+    """The projection, subscription or event publisher that a worker runs.
 
     Args:
-        kind: `projection` or `subscription`.
+        kind: `projection`, `subscription` or `event publisher`.
         name: Its name.
-        source: The class or function that handles its events.
+        source: The class or function that handles its events; a text where there is none.
     """
 
     kind: str
@@ -42,6 +42,16 @@ def hosted_class(base: type[Any], name: str, hosted: Hosted) -> Any:
     return type(name, (base,), {_HOSTED: hosted})
 
 
+def hosted_of(provider: object) -> Hosted | None:
+    """Return the projection, subscription or event publisher of a provider, `None` for any other service.
+
+    Args:
+        provider: A provider of a container.
+    """
+    found: Hosted | None = getattr(getattr(provider, "service", None), _HOSTED, None)
+    return found
+
+
 def problems_of_name(hosted: Hosted, provider: str, providers: Mapping[str, Any]) -> list[str]:
     """Return a text for a name that another worker has, with the places of both.
 
@@ -53,7 +63,7 @@ def problems_of_name(hosted: Hosted, provider: str, providers: Mapping[str, Any]
     if provider not in providers:
         return []
     named = f"the {hosted.kind} {hosted.name!r}"
-    other: Hosted | None = getattr(getattr(providers[provider], "service", None), _HOSTED, None)
+    other = hosted_of(providers[provider])
     if other is None:
         return [
             f"{named} needs a provider called {provider!r}, which is taken: give one of the two another name"

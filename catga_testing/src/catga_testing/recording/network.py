@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from catga_core.messages import MessageType
@@ -16,8 +17,20 @@ class NotSettledError(AssertionError):
     """Work was still under way when a test stopped waiting; the text names each piece of it."""
 
 
+class LogConsumers(Protocol):
+    """The projections, subscriptions and event publishers of one application."""
+
+    async def head(self) -> int:
+        """Return the last position of the application's log."""
+        ...
+
+    async def reach(self, position: int, ends_at: float) -> None:
+        """Return when all are done up to a position; raise `NotSettledError` at a time of the loop."""
+        ...
+
+
 class Network:
-    """Counts what runs, and which published events have still to arrive; nobody has to poll or to guess."""
+    """Counts what runs, and which published events have still to arrive; knows who follows an event log."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
@@ -25,6 +38,8 @@ class Network:
         self._services: dict[str, list[frozenset[str]]] = {}
         self._expected: Counter[tuple[str, str, str]] = Counter()
         self._idle: set[asyncio.Future[None]] = set()
+        self._consumers: list[LogConsumers] = []
+        self._began = 0
 
     @contextmanager
     def working(self, what: str) -> Generator[None]:
@@ -33,7 +48,7 @@ class Network:
         Args:
             what: The work in words, for the error of `settled`.
         """
-        number = next(self._numbers)
+        number = self._began = next(self._numbers)
         self._running[number] = (what, asyncio.get_running_loop().time())
         try:
             yield
@@ -85,17 +100,47 @@ class Network:
             del self._expected[key]
         self._look()
 
+    @contextmanager
+    def consuming(self, consumers: LogConsumers) -> Generator[None]:
+        """Wait for consumers of a log as well while the block lasts.
+
+        Args:
+            consumers: Those of one application.
+        """
+        self._consumers.append(consumers)
+        try:
+            yield
+        finally:
+            self._consumers.remove(consumers)
+
     async def settled(self, within: float) -> None:
-        """Return when nothing runs and nothing is on its way.
+        """Return when nothing runs, nothing is on its way, and every consumer is done with its log.
 
         Args:
             within: Real seconds to wait.
 
         Raises:
-            NotSettledError: Naming what still runs and what has not arrived.
+            NotSettledError: Naming what still runs and what has not arrived, or a consumer that is not done.
         """
+        ends_at = asyncio.get_running_loop().time() + within
+        while True:
+            await self._quiet(ends_at, within)
+            if await self._caught_up(ends_at):
+                return
+
+    async def _caught_up(self, ends_at: float) -> bool:
+        """Return whether all consumers were done while nothing else happened: else they may have caused more."""
+        if not self._consumers:
+            return True
+        began, consumers = self._began, tuple(self._consumers)
+        heads = [await each.head() for each in consumers]
+        for each, head in zip(consumers, heads, strict=True):
+            await each.reach(head, ends_at)
+        unchanged = heads == [await each.head() for each in consumers]
+        return unchanged and began == self._began and not self._running and not self._expected
+
+    async def _quiet(self, ends_at: float, within: float) -> None:
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + within
         while self._running or self._expected:
             future: asyncio.Future[None] = loop.create_future()
             self._idle.add(future)

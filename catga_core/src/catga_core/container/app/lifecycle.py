@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Any
@@ -221,11 +221,17 @@ class Lifecycle:
                 await self._start_hosted(service)
         self._dispatcher.open()
         self._compile_all()
-        for service in above:
-            if self._is_for(roles, service, "work"):
-                await self._start_hosted(service)
+        # A relay of stored events starts when this process's own handlers listen: no transport keeps events for them before.
+        late = [service for service in above if getattr(service, "starts_after_serving", False)]
+        await self._start_those(roles, [service for service in above if service not in late])
         for carrier in self._carriers if "serve" in roles else ():
             await carrier.transport.serve(carrier.inbound(self._inbound()))
+        await self._start_those(roles, late)
+
+    async def _start_those(self, roles: frozenset[Role], services: Sequence[Any]) -> None:
+        for service in services:
+            if self._is_for(roles, service, "work"):
+                await self._start_hosted(service)
 
     async def _connect(self, carrier: Carrier) -> None:
         transport = carrier.transport

@@ -58,7 +58,7 @@ class ConsumerDelivery:
             self._endpoints[cls] = endpoint
         token = _active_stored.set(stored)
         try:
-            result = await endpoint.handle(event, _context_of(stored))
+            result = await endpoint.handle(event, context_of(stored))
         finally:
             _active_stored.reset(token)
         if isinstance(result, Failure):
@@ -68,8 +68,12 @@ class ConsumerDelivery:
             raise error
 
 
-def _context_of(stored: StoredEvent) -> MessageContext:
-    """Return the context of a stored event: what its handler sends continues its conversation."""
+def context_of(stored: StoredEvent) -> MessageContext:
+    """Return the context of a stored event: what its handler sends continues its conversation.
+
+    Args:
+        stored: The event.
+    """
     record = stored.recorded.record
     return MessageContext(
         record.message_id,

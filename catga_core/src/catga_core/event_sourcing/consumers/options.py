@@ -32,7 +32,7 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
             one before has written. Without a unit of work, the events handled before the checkpoint is saved, and `None` is
             1: a crash repeats no more than one.
         on_failure: What happens to an event that has failed in every attempt.
-        attempts: Attempts for each event. An error that is not retryable is not tried again.
+        attempts: Attempts for each event, `None` for no limit. An error that is not retryable is not tried again.
         retry_delay_seconds: Delay after the first failed attempt, doubled after each further one; also between two attempts to
             reach a storage that is away.
         max_retry_delay_seconds: Upper limit of every delay.
@@ -44,7 +44,7 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     batch_size: int | None = None
     on_failure: OnFailure = OnFailure.STOP
-    attempts: int = 3
+    attempts: int | None = 3
     retry_delay_seconds: float = 0.2
     max_retry_delay_seconds: float = 30.0
     poll_seconds: float = 1.0
@@ -66,7 +66,7 @@ class ConsumerChoices(TypedDict, total=False):
 
     batch_size: int | None
     on_failure: OnFailure
-    attempts: int
+    attempts: int | None
     retry_delay_seconds: float
     max_retry_delay_seconds: float
     poll_seconds: float
@@ -91,9 +91,7 @@ def check_consumer_options(options: ConsumerOptions, named: str, stream: object)
         problems.append(f"{named} has stream='', and no stream is called so: leave it out for all streams")
     for name in ("batch_size", "attempts"):
         number: object = getattr(options, name)
-        if name == "batch_size" and number is None:
-            continue
-        if type(number) is not int or number < 1:
+        if number is not None and (type(number) is not int or number < 1):
             problems.append(f"{named} has {name}={number!r}: give a whole number, 1 or more")
     for name in ("retry_delay_seconds", "max_retry_delay_seconds", "poll_seconds", "lease_seconds"):
         seconds: object = getattr(options, name)

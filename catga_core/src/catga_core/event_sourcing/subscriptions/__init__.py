@@ -3,6 +3,7 @@
 from catga_core.event_sourcing.consumers import ConsumerOptions, OnFailure, Replayed
 from catga_core.event_sourcing.subscriptions.definition import Delivery, Start
 from catga_core.event_sourcing.subscriptions.plugin import add_subscription
+from catga_core.event_sourcing.subscriptions.publisher import add_event_publisher
 from catga_core.event_sourcing.subscriptions.service import Subscriptions
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "Replayed",
     "Start",
     "Subscriptions",
+    "add_event_publisher",
     "add_subscription",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -50,6 +51,9 @@ class OutboxRelay:
         settings: How it works.
         lasting: Returns whether the outbox outlives the process.
     """
+
+    # Before its own handlers listen, this process would send them nothing.
+    starts_after_serving: ClassVar[bool] = True
 
     def __init__(
         self,

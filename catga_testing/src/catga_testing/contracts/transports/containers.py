@@ -16,6 +16,8 @@ from catga_core import (
     Transport,
     add_catga,
 )
+from catga_core.event_sourcing import add_event_publisher
+from catga_core.interfaces import EventStore
 from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase, TransportFactory
 from catga_testing.contracts.transports.messages import Echo, Happened, Other
@@ -135,6 +137,26 @@ class ContainersContract(TransportContractBase):
             assert sorted(mixeds.app.get(Heard)) == sorted(mails.app.get(Heard)) == [1, 2]
             assert [each.handler for each in mixeds.failures(Happened)] == ["FailingListener"] * 2
             assert mixeds.app.health()["mediator"].details["failed_event_handlers"] == 2
+
+    async def test_appended_events_reach_each_service_by_an_event_publisher(
+        self, make_transport: TransportFactory
+    ) -> None:
+        """With the ids that they were stored with; the publishing service is one of them."""
+        orders = _compose("orders", make_transport, Listening)
+        add_event_publisher(orders, stream="order-*", events=[Happened])
+        mail = _compose("mail", make_transport, Listening)
+
+        async with test_host(mail) as mails, test_host(orders) as publishing:
+            store = publishing.app.get(EventStore)
+            for number in range(10):
+                await store.append("order-1", Happened(number))
+            await store.append("cart-1", Happened(99))
+            await publishing.settled()
+
+            stored = [each.message_id async for each in store.read("order-1")]
+            for host in (mails, publishing):
+                assert sorted(host.app.get(Heard)) == list(range(10))
+                assert sorted(each.context.message_id for each in host.received(Happened)) == sorted(stored)
 
     async def test_an_application_that_stops_answers_what_it_has_begun(
         self, make_transport: TransportFactory
