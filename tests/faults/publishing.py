@@ -28,11 +28,12 @@ class Log:
     """Lines in a file; one that was written outlives this process."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab", buffering=0)
+        self._path = path
 
     def say(self, line: str) -> None:
         """Write a line by one call of the system."""
-        os.write(self._file.fileno(), f"{line}\n".encode())
+        with self._path.open("ab", buffering=0) as file:
+            file.write(f"{line}\n".encode())
 
 
 class Tell(EventHandler[Moved]):
