@@ -150,7 +150,7 @@ async def test_while_disconnected_fail_refuses_at_once_and_recovers(
         await eventually(lambda: state(both) == "connected", within=10)
         assert await send(both, Add(1, 2)) == Success(Sum(3))
         assert count(both, "connections_lost") == 1
-    logged = capsys.readouterr().out
+    logged = "".join(capsys.readouterr())
     assert logged.count("catga.connection_lost") == 1
     assert logged.count("catga.connection_restored") == 1
 

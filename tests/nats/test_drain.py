@@ -199,7 +199,7 @@ async def test_what_swallows_its_cancellation_is_left_behind_and_told_with_its_c
             await receiver.close()
         gate.open.set()
         assert {result.error.code for result in await asyncio.gather(*asking)} == {"TIMEOUT"}
-    logged = capsys.readouterr().out
+    logged = "".join(capsys.readouterr())
     assert "catga.stop_failed" in logged
     assert "left=3" in logged
 
@@ -230,7 +230,7 @@ async def test_a_client_that_never_closes_does_not_keep_the_transport_from_closi
         await made.close()
     stuck.set()
     await eventually(lambda: client.is_closed)
-    assert "the NATS client does not close" in capsys.readouterr().out
+    assert "the NATS client does not close" in "".join(capsys.readouterr())
 
 
 async def test_a_flush_that_never_ends_does_not_keep_a_drain(

@@ -76,7 +76,7 @@ async def test_what_a_handler_raises_is_in_its_services_log_and_not_in_the_answe
     ):
         error = (await clients.mediator.send(Break("4111"))).error
 
-    logged = capsys.readouterr().out
+    logged = "".join(capsys.readouterr())
     assert error.code == "HANDLER_FAILED"
     assert "Traceback" not in f"{error.message} {error.details}"
     assert logged.count("catga.handler_raised") == 1
@@ -125,7 +125,7 @@ async def test_what_an_event_handler_returns_is_looked_at_also_where_it_never_wa
 
         def told() -> bool:
             nonlocal logged
-            logged += capsys.readouterr().out
+            logged += "".join(capsys.readouterr())
             return why in logged
 
         await eventually(told)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,14 +75,17 @@ class SafeLogger:
     A full disk or a closed pipe must not fail a message, end a connection or keep a container from stopping.
 
     Args:
-        inner: Structlog's logger.
+        inner: Structlog's logger, used once the application has configured structlog.
+        is_configured: Returns whether it has. Until then lines go to stderr: stdout is the application's.
     """
 
-    __slots__ = ("inner", "lost")
+    __slots__ = ("_is_configured", "_to_stderr", "inner", "lost")
 
-    def __init__(self, inner: FilteringBoundLogger) -> None:
+    def __init__(self, inner: FilteringBoundLogger, is_configured: Callable[[], bool]) -> None:
         self.inner: FilteringBoundLogger = inner
         self.lost: int = 0
+        self._is_configured = is_configured
+        self._to_stderr: FilteringBoundLogger | None = None
 
     def debug(self, event: str, **facts: Any) -> None:
         """Write a line for who looks into Catga itself."""
@@ -99,20 +105,48 @@ class SafeLogger:
 
     def _write(self, level: str, event: str, facts: dict[str, Any]) -> None:
         try:
-            getattr(self.inner, level)(event, **facts)
+            getattr(self.inner if self._is_configured() else self._default(), level)(event, **facts)
         except Exception:  # noqa: BLE001 - whatever the application's processors raise
             self.lost += 1
+
+    def _default(self) -> FilteringBoundLogger:
+        if self._to_stderr is None:
+            self._to_stderr = _stderr_logger()
+        return self._to_stderr
+
+
+class _Stderr:
+    """Writes lines to stderr, as it is at that moment; structlog calls the method of a level."""
+
+    def debug(self, line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+    info = warning = error = debug
+
+
+def _stderr_logger() -> FilteringBoundLogger:
+    """Return a logger with structlog's default processors that writes to stderr, and colors where that is a terminal."""
+    import structlog
+
+    forced, refused = os.environ.get("FORCE_COLOR"), os.environ.get("NO_COLOR")
+    colors = not refused and (bool(forced) or (sys.stderr.isatty() and sys.platform != "win32"))
+    *processors, _renderer = structlog.get_config()["processors"]
+    made: FilteringBoundLogger = structlog.wrap_logger(
+        _Stderr(), processors=[*processors, structlog.dev.ConsoleRenderer(colors=colors)]
+    )
+    return made
 
 
 @functools.cache
 def logger() -> SafeLogger:
-    """Return Catga's logger; the application's `structlog.configure` decides where it writes.
+    """Return Catga's logger; the application's `structlog.configure` decides where it writes, else it writes to stderr.
 
     structlog is imported at the first line that is logged: it costs as much as importing asyncio.
     """
     import structlog
 
-    return SafeLogger(structlog.get_logger("catga"))
+    return SafeLogger(structlog.get_logger("catga"), structlog.is_configured)
 
 
 def traceback_of(error: BaseException | None) -> str | None:

@@ -44,6 +44,20 @@ _RETRYABLE: frozenset[str] = frozenset(
 )
 
 
+_FAULTS: frozenset[str] = frozenset({ErrorCode.HANDLER_FAILED, ErrorCode.INTERNAL_ERROR})
+
+
+def is_fault(code: str) -> bool:
+    """Return whether a failure with this code is a fault of the program, which is logged as an error with its traceback.
+
+    Every other failure is one that somebody decided on, such as a conflict.
+
+    Args:
+        code: A value of `ErrorCode`, or an application's own code.
+    """
+    return code in _FAULTS
+
+
 def is_retryable(code: str) -> bool:
     """Return whether errors with this code are retryable by default.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from catga_core.errors.codes import is_fault
 from catga_core.interfaces.endpoints import Delivered
 from catga_core.log import EVENT_HANDLER_FAILED, logger, traceback_of
 from catga_core.mediator.routes import FailureSink
@@ -15,6 +16,8 @@ from catga_core.messages.results import CatgaResult, Failure
 
 class FailedDeliveries:
     """Counts the event handlers that failed and writes a line for each; a payload is never written.
+
+    The line is an error with the traceback for `HANDLER_FAILED` and `INTERNAL_ERROR`, else a warning.
 
     Attributes:
         count: How many deliveries to a handler failed so far.
@@ -42,16 +45,18 @@ class FailedDeliveries:
         for watch in self.watchers:
             watch(event, handler, failure, context)
         error = failure.error
-        logger().error(
-            EVENT_HANDLER_FAILED,
-            event_type=type(event).__name__,
-            handler=handler,
-            code=error.code,
-            error=error.message,
-            message_id=None if context is None else context.message_id,
-            correlation_id=None if context is None else context.correlation_id,
-            stack=traceback_of(error.__cause__),
-        )
+        facts = {
+            "event_type": type(event).__name__,
+            "handler": handler,
+            "code": error.code,
+            "error": error.message,
+            "message_id": None if context is None else context.message_id,
+            "correlation_id": None if context is None else context.correlation_id,
+        }
+        if is_fault(error.code):
+            logger().error(EVENT_HANDLER_FAILED, **facts, stack=traceback_of(error.__cause__))
+        else:
+            logger().warning(EVENT_HANDLER_FAILED, **facts)
 
 
 class Settling:

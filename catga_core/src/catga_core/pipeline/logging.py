@@ -7,7 +7,8 @@ from logging import ERROR, INFO, WARNING
 from typing import Any, ClassVar
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors import CatgaError
+from catga_core.errors.codes import is_fault
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_HANDLED, logger, traceback_of
 from catga_core.messages import message_type
 from catga_core.messages.context import active_context
@@ -15,9 +16,6 @@ from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.failures import failure_of
 from catga_core.pipeline.stage import Stage
-
-# A failure nobody decided on is a fault of the program: its line is an error and has the traceback.
-_FAULTS: frozenset[str] = frozenset({ErrorCode.HANDLER_FAILED, ErrorCode.INTERNAL_ERROR})
 
 
 class LoggingBehavior(Behavior[Any, Any]):
@@ -57,7 +55,7 @@ class LoggingBehavior(Behavior[Any, Any]):
         return result
 
     def _failed(self, message: Any, began: float, error: CatgaError) -> None:
-        fault = error.code in _FAULTS
+        fault = is_fault(error.code)
         if not self._levels.writes(ERROR if fault else WARNING):
             return
         facts = self._facts(message, began)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from catga_core.errors import LeaseLostError
-from catga_core.event_sourcing.consumers.failures import Halted, describe
+from catga_core.event_sourcing.consumers.failures import Halted, describe, log_interruption
 from catga_core.event_sourcing.consumers.options import ConsumerOptions
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.event_sourcing.consumers.progress import ConsumerState, Progress
@@ -220,12 +220,7 @@ class Consumer:
             logger().warning(CONSUMER_LEASE_LOST[work.kind], **{work.kind: work.name}, error=error.message)
             self.progress.change(ConsumerState.STANDBY, describe(error))
             return
-        logger().error(
-            CONSUMER_FAILED[work.kind],
-            **{work.kind: work.name},
-            error=describe(error),
-            stack=traceback_of(error),
-        )
+        log_interruption(CONSUMER_FAILED[work.kind], error, **{work.kind: work.name})
         self.progress.change(ConsumerState.RETRYING, describe(error))
 
     async def _ended(self) -> None:

@@ -20,7 +20,7 @@ from catga_core.event_sourcing.consumers import (
     consumer_health,
     replay_parked,
 )
-from catga_core.event_sourcing.consumers.failures import describe
+from catga_core.event_sourcing.consumers.failures import describe, log_interruption
 from catga_core.event_sourcing.consumers.replaying import parked_by
 from catga_core.event_sourcing.projections.definition import ProjectionDefinition, ProjectionMode
 from catga_core.event_sourcing.projections.generation_work import TARGET, GenerationWork
@@ -30,7 +30,7 @@ from catga_core.event_sourcing.projections.projection import can_rebuild
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
 from catga_core.interfaces.dead_letters import DeadLetter
 from catga_core.interfaces.health import Health, HealthStatus
-from catga_core.log import CONSUMER_FAILED, PROJECTION_SUPERSEDED, logger, traceback_of
+from catga_core.log import CONSUMER_FAILED, PROJECTION_SUPERSEDED, logger
 from catga_core.runtime.worker import Worker
 
 
@@ -178,12 +178,7 @@ class CatchUpWorker(ProjectionWorker):
     # --- which generations there are ---
 
     def _arranging_failed(self, error: Exception, _delay: float) -> None:
-        logger().error(
-            CONSUMER_FAILED["projection"],
-            projection=self.name,
-            error=describe(error),
-            stack=traceback_of(error),
-        )
+        log_interruption(CONSUMER_FAILED["projection"], error, projection=self.name)
         if self._active is None:
             self._idle.change(ConsumerState.RETRYING, describe(error))
 
