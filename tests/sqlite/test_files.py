@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import stat
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -204,6 +206,11 @@ async def test_a_file_that_another_holds_for_too_long_is_refused(file: Path) -> 
         ({"readers": 0}, "readers=0"),
         ({"readers": 1.5}, "readers=1.5"),
         ({"application_id": 0}, "application_id=0"),
+        ({"file_mode": 0o444}, "file_mode=0o444"),
+        ({"file_mode": 0o1777}, "file_mode=0o1777"),
+        ({"file_mode": "0600"}, "file_mode='0600'"),
+        ({"file_mode": True}, "file_mode=True"),
+        ({"path": "\ud800.db"}, "Set a file path"),
     ],
 )
 def test_options_that_cannot_work_are_refused(given: dict[str, object], problem: str) -> None:
@@ -267,3 +274,127 @@ def test_importing_the_package_loads_no_driver() -> None:
 
     assert process.communicate(timeout=30)[0].split() == ["False", "sqlite_stores"]
     assert process.returncode == 0
+
+
+def modes(file: Path) -> set[int]:
+    return {
+        stat.S_IMODE(each.stat().st_mode) for each in file.parent.iterdir() if each.name.startswith(file.name)
+    }
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize(("mode", "expected"), [(0o600, 0o600), (0o660, 0o660), (None, 0o644)])
+async def test_new_file_and_its_log_have_the_permissions_of_the_option(
+    file: Path, mode: int | None, expected: int
+) -> None:
+    before = os.umask(0o022)
+    try:
+        stores = sqlite_stores(SqliteOptions(file, file_mode=mode))
+        await stores.storage.start()
+        await log_of(stores).append([append("order-1")])
+        found = await asyncio.to_thread(modes, file)
+        await stores.storage.stop()
+    finally:
+        os.umask(before)
+
+    assert found == {expected}
+    assert await asyncio.to_thread(modes, file) == {expected}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+async def test_new_file_behind_a_link_is_private(file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    await asyncio.to_thread(link.symlink_to, file)
+
+    await used(link)
+
+    assert await asyncio.to_thread(modes, file) == {0o600}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+async def test_existing_file_keeps_its_permissions(file: Path) -> None:
+    await asyncio.to_thread(made, file, "CREATE TABLE own (n)")
+    await asyncio.to_thread(file.chmod, 0o640)
+    stores = sqlite_stores(SqliteOptions(file))
+
+    await stores.storage.start()
+    await stores.storage.stop()
+
+    assert await asyncio.to_thread(modes, file) == {0o640}
+
+
+@pytest.mark.parametrize("statement", ["SELECT * FROM own", "INSERT INTO own VALUES (2)"])
+async def test_first_start_waits_for_another_connection(file: Path, statement: str) -> None:
+    await asyncio.to_thread(made, file, "CREATE TABLE own (n)")
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        await asyncio.to_thread(other.execute, "BEGIN")
+        await asyncio.to_thread(lambda: other.execute(statement).fetchall())
+        short = await refused(SqliteOptions(file, busy_timeout_seconds=0.1))
+        stores = sqlite_stores(SqliteOptions(file, busy_timeout_seconds=30))
+        starting = asyncio.create_task(stores.storage.start())
+        await asyncio.wait({starting}, timeout=0.2)
+        waits = not starting.done()
+        await asyncio.to_thread(other.execute, "COMMIT")
+        await starting
+    await stores.storage.stop()
+
+    assert "busy_timeout_seconds" in short
+    assert waits
+    assert await asyncio.to_thread(query, file, "PRAGMA journal_mode") == [("wal",)]
+
+
+async def test_many_processes_start_on_a_new_file_at_once(file: Path) -> None:
+    program = """
+import asyncio, sys
+from catga_sqlite import SqliteOptions, sqlite_stores
+async def main() -> None:
+    stores = sqlite_stores(SqliteOptions(sys.argv[1], busy_timeout_seconds=30))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    await stores.storage.start()
+    await stores.storage.stop()
+asyncio.run(main())
+"""
+
+    def race() -> list[str]:
+        processes = [run(program, file, stdin=subprocess.PIPE) for _ in range(6)]
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        return [process.communicate(timeout=60)[1] for process in processes]
+
+    assert await asyncio.to_thread(race) == [""] * 6
+
+
+async def test_path_beyond_ascii_is_opened_under_the_locale_c(tmp_path: Path) -> None:
+    program = """
+import asyncio, sys
+from catga_core.interfaces import EventLog
+from catga_sqlite import SqliteOptions, sqlite_stores
+from tests.sqlite.support import append
+async def main() -> None:
+    for name in ("\\u00e4.db", "\\u00e4/b.db", "\\u6ce8.db"):
+        stores = sqlite_stores(SqliteOptions(f"{sys.argv[1]}/{name}"))
+        try:
+            await stores.storage.start()
+            await stores[EventLog].append([append("s")])
+        except Exception as error:
+            print(ascii(str(error)))
+        await stores.storage.stop()
+asyncio.run(main())
+"""
+    environment = {**os.environ, "LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    process = await asyncio.to_thread(run, program, tmp_path, env=environment)
+    printed, errors = await asyncio.to_thread(process.communicate, timeout=60)
+
+    assert errors == ""
+    assert [line for line in printed.splitlines() if "does not exist" in line] == printed.splitlines()
+    assert len(printed.splitlines()) == 1
+    assert await asyncio.to_thread(lambda: sorted(each.name for each in tmp_path.iterdir())) == [
+        "\u00e4.db",
+        "\u6ce8.db",
+    ]

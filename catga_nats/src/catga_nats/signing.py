@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from catga_core.errors import ConfigurationError
+from catga_core.paths import native_path
 from catga_nats.options import NatsOptions
 
 
@@ -74,7 +75,7 @@ def _credentials(given: str) -> Any:
 
 def _read_text(path: str, option: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return Path(native_path(path)).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as cause:
         raise ConfigurationError(
             f"NATS option {option} names a file that cannot be read ({type(cause).__name__}): "
@@ -84,7 +85,7 @@ def _read_text(path: str, option: str) -> str:
 
 def _tls(options: NatsOptions) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=options.tls_ca)
+        context = ssl.create_default_context(cafile=_native(options.tls_ca))
     except (OSError, ValueError) as cause:
         raise ConfigurationError(
             f"NATS option tls_ca={options.tls_ca!r} holds no certificates ({cause}): give a readable PEM file"
@@ -94,10 +95,14 @@ def _tls(options: NatsOptions) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     if options.tls_cert:
         try:
-            context.load_cert_chain(options.tls_cert, options.tls_key)
+            context.load_cert_chain(native_path(options.tls_cert), _native(options.tls_key))
         except (OSError, ValueError) as cause:
             raise ConfigurationError(
                 f"NATS options tls_cert={options.tls_cert!r} and tls_key={options.tls_key!r} are no certificate "
                 f"with its key ({cause}): give readable PEM files that belong together"
             ) from cause
     return context
+
+
+def _native(path: str | None) -> str | None:
+    return None if path is None else native_path(path)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -293,6 +296,63 @@ async def test_two_classes_of_one_name_keep_the_container_from_starting(catga: C
     with pytest.raises(ConfigurationError, match="Two message classes are named Placed v1"):
         async with catga.running():
             pass
+
+
+SOURCE = """
+from catga_core import Event, message
+from catga_core.event_sourcing import Aggregate, apply
+@message(name="{module}.happened")
+class Happened(Event):
+    pass
+class Order(Aggregate):
+    @apply
+    def happened(self, event: Happened) -> None: ...
+"""
+
+
+def module_of(folder: Path, name: str) -> Any:
+    """Import a module of that name whose aggregate is called Order."""
+    file = folder / f"{name}.py"
+    file.write_text(SOURCE.format(module=name))
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_two_aggregates_of_one_category_are_refused_with_their_modules_and_files(
+    catga: CatgaContainer, tmp_path: Path
+) -> None:
+    sales, shipping = module_of(tmp_path, "category_sales"), module_of(tmp_path, "category_shipping")
+    add_aggregate(catga, sales.Order)
+    add_aggregate(catga, sales.Order, snapshots=every(10))
+
+    with pytest.raises(ConfigurationError) as refused:
+        add_aggregate(catga, shipping.Order)
+
+    for shown in (
+        "category_sales.Order (category_sales.py:7)",
+        "category_shipping.Order (category_shipping.py:7)",
+    ):
+        assert shown in str(refused.value)
+    assert "category 'order'" in str(refused.value)
+
+
+def test_a_decider_of_an_aggregates_category_is_refused(catga: CatgaContainer) -> None:
+    add_aggregate(catga, Order)
+    add_decider(catga, Counters, COUNTER)
+    add_decider(catga, Counters, COUNTER)
+    other = Decider(category="order", initial=int, decide=decide, evolve=added)
+
+    class Orders(DeciderRepository[str, int, Placed]):
+        pass
+
+    with pytest.raises(ConfigurationError, match=r"Order \(.*decide \(.*category 'order'"):
+        add_decider(catga, Orders, other)
+    with pytest.raises(ConfigurationError, match="category 'counter'"):
+        add_decider(catga, Orders, COUNTER)
 
 
 async def test_a_state_that_cannot_be_kept_keeps_the_container_from_starting(catga: CatgaContainer) -> None:

@@ -332,6 +332,7 @@ class AlmostToo(Projection, name="some-thing"):
     def unasked(self, event: Unasked) -> None: ...
 
 
+_MODULE = __name__.replace(".", "[.]")
 _HERE = r"\(test_projections_running\.py:\d+\)"
 
 
@@ -359,15 +360,15 @@ _HERE = r"\(test_projections_running\.py:\d+\)"
         ),
         (
             lambda catga: list(map(add_projection, [catga] * 2, [Something] * 2)),
-            f"'something' is there already: Something {_HERE} was added twice",
+            f"'something' is there already: {_MODULE}.Something {_HERE} was added twice",
         ),
         (
             lambda catga: list(map(add_projection, [catga] * 2, [Something, Namesake])),
-            f"'something' is there already: Something {_HERE} and Namesake {_HERE} both have that name",
+            f"'something' is there already: {_MODULE}.Something {_HERE} and {_MODULE}.Namesake {_HERE} both have that name",
         ),
         (
             lambda catga: list(map(add_projection, [catga] * 2, [Almost, AlmostToo])),
-            f"'some-thing' of AlmostToo {_HERE} has almost the same name as 'some.thing' of Almost {_HERE}",
+            f"'some-thing' of {_MODULE}.AlmostToo {_HERE} has almost the same name as 'some.thing' of {_MODULE}.Almost {_HERE}",
         ),
         (
             lambda catga: _add_beside(catga, "projection_something"),
@@ -390,7 +391,7 @@ _HERE = r"\(test_projections_running\.py:\d+\)"
         (lambda catga: add_subscription(catga, "s", _takes_nothing), "takes no event"),
         (
             lambda catga: list(map(add_subscription, [catga] * 2, ["a.b", "a-b"], [_listen] * 2)),
-            f"'a-b' of _listen {_HERE} has almost the same name as 'a.b' of _listen {_HERE}",
+            f"'a-b' of {_MODULE}._listen {_HERE} has almost the same name as 'a.b' of {_MODULE}._listen {_HERE}",
         ),
     ],
 )

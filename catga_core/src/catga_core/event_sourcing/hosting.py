@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from catga_core.handlers.hints import with_place
+from catga_core.descriptions import with_module
 
 _HOSTED = "catga_hosted"
 """The attribute of a worker's class with its `Hosted`."""
@@ -27,8 +27,8 @@ class Hosted(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The source with its place, as errors show it."""
-        return with_place(getattr(self.source, "__name__", str(self.source)), self.source)
+        """The source with its module and place, as errors show it."""
+        return with_module(self.source)
 
 
 def hosted_class(base: type[Any], name: str, hosted: Hosted) -> Any:

@@ -8,6 +8,7 @@ from catga_core.clock import Clock
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.aggregate_folds import fold_of
 from catga_core.event_sourcing.aggregates import Aggregate
+from catga_core.event_sourcing.categories import claim_category
 from catga_core.event_sourcing.decider_repositories import DeciderRepository
 from catga_core.event_sourcing.deciders import Decider
 from catga_core.event_sourcing.policies import SnapshotPolicy
@@ -84,11 +85,12 @@ def add_aggregate(
         keep: How many snapshots of each stream stay.
 
     Raises:
-        ConfigurationError: For what is no aggregate, a class that cannot be made of an id alone, what is no policy, `keep`
+        ConfigurationError: For what is no aggregate, a category that another aggregate or decider has, a class that cannot be made of an id alone, what is no policy, `keep`
             below 1, or when the container runs already; when it starts, for a state that cannot be kept in a snapshot.
     """
-    fold_of(aggregate)
+    fold = fold_of(aggregate)
     policy = _checked(snapshots, keep)
+    claim_category(container, fold.category, aggregate, aggregate)
 
     def plain(store: EventStore) -> AggregateRepository[A]:
         return AggregateRepository(aggregate, store)
@@ -121,7 +123,7 @@ def add_decider(
         keep: How many snapshots of each stream stay.
 
     Raises:
-        ConfigurationError: For what is no decider or no such type, `keep` below 1, or when the container runs already; when
+        ConfigurationError: For what is no decider or no such type, a category that another one has, `keep` below 1, or when the container runs already; when
             it starts, for a state that cannot be kept in a snapshot.
     """
     given: Any = service
@@ -134,6 +136,7 @@ def add_decider(
         msg = f"decider must be a Decider; got a {type(made).__name__}. Pass Decider(category=..., ...)."
         raise ConfigurationError(msg)
     policy = _checked(snapshots, keep)
+    claim_category(container, decider.category, given, decider.decide)
 
     # Any, because the class may be one that is derived from the repository.
     def plain(store: EventStore) -> Any:

@@ -6,6 +6,7 @@ import ssl
 from typing import Any
 
 from catga_core.errors import ConfigurationError
+from catga_core.paths import native_path
 from catga_redis.options import RedisOptions
 
 
@@ -14,9 +15,9 @@ def tls_settings(options: RedisOptions) -> dict[str, Any]:
     if not options.address.tls:
         return {}
     return {
-        "ssl_ca_certs": options.tls_ca,
-        "ssl_certfile": options.tls_cert,
-        "ssl_keyfile": options.tls_key or options.tls_cert,
+        "ssl_ca_certs": _native(options.tls_ca),
+        "ssl_certfile": _native(options.tls_cert),
+        "ssl_keyfile": _native(options.tls_key or options.tls_cert),
         "ssl_cert_reqs": "required" if options.tls_verify else "none",
         "ssl_check_hostname": options.tls_verify,
     }
@@ -31,7 +32,7 @@ def require_files(options: RedisOptions) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if options.tls_ca is not None:
         try:
-            context.load_verify_locations(options.tls_ca)
+            context.load_verify_locations(native_path(options.tls_ca))
         except OSError as error:
             raise ConfigurationError(
                 f"Redis option tls_ca={options.tls_ca!r} cannot be used ({error}): give a PEM file of certificates"
@@ -39,7 +40,7 @@ def require_files(options: RedisOptions) -> None:
     if options.tls_cert is not None:
         try:
             # A key that wants a passphrase would ask for it on the terminal.
-            context.load_cert_chain(options.tls_cert, options.tls_key, password="")
+            context.load_cert_chain(native_path(options.tls_cert), _native(options.tls_key), password="")
         except OSError as error:
             named = f"tls_cert={options.tls_cert!r}"
             if options.tls_key is not None:
@@ -83,3 +84,7 @@ def is_refused_by_tls(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _native(path: str | None) -> str | None:
+    return None if path is None else native_path(path)

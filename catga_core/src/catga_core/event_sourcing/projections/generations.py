@@ -8,6 +8,7 @@ of the log when the first generation was created. `projection:NAME:VERSION.RUN` 
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 
 import msgspec
 
@@ -17,6 +18,7 @@ from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.stores import stores_of
 
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RUNS = 1_000_000  # rebuilds of one version
 
 
@@ -42,12 +44,13 @@ class Generation(msgspec.Struct, frozen=True, order=True):
         return Generation(self.version, self.run + 1)
 
     def target(self, name: str) -> str:
-        """Return the name of the target it writes.
+        """Return the name of the target it writes, which is an identifier of SQL without quotes.
 
         Args:
             name: The projection's name.
         """
-        return f"{name}_{self.version}_{self.run}" if self.run else f"{name}_{self.version}"
+        stem = identifier(name)
+        return f"{stem}_{self.version}_{self.run}" if self.run else f"{stem}_{self.version}"
 
     def context(self, name: str, *, replay: bool) -> ProjectionContext:
         """Return what `current_projection()` returns in the methods of a projection that writes this generation.
@@ -62,6 +65,20 @@ class Generation(msgspec.Struct, frozen=True, order=True):
     def of(cls, number: int) -> Generation:
         """Return the generation of a number."""
         return cls(*divmod(number, _RUNS))
+
+
+def identifier(name: str) -> str:
+    """Return a projection's name as an identifier of SQL: what begins the names of its targets.
+
+    Args:
+        name: Letters, digits, `_`, `-` and `.`. One without `-` and `.` that begins with no digit stays as it is; any
+            other gets a digest to its end, so that no two names become one.
+    """
+    if _IDENTIFIER.fullmatch(name):
+        return name
+    digest = blake2b(name.encode(), digest_size=3).hexdigest()
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return f"{'_' if plain[0].isdigit() else ''}{plain}_x{digest}"
 
 
 NOTHING = Generation(0, 0)

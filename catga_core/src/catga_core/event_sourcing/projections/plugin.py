@@ -26,6 +26,7 @@ from catga_core.event_sourcing.projections.inline import InlineAppends, InlineWo
 from catga_core.event_sourcing.projections.live import LiveWorker
 from catga_core.event_sourcing.projections.projection import Projection, call_of
 from catga_core.event_sourcing.projections.service import Projections
+from catga_core.event_sourcing.projections.targets import problems_of_target
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
 from catga_core.handlers.hints import shown
 from catga_core.host import Host
@@ -76,6 +77,7 @@ def add_projection(
     provider = provider_of_consumer(definition.name, "projection")
     hosted = Hosted("projection", definition.name, projection)
     problems += problems_of_name(hosted, provider, container.providers)
+    problems += problems_of_target(hosted, container.providers)
     if problems:
         raise ConfigurationError(problems)
     key = f"projection:{definition.name}"
