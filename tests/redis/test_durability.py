@@ -117,10 +117,10 @@ async def test_a_lock_can_be_given_back_while_memory_is_full() -> None:
 async def test_a_write_that_too_few_replicas_have_is_told(valkey_server: ValkeyServer) -> None:
     async with (
         ValkeyServer(replica_of=valkey_server, appendfsync="always") as replica,
-        opened(valkey_server.url, wait_replicas=1, wait_aof=True, wait_timeout_seconds=0.5) as kept,
+        opened(valkey_server.url, wait_replicas=1, wait_aof=True, wait_timeout_seconds=2.0) as kept,
     ):
         given = appends("orders-1")
-        # The replica has to have found its primary first.
+        # The replica has to have found its primary first. It tells once in a second what its disk has.
         [result] = await eventually(lambda: kept.log.append(given), within=15.0)
         assert result.version == 1
 

@@ -15,6 +15,8 @@ from catga_redis.engine.address import Address, Mode, parse
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]+")
 _TLS = ("tls_ca", "tls_cert", "tls_key")
 _SYSTEM = "Redis"
+COMMIT_MARKER_SECONDS = 120
+"""Seconds for which a unit of work that was committed is recognized when it is sent again."""
 _SECONDS = (
     "connect_timeout_seconds",
     "command_timeout_seconds",
@@ -43,9 +45,10 @@ class RedisOptions:
         sentinel_username: Whom to sign in to the Sentinels as.
         sentinel_password: What to sign in to the Sentinels with.
         connect_timeout_seconds: Seconds within which the start has to reach a server, or fail, and a new connection is made.
-        command_timeout_seconds: Seconds within which what was sent has to be answered.
-        recover_timeout_seconds: Seconds to find out what became of a write whose answer was lost, and to wait for a server that is
-            away, before a call fails.
+        command_timeout_seconds: Seconds within which what was sent has to be answered, and within which a call fails while
+            the server is away.
+        recover_timeout_seconds: Seconds to find out what became of a write whose answer was lost; with Sentinels or a cluster
+            also to wait for another node, when the primary is away. Together with the other timeouts, less than 120.
         batch_size: How many commands are sent together at most.
         claim_retention_seconds: Seconds for which a claim whose lease has run out can still be completed.
         wait_aof: Whether a write is acknowledged only when it is on the server's disk (`WAITAOF`); with `appendfsync everysec`
@@ -109,6 +112,8 @@ class RedisOptions:
             )
         if address is not None:
             self._check_mode(address, problems)
+        if not problems:
+            self._check_recovery(problems)
         if problems or address is None:
             raise ConfigurationError(problems)
         object.__setattr__(self, "address", address)
@@ -144,6 +149,25 @@ class RedisOptions:
         return msgspec.structs.replace(
             address, username=self.username or address.username, password=self.password or address.password
         )
+
+    def _check_recovery(self, problems: list[str]) -> None:
+        # A script that is sent again later than this would not know that it has been there.
+        longest = (
+            self.recover_timeout_seconds
+            + self.command_timeout_seconds
+            + self.connect_timeout_seconds
+            + self.wait_timeout_seconds
+        )
+        if longest >= COMMIT_MARKER_SECONDS:
+            problems.append(
+                invalid(
+                    _SYSTEM,
+                    "recover_timeout_seconds",
+                    self.recover_timeout_seconds,
+                    f"Together with command_, connect_ and wait_timeout_seconds it is {longest:g} s, and a repeated unit of "
+                    f"work is recognized for {COMMIT_MARKER_SECONDS} s only. Set shorter timeouts",
+                )
+            )
 
     def _check_mode(self, address: Address, problems: list[str]) -> None:
         if address.mode is not Mode.SENTINEL and (self.sentinel_username or self.sentinel_password):

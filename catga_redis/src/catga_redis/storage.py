@@ -17,8 +17,9 @@ from catga_core.log import CONNECTION_LOST, CONNECTION_RESTORED, logger
 from catga_core.runtime import Worker
 from catga_core.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
 from catga_redis.engine.address import Mode
-from catga_redis.engine.clients import node_client, open_lane
+from catga_redis.engine.clients import node_client, open_lane, patience
 from catga_redis.engine.commands import Commands
+from catga_redis.engine.failures import other_loop
 from catga_redis.engine.lane import Lane
 from catga_redis.engine.news import News
 from catga_redis.engine.scripts import Scripts, load_scripts
@@ -50,13 +51,15 @@ class RedisStorage:
             self.root,
             clock,
             shown=options.address.shown,
+            patience=patience(options),
             recover_timeout=options.recover_timeout_seconds,
         )
-        self.news: News = News(self._listener, f"{self.root}wake")
+        self.news: News = News(self._listener, f"{self.root}wake", loop=None, shown=self.commands.shown)
         self._sender: Lane | None = None
         self._facts: Mapping[str, Any] = {}
         self._out = False
-        self._watch = Worker("redis watch", self._check, every=_CHECK_SECONDS, clock=SystemClock())
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watch: Worker | None = None
 
     @property
     def capabilities(self) -> StorageCapabilities:
@@ -71,19 +74,35 @@ class RedisStorage:
             PersistenceError: When it cannot be reached.
         """
         scripts = self.commands.scripts = await asyncio.to_thread(_prepare)
-        self._facts = await check(self.options, self.root, scripts.known_before())
-        self.news = News(self._listener, f"{self.root}wake")
+        self._facts = await check(self.options, self.root, scripts)
+        loop = self._loop = asyncio.get_running_loop()
+        self.news = News(self._listener, f"{self.root}wake", loop=loop, shown=self.commands.shown)
         self._sender = open_lane(self.options, self.root)
         self._sender.open()
         self.commands.sender = self._sender
+        self.commands.refused = None
         self._out = False
+        self._watch = Worker("redis watch", self._check, every=_CHECK_SECONDS, clock=SystemClock())
         self._watch.start()
 
     async def stop(self) -> None:
-        """Wake every waiting task, and release every connection; a second call does nothing."""
+        """Wake every waiting task, and release every connection; a second call does nothing.
+
+        Raises:
+            PersistenceError: When the event loop in which it was started still runs, and is another one.
+        """
+        loop = self._loop
+        if loop is not None and not loop.is_closed() and loop is not asyncio.get_running_loop():
+            raise other_loop(self.commands.shown)
         sender, self._sender = self._sender, None
+        watch, self._watch = self._watch, None
         self.commands.sender = None
-        await self._watch.stop(cancel=True)
+        self._loop = None
+        if loop is None or loop.is_closed():
+            # Tasks and connections ended with their loop.
+            return
+        if watch is not None:
+            await watch.stop(cancel=True)
         await self.news.close()
         if sender is not None:
             await sender.close()
@@ -110,9 +129,11 @@ class RedisStorage:
         details = {"address": shown, "prefix": self.options.prefix, **self._facts}
         if self._sender is None:
             return Health(HealthStatus.UNHEALTHY, "not started, or stopped", details)
-        trouble = self.commands.trouble
+        trouble, refused = self.commands.trouble, self.commands.refused
         if trouble is not None:
             return Health(HealthStatus.UNHEALTHY, f"Redis at {shown} does not answer: {trouble}", details)
+        if refused is not None:
+            return Health(HealthStatus.DEGRADED, f"Redis at {shown} refuses calls: {refused}", details)
         return Health(HealthStatus.HEALTHY, f"connected to Redis at {shown}", details)
 
     async def _listener(self) -> Redis:
@@ -121,7 +142,7 @@ class RedisStorage:
     async def _check(self) -> None:
         """Log an outage once when it is seen, and its end once."""
         with suppress(CatgaError):
-            await self.commands.read("EXISTS", f"{self.root}layout")
+            await self._check_rights()
         trouble = self.commands.trouble
         shown = self.options.address.shown
         if trouble is not None and not self._out:
@@ -129,6 +150,14 @@ class RedisStorage:
         elif trouble is None and self._out:
             logger().info(CONNECTION_RESTORED, server=shown)
         self._out = trouble is not None
+
+    async def _check_rights(self) -> None:
+        commands = self.commands
+        refused = await commands.forbidden()
+        if refused is None and commands.refused is not None:
+            # Only a write shows that writes are accepted again.
+            await commands.run("probe")
+        commands.refused = refused
 
 
 def _prepare() -> Scripts:

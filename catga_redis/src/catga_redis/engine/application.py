@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -139,7 +140,10 @@ def _check_arguments(name: str, rule: _Rule, arguments: tuple[Any, ...]) -> None
 
 
 def _is_score(value: object) -> bool:
-    return isinstance(value, int | float) and not math.isnan(value)
+    if isinstance(value, float):
+        return not math.isnan(value)
+    # A score is a float to the server.
+    return isinstance(value, int) and abs(value) <= sys.float_info.max
 
 
 def _slot_part(key: str) -> str:

@@ -15,7 +15,8 @@ from redis.exceptions import MovedError
 
 from catga_redis.engine.address import Mode
 from catga_redis.engine.cluster import Node
-from catga_redis.engine.lane import Confirmation, Lane
+from catga_redis.engine.confirmation import Confirmation
+from catga_redis.engine.lane import Lane
 from catga_redis.engine.scripts import Script
 from catga_redis.engine.tls import tls_settings
 from catga_redis.options import RedisOptions
@@ -90,8 +91,14 @@ def _node(options: RedisOptions, root: str) -> Node:
     return Node(options.address.hosts, root, _kind(options), settings)
 
 
+_HOPS = 5
+
+
 class ClusterLane(Lane):
     """A lane to the one node of a cluster that has the keys; it follows them when they move.
+
+    While a slot is moving, some of its keys are on either node, and no script can reach both. The cluster says so (`ASK`,
+    `TRYAGAIN`) before it runs anything, and the caller asks again until they have arrived.
 
     Args:
         node: Finds the node.
@@ -102,15 +109,42 @@ class ClusterLane(Lane):
         super().__init__(node, **options)
         self._node = node
 
+    async def command(self, *parts: Any) -> Any:
+        """Send a command that reads, and return its answer."""
+        for _ in range(_HOPS):
+            try:
+                return await super().command(*parts)
+            except MovedError as error:
+                self._follow(error)
+        return await super().command(*parts)
+
     async def script(self, script: Script, key: str, arguments: Sequence[Any]) -> Any:
         """Run a script, and return its answer."""
-        try:
-            return await super().script(script, key, arguments)
-        except MovedError as error:
-            # Nothing was done. Who asks again is sent to the other node.
-            self._node.moved(error)
+        for _ in range(_HOPS):
+            try:
+                return await super().script(script, key, arguments)
+            except MovedError as error:
+                # Nothing was done.
+                self._follow(error)
+        return await super().script(script, key, arguments)
+
+    def _follow(self, error: MovedError) -> None:
+        # Of the callers of one batch, the first takes the others along.
+        if self._node.moved(error):
             self.leave()
-            raise
+
+
+def patience(options: RedisOptions) -> float:
+    """Return the seconds that a call which was not sent waits for a server.
+
+    Where another node may take over, as long as a failover may last; one server that is away is told sooner.
+
+    Args:
+        options: Where and how.
+    """
+    command = options.command_timeout_seconds
+    one = options.address.mode is Mode.SERVER
+    return command if one else max(command, options.recover_timeout_seconds)
 
 
 def open_lane(options: RedisOptions, root: str) -> Lane:
@@ -123,9 +157,14 @@ def open_lane(options: RedisOptions, root: str) -> Lane:
     confirmation = None
     if options.wait_aof or options.wait_replicas:
         confirmation = Confirmation(
-            disk=options.wait_aof, replicas=options.wait_replicas, timeout=options.wait_timeout_seconds
+            root,
+            disk=options.wait_aof,
+            replicas=options.wait_replicas,
+            timeout=options.wait_timeout_seconds,
         )
     how: dict[str, Any] = {
+        "shown": options.address.shown,
+        "patience": patience(options),
         "timeout": options.command_timeout_seconds,
         "connect_timeout": options.connect_timeout_seconds,
         "batch_size": options.batch_size,

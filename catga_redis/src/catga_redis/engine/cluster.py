@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Connection
+from redis.exceptions import AskError, AuthenticationError, MovedError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MovedError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 _HOPS = 5
@@ -34,11 +34,16 @@ class Node:
         self._settings = settings
         self._known: tuple[str, int] | None = None
 
-    def moved(self, error: MovedError) -> None:
-        """Take note of what a node has answered: another one has the key."""
+    def moved(self, error: MovedError) -> bool:
+        """Take note of what a node has answered: another one has the key.
+
+        Returns:
+            Whether that is new.
+        """
         # A node that does not know the other's host leaves it out: it is its own.
         own = self._known[0] if self._known else self._hosts[0][0]
-        self._known = _named(error, own)
+        known, self._known = self._known, _named(error, own)
+        return known != self._known
 
     async def get_connection(self) -> Connection:
         """Return a new connection to the node that has the key.
@@ -52,6 +57,8 @@ class Node:
         for place in places:
             try:
                 connection = await self._follow(place)
+            except AuthenticationError:
+                raise
             except (RedisConnectionError, RedisTimeoutError, OSError) as error:
                 trouble = error
                 continue
@@ -73,7 +80,7 @@ class Node:
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
                 await connection.send_command("EXISTS", self._key)
-                await connection.read_response()
+                await _owned(connection)
             except MovedError as error:
                 await connection.disconnect(nowait=True)
                 host, port = _named(error, host)
@@ -88,6 +95,16 @@ class Node:
                 return connection
         msg = "the nodes of the cluster send from one to another: they do not agree yet"
         raise RedisConnectionError(msg)
+
+
+async def _owned(connection: Connection) -> None:
+    try:
+        await connection.read_response()
+    except MovedError:  # which is an AskError to redis-py
+        raise
+    except AskError:
+        # The slot is leaving this node, which has it until it is told otherwise.
+        return
 
 
 def _named(error: MovedError, own: str) -> tuple[str, int]:

@@ -5,28 +5,36 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
 
 from catga_core.clock import Clock, SystemClock
-from catga_core.runtime import RetryPolicy
 from catga_redis.engine.failures import (
     LostError,
     NotSentError,
     UnconfirmedError,
     answered,
-    failed,
+    cause_of,
+    describe,
+    not_started,
     unanswered,
     unconfirmed,
-    will_pass,
 )
+from catga_redis.engine.recovery import Recovery, StoppedError
 from catga_redis.engine.scripts import Script, Scripts
-
-_RECOVERY = RetryPolicy(max_attempts=None, delay_seconds=0.02, max_delay_seconds=0.5)
-_REAL_TIME = SystemClock()  # a server recovers in real time, whatever the container's clock shows
 
 
 class Sender(Protocol):
     """Sends to a server, or to the right one of a cluster, once."""
+
+    @property
+    def confirms(self) -> bool:
+        """Whether writes are confirmed by disks or replicas before they are acknowledged."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no connection, `None` while there is one."""
+        ...
 
     async def command(self, *parts: Any) -> Any:
         """Send a command that reads."""
@@ -47,20 +55,32 @@ class Commands:
         root: What every key begins with.
         clock: The container's; scripts ask the server for the time where it is the machine's.
         shown: The server, without credentials.
-        recover_timeout: Seconds to find out what became of a script.
+        patience: Seconds to wait for a server that refuses for now, as while it loads its data.
+        recover_timeout: Seconds to find out what became of a script whose answer was lost.
     """
 
-    def __init__(self, root: str, clock: Clock, *, shown: str, recover_timeout: float) -> None:
+    def __init__(
+        self, root: str, clock: Clock, *, shown: str, patience: float, recover_timeout: float
+    ) -> None:
         # Sends once; there is none before the start and after the stop.
         self.sender: Sender | None = None
         self.root: str = root
         self.clock: Clock = clock
         self.shown: str = shown
+        self._patience = patience
         self._recover_timeout = recover_timeout
         self._by_server = isinstance(clock, SystemClock)
         self.scripts: Scripts | None = None
-        # What the last try failed with, `None` when it was answered.
-        self.trouble: str | None = None
+        # What the last attempt to reach the server failed with, `None` when it was answered.
+        self._trouble: str | None = None
+        # What the server refused, or did not confirm, since the last check of it.
+        self.refused: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the server does not answer, `None` while it does."""
+        sender = self.sender
+        return self._trouble or (None if sender is None else sender.trouble)
 
     def run(self, name: str, *arguments: Any, again: bool = True) -> Coroutine[Any, Any, Any]:
         """Run an operation's script, and return its answer.
@@ -94,12 +114,32 @@ class Commands:
         script = scripts.commit(name for name, *_ in operations)
         return await self._send(sender, script, tuple(arguments), again=True)
 
+    async def confirm(self) -> None:
+        """Have what was read confirmed by disks and replicas, where writes are: it may be another caller's write.
+
+        Raises:
+            CatgaError: As of `run`.
+        """
+        sender, _ = self._open()
+        if sender.confirms:
+            await self.run("confirm")
+
+    async def forbidden(self) -> str | None:
+        """Return which commands of the scripts the user may not give, `None` for none.
+
+        Raises:
+            CatgaError: As of `run`.
+        """
+        _, scripts = self._open()
+        found = await self.run("forbidden", len(scripts.called), *scripts.called)
+        return scripts.forbidden(found)
+
     async def _send(self, sender: Sender, script: Script, arguments: tuple[Any, ...], *, again: bool) -> Any:
         try:
             answer = await sender.script(script, self.root, (self._time(), *arguments))
         except (NotSentError, LostError, UnconfirmedError, RedisError) as error:
             return await self._recover(script, arguments, error, again=again)
-        self.trouble = None
+        self._trouble = None
         return answer
 
     async def read(self, *parts: Any) -> Any:
@@ -113,14 +153,13 @@ class Commands:
             answer = await sender.command(*parts)
         except (NotSentError, LostError, RedisError) as error:
             return await self._recover(parts, (), error, again=True)
-        self.trouble = None
+        self._trouble = None
         return answer
 
     def _open(self) -> tuple[Sender, Scripts]:
         sender, scripts = self.sender, self.scripts
         if sender is None or scripts is None:
-            msg = f"the Redis storage at {self.shown} is not started, or stopped: use its stores between start and stop"
-            raise failed(msg, retryable=False)
+            raise not_started(self.shown)
         return sender, scripts
 
     def _time(self) -> str:
@@ -129,40 +168,42 @@ class Commands:
     async def _recover(
         self, what: Script | tuple[Any, ...], arguments: tuple[Any, ...], error: Exception, *, again: bool
     ) -> Any:
-        writes = isinstance(what, Script) and what.writes
-        lost = False
+        """Go on after a failed first attempt, for a limited time, and raise what is known of the write at its end."""
+        recovery = Recovery(
+            writes=isinstance(what, Script) and what.writes,
+            again=again,
+            recover_timeout=self._recover_timeout,
+            note=self._note,
+        )
 
         async def attempt() -> Any:
-            sender, _ = self._open()
+            sender = self.sender
+            if sender is None:
+                raise StoppedError
             if isinstance(what, Script):
                 return await sender.script(what, self.root, (self._time(), *arguments))
             return await sender.command(*what)
 
-        def may_pass(error: Exception) -> bool:
-            nonlocal lost
-            lost = lost or (writes and isinstance(error, LostError))
-            if not isinstance(error, (NotSentError, LostError, RedisError)):
-                return False
-            if isinstance(error, ResponseError) and not will_pass(error):
-                return False
-            self.trouble = str(error) or type(error).__name__
-            return (again or not lost) and self.sender is not None
-
         try:
-            answer = await _RECOVERY.run(
-                attempt,
-                retryable=may_pass,
-                clock=_REAL_TIME,
-                within=self._recover_timeout,
-                failed=error,
-            )
-        except UnconfirmedError as last:
-            raise unconfirmed(last) from last
-        except ResponseError as last:
-            if will_pass(last) and lost:
-                raise unanswered(self.shown, last, unknown=True) from last
-            raise answered(self.shown, last) from last
-        except (NotSentError, LostError, RedisError) as last:
-            raise unanswered(self.shown, last, unknown=lost) from last
-        self.trouble = None
+            answer = await recovery.run(attempt, error, patience=self._patience)
+        except (NotSentError, LostError, UnconfirmedError, StoppedError, RedisError) as last:
+            raise self._failure(last, lost=recovery.lost, wrote=recovery.writes) from last
+        self._trouble = None
         return answer
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, UnconfirmedError):
+            self.refused = f"writes are not confirmed: {error}"
+        elif isinstance(error, ResponseError | AuthenticationError | AuthorizationError):
+            self.refused = cause_of(error) or self.refused
+        else:
+            self._trouble = describe(error)
+
+    def _failure(self, error: Exception, *, lost: bool, wrote: bool) -> Exception:
+        if isinstance(error, UnconfirmedError):
+            return unconfirmed(error)
+        if isinstance(error, StoppedError) or self.sender is None:
+            return not_started(self.shown, unknown=lost)
+        if isinstance(error, ResponseError | AuthenticationError | AuthorizationError):
+            return answered(self.shown, error, unknown=lost, wrote=wrote)
+        return unanswered(self.shown, error, unknown=lost)

@@ -10,23 +10,28 @@ the server is what is busy then, and smaller batches cost both sides more system
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-import hiredis
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from catga_core.runtime import cancel_and_wait
-from catga_redis.engine.failures import LostError, NotSentError, UnconfirmedError
+from catga_core.runtime import RetryPolicy, cancel_and_wait
+from catga_redis.engine.confirmation import Confirmation, pack
+from catga_redis.engine.failures import LostError, NotSentError, other_loop
 from catga_redis.engine.scripts import Script
+from catga_redis.engine.waiting import Call, WaitingCalls, fail_calls
 
-_BATCH_BYTES = 1024 * 1024
-
-# hiredis declares its argument as a tuple of one.
-_pack = cast("Callable[[tuple[Any, ...]], bytes]", hiredis.pack_command)
+_RECONNECT = RetryPolicy(max_attempts=None, delay_seconds=0.02, max_delay_seconds=0.5)
+_IDLE_SECONDS = 0.005  # after which the connection is looked at before something is sent
+_MOST_BYTES = 500 * 1024 * 1024  # the server ends a connection that sends a string of 512 MB
 
 
 class Pool(Protocol):
@@ -45,58 +50,17 @@ class Pool(Protocol):
         ...
 
 
-class Confirmation:
-    """What has to be asked after writes, on the same connection, before they are acknowledged.
-
-    Args:
-        disk: Whether the server's own disk must have them.
-        replicas: How many replicas must have them.
-        timeout: Seconds to wait.
-    """
-
-    __slots__ = ("_disk", "_replicas", "packed", "timeout")
-
-    def __init__(self, *, disk: bool, replicas: int, timeout: float) -> None:
-        self._disk = disk
-        self._replicas = replicas
-        self.timeout: float = timeout
-        milliseconds = max(1, int(timeout * 1000))
-        self.packed: bytes = _pack(
-            ("WAITAOF", int(disk), replicas, milliseconds) if disk else ("WAIT", replicas, milliseconds)
-        )
-
-    def problem(self, answer: Any) -> UnconfirmedError | None:
-        """Return what is missing, `None` for nothing."""
-        if isinstance(answer, Exception):
-            return UnconfirmedError(f"the server cannot tell who has it ({answer})")
-        disk, replicas = answer if self._disk else (1, answer)
-        if disk < int(self._disk):
-            return UnconfirmedError(f"the server's disk has not got it within {self.timeout:g} s")
-        if replicas < self._replicas:
-            what = f"{replicas} of {self._replicas} replicas have it"
-            return UnconfirmedError(f"only {what} after {self.timeout:g} s")
-        return None
-
-
-class _Call:
-    """One command, and who waits for its answer."""
-
-    __slots__ = ("future", "packed", "writes")
-
-    def __init__(self, packed: bytes, future: asyncio.Future[Any], *, writes: bool) -> None:
-        self.packed = packed
-        self.future = future
-        self.writes = writes
-
-
 class Lane:
     """Sends commands of many callers over one connection.
 
-    A caller that is cancelled, or whose command is refused, changes nothing for the others.
+    A caller that is cancelled, or whose command is refused, changes nothing for the others. It belongs to the event loop in
+    which it was opened.
 
     Args:
         pool: Where the connection comes from.
+        shown: The server, without credentials.
         timeout: Seconds within which a batch has to be answered.
+        patience: Seconds that a command waits for a connection before it fails as not sent.
         connect_timeout: Seconds within which a connection has to be made.
         batch_size: How many commands are sent together at most.
         confirmation: What to ask after writes, `None` for nothing.
@@ -106,21 +70,37 @@ class Lane:
         self,
         pool: Pool,
         *,
+        shown: str,
         timeout: float,
+        patience: float,
         connect_timeout: float,
         batch_size: int,
         confirmation: Confirmation | None,
     ) -> None:
         self._pool = pool
+        self._shown = shown
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self._batch_size = batch_size
         self._confirmation = confirmation
-        self._waiting: deque[_Call] = deque()
+        self._waiting = WaitingCalls(patience)
         self._idle: asyncio.Future[None] | None = None
         self._connection: Any = None
+        self._used_at = 0.0
+        self._failures = 0
         self._stale = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def confirms(self) -> bool:
+        """Whether writes are confirmed by disks or replicas before they are acknowledged."""
+        return self._confirmation is not None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no connection, `None` while there is one or none is needed."""
+        return self._waiting.trouble
 
     def leave(self) -> None:
         """Take another connection for the next batch."""
@@ -128,6 +108,7 @@ class Lane:
 
     def open(self) -> None:
         """Begin to send."""
+        self._loop = asyncio.get_running_loop()
         self._worker = asyncio.create_task(self._work())
 
     async def close(self) -> None:
@@ -137,8 +118,7 @@ class Lane:
             # redis-py connects with asyncio.wait_for, which may swallow a cancellation on Python 3.11.
             await cancel_and_wait(worker, again_after=0.1)
         await self._drop()
-        _fail(self._waiting, NotSentError("it is closed"))
-        self._waiting.clear()
+        self._waiting.fail(NotSentError("it is closed"))
         await self._pool.disconnect()
 
     async def command(self, *parts: Any) -> Any:
@@ -164,11 +144,20 @@ class Lane:
         return await self._submit(("EVAL", script.body, 1, key, *arguments), writes=script.writes)
 
     def _submit(self, parts: tuple[Any, ...], *, writes: bool) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and loop is not self._loop:
+            raise other_loop(self._shown)
+        future: asyncio.Future[Any] = loop.create_future()
         if self._worker is None:
             future.set_exception(NotSentError("it is not started, or stopped"))
             return future
-        self._waiting.append(_Call(_pack(parts), future, writes=writes))
+        packed = pack(parts)
+        if len(packed) > _MOST_BYTES:
+            future.set_exception(
+                NotSentError(f"a command of {len(packed)} bytes is more than the server takes")
+            )
+            return future
+        self._waiting.add(packed, future, writes=writes)
         idle = self._idle
         if idle is not None and not idle.done():
             # The worker goes on after this turn of the loop, and so finds what the other callers of the turn ask as well.
@@ -182,43 +171,54 @@ class Lane:
                 self._idle = loop.create_future()
                 await self._idle
                 continue
-            batch = self._next_batch()
-            if not batch:
-                continue
+            batch: list[Call] = []
             try:
-                await self._exchange(batch)
+                # Calls are taken when there is a connection; until then their time runs in the queue.
+                if await self._connected(loop):
+                    batch = self._waiting.take(self._batch_size)
+                    if batch:
+                        await self._exchange(batch)
+                    self._used_at = loop.time()
+                    continue
             except asyncio.CancelledError:
-                _fail(batch, LostError("it was closed"))
+                fail_calls(batch, LostError("it was closed"))
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the next callers get another connection
-                _fail(batch, LostError(f"{type(error).__name__}: {error}"))
+                self._waiting.trouble = f"{type(error).__name__}: {error}"
+                fail_calls(batch, LostError(self._waiting.trouble))
                 await self._drop()
+            self._failures += 1
+            await asyncio.sleep(_RECONNECT.delay(self._failures))
 
-    def _next_batch(self) -> list[_Call]:
-        batch: list[_Call] = []
-        size = 0
-        waiting = self._waiting
-        while waiting and len(batch) < self._batch_size and size < _BATCH_BYTES:
-            call = waiting.popleft()
-            # Cancelled before it was sent: it need not be done at all.
-            if not call.future.done():
-                batch.append(call)
-                size += len(call.packed)
-        return batch
-
-    async def _exchange(self, batch: list[_Call]) -> None:
+    async def _connected(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Return whether there is a connection, after one attempt to make it."""
         if self._stale:
             self._stale = False
             await self._drop()
         connection = self._connection
-        if connection is None or not connection.is_connected:
-            try:
-                async with asyncio.timeout(self._connect_timeout):
-                    connection = self._connection = await self._pool.get_connection()
-            except (RedisError, OSError, TimeoutError) as error:
-                await self._drop()
-                _fail(batch, NotSentError(_words(error)))
-                return
+        if connection is not None and connection.is_connected:
+            if loop.time() - self._used_at < _IDLE_SECONDS or await _is_open(connection):
+                return True
+            await self._drop()
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                self._connection = await self._pool.get_connection()
+        except (AuthenticationError, AuthorizationError) as error:
+            # Waiting changes nothing about it.
+            self._waiting.trouble = _words(error)
+            await self._drop()
+            self._waiting.fail(error)
+            return False
+        except (RedisError, OSError, TimeoutError) as error:
+            self._waiting.trouble = _words(error)
+            await self._drop()
+            return False
+        self._waiting.trouble = None
+        self._failures = 0
+        return True
+
+    async def _exchange(self, batch: list[Call]) -> None:
+        connection = self._connection
         confirmation = self._confirmation
         if confirmation is not None and not any(call.writes for call in batch):
             confirmation = None
@@ -237,14 +237,17 @@ class Lane:
         except BusyLoadingError as error:
             # An answer, though redis-py ends the connection at it: nothing of the batch was done.
             await self._drop()
-            _fail(batch, error)
+            fail_calls(batch, error)
         except (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError) as error:
             await self._drop()
-            _fail(batch, LostError(_words(error)))
+            self._waiting.trouble = _words(error)
+            fail_calls(batch, LostError(self._waiting.trouble))
+        else:
+            self._waiting.answered(asyncio.get_running_loop().time())
 
-    async def _confirmed(self, connection: Any, batch: list[_Call], confirmation: Confirmation) -> None:
+    async def _confirmed(self, connection: Any, batch: list[Call], confirmation: Confirmation) -> None:
         answers = [await _read(connection) for _ in batch]
-        problem = confirmation.problem(await _read(connection))
+        problem = confirmation.problem(await _read(connection), await _read(connection))
         for call, answer in zip(batch, answers, strict=True):
             _settle(
                 call, problem if problem and call.writes and not isinstance(answer, Exception) else answer
@@ -257,7 +260,18 @@ class Lane:
             await self._pool.release(connection)
 
 
-async def _answer(connection: Any, batch: list[_Call]) -> None:
+async def _is_open(connection: Any) -> bool:
+    """Return whether the other side has ended a connection that was idle, as far as this side has been told."""
+    # The loop learns of it in one turn, and tells the connection in the next.
+    for _ in range(2):
+        await asyncio.sleep(0)
+    try:
+        return not await connection.can_read()
+    except (RedisError, OSError):
+        return False
+
+
+async def _answer(connection: Any, batch: list[Call]) -> None:
     read = connection.read_response
     for call in batch:
         try:
@@ -274,7 +288,7 @@ async def _read(connection: Any) -> Any:
         return error
 
 
-def _settle(call: _Call, answer: Any) -> None:
+def _settle(call: Call, answer: Any) -> None:
     future = call.future
     if future.done():
         return
@@ -282,13 +296,6 @@ def _settle(call: _Call, answer: Any) -> None:
         future.set_exception(answer)
     else:
         future.set_result(answer)
-
-
-def _fail(calls: Sequence[_Call] | deque[_Call], error: Exception) -> None:
-    for call in calls:
-        if not call.future.done():
-            # One for each: a traceback grows where it is raised.
-            call.future.set_exception(type(error)(*error.args))
 
 
 def _words(error: BaseException) -> str:

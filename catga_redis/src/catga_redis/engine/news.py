@@ -5,6 +5,7 @@ A wake-up may be lost while the connection is. No task therefore relies on it al
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from catga_core.clock import SystemClock
 from catga_core.runtime import Expectation, RetryPolicy, Waiter, Worker
+from catga_redis.engine.failures import other_loop
 
 LOOK_AGAIN_SECONDS = 1.0
 """Seconds after which a waiting task looks for itself."""
@@ -26,10 +28,21 @@ class News:
     Args:
         connect: Opens a client to listen with.
         channel: The channel that the scripts publish to.
+        loop: The event loop in which it is used, `None` before the start.
+        shown: The server, without credentials.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Redis]], channel: str) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Redis]],
+        channel: str,
+        *,
+        loop: asyncio.AbstractEventLoop | None,
+        shown: str,
+    ) -> None:
         self._connect = connect
+        self._loop = loop
+        self._shown = shown
         self._channel = channel
         self._waiter = Waiter()
         self._listener = Worker(
@@ -47,8 +60,13 @@ class News:
 
         Args:
             topic: The topic to wait for.
+
+        Raises:
+            PersistenceError: In another event loop than that of the storage.
         """
-        if not self._started and not self._waiter.closed:
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
+            raise other_loop(self._shown)
+        if self._loop is not None and not self._started and not self._waiter.closed:
             self._started = True
             self._listener.start()
         return self._waiter.expect(topic)

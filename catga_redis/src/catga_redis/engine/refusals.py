@@ -17,6 +17,7 @@ from catga_core.errors import (
     RepeatedEventError,
 )
 from catga_core.interfaces.named_values import NamedValueConflictError
+from catga_redis.engine.failures import failed
 
 
 def is_refusal(answer: object) -> bool:
@@ -76,6 +77,25 @@ def _number(key: str) -> CatgaError:
     return conflict(f"The key {key!r} does not hold an integer. Use another key.")
 
 
+def _overflow(key: str) -> CatgaError:
+    return conflict(f"The counts of {key!r} leave the range of 64 bits. Count by less.")
+
+
+def _denied(command: str, key: str) -> CatgaError:
+    return failed(
+        f"The Redis user may not give {command} with the key {key!r}; nothing was written. Allow it, or use another key.",
+        retryable=False,
+    )
+
+
+def _half(trouble: str) -> CatgaError:
+    return failed(
+        f"A unit of work ended in its midst ({trouble}), and a part of it may be written. Read before you retry.",
+        unknown=True,
+        retryable=False,
+    )
+
+
 def conflict(text: str, **details: Any) -> CatgaError:
     """Return a `CONFLICT`; nothing was written."""
     return ConflictError(text, details=details)
@@ -94,4 +114,7 @@ _MEANINGS: Mapping[str, Callable[..., CatgaError]] = {
     "taken": _taken,
     "kind": _kind,
     "number": _number,
+    "overflow": _overflow,
+    "denied": _denied,
+    "half": _half,
 }

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 import msgspec
 
 _FILES = (
     "prelude",
+    "rights",
     "events",
     "snapshots",
     "checkpoints",
@@ -58,6 +59,8 @@ _WRITES = (
     "replaying",
     "remove_letter",
     "find_letters",  # purges, too
+    "confirm",
+    "probe",
 )
 _READS = (
     "look_append",
@@ -72,6 +75,7 @@ _READS = (
     "due_in",
     "get_letter",
     "list_members",
+    "forbidden",
 )
 # Only a unit of work knows, when it is asked again, that it was itself: these are one also without anything else.
 _COMMITTED_ALONE = ("save_checkpoint", "set_value", "discard")
@@ -80,6 +84,7 @@ _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 _PART = re.compile(r"^(?=local )", re.MULTILINE)
 _NAMES = re.compile(r"local (?:function )?(\w+(?:, \w+)*)")
 _WORD = re.compile(r"\w+")
+_CALLED = re.compile(r"redis\.call\('([A-Z]+)'")
 _QUOTED = re.compile(r"'[^'\n]*'")
 
 
@@ -108,10 +113,12 @@ class Scripts:
     """
 
     def __init__(self, library: str, commit: str) -> None:
+        # The commands that the scripts give, but for those that only tell news or the time.
         self._parts = [part for part in _PART.split(_COMMENT.sub("", library)) if part.startswith("local ")]
         self._of = {name: part for part in self._parts for name in _names(part)}
         self._commit = commit
         self._commits: dict[frozenset[str], Script] = {}
+        self.called: list[str] = sorted(set(_CALLED.findall(library)) - {"TIME"})
         self.operations: dict[str, Script] = {
             name: self._operation(name, writes=names is _WRITES)
             for names in (_WRITES, _READS)
@@ -121,6 +128,15 @@ class Scripts:
     def known_before(self) -> list[Script]:
         """Return the scripts that a server is told at the start; another is sent whole at its first use."""
         return [*self.operations.values(), *(self.commit([name]) for name in _COMMITTED_ALONE)]
+
+    @staticmethod
+    def forbidden(found: Sequence[bytes]) -> str | None:
+        """Return in words which commands a user may not give, `None` for none.
+
+        Args:
+            found: What the script `forbidden` answered.
+        """
+        return f"the user may not give {', '.join(name.decode() for name in found)}" if found else None
 
     def commit(self, operations: Iterable[str]) -> Script:
         """Return the script of a unit of work that brings these operations, and no others."""

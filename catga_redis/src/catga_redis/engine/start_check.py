@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
+from redis.exceptions import AskError, AuthenticationError, AuthorizationError, RedisError, ResponseError
 
 from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.log import REDIS_DURABILITY, logger
 from catga_redis.engine.clients import node_client
 from catga_redis.engine.failures import answered, code_of, describe, failed, will_pass
-from catga_redis.engine.scripts import Script
+from catga_redis.engine.scripts import Script, Scripts
 from catga_redis.engine.tls import is_refused_by_tls, mend, require_files
 from catga_redis.options import RedisOptions
 
@@ -21,9 +21,10 @@ LAYOUT = 1
 """The version of the key layout; docs/redis-layout.md describes it."""
 
 _OLDEST = (7, 0)
+_MOVING_SECONDS = 0.1  # between two looks at keys that are moving to another node of a cluster
 
 
-async def check(options: RedisOptions, root: str, scripts: Iterable[Script]) -> Mapping[str, Any]:
+async def check(options: RedisOptions, root: str, scripts: Scripts) -> Mapping[str, Any]:
     """Reach the server, mark the layout there, make the scripts known, and log what it may lose.
 
     Args:
@@ -39,18 +40,13 @@ async def check(options: RedisOptions, root: str, scripts: Iterable[Script]) -> 
         PersistenceError: When it cannot be reached, or cannot answer yet.
     """
     shown = options.address.shown
-    client: Redis | None = None
     if options.address.tls:
         await asyncio.to_thread(require_files, options)
     try:
         async with asyncio.timeout(options.connect_timeout_seconds):
-            client = await node_client(options, root, answer_within=options.connect_timeout_seconds)
-            info = await client.info()
-            settings = await _settings(client)
-            _require_version(info, shown)
-            await _mark(client, root, shown)
-            await _require_confirmations(client, options, settings or {}, shown)
-            await _load(client, scripts)
+            found = None
+            while found is None:
+                found = await _look(options, root, scripts)
     except (AuthenticationError, AuthorizationError) as error:
         raise ConfigurationError(
             f"Redis at {shown} refused our credentials ({describe(error)}): check username and password"
@@ -67,12 +63,31 @@ async def check(options: RedisOptions, root: str, scripts: Iterable[Script]) -> 
             raise _refused(error.__cause__, shown) from error
         text = f"no Redis at {shown} ({describe(error)}): {mend(options, error)}"
         raise (ConfigurationError(text) if is_refused_by_tls(error) else failed(text)) from error
-    finally:
-        if client is not None:
-            await client.aclose(close_connection_pool=True)
-    facts = _facts(info, settings)
+    facts = _facts(*found)
     _tell(facts, options)
     return facts
+
+
+async def _look(
+    options: RedisOptions, root: str, scripts: Scripts
+) -> tuple[Mapping[str, Any], Mapping[str, str] | None] | None:
+    """Return what a server says of itself and its settings, `None` while its keys are moving to another node."""
+    shown = options.address.shown
+    client = await node_client(options, root, answer_within=options.connect_timeout_seconds)
+    try:
+        info = await client.info()
+        settings = await _settings(client)
+        _require_version(info, shown)
+        await _mark(client, root, shown)
+        await _require_confirmations(client, options, settings or {}, shown)
+        await _load(client, scripts.known_before())
+        await _require_rights(client, root, scripts, shown)
+    except AskError:  # also MovedError, which is one to redis-py
+        await asyncio.sleep(_MOVING_SECONDS)
+        return None
+    finally:
+        await client.aclose(close_connection_pool=True)
+    return info, settings
 
 
 def _refused(error: ResponseError, shown: str) -> ConfigurationError | CatgaError:
@@ -146,6 +161,17 @@ async def _load(client: Redis, scripts: Iterable[Script]) -> None:
         _ = pipeline.script_load(script.body)
     # Who may not do this sends a script's text with its first call.
     await pipeline.execute(raise_on_error=False)
+
+
+async def _require_rights(client: Redis, root: str, scripts: Scripts, shown: str) -> None:
+    script = scripts.operations["forbidden"]
+    asked = [root, "", len(scripts.called), *scripts.called]
+    forbidden = scripts.forbidden(await client.execute_command("EVAL", script.body, 1, *asked))  # type: ignore[no-untyped-call]
+    if forbidden is not None:
+        raise ConfigurationError(
+            f"Redis at {shown} cannot be used: {forbidden} with keys of this prefix. Allow the user all commands on keys and "
+            "channels that begin with it."
+        )
 
 
 def _facts(info: Mapping[str, Any], settings: Mapping[str, str] | None) -> dict[str, Any]:

@@ -122,6 +122,9 @@ class RedisEventLog:
             if answer[0] != b"ok":
                 raise refusal(answer)
             seen = {each.stream_id: tuple(facts) for each, facts in zip(fresh, answer[1], strict=True)}
+            if any(repeated for _, repeated, _ in seen.values()):
+                # The commit will not write it, and so not confirm it.
+                await self._commands.confirm()
             unit.require_open()
         # Everything is looked at before anything is staged: all or nothing.
         known = {

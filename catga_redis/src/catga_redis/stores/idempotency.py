@@ -69,6 +69,7 @@ class RedisIdempotencyStore:
                 answer = await self._commands.run("look", key)
                 left = until - loop.time()
                 if answer[0] == b"completed":
+                    await self._commands.confirm()
                     return Completed(key, answer[1])
                 if answer[0] == b"free" or left <= 0:
                     return None

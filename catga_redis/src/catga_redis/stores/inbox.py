@@ -66,7 +66,11 @@ class RedisInboxStore:
     async def _noted(self, member: str) -> str | None:
         """Return the fingerprint that was noted, `None` where nothing was."""
         found: bytes | None = await self._commands.read("HGET", self._key, member)
-        return None if found is None else found.decode().partition(":")[2]
+        if found is None:
+            return None
+        # Its message is not handled again, so it has to last as long as an effect would.
+        await self._commands.confirm()
+        return found.decode().partition(":")[2]
 
 
 def _member(message_id: str, handler: str) -> str:

@@ -39,6 +39,7 @@ end
 
 -- a[i]: name
 local function check_delete_checkpoint(a, i)
+  redis.call('HLEN', P .. 'cp')
   foreseen[a[i]] = { 0, 0 }
 end
 local function apply_delete_checkpoint(a, i)

@@ -22,8 +22,13 @@ if refused then
 end
 -- Tells who asks again, because the answer was lost, that it was done. Written first, where a full memory refuses.
 redis.call('SET', marker, '1', 'EX', 120)
-each(function(name, at)
+local done, trouble = pcall(each, function(name, at)
   applies[name](ARGV, at)
 end)
+if not done then
+  -- No check has foreseen it. A repetition must not take it for a commit.
+  redis.call('DEL', marker)
+  return { 'half', type(trouble) == 'table' and trouble.err or tostring(trouble) }
+end
 tell()
 return 1

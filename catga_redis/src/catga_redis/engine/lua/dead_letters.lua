@@ -1,4 +1,4 @@
--- {p}:dl:seq     the last place
+-- {p}:dl-seq     the last place
 -- {p}:dl         sorted set of letter ids by the place at which they first came
 -- {p}:dl:<id>    hash: d letter; a attempts, f first failure, r replays, o the last operation; s h n c l what is filtered by
 local function letter_fields(key)
@@ -6,6 +6,11 @@ local function letter_fields(key)
 end
 
 -- a[i]: id, operation, attempts, first failure, last failure, replays, source, handler, name, code, letter
+local function check_add_letter(a, i)
+  redis.call('HLEN', P .. 'dl:' .. a[i])
+  redis.call('ZCARD', P .. 'dl')
+  return check_counter('dl-seq')
+end
 local function apply_add_letter(a, i)
   local key = P .. 'dl:' .. a[i]
   local found = redis.call('HMGET', key, 'o', 'a', 'f', 'r')
@@ -19,7 +24,7 @@ local function apply_add_letter(a, i)
   redis.call('HSET', key, 'd', a[i + 10], 'o', a[i + 1], 'a', attempts, 'f', first, 'r', replays,
     'l', a[i + 4], 's', a[i + 6], 'h', a[i + 7], 'n', a[i + 8], 'c', a[i + 9])
   if not found[2] then
-    redis.call('ZADD', P .. 'dl', redis.call('INCR', P .. 'dl:seq'), a[i])
+    redis.call('ZADD', P .. 'dl', redis.call('INCR', P .. 'dl-seq'), a[i])
   end
   return 1
 end
@@ -43,6 +48,9 @@ local function apply_replaying(a, i)
 end
 
 -- a[i]: id
+local function check_remove_letter()
+  redis.call('ZCARD', P .. 'dl')
+end
 local function apply_remove_letter(a, i)
   redis.call('DEL', P .. 'dl:' .. a[i])
   return redis.call('ZREM', P .. 'dl', a[i])

@@ -36,6 +36,23 @@ local function is_stored(stream, version, record)
   return string.sub(stored, 1, content_end(stored)) == string.sub(record, 1, content_end(record))
 end
 
+-- Whether the log takes the next position. It does not where another program has removed the last one.
+local is_sound
+local function check_log()
+  if is_sound then
+    return
+  end
+  local refused = check_counter('pos')
+  if refused then
+    return refused
+  end
+  local last = redis.call('XREVRANGE', P .. 'log', '+', '-', 'COUNT', 1)[1]
+  if last and tonumber(string.match(last[1], '^%d+')) > tonumber(redis.call('GET', P .. 'pos') or 0) then
+    return redis.error_reply('DAMAGED the log has events after the last position')
+  end
+  is_sound = true
+end
+
 -- a[i]: stream, expected version (-1: any), count, then id and record of each; none of them for a guard
 local function check_append(a, i)
   local stream, expected, count = a[i], tonumber(a[i + 1]), tonumber(a[i + 2])
@@ -44,9 +61,10 @@ local function check_append(a, i)
   if count == 0 then
     return expected ~= -1 and expected ~= actual and { 'version', stream, expected, actual } or nil
   end
-  local versions, known = {}, 0
-  if actual > 0 then
-    local ids = P .. 'i:' .. stream
+  local versions, known, ids = {}, 0, P .. 'i:' .. stream
+  if actual == 0 then
+    redis.call('HLEN', ids)
+  else
     for n = 1, count do
       local version = redis.call('HGET', ids, a[i + 1 + 2 * n])
       if version then
@@ -124,16 +142,32 @@ local function apply_append_one(a, i)
   if redis.call('HSETNX', P .. 'i:' .. stream, a[i + 2], version) == 0 then
     return false
   end
-  local position = string.format('%.0f', redis.call('INCR', P .. 'pos'))
-  redis.call('RPUSH', key, version .. ':' .. position .. ':' .. a[i + 3])
-  redis.call('XADD', P .. 'log', position .. '-0', 's', stream, 'v', version)
-  redis.pcall('PUBLISH', P .. 'wake', 'e')
-  return version .. ':' .. position
+  -- To look at everything before would cost each append more than it costs to take back what was written before a refusal.
+  local position = redis.pcall('INCR', P .. 'pos')
+  if type(position) == 'table' then
+    redis.call('HDEL', P .. 'i:' .. stream, a[i + 2])
+    return position
+  end
+  position = string.format('%.0f', position)
+  local answer = redis.pcall('RPUSH', key, version .. ':' .. position .. ':' .. a[i + 3])
+  if type(answer) ~= 'table' then
+    answer = redis.pcall('XADD', P .. 'log', position .. '-0', 's', stream, 'v', version)
+    if type(answer) ~= 'table' then
+      redis.pcall('PUBLISH', P .. 'wake', 'e')
+      return version .. ':' .. position
+    end
+    redis.call('RPOP', key)
+  end
+  if redis.call('DECR', P .. 'pos') == 0 then
+    redis.call('DEL', P .. 'pos')
+  end
+  redis.call('HDEL', P .. 'i:' .. stream, a[i + 2])
+  return answer
 end
 
 -- a[i]: number of appends, then each as above. The answer is "<version>:<position>" of each, with a space between. Guards have done
 -- their work where all else is a repetition, unless they are to be strict.
-local function check_append_all(a, i, strict)
+local function meet_appends(a, i, strict)
   local at, old, new, moved = i + 1
   for _ = 1, tonumber(a[i]) do
     local count, refused = tonumber(a[at + 2]), check_append(a, at)
@@ -147,8 +181,12 @@ local function check_append_all(a, i, strict)
     at = at + 3 + 2 * count
   end
   if strict or new or not old then
-    return moved
+    return moved, new
   end
+end
+local function check_append_all(a, i)
+  local refused, new = meet_appends(a, i)
+  return refused or new and check_log() or nil
 end
 local function apply_append_all(a, i)
   local at, results = i + 1, ''
@@ -164,7 +202,8 @@ end
 -- of it each has brought: positions follow the calls.
 local function check_append_in_turn(a, i)
   -- A guard may have come with another call than what is a repetition.
-  return check_append_all(a, i, true)
+  local refused, new = meet_appends(a, i, true)
+  return refused or new and check_log() or nil
 end
 local function apply_append_in_turn(a, i)
   local at, starts, written = i + 1, {}, {}
@@ -183,7 +222,7 @@ end
 
 -- a[i]: appends as above. What they would meet: each stream's version, and the version of the last event when it is a repetition.
 local function apply_look_append(a, i)
-  local refused = check_append_all(a, i)
+  local refused = meet_appends(a, i)
   if refused then
     return refused
   end

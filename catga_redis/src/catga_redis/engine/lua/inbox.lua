@@ -1,5 +1,6 @@
 -- {p}:inbox    hash of message id and handler -> "<the operation that noted it>:<fingerprint of the message>"
 -- {p}:inbox:t  sorted set of the same by time
+-- A check that only counts refuses a key that another program has made something else.
 -- a[i]: member, operation, fingerprint, message id, handler
 local function check_record(a, i)
   local noted = redis.call('HGET', P .. 'inbox', a[i])
@@ -9,6 +10,7 @@ local function check_record(a, i)
       return same_content(fingerprint, a[i + 2]) and { 'seen', a[i] } or { 'known', a[i + 3], 'the inbox of ' .. a[i + 4] }
     end
   end
+  redis.call('ZCARD', P .. 'inbox:t')
 end
 local function apply_record(a, i)
   redis.call('HSET', P .. 'inbox', a[i], a[i + 1] .. ':' .. a[i + 2])
@@ -17,6 +19,10 @@ local function apply_record(a, i)
 end
 
 -- a[i]: member
+local function check_forget()
+  redis.call('HLEN', P .. 'inbox')
+  redis.call('ZCARD', P .. 'inbox:t')
+end
 local function apply_forget(a, i)
   redis.call('HDEL', P .. 'inbox', a[i])
   return redis.call('ZREM', P .. 'inbox:t', a[i])

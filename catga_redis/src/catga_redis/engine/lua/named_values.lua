@@ -17,6 +17,7 @@ end
 
 -- a[i]: name
 local function check_delete_value(a, i)
+  redis.call('HLEN', P .. 'nv')
   foreseen_values[a[i]] = 'none'
 end
 local function apply_delete_value(a, i)

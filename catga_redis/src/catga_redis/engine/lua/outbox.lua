@@ -40,11 +40,30 @@ local function remove(sequence, group)
   end
 end
 
+-- Refuses keys that another program has made something else, before anything is written.
+local is_outbox_sound
+local function check_outbox()
+  if not is_outbox_sound then
+    redis.call('HLEN', O .. 'ids')
+    redis.call('SCARD', O .. 'retrying')
+    for _, set in ipairs({ 'pending', 'ready', 'later', 'sent' }) do
+      redis.call('ZCARD', O .. set)
+    end
+    is_outbox_sound = true
+  end
+end
+local function check_lease()
+  check_outbox()
+  return check_counter('fence')
+end
+local check_renew, check_sent, check_retry, check_give_back = check_outbox, check_outbox, check_outbox, check_outbox
+
 -- What earlier operations of the same unit of work will have added: all are checked before one is applied.
 local foreseen_messages = {}
 
 -- a[i]: number of messages, then id, key ('0' for none, else '1' and the key), created at, message, fingerprint of each
 local function check_add(a, i)
+  check_outbox()
   for n = 0, tonumber(a[i]) - 1 do
     local at = i + 1 + 5 * n
     local known = foreseen_messages[a[at]] or redis.call('HGET', O .. 'ids', a[at])
@@ -52,7 +71,11 @@ local function check_add(a, i)
       return { 'known', a[at], 'the outbox' }
     end
     foreseen_messages[a[at]] = known or a[at + 4]
+    if string.sub(a[at + 1], 1, 1) == '1' then
+      redis.call('LLEN', O .. 'k:' .. string.sub(a[at + 1], 2))
+    end
   end
+  return check_counter('ob:seq')
 end
 local function apply_add(a, i)
   for n = 0, tonumber(a[i]) - 1 do
@@ -200,6 +223,7 @@ local function check_discard(a, i)
   if not held(a[i], a[i + 1]) then
     return { 'taken', a[i] }
   end
+  check_outbox()
 end
 local function apply_discard(a, i)
   local message = held(a[i], a[i + 1])

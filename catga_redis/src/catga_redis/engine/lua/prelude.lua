@@ -43,8 +43,21 @@ local function same_content(stored, given)
   return name ~= nil and name == other and (version ~= its_version or digest == '' or its_digest == '')
 end
 
+-- For checks: a counter that another program has made something else would end a script in its midst.
+local function check_counter(key)
+  local value = redis.call('GET', P .. key)
+  if value and not string.match(value, '^%d+$') then
+    return redis.error_reply('DAMAGED the key ' .. P .. key .. ' holds no number')
+  end
+end
+
 local function next_token()
-  return redis.call('INCR', P .. 'fence')
+  local token = redis.pcall('INCR', P .. 'fence')
+  if type(token) == 'table' then
+    -- The first write of every script that comes here without having checked it.
+    error(check_counter('fence') or token)
+  end
+  return token
 end
 
 -- Told at the end, once each. Who may not publish still may write: waiting then falls back to asking.

@@ -12,9 +12,13 @@ local function snapshots_of(stream, name)
 end
 
 -- a[i]: stream, name, version, schema version, keep, snapshot
+local function check_save_snapshot(a, i)
+  redis.call('HLEN', P .. 'snap:' .. a[i])
+end
 local function apply_save_snapshot(a, i)
   local key, version = P .. 'snap:' .. a[i], tonumber(a[i + 2])
-  local fresh = string.format('%.0f:%s:%s', version, a[i + 3], a[i + 1])
+  -- Put together, for %s would end at a zero byte.
+  local fresh = string.format('%.0f:', version) .. a[i + 3] .. ':' .. a[i + 1]
   local found = snapshots_of(a[i], a[i + 1])
   -- Written first: where memory is full it is the first write that fails, before an old one is removed.
   redis.call('HSET', key, fresh, a[i + 5])
@@ -43,6 +47,7 @@ local function apply_load_snapshot(a, i)
 end
 
 -- a[i]: stream, '1' and a name for one kind
+local check_delete_snapshots = check_save_snapshot
 local function apply_delete_snapshots(a, i)
   local name
   if a[i + 1] == '1' then

@@ -1,0 +1,119 @@
+"""The calls that wait for their turn on a lane. One timer ends the wait of all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from catga_redis.engine.failures import NotSentError
+
+_BATCH_BYTES = 1024 * 1024
+
+
+class Call:
+    """One command, and the future of its answer."""
+
+    __slots__ = ("due", "future", "packed", "writes")
+
+    def __init__(self, packed: bytes, future: asyncio.Future[object], *, writes: bool, due: float) -> None:
+        self.packed = packed
+        self.future = future
+        self.writes = writes
+        self.due = due
+
+
+class WaitingCalls:
+    """A queue whose calls fail when they have waited too long for a server that answers nothing.
+
+    While batches are answered, calls wait as long as it takes: many callers are no outage.
+
+    Args:
+        patience: Seconds that a call waits at most without any answer to the calls before it.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._calls: deque[Call] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._answered_at = 0.0
+        # Why nothing is sent, `None` while there is a connection.
+        self.trouble: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, packed: bytes, future: asyncio.Future[object], *, writes: bool) -> None:
+        """Queue a command.
+
+        Args:
+            packed: The command as it is sent.
+            future: The future of its answer.
+            writes: Whether it may write.
+        """
+        loop = future.get_loop()
+        due = loop.time() + self._patience
+        self._calls.append(Call(packed, future, writes=writes, due=due))
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._expire, loop)
+
+    def take(self, most: int) -> list[Call]:
+        """Return the next calls, without those whose callers were cancelled: they need not be sent at all.
+
+        Args:
+            most: How many calls at most.
+        """
+        batch: list[Call] = []
+        size = 0
+        calls = self._calls
+        while calls and len(batch) < most and size < _BATCH_BYTES:
+            call = calls.popleft()
+            if not call.future.done():
+                batch.append(call)
+                size += len(call.packed)
+        return batch
+
+    def answered(self, now: float) -> None:
+        """Take note that a batch was answered.
+
+        Args:
+            now: Time of the event loop.
+        """
+        self._answered_at = now
+
+    def fail(self, error: Exception) -> None:
+        """Fail every call that waits, and end the timer.
+
+        Args:
+            error: What they fail with.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        fail_calls(self._calls, error)
+        self._calls.clear()
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        patient_until = self._answered_at + self._patience
+        calls = self._calls
+        # In the order of their times, because all wait equally long.
+        while calls and (calls[0].future.done() or (now >= calls[0].due and now >= patient_until)):
+            fail_calls(
+                [calls.popleft()], NotSentError(self.trouble or "the calls before it are not answered")
+            )
+        if calls:
+            self._timer = loop.call_at(max(calls[0].due, patient_until), self._expire, loop)
+
+
+def fail_calls(calls: Iterable[Call], error: Exception) -> None:
+    """Fail calls whose callers still wait.
+
+    Args:
+        calls: The calls.
+        error: What they fail with; each gets one of its own, because a traceback grows where it is raised.
+    """
+    for call in calls:
+        if not call.future.done():
+            call.future.set_exception(type(error)(*error.args))

@@ -1,0 +1,99 @@
+"""Callers of a server that is away or hangs are told in time, however many they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from catga_core import CatgaError, ConfigurationError
+from catga_redis import RedisOptions
+from catga_testing.servers import ValkeyServer
+from catga_testing.waiting import eventually
+from tests.redis.support import Kept, appends, opened
+
+pytestmark = pytest.mark.redis
+
+SLACK = 3.0  # seconds that a busy machine may take beside what the options say
+
+
+async def told(kept: Kept, callers: int) -> tuple[float, Counter[str]]:
+    """Return when the last caller was told, and how often each outcome was."""
+    began = monotonic()
+    answers = await asyncio.gather(
+        *(kept.log.append(appends(f"s-{number}")) for number in range(callers)), return_exceptions=True
+    )
+    assert all(isinstance(each, CatgaError) for each in answers)
+    return monotonic() - began, Counter(
+        each.details["outcome"] for each in answers if isinstance(each, CatgaError)
+    )
+
+
+@pytest.mark.parametrize("callers", [1, 3000])
+async def test_callers_of_a_hung_server_are_told_within_the_timeouts(
+    valkey_server: ValkeyServer, callers: int
+) -> None:
+    times: dict[str, Any] = {
+        "connect_timeout_seconds": 0.5,
+        "command_timeout_seconds": 0.5,
+        "recover_timeout_seconds": 1.0,
+    }
+    async with opened(valkey_server.url, **times) as kept:
+        await kept.log.head()
+        await valkey_server.stop()
+        took, outcomes = await told(kept, callers)
+        await valkey_server.resume()
+
+        # What was sent may be written when the server goes on; what waited for its turn was not sent.
+        assert outcomes["unknown"] == min(callers, 256)
+        assert took < 0.5 + 1.0 + SLACK
+        await eventually(lambda: kept.log.append(appends("after")))
+
+
+@pytest.mark.parametrize("callers", [1, 1000])
+async def test_callers_of_a_server_that_is_down_are_told_within_the_command_timeout(
+    valkey_server: ValkeyServer, callers: int
+) -> None:
+    async with opened(valkey_server.url, command_timeout_seconds=0.5, recover_timeout_seconds=30.0) as kept:
+        await kept.log.head()
+        await valkey_server.kill()
+        await asyncio.sleep(0.1)  # the connection has been idle for longer than it is trusted
+        took, outcomes = await told(kept, callers)
+
+    assert outcomes == {"not_written": callers}
+    assert took < 0.5 + SLACK
+
+
+async def test_reader_of_a_server_that_is_down_is_told_within_the_command_timeout(
+    valkey_server: ValkeyServer,
+) -> None:
+    async with opened(valkey_server.url, command_timeout_seconds=0.5, recover_timeout_seconds=30.0) as kept:
+        await valkey_server.kill()
+        await asyncio.sleep(0.1)
+        began = monotonic()
+        with pytest.raises(CatgaError):
+            await kept.log.head()
+
+    assert monotonic() - began < 0.5 + SLACK
+
+
+async def test_callers_that_wait_behind_others_are_not_told_while_these_are_answered() -> None:
+    # Each batch waits for the disk: all of them together take longer than one command may.
+    async with (
+        ValkeyServer(appendfsync="everysec") as server,
+        opened(
+            server.url, wait_aof=True, batch_size=20, command_timeout_seconds=1.5, wait_timeout_seconds=10.0
+        ) as kept,
+    ):
+        await asyncio.gather(*(kept.log.append(appends("s")) for _ in range(100)))
+
+        assert await kept.log.version("s") == 100
+
+
+def test_recovery_longer_than_a_commit_is_remembered_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="recover_timeout_seconds=115"):
+        RedisOptions(recover_timeout_seconds=115.0)
+    assert RedisOptions(recover_timeout_seconds=100.0).recover_timeout_seconds == 100.0
