@@ -79,7 +79,8 @@ async def read_by(file: Path) -> tuple[Generation, int, int]:
         generations = Generations(NAME, checkpoints)
         active = await generations.active()
         assert active is not None
-        return active, await generations.position(active), await log.head()
+        checkpoint = await generations.checkpoint(active)
+        return active, 0 if checkpoint is None else checkpoint.position, await log.head()
     finally:
         await stores.storage.stop()
 

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from catga_core import CatgaError, ErrorCode, HealthStatus
+from catga_core import CatgaError, ErrorCode, Event, HealthStatus, add_catga
+from catga_core.event_sourcing.subscriptions import Delivery, add_subscription
+from catga_redis import RedisOptions, add_redis_catga
 from catga_testing.servers import ReservedPort, ValkeySentinels, ValkeyServer
 from catga_testing.waiting import eventually
 from tests.redis.support import Kept, appends, event, opened
@@ -18,6 +20,10 @@ pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
 # Sentinels take two or three seconds, and on a machine that is busy much longer.
 PATIENCE = 60.0
+
+
+class Counted(Event):
+    number: int
 
 
 @pytest.fixture
@@ -169,3 +175,43 @@ async def test_one_sentinel_that_is_there_is_enough(sentinels: ValkeySentinels) 
     async with opened(sentinels.url, connect_timeout_seconds=5.0) as kept:
         assert await kept.log.head() == 0
     await sentinels.sentinels[1].resume()
+
+
+async def test_consumers_notice_a_failover_that_lost_events(sentinels: ValkeySentinels) -> None:
+    """Those behind are handled in order; none is passed over because its position was given before."""
+    seen: dict[Delivery, list[int]] = {each: [] for each in Delivery}
+    catga = add_catga()
+    add_redis_catga(catga, RedisOptions(sentinels.url, recover_timeout_seconds=PATIENCE))
+
+    async def at_least_once(event: Counted) -> None:
+        seen[Delivery.AT_LEAST_ONCE].append(event.number)
+
+    async def exactly_once(event: Counted) -> None:
+        seen[Delivery.EXACTLY_ONCE].append(event.number)
+
+    for handler, delivery in ((at_least_once, Delivery.AT_LEAST_ONCE), (exactly_once, Delivery.EXACTLY_ONCE)):
+        add_subscription(catga, str(delivery.name), handler, delivery=delivery, lease_seconds=3)
+    async with catga.running() as app:
+        await app.event_store.append("numbers", [Counted(number) for number in range(5)])
+        for each in Delivery:
+            await app.subscriptions.caught_up(each.name)
+        async with Redis.from_url(sentinels.primary.url) as client:
+            assert await client.wait(1, int(PATIENCE * 1000)) == 1
+            kept = await app.event_store.log.head()
+            # The replica gets nothing more.
+            await sentinels.replica.stop()
+            await client.client_kill_filter(_type="replica")
+            await app.event_store.append("numbers", [Counted(number) for number in range(100, 110)])
+            for each in Delivery:
+                await app.subscriptions.caught_up(each.name)
+        await sentinels.primary.kill()
+        await sentinels.replica.resume()
+        await promoted(sentinels.replica)
+        await app.event_store.append("numbers", [Counted(number) for number in range(200, 208)])
+        assert await app.event_store.log.head() == kept + 8
+        for each in Delivery:
+            await app.subscriptions.caught_up(each.name, timeout=PATIENCE)
+            assert seen[each] == [*range(5), *range(100, 110), *range(200, 208)]
+            health = app.subscriptions.health(each.name)
+            assert health.status is HealthStatus.DEGRADED, health.description
+            assert health.details["log_losses"] >= 1

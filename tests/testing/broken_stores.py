@@ -226,9 +226,34 @@ class TrustingCheckpoints(Around):
     """Lets a former consumer save."""
 
     async def save(
-        self, name: str, position: int, /, *, fencing_token: int = 0, expected_position: int | None = None
+        self,
+        name: str,
+        position: int,
+        /,
+        *,
+        fencing_token: int = 0,
+        expected_position: int | None = None,
+        event_id: str | None = None,
     ) -> None:
-        await self.inner.save(name, position, expected_position=expected_position)
+        await self.inner.save(name, position, expected_position=expected_position, event_id=event_id)
+
+
+class NamelessCheckpoints(Around):
+    """Forgets which event is at a position."""
+
+    async def save(
+        self,
+        name: str,
+        position: int,
+        /,
+        *,
+        fencing_token: int = 0,
+        expected_position: int | None = None,
+        event_id: str | None = None,
+    ) -> None:
+        await self.inner.save(
+            name, position, fencing_token=fencing_token, expected_position=expected_position
+        )
 
 
 class Unjoined(Around):
@@ -280,7 +305,7 @@ BROKEN: dict[str, tuple[Any, type[Around]]] = {
         InboxStore: (JoiningInbox,),
         DeadLetterStore: (ReplacingLetters, CountingLetters, Unjoined),
         SnapshotStore: (ShapelessSnapshots,),
-        CheckpointStore: (TrustingCheckpoints,),
+        CheckpointStore: (TrustingCheckpoints, NamelessCheckpoints),
     }.items()
     for each in several
 }

@@ -58,6 +58,7 @@ CONSUMER_LEASE_LOST = {
     "subscription": "catga.subscription_lease_lost",
 }
 EVENT_RETRIED = {"projection": "catga.projection_retried", "subscription": "catga.subscription_retried"}
+LOG_END_LOST = "catga.log_end_lost"
 EVENT_PARKED = "catga.event_parked"
 EVENT_SKIPPED = "catga.event_skipped"
 EVENT_UNKNOWN = "catga.event_unknown"

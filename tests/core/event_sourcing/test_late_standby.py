@@ -12,6 +12,7 @@ from catga_core.event_sourcing.consumers import (
     ConsumerOptions,
     ConsumerPorts,
     ConsumerWork,
+    LogLosses,
     OnFailure,
     Progress,
     replay_parked,
@@ -55,6 +56,7 @@ async def test_claim_of_work_that_ended_meanwhile_is_refused(place: Place) -> No
         wants=lambda _: True,
         handle=_nothing,
         start=_from_the_beginning,
+        losses=LogLosses("projection", "late"),
         confirm=confirm,
     )
     async with container_at(place).running() as app:

@@ -16,6 +16,7 @@ from catga_core.event_sourcing.consumers import (
     ConsumerPorts,
     ConsumerWork,
     LeaseLimit,
+    LogLosses,
     Progress,
     share_of,
 )
@@ -143,6 +144,7 @@ async def test_the_late_checkpoint_of_a_former_owner_is_refused_and_its_effects_
                 wants=lambda _: True,
                 handle=handle,
                 start=start,
+                losses=LogLosses("subscription", "totals"),
             )
             return Session(ports, work, ConsumerOptions(), Progress("key"), idle_worker(), token)
 
@@ -160,12 +162,12 @@ async def test_the_late_checkpoint_of_a_former_owner_is_refused_and_its_effects_
             active_unit_of_work.set(None)
             second = session(2)
             await second.claim()
-            await second.apply([event], position)
+            await second.apply([event], (position, event.message_id))
 
         first = session(1)
         await first.claim()
         with pytest.raises(LeaseLostError):
-            await first.apply([event], position)
+            await first.apply([event], (position, event.message_id))
 
         assert await document(app, "totals") == {"a": 5}
         kept = await app.checkpoints.load("key")
@@ -189,13 +191,19 @@ async def test_two_consumers_with_the_same_token_do_not_both_take_effect(place: 
             await table.add("totals", "a", stored.event.amount)
 
         work = ConsumerWork(
-            name="totals", kind="subscription", key="key", wants=lambda _: True, handle=handle, start=start
+            name="totals",
+            kind="subscription",
+            key="key",
+            wants=lambda _: True,
+            handle=handle,
+            start=start,
+            losses=LogLosses("subscription", "totals"),
         )
         both = [Session(ports, work, ConsumerOptions(), Progress("key"), idle_worker(), 1) for _ in range(2)]
         for each in both:
             await each.claim()
         outcomes = await asyncio.gather(
-            *(each.apply([event], position) for each in both), return_exceptions=True
+            *(each.apply([event], (position, event.message_id)) for each in both), return_exceptions=True
         )
 
         assert sorted(type(each).__name__ for each in outcomes) == ["LeaseLostError", "NoneType"]

@@ -11,7 +11,7 @@ import pytest
 from catga_core import CatgaError, ErrorCode
 from catga_core.interfaces import AppendResult, EventRecord, RecordedEvent, StreamAppend
 from catga_core.runtime import LogReader
-from catga_core.runtime.log_reader import PAGE, _Window  # pyright: ignore[reportPrivateUsage]
+from catga_core.runtime.log_reader import PAGE, LogEndLost, _Window  # pyright: ignore[reportPrivateUsage]
 from catga_core.runtime.waiter import Waiter
 from catga_testing.waiting import eventually
 
@@ -27,10 +27,10 @@ class Log:
         self.held: asyncio.Event | None = None
         self.appended = Waiter()
 
-    def add(self, count: int = 1, *, gap: int = 1, size: int = 1) -> None:
+    def add(self, count: int = 1, *, gap: int = 1, size: int = 1, ids: str = "m") -> None:
         for _ in range(count):
             position = (self.events[-1].position if self.events else 0) + gap
-            record = EventRecord(f"m-{position}", "Happened", 1, "json", b"x" * size, 0)
+            record = EventRecord(f"{ids}-{position}", "Happened", 1, "json", b"x" * size, 0)
             self.events.append(RecordedEvent("stream", len(self.events) + 1, position, record))
         if self.tells:
             self.appended.wake()
@@ -226,7 +226,8 @@ async def test_idle_consumers_share_one_wait_and_one_read(source: Log, reader: L
     for _ in waiting:
         page = await reader.read(1)
         assert ([each.position for each in page.events], page.at_head) == ([2], True)
-    assert source.calls == ["wait after 1", "read after 1"]
+    # With the last event that was read before.
+    assert source.calls == ["wait after 1", "read after 0"]
 
 
 async def test_wait_returns_at_once_for_an_event_that_was_read(source: Log, reader: LogReader) -> None:
@@ -307,3 +308,106 @@ async def test_events_that_the_log_has_lost_are_not_served_again(source: Log, re
     assert (await reader.read(10)).at_head
     source.add(1, gap=2)
     assert await positions(reader) == [1, 2, 3, 4, 6]
+
+
+async def test_position_whose_event_was_replaced_is_reported(source: Log, reader: LogReader) -> None:
+    source.add(10)
+    assert (await reader.read(10, "m-10")).event_id == "m-10"
+    del source.events[4:]
+    source.add(10, ids="n")
+    with pytest.raises(LogEndLost) as raised:
+        await reader.read(10, "m-10")
+    assert (raised.value.position, raised.value.head) == (10, 14)
+    page = await reader.read(4, "m-4")
+    assert [each.record.message_id for each in page.events] == [f"n-{number}" for number in range(5, 15)]
+
+
+async def test_position_after_the_end_of_the_log_is_reported(source: Log, reader: LogReader) -> None:
+    source.add(10)
+    await reader.read(0)
+    del source.events[4:]
+    with pytest.raises(LogEndLost) as raised:
+        await reader.read(10, "m-10")
+    assert (raised.value.position, raised.value.head) == (10, 4)
+    # Without a known event, the reader shows that there is none.
+    page = await reader.read(10)
+    assert (list(page.events), page.head, page.event_id) == ([], 4, None)
+
+
+async def test_reader_that_starts_at_a_replaced_event_reports_it(source: Log, reader: LogReader) -> None:
+    source.add(5, ids="n")
+    with pytest.raises(LogEndLost):
+        await reader.read(3, "m-3")
+
+
+async def test_every_consumer_at_the_lost_end_is_told(source: Log, reader: LogReader) -> None:
+    source.add(10)
+    await reader.read(0)
+    waiting = [asyncio.create_task(reader.wait(10, poll_seconds=0.01)) for _ in range(3)]
+    await eventually(lambda: source.appended.waiting == 1)
+    del source.events[4:]
+    source.add(3, ids="n")
+    async with asyncio.timeout(5):
+        await asyncio.gather(*waiting)
+    for _ in waiting:
+        with pytest.raises(LogEndLost):
+            await reader.read(10, "m-10")
+
+
+async def test_wait_returns_when_only_the_head_shows_that_the_end_is_lost(
+    source: Log, reader: LogReader
+) -> None:
+    source.add(10)
+    source.tells = False
+    await reader.head(max_age=60)
+    waiting = asyncio.create_task(reader.wait(10, poll_seconds=60))
+    await eventually(lambda: source.appended.waiting == 1)
+    del source.events[4:]
+    await reader.head(max_age=0)
+    source.appended.wake()
+    async with asyncio.timeout(5):
+        await waiting
+
+
+@pytest.mark.parametrize(("kept", "last"), [(0, 0), (4, 4), (10, 10)])
+async def test_last_event_that_the_log_still_has_is_found(
+    source: Log, reader: LogReader, kept: int, last: int
+) -> None:
+    source.add(11)
+    await reader.read(0)
+    assert await reader.last_known(11) is None, "nothing is lost yet"
+    del source.events[kept:]
+    source.add(20, ids="n")
+    with pytest.raises(LogEndLost):
+        await reader.read(11, "m-11")
+    assert await reader.last_known(11) == last
+    assert await reader.last_known(12) is None
+
+
+async def test_last_known_event_before_the_window_is_not_known(source: Log, reader: LogReader) -> None:
+    source.add(11)
+    await reader.read(9)
+    del source.events[5:]
+    source.add(20, ids="n")
+    with pytest.raises(LogEndLost):
+        await reader.read(11, "m-11")
+    assert await reader.last_known(11) is None
+
+
+async def test_log_contains_the_event_of_a_position(source: Log, reader: LogReader) -> None:
+    assert await reader.contains(0, None)
+    source.add(3, gap=2)
+    found = [
+        await reader.contains(*each) for each in [(4, "m-4"), (4, None), (4, "n-4"), (3, None), (7, None)]
+    ]
+    assert found == [True, True, False, True, False]
+
+
+async def test_window_keeps_the_event_at_its_start(source: Log, reader: LogReader) -> None:
+    source.add(12 * PAGE)
+    await positions(reader)
+    start = reader._windows[0].start
+    assert start > 0
+    assert (await reader.read(start, f"m-{start}")).event_id == f"m-{start}"
+    with pytest.raises(LogEndLost):
+        await reader.read(start, "other")

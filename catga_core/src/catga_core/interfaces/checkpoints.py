@@ -17,12 +17,15 @@ class Checkpoint(msgspec.Struct, frozen=True):
         position: The last position it is done with, 0 for none.
         updated_at: Microseconds since the Unix epoch.
         fencing_token: The highest one it was saved with, 0 for none.
+        event_id: The message id of the event at that position, `None` where it was saved without one. It shows whether the log
+            still has that event: after a lossy failover or a restored backup, another event may be at the position.
     """
 
     name: str
     position: int
     updated_at: int
     fencing_token: int = 0
+    event_id: str | None = None
 
 
 @port("checkpoints", kept=True, transactional=True, kit="catga_testing.contracts:CheckpointContract")
@@ -35,7 +38,14 @@ class CheckpointStore(Protocol):
         ...
 
     async def save(
-        self, name: str, position: int, /, *, fencing_token: int = 0, expected_position: int | None = None
+        self,
+        name: str,
+        position: int,
+        /,
+        *,
+        fencing_token: int = 0,
+        expected_position: int | None = None,
+        event_id: str | None = None,
     ) -> None:
         """Keep a position; joins the ambient unit of work, so that effects and checkpoint are written together.
 
@@ -47,6 +57,7 @@ class CheckpointStore(Protocol):
             fencing_token: The number of the lock that who saves holds; 0 for none.
             expected_position: The position that has to be stored now, 0 for none; `None` for whatever it is. Of two
                 that have begun at one position, one saves.
+            event_id: The message id of the event at the position, `None` where it is not known.
 
         Raises:
             CatgaError: `CONFLICT` when another position is stored than expected; nothing was written.

@@ -26,11 +26,18 @@ class RedisCheckpointStore:
         return None if found is None else _checkpoint(name, found)
 
     async def save(
-        self, name: str, position: int, /, *, fencing_token: int = 0, expected_position: int | None = None
+        self,
+        name: str,
+        position: int,
+        /,
+        *,
+        fencing_token: int = 0,
+        expected_position: int | None = None,
+        event_id: str | None = None,
     ) -> None:
         """Keep a position; inside a unit of work it is checked and written at the commit."""
         expected = "" if expected_position is None else expected_position
-        operation = ("save_checkpoint", name, position, fencing_token, expected)
+        operation = ("save_checkpoint", name, position, fencing_token, expected, event_id or "")
         unit = self._storage.joined()
         if unit is not None:
             unit.stage(*operation)
@@ -60,5 +67,7 @@ class RedisCheckpointStore:
 
 
 def _checkpoint(name: str, stored: bytes) -> Checkpoint:
-    position, updated_at, token = map(int, stored.split(b":"))
-    return Checkpoint(name, position, updated_at, token)
+    position, updated_at, token, *event_id = stored.split(b":", 3)
+    return Checkpoint(
+        name, int(position), int(updated_at), int(token), event_id[0].decode() if event_id else None
+    )

@@ -153,6 +153,11 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             "ALTER TABLE catga_inbox ADD COLUMN fingerprint TEXT NOT NULL DEFAULT ''",
         ),
     ),
+    Migration(
+        "events of checkpoints",
+        # The message id of the event at the position, as text.
+        ("ALTER TABLE catga_checkpoints ADD COLUMN event_id TEXT",),
+    ),
 )
 
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS catga_schema (

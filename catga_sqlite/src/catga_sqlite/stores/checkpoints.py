@@ -10,9 +10,9 @@ from catga_core.errors import CheckpointConflictError, LeaseLostError
 from catga_core.interfaces.checkpoints import Checkpoint
 from catga_sqlite.storage import SqliteStorage
 
-_LOAD: Final = "SELECT name, position, updated_at, fencing_token FROM catga_checkpoints WHERE name = ?"
-_LIST: Final = "SELECT name, position, updated_at, fencing_token FROM catga_checkpoints"
-_SAVE: Final = "INSERT OR REPLACE INTO catga_checkpoints VALUES (?, ?, ?, ?)"
+_LIST: Final = "SELECT name, position, updated_at, fencing_token, event_id FROM catga_checkpoints"
+_LOAD: Final = f"{_LIST} WHERE name = ?"
+_SAVE: Final = "INSERT OR REPLACE INTO catga_checkpoints VALUES (?, ?, ?, ?, ?)"
 _DELETE: Final = "DELETE FROM catga_checkpoints WHERE name = ?"
 _MICROSECONDS: Final = 1_000_000
 
@@ -32,11 +32,19 @@ class SqliteCheckpointStore:
         return await self._storage.read(_load, name)
 
     async def save(
-        self, name: str, position: int, /, *, fencing_token: int = 0, expected_position: int | None = None
+        self,
+        name: str,
+        position: int,
+        /,
+        *,
+        fencing_token: int = 0,
+        expected_position: int | None = None,
+        event_id: str | None = None,
     ) -> None:
         """Keep a position; joins the ambient unit of work."""
         now = round(self._storage.clock.time() * _MICROSECONDS)
-        await self._storage.write(_save, Checkpoint(name, position, now, fencing_token), expected_position)
+        checkpoint = Checkpoint(name, position, now, fencing_token, event_id)
+        await self._storage.write(_save, checkpoint, expected_position)
 
     async def list(self) -> builtins.list[Checkpoint]:
         """Return every checkpoint, ordered by name."""
@@ -68,7 +76,7 @@ def _save(connection: sqlite3.Connection, checkpoint: Checkpoint, expected: int 
     stored = 0 if before is None else before.position
     if expected is not None and expected != stored:
         raise CheckpointConflictError(name, expected, stored)
-    connection.execute(_SAVE, (name, checkpoint.position, checkpoint.updated_at, token))
+    connection.execute(_SAVE, (name, checkpoint.position, checkpoint.updated_at, token, checkpoint.event_id))
 
 
 def _delete(connection: sqlite3.Connection, name: str) -> bool:

@@ -26,7 +26,14 @@ class FolderCheckpointStore:
         return _of(self._storage.reading(), name)
 
     async def save(
-        self, name: str, position: int, /, *, fencing_token: int = 0, expected_position: int | None = None
+        self,
+        name: str,
+        position: int,
+        /,
+        *,
+        fencing_token: int = 0,
+        expected_position: int | None = None,
+        event_id: str | None = None,
     ) -> None:
         """Keep a position, unless somebody else follows now."""
         async with self._storage.writing() as files:
@@ -36,7 +43,7 @@ class FolderCheckpointStore:
                 raise LeaseLostError(f"the checkpoint {name!r}", reason)
             if expected_position is not None and expected_position != found.position:
                 raise CheckpointConflictError(name, expected_position, found.position)
-            saved = Checkpoint(name, position, int(self._clock.time() * 1e6), fencing_token)
+            saved = Checkpoint(name, position, int(self._clock.time() * 1e6), fencing_token, event_id)
             files.put(_TABLE, name_of(name), msgspec.json.encode(saved))
 
     async def list(self) -> list[Checkpoint]:

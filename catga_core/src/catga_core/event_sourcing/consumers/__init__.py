@@ -4,12 +4,14 @@ from catga_core.event_sourcing.consumers.consumer import Consumer
 from catga_core.event_sourcing.consumers.delivery import ConsumerDelivery, current_stored_event
 from catga_core.event_sourcing.consumers.directory import Directory
 from catga_core.event_sourcing.consumers.lease_limit import LeaseLimit, share_of
+from catga_core.event_sourcing.consumers.log_loss import LogLosses
 from catga_core.event_sourcing.consumers.monitor import Monitor
 from catga_core.event_sourcing.consumers.names import check_consumer_name, provider_of_consumer
 from catga_core.event_sourcing.consumers.options import (
     ConsumerChoices,
     ConsumerOptions,
     OnFailure,
+    OnLogLoss,
     check_consumer_options,
 )
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
@@ -32,8 +34,10 @@ __all__ = [
     "Directory",
     "Handle",
     "LeaseLimit",
+    "LogLosses",
     "Monitor",
     "OnFailure",
+    "OnLogLoss",
     "Progress",
     "Replayed",
     "Selection",

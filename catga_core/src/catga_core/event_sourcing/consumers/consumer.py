@@ -8,10 +8,11 @@ import msgspec
 
 from catga_core.errors import LeaseLostError
 from catga_core.event_sourcing.consumers.failures import Halted, describe, log_interruption
-from catga_core.event_sourcing.consumers.options import ConsumerOptions
+from catga_core.event_sourcing.consumers.log_loss import OffLog, restored_with_log, where_to_continue
+from catga_core.event_sourcing.consumers.options import ConsumerOptions, OnLogLoss
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.event_sourcing.consumers.progress import ConsumerState, Progress
-from catga_core.event_sourcing.consumers.session import Session
+from catga_core.event_sourcing.consumers.session import Session, mark_of
 from catga_core.event_sourcing.consumers.work import ConsumerWork
 from catga_core.interfaces.event_log import RecordedEvent
 from catga_core.interfaces.event_store import StoredEvent
@@ -23,6 +24,7 @@ from catga_core.log import (
     logger,
     traceback_of,
 )
+from catga_core.runtime.log_reader import LogEndLost
 from catga_core.runtime.worker import Worker
 
 _FLUSH_POSITIONS = 1_000  # passed over without a save at most: so many are looked at again after a crash
@@ -46,6 +48,7 @@ class Consumer:
         self._options = options
         self._waits_for_lock = False
         self._gives_way = False
+        self._accepts_loss = False
         self._worker = Worker(
             work.key,
             self._turn,
@@ -56,7 +59,7 @@ class Consumer:
             on_end=self._ended,
         )
         self.done: bool = False
-        self.progress: Progress = Progress(work.key)
+        self.progress: Progress = Progress(work.key, kept=work.kept)
 
     def start(self) -> None:
         """Begin in the background; it ends when it is stopped or no longer wanted."""
@@ -73,7 +76,10 @@ class Consumer:
         self._worker.wake()
 
     def resume(self) -> None:
-        """Go on after an event that stopped it, or retry now instead of later."""
+        """Go on after what stopped it, or retry now instead of later."""
+        if self.progress.state is ConsumerState.STOPPED:
+            # From now on, a caller that waits for a position waits for the next attempt.
+            self.progress.change(ConsumerState.STARTING)
         self._worker.wake()
 
     def return_to_work(self) -> None:
@@ -92,6 +98,8 @@ class Consumer:
             await self._with_lease()
         except Halted as halted:
             await self._halt(halted)
+        except OffLog as off:
+            await self._stay_off(off)
         return True
 
     async def _with_lease(self) -> None:
@@ -137,7 +145,14 @@ class Consumer:
         """Handle one page, or wait for one; return whether there may be more to do."""
         worker, work = self._worker, self._work
         limit = None if work.limit is None else await work.limit()
-        page = await self._ports.reader.read(session.position)
+        try:
+            page = await self._ports.reader.read(session.position, session.event_id)
+            if page.event_id is None and page.head < session.position:
+                raise LogEndLost(session.position, page.head)  # noqa: TRY301 - as the reader does for a known event
+        except LogEndLost as lost:
+            return await self._lost_end(session, lost)
+        session.recognize(page.event_id)
+        self.progress.read_at = page.read_at
         events = page.events
         if limit is not None:
             events = [each for each in events if each.position <= limit]
@@ -157,9 +172,9 @@ class Consumer:
         return True
 
     async def _page(self, session: Session, page: Sequence[RecordedEvent], head: int) -> None:
-        progress, until = self.progress, page[-1].position
+        progress, until = self.progress, mark_of(page[-1])
         progress.next_recorded_at = page[0].record.recorded_at
-        progress.saw_head(max(until, head))
+        progress.saw_head(max(until[0], head))
         chosen = [StoredEvent(each, self._ports.types) for each in page if self._work.wants(each)]
         if chosen:
             await session.apply(chosen, until)
@@ -194,6 +209,45 @@ class Consumer:
         )
         if unsaved and not self._worker.stopping:
             await session.flush()
+
+    # --- a log that lost its end ---
+
+    async def _lost_end(self, session: Session, lost: LogEndLost) -> bool:
+        """Continue from the checkpoint if that went back with the log, else by the policy; return whether to go on."""
+        ports, work = self._ports, self._work
+        if work.kept:
+            known = await ports.checkpoints.load(work.key)
+            if await restored_with_log(ports, known, lost, session.event_id):
+                position = 0 if known is None else known.position
+                work.losses.report(lost.reason, f"continues from its checkpoint, at position {position}")
+                work.losses.saved[work.key] = position
+                work.continued(position)
+                return False
+        policy = OnLogLoss.CONTINUE if self._accepts_loss else work.on_log_loss()
+        self._accepts_loss = False
+        if policy is OnLogLoss.STOP:
+            work.losses.report(lost.reason, "has stopped")
+            raise OffLog(lost.reason, waits=True)
+        if policy is OnLogLoss.REBUILD and work.rebuild is not None:
+            if not await work.rebuild():
+                work.losses.report(lost.reason, "waits until its rebuild is done")
+                raise OffLog(f"{lost.reason}: a rebuild replaces it", waits=False)
+            work.losses.report(lost.reason, "begins again at the first event")
+            work.losses.saved[work.key] = 0
+            return False
+        position = await where_to_continue(ports, lost)
+        page = await ports.log.read_all(after=max(position - 1, 0), limit=1) if position else []
+        await session.move(position, page[0].record.message_id if page else None)
+        work.continued(position)
+        work.losses.report(lost.reason, f"continues after position {position}")
+        return True
+
+    async def _stay_off(self, off: OffLog) -> None:
+        # One that a rebuild replaces has not ended: who waits for a position waits for the rebuild.
+        state = ConsumerState.STOPPED if off.waits else ConsumerState.RETRYING
+        self.progress.change(state, off.reason)
+        await self._worker.wait()
+        self._accepts_loss = off.waits
 
     # --- ends and failures ---
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from catga_core.clock import SystemClock
+from catga_core.event_sourcing.consumers.log_loss import LogLosses
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.event_sourcing.consumers.progress import Progress
 from catga_core.event_sourcing.consumers.replaying import parked_by
@@ -20,11 +21,18 @@ class Monitor:
         name: The projection or subscription.
         parts: Returns the progress to update.
         seconds: Real seconds between two looks.
+        losses: Where a checkpoint that went back is reported.
     """
 
     def __init__(
-        self, ports: ConsumerPorts, name: str, parts: Callable[[], Sequence[Progress]], seconds: float
+        self,
+        ports: ConsumerPorts,
+        name: str,
+        parts: Callable[[], Sequence[Progress]],
+        seconds: float,
+        losses: LogLosses,
     ) -> None:
+        self._losses = losses
         self._ports = ports
         self._name = name
         self._parts = parts
@@ -53,6 +61,25 @@ class Monitor:
         parked = await ports.dead_letters.count(parked_by(self._name))
         for each in parts:
             each.parked = parked
-            each.saw_head(max(head, each.head))
-            if not each.at_work:
-                await look(each, ports)
+            if each.follows_head:
+                await self._follow(each, head)
+            elif not each.at_work:
+                await self._look_at(each)
+            each.saw_head(head)
+
+    async def _look_at(self, progress: Progress) -> None:
+        """Look at a checkpoint that another process saves, and whether the log still has the event there."""
+        await look(progress, self._ports)
+        if progress.kept and progress.position:
+            self._losses.found(progress.name, progress.position)
+        progress.off_log = not await self._ports.reader.contains(progress.position, progress.event_id)
+
+    async def _follow(self, progress: Progress, head: int) -> None:
+        """Look whether the log still has the event that was its last one, then follow it to its head."""
+        if not await self._ports.reader.contains(progress.position, progress.event_id):
+            self._losses.report(
+                f"the log has lost the event at position {progress.position}",
+                "continues: its effects went back with the log",
+            )
+        last = await self._ports.log.read_all(after=head - 1, limit=1) if head else ()
+        progress.reached(head, last[0].record.message_id if last else None)

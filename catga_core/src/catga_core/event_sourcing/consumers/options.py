@@ -23,6 +23,23 @@ class OnFailure(StrEnum):
     """The event is left out, with a log line and a counter."""
 
 
+class OnLogLoss(StrEnum):
+    """What a consumer does whose checkpoint is at an event that the log has lost.
+
+    It applies where the checkpoint did not go back with the log. Where both are in one storage they go back together, and the
+    consumer continues from its checkpoint.
+    """
+
+    STOP = "stop"
+    """The consumer stops until it is resumed; then it continues as with `CONTINUE`."""
+    CONTINUE = "continue"
+    """It continues after the last event that it has read and the log still has; where that is not known, after the last
+    event of the log."""
+    REBUILD = "rebuild"
+    """A projection is built again from the first event: one in memory at once, a catch-up projection beside the generation that
+    is read, which stays as it is until then."""
+
+
 class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a projection or subscription.
 
@@ -40,6 +57,8 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
         lease_seconds: Seconds without a renewal after which another process takes over.
         ignore_unknown: Events of unknown names to pass over as foreign: a collection of wire names, or `True` for all. Any
             other event of an unknown name is passed over with a log line, and degrades health until its class is imported.
+        on_log_loss: What happens where the log has lost the event at the checkpoint and the checkpoint did not go back with
+            it. `None` is `REBUILD` for a projection in memory, `CONTINUE` for a live one, and else `STOP`.
     """
 
     batch_size: int | None = None
@@ -50,6 +69,7 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
     poll_seconds: float = 1.0
     lease_seconds: float = 30.0
     ignore_unknown: bool | Collection[str] = False
+    on_log_loss: OnLogLoss | None = None
 
     @property
     def retry(self) -> RetryPolicy:
@@ -72,6 +92,7 @@ class ConsumerChoices(TypedDict, total=False):
     poll_seconds: float
     lease_seconds: float
     ignore_unknown: bool | Collection[str]
+    on_log_loss: OnLogLoss | None
 
 
 def check_consumer_options(options: ConsumerOptions, named: str, stream: object) -> list[str]:
@@ -101,6 +122,17 @@ def check_consumer_options(options: ConsumerOptions, named: str, stream: object)
     if not isinstance(ignored, bool) and (isinstance(ignored, str) or not isinstance(ignored, Collection)):
         problems.append(
             f"{named} has ignore_unknown={ignored!r}; expected a bool or a collection of wire names. Pass a list of names."
+        )
+    return problems + _problems_of_policies(options, named)
+
+
+def _problems_of_policies(options: ConsumerOptions, named: str) -> list[str]:
+    problems: list[str] = []
+    on_loss: object = options.on_log_loss
+    if on_loss is not None and not isinstance(on_loss, OnLogLoss):
+        known = ", ".join(f"OnLogLoss.{each.name}" for each in OnLogLoss)
+        problems.append(
+            f"{named} has on_log_loss={on_loss!r}; expected one of {known}, or None. Pass one of them."
         )
     try:
         OnFailure(options.on_failure)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
+from catga_core.event_sourcing.consumers.log_loss import LogLosses
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.runtime.waiter import Waiter
 
@@ -38,13 +39,21 @@ class Progress:
 
     Args:
         name: The name of the consumer's checkpoint.
+        kept: Whether there is such a checkpoint.
     """
 
-    def __init__(self, name: str) -> None:
+    follows_head: ClassVar[bool] = False
+    """Whether appends keep it at the head of the log."""
+
+    def __init__(self, name: str, *, kept: bool = True) -> None:
         self.name: str = name
+        self.kept: bool = kept
         self.state: ConsumerState = ConsumerState.IDLE
         self.reason: str = ""
         self.position: int = 0
+        self.event_id: str | None = None
+        self.read_at: float = 0.0
+        self.off_log: bool = False
         self.head: int = 0
         self.next_recorded_at: int | None = None
         self.handled: int = 0
@@ -78,15 +87,22 @@ class Progress:
         self.reason = reason
         self._waiter.wake()
 
-    def reached(self, position: int) -> None:
-        """Set the position that is done, and wake the tasks that wait for a change."""
+    def reached(self, position: int, event_id: str | None = None) -> None:
+        """Set the position that is done, and wake the tasks that wait for a change.
+
+        Args:
+            position: The position.
+            event_id: The message id of the event there, `None` where it is not known.
+        """
         self.position = position
+        self.event_id = event_id
+        self.off_log = False
         self.head = max(self.head, position)
         self._waiter.wake()
 
     def saw_head(self, head: int) -> None:
         """Set the last position of the log; at the head, no event waits."""
-        self.head = max(head, self.position)
+        self.head = head
         if self.lag == 0:
             self.next_recorded_at = None
 
@@ -105,7 +121,7 @@ def not_run_here(parts: Sequence[Progress]) -> bool:
 
 
 def consumer_health(
-    parts: Sequence[Progress], delivery: str, now: float, unknown: Mapping[str, int]
+    parts: Sequence[Progress], delivery: str, now: float, unknown: Mapping[str, int], losses: LogLosses
 ) -> Health:
     """Return the health of a projection or subscription.
 
@@ -114,6 +130,7 @@ def consumer_health(
         delivery: How often an event takes effect, in words.
         now: Seconds since the Unix epoch.
         unknown: How many events of unknown names were passed over, by `name v1`.
+        losses: What was noticed of a log that lost its end.
     """
     if not_run_here(parts):
         # Positions and counts are not known here.
@@ -125,13 +142,13 @@ def consumer_health(
     parked = max(each.parked for each in parts)
     if stopped:
         status = HealthStatus.UNHEALTHY
-    elif unwell or parked or unknown:
+    elif unwell or parked or unknown or losses.note or any(each.off_log for each in parts):
         status = HealthStatus.DEGRADED
     else:
         status = HealthStatus.HEALTHY
     description = f"{worst.state}: {worst.reason}" if worst.reason else str(worst.state)
-    if not stopped and parked:
-        description += f"; {parked} parked events wait in the dead letters"
+    if not stopped:
+        description += _remarks(parts, parked, losses)
     if unknown:
         names = ", ".join(unknown)
         description += (
@@ -151,6 +168,18 @@ def consumer_health(
     }
     if unknown:
         details["unknown"] = dict(unknown)
+    if losses.count:
+        details["log_losses"] = losses.count
     if len(parts) > 1:
         details["parts"] = {each.name: str(each.state) for each in parts}
     return Health(status, description, details)
+
+
+def _remarks(parts: Sequence[Progress], parked: int, losses: LogLosses) -> str:
+    text = f"; {parked} parked events wait in the dead letters" if parked else ""
+    off_log = next((each for each in parts if each.off_log), None)
+    if off_log is not None:
+        text += f"; the log has lost the event at its position {off_log.position}"
+    if losses.note:
+        text += f"; {losses.note}. Call resume to acknowledge it"
+    return text

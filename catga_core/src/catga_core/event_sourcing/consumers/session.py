@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
 from catga_core.event_sourcing.consumers.dead_letters import dead_letter_of
@@ -18,12 +19,21 @@ from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.event_sourcing.consumers.progress import ConsumerState, Progress
 from catga_core.event_sourcing.consumers.work import ConsumerWork, TooFarAheadError
 from catga_core.interfaces.dead_letters import DeadLetter
+from catga_core.interfaces.event_log import RecordedEvent
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.log import EVENT_PARKED, EVENT_RETRIED, EVENT_SKIPPED, logger
 from catga_core.runtime.worker import Worker
 
+Mark: TypeAlias = tuple[int, str | None]
+"""A position, and the message id of the event there, `None` where it is not known."""
+
 _BATCH = 100  # events in one unit of work: a commit costs as much as handling a few dozen of them
 _ADVANCE = 500  # events that are read in the unit of work of another operation at most
+
+
+def mark_of(recorded: RecordedEvent) -> Mark:
+    """Return the position of an event with its message id."""
+    return recorded.position, recorded.record.message_id
 
 
 class Session:
@@ -60,6 +70,14 @@ class Session:
         self._batch_size = options.batch_size or (_BATCH if immediate else 1)
         self._saved = 0
         self._position = 0
+        self._event_id: str | None = None
+        # Where a checkpoint was moved to in the unit of work of another operation, until that is committed.
+        self._moving: Mark = (0, None)
+
+    @property
+    def event_id(self) -> str | None:
+        """The message id of the event at `position`, `None` where it is not known."""
+        return self._event_id
 
     @property
     def position(self) -> int:
@@ -79,51 +97,71 @@ class Session:
 
     async def claim(self) -> None:
         """Take the checkpoint over, so that its former owner can no longer save it; create it where there is none."""
-        work = self._work
+        work, progress = self._work, self._progress
         if not work.kept:
-            self._position = await work.start()
-        else:
-            self._saved = self._position = await self._claimed()
-        self._progress.reached(self._position)
+            position = await work.start()
+            self._reach((position, progress.event_id if position == progress.position else None))
+            return
+        position, event_id = await self._claimed()
+        self._saved = position
+        work.losses.found(work.key, position)
+        self._reach((position, event_id))
 
-    async def _claimed(self) -> int:
+    async def _claimed(self) -> Mark:
         work = self._work
         try:
             async with self._ports.storage.unit_of_work():
                 known = await self._ports.checkpoints.load(work.key)
                 self._saved = 0 if known is None else known.position
-                position = self._saved if known is not None else await work.start()
+                mark = (await work.start(), None) if known is None else (known.position, known.event_id)
                 # Whatever was known before the wait for the lease: another process may have finished the work meanwhile.
                 await work.confirm()
-                await self._save(position, confirmed=True)
+                await self._save(mark, confirmed=True)
                 if known is None:
                     await work.begin()
         except CatgaError as error:
             if error.code != ErrorCode.CONFLICT:
                 raise
             raise self._lost() from error
-        return position
+        return mark
+
+    def recognize(self, event_id: str | None) -> None:
+        """Note the message id of the event at `position`, where it was not known."""
+        if self._event_id is None and event_id is not None:
+            self._reach((self._position, event_id))
+
+    async def move(self, position: int, event_id: str | None) -> None:
+        """Continue after another position: the log has lost the event at this one."""
+        mark = (position, event_id)
+        if self._work.kept:
+            async with self._ports.storage.unit_of_work():
+                await self._save(mark)
+            self._was_saved(position)
+        self._reach(mark)
 
     def _lost(self) -> LeaseLostError:
         return LeaseLostError(f"the checkpoint of {self._work.subject}", "another process has moved it")
 
-    def pass_over(self, until: int) -> None:
+    def pass_over(self, until: Mark) -> None:
         """Pass over events that are not wanted; the checkpoint is saved later."""
         self._reach(until)
 
     async def flush(self) -> None:
         """Save the checkpoint if positions were passed over since the last save."""
-        if self.unsaved and self._work.kept:
+        if not (self.unsaved and self._work.kept):
+            return
+        # Events that were passed over leave nothing else: a log that lost them meanwhile must not be passed over as well.
+        if await self._ports.reader.contains(self._position, self._event_id):
             async with self._ports.storage.unit_of_work():
-                await self._save(self._position)
-            self._saved = self._position
+                await self._save((self._position, self._event_id))
+            self._was_saved(self._position)
 
-    async def apply(self, events: Sequence[StoredEvent], until: int) -> None:
+    async def apply(self, events: Sequence[StoredEvent], until: Mark) -> None:
         """Handle events and save the checkpoint; end early when the worker stops.
 
         Args:
             events: The events that are wanted, one or more.
-            until: The position that is done with the last of them.
+            until: The position that is done with the last of them, and the message id of the event there.
 
         Raises:
             Halted: An event failed, and the policy is to stop.
@@ -132,7 +170,7 @@ class Session:
         size = self._batch_size
         for begin in range(0, len(events), size):
             chunk = events[begin : begin + size]
-            end = until if begin + size >= len(events) else chunk[-1].position
+            end = until if begin + size >= len(events) else mark_of(chunk[-1].recorded)
             if self._work.transactional:
                 await self._together(chunk, end)
             else:
@@ -149,17 +187,21 @@ class Session:
             raise TooFarAheadError
         for recorded in wanted:
             await self._work.handle(StoredEvent(recorded, self._ports.types))
+        if until == self._position:
+            self._moving = (until, self._event_id)
+        else:
+            self._moving = mark_of(page[-1]) if page and page[-1].position == until else (until, None)
         # Not confirmed: the caller has just confirmed the work in this unit of work.
-        await self._save(until, confirmed=True)
+        await self._save(self._moving, confirmed=True)
 
     def advanced(self, until: int) -> None:
         """Note that the unit of work around an `advance` is committed."""
-        self._saved = until
-        self._reach(until)
+        self._was_saved(until)
+        self._reach(self._moving)
 
     # --- with a unit of work ---
 
-    async def _together(self, chunk: Sequence[StoredEvent], end: int) -> None:
+    async def _together(self, chunk: Sequence[StoredEvent], end: Mark) -> None:
         """Handle events in one unit of work; if that fails, one by one."""
         try:
             await self._transact(chunk, end)
@@ -170,32 +212,33 @@ class Session:
             return
         # Outside of the except block: an event's own failure must not have that of the batch as its context.
         for number, stored in enumerate(chunk):
-            done = end if number + 1 == len(chunk) else stored.position
+            done = end if number + 1 == len(chunk) else mark_of(stored.recorded)
             await self._alone(stored, done, error if len(chunk) == 1 else None)
             if self._worker.stopping:
                 return
 
-    async def _transact(self, events: Sequence[StoredEvent], end: int) -> None:
+    async def _transact(self, events: Sequence[StoredEvent], end: Mark) -> None:
         work, worker = self._work, self._worker
         done, count = end, len(events)
         async with self._ports.storage.unit_of_work():
             for number, stored in enumerate(events):
                 if worker.stopping and number:
-                    done, count = events[number - 1].position, number
+                    done, count = mark_of(events[number - 1].recorded), number
                     break
                 await work.handle(stored)
             await self._save(done)
-        self._saved = done
+        self._was_saved(done[0])
         self._progress.handled += count
         self._reach(done)
 
     # --- without one ---
 
-    async def _in_turn(self, chunk: Sequence[StoredEvent], end: int) -> None:
+    async def _in_turn(self, chunk: Sequence[StoredEvent], end: Mark) -> None:
         """Handle events one by one, then save: after a crash all of them are handled again."""
         try:
             for number, stored in enumerate(chunk):
-                await self._alone(stored, end if number + 1 == len(chunk) else stored.position, None)
+                done = end if number + 1 == len(chunk) else mark_of(stored.recorded)
+                await self._alone(stored, done, None)
                 if self._worker.stopping:
                     break
         except Halted:
@@ -204,14 +247,14 @@ class Session:
             raise
         await self.flush()
 
-    async def _handle_only(self, stored: StoredEvent, done: int) -> None:
+    async def _handle_only(self, stored: StoredEvent, done: Mark) -> None:
         await self._work.handle(stored)
         self._progress.handled += 1
         self._reach(done)
 
     # --- one event ---
 
-    async def _alone(self, stored: StoredEvent, done: int, failed: Exception | None) -> None:
+    async def _alone(self, stored: StoredEvent, done: Mark, failed: Exception | None) -> None:
         """Handle one event, with retries; after the last attempt, apply the failure policy."""
         retry, error = self._options.retry, failed
         attempts = 0 if failed is None else 1
@@ -253,7 +296,7 @@ class Session:
         delay = self._options.retry.delay(attempts)
         await self._worker.wait(self._ports.clock.sleep(delay))
 
-    async def _give_up(self, stored: StoredEvent, done: int, error: Exception, attempts: int) -> None:
+    async def _give_up(self, stored: StoredEvent, done: Mark, error: Exception, attempts: int) -> None:
         work, progress = self._work, self._progress
         if self._options.on_failure is OnFailure.STOP:
             raise Halted(stored, error) from error
@@ -268,7 +311,7 @@ class Session:
             if self._options.on_failure is OnFailure.PARK:
                 await self._ports.dead_letters.add(self._dead_letter(stored, error, attempts))
             await self._save(done)
-        self._saved = done
+        self._was_saved(done[0])
         self._reach(done)
         if self._options.on_failure is OnFailure.PARK:
             progress.parked += 1
@@ -305,15 +348,25 @@ class Session:
         # The first save may have been refused because the work is no longer wanted, which the checkpoint does not show.
         return not self._saved and not await self._work.still_wanted()
 
-    async def _save(self, position: int, *, confirmed: bool = False) -> None:
+    async def _save(self, mark: Mark, *, confirmed: bool = False) -> None:
         if not self._work.kept:
             return
         if not (self._saved or confirmed):
             await self._work.confirm()
+        position, event_id = mark
         await self._ports.checkpoints.save(
-            self._work.key, position, fencing_token=self._token, expected_position=self._saved
+            self._work.key,
+            position,
+            fencing_token=self._token,
+            expected_position=self._saved,
+            event_id=event_id,
         )
 
-    def _reach(self, position: int) -> None:
-        self._position = position
-        self._progress.reached(position)
+    def _was_saved(self, position: int) -> None:
+        self._saved = position
+        if self._work.kept:
+            self._work.losses.saved[self._work.key] = position
+
+    def _reach(self, mark: Mark) -> None:
+        self._position, self._event_id = mark
+        self._progress.reached(*mark)

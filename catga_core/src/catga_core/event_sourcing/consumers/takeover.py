@@ -9,6 +9,7 @@ from catga_core.clock import SystemClock
 from catga_core.errors import CatgaError
 from catga_core.event_sourcing.consumers.failures import may_mean_lost_checkpoint
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
+from catga_core.interfaces.checkpoints import Checkpoint
 from catga_core.runtime.retry import CONTENTION
 
 _REAL_TIME = (
@@ -61,15 +62,11 @@ class Takeover:
         try:
             if self._mine.get(key) != mine:
                 mine = max(token, mine + 1)
-                await checkpoints.save(
-                    key, known.position, fencing_token=mine, expected_position=known.position
-                )
+                await self._save(known, mine)
                 self._mine[key] = mine
             async with self._ports.storage.unit_of_work():
                 await act()
-                await checkpoints.save(
-                    key, known.position, fencing_token=mine, expected_position=known.position
-                )
+                await self._save(known, mine)
         except CatgaError as error:
             if not may_mean_lost_checkpoint(error):
                 raise
@@ -78,3 +75,12 @@ class Takeover:
                 raise
             raise _OvertakenError from error
         return True
+
+    async def _save(self, known: Checkpoint, token: int) -> None:
+        await self._ports.checkpoints.save(
+            known.name,
+            known.position,
+            fencing_token=token,
+            expected_position=known.position,
+            event_id=known.event_id,
+        )

@@ -33,10 +33,14 @@ async def wait_until(
         CatgaError: `TIMEOUT`, with the position reached; `HANDLER_FAILED` at once when it has stopped before that position.
     """
     behind: list[Progress] = []
+    began = asyncio.get_running_loop().time()
 
     async def is_reached() -> bool:
         nonlocal behind
         behind = [each for each in parts() if each.position < position]
+        if not behind:
+            # A position counts only while the log has its event: a log that lost its end gives positions again.
+            behind = await _off_log(parts(), ports, began)
         if not behind and parts():
             return True
         for each in behind:
@@ -48,10 +52,9 @@ async def wait_until(
         return False
 
     async def change(seconds: float) -> None:
-        waiting = next((each for each in behind if each.position < position), None)
-        if waiting is not None:
-            await waiting.changed(seconds)
-        elif not behind:
+        if behind:
+            await behind[0].changed(seconds)
+        else:
             await asyncio.sleep(seconds)
 
     if not await poll_until(is_reached, wait=change, every=_LOOK_SECONDS, timeout=timeout):
@@ -59,10 +62,28 @@ async def wait_until(
 
 
 async def look(progress: Progress, ports: ConsumerPorts) -> None:
-    """Update the progress from a checkpoint that another process saves."""
+    """Update the progress from a checkpoint that another process saves; it may have gone back."""
+    if not progress.kept:
+        return
     known = await ports.checkpoints.load(progress.name)
-    if known is not None and known.position > progress.position:
-        progress.reached(known.position)
+    stored = (0, None) if known is None else (known.position, known.event_id)
+    if stored != (progress.position, progress.event_id) and not progress.at_work:
+        progress.reached(*stored)
+
+
+async def _off_log(parts: Sequence[Progress], ports: ConsumerPorts, since: float) -> list[Progress]:
+    """Return the parts whose event the log has lost; one that has read the log since a time need not be looked at."""
+    known: dict[tuple[int, str | None], bool] = {}
+    found: list[Progress] = []
+    for each in parts:
+        mark = (each.position, each.event_id)
+        if each.at_work and each.read_at >= since:
+            continue
+        if mark not in known:
+            known[mark] = await ports.reader.contains(*mark)
+        if not known[mark]:
+            found.append(each)
+    return found
 
 
 def _late(behind: Sequence[Progress], position: int, timeout: float, subject: str) -> CatgaError:

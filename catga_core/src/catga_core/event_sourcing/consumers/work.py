@@ -8,6 +8,8 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from catga_core.event_sourcing.consumers.lease_limit import LeaseLimit
+from catga_core.event_sourcing.consumers.log_loss import LogLosses
+from catga_core.event_sourcing.consumers.options import OnLogLoss
 from catga_core.interfaces.event_log import RecordedEvent
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.messages.message_context import NO_HEADERS
@@ -71,6 +73,11 @@ class ConsumerWork(msgspec.Struct, frozen=True, kw_only=True):
         ends_at_limit: Whether the consumer is done then.
         leases: Limits how many consumers of this process hold their lease; `None` for no limit.
         letter_headers: Strings kept with parked events.
+        losses: Where it reports that the log has lost its end.
+        on_log_loss: Returns the policy for that.
+        rebuild: Called by the policy `REBUILD`. Returns whether the consumer begins again now; otherwise a rebuild that was
+            requested replaces it.
+        continued: Called with the position after which it continues.
     """
 
     name: str
@@ -79,6 +86,7 @@ class ConsumerWork(msgspec.Struct, frozen=True, kw_only=True):
     wants: Callable[[RecordedEvent], bool]
     handle: Handle
     start: Callable[[], Awaitable[int]]
+    losses: LogLosses
     transactional: bool = True
     kept: bool = True
     confirm: Callable[[], Awaitable[None]] = _nothing
@@ -90,6 +98,9 @@ class ConsumerWork(msgspec.Struct, frozen=True, kw_only=True):
     ends_at_limit: bool = False
     leases: LeaseLimit | None = None
     letter_headers: Mapping[str, str] = NO_HEADERS
+    on_log_loss: Callable[[], OnLogLoss] = lambda: OnLogLoss.STOP
+    rebuild: Callable[[], Awaitable[bool]] | None = None
+    continued: Callable[[int], None] = lambda _position: None
 
     @property
     def subject(self) -> str:

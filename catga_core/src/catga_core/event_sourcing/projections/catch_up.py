@@ -15,6 +15,7 @@ from catga_core.event_sourcing.consumers import (
     ConsumerPorts,
     ConsumerState,
     ConsumerWork,
+    OnLogLoss,
     Progress,
     Replayed,
     consumer_health,
@@ -106,7 +107,9 @@ class CatchUpWorker(ProjectionWorker):
     def health(self) -> Health:
         """Return its state, how far it is behind, what is parked, and how far a rebuild is."""
         now = self._ports.clock.time()
-        health = consumer_health(self.parts, self.definition.delivery, now, self._unknown.counts())
+        health = consumer_health(
+            self.parts, self.definition.delivery, now, self._unknown.counts(), self._losses
+        )
         built = next((each for key, each in self._running.items() if key != self._active), None)
         details = {**health.details}
         if self._active is not None:
@@ -127,6 +130,7 @@ class CatchUpWorker(ProjectionWorker):
 
     def resume(self) -> None:
         """Go on after an event that stopped it."""
+        self._losses.acknowledge()
         for each in self._running.values():
             each.consumer.resume()
 
@@ -251,6 +255,9 @@ class CatchUpWorker(ProjectionWorker):
             transactional=self.definition.transactional,
             inline=self.definition.mode is ProjectionMode.INLINE,
             switched=self._has_switched,
+            losses=self._losses,
+            on_log_loss=self.definition.options.on_log_loss or OnLogLoss.STOP,
+            rebuild=self.rebuild,
         )
 
     def _has_switched(self) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from catga_core.event_sourcing.consumers import ConsumerOptions, OnFailure
-from catga_core.event_sourcing.projections.projection import Projection
+from catga_core.event_sourcing.consumers import ConsumerOptions, OnFailure, OnLogLoss
+from catga_core.event_sourcing.projections.projection import Projection, can_rebuild
 
 
 class ProjectionMode(StrEnum):
@@ -78,6 +78,16 @@ def problems_of(definition: ProjectionDefinition, named: str) -> list[str]:
     if mode is ProjectionMode.INLINE and not definition.transactional:
         problems.append(
             f"{named} is inline, in the unit of work of the append: leave transactional=False out"
+        )
+    wanted = definition.options.on_log_loss
+    if wanted is OnLogLoss.REBUILD and mode is ProjectionMode.LIVE:
+        problems.append(
+            f"{named} is live, which has nothing to rebuild, and has on_log_loss=OnLogLoss.REBUILD. Use OnLogLoss.CONTINUE."
+        )
+    if wanted is OnLogLoss.REBUILD and mode is ProjectionMode.CATCH_UP and not can_rebuild(definition.cls):
+        problems.append(
+            f"{named} has on_log_loss=OnLogLoss.REBUILD, and {definition.cls.__name__} has no reset. Give it "
+            "async def reset(self), or use another policy."
         )
     if (
         # A tuple: an invalid mode may not be hashable.

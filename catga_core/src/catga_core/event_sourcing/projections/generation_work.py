@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -12,6 +13,8 @@ from catga_core.event_sourcing.consumers import (
     CheckpointMover,
     ConsumerPorts,
     ConsumerWork,
+    LogLosses,
+    OnLogLoss,
     Selection,
     TooFarAheadError,
 )
@@ -19,6 +22,7 @@ from catga_core.event_sourcing.consumers.failures import is_storage_failure
 from catga_core.event_sourcing.projections.context import ProjectionContext, active_projection
 from catga_core.event_sourcing.projections.generations import NOTHING, Generation, Generations
 from catga_core.event_sourcing.projections.handling import ProjectionHandling
+from catga_core.interfaces.checkpoints import Checkpoint
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.log import PROJECTION_SWITCHED, logger
 
@@ -47,6 +51,9 @@ class GenerationWork:
         transactional: Whether effects and checkpoint are in one unit of work.
         inline: Whether appends update it after the switch: then it is built up to the head of the log, and has no consumer.
         switched: Called after the switch.
+        losses: Where it reports that the log has lost its end.
+        on_log_loss: The policy for that while it is read.
+        rebuild: Requests a rebuild.
     """
 
     def __init__(
@@ -61,12 +68,19 @@ class GenerationWork:
         transactional: bool,
         inline: bool,
         switched: Callable[[], None],
+        losses: LogLosses,
+        on_log_loss: OnLogLoss,
+        rebuild: Callable[[], Awaitable[object]],
     ) -> None:
         self._ports = ports
         self._generations = generations
         self._handling = handling
         self._inline = inline
         self._switched = switched
+        self._on_log_loss = on_log_loss
+        self._request_rebuild = rebuild
+        # Events that are appended after the log lost its end are new, whatever position they get.
+        self._replayed_until = math.inf
         self._history = 0
         self._missed = 0
         self._new = generation.context(generations.name, replay=False)
@@ -88,6 +102,10 @@ class GenerationWork:
             at_limit=self.at_limit,
             ends_at_limit=inline,
             letter_headers={TARGET: generation.target(generations.name)},
+            losses=losses,
+            on_log_loss=self._policy,
+            rebuild=self._rebuild,
+            continued=self._continued,
         )
 
     @property
@@ -101,7 +119,7 @@ class GenerationWork:
             return None
         if self._inline:
             return await self._ports.log.head()
-        return await self._generations.position(self.replaces)
+        return await self._end_of(await self._generations.checkpoint(self.replaces))
 
     async def at_limit(self, mover: CheckpointMover) -> bool:
         """Switch when both have reached the same position; hold the old one up if it moves on again and again."""
@@ -122,10 +140,9 @@ class GenerationWork:
         try:
             async with self._ports.storage.unit_of_work():
                 await self._generations.switch(old, self.generation)
-                until = await self._generations.retire(old)
-                if self._inline:
-                    # No process appends between the switch and the commit.
-                    until = await self._ports.log.head()
+                retired = await self._generations.retire(old)
+                # Inline, no process appends between the switch and the commit.
+                until = await (self._ports.log.head() if self._inline else self._end_of(retired))
                 until = max(until, mover.position)
                 await mover.advance(until)
                 complete = True
@@ -152,8 +169,31 @@ class GenerationWork:
         self._switched()
         return True
 
+    async def _end_of(self, replaced: Checkpoint | None) -> int:
+        """Return up to where the replaced generation has read the log; the log's end where it has lost that."""
+        if replaced is None:
+            return 0
+        if await self._ports.reader.contains(replaced.position, replaced.event_id):
+            return replaced.position
+        return await self._ports.log.head()
+
+    def _policy(self) -> OnLogLoss:
+        return OnLogLoss.REBUILD if self.replaces is not None else self._on_log_loss
+
+    async def _rebuild(self) -> bool:
+        if self.replaces is None:
+            await self._request_rebuild()
+            return False
+        async with self._ports.storage.unit_of_work():
+            await self._confirm()
+            await self._generations.begin_again(self.generation)
+        return True
+
+    def _continued(self, position: int) -> None:
+        self._replayed_until = min(self._replayed_until, position)
+
     async def _handle(self, stored: StoredEvent) -> None:
-        replay = self.replaces is not None or stored.position <= self._history
+        replay = self.replaces is not None or stored.position <= min(self._history, self._replayed_until)
         await self._deliver(stored, self._replayed if replay else self._new)
 
     async def _handle_parked(self, stored: StoredEvent) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.projections.context import ProjectionContext
-from catga_core.interfaces.checkpoints import CheckpointStore
+from catga_core.interfaces.checkpoints import Checkpoint, CheckpointStore
 from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.stores import stores_of
 
@@ -166,10 +166,9 @@ class Generations:
         """Return the last position of the log when the projection was created."""
         return await self._values.get(f"{self.key_of(generation)}:history") or 0
 
-    async def position(self, generation: Generation) -> int:
-        """Return the position a generation has reached."""
-        known = await self._checkpoints.load(self.key_of(generation))
-        return 0 if known is None else known.position
+    async def checkpoint(self, generation: Generation) -> Checkpoint | None:
+        """Return how far a generation is, `None` where it has no checkpoint."""
+        return await self._checkpoints.load(self.key_of(generation))
 
     async def switch(self, old: Generation, new: Generation) -> None:
         """Make another generation the one that is read; in a unit of work, before everything else in it.
@@ -192,10 +191,15 @@ class Generations:
                 known.position,
                 fencing_token=known.fencing_token + 1,
                 expected_position=known.position,
+                event_id=known.event_id,
             )
 
-    async def retire(self, old: Generation) -> int:
-        """Delete a generation's checkpoint, in the unit of work of the switch; return the position it has reached.
+    async def begin_again(self, generation: Generation) -> None:
+        """Delete the checkpoint of a generation that is being built, in a unit of work: its next session resets it."""
+        await self._checkpoints.delete(self.key_of(generation))
+
+    async def retire(self, old: Generation) -> Checkpoint | None:
+        """Delete a generation's checkpoint, in the unit of work of the switch; return it.
 
         A consumer that still works for it cannot save any more, and its unit of work is rolled back.
 
@@ -205,14 +209,14 @@ class Generations:
         key = self.key_of(old)
         known = await self._checkpoints.load(key)
         if known is None:
-            return 0
+            return None
         # A storage that writes at the commit checks there that it still is where it was read.
         await self._checkpoints.save(
             key, known.position, fencing_token=known.fencing_token, expected_position=known.position
         )
         await self._checkpoints.delete(key)
         await self._values.delete(f"{key}:history")
-        return known.position
+        return known
 
 
 def _values_beside(checkpoints: CheckpointStore) -> NamedValueStore:

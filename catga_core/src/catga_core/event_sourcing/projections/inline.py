@@ -26,8 +26,7 @@ _LOOK_SECONDS = 0.02  # between two looks whether it is built, here or by anothe
 class _Kept(Progress):
     """The progress of a projection that appends update: always at the head of the log."""
 
-    def saw_head(self, head: int) -> None:
-        self.reached(head)
+    follows_head = True
 
 
 class InlineWorker(CatchUpWorker):
@@ -56,7 +55,7 @@ class InlineWorker(CatchUpWorker):
             )
             raise ConfigurationError(msg)
         appends.check(self.name)
-        self._kept = _Kept(f"{self.generations.key}:inline")
+        self._kept = _Kept(f"{self.generations.key}:inline", kept=False)
         appends.workers.append(self)
 
     @property

@@ -10,6 +10,7 @@ from catga_core.event_sourcing.consumers import (
     Consumer,
     ConsumerPorts,
     ConsumerWork,
+    OnLogLoss,
     Progress,
     consumer_health,
 )
@@ -45,6 +46,10 @@ class LiveWorker(ProjectionWorker):
             start=self._start_position,
             transactional=self._transactional,
             kept=False,
+            losses=self._losses,
+            on_log_loss=self._policy,
+            rebuild=self._build_again,
+            continued=self._continued,
         )
         self._consumer = Consumer(ports, work, definition.options)
 
@@ -77,11 +82,16 @@ class LiveWorker(ProjectionWorker):
     def health(self) -> Health:
         """Return its state, how far it is behind, and what is parked."""
         return consumer_health(
-            self.parts, self.definition.delivery, self._ports.clock.time(), self._unknown.counts()
+            self.parts,
+            self.definition.delivery,
+            self._ports.clock.time(),
+            self._unknown.counts(),
+            self._losses,
         )
 
     def resume(self) -> None:
         """Go on after an event that stopped it."""
+        self._losses.acknowledge()
         self._consumer.resume()
 
     async def _reset(self) -> None:
@@ -103,6 +113,20 @@ class LiveWorker(ProjectionWorker):
             await self._handling.deliver(stored)
         finally:
             active_projection.reset(token)
+
+    def _policy(self) -> OnLogLoss:
+        by_default = OnLogLoss.REBUILD if self._from_the_beginning else OnLogLoss.CONTINUE
+        return self.definition.options.on_log_loss or by_default
+
+    async def _build_again(self) -> bool:
+        await self._reset()
+        self._continued(0)
+        self._consumer.progress.reached(0)
+        return True
+
+    def _continued(self, position: int) -> None:
+        # Events that are appended after the log lost its end are new, whatever position they get.
+        self._from, self._history = min(self._from, position), min(self._history, position)
 
     async def _start_position(self) -> int:
         # After an outage, where it was: no event since the start of this process is left out.

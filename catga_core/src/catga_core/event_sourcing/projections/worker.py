@@ -9,6 +9,7 @@ from typing import ClassVar
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.consumers import (
     ConsumerPorts,
+    LogLosses,
     Monitor,
     Progress,
     Replayed,
@@ -51,7 +52,10 @@ class ProjectionWorker(ABC):
         self._selection = Selection(
             ports.types, events_of_projection(definition.cls), stream=stream, unknown=self._unknown
         )
-        self._monitor = Monitor(ports, self.name, lambda: self.parts, definition.options.poll_seconds)
+        self._losses = LogLosses("projection", self.name)
+        self._monitor = Monitor(
+            ports, self.name, lambda: self.parts, definition.options.poll_seconds, self._losses
+        )
         self.generations: Generations = Generations(self.name, ports.checkpoints, ports.values)
         self.switched: Waiter = Waiter()
 

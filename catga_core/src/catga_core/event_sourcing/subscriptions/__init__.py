@@ -1,6 +1,6 @@
 """Subscriptions: handlers for the events of the log, one after the other, shared by processes."""
 
-from catga_core.event_sourcing.consumers import ConsumerOptions, OnFailure, Replayed
+from catga_core.event_sourcing.consumers import ConsumerOptions, OnFailure, OnLogLoss, Replayed
 from catga_core.event_sourcing.subscriptions.definition import Delivery, Start
 from catga_core.event_sourcing.subscriptions.plugin import add_subscription
 from catga_core.event_sourcing.subscriptions.publisher import add_event_publisher
@@ -10,6 +10,7 @@ __all__ = [
     "ConsumerOptions",
     "Delivery",
     "OnFailure",
+    "OnLogLoss",
     "Replayed",
     "Start",
     "Subscriptions",

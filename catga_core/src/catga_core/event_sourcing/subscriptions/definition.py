@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from catga_core.event_sourcing.consumers import ConsumerOptions
+from catga_core.event_sourcing.consumers import ConsumerOptions, OnLogLoss
 from catga_core.messages import Event
 
 
@@ -87,6 +87,10 @@ def problems_of(definition: SubscriptionDefinition, named: str) -> list[str]:
     start: Any = definition.start
     if not isinstance(start, Start) and (type(start) is not int or start < 0):
         problems.append(f"{named} has start={start!r}: give Start.BEGINNING, Start.NOW, or a position from 0")
+    if definition.options.on_log_loss is OnLogLoss.REBUILD:
+        problems.append(
+            f"{named} has on_log_loss=OnLogLoss.REBUILD, which is for projections. Use OnLogLoss.STOP or OnLogLoss.CONTINUE."
+        )
     delivery: Any = definition.delivery
     if not isinstance(delivery, Delivery):
         problems.append(

@@ -13,7 +13,9 @@ from catga_core.event_sourcing.consumers import (
     ConsumerPorts,
     ConsumerWork,
     LeaseLimit,
+    LogLosses,
     Monitor,
+    OnLogLoss,
     Progress,
     Replayed,
     Selection,
@@ -57,13 +59,16 @@ class SubscriptionWorker:
             ports.types, {"subscription": self.name}, definition.options.ignore_unknown
         )
         self._selection = Selection(ports.types, definition.events, stream=stream, unknown=self._unknown)
+        self._losses = LogLosses("subscription", self.name)
         self._leases = LeaseLimit(definition.partitions)
         self._works = [self._work(partition, handle) for partition in range(definition.partitions)]
         self._consumers = [Consumer(ports, work, definition.options) for work in self._works]
         self._balance = PartitionBalancer(
             ports, definition.name, self._consumers, self._leases, definition.options.lease_seconds
         )
-        self._observer = Monitor(ports, self.name, lambda: self.parts, definition.options.poll_seconds)
+        self._observer = Monitor(
+            ports, self.name, lambda: self.parts, definition.options.poll_seconds, self._losses
+        )
 
     @property
     def parts(self) -> Sequence[Progress]:
@@ -103,7 +108,11 @@ class SubscriptionWorker:
     def health(self) -> Health:
         """Return its state, how far it is behind, and what is parked."""
         return consumer_health(
-            self.parts, str(self._definition.delivery), self._ports.clock.time(), self._unknown.counts()
+            self.parts,
+            str(self._definition.delivery),
+            self._ports.clock.time(),
+            self._unknown.counts(),
+            self._losses,
         )
 
     async def wait_for(self, position: int, timeout: float) -> None:
@@ -114,6 +123,7 @@ class SubscriptionWorker:
 
     def resume(self) -> None:
         """Go on after an event that stopped it."""
+        self._losses.acknowledge()
         for each in self._consumers:
             each.resume()
 
@@ -145,6 +155,8 @@ class SubscriptionWorker:
             confirm=self._confirm_partitions,
             still_wanted=self._are_partitions_current,
             superseded="other processes run it with another number of partitions",
+            losses=self._losses,
+            on_log_loss=lambda: definition.options.on_log_loss or OnLogLoss.STOP,
             leases=self._leases if definition.partitions > 1 else None,
         )
 

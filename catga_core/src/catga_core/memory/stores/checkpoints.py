@@ -35,7 +35,14 @@ class MemoryCheckpointStore:
         return self._checkpoints.read().get(name)
 
     async def save(
-        self, name: str, position: int, /, *, fencing_token: int = 0, expected_position: int | None = None
+        self,
+        name: str,
+        position: int,
+        /,
+        *,
+        fencing_token: int = 0,
+        expected_position: int | None = None,
+        event_id: str | None = None,
     ) -> None:
         """Keep a position; joins the ambient unit of work."""
         rows = self._checkpoints.write(await self._storage.write())
@@ -46,7 +53,8 @@ class MemoryCheckpointStore:
         stored = 0 if before is None else before.position
         if expected_position is not None and expected_position != stored:
             raise CheckpointConflictError(name, expected_position, stored)
-        rows[name] = Checkpoint(name, position, round(self._clock.time() * _MICROSECONDS), fencing_token)
+        now = round(self._clock.time() * _MICROSECONDS)
+        rows[name] = Checkpoint(name, position, now, fencing_token, event_id)
 
     async def list(self) -> builtins.list[Checkpoint]:
         """Return every checkpoint, ordered by name."""

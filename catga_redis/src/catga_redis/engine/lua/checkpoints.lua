@@ -1,10 +1,10 @@
--- {p}:cp  hash of name -> "<position>:<updated at, microseconds>:<fencing token>"
+-- {p}:cp  hash of name -> "<position>:<updated at, microseconds>:<fencing token>", and ":<event id>" where one was given
 local function checkpoint(name)
   local found = redis.call('HGET', P .. 'cp', name)
   if not found then
     return 0, 0
   end
-  local position, token = string.match(found, '^(%d+):%d+:(%d+)$')
+  local position, token = string.match(found, '^(%d+):%d+:(%d+)')
   return tonumber(position), tonumber(token)
 end
 
@@ -18,7 +18,7 @@ local function checkpoint_then(name)
   return checkpoint(name)
 end
 
--- a[i]: name, position, fencing token, expected position ('' for any)
+-- a[i]: name, position, fencing token, expected position ('' for any), event id ('' for none)
 local function check_save_checkpoint(a, i)
   local position, token = checkpoint_then(a[i])
   if token > tonumber(a[i + 2]) then
@@ -33,6 +33,9 @@ local function apply_save_checkpoint(a, i)
   local _, token = checkpoint(a[i])
   token = math.max(token, tonumber(a[i + 2]))
   local saved = string.format('%s:%.0f:%.0f', a[i + 1], now() * 1000000, token)
+  if a[i + 4] ~= '' then
+    saved = saved .. ':' .. a[i + 4]
+  end
   redis.call('HSET', P .. 'cp', a[i], saved)
   return 1
 end

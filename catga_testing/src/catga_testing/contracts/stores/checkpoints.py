@@ -48,6 +48,27 @@ class CheckpointsContract(StoresContractBase):
         assert found.updated_at / 1e6 == pytest.approx(time.clock.time(), abs=time.about(0), rel=0)
         assert found.updated_at - first.updated_at >= 0.4 * time.lease * 1e6
 
+    @pytest.mark.parametrize("event_id", ["0192f0c1a2b37c4d8e9f0a1b2c3d4e5f", "a:b", "1:2:3", "ü 'x'\n"])
+    async def test_event_of_a_position_comes_back(self, pair: tuple[Stores, Stores], event_id: str) -> None:
+        """Until the next save, in units of work and outside of them; its id is any text."""
+        one, other = both(pair, CheckpointStore)
+        await one.save("totals", 4, fencing_token=1, event_id=event_id)
+        found = await other.load("totals")
+        assert found is not None
+        assert (found.position, found.fencing_token, found.event_id) == (4, 1, event_id)
+        assert await other.list() == [found]
+
+        async with pair[0].storage.unit_of_work():
+            await one.save("totals", 5, fencing_token=1, expected_position=4, event_id="next")
+        found = await other.load("totals")
+        assert found is not None
+        assert (found.position, found.event_id) == (5, "next")
+
+        await one.save("totals", 6, fencing_token=1, expected_position=5)
+        found = await other.load("totals")
+        assert found is not None
+        assert (found.position, found.event_id) == (6, None)
+
     async def test_a_lower_position_is_kept_as_well(self, checkpoints: CheckpointStore) -> None:
         """A rebuild begins anew."""
         await checkpoints.save("totals", 100)

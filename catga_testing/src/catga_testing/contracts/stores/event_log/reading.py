@@ -104,6 +104,17 @@ class ReadingContract(EventLogContractBase):
             assert await log.read_all(after=position, limit=2) == found[number + 1 : number + 3]
         assert await log.read_all(after=positions[-1] + 1000, limit=5) == []
 
+    async def test_event_is_found_again_by_its_position(self, log: EventLog) -> None:
+        """A consumer checks in this way that the log still has the event that it read there."""
+        for number in range(5):
+            await log.append([appends(f"orders-{number % 2}", *records(2))])
+
+        found = await log.read_all(after=0, limit=1000)
+
+        assert len(found) == 10
+        for each in found:
+            assert await log.read_all(after=each.position - 1, limit=1) == [each]
+
     async def test_both_ways_of_reading_give_the_same_events(self, log: EventLog) -> None:
         """The same records at the same versions and positions."""
         await log.append([appends("orders-1", *records(3)), appends("orders-2", *records(2))])
