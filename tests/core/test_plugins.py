@@ -116,9 +116,9 @@ def test_a_feature_is_a_plugin(install: Install):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("audt", "did you mean 'audit'?"),
+        ("audt", "Did you mean 'audit'?"),
         ("loft", "CatgaOptions(store='loft://...')"),
-        ("otel", '"catga[otel]"'),
+        ("otel", "catga-otel is planned"),
     ],
 )
 def test_an_unknown_plugin_is_told_with_what_may_be_meant(install: Install, name: str, told: str):
@@ -205,9 +205,77 @@ def test_a_scheme_of_catgas_own_members_says_what_to_install(
     assert re.search(rf"'{scheme}'.*catga\[{extra}\]", mistake(store=f"{scheme}://localhost"))
 
 
-@pytest.mark.parametrize("url", ["app.db", "sqlite:app.db", "/var/lib/app.db"])
-def test_a_store_that_is_no_url_is_told_how_one_is_written(url: str):
-    assert re.search(r"URL.*store='scheme://\.\.\.'.*'sqlite:///app\.db'", mistake(store=url))
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("app.db", "sqlite:///app.db"),
+        ("sqlite:app.db", "sqlite:///app.db"),
+        ("SQLite:app.db", "sqlite:///app.db"),
+        ("sqlite:/var/lib/app.db", "sqlite:////var/lib/app.db"),
+        ("/var/lib/app.db", "sqlite:////var/lib/app.db"),
+        ("file:app.db", "sqlite:///app.db"),
+        ("sqlite", "sqlite:///app.db"),
+        ("memory", "memory://"),
+        (":memory:", "memory://"),
+        ("redis:localhost:6379", "redis://localhost:6379"),
+        ("redis:/localhost", "redis://localhost"),
+    ],
+)
+def test_store_that_is_not_a_url_is_answered_with_the_url(given: str, meant: str):
+    with pytest.raises(ConfigurationError) as raised:
+        add_catga(CatgaOptions(store=given))
+
+    [problem] = raised.value.problems
+    assert repr(given) in problem
+    assert f"{meant!r}." in problem
+
+
+def test_password_of_a_store_that_is_not_a_url_is_hidden():
+    assert "secret" not in mistake(store="redis:secret@localhost")
+
+
+@pytest.mark.parametrize(
+    ("option", "url", "near"),
+    [
+        ("store", "sqllite:///app.db", "sqlite"),
+        ("store", "SQLITE:///app.db", "sqlite"),
+        ("store", "rdeis://localhost", "redis"),
+        ("transport", "nat://localhost", "nats"),
+        ("transport", "memmory://", "memory"),
+        ("serializer", "jsno", "json"),
+    ],
+)
+def test_misspelt_plugin_is_answered_with_the_near_one(option: str, url: str, near: str):
+    assert f"Did you mean {near!r}?" in mistake(**{option: url})
+
+
+@pytest.mark.parametrize(
+    ("option", "url", "distribution"),
+    [
+        ("store", "postgresql://localhost/app", "catga-postgres"),
+        ("store", "postgres://localhost/app", "catga-postgres"),
+        ("store", "postgresql+asyncpg://localhost/app", "catga-postgres"),
+        ("transport", "amqp://localhost", "catga-rabbitmq"),
+        ("transport", "kafka://localhost", "catga-kafka"),
+    ],
+)
+def test_planned_plugin_names_its_distribution(option: str, url: str, distribution: str):
+    text = mistake(**{option: url})
+
+    assert f"{distribution} is planned for a later version" in text
+    assert "pip install" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "fix"),
+    [
+        ({"store": "nats://localhost"}, "transport='nats://...'"),
+        ({"transport": "redis://localhost"}, "store='redis://...'"),
+        ({"plugins": ["sqlite"]}, "store='sqlite://...'"),
+    ],
+)
+def test_plugin_of_another_kind_is_answered_with_its_option(options: dict[str, Any], fix: str):
+    assert f"CatgaOptions({fix})" in mistake(**options)
 
 
 @pytest.mark.parametrize("url", ["localhost:4222", "", "://x"])

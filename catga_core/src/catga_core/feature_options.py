@@ -11,12 +11,13 @@ import msgspec
 
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import snake_case
+from catga_core.option_checks import OptionsType
 from catga_core.url_options import suggestion
 
 _PREFIX = "CATGA_"
 
 
-class FeatureOptions(msgspec.Struct, frozen=True, kw_only=True):
+class FeatureOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=OptionsType):
     """The base of a feature's own options.
 
     Derive `OutboxOptions` from it for variables that begin with `CATGA_OUTBOX_`. Fields that end in `_seconds` are

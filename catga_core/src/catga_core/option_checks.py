@@ -5,9 +5,18 @@ Each function returns the problems it finds, so that an options class reports al
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import msgspec
+
+from catga_core.errors.configuration import UnknownOptionError
+from catga_core.url_options import suggestion
+
+T = TypeVar("T")
 
 
 def invalid(system: str, option: str, value: object, fix: str) -> str:
@@ -97,6 +106,63 @@ def choice_problems(options: object, name: str, choices: Collection[Any], *, sys
     if value in choices:
         return []
     return [invalid(system, name, value, f"Set one of {', '.join(map(repr, choices))}.")]
+
+
+class OptionsType(msgspec.StructMeta):
+    """The type of structs of options: names an option that does not exist, and the near one."""
+
+    if not TYPE_CHECKING:  # the signature is the struct's own
+
+        def __call__(cls, *args: Any, **options: Any) -> Any:  # noqa: N805 - an object of it is a class
+            """Return the options.
+
+            Raises:
+                UnknownOptionError: An option does not exist, or is given by position.
+            """
+            if args:
+                # Not what it is: it may be a URL with a password.
+                msg = f"{cls.__name__} takes options by name; got a {type(args[0]).__name__}. Write {cls.__name__}(name=...)."
+                raise UnknownOptionError(msg)
+            check_option_names(cls.__name__, options, cls.__struct_fields__)
+            return super().__call__(**options)
+
+
+def named_options(cls: type[T]) -> type[T]:
+    """Have a dataclass of options name an option that does not exist, and the near one.
+
+    Args:
+        cls: The dataclass.
+    """
+    known = [each.name for each in dataclasses.fields(cast("Any", cls)) if each.init]
+    init = cls.__init__
+
+    @functools.wraps(init)
+    def checked(self: T, *args: Any, **options: Any) -> None:
+        check_option_names(cls.__name__, options, known)
+        init(self, *args, **options)
+
+    cls.__init__ = cast("Any", checked)  # type: ignore[method-assign]  # with the same signature
+    return cls
+
+
+def check_option_names(owner: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Check that options exist.
+
+    Args:
+        owner: What they are options of.
+        given: Their names.
+        known: The names that exist.
+
+    Raises:
+        UnknownOptionError: Listing every name that does not.
+    """
+    problems = [
+        f"{name!r} is not an option of {owner}: {suggestion(name, known)}"
+        for name in given
+        if name not in known
+    ]
+    if problems:
+        raise UnknownOptionError(problems)
 
 
 def _values(options: object, names: Iterable[str]) -> Iterable[tuple[str, Any]]:

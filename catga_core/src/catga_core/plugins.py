@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from catga_core.container.app.options import without_userinfo
 from catga_core.errors import ConfigurationError
 from catga_core.log import PLUGINS_LOADED, logger
-from catga_core.url_options import suggestion
+from catga_core.plugin_names import not_a_url, not_installed
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -24,15 +23,13 @@ FEATURES = "catga.features"
 BEHAVIORS = "catga.behaviors"
 SERIALIZERS = "catga.serializers"
 
-_MEMBERS = {
-    "nats": "nats",
-    "tls": "nats",
-    "redis": "redis",
-    "rediss": "redis",
-    "sqlite": "sqlite",
-    "otel": "otel",
+_WRITTEN = {
+    TRANSPORTS: "transport='{}://...'",
+    STORES: "store='{}://...'",
+    FEATURES: "plugins=['{}']",
+    BEHAVIORS: "plugins=['{}']",
+    SERIALIZERS: "serializer='{}'",
 }
-_EXAMPLES = {"transport": "nats://localhost:4222", "store": "sqlite:///app.db"}
 _API = "__catga_plugin_api__"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -124,9 +121,7 @@ def scheme_of(url: str, option: str) -> str:
     """
     scheme, found, _ = url.partition("://")
     if not found or not scheme:
-        example = _EXAMPLES[option]
-        msg = f"{option} must be a URL; got {without_userinfo(url)}. Write {option}='scheme://...', such as {example!r}."
-        raise ConfigurationError(msg)
+        raise ConfigurationError(not_a_url(url, option))
     return scheme
 
 
@@ -147,16 +142,20 @@ def _group_of(name: str) -> str:
     found = next((group for group, names in installed.items() if name in names), None)
     if found is not None:
         return found
-    for group, option in ((TRANSPORTS, "transport"), (STORES, "store")):
-        if any(entry.name == name for entry in _entries(group)):
-            msg = f"plugins names {name!r}, which is a {option}. Write CatgaOptions({option}='{name}://...')."
-            raise ConfigurationError(msg)
-    known = sorted(each for names in installed.values() for each in names)
-    hint = suggestion(name, known) if known else "none is installed."
-    member = _MEMBERS.get(name)
-    fix = f'Run pip install "catga[{member}]".' if member else "Correct plugins, or install its distribution."
-    msg = f"No plugin of {FEATURES} or {BEHAVIORS} is named {name!r}: {hint} {fix}"
-    raise ConfigurationError(msg)
+    known = {each for names in installed.values() for each in names}
+    raise ConfigurationError(
+        not_installed(f"{FEATURES} or {BEHAVIORS}", name, known, _elsewhere(FEATURES, BEHAVIORS))
+    )
+
+
+def _elsewhere(*groups: str) -> dict[str, str]:
+    """Return how the plugins of all other groups are named in `CatgaOptions`."""
+    return {
+        entry.name: written.format(entry.name)
+        for group, written in _WRITTEN.items()
+        if group not in groups
+        for entry in _entries(group)
+    }
 
 
 def _only(group: str, name: str) -> EntryPoint:
@@ -165,11 +164,8 @@ def _only(group: str, name: str) -> EntryPoint:
     # The same distribution may be on the path twice (an editable install beside a wheel); that is no duplicate.
     values = {entry.value for entry in found}
     if not found:
-        names = ", ".join(sorted({entry.name for entry in installed})) or "none"
-        member = _MEMBERS.get(name)
-        fix = f'Run pip install "catga[{member}]".' if member else "Install its distribution."
-        msg = f"No plugin of {group} is named {name!r}; installed are {names}. {fix}"
-        raise ConfigurationError(msg)
+        names = {entry.name for entry in installed}
+        raise ConfigurationError(not_installed(group, name, names, _elsewhere(group)))
     if len(values) > 1:
         brought = " and ".join(sorted(entry.dist.name if entry.dist else entry.value for entry in found))
         msg = f"The plugin {name!r} of {group} is installed twice, from {brought}. Uninstall one of them."

@@ -9,7 +9,13 @@ from typing import Any, Literal, get_args
 from urllib.parse import ParseResult, unquote, urlparse
 
 from catga_core.errors import ConfigurationError
-from catga_core.option_checks import invalid, is_whole_number, seconds_problems, whole_number_problems
+from catga_core.option_checks import (
+    invalid,
+    is_whole_number,
+    named_options,
+    seconds_problems,
+    whole_number_problems,
+)
 from catga_core.url_options import options_in_query
 from catga_nats.subjects import prefix_problem
 
@@ -23,6 +29,7 @@ _SECRET = ("token", "password", "nkeys_seed", "credentials")
 _ENCODE = "; in a password, write %2C for ',', %2F for '/', %3F for '?', %23 for '#' and %40 for '@'"
 
 
+@named_options
 @dataclass(frozen=True, slots=True)
 class NatsOptions:
     """How to reach NATS and how to behave on it.

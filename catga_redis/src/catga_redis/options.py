@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from catga_core.errors import ConfigurationError
-from catga_core.option_checks import invalid, seconds_problems, whole_number_problems
+from catga_core.option_checks import invalid, named_options, seconds_problems, whole_number_problems
 from catga_core.url_options import options_in_query
 from catga_redis.engine.address import Address, Mode, parse
 
@@ -26,6 +26,7 @@ _SECONDS = (
 )
 
 
+@named_options
 @dataclass(frozen=True, slots=True)
 class RedisOptions:
     """Which Redis to use, for what, and how.

@@ -12,6 +12,7 @@ from catga_core.option_checks import (
     choice_problems,
     invalid,
     is_whole_number,
+    named_options,
     seconds_problems,
     whole_number_problems,
 )
@@ -27,6 +28,7 @@ _SCHEME = "sqlite://"
 _SYSTEM = "SQLite"
 
 
+@named_options
 @dataclass(frozen=True, slots=True)
 class SqliteOptions:
     """Which file to keep data in, and what to promise of it.

@@ -2,7 +2,7 @@
 
 from catga_core.errors.base import CatgaError, FixedCodeError
 from catga_core.errors.codes import ErrorCode, is_retryable
-from catga_core.errors.configuration import ConfigurationError
+from catga_core.errors.configuration import ConfigurationError, UnknownOptionError
 from catga_core.errors.event_sourcing import (
     ConcurrencyError,
     EventIdConflictError,
@@ -61,5 +61,6 @@ __all__ = [
     "StreamNotFoundError",
     "TransportError",
     "UnknownMessageError",
+    "UnknownOptionError",
     "is_retryable",
 ]

@@ -28,3 +28,7 @@ class ConfigurationError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problems,)
+
+
+class UnknownOptionError(ConfigurationError, TypeError):
+    """An option that does not exist, or one that was given by position. A `TypeError` too, as for any wrong argument."""

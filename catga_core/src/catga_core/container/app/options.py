@@ -10,6 +10,7 @@ import msgspec
 
 from catga_core.errors import ConfigurationError
 from catga_core.feature_options import is_feature_variable
+from catga_core.option_checks import OptionsType
 from catga_core.url_options import suggestion
 
 _PREFIX = "CATGA_"
@@ -21,7 +22,7 @@ DEFAULT_SERVICE_NAME = "app"
 """What a service is called that was given no name; what listens for events over a server needs one of its own."""
 
 
-class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True):
+class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=OptionsType):
     """How a container is set up; every option does what it says and nothing else.
 
     Args:

@@ -9,6 +9,7 @@ from typing import TypedDict
 
 import msgspec
 
+from catga_core.option_checks import OptionsType
 from catga_core.runtime.retry import RetryPolicy
 
 
@@ -40,7 +41,7 @@ class OnLogLoss(StrEnum):
     is read, which stays as it is until then."""
 
 
-class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
+class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=OptionsType):
     """The options of a projection or subscription.
 
     Args:
