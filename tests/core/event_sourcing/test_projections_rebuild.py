@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from catga_core import CatgaApp, CatgaError, HealthStatus
+from catga_core import CatgaApp, CatgaError, ErrorCode, HealthStatus
 from catga_core.event_sourcing.projections import (
     OnFailure,
     Projection,
@@ -372,3 +373,64 @@ async def test_a_switch_that_fails_is_tried_again_and_told(place: Place) -> None
         assert await projections.rebuild("balances", wait=10) == "balances_1_1"
         assert app.get(Stubborn).failures == 0
         assert await document(app, "balances_1_1") == {"made": 1, "a": 1}
+
+
+async def test_rebuild_that_an_event_stops_raises_the_cause_at_once(place: Place) -> None:
+    class Sour(Base, name="balances"):
+        broken = False
+
+        @project
+        async def deposited(self, event: Deposited) -> None:
+            if self.broken:
+                raise ValueError("sour")
+            await super().deposited(event)
+
+    async with running(place, Sour, attempts=2) as app:
+        await deposit(app, "a", 1)
+        await app.projections.caught_up("balances")
+        app.get(Sour).broken = True
+        async with asyncio.timeout(10):
+            with pytest.raises(CatgaError, match=r"the rebuild of 'balances' has stopped: .*sour") as raised:
+                await app.projections.rebuild("balances", wait=60)
+        assert raised.value.code == ErrorCode.HANDLER_FAILED
+        app.get(Sour).broken = False
+        app.projections.resume("balances")
+        assert await app.projections.rebuild("balances", wait=10) == "balances_1_1"
+
+
+async def test_rebuild_that_is_not_done_in_time_says_what_it_does(place: Place) -> None:
+    class Unwilling(Base, name="balances"):
+        async def remove(self) -> None:
+            raise ValueError("in use")
+
+    async with running(place, Unwilling) as app:
+        await deposit(app, "a", 1)
+        await app.projections.caught_up("balances")
+        with pytest.raises(CatgaError, match=r"goes on: it is [a-z ]+ at position 0 \(.*in use") as raised:
+            await app.projections.rebuild("balances", wait=0.5)
+        assert raised.value.code == ErrorCode.TIMEOUT
+
+
+async def test_rebuild_that_nobody_works_for_says_so(place: Place) -> None:
+    async with running(place) as app:
+        await deposit(app, "a", 1)
+        await app.projections.caught_up("balances")
+    catga = container_at(place)
+    add_projection(catga, Balances, **fast())
+    async with catga.running(roles={"admin"}) as tool:
+        with pytest.raises(CatgaError, match="a process with the role 'work' does"):
+            await tool.projections.rebuild("balances", wait=0.05)
+
+
+async def test_ordinary_conflict_of_consumers_is_no_error_in_the_log(
+    place: Place, log: list[MutableMapping[str, Any]]
+) -> None:
+    async with AsyncExitStack() as stack:
+        apps = [await stack.enter_async_context(running(place, batch_size=5)) for _ in range(3)]
+        await deposit(apps[0], "a", 1, times=30)
+        for _ in range(3):
+            await apps[0].projections.rebuild("balances", wait=20)
+            await asyncio.gather(*(deposit(app, "a", 1, times=5) for app in apps))
+        for app in apps:
+            await app.projections.caught_up("balances")
+    assert [each for each in log if each["log_level"] == "error"] == []

@@ -50,6 +50,8 @@ class Progress:
         self.kept: bool = kept
         self.state: ConsumerState = ConsumerState.IDLE
         self.reason: str = ""
+        self.last_failure: str = ""
+        """Why the last attempt to move on failed, until it has moved on."""
         self.position: int = 0
         self.event_id: str | None = None
         self.read_at: float = 0.0
@@ -85,6 +87,8 @@ class Progress:
         """Set the state, and wake the tasks that wait for a change."""
         self.state = state
         self.reason = reason
+        if state is ConsumerState.RETRYING:
+            self.last_failure = reason
         self._waiter.wake()
 
     def reached(self, position: int, event_id: str | None = None) -> None:
@@ -94,6 +98,8 @@ class Progress:
             position: The position.
             event_id: The message id of the event there, `None` where it is not known.
         """
+        if position > self.position:
+            self.last_failure = ""
         self.position = position
         self.event_id = event_id
         self.off_log = False

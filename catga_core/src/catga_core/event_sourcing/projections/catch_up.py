@@ -158,6 +158,11 @@ class CatchUpWorker(ProjectionWorker):
         """Tell whether consumers of earlier generations may still handle events in this process."""
         return bool(self._running) and (self._arranged is None or self._arranged < generation)
 
+    def building(self, generation: Generation) -> Progress | None:
+        """Return the progress of a generation that is being built here, `None` where this process does not build it."""
+        found = self._running.get(generation)
+        return None if found is None else found.consumer.progress
+
     async def replay_parked(self) -> Replayed:
         """Replay parked events."""
         # Asked anew: a process without the role `work` runs no consumer, and has not looked which generation is read.

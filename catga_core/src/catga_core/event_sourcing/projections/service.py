@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeVar
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.event_sourcing.consumers import ConsumerPorts, Directory
+from catga_core.event_sourcing.consumers import ConsumerPorts, ConsumerState, Directory
 from catga_core.event_sourcing.projections.generations import Generation
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
 from catga_core.runtime.waiter import poll_until
@@ -83,8 +83,9 @@ class Projections(Directory[ProjectionWorker]):
             The target that is read after the switch.
 
         Raises:
-            CatgaError: `HANDLER_NOT_FOUND` for an unknown name; `VALIDATION_FAILED` when it cannot be rebuilt; `TIMEOUT` when
-                it was not switched in time (the rebuild continues).
+            CatgaError: `HANDLER_NOT_FOUND` for an unknown name; `VALIDATION_FAILED` when it cannot be rebuilt;
+                `HANDLER_FAILED`, with the cause, as soon as an event has stopped the rebuild in this process; `TIMEOUT`, with
+                what the rebuild is doing, when it was not switched in time (it continues).
         """
         worker = self.worker(name)
         generation = await worker.rebuild()
@@ -96,7 +97,16 @@ class Projections(Directory[ProjectionWorker]):
     async def _switched(self, worker: ProjectionWorker, wanted: Generation, seconds: float) -> None:
         async def has_switched() -> bool:
             active = await worker.generations.active()
-            return active is not None and active >= wanted and not worker.reads_earlier(wanted)
+            if active is not None and active >= wanted and not worker.reads_earlier(wanted):
+                return True
+            built = worker.building(wanted)
+            if built is not None and built.state is ConsumerState.STOPPED:
+                raise CatgaError(
+                    f"the rebuild of {worker.name!r} has stopped: {built.reason}. Fix the cause, and call resume.",
+                    code=ErrorCode.HANDLER_FAILED,
+                    details={"position": built.position},
+                )
+            return False
 
         if not await poll_until(
             has_switched,
@@ -104,6 +114,16 @@ class Projections(Directory[ProjectionWorker]):
             every=_LOOK_SECONDS,
             timeout=seconds,
         ):
-            text = worker.health().details.get("rebuild", "not begun")
-            msg = f"the rebuild of {worker.name!r} was not done within {seconds:g} s, and goes on: {text}"
-            raise CatgaError(msg, code=ErrorCode.TIMEOUT)
+            raise _late(worker, wanted, seconds)
+
+
+def _late(worker: ProjectionWorker, wanted: Generation, seconds: float) -> CatgaError:
+    built = worker.building(wanted)
+    if built is None:
+        text = "no consumer in this process builds it; a process with the role 'work' does, once there is one"
+    else:
+        text = f"it is {built.state} at position {built.position}"
+        if reason := built.reason or built.last_failure:
+            text += f" ({reason})"
+    msg = f"the rebuild of {worker.name!r} was not done within {seconds:g} s, and goes on: {text}"
+    return CatgaError(msg, code=ErrorCode.TIMEOUT)

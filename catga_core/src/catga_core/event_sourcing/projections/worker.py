@@ -93,6 +93,11 @@ class ProjectionWorker(ABC):
         del generation
         return False
 
+    def building(self, generation: Generation) -> Progress | None:
+        """Return the progress of a generation that is being built here, `None` where this process does not build it."""
+        del generation
+        return None
+
     async def replay_parked(self) -> Replayed:
         """Replay parked events."""
         raise self._cannot("replay anything")
