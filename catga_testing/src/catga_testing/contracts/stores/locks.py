@@ -9,6 +9,7 @@ import pytest
 
 from catga_core import LeaseLostError
 from catga_core.interfaces import LockLease, LockProvider, Stores
+from catga_core.reliability import Locks
 from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.base import StoresContractBase, both
@@ -117,6 +118,29 @@ class HoldingContract(LocksContractBase):
         assert (renewed.name, renewed.fencing_token) == ("stock", lock.fencing_token)
         assert await other.acquire("stock", lease=time.ample) is None
         assert await one.release(renewed) is True
+        await held(other, "stock", time.ample)
+
+    async def test_lock_whose_answer_came_after_its_lease_has_one_holder(
+        self, lock_pair: Two, time: StoreTime
+    ) -> None:
+        """A holder counts its lease from before the call, and the store does not end it any earlier."""
+        one, other = lock_pair
+
+        class Slow:
+            """Answers an acquisition when its lease is over."""
+
+            async def acquire(self, name: str, /, *, lease: float) -> LockLease | None:
+                found = await one.acquire(name, lease=lease)
+                assert await other.acquire(name, lease=lease) is None
+                await time.passes(1.2)
+                return found
+
+            renew, release, wait = one.renew, one.release, one.wait
+
+        locks = Locks(Slow(), time.clock)
+        with pytest.raises(LeaseLostError):
+            async with locks.hold("stock", lease=time.lease):
+                pytest.fail("the lock was held although its lease was over")
         await held(other, "stock", time.ample)
 
     @pytest.mark.parametrize("end", ["run out", "released"])
