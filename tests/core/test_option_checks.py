@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from catga_core.option_checks import choice_problems, invalid, seconds_problems, whole_number_problems
+from catga_core.option_checks import (
+    check_count,
+    check_name,
+    check_seconds,
+    choice_problems,
+    invalid,
+    seconds_problems,
+    whole_number_problems,
+)
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "5", None])
@@ -52,3 +62,38 @@ def test_option_without_a_system_is_named_alone() -> None:
     assert invalid("", "max_event_bytes", 0, "Set an int >= 1.") == (
         "max_event_bytes=0 is invalid. Set an int >= 1."
     )
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True, "5", None, 10**400, 1e11])
+def test_seconds_out_of_range_are_refused_with_their_name(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^wait must be a finite number > 0( and <= 1e\+10)?; got "):
+        check_seconds("wait", value, most=1e10)
+
+
+@pytest.mark.parametrize(
+    ("value", "options"), [(0.1, {}), (3, {}), (0, {"least": 0}), (None, {"optional": True})]
+)
+def test_seconds_in_range_are_accepted(value: object, options: dict[str, Any]) -> None:
+    check_seconds("wait", value, **options)
+
+
+@pytest.mark.parametrize(
+    "value", [0, 9, 1.0, True, "2", None, 10**5000], ids=lambda value: type(value).__name__
+)
+def test_count_out_of_range_is_refused_with_its_name(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^size must be an int from 1 to 8; got "):
+        check_count("size", value, most=8)
+
+
+@pytest.mark.parametrize(
+    ("value", "options"), [(1, {}), (10**4000, {}), (0, {"least": 0}), (None, {"optional": True})]
+)
+def test_count_in_range_is_accepted(value: object, options: dict[str, Any]) -> None:
+    check_count("size", value, **options)
+
+
+@pytest.mark.parametrize("value", ["", "\ud800", 3, None, b"a"])
+def test_name_that_has_no_bytes_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^key must be "):
+        check_name("key", value)
+    check_name("key", "größe 🦀")

@@ -164,3 +164,39 @@ async def test_a_batch_of_events_that_cannot_be_handed_over_says_how_many_were()
     with pytest.raises(CatgaError) as raised:
         await mediator.publish_batch(events)
     assert raised.value.details == {"published": 0, "outcome": "not_sent"}
+
+
+async def test_batch_starts_no_more_tasks_than_it_has_requests():
+    most = 0
+
+    async def square(message: Square) -> int:
+        nonlocal most
+        await asyncio.sleep(0)
+        most = max(most, len(asyncio.all_tasks()))
+        return 0
+
+    catga = add_catga()
+    catga.add_handlers(square)
+    async with catga.running() as app:
+        before = len(asyncio.all_tasks())
+        await app.mediator.send_batch([Square(number) for number in range(20)], max_concurrent=10**6)
+
+    assert most <= before + 20 + 1
+
+
+async def test_batch_runs_as_many_at_once_as_it_may():
+    gate = Gate()
+
+    async def square(message: Square) -> int:
+        await gate.pass_through()
+        return 0
+
+    catga = add_catga()
+    catga.add_handlers(square)
+    async with catga.running() as app:
+        sending = asyncio.create_task(
+            app.mediator.send_batch([Square(number) for number in range(10)], max_concurrent=4)
+        )
+        await eventually(lambda: gate.arrived == 4)
+        gate.open()
+        await sending

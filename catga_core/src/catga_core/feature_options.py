@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from typing import Any, Self
@@ -11,7 +10,7 @@ import msgspec
 
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import snake_case
-from catga_core.option_checks import OptionsType
+from catga_core.option_checks import MOST_SECONDS, OptionsType, is_number, shown_number
 from catga_core.url_options import suggestion
 
 _PREFIX = "CATGA_"
@@ -112,8 +111,8 @@ def _wrong_times(options: FeatureOptions) -> list[str]:
 
 
 def _is_time(seconds: Any) -> bool:
-    return seconds is None or (math.isfinite(seconds) and seconds > 0)
+    return seconds is None or (is_number(seconds) and 0 < seconds <= MOST_SECONDS)
 
 
 def _named(options: FeatureOptions, name: str) -> str:
-    return f"{type(options).__name__}({name}={getattr(options, name)!r})"
+    return f"{type(options).__name__}({name}={shown_number(getattr(options, name))})"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-import math
 from datetime import UTC, datetime
 
+from catga_core.option_checks import check_count, check_seconds
 from catga_testing.waiting import NotInTimeError
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -122,6 +122,8 @@ class ManualClock:
         Raises:
             NotInTimeError: Telling how many there are.
         """
+        check_count("count", count, least=0)
+        check_seconds("within", within, least=0)
         if len(self.sleepers) >= count:
             return
         watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -137,9 +139,7 @@ class ManualClock:
             self._watchers.remove(entry)
 
     def _after(self, seconds: float) -> float:
-        if not (seconds >= 0 and math.isfinite(seconds)):
-            msg = f"the clock cannot be moved by {seconds} s: use a finite number, 0 or more"
-            raise ValueError(msg)
+        check_seconds("seconds", seconds, least=0)
         return self._elapsed + seconds
 
     def _tell_watchers(self) -> None:

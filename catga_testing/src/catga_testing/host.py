@@ -21,6 +21,7 @@ from catga_core.errors import ConfigurationError
 from catga_core.mediator import Dispatcher, PublishOptions, SendOptions
 from catga_core.messages import Request
 from catga_core.messages.message_context import MessageContext
+from catga_core.option_checks import check_seconds
 from catga_testing.recording import HandlerFailure, Journal, Network, Published, Received, Sent, join_network
 from catga_testing.recording.consumers import Consumers
 from catga_testing.recording.dispatcher import RecordingDispatcher
@@ -161,6 +162,7 @@ class HostedApp:
             NotSettledError: Naming what still runs and what has not arrived, or the consumer that is not done with the log,
                 at once where an event has stopped it.
         """
+        check_seconds("within", within, least=0)
         await self._network.settled(within)
 
     def clear(self) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, TypeVar, overload
 
+from catga_core.option_checks import check_seconds
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -57,6 +59,8 @@ async def eventually(
         NotInTimeError: The check did not hold in time. Its text has the last value or exception; the exception is its cause.
 
     """
+    check_seconds("within", within, least=0)
+    check_seconds("every", every, least=0)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     while True:

@@ -189,5 +189,5 @@ async def test_with_a_deadline_that_has_passed_nothing_is_started(deadline: floa
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, "5"])
 def test_seconds_that_are_no_time_are_refused(seconds: Any):
-    with pytest.raises(ValueError, match="timeout must be a finite number"):
+    with pytest.raises(ValueError, match="seconds of the timeout must be a finite number > 0"):
         TimeoutBehavior(seconds)

@@ -350,7 +350,10 @@ async def test_a_renewal_that_fails_once_is_tried_again(memory: Place):
         ({"name": 7}, "name must be a non-empty str; got 7"),
         ({"name": "a", "lease": 0}, "lease of the lock 'a' must be a finite number > 0; got 0"),
         ({"name": "a", "lease": float("inf")}, "got inf"),
-        ({"name": "a", "timeout": -1}, "timeout of the lock 'a' must be a number >= 0 or None; got -1"),
+        (
+            {"name": "a", "timeout": -1},
+            "timeout of the lock 'a' must be a finite number >= 0 or None; got -1",
+        ),
         ({"name": "a", "on_loss": "shout"}, "on_loss must be 'cancel' or 'flag'; got 'shout'"),
     ],
 )

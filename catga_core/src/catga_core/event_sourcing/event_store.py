@@ -24,7 +24,14 @@ from catga_core.interfaces.event_store import EventData, StoredEvent, StreamEven
 from catga_core.messages import Event
 from catga_core.messages.context import active_context
 from catga_core.messages.message_context import NO_HEADERS
-from catga_core.option_checks import invalid
+from catga_core.option_checks import (
+    MOST_COUNT,
+    check_count,
+    invalid,
+    is_text,
+    is_whole_number,
+    shown_number,
+)
 
 MAX_EVENT_BYTES = 1_048_576
 """How many bytes one event may have, unless it is said otherwise."""
@@ -61,7 +68,7 @@ class LogEventStore:
         *,
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
-        if max_event_bytes < 1:
+        if not is_whole_number(max_event_bytes) or max_event_bytes < 1:
             raise ConfigurationError(invalid("", "max_event_bytes", max_event_bytes, "Set an int >= 1."))
         self._log = log
         self._types = types
@@ -135,10 +142,10 @@ class LogEventStore:
 
     def _append_of(self, stream_id: str, events: Any, expected_version: int) -> StreamAppend:
         check_stream_id(stream_id)
-        if type(expected_version) is not int or expected_version < ANY:
+        if type(expected_version) is not int or not ANY <= expected_version <= MOST_COUNT:
             msg = (
-                f"expected_version must be an int >= 0, NO_STREAM or ANY; got {expected_version!r}. Pass the version you "
-                "read."
+                "expected_version must be an int from 0 to 2**53 - 1, NO_STREAM or ANY; got "
+                f"{shown_number(expected_version)}. Pass the version you read."
             )
             raise ValueError(msg)
         context = active_context.get()
@@ -188,13 +195,13 @@ class LogEventStore:
     ) -> AsyncGenerator[StoredEvent]:
         """Give the events of a stream, a page at a time."""
         check_stream_id(stream_id)
-        _at_least(1, from_version=from_version)
-        if to_version is not None:
-            _at_least(1, to_version=to_version)
-        if limit is not None:
-            _at_least(0, limit=limit)
+        check_count("from_version", from_version)
+        check_count("to_version", to_version, optional=True)
+        check_count("limit", limit, least=0, optional=True)
         until = None if to_time is None else microseconds_of(to_time, "to_time")
-        return self._read(stream_id, from_version, to_version, until, limit, backward)
+        # No stream has so many events, and no storage can compare larger numbers.
+        highest = None if to_version is None else min(to_version, MOST_COUNT)
+        return self._read(stream_id, min(from_version, MOST_COUNT), highest, until, limit, backward)
 
     async def _read(
         self,
@@ -254,10 +261,9 @@ class LogEventStore:
 
     def read_all(self, *, after: int = 0, limit: int | None = None) -> AsyncGenerator[StoredEvent]:
         """Give the events of all streams in the order of their positions, up to the last one there is when it gets there."""
-        _at_least(0, after=after)
-        if limit is not None:
-            _at_least(0, limit=limit)
-        return self._read_all(after, limit)
+        check_count("after", after, least=0)
+        check_count("limit", limit, least=0, optional=True)
+        return self._read_all(min(after, MOST_COUNT), limit)
 
     async def _read_all(self, after: int, limit: int | None) -> AsyncGenerator[StoredEvent]:
         types, read_page = self._types, self._log.read_all
@@ -304,7 +310,7 @@ def check_stream_id(stream_id: object) -> None:
     Raises:
         ValueError: Telling what can.
     """
-    if not (isinstance(stream_id, str) and stream_id and (stream_id.isascii() or _is_text(stream_id))):
+    if not (isinstance(stream_id, str) and stream_id and is_text(stream_id)):
         msg = f"stream_id must be a non-empty str; got {stream_id!r}. Pass a name such as 'order-17'."
         raise ValueError(msg)
 
@@ -325,17 +331,10 @@ def microseconds_of(time: datetime, name: str) -> int:
     return round(time.timestamp() * _MICROSECONDS)
 
 
-def _at_least(least: int, **numbers: object) -> None:
-    for name, number in numbers.items():
-        if type(number) is not int or number < least:
-            msg = f"{name} must be an int >= {least}; got {number!r}. Correct it."
-            raise ValueError(msg)
-
-
 def _checked_id(message_id: object) -> str:
     if message_id is None:
         return new_id()
-    if not (isinstance(message_id, str) and message_id and _is_text(message_id)):
+    if not (isinstance(message_id, str) and message_id and is_text(message_id)):
         msg = f"message_id must be a non-empty str or None; got {message_id!r}. Pass None for a new id."
         raise ValueError(msg)
     return message_id
@@ -343,12 +342,7 @@ def _checked_id(message_id: object) -> str:
 
 def _checked_headers(headers: Mapping[Any, Any]) -> Mapping[str, str]:
     for name, value in headers.items():
-        if not (isinstance(name, str) and isinstance(value, str) and _is_text(name) and _is_text(value)):
+        if not (isinstance(name, str) and isinstance(value, str) and is_text(name) and is_text(value)):
             msg = f"The header {name!r} of an event must be a str; got {value!r}. Convert names and values to str."
             raise ValueError(msg)
     return headers
-
-
-def _is_text(value: str) -> bool:
-    # A lone surrogate has no bytes, and would only be found by the storage.
-    return value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)

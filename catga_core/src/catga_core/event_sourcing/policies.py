@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TypeAlias
 
 import msgspec
+
+from catga_core.option_checks import check_count, check_seconds
 
 
 class SinceSnapshot(msgspec.Struct, frozen=True):
@@ -34,9 +35,7 @@ def every(events: int) -> SnapshotPolicy:
     Raises:
         ValueError: For less than 1.
     """
-    if not isinstance(_given(events), int) or events < 1:
-        msg = f"every({events!r}) is not possible: a snapshot is taken after 1 event or more"
-        raise ValueError(msg)
+    check_count("events", events)
     return lambda since: since.events >= events
 
 
@@ -49,9 +48,7 @@ def after(seconds: float) -> SnapshotPolicy:
     Raises:
         ValueError: For 0 or less.
     """
-    if not (isinstance(_given(seconds), int | float) and seconds > 0 and math.isfinite(seconds)):
-        msg = f"after({seconds!r}) is not possible: give a finite number of seconds above 0"
-        raise ValueError(msg)
+    check_seconds("seconds", seconds)
     return lambda since: since.seconds >= seconds
 
 
@@ -68,8 +65,3 @@ def either(*policies: SnapshotPolicy) -> SnapshotPolicy:
         msg = "either() of nothing would never take a snapshot: give one policy or more"
         raise ValueError(msg)
     return lambda since: any(policy(since) for policy in policies)
-
-
-def _given(value: object) -> object:
-    # For a caller without a type checker.
-    return value

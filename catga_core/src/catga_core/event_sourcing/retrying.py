@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from catga_core.clock import SystemClock
 from catga_core.errors import CatgaError, ConcurrencyError, Outcome
+from catga_core.option_checks import check_count
 from catga_core.runtime.retry import RetryPolicy
 
 T = TypeVar("T")
@@ -44,9 +45,7 @@ async def saved_with_retries(
         ConcurrencyError: Every attempt met a conflict.
         PersistenceError: It could not be saved, or the outcome stayed unknown.
     """
-    if attempts < 1:
-        msg = f"attempts must be an int >= 1; got {attempts}. Pass 1 to try once."
-        raise ValueError(msg)
+    check_count("attempts", attempts)
     policy = _policy(attempts)
     saving = False
 

@@ -17,6 +17,7 @@ from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
 from catga_core.log import SNAPSHOT_FAILED, SNAPSHOT_IGNORED, logger, traceback_of
 from catga_core.messages.serialization import msgpack_serializer
 from catga_core.messages.serializer import Serializer
+from catga_core.option_checks import is_whole_number, shown_number
 
 S = TypeVar("S")
 
@@ -82,8 +83,8 @@ def check_keep(keep: int) -> None:
     Raises:
         ConfigurationError: For less than 1.
     """
-    if keep < 1:
-        msg = f"keep={keep} would keep no snapshot: give 1 or more, or leave the snapshots out"
+    if not is_whole_number(keep) or keep < 1:
+        msg = f"keep={shown_number(keep)} would keep no snapshot: give 1 or more, or leave the snapshots out"
         raise ConfigurationError(msg)
 
 

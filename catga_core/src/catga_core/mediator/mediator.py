@@ -24,6 +24,7 @@ from catga_core.mediator.sending import Sending
 from catga_core.mediator.streams import run_stream
 from catga_core.messages import Event, Request, StreamQuery
 from catga_core.messages.results import CatgaResult, Failure
+from catga_core.option_checks import check_count
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 
 R = TypeVar("R")
@@ -114,17 +115,21 @@ class CatgaMediator:
 
         Raises:
             TypeError: As `send`, and for a `message_id`: every request has its own.
-            ValueError: As `send`, and for a `max_concurrent` below 1.
+            ValueError: As `send`, and when `max_concurrent` is not an int >= 1.
         """
         check_options("send_batch", options, BATCH)
-        if max_concurrent < 1:
-            msg = f"max_concurrent must be an int >= 1; got {max_concurrent}. Raise it."
-            raise ValueError(msg)
+        check_count("max_concurrent", max_concurrent)
         results: dict[int, CatgaResult[R]] = {}
         numbered = enumerate(requests)
+        workers = 1
 
         async def work() -> None:
+            nonlocal workers
             for number, request in numbered:
+                if workers < max_concurrent:
+                    # One more for what comes next: as many as there are requests, whatever the limit.
+                    workers += 1
+                    group.create_task(work())
                 try:
                     results[number] = await self.send(request, **options)
                 except asyncio.CancelledError:
@@ -134,8 +139,7 @@ class CatgaMediator:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(max_concurrent):
-                    group.create_task(work())
+                group.create_task(work())
         except BaseExceptionGroup as several:
             # Only a thing that is no request, or the iterable itself, can raise: the caller sees it as from send().
             raise several.exceptions[0] from None

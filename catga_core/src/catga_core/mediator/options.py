@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, TypedDict
@@ -10,6 +9,7 @@ from typing import Any, TypedDict
 from catga_core.clock import Clock
 from catga_core.messages.context import begin_context
 from catga_core.messages.message_context import MessageContext
+from catga_core.option_checks import check_seconds
 
 
 class SendOptions(TypedDict, total=False):
@@ -59,9 +59,7 @@ def check_options(call: str, options: Mapping[str, Any], allowed: frozenset[str]
         if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
             msg = f"timeout must be a number of seconds or None; got {timeout!r}. Pass None for no limit."
             raise TypeError(msg)
-        if not (math.isfinite(timeout) and timeout >= 0):
-            msg = f"timeout must be a finite number >= 0; got {timeout}. Pass None for no limit."
-            raise ValueError(msg)
+        check_seconds("timeout", timeout, least=0, optional=True)
     message_id = options.get("message_id")
     if message_id is not None and not (isinstance(message_id, str) and message_id):
         msg = f"message_id must be a non-empty str or None; got {message_id!r}. Pass None for a new id."

@@ -11,6 +11,7 @@ from catga_core.errors import Outcome, PersistenceError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
 from catga_core.memory.unit_of_work import MemoryUnitOfWork
+from catga_core.option_checks import check_seconds
 from catga_core.runtime.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
 from catga_core.runtime.waiter import Waiter
 
@@ -28,6 +29,7 @@ class MemoryStorage:
     """
 
     def __init__(self, *, patience: float = 30.0) -> None:
+        check_seconds("patience", patience, least=0)
         self.writer: MemoryUnitOfWork | None = None
         self._patience = patience
         self._lock = asyncio.Lock()

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_ori
 import msgspec
 
 from catga_core.messages.class_changes import class_changes
+from catga_core.option_checks import MOST_COUNT, check_count
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -109,9 +110,7 @@ def message(
     """
     if name is not None:
         check_wire_name(name)
-    if version < 1:
-        msg = f"version must be a whole number >= 1; got {version}."
-        raise ValueError(msg)
+    check_count("version", version, most=MOST_COUNT)
     given: object = context
     if not isinstance(given, bool):
         msg = f"context must be True or False; got {given!r}."

@@ -11,6 +11,7 @@ from catga_core.descriptions import with_place
 from catga_core.errors import ConfigurationError, SerializationError
 from catga_core.messages.serializer import Serializer
 from catga_core.messages.types import check_wire_name
+from catga_core.option_checks import MOST_COUNT, check_count
 
 M = TypeVar("M")
 
@@ -65,6 +66,8 @@ def upcaster(
     check_wire_name(name)
     if to_name is not None:
         check_wire_name(to_name)
+    check_count("from_version", from_version, most=MOST_COUNT)
+    check_count("to_version", to_version, most=MOST_COUNT, optional=True)
     target = (to_name or name, from_version + 1 if to_version is None else to_version)
     if from_version < 1 or target[1] < 1 or (target[0] == name and target[1] <= from_version):
         msg = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import Any, ClassVar
 
 import msgspec
@@ -12,6 +11,7 @@ from catga_core.clock import Clock, SystemClock
 from catga_core.errors import CatgaError, Outcome, RequestTimeoutError
 from catga_core.messages.context import active_context, begin_context
 from catga_core.messages.results import CatgaResult, Failure
+from catga_core.option_checks import check_seconds
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.dispatch import deadline_passed
 from catga_core.pipeline.stage import Stage
@@ -37,10 +37,7 @@ class TimeoutBehavior(Behavior[Any, Any]):
     stage: ClassVar[Stage] = Stage.DEADLINE
 
     def __init__(self, seconds: float, clock: Clock = _SYSTEM) -> None:
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise ValueError(_unusable(seconds))  # noqa: TRY004 - one error class for every invalid timeout
-        if not (math.isfinite(seconds) and seconds > 0):
-            raise ValueError(_unusable(seconds))
+        check_seconds("seconds", seconds, of="the timeout")
         self._seconds = float(seconds)
         self._now = clock.time
 
@@ -76,7 +73,3 @@ def _timed_out(name: str, seconds: float) -> CatgaError:
         outcome=Outcome.UNKNOWN,
         details={"seconds": seconds},
     )
-
-
-def _unusable(seconds: object) -> str:
-    return f"The timeout must be a finite number of seconds > 0; got {seconds!r}. Pass None for no limit."

@@ -9,6 +9,7 @@ from contextvars import Context
 from typing import Any
 
 from catga_core.log import STOP_FAILED, logger
+from catga_core.option_checks import check_count
 from catga_core.runtime.tasks import STARTS_AT_ONCE, start_task
 
 _CANCELLED_WITHIN = 1.0  # seconds that cancelled work has to end
@@ -25,6 +26,7 @@ class Intake:
     __slots__ = ("_ended", "_freed", "_held", "_tasks", "limit")
 
     def __init__(self, limit: int, freed: Callable[[], None] = lambda: None) -> None:
+        check_count("limit", limit)
         self.limit: int = limit
         self._freed = freed
         self._tasks: set[asyncio.Task[None]] = set()

@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from catga_core.clock import Clock
+from catga_core.option_checks import is_number
 
 T = TypeVar("T")
 
@@ -19,10 +20,8 @@ _POLL_SPREAD = 0.2
 _AT_ONCE_SECONDS = 0.001  # a wait that ended sooner was woken for something that another caller has taken
 
 
-def _is_number(value: object, most: float) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value) and 0 <= value <= most
+def _is_number(value: float, most: float) -> bool:
+    return is_number(value) and 0 <= value <= most
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):

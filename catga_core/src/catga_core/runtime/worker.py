@@ -10,6 +10,7 @@ from typing import Any
 
 from catga_core.clock import Clock
 from catga_core.log import STOP_FAILED, WORKER_FAILED, logger, traceback_of
+from catga_core.option_checks import check_seconds
 from catga_core.runtime.cancellation import being_cancelled, cancel_and_wait, cancelled_itself
 from catga_core.runtime.retry import RetryPolicy, jittered
 from catga_core.runtime.waiter import Expectation, Waiter
@@ -65,6 +66,7 @@ class Worker:
         on_error: Callable[[Exception, float], object] | None = None,
         on_end: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        check_seconds("every", every, least=0, optional=True, of=f"the worker {name!r}")
         self.name: str = name
         self.failures: int = 0
         self.stopping: bool = False

@@ -10,7 +10,7 @@ import msgspec
 
 from catga_core.errors import ConfigurationError
 from catga_core.feature_options import is_feature_variable
-from catga_core.option_checks import OptionsType
+from catga_core.option_checks import MOST_SECONDS, OptionsType, check_seconds
 from catga_core.url_options import suggestion
 
 _PREFIX = "CATGA_"
@@ -182,9 +182,10 @@ def check_options(options: CatgaOptions) -> None:
         seconds = getattr(options, name)
         if not name.endswith("_seconds") or seconds is None:
             continue
-        if not (seconds > 0 or (name in _MAY_BE_ZERO and seconds == 0)) or seconds == float("inf"):
-            least = ">= 0" if name in _MAY_BE_ZERO else "> 0"
-            problems.append(f"{name} must be a finite number {least}; got {seconds}. Pass seconds.")
+        try:
+            check_seconds(name, seconds, least=0 if name in _MAY_BE_ZERO else None, most=MOST_SECONDS)
+        except ValueError as error:
+            problems.append(str(error))
     if problems:
         raise ConfigurationError(problems)
 

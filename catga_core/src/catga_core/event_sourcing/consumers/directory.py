@@ -10,6 +10,7 @@ from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.event_sourcing.consumers.progress import Progress, not_run_here
 from catga_core.event_sourcing.consumers.replaying import Replayed
 from catga_core.interfaces.health import Health
+from catga_core.option_checks import check_count, check_seconds
 
 
 class ConsumerWorker(Protocol):
@@ -87,6 +88,8 @@ class Directory(Generic[W]):
             CatgaError: `TIMEOUT`, with the position reached; `HANDLER_FAILED` when it has stopped before; `HANDLER_NOT_FOUND`
                 for an unknown name.
         """
+        check_count("position", position, least=0)
+        check_seconds("timeout", timeout, least=0)
         await self.worker(name).wait_for(position, timeout)
 
     async def caught_up(self, name: str, *, timeout: float = 5.0) -> int:
@@ -102,6 +105,7 @@ class Directory(Generic[W]):
         Raises:
             CatgaError: As `wait_for`.
         """
+        check_seconds("timeout", timeout, least=0)
         self.worker(name)
         head = await self._ports.log.head()
         await self.wait_for(name, head, timeout=timeout)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from enum import StrEnum
 from typing import TypedDict
 
 import msgspec
 
-from catga_core.option_checks import OptionsType
+from catga_core.option_checks import MOST_SECONDS, OptionsType, is_number, shown_number
 from catga_core.runtime.retry import RetryPolicy
 
 
@@ -114,11 +113,11 @@ def check_consumer_options(options: ConsumerOptions, named: str, stream: object)
     for name in ("batch_size", "attempts"):
         number: object = getattr(options, name)
         if number is not None and (type(number) is not int or number < 1):
-            problems.append(f"{named} has {name}={number!r}: give a whole number, 1 or more")
+            problems.append(f"{named} has {name}={shown_number(number)}: give a whole number, 1 or more")
     for name in ("retry_delay_seconds", "max_retry_delay_seconds", "poll_seconds", "lease_seconds"):
         seconds: object = getattr(options, name)
-        if not (isinstance(seconds, int | float) and seconds > 0 and math.isfinite(seconds)):
-            problems.append(f"{named} has {name}={seconds!r}: give seconds above 0")
+        if not (is_number(seconds) and isinstance(seconds, int | float) and 0 < seconds <= MOST_SECONDS):
+            problems.append(f"{named} has {name}={shown_number(seconds)}: give seconds above 0")
     ignored: object = options.ignore_unknown
     if not isinstance(ignored, bool) and (isinstance(ignored, str) or not isinstance(ignored, Collection)):
         problems.append(

@@ -9,6 +9,7 @@ from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.consumers import ConsumerPorts, ConsumerState, Directory
 from catga_core.event_sourcing.projections.generations import Generation
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
+from catga_core.option_checks import check_seconds
 from catga_core.runtime.waiter import poll_until
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class Projections(Directory[ProjectionWorker]):
                 `HANDLER_FAILED`, with the cause, as soon as an event has stopped the rebuild in this process; `TIMEOUT`, with
                 what the rebuild is doing, when it was not switched in time (it continues).
         """
+        check_seconds("wait", wait, least=0, optional=True)
         worker = self.worker(name)
         generation = await worker.rebuild()
         target = generation.target(name)

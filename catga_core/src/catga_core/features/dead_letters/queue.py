@@ -30,6 +30,7 @@ from catga_core.messages import Event, MessageType
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
+from catga_core.option_checks import MOST_COUNT, check_count
 
 REPLAY_HEADER = "catga-replay"
 """Header of a replayed event in `current_context().headers`: number of the replay, `"1"` for the first one."""
@@ -93,6 +94,7 @@ class DeadLetterQueue:
         Returns:
             The page.
         """
+        check_count("limit", limit, most=MOST_COUNT)
         return await self._letters.find(filter, after=after, limit=limit)
 
     async def get(self, letter_id: str, /) -> DeadLetter | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 import msgspec
 
 from catga_core.messages import Command
+from catga_core.option_checks import MOST_SECONDS, check_seconds
 
 C = TypeVar("C", bound="Command[Any]")
 
@@ -63,9 +63,7 @@ def idempotent(
         ValueError: `ttl` is out of range.
     """
     # `Any` in the key: a type checker sees the lambda before the class that it will be given objects of.
-    if ttl is not None and not (_is_number(ttl) and ttl > 0 and math.isfinite(ttl)):
-        msg = f"ttl must be a finite number > 0 or None; got {ttl!r}. Pass seconds, or None for the default."
-        raise ValueError(msg)
+    check_seconds("ttl", ttl, most=MOST_SECONDS, optional=True)
 
     def mark(cls: type[C]) -> type[C]:
         given: object = cls
@@ -79,10 +77,6 @@ def idempotent(
         return cls
 
     return mark if cls is None else mark(cls)
-
-
-def _is_number(given: object) -> bool:
-    return isinstance(given, int | float)
 
 
 def idempotency_rule(cls: type[Any]) -> IdempotencyRule | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from catga_core.feature_options import FeatureOptions
+from catga_core.option_checks import MOST_SECONDS, is_number
 
 
 class IdempotencyOptions(FeatureOptions, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class IdempotencyOptions(FeatureOptions, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """Return what is wrong with the options."""
-        if self.wait_for_result >= 0 and self.wait_for_result != float("inf"):
+        if is_number(self.wait_for_result) and 0 <= self.wait_for_result <= MOST_SECONDS:
             return []
         return [
             f"IdempotencyOptions(wait_for_result={self.wait_for_result!r}) must be a finite number of seconds >= 0."

@@ -12,6 +12,7 @@ from catga_core.clock import Clock
 from catga_core.errors import LockTimeoutError
 from catga_core.interfaces.locks import LockLease, LockProvider
 from catga_core.log import LOCK_NOT_RELEASED, logger
+from catga_core.option_checks import MOST_SECONDS, check_name, check_seconds
 from catga_core.runtime.lease import Lease
 from catga_core.runtime.retry import yield_to_winner
 from catga_core.runtime.shielded import acquire_or_release, cleanup
@@ -190,16 +191,10 @@ def _shown(name: str) -> str:
     return f"the lock {name!r}"
 
 
-def _check(name: object, lease: float, timeout: float | None, on_loss: object) -> None:
-    if not (isinstance(name, str) and name):
-        msg = f"name must be a non-empty str; got {name!r}. Pass the name of the lock."
-        raise ValueError(msg)
-    if not (lease > 0 and math.isfinite(lease)):
-        msg = f"lease of {_shown(name)} must be a finite number > 0; got {lease!r}. Pass seconds."
-        raise ValueError(msg)
-    if timeout is not None and not timeout >= 0:
-        msg = f"timeout of {_shown(name)} must be a number >= 0 or None; got {timeout!r}. Pass seconds, or None for no limit."
-        raise ValueError(msg)
+def _check(name: object, lease: object, timeout: object, on_loss: object) -> None:
+    check_name("name", name)
+    check_seconds("lease", lease, most=MOST_SECONDS, of=_shown(str(name)))
+    check_seconds("timeout", timeout, least=0, optional=True, of=_shown(str(name)))
     if on_loss not in {"cancel", "flag"}:
         msg = f"on_loss must be 'cancel' or 'flag'; got {on_loss!r}. Pass one of them."
         raise ValueError(msg)
