@@ -11,7 +11,7 @@ from catga_testing.contracts import StoresContract, StoresFactory
 
 class TestMemoryStores(StoresContract):
     ports = MEMORY_PORTS
-    capabilities = StorageCapabilities(durable=False, shared=False, immediate=True, connection=False)
+    capabilities = StorageCapabilities(durable=False, shared=False, immediate=True, connection=True)
 
     @pytest.fixture
     def make_stores(self) -> StoresFactory:

@@ -20,7 +20,8 @@ from catga_core import CatgaApp, CatgaContainer, Event, add_catga, message
 from catga_core.event_sourcing.projections import Projection, add_projection, current_projection, project
 from catga_core.interfaces import Storage, StoredEvent
 from catga_core.log import PROJECTION_SWITCHED
-from catga_sqlite import SqliteOptions, add_sqlite_catga
+from catga_core.unit_of_work import connection_of
+from catga_sqlite import SqliteConnection, SqliteOptions, add_sqlite_catga
 from catga_testing.waiting import eventually
 
 NAME = "numbers"
@@ -78,7 +79,7 @@ class Numbers(Projection, name=NAME):
 
     async def _execute(self, sql: str, *parameters: int) -> None:
         async with self._storage.unit_of_work() as uow:
-            await uow.connection.execute(sql, parameters)
+            await connection_of(uow, SqliteConnection).execute(sql, parameters)
 
 
 def die() -> None:

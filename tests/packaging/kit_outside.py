@@ -44,7 +44,7 @@ class TestNats(TransportContract):
 
 class TestMemory(StoresContract):
     ports = MEMORY_PORTS
-    capabilities = StorageCapabilities(durable=False, shared=False, immediate=True, connection=False)
+    capabilities = StorageCapabilities(durable=False, shared=False, immediate=True, connection=True)
 
     @pytest.fixture
     def make_stores(self) -> StoresFactory:

@@ -15,7 +15,8 @@ from catga_core.event_sourcing.projections import (
 )
 from catga_core.identifiers import new_id
 from catga_core.interfaces import Storage
-from catga_redis import RedisOptions, add_redis_catga
+from catga_core.unit_of_work import connection_of
+from catga_redis import RedisConnection, RedisOptions, add_redis_catga
 from catga_testing.servers import ValkeyServer
 
 PREFIX = f"projection-{new_id()}"
@@ -45,7 +46,7 @@ class Totals(Projection, name="totals"):
     async def queue(self, command: str, *arguments: str | int) -> None:
         key = f"{{{PREFIX}}}:app:{current_projection().target}"
         async with self.storage.unit_of_work() as uow:
-            uow.connection.queue(command, key, *arguments)
+            connection_of(uow, RedisConnection).queue(command, key, *arguments)
 
 
 async def test_keys_are_written_once_for_each_event_over_restarts_and_a_rebuild(

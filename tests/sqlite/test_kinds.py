@@ -9,7 +9,8 @@ import pytest
 
 from catga_core import SystemClock
 from catga_core.interfaces import ANY, EventLog, EventRecord, StreamAppend
-from catga_sqlite import SqliteOptions, sqlite_stores
+from catga_core.unit_of_work import connection_of
+from catga_sqlite import SqliteConnection, SqliteOptions, sqlite_stores
 from catga_sqlite.engine import kinds
 
 
@@ -54,7 +55,9 @@ async def test_a_kind_is_kept_once_whatever_order_its_first_events_come_in(tmp_p
     for number, stores in enumerate(two):
         await stores[EventLog].append([StreamAppend("all", ANY, [of("one", number)])])
         async with stores.storage.unit_of_work() as uow:
-            [(count,)] = await uow.connection.fetch_all("SELECT count(*) FROM catga_event_kinds")
+            [(count,)] = await connection_of(uow, SqliteConnection).fetch_all(
+                "SELECT count(*) FROM catga_event_kinds"
+            )
         assert count == 1
 
     for stores in two:

@@ -9,7 +9,8 @@ import pytest
 
 from catga_core import CatgaOptions, ConfigurationError, add_catga
 from catga_core.interfaces import EventLog, LockProvider, OutboxStore
-from catga_sqlite import SqliteOptions, add_sqlite_catga, sqlite_stores
+from catga_core.unit_of_work import connection_of
+from catga_sqlite import SqliteConnection, SqliteOptions, add_sqlite_catga, sqlite_stores
 from catga_sqlite.plugin import SQLITE_PORTS
 from tests.sqlite.support import append
 
@@ -61,7 +62,7 @@ async def test_the_containers_unit_of_work_is_the_files(file: Path) -> None:
     async with catga.running() as app:
         with pytest.raises(ZeroDivisionError):
             async with app.unit_of_work() as unit:
-                await unit.connection.execute("CREATE TABLE birds (name TEXT)")
+                await connection_of(unit, SqliteConnection).execute("CREATE TABLE birds (name TEXT)")
                 await app.get(EventLog).append([append("order-1")])
                 raise ZeroDivisionError
         assert await app.get(EventLog).head() == 0

@@ -20,7 +20,7 @@ HEAD = """
 
     class Given:
         ports = MEMORY_PORTS
-        capabilities = StorageCapabilities(durable=False, shared=False, immediate=True, connection=False)
+        capabilities = StorageCapabilities(durable=False, shared=False, immediate=True, connection=True)
         break_stores = staticmethod(broken_stores.good)
 
         @pytest.fixture
@@ -264,7 +264,7 @@ def test_a_storage_with_a_time_of_its_own_is_waited_for(pytester: pytest.Pyteste
     class TestOwnTime(Given, LockContract):
         ports = LockContract.ports
         capabilities = StorageCapabilities(
-            durable=False, shared=False, immediate=True, connection=False, clock=False
+            durable=False, shared=False, immediate=True, connection=True, clock=False
         )
         break_stores = staticmethod(broken_stores.with_own_time)
     """

@@ -9,10 +9,18 @@ from catga_redis.plugin import add_redis_catga
 from catga_redis.version import __version__
 
 if TYPE_CHECKING:
+    from catga_redis.engine.application import RedisConnection
     from catga_redis.storage import RedisStorage
     from catga_redis.stores import redis_stores
 
-__all__ = ["RedisOptions", "RedisStorage", "__version__", "add_redis_catga", "redis_stores"]
+__all__ = [
+    "RedisConnection",
+    "RedisOptions",
+    "RedisStorage",
+    "__version__",
+    "add_redis_catga",
+    "redis_stores",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +29,10 @@ def __getattr__(name: str) -> Any:
         from catga_redis.storage import RedisStorage
 
         return RedisStorage
+    if name == "RedisConnection":
+        from catga_redis.engine.application import RedisConnection
+
+        return RedisConnection
     if name == "redis_stores":
         from catga_redis.stores import redis_stores
 

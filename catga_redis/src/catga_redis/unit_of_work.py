@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from catga_core.identifiers import new_id
 from catga_core.unit_of_work import BaseUnitOfWork
-from catga_redis.engine.application import ApplicationCommands
+from catga_redis.engine.application import RedisConnection
 from catga_redis.engine.refusals import is_refusal, refusal
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class RedisUnitOfWork(BaseUnitOfWork):
         self._storage = storage
         self._operations: dict[object, Callable[[], tuple[Any, ...] | None]] = {}
         self._id = new_id()
-        self._application: ApplicationCommands | None = None
+        self._application: RedisConnection | None = None
         self.streams: dict[str, StagedStream] = {}
         # The calls in their order: which stream, and how many events.
         self.appended: list[tuple[str, int]] = []
@@ -53,12 +53,12 @@ class RedisUnitOfWork(BaseUnitOfWork):
         self.discarded: set[int] = set()
 
     @property
-    def connection(self) -> ApplicationCommands:
+    def connection(self) -> RedisConnection:
         """Commands of an application's own for the same script."""
         self.require_open()
         found = self._application
         if found is None:
-            found = self._application = ApplicationCommands(
+            found = self._application = RedisConnection(
                 self._commands.root, self.stage, clustered=self._storage.clustered
             )
         return found

@@ -14,7 +14,7 @@ from catga_testing.contracts import StoresContract, StoresFactory
 
 class TestMemoryAudit(StoresContract):
     ports = (AuditStore,)
-    capabilities = StorageCapabilities(durable=False, shared=False, immediate=True, connection=False)
+    capabilities = StorageCapabilities(durable=False, shared=False, immediate=True, connection=True)
 
     @pytest.fixture
     def make_stores(self) -> StoresFactory:

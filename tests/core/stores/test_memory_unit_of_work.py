@@ -293,14 +293,6 @@ async def test_who_was_given_the_turn_when_its_block_was_over_gives_it_back(
     assert (await log.append([appends("s", expected=ANY)]))[0].position == 2
 
 
-async def test_it_has_no_connection_and_says_which_storages_have_one(stores: Stores) -> None:
-    async with stores.storage.unit_of_work() as unit:
-        with pytest.raises(CatgaError, match=r"use a storage that has one, SQLite \(.*\) or Redis") as caught:
-            _ = unit.connection
-
-    assert (caught.value.code, caught.value.retryable) == (ErrorCode.PERSISTENCE_FAILED, False)
-
-
 async def test_what_is_sent_again_after_a_rollback_keeps_its_place_behind_what_was_there(
     stores: Stores,
 ) -> None:

@@ -10,6 +10,9 @@ from catga_core import CatgaApp
 from catga_core.event_sourcing.projections import Projection, project
 from catga_core.event_sourcing.projections.generations import Generation, Generations
 from catga_core.interfaces import Storage
+from catga_core.unit_of_work import connection_of
+from catga_redis import RedisConnection
+from catga_sqlite import SqliteConnection
 from tests.faults.kills.domain import Paid
 
 NAME = "totals"
@@ -41,16 +44,16 @@ class SqliteTotals(Projection, name=NAME):
         """Add a payment."""
         async with self._storage.unit_of_work() as uow:
             sql = "UPDATE kills_totals SET count = count + 1, amount = amount + ?"
-            await uow.connection.execute(sql, (event.amount,))
+            await connection_of(uow, SqliteConnection).execute(sql, (event.amount,))
 
     async def reset(self) -> None:
         """Make the table."""
         async with self._storage.unit_of_work() as uow:
-            await uow.connection.execute(
+            await connection_of(uow, SqliteConnection).execute(
                 "CREATE TABLE IF NOT EXISTS kills_totals (count INTEGER, amount INTEGER)"
             )
-            await uow.connection.execute("DELETE FROM kills_totals")
-            await uow.connection.execute("INSERT INTO kills_totals VALUES (0, 0)")
+            await connection_of(uow, SqliteConnection).execute("DELETE FROM kills_totals")
+            await connection_of(uow, SqliteConnection).execute("INSERT INTO kills_totals VALUES (0, 0)")
 
 
 class RedisTotals(Projection, name=NAME):
@@ -63,13 +66,13 @@ class RedisTotals(Projection, name=NAME):
     async def count(self, event: Paid) -> None:
         """Add a payment."""
         async with self._storage.unit_of_work() as uow:
-            uow.connection.queue("HINCRBY", _KEY, "count", 1)
-            uow.connection.queue("HINCRBY", _KEY, "amount", event.amount)
+            connection_of(uow, RedisConnection).queue("HINCRBY", _KEY, "count", 1)
+            connection_of(uow, RedisConnection).queue("HINCRBY", _KEY, "amount", event.amount)
 
     async def reset(self) -> None:
         """Begin at nothing."""
         async with self._storage.unit_of_work() as uow:
-            uow.connection.queue("DEL", _KEY)
+            connection_of(uow, RedisConnection).queue("DEL", _KEY)
 
 
 class Reader(ABC):
@@ -86,9 +89,11 @@ class SqliteReader(Reader):
     async def read(self, app: CatgaApp) -> tuple[int, int]:
         async with app.unit_of_work() as uow:
             there = "SELECT 1 FROM sqlite_master WHERE name = 'kills_totals'"
-            if await uow.connection.fetch_one(there) is None:
+            if await connection_of(uow, SqliteConnection).fetch_one(there) is None:
                 return 0, 0
-            row = await uow.connection.fetch_one("SELECT count, amount FROM kills_totals")
+            row = await connection_of(uow, SqliteConnection).fetch_one(
+                "SELECT count, amount FROM kills_totals"
+            )
         return row or (0, 0)
 
 

@@ -46,8 +46,10 @@ class UnitOfWork(Protocol):
     """
 
     @property
-    def connection(self) -> Any:
+    def connection(self) -> object:
         """The storage's own handle for an application's own data in the same transaction; its type is the storage's.
+
+        `connection_of(uow, SqliteConnection)` returns it typed.
 
         Raises:
             CatgaError: `PERSISTENCE_FAILED` when the unit of work is over, or the storage has no such handle.

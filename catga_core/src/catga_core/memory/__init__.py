@@ -1,6 +1,7 @@
 """What works within one process: the local transport and its bus, and stores in memory."""
 
 from catga_core.memory.bus import LocalBus, local_bus
+from catga_core.memory.connection import MemoryConnection, MemoryRows
 from catga_core.memory.stores import (
     MEMORY_PORTS,
     MemoryCheckpointStore,
@@ -23,6 +24,7 @@ __all__ = [
     "LocalBus",
     "LocalTransport",
     "MemoryCheckpointStore",
+    "MemoryConnection",
     "MemoryDeadLetterStore",
     "MemoryEventLog",
     "MemoryIdempotencyStore",
@@ -31,6 +33,7 @@ __all__ = [
     "MemoryMembershipStore",
     "MemoryNamedValueStore",
     "MemoryOutboxStore",
+    "MemoryRows",
     "MemorySnapshotStore",
     "MemoryStorage",
     "local_bus",

@@ -39,7 +39,7 @@ class MemoryStorage:
     @property
     def capabilities(self) -> StorageCapabilities:
         """Within this process, as long as it lives."""
-        return StorageCapabilities(durable=False, shared=False, immediate=True, connection=False)
+        return StorageCapabilities(durable=False, shared=False, immediate=True, connection=True)
 
     async def start(self) -> None:
         """Be ready; what other sets of stores have written is there."""

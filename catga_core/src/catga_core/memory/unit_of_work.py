@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from catga_core.errors import PersistenceError
+from catga_core.memory.connection import MemoryConnection
 from catga_core.runtime.unit_of_work import BaseUnitOfWork
 from catga_core.runtime.waiter import Waiter
 
@@ -37,17 +37,14 @@ class MemoryUnitOfWork(BaseUnitOfWork):
         self._to_wake: dict[tuple[Waiter, Hashable], None] = {}
 
     @property
-    def connection(self) -> NoReturn:
-        """Memory has no handle for an application's own data.
+    def connection(self) -> MemoryConnection:
+        """Read and write tables of your own, which are committed with everything else.
 
         Raises:
-            CatgaError: Always.
+            PersistenceError: The unit of work has ended.
         """
-        text = (
-            "the in-memory storage has no connection for an application's own data: use a storage that has one, SQLite "
-            "(store='sqlite:///app.db') or Redis (store='redis://...'), or keep that data in a storage of its own"
-        )
-        raise PersistenceError(text, retryable=False)
+        self.require_open()
+        return MemoryConnection(self, self._memory)
 
     async def begin(self) -> None:
         """Have the storage for itself; wait for the one that has it."""

@@ -42,7 +42,7 @@ OWN = "app"
 _MOST_ARGUMENTS = 5000  # Lua's stack takes no more than 8,000
 
 
-class ApplicationCommands:
+class RedisConnection:
     """Collects commands of an application's own for the script that commits a unit of work.
 
     Redis takes nothing back that a script has written. So only commands are taken that can be known not to fail before anything is

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from catga_core.memory.storage import MemoryStorage
-from catga_core.memory.unit_of_work import MemoryUnitOfWork
+if TYPE_CHECKING:
+    from catga_core.memory.storage import MemoryStorage
+    from catga_core.memory.unit_of_work import MemoryUnitOfWork
+
 
 K = TypeVar("K")
 V = TypeVar("V")
