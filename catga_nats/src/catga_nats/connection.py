@@ -13,7 +13,7 @@ from catga_core.clock import SystemClock
 from catga_core.errors import CatgaError, ConfigurationError, Outcome, TransportError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, STOP_FAILED, logger
-from catga_core.runtime import RetryPolicy, Worker
+from catga_core.runtime import RetryPolicy, Worker, background_task
 from catga_nats.counters import Counters
 from catga_nats.failures import interrupted
 from catga_nats.mux import RequestMux
@@ -245,7 +245,7 @@ class NatsConnection:
         client = self.client
         if client is None:
             return
-        closing = asyncio.create_task(self._close(client))
+        closing = background_task(self._close(client))
         done, _ = await asyncio.wait({closing}, timeout=_CLOSE_WITHIN)
         if not done:
             client.abort()

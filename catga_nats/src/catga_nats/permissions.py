@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from catga_core.errors import CatgaError, Outcome, TransportError
 from catga_core.log import PERMISSION_DENIED, PERMISSION_GRANTED, logger
+from catga_core.runtime import background_task
 from catga_nats.counters import Counters
 from catga_nats.mux import RequestMux
 
@@ -101,7 +102,7 @@ class Permissions:
         check = self._checks.get(subject)
         if check is None:
             refused = self._refusals.get(subject, 0)
-            check = asyncio.create_task(self._check(subject, refused, round_trip))
+            check = background_task(self._check(subject, refused, round_trip))
             self._checks[subject] = check
             check.add_done_callback(lambda _: self._checks.pop(subject, None))
         await asyncio.wait({check}, timeout=min(timeout, _CONFIRM_WITHIN))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from catga_core.log import CONNECTION_ERROR, logger
+from catga_core.runtime import background_task
 
 if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
@@ -52,7 +53,7 @@ class Pulse:
         Args:
             client: The connected client.
         """
-        ping = self._ping = asyncio.create_task(client.rtt(timeout=1 << 20))
+        ping = self._ping = background_task(client.rtt(timeout=1 << 20))
         self._sent_at = time.monotonic()
         self._stale = False
         first = min(self._interval, _STALE_AFTER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from catga_core.runtime import background_task
 from catga_nats.opening import BACKLOG
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Room:
         future: asyncio.Future[None] = loop.create_future()
         self._waiting[future] = size
         if client is not None and (self._watch is None or self._watch.done()):
-            self._watch = loop.create_task(self._watch_over(client))
+            self._watch = background_task(self._watch_over(client))
         timer = loop.call_later(timeout, _wake, future)
         try:
             await future

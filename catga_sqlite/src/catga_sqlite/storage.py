@@ -10,6 +10,7 @@ from catga_core.clock import Clock
 from catga_core.errors import CatgaError, Outcome, PersistenceError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
+from catga_core.runtime import background_task
 from catga_core.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
 from catga_sqlite.engine.jobs import Job, Many
 from catga_sqlite.engine.opening import open_reader, open_writer
@@ -86,7 +87,7 @@ class SqliteStorage:
         if self._loop is None:
             return
         if self._stopping is None:
-            self._stopping = asyncio.create_task(self._stop(), name="catga-sqlite-stop")
+            self._stopping = background_task(self._stop(), name="catga-sqlite-stop")
         # Whoever is cancelled while waiting here leaves no thread behind.
         await asyncio.shield(self._stopping)
 

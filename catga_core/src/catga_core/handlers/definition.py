@@ -13,8 +13,9 @@ import msgspec
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.bases import EventHandler, RequestHandler, StreamHandler
 from catga_core.handlers.fitting import fits
+from catga_core.handlers.handled import handled_by, members_of, with_article
 from catga_core.handlers.hints import hints_of, shown, with_place
-from catga_core.messages import MessageKind, MessageType, message_type, type_argument
+from catga_core.messages import MessageKind, MessageType, type_argument
 from catga_core.messages.results import CatgaResult
 
 _BASES: dict[type[Any], frozenset[MessageKind]] = {
@@ -56,12 +57,15 @@ class HandlerDefinition(msgspec.Struct, frozen=True):
         return isinstance(self.target, type)
 
 
-def define_handler(target: Any, names: Mapping[str, Any]) -> HandlerDefinition:
+def define_handlers(target: Any, names: Mapping[str, Any]) -> list[HandlerDefinition]:
     """Work out what a handler handles and check that its result fits its message's.
 
     Args:
         target: A class with a `handle` method, or a function whose first parameter is the message.
         names: What is in sight where it is registered.
+
+    Returns:
+        One definition for each message class that it names, several for a union.
 
     Raises:
         ConfigurationError: Naming the handler, the cause and the fix.
@@ -80,22 +84,33 @@ def define_handler(target: Any, names: Mapping[str, Any]) -> HandlerDefinition:
     message_class = declared if declared is not None else annotated
     if message_class is None:
         raise ConfigurationError(_unknown_message(target, parameter, unresolved))
-    if annotated is not None and declared is not None and annotated is not declared:
+    if declared is not None and not _takes(annotated, declared):
         msg = (
             f"{_named(target)} is declared for {shown(declared)}, but its handle takes {shown(annotated)}: "
             "write the same message in both places"
         )
         raise ConfigurationError(msg)
     try:
-        handled = message_type(message_class)
+        several = handled_by(message_class)
     except TypeError as cause:
         msg = f"{_named(target)} cannot handle {shown(message_class)}: {cause}"
         raise ConfigurationError(msg) from None
-    _check_kind(target, handled)
-    _check_stream(target, function, handled)
     returned = hints.get("return", inspect.Parameter.empty)
-    _check_result(target, handled, declared_result, returned)
-    return HandlerDefinition(target, function, handled)
+    for handled in several:
+        _check_kind(target, handled)
+        _check_stream(target, function, handled)
+        _check_result(target, handled, declared_result, returned)
+    return [HandlerDefinition(target, function, handled) for handled in several]
+
+
+def _takes(annotated: Any, declared: Any) -> bool:
+    """Tell whether a `handle` with this annotation takes all that its class is declared for."""
+    if annotated is None or annotated is Any or isinstance(annotated, TypeVar):
+        return True
+    taken = tuple(each for each in members_of(annotated) if isinstance(each, type))
+    return annotated == declared or all(
+        isinstance(each, type) and issubclass(each, taken) for each in members_of(declared)
+    )
 
 
 def _function_of(target: Any) -> Any:
@@ -113,12 +128,12 @@ def _function_of(target: Any) -> Any:
     elif inspect.isfunction(target):
         function = target
     else:
-        several = isinstance(target, (list, tuple, set, frozenset))
-        mend = (
-            "give them one by one: add_handlers(*handlers)"
-            if several
-            else "give a class with a handle method, or a function"
-        )
+        if isinstance(target, (list, tuple, set, frozenset)):
+            mend = "give them one by one: add_handlers(*handlers)"
+        elif isinstance(get_origin(target), type):
+            mend = f"derive a class, class My{get_origin(target).__name__}({shown(target)}), and give that"
+        else:
+            mend = "give a class with a handle method, or a function"
         msg = f"{type(target).__name__} object {target!r} is no handler: {mend}"
         raise ConfigurationError(msg)
     if not inspect.iscoroutinefunction(function) and not inspect.isasyncgenfunction(function):
@@ -151,6 +166,9 @@ def _from_base(target: Any) -> tuple[Any, Any]:
 def _message_parameter(target: Any, function: Any) -> str:
     parameters = list(inspect.signature(inspect.unwrap(function)).parameters)
     position = 1 if isinstance(target, type) else 0
+    if position and isinstance(inspect.getattr_static(target, "handle"), (staticmethod, classmethod)):
+        msg = f"{_named(target)} has a handle without self: write async def handle(self, message)"
+        raise ConfigurationError(msg)
     if len(parameters) <= position:
         msg = f"{_named(target)} takes no message: its first parameter is the message it handles"
         raise ConfigurationError(msg)
@@ -175,8 +193,9 @@ def _check_kind(target: Any, handled: MessageType) -> None:
     for base, kinds in _BASES.items():
         if issubclass(target, base) and handled.kind not in kinds:
             right = next(other for other, fitting in _BASES.items() if handled.kind in fitting)
+            kind = "a stream query" if handled.kind is MessageKind.STREAM else with_article(handled.kind)
             msg = (
-                f"{_named(target)} derives from {base.__name__}, but {shown(handled.cls)} is a {handled.kind}: "
+                f"{_named(target)} derives from {base.__name__}, but {shown(handled.cls)} is {kind}: "
                 f"derive from {right.__name__}"
             )
             raise ConfigurationError(msg)
@@ -187,6 +206,12 @@ def _check_stream(target: Any, function: Any, handled: MessageType) -> None:
         msg = (
             f"{_named(target)} has to be awaited before it gives any item: yield the items in it, "
             "or write def instead of async def and return an async iterator"
+        )
+        raise ConfigurationError(msg)
+    if handled.kind is not MessageKind.STREAM and inspect.isasyncgenfunction(function):
+        msg = (
+            f"{_named(target)} yields, but {shown(handled.cls)} is {with_article(handled.kind)}, which has one result: "
+            "return it, or derive the message from StreamQuery"
         )
         raise ConfigurationError(msg)
 
@@ -204,9 +229,9 @@ def _check_result(target: Any, handled: MessageType, declared: Any, returned: An
         if not fits(item, handled.result):
             raise ConfigurationError(_misfit(target, handled, item))
         return
-    for part in _results(returned):
-        if not fits(part, handled.result):
-            raise ConfigurationError(_misfit(target, handled, part))
+    parts = _results(returned)
+    if not all(fits(part, handled.result) for part in parts):
+        raise ConfigurationError(_misfit(target, handled, Union[tuple(parts)]))  # noqa: UP007 - made at run time
 
 
 def _results(annotation: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from catga_core.runtime.lease import Lease, Leased
 from catga_core.runtime.log_reader import LogPage, LogReader
 from catga_core.runtime.retry import RetryPolicy, jittered, yield_to_winner
 from catga_core.runtime.shielded import acquire_or_release, cleanup, settled, shielded
+from catga_core.runtime.tasks import background_task
 from catga_core.runtime.waiter import Expectation, Waiter, poll_until
 from catga_core.runtime.worker import Worker, WorkerState
 
@@ -26,6 +27,7 @@ __all__ = [
     "Worker",
     "WorkerState",
     "acquire_or_release",
+    "background_task",
     "being_cancelled",
     "cancel_and_wait",
     "cancelled_itself",

@@ -11,6 +11,7 @@ from typing import Generic, Protocol, Self, TypeVar
 from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError
 from catga_core.log import LEASE_LOST, LEASE_NOT_RENEWED, logger
+from catga_core.runtime.tasks import background_task
 
 
 class Leased(Protocol):
@@ -103,7 +104,7 @@ class Lease(Generic[L]):
         task = self._task = asyncio.current_task()
         self._cancelling = 0 if task is None else task.cancelling()
         # An empty context: a renewal is written at once, not with the commit of the holder's unit of work.
-        self._renewing = asyncio.create_task(self._keep(), context=Context())
+        self._renewing = background_task(self._keep(), context=Context())
         return self
 
     async def __aexit__(

@@ -13,6 +13,7 @@ import msgspec
 from catga_core.interfaces.event_log import EventLog, RecordedEvent
 from catga_core.runtime.cancellation import cancel_and_wait
 from catga_core.runtime.retry import jittered
+from catga_core.runtime.tasks import background_task
 
 T = TypeVar("T")
 
@@ -340,7 +341,7 @@ def _size(events: Sequence[RecordedEvent]) -> int:
 
 
 def _start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    task = asyncio.create_task(work, context=Context())
+    task = background_task(work, context=Context())
     # Where all who asked have been cancelled meanwhile, nobody else looks at its error.
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task

@@ -1,4 +1,4 @@
-"""Starts tasks that mostly do not wait, as cheaply as the Python version allows."""
+"""Starts tasks: in the background, or at once where they mostly do not wait."""
 
 from __future__ import annotations
 
@@ -12,6 +12,22 @@ T = TypeVar("T")
 
 STARTS_AT_ONCE = sys.version_info >= (3, 12)
 """Whether a task runs up to where it first waits before `start_task` returns."""
+
+
+def background_task(
+    work: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
+) -> asyncio.Task[T]:
+    """Start a task in the next turn of the loop, whatever the loop's task factory.
+
+    With `asyncio.eager_task_factory`, `create_task` may return a task that has ended: then what the task resets at its end
+    is reset before its owner assigns it.
+
+    Args:
+        work: The coroutine.
+        name: The task's name.
+        context: The task's context variables; `None` for a copy of the running task's.
+    """
+    return asyncio.Task(work, loop=asyncio.get_running_loop(), name=name, context=context)
 
 
 def start_task(work: Coroutine[Any, Any, T], *, context: Context) -> asyncio.Task[T]:

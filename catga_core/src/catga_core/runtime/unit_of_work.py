@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from catga_core.errors import CatgaError, PersistenceError
 from catga_core.log import AFTER_COMMIT_FAILED, logger, traceback_of
 from catga_core.runtime.shielded import settled
+from catga_core.runtime.tasks import background_task
 
 active_unit_of_work: ContextVar[Any] = ContextVar("catga_unit_of_work", default=None)
 """A `catga_core.interfaces.UnitOfWork`, the innermost one; `None` outside of any block.
@@ -153,7 +154,7 @@ class BaseUnitOfWork(ABC):
         except Exception as also:  # noqa: BLE001 - noted on the first error
             error.add_note(f"Rolling back failed too: {type(also).__name__}: {also}")
         if self._undone:
-            undoing = asyncio.create_task(self._undo(error), context=outside_of_units_of_work())
+            undoing = background_task(self._undo(error), context=outside_of_units_of_work())
             cancelled = await _to_its_end(undoing) or cancelled
         if cancelled is not None:
             raise cancelled from error

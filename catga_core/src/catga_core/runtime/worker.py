@@ -13,6 +13,7 @@ from catga_core.log import STOP_FAILED, WORKER_FAILED, logger, traceback_of
 from catga_core.option_checks import check_seconds
 from catga_core.runtime.cancellation import being_cancelled, cancel_and_wait, cancelled_itself
 from catga_core.runtime.retry import RetryPolicy, jittered
+from catga_core.runtime.tasks import background_task
 from catga_core.runtime.waiter import Expectation, Waiter
 
 CANCELLED_WITHIN = 10.0
@@ -99,7 +100,7 @@ class Worker:
         self.failures, self.last_error = 0, None
         self.stopping = False
         self.state = WorkerState.RUNNING
-        self._task = asyncio.create_task(self._run(), name=f"catga {self.name}", context=Context())
+        self._task = background_task(self._run(), name=f"catga {self.name}", context=Context())
 
     def wake(self) -> None:
         """Run the next turn now instead of later."""

@@ -23,7 +23,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from catga_core.runtime import RetryPolicy, cancel_and_wait
+from catga_core.runtime import RetryPolicy, background_task, cancel_and_wait
 from catga_redis.engine.confirmation import Confirmation, pack
 from catga_redis.engine.failures import LostError, NotSentError, other_loop
 from catga_redis.engine.scripts import Script
@@ -109,7 +109,7 @@ class Lane:
     def open(self) -> None:
         """Begin to send."""
         self._loop = asyncio.get_running_loop()
-        self._worker = asyncio.create_task(self._work())
+        self._worker = background_task(self._work())
 
     async def close(self) -> None:
         """Stop sending; what was not answered fails."""

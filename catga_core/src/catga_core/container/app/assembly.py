@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import msgspec
+
 from catga_core.clock import Clock
-from catga_core.container.app.conflicts import two_handlers
 from catga_core.container.app.consumer_handlers import ConsumerEntry, adapted
 from catga_core.container.app.contributions import Contributions
 from catga_core.container.app.entries import BehaviorEntry, HandlerEntry, ValidatorEntry
+from catga_core.container.app.handler_table import HandlerTable
 from catga_core.container.app.options import CatgaOptions
 from catga_core.container.di.products import AsyncNeeded
 from catga_core.container.di.registration import Lifetime, Registration, SourceKind
 from catga_core.container.di.resolver import Resolver
-from catga_core.errors import ConfigurationError
 from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import class_of, with_place
 from catga_core.interfaces.transport import EventTransport, RequestTransport
@@ -46,9 +47,7 @@ class Assembly:
     def __init__(self, resolver: Resolver, contributions: Contributions) -> None:
         self._contributions = contributions
         self._resolver = resolver
-        self.requests: dict[type[Message], HandlerEntry] = {}
-        self.streams: dict[type[Message], HandlerEntry] = {}
-        self.events: dict[type[Message], list[HandlerEntry]] = {}
+        self.handlers: HandlerTable = HandlerTable()
         self.consumers: dict[str, ConsumerEntry] = {}
         self.behaviors: list[BehaviorEntry] = []
         self.validators: list[ValidatorEntry] = []
@@ -102,17 +101,17 @@ class Assembly:
 
     def request_route(self, cls: type[Message]) -> Route | None:
         """Return the pipeline of a request handled here, `None` for any other."""
-        return self._one(cls, self.requests)
+        return self._one(cls, self.handlers.request)
 
     def stream_route(self, cls: type[Message]) -> Route | None:
         """Return the pipeline of a stream query handled here, `None` for any other."""
-        return self._one(cls, self.streams)
+        return self._one(cls, self.handlers.stream)
 
     def event_routes(self, cls: type[Message]) -> Sequence[Route]:
         """Return one pipeline for each handler of an event, in the order of registration."""
         known: tuple[Route, ...] | None = self._routes.get(cls)
         if known is None:
-            known = tuple(self._compile(entry) for entry in self.events.get(cls, ()))
+            known = tuple(self._compile(entry, message_type(cls)) for entry in self.handlers.events(cls))
             self._routes[cls] = known
         return known
 
@@ -143,7 +142,7 @@ class Assembly:
 
     def declared(self) -> list[Registration]:
         """Return how every handler, behavior and validator is made, as registered."""
-        registrations = [entry.registration for entry in self._handlers()]
+        registrations = list({id(each.registration): each.registration for each in self.handlers}.values())
         registrations += [consumer.registration for consumer in self.consumers.values()]
         registrations += [behavior.registration for behavior in self.behaviors]
         root = self._contributions.root()
@@ -153,7 +152,7 @@ class Assembly:
     def problems(self) -> list[str]:
         """Return a text for each handler that cannot work."""
         problems: list[str] = []
-        for entry in self._handlers():
+        for entry in self.handlers:
             described = entry.definition.message_type
             if not described.context and MessageContext in self._resolver.reach_of(entry.registration):
                 named = with_place(entry.definition.name, entry.definition.target)
@@ -163,47 +162,25 @@ class Assembly:
                 )
         return problems
 
-    def handled_by(self, target: Any) -> MessageType | None:
-        """Return what a registered handler handles, `None` for what is no handler."""
-        found = (entry.definition for entry in self._handlers() if entry.definition.target is target)
-        return next((definition.message_type for definition in found), None)
+    def handled_by(self, target: Any) -> Sequence[MessageType]:
+        """Return what a registered handler handles, nothing for what is no handler."""
+        return [each.definition.message_type for each in self.handlers if each.definition.target is target]
 
     def handled_events(self) -> Sequence[type[Message]]:
-        """Return the events that have handlers here."""
-        return [cls for cls, entries in self.events.items() if entries]
+        """Return the events that have handlers here; not all events where a handler takes them all."""
+        return self.handlers.served_events(below_event=False)
 
     def definitions(self) -> list[HandlerDefinition]:
         """Return what is known of each handler."""
-        return [entry.definition for entry in self._handlers()]
+        return [entry.definition for entry in self.handlers]
 
     def handlers_of(self, cls: type[Message]) -> list[str]:
         """Return the names of a message's handlers."""
-        definitions = [entry.definition for entry in self._handlers()]
-        return [each.name for each in definitions if each.message_type.cls is cls]
+        return [entry.definition.name for entry in self.handlers.of(cls)]
 
     def roots(self) -> list[Registration]:
         """Return how every handler, behavior and validator is made now; each may be overridden by its class."""
         return [self._resolver.effective(each.service) or each for each in self.declared()]
-
-    def add_handler(self, entry: HandlerEntry) -> None:
-        """Take a handler in.
-
-        Raises:
-            ConfigurationError: When it is there already, or its request has another.
-        """
-        described, target = entry.definition.message_type, entry.definition.target
-        if described.kind is MessageKind.EVENT:
-            several = self.events.setdefault(described.cls, [])
-            if any(known.definition.target is target for known in several):
-                msg = f"{with_place(entry.definition.name, target)} is already registered. Remove the duplicate."
-                raise ConfigurationError(msg)
-            several.append(entry)
-        else:
-            entries = self.streams if described.kind is MessageKind.STREAM else self.requests
-            known = entries.get(described.cls)
-            if known is not None:
-                raise ConfigurationError(two_handlers(described, known.definition.target, target))
-            entries[described.cls] = entry
 
     # --- inside ---
 
@@ -215,32 +192,29 @@ class Assembly:
         except AsyncNeeded:
             raise NotPrepared from None
 
-    def _handlers(self) -> list[HandlerEntry]:
-        entries: list[HandlerEntry] = [*self.requests.values(), *self.streams.values()]
-        return entries + [entry for several in self.events.values() for entry in several]
-
-    def _one(self, cls: type[Message], entries: Mapping[type[Message], HandlerEntry]) -> Route | None:
+    def _one(self, cls: type[Message], find: Callable[[type[Message]], HandlerEntry | None]) -> Route | None:
         known: Route | None = self._routes.get(cls)
         if known is None:
-            entry = entries.get(cls)
+            entry = find(cls)
             if entry is None:
                 return None
-            known = self._routes[cls] = self._compile(entry)
+            known = self._routes[cls] = self._compile(entry, message_type(cls))
         return known
 
-    def _compile(self, entry: HandlerEntry) -> Route:
+    def _compile(self, entry: HandlerEntry, described: MessageType) -> Route:
         try:
-            return self._compiled(entry)
+            return self._compiled(entry, described)
         except AsyncNeeded:
             raise NotPrepared from None
 
-    def _compiled(self, entry: HandlerEntry) -> Route:
-        described = entry.definition.message_type
+    def _compiled(self, entry: HandlerEntry, described: MessageType) -> Route:
+        # A handler of a base class, a union or all events is compiled once for each class.
+        definition = msgspec.structs.replace(entry.definition, message_type=described)
         handler = self._injected(self._handler(entry))
         is_event = described.kind is MessageKind.EVENT
         pipeline = compile_pipeline(
-            BoundHandler(entry.definition.name, handler),
-            self._behaviors(entry.definition),
+            BoundHandler(definition.name, handler),
+            self._behaviors(definition),
             stream=described.kind is MessageKind.STREAM,
             # One line for each failure: an event's is written by its delivery, a logged message's by the behavior.
             fail=failure_of if is_event or self._options.enable_logging else reported_failure_of,

@@ -15,7 +15,8 @@ from catga_core.container.di.registration import (
     register_source,
 )
 from catga_core.errors import ConfigurationError
-from catga_core.handlers import HandlerDefinition, define_handler
+from catga_core.handlers import HandlerDefinition, define_handlers
+from catga_core.handlers.handled import members_of
 from catga_core.handlers.hints import class_of, shown, with_place
 from catga_core.interfaces.validation import Validator
 from catga_core.messages import Message, MessageType, type_argument
@@ -44,7 +45,7 @@ class BehaviorEntry(msgspec.Struct, frozen=True):
         registration: How it is made.
         stage: Its place in the pipeline.
         order: Lower is further outside, within its stage.
-        applies_to: The message class it is for; `None` for every message.
+        applies_to: The message classes it is for, with those below them; `None` for every message.
         when: Asked once for each message type; `None` for always.
         lifetime: As asked for, `None` to have the container choose.
     """
@@ -52,7 +53,7 @@ class BehaviorEntry(msgspec.Struct, frozen=True):
     registration: Registration
     stage: Stage
     order: int
-    applies_to: type[Any] | None
+    applies_to: tuple[type[Any], ...] | None
     when: Callable[[MessageType], bool] | None
     lifetime: Lifetime | None
 
@@ -68,20 +69,21 @@ class ValidatorEntry(msgspec.Struct, frozen=True):
 
     Args:
         registration: How it is made.
-        applies_to: The message class it is for.
+        applies_to: The message classes it is for, with those below them.
     """
 
     registration: Registration
-    applies_to: type[Any]
+    applies_to: tuple[type[Any], ...]
 
 
-def handler_entry(target: Any, lifetime: Lifetime | None, names: Mapping[str, Any]) -> HandlerEntry:
-    """Describe a handler.
+def handler_entries(target: Any, lifetime: Lifetime | None, names: Mapping[str, Any]) -> list[HandlerEntry]:
+    """Describe a handler, once for each message class that it names.
 
     Raises:
         ConfigurationError: Naming the handler, the cause and the fix.
     """
-    definition = define_handler(target, names)
+    definitions = define_handlers(target, names)
+    definition = definitions[0]
     if definition.is_class:
         registration = register_source(target, target, lifetime or Lifetime.TRANSIENT, names)
     else:
@@ -92,7 +94,7 @@ def handler_entry(target: Any, lifetime: Lifetime | None, names: Mapping[str, An
         registration = Registration(
             target, Lifetime.TRANSIENT, SourceKind.FACTORY, target, parameters, skip=1
         )
-    return HandlerEntry(definition, registration, lifetime)
+    return [HandlerEntry(each, registration, lifetime) for each in definitions]
 
 
 def behavior_entry(
@@ -128,7 +130,7 @@ def behavior_entry(
         registration,
         chosen,
         getattr(cls, "order", 0) if order is None else order,
-        _class_argument(cls, Behavior),
+        _classes_of(cls, Behavior),
         when,
         lifetime,
     )
@@ -141,7 +143,7 @@ def validator_entry(validator: Any, names: Mapping[str, Any]) -> ValidatorEntry:
         ConfigurationError: When it is none, or does not say for what.
     """
     cls = _class_of(validator)
-    applies_to = _class_argument(cls, Validator) if _derives(cls, Validator) else None
+    applies_to = _classes_of(cls, Validator) if _derives(cls, Validator) else None
     if applies_to is None:
         msg = f"{with_place(cls.__name__, cls)} does not name the message it validates. Derive it from Validator[YourMessage]."
         raise ConfigurationError(msg)
@@ -182,12 +184,21 @@ def _derives(cls: type[Any], base: type[Any]) -> bool:
     return issubclass(cls, base)
 
 
-def _class_argument(cls: type[Any], base: type[Any]) -> type[Any] | None:
+def _classes_of(cls: type[Any], base: type[Any]) -> tuple[type[Any], ...] | None:
+    """Return the message classes that a behavior or validator is for, `None` for all."""
     argument = type_argument(cls, base, 0)
-    if argument is None or argument is Any or isinstance(argument, TypeVar):
-        return None
-    target = get_origin(argument) or argument
-    if not (isinstance(target, type) and issubclass(target, Message)):
-        msg = f"{with_place(cls.__name__, cls)} is for {shown(argument)}, which is not a message. Use a class derived from Message."
-        raise ConfigurationError(msg)
-    return None if target is Message else target
+    found: list[type[Any]] = []
+    for member in () if argument is None else members_of(argument):
+        if member is Any or isinstance(member, TypeVar):
+            return None
+        target = get_origin(member) or member
+        if not (isinstance(target, type) and issubclass(target, Message)):
+            msg = (
+                f"{with_place(cls.__name__, cls)} is for {shown(member)}, which is not a message. Use a class derived "
+                "from Message."
+            )
+            raise ConfigurationError(msg)
+        if target is Message:
+            return None
+        found.append(target)
+    return tuple(found) or None

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from catga_core.container.app.assembly import Assembly
+from catga_core.container.app.conflicts import shared_names
 from catga_core.container.app.options import DEFAULT_SERVICE_NAME, CatgaOptions
 from catga_core.container.app.roles import DEFAULT_ROLES, Role
 from catga_core.container.app.signals import listening
@@ -200,7 +201,7 @@ class Lifecycle:
 
     def _check_service_name(self, transport: TransportLifecycle) -> None:
         options = self._resolver.resolve(CatgaOptions)
-        events = [shown(cls) for cls, entries in self._assembly.events.items() if entries]
+        events = [shown(cls) for cls in self._assembly.handlers.served_events()]
         if events and transport.capabilities.remote and options.service_name == DEFAULT_SERVICE_NAME:
             msg = (
                 f"A service that subscribes to events over a remote transport ({', '.join(events)}) needs its own name; got "
@@ -225,7 +226,8 @@ class Lifecycle:
         late = [service for service in above if getattr(service, "starts_after_serving", False)]
         await self._start_those(roles, [service for service in above if service not in late])
         for carrier in self._carriers if "serve" in roles else ():
-            await carrier.transport.serve(carrier.inbound(self._inbound()))
+            inbound = self._inbound(remote=carrier.transport.capabilities.remote)
+            await carrier.transport.serve(carrier.inbound(inbound))
         await self._start_those(roles, late)
 
     async def _start_those(self, roles: frozenset[Role], services: Sequence[Any]) -> None:
@@ -249,11 +251,11 @@ class Lifecycle:
 
     def _compile_all(self) -> None:
         assembly = self._assembly
-        for cls in assembly.requests:
+        for cls in assembly.handlers.served_requests():
             assembly.request_route(cls)
-        for cls in assembly.streams:
+        for cls in assembly.handlers.served_streams():
             assembly.stream_route(cls)
-        for cls in assembly.events:
+        for cls in assembly.handlers.served_events(below_event=False):
             assembly.event_routes(cls)
 
     def _hosted_in_order(self) -> tuple[list[Any], list[Any]]:
@@ -293,13 +295,16 @@ class Lifecycle:
             raise
         self._started.append((service, made))
 
-    def _inbound(self) -> Inbound:
+    def _inbound(self, *, remote: bool) -> Inbound:
         options = self._resolver.resolve(CatgaOptions)
-        assembly, dispatcher = self._assembly, self._dispatcher
+        handlers, dispatcher = self._assembly.handlers, self._dispatcher
+        requests, events = handlers.served_requests(), handlers.served_events()
+        if remote and (problems := shared_names([*requests, *events])):
+            raise ConfigurationError(problems)
         return Inbound(
             options.service_name,
-            [dispatcher.request_endpoint(message_type(cls)) for cls in assembly.requests],
-            [dispatcher.event_endpoint(message_type(cls)) for cls in assembly.events],
+            [dispatcher.request_endpoint(message_type(cls)) for cls in requests],
+            [dispatcher.event_endpoint(message_type(cls)) for cls in events],
             options.max_concurrent_requests,
         )
 
@@ -344,12 +349,7 @@ class Lifecycle:
             raise ExceptionGroup(msg, errors)
 
     def _handler_count(self) -> int:
-        assembly = self._assembly
-        return (
-            len(assembly.requests)
-            + len(assembly.streams)
-            + sum(len(each) for each in assembly.events.values())
-        )
+        return len({id(entry.definition.target) for entry in self._assembly.handlers})
 
     def _name_of(self, service: Any) -> str:
         for name, provider in self._providers().items():

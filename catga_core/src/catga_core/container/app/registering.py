@@ -11,7 +11,7 @@ from catga_core.container.app.assembly import Assembly
 from catga_core.container.app.conflicts import shared_names
 from catga_core.container.app.consumer_handlers import class_consumer, function_consumer, use_in_scope
 from catga_core.container.app.contributions import Contributions
-from catga_core.container.app.entries import behavior_entry, check_hosted, handler_entry, validator_entry
+from catga_core.container.app.entries import behavior_entry, check_hosted, handler_entries, validator_entry
 from catga_core.container.app.features import FeatureSet
 from catga_core.container.app.lifecycle import Lifecycle
 from catga_core.container.app.module_checks import ModuleBase, check_modules, module_of
@@ -165,9 +165,9 @@ class Registering(DynamicContainer):
         self._registry.expect_stopped("handlers")
         names = caller_locals()
         for target in handlers:
-            entry = handler_entry(target, lifetime, names)
-            self._assembly.add_handler(entry)
-            self._features.handler_added(entry.definition)
+            for entry in handler_entries(target, lifetime, names):
+                self._assembly.handlers.add(entry)
+                self._features.handler_added(entry.definition)
         self._assembly.forget()
 
     def add_behavior(
@@ -283,7 +283,7 @@ class Registering(DynamicContainer):
         problems = self._registry.problems()
         problems += check_modules(self._modules, lambda need: self._resolver.effective(need) is not None)
         problems += assembly.problems() + self._features.problems(check_roles(roles))
-        problems += shared_names([*assembly.requests, *assembly.streams, *assembly.events])
+        problems += shared_names(assembly.handlers.registered())
         if problems:
             raise ConfigurationError(problems)
 

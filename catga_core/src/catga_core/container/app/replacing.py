@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_origin
 
 from catga_core.container.app.assembly import Assembly
@@ -18,7 +18,7 @@ from catga_core.container.di.registration import (
     register_source,
 )
 from catga_core.errors import ConfigurationError
-from catga_core.handlers import define_handler
+from catga_core.handlers import define_handlers
 from catga_core.handlers.bases import EventHandler, RequestHandler, StreamHandler
 from catga_core.handlers.hints import class_of, shown, with_place
 from catga_core.interfaces.transport import EventTransport, RequestTransport, Transport
@@ -52,7 +52,7 @@ def replaced_registration(service: Any, known: Registration | None, assembly: As
 def replacement(
     replaced: Registration,
     implementation: Any,
-    handled: MessageType | None,
+    handled: Sequence[MessageType],
     names: Mapping[str, Any],
     *,
     instance: bool,
@@ -62,7 +62,7 @@ def replacement(
     Args:
         replaced: How what it stands in for is made.
         implementation: A class, a factory, a provider or an object.
-        handled: What a handler that is replaced handles, `None` for any other service.
+        handled: What a handler that is replaced handles, empty for any other service.
         names: What is in sight where it is overridden.
         instance: Whether the implementation is the object, whatever it looks like.
 
@@ -70,7 +70,7 @@ def replacement(
         ConfigurationError: When it cannot stand in.
     """
     key = replaced.service
-    if handled is not None:
+    if handled:
         _check_handler(key, implementation, handled, names, instance=instance)
         if inspect.isfunction(implementation):
             # With its message first, as any other function handler.
@@ -79,7 +79,7 @@ def replacement(
                 key, Lifetime.TRANSIENT, SourceKind.FACTORY, implementation, parameters, skip=1
             )
     kind = SourceKind.INSTANCE if instance else kind_of(implementation)
-    if handled is not None and kind not in {SourceKind.CLASS, SourceKind.PROVIDER}:
+    if handled and kind not in {SourceKind.CLASS, SourceKind.PROVIDER}:
         # Even a method or a mock: it makes no handler, it is one.
         kind = SourceKind.INSTANCE
     if kind is SourceKind.INSTANCE:
@@ -117,7 +117,7 @@ def override_each(
 
 
 def _check_handler(
-    key: Any, implementation: Any, handled: MessageType, names: Mapping[str, Any], *, instance: bool
+    key: Any, implementation: Any, handled: Sequence[MessageType], names: Mapping[str, Any], *, instance: bool
 ) -> None:
     target = get_origin(implementation) or implementation
     if kind_of(target) is SourceKind.PROVIDER and not instance:
@@ -130,19 +130,23 @@ def _check_handler(
                 return
             msg = (
                 f"{cls.__name__} object {target!r} cannot override {key.__name__}: it is not a handler. "
-                f"Pass a handler of {handled}: a class, a function or an object with a handle method."
+                f"Pass a handler of {_or(handled)}: a class, a function or an object with a handle method."
             )
             raise ConfigurationError(msg)
         target = cls
     if _leaves_open(target):
         return
-    found = define_handler(target, names).message_type
-    if found.cls is not handled.cls:
+    found = [each.message_type for each in define_handlers(target, names)]
+    if not {each.cls for each in handled} <= {each.cls for each in found}:
         msg = (
             f"{with_place(target.__name__, target)} cannot override {key.__name__}: "
-            f"it handles {found}. Pass a handler of {handled}."
+            f"it handles {_or(found)}. Pass a handler of {_or(handled)}."
         )
         raise ConfigurationError(msg)
+
+
+def _or(several: Sequence[MessageType]) -> str:
+    return " | ".join(map(str, several))
 
 
 def _leaves_open(target: Any) -> bool:

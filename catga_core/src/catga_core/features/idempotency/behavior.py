@@ -33,6 +33,7 @@ from catga_core.pipeline.stage import Stage
 from catga_core.runtime.lease import Lease
 from catga_core.runtime.retry import yield_to_winner
 from catga_core.runtime.shielded import acquire_or_release, cleanup
+from catga_core.runtime.tasks import background_task
 from catga_core.runtime.unit_of_work import BaseUnitOfWork, open_unit_of_work, outside_of_units_of_work
 
 _LOOK_SECONDS = 1.0  # how long one wait lasts: a test's clock may end a lease without a wake-up
@@ -256,7 +257,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             except CatgaError as error:
                 logger().error(RESULT_NOT_RECORDED, key=lease.held.key, error=str(error))
 
-        recording = asyncio.create_task(complete(), context=outside_of_units_of_work())
+        recording = background_task(complete(), context=outside_of_units_of_work())
         self._recording.add(recording)
         recording.add_done_callback(self._recording.discard)
 

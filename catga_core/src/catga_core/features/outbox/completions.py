@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from catga_core.interfaces.outbox import LeasedMessage, OutboxStore
 from catga_core.log import OUTBOX_UNREACHABLE, logger
+from catga_core.runtime.tasks import background_task
 
 
 class Completions:
@@ -27,7 +28,7 @@ class Completions:
         """Mark a message as sent."""
         self._gathered.append(leased)
         if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
+            self._writing = background_task(self._write())
 
     async def flush(self) -> None:
         """Wait until every added message is recorded or its write has failed."""

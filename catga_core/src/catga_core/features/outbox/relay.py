@@ -18,6 +18,7 @@ from catga_core.log import OUTBOX_UNREACHABLE, logger, traceback_of
 from catga_core.runtime.cancellation import being_cancelled
 from catga_core.runtime.retry import RetryPolicy, yield_to_winner
 from catga_core.runtime.shielded import acquire_or_release, cleanup
+from catga_core.runtime.tasks import background_task
 from catga_core.runtime.worker import Worker
 
 _FIRST_RETRY_SECONDS = 0.1
@@ -204,7 +205,7 @@ class OutboxRelay:
             lanes.setdefault(each.sequence if key is None else key, []).append(each)
         completions = Completions(outbox, self._held.forget)
         for messages in lanes.values():
-            lane = asyncio.create_task(self._lane(outbox, messages, completions))
+            lane = background_task(self._lane(outbox, messages, completions))
             self._lanes.add(lane)
             lane.add_done_callback(self._ended)
 

@@ -20,7 +20,16 @@ from catga_core.event_sourcing import add_event_publisher
 from catga_core.interfaces import EventStore
 from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase, TransportFactory
-from catga_testing.contracts.transports.messages import Echo, Happened, Other
+from catga_testing.contracts.transports.messages import (
+    Ask,
+    AskTwice,
+    Echo,
+    Happened,
+    Noted,
+    NotedTwice,
+    Noticed,
+    Other,
+)
 from catga_testing.host import test_host
 from catga_testing.waiting import eventually
 
@@ -45,6 +54,25 @@ class EchoHandler(RequestHandler[Echo, str]):
         """Answer after a turn of the loop."""
         await asyncio.sleep(0)
         return message.text
+
+
+class AskHandler(RequestHandler[Ask, str]):
+    """Answers with the name of the class."""
+
+    async def handle(self, message: Ask) -> str:
+        """Answer."""
+        return type(message).__name__
+
+
+class Noting(EventHandler[Noted | NotedTwice | Noticed]):
+    """Collects the numbers of several events."""
+
+    def __init__(self, heard: Heard) -> None:
+        self._heard = heard
+
+    async def handle(self, message: Noted | NotedTwice | Noticed) -> None:
+        """Collect."""
+        self._heard.append(message.number)
 
 
 class FailingEchoHandler(RequestHandler[Echo, str]):
@@ -157,6 +185,21 @@ class ContainersContract(TransportContractBase):
             for host in (mails, publishing):
                 assert sorted(host.app.get(Heard)) == list(range(10))
                 assert sorted(each.context.message_id for each in host.received(Happened)) == sorted(stored)
+
+    async def test_handler_of_a_base_class_or_union_gets_all_of_its_messages(
+        self, make_transport: TransportFactory
+    ) -> None:
+        """Events once each, whichever class of the annotation they are of; requests by the handler of the nearest class."""
+        back = _compose("back", make_transport, AskHandler, Noting)
+        front = _compose("front", make_transport)
+
+        async with test_host(back) as backs, test_host(front) as fronts:
+            for event in (Noted(1), NotedTwice(2), Noticed(3)):
+                await fronts.publish(event)
+            answers = [await fronts.mediator.send(each) for each in (Ask(), AskTwice())]
+
+            assert sorted(backs.app.get(Heard)) == [1, 2, 3]
+            assert answers == [Success("Ask"), Success("AskTwice")]
 
     async def test_an_application_that_stops_answers_what_it_has_begun(
         self, make_transport: TransportFactory

@@ -19,6 +19,30 @@ class Color(Enum):
     GREEN = "green"
 
 
+class Noted(Event, frozen=True):
+    """A base class of events."""
+
+    number: int
+
+
+class NotedTwice(Noted, frozen=True):
+    """An event below it."""
+
+
+class Noticed(Event, frozen=True):
+    """An event that is in a union with it."""
+
+    number: int
+
+
+class Ask(Command[str], frozen=True):
+    """A base class of commands."""
+
+
+class AskTwice(Ask, frozen=True):
+    """A command below it."""
+
+
 class Part(msgspec.Struct, frozen=True):
     """A nested value."""
 
