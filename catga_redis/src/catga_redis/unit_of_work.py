@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from catga_core.identifiers import new_id
 from catga_core.unit_of_work import BaseUnitOfWork
 from catga_redis.engine.application import RedisConnection
@@ -29,6 +31,24 @@ class StagedStream:
         # Whether it has to have that version at the commit: as soon as one append of the block expects a version.
         self.exact: bool = False
         self.records: list[EventRecord] = []
+
+    def copy(self) -> StagedStream:
+        """Return a copy that further appends do not change."""
+        made = StagedStream(self.version)
+        made.exact = self.exact
+        made.records = list(self.records)
+        return made
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    """What was collected when a nested block was entered."""
+
+    operations: dict[object, Callable[[], tuple[Any, ...] | None]]
+    streams: dict[str, StagedStream]
+    appended: int
+    inbox: dict[str, Any]
+    discarded: set[int]
+    application: tuple[set[str], set[str]] | None
 
 
 class RedisUnitOfWork(BaseUnitOfWork):
@@ -71,6 +91,7 @@ class RedisUnitOfWork(BaseUnitOfWork):
             key: What it replaces an earlier one by, `None` for no other.
         """
         self.require_open()
+        self.writing()
         self._operations[object() if key is None else key] = lambda: operation
 
     def stage_later(self, make: Callable[[], tuple[Any, ...] | None], *, key: object) -> None:
@@ -81,6 +102,7 @@ class RedisUnitOfWork(BaseUnitOfWork):
             key: What it is known by.
         """
         self.require_open()
+        self.writing()
         self._operations.setdefault(key, make)
 
     def has_records(self, stream_id: str) -> bool:
@@ -90,7 +112,28 @@ class RedisUnitOfWork(BaseUnitOfWork):
 
     def unstage(self, key: object) -> None:
         """Forget the operation that is known by a key."""
+        self.writing()
         self._operations.pop(key, None)
+
+    def _save(self) -> _Mark:
+        streams = {name: staged.copy() for name, staged in self.streams.items()}
+        return _Mark(
+            dict(self._operations),
+            streams,
+            len(self.appended),
+            dict(self.inbox),
+            set(self.discarded),
+            None if self._application is None else self._application.save(),
+        )
+
+    def _roll_back_to(self, mark: Any) -> None:
+        self._operations = mark.operations
+        self.streams = mark.streams
+        del self.appended[mark.appended :]
+        self.inbox = mark.inbox
+        self.discarded = mark.discarded
+        if self._application is not None:
+            self._application.restore(mark.application)
 
     def _commit(self) -> Awaitable[None] | None:
         operations = [made for make in self._operations.values() if (made := make()) is not None]

@@ -25,7 +25,12 @@ from catga_sqlite.unit_of_work import SqliteUnitOfWork
 T = TypeVar("T")
 
 _CAPABILITIES: Final = StorageCapabilities(
-    durable=True, shared=True, immediate=True, connection=True, clock=True, joining_locks=True
+    durable=True,
+    shared=True,
+    immediate=True,
+    connection=True,
+    clock=True,
+    joining_locks=True,
 )
 
 
@@ -167,7 +172,7 @@ class SqliteStorage:
         job = Job(future, function, arguments)
         unit: SqliteUnitOfWork | None = joined_unit_of_work(self)
         if unit is not None and unit.begun:
-            unit.put(job)
+            unit.put(job, writes=False)
         elif self._readers is None:
             raise self._not_open()
         else:
@@ -177,7 +182,7 @@ class SqliteStorage:
     def _submit(self, job: Job) -> None:
         unit: SqliteUnitOfWork | None = joined_unit_of_work(self)
         if unit is not None:
-            unit.put(job)
+            unit.put(job, writes=True)
             return
         writer = self._writer
         if writer is None or self._stopping is not None:

@@ -27,6 +27,8 @@ class StorageCapabilities(msgspec.Struct, frozen=True):
             others see them at its commit, and a rollback undoes them. It is so where a unit of work keeps everybody else
             from writing: a lock that did not join would wait for its own block. Elsewhere a unit of work has no part in
             locks.
+        savepoints: Whether a block inside another that fails is rolled back alone, so that the outer one may go on; else it
+            fails the outer one.
     """
 
     durable: bool
@@ -35,6 +37,7 @@ class StorageCapabilities(msgspec.Struct, frozen=True):
     connection: bool
     clock: bool = True
     joining_locks: bool = False
+    savepoints: bool = True
 
 
 @runtime_checkable
@@ -102,7 +105,8 @@ class Storage(Protocol):
     def unit_of_work(self) -> AbstractAsyncContextManager[UnitOfWork]:
         """Return a block of which everything is committed when it is left, or nothing when it raises or is cancelled.
 
-        Entered inside another block of the same storage in the same task, it joins that one.
+        Entered inside another block of the same storage in the same task, it joins that one. With `savepoints`, an error that
+        leaves the inner block rolls back what was written in it, unless other tasks wrote in the meantime.
 
         Raises:
             CatgaError: On leaving the block: `CONFLICT` when another has written what this one relied on,

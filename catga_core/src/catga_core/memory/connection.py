@@ -47,9 +47,11 @@ class MemoryRows(MutableMapping[str, V]):
         return self._rows()[key]
 
     def __setitem__(self, key: str, value: V) -> None:
+        self._unit.writing()
         self._rows()[key] = value
 
     def __delitem__(self, key: str) -> None:
+        self._unit.writing()
         del self._rows()[key]
 
     def __iter__(self) -> Iterator[str]:

@@ -78,6 +78,7 @@ class MemoryStorage:
         unit: MemoryUnitOfWork | None = joined_unit_of_work(self)
         if unit is not None:
             await unit.begin()
+            unit.writing()
         elif self._lock.locked():
             await self.take_turn()
             self.end_turn()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from catga_core.memory.connection import MemoryConnection
 from catga_core.runtime.unit_of_work import BaseUnitOfWork
@@ -23,6 +23,23 @@ class Part(Protocol):
 
     def roll_back(self) -> None:
         """Forget it."""
+        ...
+
+
+@runtime_checkable
+class SavedPart(Part, Protocol):
+    """Data that a nested block can be rolled back in alone."""
+
+    def save(self) -> object:
+        """Return a mark of what is written so far."""
+        ...
+
+    def roll_back_to(self, mark: Any, /) -> None:
+        """Forget what was written since a mark, and the mark."""
+        ...
+
+    def release(self, mark: Any, /) -> None:
+        """Forget a mark, and keep what was written since."""
         ...
 
 
@@ -68,6 +85,26 @@ class MemoryUnitOfWork(BaseUnitOfWork):
     def wake_later(self, waiter: Waiter, key: Hashable) -> None:
         """Wake the tasks that wait for a key once it is committed."""
         self._to_wake[waiter, key] = None
+
+    def _save(self) -> dict[SavedPart, object] | None:
+        marks: dict[SavedPart, object] = {}
+        for part in self._written:
+            if not isinstance(part, SavedPart):
+                return None
+            marks[part] = part.save()
+        return marks
+
+    def _roll_back_to(self, mark: Any) -> None:
+        for part in self._written:
+            if part in mark:
+                part.roll_back_to(mark[part])  # type: ignore[attr-defined]
+            else:
+                part.roll_back()
+        self._written = list(mark)
+
+    def _release(self, mark: Any) -> None:
+        for part, saved in mark.items():
+            part.release(saved)
 
     def _commit(self) -> None:
         if self._memory.writer is self:

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from catga_core.errors import CatgaError, PersistenceError
 from catga_core.log import AFTER_COMMIT_FAILED, logger, traceback_of
+from catga_core.runtime.savepoints import Savepoint, Savepoints, active_savepoint
 from catga_core.runtime.shielded import settled
 from catga_core.runtime.tasks import background_task
 
@@ -34,11 +35,13 @@ class BaseUnitOfWork(ABC):
         self.storage: object = storage
         self.outer: BaseUnitOfWork | None = active_unit_of_work.get()
         self.over: bool = False
-        self._inside = 0
+        self._savepoints = Savepoints(self)
         self._spoiled_by: BaseException | None = None
         self._before: list[Callable[[], Any]] = []
         self._after: list[Callable[[], None]] = []
         self._undone: list[Callable[[BaseException], Awaitable[None]]] = []
+        # Those of nested blocks that were rolled back alone: done when the storage is free for writes of others again.
+        self._undone_alone: list[tuple[Callable[[BaseException], Awaitable[None]], BaseException]] = []
 
     @abstractmethod
     def _commit(self) -> Awaitable[None] | None:
@@ -55,6 +58,29 @@ class BaseUnitOfWork(ABC):
         Returns:
             As `_commit`.
         """
+
+    def _save(self) -> object:
+        """Return a mark of what is written so far; `None` where the storage has no savepoints.
+
+        Called when a nested block is entered. A storage that has them implements `_roll_back_to` too, and `_release` where
+        a mark costs anything; it calls `writing` before each write.
+        """
+        return None
+
+    def _roll_back_to(self, mark: object) -> Awaitable[None] | None:
+        """Discard what was written since a mark, and the mark.
+
+        Returns:
+            As `_commit`.
+        """
+        raise NotImplementedError
+
+    def _release(self, mark: object) -> None:  # noqa: B027 - most storages have nothing to do
+        """Forget a mark, and keep what was written since."""
+
+    def writing(self) -> None:
+        """Note that the running task writes: a nested block of another task cannot be rolled back alone any more."""
+        self._savepoints.wrote()
 
     def require_open(self) -> None:
         """Do nothing while it is open.
@@ -79,6 +105,7 @@ class BaseUnitOfWork(ABC):
             PersistenceError: The unit of work has ended.
         """
         self.require_open()
+        self.writing()
         self._before.append(action)
 
     def after_commit(self, action: Callable[[], None], /) -> None:
@@ -91,6 +118,7 @@ class BaseUnitOfWork(ABC):
             PersistenceError: The unit of work has ended.
         """
         self.require_open()
+        self.writing()
         self._after.append(action)
 
     def after_rollback(self, action: Callable[[BaseException], Awaitable[None]], /) -> None:
@@ -103,21 +131,48 @@ class BaseUnitOfWork(ABC):
             PersistenceError: The unit of work has ended.
         """
         self.require_open()
+        self.writing()
         self._undone.append(action)
 
-    def join(self) -> None:
-        """Count one more block inside of it."""
-        self._inside += 1
+    def enter(self) -> Savepoint:
+        """Enter a nested block."""
+        counts = len(self._before), len(self._after), len(self._undone)
+        alone = self._savepoints.may_begin()
+        mark = self._save() if alone else None
+        point = Savepoint(self, active_savepoint.get(), mark, *counts, self._spoiled_by, mixed=mark is None)
+        self._savepoints.begin(point)
+        return point
 
-    def leave(self, error: BaseException | None) -> None:
-        """Count one block less inside of it.
+    async def leave(self, point: Savepoint, error: BaseException | None) -> None:
+        """Leave a nested block, and roll it back after an error.
 
         Args:
-            error: The error of that block, if any; it prevents the commit of the whole.
+            point: The block.
+            error: The error that leaves it, if any. Where the block cannot be rolled back alone, it prevents the commit of
+                the whole.
         """
-        self._inside -= 1
-        if not self.over:
+        alone = self._savepoints.end(point)
+        if self.over:
+            return
+        if error is None:
+            if alone:
+                self._release(point.mark)
+            return
+        if not alone:
             self._spoiled_by = self._spoiled_by or error
+            return
+        del self._before[point.before :], self._after[point.after :]
+        self._undone_alone += [(undo, error) for undo in self._undone[point.undone :]]
+        del self._undone[point.undone :]
+        self._spoiled_by = point.spoiled_by
+        try:
+            cancelled = await _to_its_end(self._roll_back_to(point.mark))
+        except Exception as also:  # noqa: BLE001 - noted on the first error, and the whole is not committed
+            error.add_note(f"Rolling back the nested block failed too: {type(also).__name__}: {also}")
+            self._spoiled_by = self._spoiled_by or error
+            return
+        if cancelled is not None:
+            raise cancelled from error
 
     async def finish(self) -> None:
         """Run the actions before the commit, commit, and run the actions after it; roll back on an error."""
@@ -138,6 +193,8 @@ class BaseUnitOfWork(ABC):
                 action()
             except Exception as error:  # noqa: BLE001 - it is committed, and the other actions must run
                 logger().error(AFTER_COMMIT_FAILED, error=type(error).__name__, stack=traceback_of(error))
+        if self._undone_alone:
+            cancelled = await _to_its_end(self._undoing(None)) or cancelled
         if cancelled is not None:
             raise cancelled
 
@@ -153,26 +210,32 @@ class BaseUnitOfWork(ABC):
             cancelled = await _to_its_end(self._roll_back())
         except Exception as also:  # noqa: BLE001 - noted on the first error
             error.add_note(f"Rolling back failed too: {type(also).__name__}: {also}")
-        if self._undone:
-            undoing = background_task(self._undo(error), context=outside_of_units_of_work())
-            cancelled = await _to_its_end(undoing) or cancelled
+        if self._undone or self._undone_alone:
+            cancelled = await _to_its_end(self._undoing(error)) or cancelled
         if cancelled is not None:
             raise cancelled from error
 
-    async def _undo(self, error: BaseException) -> None:
-        for undo in self._undone:
-            await undo(error)
+    def _undoing(self, error: BaseException | None) -> Awaitable[None]:
+        return background_task(self._undo(error), context=outside_of_units_of_work())
+
+    async def _undo(self, error: BaseException | None) -> None:
+        for undo, cause in self._undone_alone:
+            await undo(cause)
+        if error is not None:
+            for undo in self._undone:
+                await undo(error)
 
     def _require_whole(self) -> None:
         cause, self._spoiled_by = self._spoiled_by, None
         if cause is not None:
             text = (
                 "The unit of work was rolled back, because a unit_of_work() block inside of it failed with "
-                f"{type(cause).__name__} and its writes cannot be rolled back alone. Let its error leave the outer block."
+                f"{type(cause).__name__} and its writes cannot be rolled back alone: other tasks wrote in the meantime, or "
+                "the storage has no savepoints. Let its error leave the outer block, or run the blocks one after the other."
             )
             again = isinstance(cause, CatgaError) and cause.retryable
             raise PersistenceError(text, retryable=again) from cause
-        if self._inside:
+        if self._savepoints:
             text = (
                 "The unit of work was rolled back, because a task is still in a unit_of_work() block inside of it. "
                 "Await that task before the outer block ends."
@@ -183,20 +246,21 @@ class BaseUnitOfWork(ABC):
 class UnitOfWorkBlock(Generic[U]):
     """One `async with storage.unit_of_work()` block: begins a unit of work, or joins the surrounding one.
 
-    An error that leaves a joined block fails the outer block too, whatever it does with the error.
+    An error that leaves a joined block rolls back what was written in it; the outer block may go on. Where that cannot be
+    rolled back alone (several tasks wrote at once, or the storage has no savepoints) the outer block fails too.
 
     Args:
         storage: The storage.
         make: Begins a unit of work of this storage where there is none to join.
     """
 
-    __slots__ = ("_joins", "_make", "_storage", "_unit")
+    __slots__ = ("_make", "_point", "_storage", "_unit")
 
     def __init__(self, storage: object, make: Callable[[], U]) -> None:
         self._storage = storage
         self._make = make
         self._unit: U | None = None
-        self._joins = False
+        self._point: Savepoint | None = None
 
     async def __aenter__(self) -> U:
         """Begin a unit of work, or join."""
@@ -205,9 +269,8 @@ class UnitOfWorkBlock(Generic[U]):
             raise RuntimeError(msg)
         found: U | None = _innermost_of(self._storage)
         # A task that outlived its block may begin another unit of work.
-        self._joins = found is not None and not found.over
-        if found is not None and self._joins:
-            found.join()
+        if found is not None and not found.over:
+            self._point = found.enter()
             self._unit = found
             return found
         unit = self._unit = self._make()
@@ -217,12 +280,12 @@ class UnitOfWorkBlock(Generic[U]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Commit, or roll back after an error; a joined block leaves both to the outer one."""
+        """Commit, or roll back after an error; a joined block leaves the commit to the outer one."""
         unit = self._unit
         if unit is None:
             return
-        if self._joins:
-            unit.leave(error)
+        if self._point is not None:
+            await unit.leave(self._point, error)
             return
         try:
             if error is None:

@@ -61,6 +61,14 @@ class RedisConnection:
         self._written: set[str] = set()
         self._counted: set[str] = set()
 
+    def save(self) -> tuple[set[str], set[str]]:
+        """Return which keys were written so far, for `restore`."""
+        return set(self._written), set(self._counted)
+
+    def restore(self, saved: tuple[set[str], set[str]] | None) -> None:
+        """Forget the commands since `save`; `None` for all of them."""
+        self._written, self._counted = saved or (set(), set())
+
     def queue(self, command: str, key: str, /, *arguments: str | bytes | float) -> None:
         """Have a command done at the commit, together with everything else or not at all.
 

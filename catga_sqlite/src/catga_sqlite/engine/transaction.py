@@ -20,6 +20,8 @@ class Step(Enum):
     """Something of a store: whole, or not at all."""
     OWN = auto()
     """A statement of the application's own; it fails as sqlite3 says it."""
+    MARK = auto()
+    """Something with a savepoint, as it is."""
     COMMIT = auto()
     ROLLBACK = auto()
 
@@ -109,6 +111,8 @@ class Transaction:
             if step is Step.COMMIT:
                 connection.execute("COMMIT")
                 self._committed = True
+            elif step is Step.MARK:
+                perform(connection, [job])
             else:
                 _whole(connection, job)
         except CatgaError as error:

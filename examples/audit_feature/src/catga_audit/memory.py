@@ -27,6 +27,15 @@ class _Entries:
     def roll_back(self) -> None:
         self.pending.clear()
 
+    def save(self) -> dict[str, AuditEntry]:
+        return dict(self.pending)
+
+    def roll_back_to(self, mark: dict[str, AuditEntry], /) -> None:
+        self.pending = dict(mark)
+
+    def release(self, mark: object, /) -> None:
+        """Nothing is kept for a mark."""
+
 
 class MemoryAuditStore:
     """Keeps entries in this process's memory.

@@ -65,6 +65,12 @@ class _UnitOfWork(BaseUnitOfWork):
     def _roll_back(self) -> None:
         self.entries.clear()
 
+    def _save(self) -> int:
+        return len(self.entries)
+
+    def _roll_back_to(self, mark: Any) -> None:
+        del self.entries[mark:]
+
 
 class SqliteAuditStorage:
     """Keeps audit entries in a SQLite file; several processes may share it.
@@ -185,6 +191,7 @@ class SqliteAuditStore:
         """Store entries; joins the ambient unit of work."""
         unit: _UnitOfWork | None = joined_unit_of_work(self._storage)
         if unit is not None:
+            unit.writing()
             unit.entries.extend(entries)
         elif entries:
             await self._storage.insert(entries)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from catga_core import Health, HealthStatus
 from catga_core.errors import Outcome, PersistenceError
@@ -79,6 +79,13 @@ class FolderUnitOfWork(BaseUnitOfWork):
         if self.over:
             self._end()
             self.require_open()
+
+    def _save(self) -> Changes:
+        return dict(self._changes)
+
+    def _roll_back_to(self, mark: Any) -> None:
+        self._changes.clear()
+        self._changes.update(mark)
 
     def _commit(self) -> Awaitable[None] | None:
         if self._changes:
@@ -170,6 +177,7 @@ class FolderStorage:
         unit: FolderUnitOfWork | None = joined_unit_of_work(self)
         if unit is not None:
             await unit.begin()
+            unit.writing()
             yield unit.files
             return
         async with self.unit_of_work() as own:

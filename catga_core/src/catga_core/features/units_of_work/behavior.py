@@ -16,7 +16,7 @@ from catga_core.pipeline.stage import Stage
 class UnitOfWorkBehavior(Behavior[Any, Any]):
     """Runs the rest of the pipeline in a unit of work; a failed result or a cancellation rolls it back.
 
-    Inside another unit of work it joins that one. A failure then rolls back the whole, and its commit fails.
+    Inside another unit of work it is a savepoint of that one: a failure rolls back this part alone.
 
     Args:
         storage: The container's storage.
@@ -52,7 +52,7 @@ async def in_unit_of_work(
         async with storage.unit_of_work():
             result = await work()
             if isinstance(result, Failure):
-                # An exception rolls back; a joined unit of work reports it as its cause.
+                # An exception rolls back.
                 raise result.error
             return result
     except CatgaError as error:

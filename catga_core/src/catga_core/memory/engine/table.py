@@ -21,12 +21,12 @@ class Overlay(MutableMapping[K, V]):
     """Rows as the unit of work sees them; the rows below stay as they are until it is applied.
 
     Args:
-        base: The rows below.
+        base: The rows below, or another overlay.
     """
 
     __slots__ = ("_base", "_changes")
 
-    def __init__(self, base: dict[K, V]) -> None:
+    def __init__(self, base: MutableMapping[K, V]) -> None:
         self._base = base
         self._changes: dict[Any, Any] = {}
 
@@ -84,17 +84,18 @@ class Table(Generic[K, V]):
         storage: Where they are kept.
     """
 
-    __slots__ = ("_overlay", "_rows", "_storage")
+    __slots__ = ("_overlays", "_rows", "_storage")
 
     def __init__(self, storage: MemoryStorage) -> None:
         self._storage = storage
         self._rows: dict[K, V] = {}
-        self._overlay: Overlay[K, V] | None = None
+        # One for the unit of work, and one for each nested block that began after its first write.
+        self._overlays: list[Overlay[K, V]] = []
 
     def read(self) -> Mapping[K, V]:
         """Return the rows that the caller sees; they are not to be kept over an `await`."""
-        unseen = self._overlay is None
-        return self._rows if not self._storage.reads_its_own() or unseen else self._of_writer()
+        overlays = self._overlays
+        return overlays[-1] if overlays and self._storage.reads_its_own() else self._rows
 
     def write(self, unit: MemoryUnitOfWork | None) -> MutableMapping[K, V]:
         """Return the rows to read and change before the next `await`.
@@ -104,21 +105,29 @@ class Table(Generic[K, V]):
         """
         if unit is None:
             return self._rows
-        if self._overlay is None:
+        if not self._overlays:
             unit.wrote(self)
-        return self._of_writer()
+            self._overlays.append(Overlay(self._rows))
+        return self._overlays[-1]
 
     def commit(self) -> None:
         """Make the changes visible to all."""
-        if self._overlay is not None:
-            self._overlay.apply()
-            self._overlay = None
+        self.release(0)
 
     def roll_back(self) -> None:
         """Forget the changes."""
-        self._overlay = None
+        self._overlays.clear()
 
-    def _of_writer(self) -> Overlay[K, V]:
-        if self._overlay is None:
-            self._overlay = Overlay(self._rows)
-        return self._overlay
+    def save(self) -> int:
+        """Return a mark of the changes so far."""
+        self._overlays.append(Overlay(self._overlays[-1]))
+        return len(self._overlays) - 1
+
+    def roll_back_to(self, mark: int, /) -> None:
+        """Forget the changes since a mark."""
+        del self._overlays[mark:]
+
+    def release(self, mark: int, /) -> None:
+        """Keep the changes since a mark as those of the block around."""
+        while len(self._overlays) > mark:
+            self._overlays.pop().apply()

@@ -48,13 +48,22 @@ class _Log:
         self.committed = len(self.events)
 
     def roll_back(self) -> None:
-        for event in reversed(self.events[self.committed :]):
+        self.roll_back_to(self.committed)
+
+    def save(self) -> int:
+        return len(self.events)
+
+    def roll_back_to(self, mark: int, /) -> None:
+        for event in reversed(self.events[mark:]):
             stream = self.streams[event.stream_id]
             stream.events.pop()
             del stream.versions[event.record.message_id]
             if not stream.events:
                 del self.streams[event.stream_id]
-        del self.events[self.committed :]
+        del self.events[mark:]
+
+    def release(self, mark: int, /) -> None:
+        """Nothing is kept for a mark."""
 
 
 class MemoryEventLog:

@@ -47,6 +47,7 @@ from catga_testing.contracts.stores.unit_of_work.atomic import AtomicContract
 from catga_testing.contracts.stores.unit_of_work.conflicts import ConflictsContract
 from catga_testing.contracts.stores.unit_of_work.fencing import FencingContract
 from catga_testing.contracts.stores.unit_of_work.joining import JoiningContract
+from catga_testing.contracts.stores.unit_of_work.nesting import NestingContract
 from catga_testing.contracts.stores.unit_of_work.within import WithinContract
 from catga_testing.contracts.stores.unit_of_work.writes import Prepare
 
@@ -141,7 +142,13 @@ class CheckpointContract(CheckpointsContract):
 
 
 class UnitOfWorkContract(
-    AtomicContract, JoiningContract, WithinContract, ActionsContract, ConflictsContract, FencingContract
+    AtomicContract,
+    JoiningContract,
+    NestingContract,
+    WithinContract,
+    ActionsContract,
+    ConflictsContract,
+    FencingContract,
 ):
     """The tests that a storage's units of work have to pass, with whatever stores there are."""
 

@@ -24,8 +24,6 @@ from catga_testing.contracts.stores.base import StoresContractBase
 from catga_testing.contracts.stores.event_log.base import everything, ids, stream
 from catga_testing.contracts.stores.place import turns
 from catga_testing.contracts.stores.records import appends, letter, message, record, records
-from catga_testing.contracts.stores.unit_of_work.atomic import Refused
-from catga_testing.contracts.stores.unit_of_work.writes import prepared
 
 
 class WithinContract(StoresContractBase):
@@ -210,20 +208,6 @@ class WithinContract(StoresContractBase):
         found = await letters.get("l-1")
         assert found is not None
         assert found.attempts == 7
-
-    async def test_an_inner_block_that_fails_undoes_the_whole(self, stores: Stores) -> None:
-        """Though its error goes no further: what it wrote cannot be taken out alone, and the outer one is told so."""
-        writes = await prepared(stores)
-
-        with pytest.raises(CatgaError):
-            async with stores.storage.unit_of_work():
-                with pytest.raises(Refused):
-                    async with stores.storage.unit_of_work():
-                        for write in writes:
-                            await write.done()
-                        raise Refused
-
-        assert not any([await write.there(stores) for write in writes])
 
     @needs(EventLog)
     async def test_a_block_that_is_cancelled_before_its_turn_holds_up_nobody(self, stores: Stores) -> None:

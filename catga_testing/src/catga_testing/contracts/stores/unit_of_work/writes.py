@@ -198,4 +198,13 @@ async def prepared_write(kind: str, stores: Stores) -> Write:
 
 async def prepared(stores: Stores) -> list[Write]:
     """Return one write of each kind that a set of stores has, all of them independent of one another."""
-    return [await prepare(stores) for name, prepare in writes_of(stores.ports).items() if name not in _ALONE]
+    return [await prepare(stores) for prepare in independent(stores.ports).values()]
+
+
+def independent(ports: Iterable[Any]) -> dict[str, Prepare]:
+    """Return the kinds of write that can be prepared together.
+
+    Args:
+        ports: the ports.
+    """
+    return {name: prepare for name, prepare in writes_of(ports).items() if name not in _ALONE}
