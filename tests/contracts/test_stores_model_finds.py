@@ -25,9 +25,9 @@ from tests.contracts.test_stores_model import new_memory
 
 
 def sees_what_is_not_committed(self: Any) -> Mapping[Any, Any]:
-    changes: Mapping[Any, Any] | None = self._overlay
+    overlays: list[Mapping[Any, Any]] = self._overlays
     rows: Mapping[Any, Any] = self._rows
-    return rows if changes is None else changes
+    return overlays[-1] if overlays else rows
 
 
 async def waits_for_no_unit_of_work(self: MemoryStorage) -> MemoryUnitOfWork | None:

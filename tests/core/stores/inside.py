@@ -31,7 +31,7 @@ def rows_of(storage: MemoryStorage) -> dict[str, Any]:
     for name, value in _parts(storage):
         if isinstance(value, Table):
             found[name] = dict(value._rows)
-            found[f"{name} overlay"] = value._overlay
+            found[f"{name} overlay"] = list(value._overlays)
         elif name == "_Log.events":
             found[name] = list(value)
         elif name == "_Log.committed":
