@@ -175,3 +175,18 @@ async def test_table_in_memory_has_a_name(name: Any) -> None:
     async with MemoryStorage().unit_of_work() as unit:
         with pytest.raises(ValueError, match="name must be"):
             await unit.connection.table(name, OwnRow)
+
+
+async def test_own_data_of_a_nested_block_that_fails_is_rolled_back_alone(place: Place) -> None:
+    async with place.container().running() as app:
+        await prepare(place, app)
+        async with app.unit_of_work() as unit:
+            await write(place, unit, "a", 1)
+            with pytest.raises(ZeroDivisionError):
+                async with app.unit_of_work() as nested:
+                    await write(place, nested, "a", 2)
+                    await write(place, nested, "b", 2)
+                    raise ZeroDivisionError
+            await write(place, unit, "c", 3)
+
+        assert await read(place, app) == {"a": 1, "c": 3}
