@@ -15,6 +15,7 @@ from catga_core import (
     CatgaApp,
     CatgaError,
     CatgaOptions,
+    Command,
     ConfigurationError,
     Event,
     Query,
@@ -193,3 +194,35 @@ async def test_name_without_bytes_is_refused(app: CatgaApp, name: Any) -> None:
         app.get(Locks).hold(name)
     with pytest.raises((ValueError, CatgaError)):
         await app.event_store.append(name, OddAdded(1))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"message_id": "\ud800"},
+        {"headers": {"tenant": "\udfff"}},
+        {"headers": {"\ud800": "a"}},
+    ],
+)
+async def test_text_without_bytes_is_refused_where_it_is_sent(app: CatgaApp, options: Any) -> None:
+    with pytest.raises(ValueError, match="surrogate"):
+        await app.mediator.send(OddAsk(), **options)
+    with pytest.raises(ValueError, match="surrogate"):
+        await app.mediator.publish(OddAdded(1), **options)
+
+
+async def test_key_without_bytes_is_refused() -> None:
+    @idempotent(key=lambda command: command.key)
+    class OddPay(Command[int]):
+        key: str
+
+    async def pay(message: OddPay) -> int:
+        return 1
+
+    catga = add_catga()
+    catga.add_handlers(pay)
+    async with catga.running() as running:
+        result = await running.mediator.send(OddPay("\ud800"))
+
+    assert result.error.code == "INTERNAL_ERROR"
+    assert "key of OddPay" in result.error.message

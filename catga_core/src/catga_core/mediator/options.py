@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from catga_core.clock import Clock
 from catga_core.messages.context import begin_context
 from catga_core.messages.message_context import MessageContext
-from catga_core.option_checks import check_seconds
+from catga_core.option_checks import check_name, check_seconds, is_text
 
 
 class SendOptions(TypedDict, total=False):
@@ -61,9 +61,11 @@ def check_options(call: str, options: Mapping[str, Any], allowed: frozenset[str]
             raise TypeError(msg)
         check_seconds("timeout", timeout, least=0, optional=True)
     message_id = options.get("message_id")
-    if message_id is not None and not (isinstance(message_id, str) and message_id):
-        msg = f"message_id must be a non-empty str or None; got {message_id!r}. Pass None for a new id."
-        raise TypeError(msg)
+    if message_id is not None:
+        if not (isinstance(message_id, str) and message_id):
+            msg = f"message_id must be a non-empty str or None; got {message_id!r}. Pass None for a new id."
+            raise TypeError(msg)
+        check_name("message_id", message_id)
     headers = options.get("headers")
     if headers is not None:
         _check_headers(headers)
@@ -102,6 +104,9 @@ def _check_headers(headers: object) -> None:
         if not (isinstance(name, str) and isinstance(value, str)):
             msg = f"The header {name!r} must be a str; got a {type(value).__name__}. Convert names and values to str."
             raise TypeError(msg)
+        if not (is_text(name) and is_text(value)):
+            msg = f"The header {name!r} must be text that can be encoded; got {value!r}. Remove the lone surrogate."
+            raise ValueError(msg)
 
 
 SEND = frozenset(SendOptions.__annotations__)

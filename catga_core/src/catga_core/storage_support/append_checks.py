@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from catga_core.errors import ConcurrencyError
 from catga_core.interfaces.event_log import ANY, AppendResult, EventRecord, StreamAppend
+from catga_core.option_checks import check_name, is_text
 
 
 def check_appends(appends: Sequence[StreamAppend]) -> None:
@@ -15,7 +16,7 @@ def check_appends(appends: Sequence[StreamAppend]) -> None:
         appends: The appends of one call.
 
     Raises:
-        ValueError: For an expected version below `ANY`, a stream that is named twice, and two events of one append with
+        ValueError: For a stream's name that has no bytes, an expected version below `ANY`, a stream that is named twice, and two events of one append with
             the same message id.
     """
     for append in appends:
@@ -25,6 +26,8 @@ def check_appends(appends: Sequence[StreamAppend]) -> None:
                 ">= 0, NO_STREAM or ANY."
             )
             raise ValueError(msg)
+        if not is_text(append.stream_id):
+            check_name("stream_id", append.stream_id)
         records = append.records
         if len(records) > 1 and len({record.message_id for record in records}) < len(records):
             msg = (

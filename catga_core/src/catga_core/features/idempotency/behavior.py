@@ -28,6 +28,7 @@ from catga_core.messages import MessageType
 from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
+from catga_core.option_checks import is_text
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.stage import Stage
 from catga_core.runtime.lease import Lease
@@ -127,7 +128,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
                     "Fix the function given to @idempotent(key=...)."
                 )
                 raise InternalError(text) from error
-            if not (isinstance(key, str) and key):
+            if not (isinstance(key, str) and key and is_text(key)):
                 text = (
                     f"The key of {self._name} must be a non-empty str; got {key!r}. "
                     "Fix the function given to @idempotent(key=...)."

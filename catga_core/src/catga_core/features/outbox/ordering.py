@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from catga_core.errors import InternalError
 from catga_core.messages import Event
+from catga_core.option_checks import is_text
 
 E = TypeVar("E", bound=Event)
 
@@ -61,7 +62,7 @@ def key_of(event: Event, conversation: str) -> str | None:
     if choose is None:
         return None
     key: object = choose(event)
-    if isinstance(key, str) and key:
+    if isinstance(key, str) and key and is_text(key):
         return key
     text = (
         f"The key of {type(event).__name__} must be a non-empty str; got {key!r}. "

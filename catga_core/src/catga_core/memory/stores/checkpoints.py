@@ -9,6 +9,7 @@ from catga_core.errors import CheckpointConflictError, LeaseLostError
 from catga_core.interfaces.checkpoints import Checkpoint
 from catga_core.memory.engine.table import Table
 from catga_core.memory.storage import MemoryStorage
+from catga_core.option_checks import check_name
 
 _MICROSECONDS = 1_000_000
 
@@ -45,6 +46,7 @@ class MemoryCheckpointStore:
         event_id: str | None = None,
     ) -> None:
         """Keep a position; joins the ambient unit of work."""
+        check_name("name", name)
         rows = self._checkpoints.write(await self._storage.write())
         before = rows.get(name)
         if before is not None and before.fencing_token > fencing_token:

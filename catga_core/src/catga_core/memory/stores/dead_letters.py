@@ -9,6 +9,7 @@ import msgspec
 from catga_core.interfaces.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter, DeadLetterPage
 from catga_core.memory.engine.table import Table
 from catga_core.memory.storage import MemoryStorage
+from catga_core.option_checks import check_name
 
 
 class _Letters:
@@ -33,6 +34,7 @@ class MemoryDeadLetterStore:
 
     async def add(self, letter: DeadLetter, /) -> None:
         """Keep a letter; joins the ambient unit of work."""
+        check_name("id", letter.id)
         unit = await self._storage.write()
         letters, numbers = self._kept.letters.write(unit), self._kept.numbers.write(unit)
         number = numbers.get(letter.id)

@@ -12,6 +12,7 @@ from catga_core.errors import LeaseLostError
 from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, InProgress
 from catga_core.memory.engine.table import Table
 from catga_core.memory.storage import MemoryStorage
+from catga_core.option_checks import check_name
 from catga_core.runtime.waiter import Waiter
 
 
@@ -53,6 +54,7 @@ class MemoryIdempotencyStore:
 
     async def claim(self, key: str, /, *, lease: float) -> ClaimOutcome:
         """Take a key that is free, whose lease has run out, or whose result has expired; of n at once one gets it."""
+        check_name("key", key)
         rows = self._entries.write(await self._storage.write())
         now = self._clock.time()
         entry = rows.get(key)

@@ -7,6 +7,7 @@ from catga_core.errors import MessageIdConflictError
 from catga_core.memory.engine.table import Table
 from catga_core.memory.storage import MemoryStorage
 from catga_core.messages.fingerprints import same_content
+from catga_core.option_checks import check_name
 
 
 class _Notes(Table[tuple[str, str], tuple[float, str]]):
@@ -28,6 +29,7 @@ class MemoryInboxStore:
 
     async def record(self, message_id: str, handler: str, /, *, fingerprint: str = "") -> bool:
         """Note that a handler has had a message; joins the ambient unit of work."""
+        check_name("message_id", message_id)
         rows = self._notes.write(await self._storage.write())
         noted = rows.get((message_id, handler))
         if noted is not None:

@@ -9,6 +9,7 @@ from catga_core.errors import LeaseLostError
 from catga_core.identifiers import new_id
 from catga_core.interfaces.locks import LockLease
 from catga_core.memory.storage import MemoryStorage
+from catga_core.option_checks import check_name
 from catga_core.runtime.waiter import Waiter
 
 
@@ -35,6 +36,7 @@ class MemoryLockProvider:
 
     async def acquire(self, name: str, /, *, lease: float) -> LockLease | None:
         """Take a lock that is free or whose lease has run out; return `None`, at once, for one that is held."""
+        check_name("name", name)
         if not name:
             msg = "a lock has a name: name='' names nothing"
             raise ValueError(msg)

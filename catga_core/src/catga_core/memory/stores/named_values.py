@@ -5,6 +5,7 @@ from __future__ import annotations
 from catga_core.interfaces.named_values import NamedValueConflictError, check_value
 from catga_core.memory.engine.table import Table
 from catga_core.memory.storage import MemoryStorage
+from catga_core.option_checks import check_name
 
 
 class _Values(Table[str, int]):
@@ -28,11 +29,13 @@ class MemoryNamedValueStore:
 
     async def set(self, name: str, value: int, /) -> None:
         """Keep a value; joins the ambient unit of work."""
+        check_name("name", name)
         check_value(value)
         self._values.write(await self._storage.write())[name] = value
 
     async def compare_and_set(self, name: str, value: int, /, *, expected: int | None) -> None:
         """Keep a value if another one is stored now; joins the ambient unit of work."""
+        check_name("name", name)
         check_value(value)
         rows = self._values.write(await self._storage.write())
         actual = rows.get(name)

@@ -13,6 +13,7 @@ from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxSta
 from catga_core.memory.engine.table import Table
 from catga_core.memory.storage import MemoryStorage
 from catga_core.messages.fingerprints import same_content
+from catga_core.option_checks import check_name
 from catga_core.runtime.waiter import Waiter
 
 
@@ -72,6 +73,8 @@ class MemoryOutboxStore:
 
     async def add(self, messages: Sequence[OutboxMessage], /) -> None:
         """Store messages at the end; joins the ambient unit of work. A repeated message is not added again."""
+        for message in messages:
+            check_name("message_id", message.context.message_id)
         outbox = self._outbox
         unit = await self._storage.write()
         ids, pending = outbox.ids.write(unit), outbox.pending.write(unit)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from catga_core.interfaces.snapshots import Snapshot
 from catga_core.memory.engine.table import Table
 from catga_core.memory.storage import MemoryStorage
+from catga_core.option_checks import check_name
 
 Kept = Mapping[str, tuple[Snapshot, ...]]
 """A stream's snapshots by name, the newest last; replaced as a whole, as rows of a table are."""
@@ -32,6 +33,7 @@ class MemorySnapshotStore:
         if keep < 1:
             msg = f"keep={keep}: at least one snapshot is kept"
             raise ValueError(msg)
+        check_name("stream_id", snapshot.stream_id)
         rows = self._snapshots.write(await self._storage.write())
         kept = rows.get(snapshot.stream_id, {})
         others = [each for each in kept.get(snapshot.name, ()) if each.version != snapshot.version]

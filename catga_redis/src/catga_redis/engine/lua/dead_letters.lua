@@ -1,18 +1,18 @@
 -- {p}:dl-seq     the last place
 -- {p}:dl         sorted set of letter ids by the place at which they first came
--- {p}:dl:<id>    hash: d letter; a attempts, f first failure, r replays, o the last operation; s h n c l what is filtered by
+-- {p}:dl:m:<id>    hash: d letter; a attempts, f first failure, r replays, o the last operation; s h n c l what is filtered by
 local function letter_fields(key)
   return redis.call('HMGET', key, 'd', 'a', 'f', 'r')
 end
 
 -- a[i]: id, operation, attempts, first failure, last failure, replays, source, handler, name, code, letter
 local function check_add_letter(a, i)
-  redis.call('HLEN', P .. 'dl:' .. a[i])
+  redis.call('HLEN', P .. 'dl:m:' .. a[i])
   redis.call('ZCARD', P .. 'dl')
   return check_counter('dl-seq')
 end
 local function apply_add_letter(a, i)
-  local key = P .. 'dl:' .. a[i]
+  local key = P .. 'dl:m:' .. a[i]
   local found = redis.call('HMGET', key, 'o', 'a', 'f', 'r')
   if found[1] == a[i + 1] then
     return 1
@@ -31,12 +31,12 @@ end
 
 -- a[i]: id
 local function apply_get_letter(a, i)
-  return letter_fields(P .. 'dl:' .. a[i])
+  return letter_fields(P .. 'dl:m:' .. a[i])
 end
 
 -- a[i]: id, operation
 local function apply_replaying(a, i)
-  local key = P .. 'dl:' .. a[i]
+  local key = P .. 'dl:m:' .. a[i]
   if redis.call('EXISTS', key) == 0 then
     return false
   end
@@ -52,7 +52,7 @@ local function check_remove_letter()
   redis.call('ZCARD', P .. 'dl')
 end
 local function apply_remove_letter(a, i)
-  redis.call('DEL', P .. 'dl:' .. a[i])
+  redis.call('DEL', P .. 'dl:m:' .. a[i])
   return redis.call('ZREM', P .. 'dl', a[i])
 end
 
@@ -66,7 +66,7 @@ local function apply_find_letters(a, i)
     return wanted == '0' or value == string.sub(wanted, 2)
   end
   for n = 1, #page, 2 do
-    local key = P .. 'dl:' .. page[n]
+    local key = P .. 'dl:m:' .. page[n]
     local f = redis.call('HMGET', key, 's', 'h', 'n', 'c', 'l')
     last, seen = page[n + 1], seen + 1
     if f[5] and fits(f[1], a[i + 4]) and fits(f[2], a[i + 5]) and fits(f[3], a[i + 6]) and fits(f[4], a[i + 7])

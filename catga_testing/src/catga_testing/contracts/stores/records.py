@@ -44,6 +44,8 @@ ODD_NAMES: tuple[str, ...] = (
     '"a"',
     "a\\b",
     "a\nb",
+    "a\0b",
+    "seq",
     "A",
     "straße",
     "STRASSE",

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from catga_core import CatgaError, ErrorCode, HealthStatus, SystemClock
 from catga_core.interfaces import (
     NO_STREAM,
+    CheckpointStore,
     Claimed,
+    DeadLetterStore,
     EventLog,
     IdempotencyStore,
+    InboxStore,
     LockProvider,
+    NamedValueStore,
+    OutboxStore,
+    SnapshotStore,
     StorageCapabilities,
     Stores,
 )
@@ -20,7 +28,7 @@ from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.base import StoresContractBase, _overridable
 from catga_testing.contracts.stores.place import Connection, Place, StoresFactory, turns
-from catga_testing.contracts.stores.records import appends, records
+from catga_testing.contracts.stores.records import appends, letter, message, records, snapshot
 from catga_testing.waiting import eventually
 
 
@@ -58,6 +66,27 @@ class StorageContract(StoresContractBase):
         """A start that fails half way stops what it has made."""
         async with asyncio.timeout(SOON):
             await make_stores(SystemClock()).storage.stop()
+
+    async def test_a_name_without_bytes_is_refused(self, stores: Stores) -> None:
+        """A lone surrogate cannot be stored. Nothing is written, and the store goes on."""
+        bad = "a\ud800b"
+        calls: dict[Any, Callable[[Any, str], Awaitable[Any]]] = {
+            EventLog: lambda log, name: log.append([appends(name)]),
+            CheckpointStore: lambda checkpoints, name: checkpoints.save(name, 1),
+            IdempotencyStore: lambda keys, name: keys.claim(name, lease=60),
+            InboxStore: lambda inbox, name: inbox.record(name, "SendEmail"),
+            OutboxStore: lambda outbox, name: outbox.add([message(name)]),
+            DeadLetterStore: lambda letters, name: letters.add(letter(name)),
+            LockProvider: lambda locks, name: locks.acquire(name, lease=60),
+            SnapshotStore: lambda snapshots, name: snapshots.save(snapshot(name, 1)),
+            NamedValueStore: lambda values, name: values.set(name, 1),
+        }
+        for port in stores.ports:
+            call = calls.get(port)
+            if call is not None:
+                with pytest.raises(ValueError, match="surrogate"):
+                    await call(stores[port], bad)
+                await call(stores[port], "good")
 
     @needs(EventLog)
     async def test_a_stop_finishes_what_was_begun(self, place: Place, stores: Stores) -> None:
