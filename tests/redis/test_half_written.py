@@ -23,7 +23,7 @@ pytestmark = pytest.mark.redis
 
 ONE_STREAM = ["s:orders-1", "i:orders-1", "pos", "log"]
 OUTBOX = ["ob:seq", "ob:ids", "ob:pending", "ob:ready", "ob:later", "ob:retrying", "ob:sent", "ob:k:key"]
-LETTERS = ["dl", "dl-seq", "dl:letter-1"]
+LETTERS = ["dl", "dl-seq", "dl:m:letter-1"]
 
 
 async def contents(client: Redis, root: str) -> dict[bytes, bytes | None]:
