@@ -738,10 +738,9 @@ def test_two_messages_of_one_wire_name_are_both_named():
 
     text = place(mistake_of(catga))
 
-    assert "One (HERE) and " in text
-    assert text.endswith(
-        "Two (HERE) have the same wire name place v1. Rename one of them with @message(name=...)."
-    )
+    assert text.startswith(f"Two message classes are named place v1: {__name__}.")
+    assert ".One (HERE) and " in text
+    assert ".Two (HERE). Give one of them another name or version with @message(" in text
 
 
 def test_two_versions_of_one_name_are_no_mistake():

@@ -35,8 +35,8 @@ UNWANTED = {
 
 def loaded_by(program: str) -> set[str]:
     # A process of its own: this one has imported everything already. What site.py has loaded for editable installs is
-    # not ours.
-    lines = f"import sys; before = set(sys.modules)\n{program}\nprint(*(set(sys.modules) - before))"
+    # not ours, and neither is what dependency-injector loads: it imports pydantic wherever that is installed.
+    lines = f"import sys, dependency_injector.providers; before = set(sys.modules)\n{program}\nprint(*(set(sys.modules) - before))"
     answer = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
     return set(answer.stdout.split())
 

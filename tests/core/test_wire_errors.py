@@ -35,7 +35,8 @@ CHARGE = message_type(Charge)
 
 def test_a_body_that_breaks_its_types_is_invalid_and_told_by_message_and_field():
     codec = EnvelopeCodec(msgpack_serializer())
-    data = codec.encode(CHARGE, Charge("much"), begin_context(), None)  # type: ignore[arg-type]
+    body = [1, "Charge", 1, "id", "", None, None, None, None, None, {"amount": "much"}]
+    data = msgpack_serializer().encode(body)
 
     with pytest.raises(CatgaError) as raised:
         codec.decode(CHARGE, data)

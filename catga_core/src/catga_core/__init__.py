@@ -1,6 +1,7 @@
 """Catga: commands, queries and events, in one process or over a message bus."""
 
 from catga_core.clock import Clock, SystemClock
+from catga_core.codecs.foreign import register_type
 from catga_core.composition import add_catga, add_memory_catga, add_module, run
 from catga_core.container import CatgaApp, CatgaContainer, Lifetime, Module
 from catga_core.container.app.options import CatgaOptions
@@ -111,5 +112,6 @@ __all__ = [
     "message",
     "message_type",
     "plugin",
+    "register_type",
     "run",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 from typing import Any, Union, get_args, get_origin
 
@@ -42,7 +43,10 @@ def _place_of_class(cls: type[Any]) -> str:
 def _place_of_method(cls: type[Any]) -> str:
     codes = [each.__code__ for each in vars(cls).values() if inspect.isfunction(each)]
     first = min(codes, key=lambda code: code.co_firstlineno, default=None)
-    return f"{_file_name(first.co_filename)}:{first.co_firstlineno}" if first else ""
+    if first is None:
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        return _file_name(file) if file else ""
+    return f"{_file_name(first.co_filename)}:{first.co_firstlineno}"
 
 
 def shown(type_: Any) -> str:

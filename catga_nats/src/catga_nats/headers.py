@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 from catga_core.errors import CatgaError, ErrorCode, SerializationError, is_retryable
 from catga_core.identifiers import new_id
 from catga_core.messages import MessageType
+from catga_core.messages.bodies import BodyCodec
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serialization import FORMAT, check_texts, refusal_of, undecodable, unserializable
@@ -20,6 +21,7 @@ MARK = "catga-format"
 
 _STATUS = "catga-status"
 _FAR = 1e12  # seconds
+_LONG = 10  # digits of a version
 _KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # Printable ASCII stays as it is; "%" itself, everything else and a space at either end are percent-encoded, because a
 # NATS header is trimmed, loses line breaks, and is read in different encodings by different clients.
@@ -65,17 +67,32 @@ def encode(message_type: MessageType, context: MessageContext, deadline: float |
     return headers
 
 
-def decode(message_type: MessageType, headers: Mapping[str, str]) -> MessageContext:
+def shape(message_type: MessageType, headers: Mapping[str, str]) -> tuple[str, int]:
+    """Return the wire name and version in a message's headers, those that are expected where it has none.
+
+    Args:
+        message_type: What is expected.
+        headers: As received.
+
+    Raises:
+        CatgaError: `SERIALIZATION_FAILED` for a version that is not a number.
+    """
+    known = {key.lower(): value for key, value in headers.items()}
+    version = known.get("catga-version", str(message_type.version))
+    if not (version.isascii() and version.isdigit() and len(version) < _LONG):
+        text = "the header catga-version must be a whole number from 1. Send the message's version."
+        raise SerializationError(text)
+    return known.get("catga-name", message_type.name), int(version)
+
+
+def decode(headers: Mapping[str, str]) -> MessageContext:
     """Return the context in a message's headers; only the mark is demanded of a foreign peer.
 
     Raises:
-        CatgaError: `SERIALIZATION_FAILED` for another format, message or version, or a deadline that is no number.
+        CatgaError: `SERIALIZATION_FAILED` for another format, or a deadline that is no number.
     """
     known = {key.lower(): value for key, value in headers.items()}
     _expect("envelope format", known[MARK], str(FORMAT))
-    _expect("message", known.get("catga-name", message_type.name), message_type.name)
-    version = str(message_type.version)
-    _expect(f"version of {message_type.name}", known.get("catga-version", version), version)
     message_id = unquote(known.get("catga-message-id", "")) or new_id()
     causation = known.get("catga-causation-id")
     deadline = known.get("catga-deadline")
@@ -97,12 +114,22 @@ def decode(message_type: MessageType, headers: Mapping[str, str]) -> MessageCont
     )
 
 
-def encode_result(result: CatgaResult[Any], serializer: Serializer) -> tuple[dict[str, str], bytes]:
-    """Return the headers and the payload of an answer; there always are some."""
+def encode_result(
+    result: CatgaResult[Any], bodies: BodyCodec, message_type: MessageType
+) -> tuple[dict[str, str], bytes]:
+    """Return the headers and the payload of an answer; there always are some.
+
+    Args:
+        result: The result.
+        bodies: Encodes its value.
+        message_type: What is answered.
+    """
+    serializer = bodies.serializer
     error: Any
     if isinstance(result, Success):
         value = result.value
         try:
+            bodies.check_value(message_type.result, value, answer_of(message_type))
             return {_STATUS: "ok"}, serializer.encode(value)
         except Exception as cause:  # noqa: BLE001  # a serializer of the application's may raise anything
             error = cause if isinstance(cause, CatgaError) else unserializable(value, cause)
@@ -119,6 +146,11 @@ def encode_result(result: CatgaResult[Any], serializer: Serializer) -> tuple[dic
         "catga-message": _quoted(refusal.message),
         "catga-retryable": "true" if refusal.retryable else "false",
     }, data
+
+
+def answer_of(message_type: MessageType) -> str:
+    """Return what a message's result is called in errors."""
+    return f"the result of {message_type.cls.__name__}"
 
 
 def decode_result(
@@ -182,4 +214,14 @@ def _expect(what: str, got: str, wanted: str) -> None:
         )
 
 
-__all__ = ["MARK", "decode", "decode_result", "encode", "encode_result", "is_headers_form", "size"]
+__all__ = [
+    "MARK",
+    "answer_of",
+    "decode",
+    "decode_result",
+    "encode",
+    "encode_result",
+    "is_headers_form",
+    "shape",
+    "size",
+]

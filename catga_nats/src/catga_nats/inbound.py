@@ -84,9 +84,10 @@ class Listener(ABC):
         if len(data) > self._connection.payload_limit:
             raise too_large(str(self._type), len(data), self._connection.payload_limit)
         if headers is not None and headers_form.is_headers_form(headers):
-            context = headers_form.decode(self._type, headers)
+            context = headers_form.decode(headers)
+            decode = self._codec.bodies.decoder(self._type, *headers_form.shape(self._type, headers))
             try:
-                return self._serializer.decoder(self._type.cls)(data), context
+                return decode(data), context
             except Exception as error:
                 raise misfit(self._type, error) from error
         envelope = self._codec.decode(self._type, data)
@@ -243,6 +244,8 @@ class RequestListener(Listener):
 
     def _encoded(self, result: CatgaResult[Any], *, foreign: bool) -> tuple[bytes, dict[str, str] | None]:
         if foreign:
-            own, data = headers_form.encode_result(result, self._serializer)
+            own, data = headers_form.encode_result(result, self._codec.bodies, self._type)
             return data, own
-        return self._codec.encode_result(result), None
+        return self._codec.encode_result(
+            result, self._type.result, subject=headers_form.answer_of(self._type)
+        ), None

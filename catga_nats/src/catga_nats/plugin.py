@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from catga_core.clock import Clock
 from catga_core.errors import ConfigurationError
 from catga_core.interfaces.transport import Transport
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
 from catga_core.plugins import plugin
 from catga_nats.options import NatsOptions
@@ -34,8 +35,10 @@ def add_nats_catga(container: CatgaContainer, options: str | NatsOptions = "nats
             'the NATS transport needs nats-py, which is not installed: pip install "catga[nats]"'
         )
 
-    def nats_transport(serializer: Serializer, clock: Clock) -> NatsTransport:
-        return NatsTransport(settings, serializer, clock)
+    def nats_transport(
+        serializer: Serializer, clock: Clock, registry: MessageRegistry | None = None
+    ) -> NatsTransport:
+        return NatsTransport(settings, serializer, clock, registry)
 
     container.add_singleton(Transport, nats_transport)
 

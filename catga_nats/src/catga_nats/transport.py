@@ -14,6 +14,7 @@ from catga_core.interfaces.health import Health
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
 from catga_core.messages import Event, Message, MessageType, Request
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.messages.serialization import EnvelopeCodec, json_serializer, msgpack_serializer
 from catga_core.messages.serializer import Serializer
@@ -55,15 +56,23 @@ class NatsTransport:
         options: Where the servers are and how to behave.
         serializer: The format of bodies, unless the options name one.
         clock: What deadlines are compared with.
+        registry: Knows the upcasters of what older peers send; `None` for none.
     """
 
-    def __init__(self, options: NatsOptions, serializer: Serializer, clock: Clock) -> None:
+    def __init__(
+        self,
+        options: NatsOptions,
+        serializer: Serializer,
+        clock: Clock,
+        registry: MessageRegistry | None = None,
+    ) -> None:
         if options.serializer is not None:
             serializer = json_serializer() if options.serializer == "json" else msgpack_serializer()
         self._options = options
         self._serializer = serializer
         self._clock = clock
-        self._codec = EnvelopeCodec(serializer)
+        self._registry = registry
+        self._codec = EnvelopeCodec(serializer, registry)
         self._array = options.envelope == "body"
         self._requests = Subjects(options.subject_prefix, "request")
         self._events = Subjects(options.subject_prefix, "event")
@@ -101,18 +110,25 @@ class NatsTransport:
         options = self._options
         listeners: list[Listener] = []
         for request in inbound.requests:
-            subject = self._requests[request.message_type.name].decode()
-            listeners.append(
-                RequestListener(
-                    request, self._clock, options.request_timeout, subject, REQUEST_GROUP, *shared
+            for name in self._names(request.message_type):
+                subject = self._requests[name].decode()
+                listeners.append(
+                    RequestListener(
+                        request, self._clock, options.request_timeout, subject, REQUEST_GROUP, *shared
+                    )
                 )
-            )
         for event in inbound.events:
-            subject = self._events[event.message_type.name].decode()
             limits = (options.max_pending_messages, options.max_pending_bytes)
-            listeners.append(EventListener(event, *limits, subject, inbound.service_name, *shared))
+            for name in self._names(event.message_type):
+                subject = self._events[name].decode()
+                listeners.append(EventListener(event, *limits, subject, inbound.service_name, *shared))
         self._listeners += listeners
         await connection.subscribe([listener.subscription for listener in listeners])
+
+    def _names(self, message_type: MessageType) -> list[str]:
+        """Return the names that a message arrives under: its own, and those it had before."""
+        former = [] if self._registry is None else self._registry.former_names(message_type)
+        return [message_type.name, *former]
 
     async def request(
         self, message_type: MessageType, message: Request[R], context: MessageContext, /
@@ -202,7 +218,7 @@ class NatsTransport:
             headers = None
             size = len(payload)
         else:
-            payload = self._serializer.encode(message)
+            payload = self._codec.bodies.encode(message_type, message)
             headers = headers_form.encode(message_type, context, deadline)
             size = len(payload) + headers_form.size(headers)
         if size > limit:

@@ -178,7 +178,7 @@ async def test_without_mark_and_option_nothing_is_remembered(place: Place):
 
 
 async def test_the_same_key_with_another_content_is_refused(place: Place):
-    handles = Handles("paid")
+    handles = Handles("paid", 7)
     async with charging(place, handles).running() as app:
         await app.mediator.send(Pay("o-1", 10))
         refused = await app.mediator.send(Pay("o-1", 11))
@@ -431,7 +431,10 @@ def test_a_result_type_that_could_not_be_given_again_is_refused_at_start(place: 
         async with catga.running():
             pass
 
-    with pytest.raises(ConfigurationError, match="Bad is idempotent, but its result type cannot be decoded"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"Bad.*, the result: Unencodable . int . Event cannot be encoded and decoded",
+    ):
         asyncio.run(run())
 
 

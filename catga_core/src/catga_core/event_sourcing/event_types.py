@@ -10,6 +10,7 @@ from catga_core.errors import AmbiguousMessageError, CatgaError, ConfigurationEr
 from catga_core.interfaces.event_log import EventKind, EventRecord
 from catga_core.messages import Event, Message
 from catga_core.messages.class_changes import class_changes
+from catga_core.messages.exact import exact_encoder
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serialization import json_serializer, msgpack_serializer
 from catga_core.messages.serializer import Serializer
@@ -47,7 +48,7 @@ class EventTypes:
     # There without being registered, made of what its constructor asks for (catga_core.container.app.stores).
     __catga_default__: ClassVar[bool] = True
 
-    __slots__ = ("_decoders", "_formats", "_revision", "_serializer", "_shapes", "registry")
+    __slots__ = ("_decoders", "_encoders", "_formats", "_revision", "_serializer", "registry")
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class EventTypes:
                 raise ConfigurationError(msg)
         for built_in in (msgpack_serializer(), json_serializer()):
             self._formats.setdefault(built_in.name, built_in)
-        self._shapes: dict[type[Event], Shape] = {}
+        self._encoders: dict[type[Event], tuple[str, int, str, Callable[[Event], bytes]]] = {}
         self._decoders: dict[EventKind, Callable[[bytes], Event]] = {}
         self._revision = self.registry.revision
 
@@ -118,17 +119,18 @@ class EventTypes:
             event: An object of a class derived from `Event`.
 
         Raises:
-            SerializationError: When it cannot be serialized, and when another class of the same name and
-                version is registered, handled or was appended.
+            SerializationError: When it cannot be serialized or would not be read back as it is, and when another class of
+                the same name and version is registered, handled or was appended.
         """
         cls = type(event)
-        shape = self._shapes.get(cls)
-        if shape is None:
-            shape = self._shapes[cls] = self.registry.use(cls)
-        serializer = self._serializer
+        known = self._encoders.get(cls)
+        if known is None:
+            encode = exact_encoder(self._serializer, cls)
+            known = self._encoders[cls] = (*self.registry.use(cls), self._serializer.name, encode)
+        name, version, format, encode = known
         # As EncodedEvent(...), at half its price: this is run for every event that is appended.
         # pyright reads the element type of tuple.__new__ as unknown.
-        return tuple.__new__(EncodedEvent, (*shape, serializer.name, serializer.encode(event)))  # pyright: ignore[reportUnknownMemberType]
+        return tuple.__new__(EncodedEvent, (name, version, format, encode(event)))  # pyright: ignore[reportUnknownMemberType]
 
     def decode(self, record: EventRecord, /) -> Event:
         """Return the event of a record, upcast to its newest version.

@@ -14,12 +14,13 @@ from catga_core.event_sourcing.deciders import Decider
 from catga_core.event_sourcing.policies import SnapshotPolicy
 from catga_core.event_sourcing.repositories import AggregateRepository
 from catga_core.event_sourcing.snapshots import Snapshots, check_keep, check_policy
-from catga_core.handlers.hints import shown
+from catga_core.handlers.hints import caller_locals, shown
 from catga_core.host import Host
 from catga_core.interfaces.event_store import EventStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.messages import Event
 from catga_core.messages.catalog import MessageCatalog
+from catga_core.messages.encodable import make_all_readable
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
 from catga_core.messages.upcasting import Upcaster
@@ -49,6 +50,7 @@ def add_events(container: Host, *events: type[Event], closed: bool = False) -> N
             for two classes with one name and version.
     """
     catalog = _catalog_of(container)
+    make_all_readable(events, caller_locals())
     catalog.classes.extend(events)
     catalog.closed = catalog.closed or closed
 
@@ -89,6 +91,7 @@ def add_aggregate(
             below 1, or when the container runs already; when it starts, for a state that cannot be kept in a snapshot.
     """
     fold = fold_of(aggregate)
+    make_all_readable(fold.events, caller_locals())
     policy = _checked(snapshots, keep)
     claim_category(container, fold.category, aggregate, aggregate)
 
@@ -137,6 +140,7 @@ def add_decider(
         raise ConfigurationError(msg)
     policy = _checked(snapshots, keep)
     claim_category(container, decider.category, given, decider.decide)
+    make_all_readable(decider.events, caller_locals())
 
     # Any, because the class may be one that is derived from the repository.
     def plain(store: EventStore) -> Any:

@@ -15,6 +15,7 @@ from catga_core.event_sourcing.policies import SinceSnapshot, SnapshotPolicy
 from catga_core.event_sourcing.progress import Progress
 from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
 from catga_core.log import SNAPSHOT_FAILED, SNAPSHOT_IGNORED, logger, traceback_of
+from catga_core.messages.exact import exact_encoder
 from catga_core.messages.serialization import msgpack_serializer
 from catga_core.messages.serializer import Serializer
 from catga_core.option_checks import is_whole_number, shown_number
@@ -134,7 +135,8 @@ class StateSnapshots(Generic[S]):
         kept: Any = GenericAlias(tuple, (str, self._shape.type))
         try:
             self._decode: Callable[[bytes], tuple[str, Any]] = snapshots.serializer.decoder(kept)
-            snapshots.serializer.encode(self._shape.capture(fold.initial("0")))
+            self._encode = exact_encoder(snapshots.serializer, kept, f"the state of {fold.name}")
+            self._encode(("", self._shape.capture(fold.initial("0"))))
         except CatgaError as cause:
             msg = (
                 f"the state of {fold.name} cannot be kept in a snapshot: {cause.message}: use types that the serializer "
@@ -202,7 +204,7 @@ class StateSnapshots(Generic[S]):
             )
             if not snapshots.policy(since):
                 return
-            data = snapshots.serializer.encode((progress.last_id, self._shape.capture(state)))
+            data = self._encode((progress.last_id, self._shape.capture(state)))
             snapshot = Snapshot(
                 stream_id,
                 progress.version,

@@ -16,6 +16,7 @@ from catga_core.handlers.fitting import fits
 from catga_core.handlers.handled import handled_by, members_of, with_article
 from catga_core.handlers.hints import hints_of, shown, with_place
 from catga_core.messages import MessageKind, MessageType, type_argument
+from catga_core.messages.encodable import make_all_readable
 from catga_core.messages.results import CatgaResult
 
 _BASES: dict[type[Any], frozenset[MessageKind]] = {
@@ -95,6 +96,7 @@ def define_handlers(target: Any, names: Mapping[str, Any]) -> list[HandlerDefini
     except TypeError as cause:
         msg = f"{_named(target)} cannot handle {shown(message_class)}: {cause}"
         raise ConfigurationError(msg) from None
+    make_all_readable([each.cls for each in several], names)
     returned = hints.get("return", inspect.Parameter.empty)
     for handled in several:
         _check_kind(target, handled)

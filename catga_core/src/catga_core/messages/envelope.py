@@ -7,10 +7,12 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from catga_core.errors import CatgaError, ErrorCode, SerializationError
+from catga_core.errors import CatgaError, SerializationError
 from catga_core.messages import MessageType
+from catga_core.messages.bodies import BodyCodec, invalid
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
 from catga_core.messages.refusals import Refusal, last_resort, refusal_of
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
 from catga_core.messages.serializers import (
@@ -23,6 +25,9 @@ from catga_core.messages.serializers import (
 )
 
 B = TypeVar("B")
+
+UNTYPED: Any = object()
+"""Stands for a declared type that is not known."""
 
 FORMAT = 1
 """The envelope's own version; a receiver refuses any other."""
@@ -94,8 +99,11 @@ class EnvelopeCodec:
     With a built-in serializer the body lies inside the envelope's array and one pass over the bytes reads both. Any
     other serializer's body travels as a byte string inside a msgpack envelope.
 
+    A message that would not arrive as it is is refused, and such a result becomes a failure.
+
     Args:
         serializer: The format of the bodies.
+        registry: Knows the upcasters of messages that peers send in older versions; `None` for none.
     """
 
     __slots__ = (
@@ -107,9 +115,11 @@ class EnvelopeCodec:
         "_peek",
         "_refusal",
         "_serializer",
+        "bodies",
     )
 
-    def __init__(self, serializer: Serializer) -> None:
+    def __init__(self, serializer: Serializer, registry: MessageRegistry | None = None) -> None:
+        self.bodies: BodyCodec = BodyCodec(serializer, registry)
         self._embedded = isinstance(serializer, MsgspecSerializer)
         self._serializer = serializer
         self._outer: Serializer = serializer if self._embedded else msgpack_serializer()
@@ -131,8 +141,14 @@ class EnvelopeCodec:
             deadline: Seconds since the epoch; the transport's own limit where the context has none.
 
         Raises:
-            CatgaError: `SERIALIZATION_FAILED`, naming the type, or the id or header that is no text.
+            CatgaError: `SERIALIZATION_FAILED`, naming the type, or the id or header that is no text; `VALIDATION_FAILED` for
+                a field of another type than declared.
         """
+        body: object = message
+        if self._embedded:
+            self.bodies.check(message_type, message)
+        else:
+            body = self.bodies.encode(message_type, message)
         message_id = context.message_id
         correlation = context.correlation_id
         headers = context.headers
@@ -153,7 +169,7 @@ class EnvelopeCodec:
                     context.traceparent,
                     context.tracestate,
                     dict(headers) if headers else None,
-                    message if self._embedded else self._serializer.encode(message),
+                    body,
                 )
             )
         except Exception as error:
@@ -183,29 +199,54 @@ class EnvelopeCodec:
                 peeked: Envelope[Any] = self._peek(data)
             except CatgaError:
                 raise self._foreign("bytes are no message", error) from error
-            _check(message_type, peeked)
+            if not _is(message_type, peeked):
+                return self._upcast(message_type, peeked)
             raise misfit(message_type, error, _BODY) from error
         if (
             envelope.format != FORMAT
             or envelope.version != message_type.version
             or envelope.name != message_type.name
         ):
-            _check(message_type, envelope)
+            return self._upcast(message_type, self._peek(data))
         if self._embedded:
             return envelope
+        return self._with_body(message_type, envelope, envelope.body)
+
+    def _upcast(self, message_type: MessageType, peeked: Envelope[Any]) -> Envelope[Any]:
+        if peeked.format != FORMAT:
+            text = f"envelope format {peeked.format} is not known here, only {FORMAT}: upgrade this process"
+            raise SerializationError(text)
+        data = bytes(peeked.body)
+        if not self._embedded:
+            data = msgspec.msgpack.decode(data, type=bytes)
+        return self._with_body(message_type, peeked, data)
+
+    def _with_body(self, message_type: MessageType, envelope: Envelope[Any], data: bytes) -> Envelope[Any]:
+        decode = self.bodies.decoder(message_type, envelope.name, envelope.version)
         try:
-            body = self._serializer.decoder(cls)(envelope.body)
+            body = decode(data)
         except Exception as error:
             raise misfit(message_type, error) from error
         return msgspec.structs.replace(envelope, body=body)
 
-    def encode_result(self, result: CatgaResult[Any]) -> bytes:
+    def encode_result(self, result: CatgaResult[Any], type_: Any = UNTYPED, *, subject: str = "") -> bytes:
         """Return a result's bytes; there always are some.
 
-        A value that cannot be serialized becomes a failure that says so; details that cannot be are left out.
+        A value that cannot be serialized, or would not arrive as it is, becomes a failure that says so; details that
+        cannot be serialized are left out.
+
+        Args:
+            result: The result.
+            type_: The declared type of a success's value; `UNTYPED` leaves it unchecked.
+            subject: What the value is, for errors, such as `the result of GetTotal`.
         """
         if isinstance(result, Success):
             value = result.value
+            try:
+                if type_ is not UNTYPED:
+                    self.bodies.check_value(type_, value, subject or f"a {shown_type(type_)}")
+            except CatgaError as error:
+                return self._encode_error(error)
             try:
                 return self._outer.encode(
                     _Answer(ok=True, value=value if self._embedded else self._serializer.encode(value))
@@ -251,10 +292,11 @@ class EnvelopeCodec:
             type_: The type of a success's value.
             data: As received.
         """
-        decode = self._answers.get(type_)
-        if decode is None:
-            decode = self._answers[type_] = self._outer.decoder(_ANSWER[type_ if self._embedded else bytes])
         try:
+            decode = self._answers.get(type_)
+            if decode is None:
+                decode = self._outer.decoder(_ANSWER[type_ if self._embedded else bytes])
+                self._answers[type_] = decode
             answer = decode(data)
             if answer.ok:
                 value = answer.value if self._embedded else self._serializer.decoder(type_)(answer.value)
@@ -296,12 +338,7 @@ def misfit(message_type: MessageType, error: Exception, place: str = "$") -> Cat
         return SerializationError(text)
     path, rule = broken_rule(cause)
     field = path.removeprefix(place).removeprefix(".")
-    shown = f"{field}: {rule}" if field else rule
-    return CatgaError(
-        f"{message_type.cls.__name__} is not valid, 1 problem: {shown}",
-        code=ErrorCode.VALIDATION_FAILED,
-        details={"errors": [{"field": field, "message": rule}]},
-    )
+    return invalid(message_type.cls.__name__, [{"field": field, "message": rule}])
 
 
 def check_texts(context: MessageContext) -> None:
@@ -335,16 +372,7 @@ def _told(error: Exception, place: str = "$") -> str:
     return reason(cause)
 
 
-def _check(expected: MessageType, envelope: Envelope[Any]) -> None:
-    if envelope.format != FORMAT:
-        text = f"envelope format {envelope.format} is not known here, only {FORMAT}: upgrade this process"
-    elif envelope.name != expected.name:
-        text = f"{envelope.name} arrived where {expected.name} was expected"
-    elif envelope.version != expected.version:
-        text = (
-            f"{envelope.name} v{envelope.version} arrived, and this process knows v{expected.version}: "
-            "run the same version on both sides"
-        )
-    else:
-        return
-    raise SerializationError(text)
+def _is(expected: MessageType, envelope: Envelope[Any]) -> bool:
+    return (
+        envelope.format == FORMAT and envelope.name == expected.name and envelope.version == expected.version
+    )

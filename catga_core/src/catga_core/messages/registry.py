@@ -14,9 +14,10 @@ from catga_core.errors import (
 )
 from catga_core.messages.catalog import MessageCatalog
 from catga_core.messages.class_changes import class_changes
+from catga_core.messages.encodable import class_problems
 from catga_core.messages.imported import imported_classes
 from catga_core.messages.serializer import Serializer
-from catga_core.messages.types import Message, MessageType, message_type
+from catga_core.messages.types import Message, MessageType, message_type, no_upcasting
 from catga_core.messages.upcasting import Shape, Upcaster, Upcasters, upcasting
 
 M = TypeVar("M", bound=Message)
@@ -89,10 +90,13 @@ class MessageRegistry:
                 nothing.
 
         Raises:
-            ConfigurationError: For anything else, and for two classes with one name and version.
+            ConfigurationError: For anything else, for two classes with one name and version, and for a class that cannot be
+                encoded and decoded, naming the field.
         """
         for cls in classes:
             described = _described(cls)
+            if problems := class_problems(cls):
+                raise ConfigurationError(problems)
             shape = (described.name, described.version)
             known = self._registered.get(shape) or self._used.get(shape)
             if known is not None and known.cls is not cls:
@@ -161,6 +165,7 @@ class MessageRegistry:
                 of a registered one.
         """
         problems = self._upcasters.problems(self.versions)
+        problems += self._without_names()
         for handled in self._handled:
             for cls in handled():
                 described = message_type(cls)
@@ -210,6 +215,31 @@ class MessageRegistry:
         if self._closed:
             return []
         return [each for cls in imported_classes.named(name, version, base) if (each := _if_complete(cls))]
+
+    def chain(self, name: str, version: int) -> tuple[list[Upcaster], Shape]:
+        """Return the upcasters of a name and version, in order, and the name and version that they lead to.
+
+        Args:
+            name: The wire name.
+            version: The version.
+
+        Raises:
+            SerializationError: When they lead in a circle.
+        """
+        try:
+            return self._upcasters.chain((name, version))
+        except ConfigurationError as circle:
+            raise SerializationError(str(circle)) from circle
+
+    def former_names(self, described: MessageType) -> list[str]:
+        """Return the other wire names whose upcasters lead to a message.
+
+        Args:
+            described: The message.
+        """
+        end = (described.name, described.version)
+        found = (name for name, version in self._upcasters.shapes if self.chain(name, version)[1] == end)
+        return sorted({name for name in found if name != described.name})
 
     def newest(
         self, name: str, version: int, base: type[Message] = Message
@@ -267,10 +297,7 @@ class MessageRegistry:
             AmbiguousMessageError: As `find`.
             SerializationError: When the upcasters lead in a circle.
         """
-        try:
-            steps, end = self._upcasters.chain((name, version))
-        except ConfigurationError as circle:
-            raise SerializationError(str(circle)) from circle
+        steps, end = self.chain(name, version)
         found = self.find(*end, base)
         if found is None:
             raise UnknownMessageError(*end, self._unknown(*end, base))
@@ -306,6 +333,19 @@ class MessageRegistry:
         return described, decode(data)
 
     # --- inside ---
+
+    def _without_names(self) -> list[str]:
+        """Return a text for each array_like class that upcasters lead to: its bytes have no field names."""
+        found: dict[str, None] = {}
+        for shape in self._upcasters.shapes:
+            try:
+                _, end = self._upcasters.chain(shape)
+            except ConfigurationError:
+                continue
+            for each in self.candidates(*end):
+                if each.cls.__struct_config__.array_like:
+                    found[no_upcasting(each.cls, each.version)] = None
+        return list(found)
 
     def _preferred(self, shape: Shape) -> MessageType | None:
         known = self._registered.get(shape)

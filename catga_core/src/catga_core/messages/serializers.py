@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from catga_core.codecs.annotations import readable
+from catga_core.codecs.checks import Check, Steps, compiled
+from catga_core.codecs.findings import TypeProblem
+from catga_core.codecs.serializing import JSON, MSGPACK, decoder_of, encoder_of
+from catga_core.codecs.types import problems_of
 from catga_core.errors import CatgaError, SerializationError
 
 
@@ -18,18 +24,24 @@ class MsgspecSerializer:
         name: The name peers agree on.
         encode: Msgspec's encoding function of the format.
         decoder: Makes a decoding function of the format for a type.
+        known: Whether the two are those of the built-in formats, so that what is read back is known from a value; the bytes
+            of any other are decoded again and compared.
     """
 
-    __slots__ = ("_decoder", "_decoders", "_encode", "name")
+    __slots__ = ("_decoder", "_decoders", "known", "name", "plain")
 
     def __init__(
         self,
         name: str,
         encode: Callable[[object], bytes],
         decoder: Callable[[Any], Callable[[bytes | memoryview], Any]],
+        *,
+        known: bool = False,
     ) -> None:
         self.name: str = name
-        self._encode = encode
+        self.known: bool = known
+        # Without the errors of `encode`.
+        self.plain: Callable[[object], bytes] = encode
         self._decoder = decoder
         self._decoders: dict[Any, Callable[[bytes | memoryview], Any]] = {}
 
@@ -40,9 +52,24 @@ class MsgspecSerializer:
             CatgaError: `SERIALIZATION_FAILED`, naming the value's type.
         """
         try:
-            return self._encode(value)
+            return self.plain(value)
         except Exception as cause:  # also what a property of the value's own class raises
             raise unserializable(value, cause) from cause
+
+    def checked(self, check: Check, refuse: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+        """Return `encode` with a check of the value, compiled into one function.
+
+        Args:
+            check: What a value has to pass.
+            refuse: Called with any other value, and with one whose check or encoding has raised; it raises.
+        """
+        steps = check.steps or Steps(("if not good(v): {fail}",), {"good": check.good})
+        # A loop that runs once: a value that is not good leaves it.
+        lines = ["try:", "    while True:"]
+        lines += [f"        {line.replace('{fail}', 'break')}" for line in steps.lines]
+        lines += ["        return encode(v)", "except Exception:", "    pass", "return refuse(v)"]
+        names = {**steps.names, "encode": self.plain, "refuse": refuse, "__name__": __name__}
+        return compiled("v", lines, names)  # type: ignore[return-value]  # it returns what encode and refuse do
 
     def decoder(self, type_: Any, /) -> Callable[[bytes | memoryview], Any]:
         """Return a decoding function for a type; the same one each time.
@@ -53,26 +80,33 @@ class MsgspecSerializer:
         known = self._decoders.get(type_)
         if known is None:
             try:
-                known = self._decoder(type_)
-            except TypeError as cause:
-                msg = f"{shown_type(type_)} cannot be decoded: {cause}"
-                raise SerializationError(msg) from cause
-            known = self._decoders[type_] = _guarded(known, type_)
+                made = self._decoder(readable(type_))
+            except Exception as cause:  # an annotation is code, which may raise anything
+                raise unusable(type_, problems_of(type_), cause) from cause
+            known = self._decoders[type_] = _guarded(made, type_)
         return known
 
 
 def msgpack_serializer() -> MsgspecSerializer:
     """Return the default serializer: compact, binary, keeps bytes as bytes."""
-    return MsgspecSerializer(
-        "msgpack", msgspec.msgpack.Encoder().encode, lambda type_: msgspec.msgpack.Decoder(type_).decode
-    )
+    return MsgspecSerializer(MSGPACK, encoder_of(MSGPACK), functools.partial(decoder_of, MSGPACK), known=True)
 
 
 def json_serializer() -> MsgspecSerializer:
     """Return the serializer for peers and people that read JSON."""
-    return MsgspecSerializer(
-        "json", msgspec.json.Encoder().encode, lambda type_: msgspec.json.Decoder(type_).decode
-    )
+    return MsgspecSerializer(JSON, encoder_of(JSON), functools.partial(decoder_of, JSON), known=True)
+
+
+def unusable(type_: Any, problems: Sequence[TypeProblem], cause: BaseException) -> CatgaError:
+    """Return the error for a type that cannot be encoded and decoded.
+
+    Args:
+        type_: The type.
+        problems: What is wrong with it, and in which fields.
+        cause: What was raised for it.
+    """
+    text = " ".join(map(str, problems)) or f"{reason(cause)}"
+    return SerializationError(f"{shown_type(type_)} cannot be decoded: {text}")
 
 
 def undecodable(type_: Any, cause: BaseException) -> CatgaError:

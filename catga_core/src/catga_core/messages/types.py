@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_origin
+from types import SimpleNamespace
+from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from catga_core.descriptions import with_place
 from catga_core.messages.class_changes import class_changes
 from catga_core.option_checks import MOST_COUNT, check_count
 
@@ -106,7 +109,8 @@ def message(
 
     Raises:
         ValueError: For a name or a version that cannot travel.
-        TypeError: When `context` is not a bool.
+        TypeError: When `context` is not a bool; for an array_like class of a version above 1, which nothing could be upcast
+            to.
     """
     if name is not None:
         check_wire_name(name)
@@ -117,6 +121,8 @@ def message(
         raise TypeError(msg)
 
     def mark(cls: type[M]) -> type[M]:
+        if version > 1 and cls.__struct_config__.array_like:
+            raise TypeError(no_upcasting(cls, version))
         setattr(cls, _NAMED, (name or cls.__name__, version, context))
         if _TYPE in cls.__dict__:
             delattr(cls, _TYPE)
@@ -124,6 +130,14 @@ def message(
         return cls
 
     return mark
+
+
+def no_upcasting(cls: type[Any], version: int) -> str:
+    """Return the error text for an array_like message class that older messages would have to be converted to."""
+    return (
+        f"{with_place(cls.__name__, cls)} is array_like, so its bytes have no field names, and no upcaster could convert older "
+        f"messages to v{version}. Remove array_like=True, or give the new class another name and keep the old one."
+    )
 
 
 def message_type(cls: type[Any]) -> MessageType:
@@ -153,8 +167,12 @@ def _describe(cls: Any) -> MessageType:
     bases = cls.__mro__[1:] if isinstance(cls, type) else ()
     base = next((base for base in _KINDS if base in bases), None)
     if base is None:
-        shown = getattr(cls, "__name__", cls)
-        msg = f"{shown} is not a message: derive it from Command[R], Query[R], StreamQuery[T] or Event"
+        raise TypeError(_not_a_message(cls))
+    if "__dataclass_fields__" in cls.__dict__:
+        msg = (
+            f"{cls.__name__} is a message, which needs no @dataclass: its fields are those of a msgspec.Struct. Remove "
+            "@dataclass."
+        )
         raise TypeError(msg)
     # Only the class's own mark counts: a subclass is another message.
     name, version = wire_name(cls)
@@ -162,6 +180,20 @@ def _describe(cls: Any) -> MessageType:
     kind = _KINDS[base]
     result = None if kind is MessageKind.EVENT else _result_of(cls, base, kind)
     return MessageType(cls, name, version, kind, result, context)
+
+
+def _not_a_message(cls: Any) -> str:
+    name = getattr(cls, "__name__", cls)
+    text = f"{name} is not a message: derive it from Command[R], Query[R], StreamQuery[T] or Event"
+    foreign = ""
+    if isinstance(cls, type):
+        if "__dataclass_fields__" in cls.__dict__:
+            foreign = "a dataclass"
+        elif hasattr(cls, "__pydantic_fields__"):
+            foreign = "a pydantic model"
+    if not foreign:
+        return text
+    return f"{text}. It is {foreign}: write class {name}(Command[R]) with the same fields, or make it a field of a message"
 
 
 def _result_of(cls: type[Any], kind_base: type[Any], kind: MessageKind) -> Any:
@@ -174,7 +206,17 @@ def _result_of(cls: type[Any], kind_base: type[Any], kind: MessageKind) -> Any:
             f"write class {cls.__name__}({base}[YourResult]) instead of {base} without [{letter}]"
         )
         raise TypeError(msg)
-    return found
+    return _resolved(cls, found)
+
+
+def _resolved(cls: type[Any], found: Any) -> Any:
+    """Return a type argument with the names in it replaced by the types of the class's module, as far as it has them."""
+    holder: Any = SimpleNamespace(__annotations__={"it": found})
+    names = vars(sys.modules.get(cls.__module__, SimpleNamespace()))
+    try:
+        return get_type_hints(holder, names, include_extras=True)["it"]
+    except Exception:  # noqa: BLE001 - what cannot be resolved is told when the class is registered
+        return found
 
 
 def type_argument(cls: type[Any], base: type[Any], index: int = 0) -> Any:

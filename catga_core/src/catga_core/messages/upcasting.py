@@ -105,6 +105,11 @@ class Upcasters:
             )
             raise ConfigurationError(msg)
 
+    @property
+    def shapes(self) -> list[Shape]:
+        """The names and versions that have an upcaster."""
+        return list(self._steps)
+
     def chain(self, shape: Shape) -> tuple[list[Upcaster], Shape]:
         """Return the steps for messages of a shape, and the shape they end with.
 

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias, get_origin
 
 import msgspec
 
+from catga_core.codecs.rules import Rule, Test
 from catga_core.handlers.hints import class_of
 from catga_core.interfaces.validation import ValidationProblem
-from catga_core.validation.rules import Rule, Test
 
 Explain: TypeAlias = Callable[[Any, str, list[ValidationProblem]], None]
 

@@ -13,6 +13,7 @@ from typing import Any, get_origin
 import msgspec
 import msgspec.inspect as shape
 
+from catga_core.codecs.rules import Rule, Test, length_rules, number_rules, pattern_rules, zone_rules
 from catga_core.interfaces.validation import ValidationProblem
 from catga_core.validation.checks import (
     ANYTHING,
@@ -30,7 +31,6 @@ from catga_core.validation.checks import (
     typed,
     union,
 )
-from catga_core.validation.rules import Rule, Test, length_rules, number_rules, pattern_rules, zone_rules
 from catga_core.validation.shapes import shape_of
 
 _CHECK = "__catga_check__"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import with_place
 from catga_core.messages import Message, MessageType, message_type
+from catga_core.messages.encodable import codec_problems
+from catga_core.messages.registry import two_classes
 
 
 def two_handlers(described: MessageType, first: Any, second: Any) -> str:
@@ -28,8 +31,11 @@ def shared_names(classes: Iterable[type[Message]]) -> list[str]:
         described = message_type(cls)
         other = seen.setdefault((described.name, described.version), cls)
         if other is not cls:
-            problems.append(
-                f"{with_place(other.__qualname__, other)} and {with_place(cls.__qualname__, cls)} have the same wire name "
-                f"{described}. Rename one of them with @message(name=...)."
-            )
+            problems.append(two_classes(described.name, described.version, other, cls))
     return problems
+
+
+def undecodable(handlers: Iterable[HandlerDefinition]) -> list[str]:
+    """Return an error text for each field of a handled message, or of its result, that cannot be encoded and decoded."""
+    described = dict.fromkeys(each.message_type for each in handlers)
+    return [*dict.fromkeys(text for each in described for text in codec_problems(each))]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from dependency_injector.containers import DynamicContainer
 
 from catga_core.container.app.assembly import Assembly
-from catga_core.container.app.conflicts import shared_names
+from catga_core.container.app.conflicts import shared_names, undecodable
 from catga_core.container.app.consumer_handlers import class_consumer, function_consumer, use_in_scope
 from catga_core.container.app.contributions import Contributions
 from catga_core.container.app.entries import behavior_entry, check_hosted, handler_entries, validator_entry
@@ -283,6 +283,7 @@ class Registering(DynamicContainer):
         problems = self._registry.problems()
         problems += check_modules(self._modules, lambda need: self._resolver.effective(need) is not None)
         problems += assembly.problems() + self._features.problems(check_roles(roles))
+        problems += undecodable(assembly.definitions())
         problems += shared_names(assembly.handlers.registered())
         if problems:
             raise ConfigurationError(problems)

@@ -28,13 +28,14 @@ from catga_core.event_sourcing.projections.projection import Projection, call_of
 from catga_core.event_sourcing.projections.service import Projections
 from catga_core.event_sourcing.projections.targets import problems_of_target
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
-from catga_core.handlers.hints import shown
+from catga_core.handlers.hints import caller_locals, shown
 from catga_core.host import Host
 from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.event_store import EventStore
 from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import Dispatcher
+from catga_core.messages.encodable import make_all_readable
 
 
 def add_projection(
@@ -80,6 +81,7 @@ def add_projection(
     problems += problems_of_target(hosted, container.providers)
     if problems:
         raise ConfigurationError(problems)
+    make_all_readable(projection.projection_methods.declared, caller_locals())
     key = f"projection:{definition.name}"
     container.add_class_consumer(key, definition.name, projection, call_of)
     _host(container, definition, key, provider, hosted)

@@ -33,6 +33,7 @@ from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import Dispatcher
 from catga_core.messages import Event
+from catga_core.messages.encodable import make_all_readable
 
 
 def add_subscription(
@@ -72,7 +73,9 @@ def add_subscription(
         ConfigurationError: An argument is not possible, or the container runs already.
     """
     check_consumer_name(name, "subscription")
-    described = handler_of(handler, caller_locals())
+    names = caller_locals()
+    described = handler_of(handler, names)
+    make_all_readable(described.events, names)
     chosen = ConsumerOptions(**options)
     definition = SubscriptionDefinition(
         name=name,

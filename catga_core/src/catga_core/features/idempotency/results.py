@@ -8,6 +8,7 @@ import msgspec
 
 from catga_core.errors import CatgaError, ConfigurationError, ConflictError, Outcome, SerializationError
 from catga_core.messages import MessageType
+from catga_core.messages.exact import exact_encoder
 from catga_core.messages.fingerprints import fingerprint, same_content
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
@@ -41,6 +42,7 @@ class ResultCodec:
         self._kept = msgspec.msgpack.Decoder(_Kept)
         try:
             self._decode = serializer.decoder(described.result)
+            self._encode = exact_encoder(serializer, described.result)
         except CatgaError as error:
             msg = (
                 f"{self._name} is idempotent, but its result type cannot be decoded for a duplicate: {error.message} "
@@ -60,9 +62,9 @@ class ResultCodec:
             fingerprint: The command's fingerprint.
 
         Raises:
-            SerializationError: The result cannot be encoded; the text names its type.
+            SerializationError: The result cannot be encoded, or would not be read back as it is; the text names its type.
         """
-        body = self._serializer.encode(value)
+        body = self._encode(value)
         return self._encoder.encode(_Kept(_FORMAT, self._serializer.name, fingerprint, body))
 
     def decode(self, key: str, data: bytes, fingerprint: str) -> CatgaResult[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from catga_core.clock import Clock
@@ -9,6 +10,7 @@ from catga_core.features.outbox.ordering import key_of
 from catga_core.interfaces.outbox import OutboxMessage, OutboxStore
 from catga_core.interfaces.storage import Storage, UnitOfWork
 from catga_core.messages import Event, MessageType
+from catga_core.messages.exact import exact_encoder
 from catga_core.messages.fingerprints import fingerprint
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.registry import MessageRegistry
@@ -27,7 +29,7 @@ class OutboxWriter:
         registry: Learns which classes are published, so that the relay can decode them.
     """
 
-    __slots__ = ("_clock", "_conversations", "_known", "_outbox", "_registry", "_serializer", "_storage")
+    __slots__ = ("_clock", "_conversations", "_encoders", "_outbox", "_registry", "_serializer", "_storage")
 
     def __init__(
         self,
@@ -42,7 +44,7 @@ class OutboxWriter:
         self._serializer = serializer
         self._clock = clock
         self._registry = registry
-        self._known: set[type[Event]] = set()
+        self._encoders: dict[type[Event], Callable[[Event], bytes]] = {}
         self._conversations: WeakKeyDictionary[UnitOfWork, str] = WeakKeyDictionary()
 
     def applies(self) -> bool:
@@ -62,19 +64,21 @@ class OutboxWriter:
             context: Its context.
 
         Raises:
-            SerializationError: The event cannot be encoded.
+            SerializationError: The event cannot be encoded, or would not be read back as it is.
             MessageIdConflictError: The outbox has another event under the message id.
             PersistenceError: The outbox cannot be written.
         """
         cls = type(event)
-        if cls not in self._known:
+        encode = self._encoders.get(cls)
+        if encode is None:
+            encode = exact_encoder(self._serializer, cls)
             self._registry.use(cls)
-            self._known.add(cls)
+            self._encoders[cls] = encode
         message = OutboxMessage(
             name=described.name,
             schema_version=described.version,
             format=self._serializer.name,
-            data=self._serializer.encode(event),
+            data=encode(event),
             context=context,
             key=key_of(event, self._conversation_of(context)),
             created_at=self._clock.time(),
