@@ -783,12 +783,16 @@ PROGRAM = """
 """
 
 
+# One stream tells in which order lines were written.
+LOG_TO_STDOUT = "import structlog\nstructlog.configure(logger_factory=structlog.PrintLoggerFactory())\n"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("call", ["run(catga)", "asyncio.run(catga.run())"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_run_ends_well_on_a_signal(number: signal.Signals, call: str):
     with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM).replace("{call}", call)],
+        [sys.executable, "-c", LOG_TO_STDOUT + textwrap.dedent(PROGRAM).replace("{call}", call)],
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -892,7 +896,7 @@ SLOW_PROGRAM = """
 def signalled(slow: str, number: signal.Signals, signals: Sequence[str]) -> tuple[int, list[str]]:
     """Run the program, sending the signal once for each text that a line has; return its exit code and what it prints."""
     due = list(signals)
-    head = f"SLOW = {slow!r}\nfrom catga_core import CatgaMediator as Mediator\n"
+    head = f"SLOW = {slow!r}\n{LOG_TO_STDOUT}from catga_core import CatgaMediator as Mediator\n"
     lines: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-c", head + textwrap.dedent(SLOW_PROGRAM)],

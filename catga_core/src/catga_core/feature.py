@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -113,15 +113,22 @@ class Builder(Protocol):
         ...
 
     def add_worker(
-        self, service: Any, make: Callable[..., Any], needs: Mapping[str, Any] | None = None, *, name: str
+        self,
+        service: Any,
+        make: Callable[..., Any],
+        needs: Mapping[str, Any] | None = None,
+        *,
+        name: str,
+        role: Literal["serve", "work", "admin"] | None = "work",
     ) -> None:
-        """Register a hosted service that works beside the handlers: it runs where the role `work` does.
+        """Register a hosted service that works beside the handlers.
 
         Args:
             service: The type it is asked for by; it has `start()` and `stop()`, and may have `health()`.
             make: Called with what it needs by name.
             needs: The services it needs, by parameter name; they start before it and stop after it.
             name: Its provider's name, which is its name in `health()` too.
+            role: The role of the processes that run it, `None` for every process.
         """
         ...
 

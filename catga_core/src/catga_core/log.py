@@ -67,6 +67,7 @@ PROJECTION_SUPERSEDED = "catga.projection_superseded"
 PARTITION_SHARING_FAILED = "catga.partition_sharing_failed"
 PARKED_EVENT_REPLAYED = "catga.parked_event_replayed"
 PARKED_EVENT_FAILED = "catga.parked_event_failed"
+LOOP_BLOCKED = "catga.loop_blocked"
 REDIS_DURABILITY = "catga.redis_durability"
 
 

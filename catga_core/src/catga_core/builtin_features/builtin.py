@@ -10,6 +10,8 @@ from catga_core.features.dead_letters.feature import DeadLetterFeature
 from catga_core.features.idempotency.feature import IdempotencyFeature
 from catga_core.features.idempotency.options import IdempotencyOptions
 from catga_core.features.locks.feature import LocksFeature
+from catga_core.features.loop_monitor.feature import LoopMonitorFeature
+from catga_core.features.loop_monitor.options import LoopMonitorOptions
 from catga_core.features.retention.feature import RetentionFeature
 from catga_core.features.retention.options import RetentionOptions
 
@@ -29,6 +31,9 @@ def add_builtin_features(container: FeatureHost, options: CatgaOptions) -> None:
     container.add_feature(EventSourcingFeature(max_event_bytes=options.max_event_bytes))
     container.add_feature(ConsumersFeature())
     container.add_feature(RetentionFeature(RetentionOptions(interval_seconds=options.prune_interval_seconds)))
+    container.add_feature(
+        LoopMonitorFeature(LoopMonitorOptions(warning_seconds=options.loop_block_warning_seconds))
+    )
     container.add_feature(DeadLetterFeature(keep_failed_events=options.enable_dead_letter_queue))
     # Without the flag it is there for commands with @idempotent.
     container.add_feature(

@@ -8,6 +8,8 @@ from catga_core.features.idempotency.options import IdempotencyOptions
 from catga_core.features.inbox.feature import add_inbox
 from catga_core.features.inbox.options import InboxOptions
 from catga_core.features.locks.locks import HeldLock, Locks, OnLoss
+from catga_core.features.loop_monitor.feature import add_loop_monitor
+from catga_core.features.loop_monitor.options import LoopMonitorOptions
 from catga_core.features.outbox.feature import add_outbox
 from catga_core.features.outbox.monitor import OutboxMonitor
 from catga_core.features.outbox.options import OutboxOptions
@@ -25,6 +27,7 @@ __all__ = [
     "IdempotencyOptions",
     "InboxOptions",
     "Locks",
+    "LoopMonitorOptions",
     "OnLoss",
     "OutboxMonitor",
     "OutboxOptions",
@@ -36,6 +39,7 @@ __all__ = [
     "add_dead_letters",
     "add_idempotency",
     "add_inbox",
+    "add_loop_monitor",
     "add_outbox",
     "add_retention",
     "idempotent",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from catga_core.container.app.roles import Role
 from catga_core.container.di.registration import Lifetime, Parameter, Registration, SourceKind
 from catga_core.feature import Default, StageFactory
 from catga_core.handlers import HandlerDefinition
@@ -24,7 +25,7 @@ class Contributions:
         self.failure_sink: Callable[[], FailureSink] | None = None
         # Dictionaries for sets that keep their order.
         self.needs: dict[Any, None] = {}
-        self.workers: dict[Any, None] = {}
+        self.workers: dict[Any, Role | None] = {}
         self.defaults: dict[Any, Default] = {}
 
     def clear(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from catga_core.container.app.contributions import Contributions, singleton_of
+from catga_core.container.app.roles import Role
 from catga_core.container.app.stores import is_in_memory, same_storage, told_storage
 from catga_core.container.di.registration import Registration
 from catga_core.container.di.resolver import Resolver
@@ -124,11 +125,17 @@ class FeatureSet:
         self._registrations.append(made)
 
     def add_worker(
-        self, service: Any, make: Callable[..., Any], needs: Mapping[str, Any] | None = None, *, name: str
+        self,
+        service: Any,
+        make: Callable[..., Any],
+        needs: Mapping[str, Any] | None = None,
+        *,
+        name: str,
+        role: Role | None = "work",
     ) -> None:
         """See `Builder.add_worker`."""
         self.add_service(service, make, needs, name=name)
-        self._contributions.workers[service] = None
+        self._contributions.workers[service] = role
 
     def add_default(self, service: Any, default: Default) -> None:
         """See `Builder.add_default`."""

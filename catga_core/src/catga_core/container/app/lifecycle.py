@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Any
@@ -52,7 +52,7 @@ class Lifecycle:
         resolver: Makes its services.
         registrations: Its services.
         hosted: The services that are started and stopped, and the roles of processes that do so.
-        workers: Those of features, which work beside the handlers.
+        workers: Those of features, which work beside the handlers, likewise.
         feature_health: Returns the health entries of features.
     """
 
@@ -65,7 +65,7 @@ class Lifecycle:
         resolver: Resolver,
         registrations: Mapping[Any, Registration],
         hosted: Mapping[Any, Role | None],
-        workers: Collection[Any],
+        workers: Mapping[Any, Role | None],
         feature_health: Callable[[], Mapping[str, Health]],
     ) -> None:
         self._validate = validate
@@ -272,7 +272,7 @@ class Lifecycle:
         return [service for service in ordered if service not in above], above
 
     def _is_for(self, roles: frozenset[Role], service: Any, default: Role | None) -> bool:
-        role = "work" if service in self._workers else self._hosted.get(service) or default
+        role = self._workers[service] if service in self._workers else self._hosted.get(service) or default
         return role is None or role in roles
 
     async def _start_hosted(self, service: Any) -> None:

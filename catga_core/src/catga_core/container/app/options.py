@@ -41,6 +41,8 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=OptionsT
             fails with `CONCURRENCY_LIMITED` at once.
         shutdown_timeout_seconds: How long a stopping container waits for what is in flight.
         start_timeout_seconds: How long each hosted service may take to start.
+        loop_block_warning_seconds: Log a warning with the handler's name where one blocks the event loop for so long; `None` for
+            never.
         max_event_bytes: An event with more bytes is refused by the event store before anything is written.
         enable_idempotency: Do every command once for each message id; without it only those marked `@idempotent`.
         idempotency_ttl_seconds: How long a command's result is remembered.
@@ -76,6 +78,7 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=OptionsT
     max_concurrent_requests: int = 256
     shutdown_timeout_seconds: float = 30.0
     start_timeout_seconds: float = 30.0
+    loop_block_warning_seconds: float | None = 0.2
     max_event_bytes: int = 1_048_576
     enable_idempotency: bool = False
     idempotency_ttl_seconds: float = 86_400.0

@@ -1,0 +1,1 @@
+"""Warns of handlers that block the event loop."""
