@@ -132,6 +132,7 @@ class RedisOptions:
             ConfigurationError: For what cannot be read, and for options that do not exist.
         """
         place, _, query = url.partition("?")
+        parse(place)  # before its query: what has no known scheme may be anything
         secret = "@" in url or "password=" in query
         return cls(place, **options_in_query(cls, query, system="Redis", without=("url",), secret=secret))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
@@ -16,9 +18,15 @@ _FORMS = (
     "redis://host:6379/0, rediss://host (TLS), redis+sentinel://a:26379,b:26379/service/0 or "
     "redis+cluster://a:6379,b:6379"
 )
+# What an error may repeat of a URL: where a character was forgotten, more of it may be a password.
+_HARMLESS = re.compile(r"[A-Za-z0-9._/-]*")
+_SERVICE = re.compile(r"[A-Za-z0-9._-]+")  # what Sentinels allow
 _ENCODE = (
     "; in a password, write %2C for ',', %2F for '/', %3A for ':', %3F for '?', %23 for '#' and %40 for '@'"
 )
+
+
+_QUERY = "%3F for '?' and %23 for '#'"
 
 
 class Mode(StrEnum):
@@ -56,6 +64,10 @@ class Address(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Address({self.shown!r})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return the URL without credentials; msgspec's own would show the password."""
+        return [("url", self.shown)]
+
     @property
     def shown(self) -> str:
         """The URL without credentials."""
@@ -83,6 +95,12 @@ def parse(url: str) -> Address:
         msg = f"the Redis URL begins with no scheme that is spoken here: write {_FORMS}"
         raise ConfigurationError(msg)
     credentials, at, place = rest.rpartition("@")
+    if "?" in place or "#" in place:
+        msg = (
+            "the Redis URL has options after a question mark, or a fragment: pass it to RedisOptions.from_url, or set the "
+            f"options by their names; in a password, write {_QUERY}"
+        )
+        raise ConfigurationError(msg)
     hosts_text, _, path = place.partition("/")
     hosts = tuple(_host(text, mode, secret=bool(at)) for text in hosts_text.split(","))
     if mode is Mode.SERVER and len(hosts) > 1:
@@ -111,7 +129,12 @@ def _host(text: str, mode: Mode, *, secret: bool) -> tuple[str, int]:
     except ValueError:
         host, port = None, None
     if not host or port == 0 or any(character.isspace() for character in host):
-        shown = "a host" if secret else f"the host {text!r}"
+        name = text.partition(":")[0]
+        shown = (
+            "a host"
+            if secret or not name or not _HARMLESS.fullmatch(name)
+            else f"the host {name!r} with a port"
+        )
         msg = f"the Redis URL names {shown} that cannot be reached: write {_FORMS}{_ENCODE if secret else ''}"
         raise ConfigurationError(msg)
     return host, port or (SENTINEL_PORT if mode is Mode.SENTINEL else DEFAULT_PORT)
@@ -123,9 +146,12 @@ def _path(path: str, mode: Mode, *, secret: bool) -> tuple[str, int]:
     if mode is Mode.SENTINEL and not service:
         msg = "the Redis URL names Sentinels and no service: write redis+sentinel://a:26379/mymaster/0"
         raise ConfigurationError(msg)
+    if service and not _SERVICE.fullmatch(service):
+        msg = "the Redis URL names a service with characters that Sentinels do not allow: write letters, digits, '.', '-' and '_'"
+        raise ConfigurationError(msg)
     text = parts.pop(0) if parts else "0"
     if parts or not text.isascii() or not text.isdecimal():
-        shown = "" if secret else f" ({path!r})"
+        shown = "" if secret or not _HARMLESS.fullmatch(path) else f" ({path!r})"
         msg = f"the Redis URL ends with something that is no database number{shown}: write {_FORMS}{_ENCODE if secret else ''}"
         raise ConfigurationError(msg)
     if mode is Mode.CLUSTER and text != "0":
