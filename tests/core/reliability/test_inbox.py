@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from catga_core import CatgaApp, CatgaContainer, CatgaMediator, ConfigurationError, Event, message
+from catga_core.interfaces import EventStore
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.memory.stores import memory_stores
@@ -133,6 +134,66 @@ async def test_what_two_deliveries_at_once_write_is_there_once(place: Place):
         # In a storage that collects what is written, all of them run, and one of them commits.
         await asyncio.gather(*(app.mediator.publish(Placed(), message_id="p-1") for _ in range(5)))
         assert (await app.outbox.stats()).pending == 1
+
+
+async def test_deliveries_at_once_are_duplicates_and_no_dead_letters(
+    place: Place, log: list[MutableMapping[str, Any]]
+):
+    async def note(message: Placed, store: EventStore) -> None:
+        version = await store.version("notes")
+        await asyncio.sleep(0.01)
+        await store.append("notes", Counted(), expected_version=version)
+
+    def make() -> CatgaContainer:
+        catga = place.container(enable_inbox=True, enable_dead_letter_queue=True)
+        catga.add_handlers(note)
+        return catga
+
+    async with make().running() as one, make().running() as two:
+        for number in range(5):
+            # Some meet at the commit, and some before: when they append to what the first has changed.
+            deliveries = [
+                app.mediator.publish(Placed(number), message_id=f"p-{number}")
+                for app in (one, two)
+                for _ in range(5)
+            ]
+            await asyncio.gather(*deliveries)
+
+        assert await one.event_store.version("notes") == 5
+        assert await one.get(DeadLetterQueue).count() == 0
+        skipped = sum(app.health()["inbox"].details["skipped_duplicates"] for app in (one, two))
+        assert skipped == 5 * 9
+    assert sum(line["event"] == "catga.duplicate_skipped" for line in log) == skipped
+
+
+async def test_different_events_at_once_under_one_id_are_a_conflict(place: Place):
+    got: list[int] = []
+
+    async def on_placed(message: Placed) -> None:
+        await asyncio.sleep(0.01)
+        got.append(message.number)
+
+    catga = place.container(enable_inbox=True, enable_dead_letter_queue=True)
+    catga.add_handlers(on_placed)
+    async with catga.running() as app:
+        await asyncio.gather(*(app.mediator.publish(Placed(number), message_id="p-1") for number in (1, 2)))
+        page = await app.get(DeadLetterQueue).find()
+
+    assert [each.code for each in page.letters] == ["CONFLICT"]
+
+
+async def test_handler_that_fails_beside_a_duplicate_that_fails_is_a_dead_letter(place: Place):
+    async def fail(message: Placed) -> None:
+        await asyncio.sleep(0.01)
+        raise ValueError("no paper")
+
+    catga = place.container(enable_inbox=True, enable_dead_letter_queue=True)
+    catga.add_handlers(fail)
+    async with catga.running() as app:
+        await asyncio.gather(*(app.mediator.publish(Placed(), message_id="p-1") for _ in range(2)))
+
+        assert await app.get(DeadLetterQueue).count() == 1
+        assert not await app.inbox.seen("p-1", fail.__name__)
 
 
 async def test_without_the_option_every_delivery_is_handled(place: Place):

@@ -68,11 +68,16 @@ class InboxFeature:
         # A consumer's checkpoint is its deduplication.
         if self._services is None or handler.consumer or handler.message_type.kind is not MessageKind.EVENT:
             return []
-        from catga_core.features.inbox.behavior import InboxBehavior
+        from catga_core.features.inbox.behavior import InboxBehavior, OvertakenBehavior
 
         services = self._services
         encode = services.get(Serializer).encode
-        return [InboxBehavior(services.get(InboxStore), handler.name, self._counters, encode)]
+        inbox, name = services.get(InboxStore), handler.name
+        stages: list[AnyBehavior] = [InboxBehavior(inbox, name, self._counters, encode)]
+        if not services.get(Storage).capabilities.immediate:
+            # Elsewhere the second of two deliveries waits for the first.
+            stages.append(OvertakenBehavior(inbox, name, self._counters, encode))
+        return stages
 
     def _prune(self, store: InboxStore) -> Prune:
         return lambda: store.prune(older_than=self._options.retention_seconds)
