@@ -198,3 +198,49 @@ class ConnectionContract(StoresContractBase):
 
         await eventually(lambda: log.version("before"), within=PATIENCE)
         await eventually(lambda: stores.storage.health().status is HealthStatus.HEALTHY, within=PATIENCE)
+
+    @needs(EventLog)
+    async def test_many_callers_without_a_connection_are_told_as_soon_as_one(
+        self, stores: Stores, connection: Connection
+    ) -> None:
+        """The time of one call, not the sum of all; nothing was written."""
+        log = stores[EventLog]
+        await log.append([appends("before")])
+        await connection.cut()
+
+        async with asyncio.timeout(PATIENCE):
+            outcomes = await asyncio.gather(
+                *(log.append([appends(f"orders-{number}")]) for number in range(1000)), return_exceptions=True
+            )
+        await connection.mend()
+
+        for each in outcomes:
+            assert isinstance(each, CatgaError), each
+            assert each.code == ErrorCode.PERSISTENCE_FAILED
+        await eventually(lambda: log.version("before"), within=PATIENCE)
+        assert await log.head() == 1
+
+    @needs(EventLog)
+    async def test_what_callers_are_told_when_the_connection_is_lost_is_true(
+        self, stores: Stores, connection: Connection
+    ) -> None:
+        """What is acknowledged is there, what is told as not written is not; of the rest it is said that nobody knows."""
+        log = stores[EventLog]
+        await log.append([appends("before")])
+        for round_ in range(3):
+            appending = [
+                asyncio.create_task(log.append([appends(f"orders-{round_}-{number}")]))
+                for number in range(50)
+            ]
+            await turns(1 + round_)
+            await connection.cut()
+            async with asyncio.timeout(PATIENCE):
+                outcomes = await asyncio.gather(*appending, return_exceptions=True)
+            await connection.mend()
+            await eventually(lambda: log.version("before"), within=PATIENCE)
+
+            for number, each in enumerate(outcomes):
+                told = each.details["outcome"] if isinstance(each, CatgaError) else each
+                there = await log.version(f"orders-{round_}-{number}")
+                assert there == 1 or not isinstance(told, list), told
+                assert there == 0 or told != "not_written", told
