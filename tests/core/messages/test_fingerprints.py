@@ -101,7 +101,10 @@ def test_foreign_content_is_encoded_by_the_fallback() -> None:
     foreign = object()
 
     assert content_digest(foreign) == b""
-    assert content_digest(foreign, lambda _: b"bytes") != b""
+    one = content_digest(FpEvent([foreign, {"x", "yy", "z"}]), lambda _: b"bytes")
+    assert one == content_digest(FpEvent([foreign, {"z", "yy", "x"}], items={}), lambda _: b"bytes")
+    assert one != content_digest(FpEvent([foreign, {"z"}]), lambda _: b"bytes")
+    assert one != content_digest(FpEvent([foreign, {"x", "yy", "z"}]), lambda _: b"other")
 
     def failing(_: object) -> bytes:
         raise ValueError

@@ -100,6 +100,11 @@ class EventTypes:
         self.registry.add_upcasters(*upcasters)
 
     @property
+    def serializer(self) -> Serializer:
+        """The serializer of new events."""
+        return self._serializer
+
+    @property
     def known(self) -> list[type[Event]]:
         """The event classes that were registered or appended, by name and version; imported ones are known besides."""
         return [cls for cls in self.registry.registered if issubclass(cls, Event)]

@@ -55,5 +55,7 @@ def _is_equal(types: EventTypes, stored: EventRecord, given: EventRecord) -> boo
         one, other = types.decode(stored), types.decode(given)
     except CatgaError:
         return False
-    digest = content_digest(one)
-    return type(one) is type(other) and bool(digest) and digest == content_digest(other)
+    digest = content_digest(one, types.serializer.encode)
+    return (
+        type(one) is type(other) and bool(digest) and digest == content_digest(other, types.serializer.encode)
+    )

@@ -36,20 +36,23 @@ def content_digest(message: object, fallback: Callable[[object], bytes] | None =
 
     Args:
         message: The value.
-        fallback: Encodes what msgspec cannot, such as an application's own types.
+        fallback: Encodes a value that msgspec cannot, such as one of an application's own types.
 
     Returns:
         16 bytes; empty where the content cannot be encoded.
     """
     try:
-        data = _encode(_canonical(message))
-    except Exception:  # noqa: BLE001 - a foreign type; its class's own code may raise anything
-        if fallback is None:
-            return b""
+        content = _canonical(message)
         try:
-            data = fallback(message)
-        except Exception:  # noqa: BLE001 - as above
-            return b""
+            data = _encode(content)
+        except TypeError:
+            if fallback is None:
+                return b""
+            # A foreign type somewhere: its values are encoded as the container's serializer does.
+            encoder = msgspec.msgpack.Encoder(order="deterministic", enc_hook=fallback)
+            data = encoder.encode(content)
+    except Exception:  # noqa: BLE001 - a foreign class's own code may raise anything
+        return b""
     return blake2b(data, digest_size=_DIGEST_BYTES).digest()
 
 
