@@ -32,8 +32,10 @@ from catga_core.event_sourcing import (
     upcaster,
 )
 from catga_core.event_sourcing.projections import Projection, Projections, add_projection, project
+from catga_core.event_sourcing.subscriptions import add_subscription
 from catga_core.features.idempotency.options import IdempotencyOptions
 from catga_core.features.outbox.options import OutboxOptions
+from catga_core.interfaces import DeadLetterFilter
 from catga_core.memory.stores import MemoryStorage
 from catga_core.pipeline.timeout import TimeoutBehavior
 from catga_core.reliability import DeadLetterQueue, Locks, idempotent
@@ -73,6 +75,9 @@ async def ask(message: OddAsk) -> int:
     return 1
 
 
+async def on_added(event: OddAdded) -> None: ...
+
+
 async def read(app: CatgaApp, **options: Any) -> list[int]:
     return [each.version async for each in app.event_store.read("s", **options)]
 
@@ -108,6 +113,8 @@ SECONDS: dict[str, Call] = {
     "wait_for_result": lambda app, n: IdempotencyOptions(wait_for_result=n),
     "lease_seconds of add_projection": lambda app, n: add_projection(add_catga(), OddSums, lease_seconds=n),
     "busy_timeout_seconds": lambda app, n: SqliteOptions("a.db", busy_timeout_seconds=n),
+    "failed_after": lambda app, n: DeadLetterFilter(failed_after=n),
+    "failed_before": lambda app, n: DeadLetterFilter(failed_before=n),
     "connect_timeout_seconds": lambda app, n: RedisOptions(connect_timeout_seconds=n),
 }
 
@@ -170,6 +177,24 @@ async def test_counts_that_cannot_be_are_refused_with_the_arguments_name(app: Ca
     for number in NOT_COUNTS:
         text = await refusal_of(COUNTS[name], app, number)
         assert name.split(maxsplit=1)[0] in text, (number, text)
+
+
+@pytest.mark.parametrize("number", [2**53, 10**400])
+async def test_number_that_no_store_can_compare_is_refused_or_not_found(app: CatgaApp, number: int) -> None:
+    calls: list[Call] = [
+        lambda app, n: OutboxOptions(batch_size=n),
+        lambda app, n: RedisOptions(batch_size=n),
+        lambda app, n: add_projection(add_catga(), OddSums, batch_size=n),
+        lambda app, n: add_subscription(add_catga(), "odd", on_added, start=n),
+        lambda app, n: DeadLetterFilter(failed_after=n),
+    ]
+    for call in calls:
+        await refusal_of(call, app, number)
+    with pytest.raises(ConfigurationError, match="outbox_batch_size"):
+        add_catga(CatgaOptions(outbox_batch_size=number))
+    with pytest.raises(CatgaError) as missing:
+        await app.get(AggregateRepository[OddTally]).state_at("s", number)
+    assert missing.value.code == "NOT_FOUND"
 
 
 @pytest.mark.parametrize("number", [1e308, sys.maxsize])

@@ -204,7 +204,7 @@ def whole_number_problems(
     return [
         invalid(system, name, value, f"Set an int {wanted}.")
         for name, value in _values(options, names)
-        if not is_whole_number(value) or value < least or (most is not None and value > most)
+        if not is_whole_number(value) or value < least or value > (MOST_COUNT if most is None else most)
     ]
 
 

@@ -12,6 +12,7 @@ from catga_core.event_sourcing.event_store import microseconds_of
 from catga_core.event_sourcing.progress import Progress
 from catga_core.event_sourcing.state_streams import StateStreams
 from catga_core.interfaces.event_store import StoredEvent
+from catga_core.option_checks import MOST_COUNT
 
 S = TypeVar("S")
 
@@ -76,7 +77,8 @@ async def state_at(streams: StateStreams[S], id: str, moment: Moment) -> tuple[S
     if type(moment) is not int or moment < 0:
         msg = f"{moment!r} is no moment: give a version, 0 or more, or an aware datetime"
         raise ValueError(msg)
-    state, progress = await streams.load(id, version=moment)
+    # No stream has so many events, and no storage can compare larger numbers.
+    state, progress = await streams.load(id, version=min(moment, MOST_COUNT))
     if progress.version != moment:
         raise streams.not_found(id, moment, progress.version)
     return state, progress

@@ -10,6 +10,7 @@ import msgspec
 
 from catga_core.interfaces.port import port
 from catga_core.messages.message_context import MessageContext
+from catga_core.option_checks import MOST_SECONDS, check_seconds
 
 
 class DeadLetterSource(StrEnum):
@@ -73,6 +74,9 @@ class DeadLetterFilter(msgspec.Struct, frozen=True):
         code: Their error's code.
         failed_after: Seconds since the Unix epoch; those that last failed later.
         failed_before: Seconds since the Unix epoch; those that last failed earlier.
+
+    Raises:
+        ValueError: A time is not a finite number >= 0.
     """
 
     source: DeadLetterSource | None = None
@@ -81,6 +85,11 @@ class DeadLetterFilter(msgspec.Struct, frozen=True):
     code: str | None = None
     failed_after: float | None = None
     failed_before: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the times."""
+        check_seconds("failed_after", self.failed_after, least=0, most=MOST_SECONDS, optional=True)
+        check_seconds("failed_before", self.failed_before, least=0, most=MOST_SECONDS, optional=True)
 
 
 ALL_LETTERS: DeadLetterFilter = DeadLetterFilter()

@@ -10,7 +10,7 @@ import msgspec
 
 from catga_core.errors import ConfigurationError
 from catga_core.feature_options import is_feature_variable
-from catga_core.option_checks import MOST_SECONDS, OptionsType, check_seconds
+from catga_core.option_checks import MOST_COUNT, MOST_SECONDS, OptionsType, check_count, check_seconds
 from catga_core.url_options import suggestion
 
 _PREFIX = "CATGA_"
@@ -197,8 +197,10 @@ def _unusable_counts(options: CatgaOptions) -> list[str]:
     problems: list[str] = []
     for name in _COUNTS:
         count = getattr(options, name)
-        if count < 1:
-            problems.append(f"{name} must be an int >= 1; got {count}. Raise it.")
+        try:
+            check_count(name, count, most=MOST_COUNT if count > MOST_COUNT else None)
+        except ValueError as error:
+            problems.append(str(error))
     first, longest = options.outbox_retry_delay_seconds, options.outbox_retry_max_delay_seconds
     if first > longest:
         problems.append(

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 import msgspec
 
-from catga_core.option_checks import MOST_SECONDS, OptionsType, is_number, shown_number
+from catga_core.option_checks import MOST_COUNT, MOST_SECONDS, OptionsType, is_number, shown_number
 from catga_core.runtime.retry import RetryPolicy
 
 
@@ -112,7 +112,7 @@ def check_consumer_options(options: ConsumerOptions, named: str, stream: object)
         problems.append(f"{named} has stream='', and no stream is called so: leave it out for all streams")
     for name in ("batch_size", "attempts"):
         number: object = getattr(options, name)
-        if number is not None and (type(number) is not int or number < 1):
+        if number is not None and (type(number) is not int or not 1 <= number <= MOST_COUNT):
             problems.append(f"{named} has {name}={shown_number(number)}: give a whole number, 1 or more")
     for name in ("retry_delay_seconds", "max_retry_delay_seconds", "poll_seconds", "lease_seconds"):
         seconds: object = getattr(options, name)

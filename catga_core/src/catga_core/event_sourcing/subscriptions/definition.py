@@ -10,6 +10,7 @@ import msgspec
 
 from catga_core.event_sourcing.consumers import ConsumerOptions, OnLogLoss
 from catga_core.messages import Event
+from catga_core.option_checks import MOST_COUNT, shown_number
 
 
 class Start(StrEnum):
@@ -83,10 +84,14 @@ def problems_of(definition: SubscriptionDefinition, named: str) -> list[str]:
     problems: list[str] = []
     partitions: Any = definition.partitions
     if type(partitions) is not int or not 1 <= partitions <= 1_000:
-        problems.append(f"{named} has partitions={partitions!r}: give a whole number from 1 to 1000")
+        problems.append(
+            f"{named} has partitions={shown_number(partitions)}: give a whole number from 1 to 1000"
+        )
     start: Any = definition.start
-    if not isinstance(start, Start) and (type(start) is not int or start < 0):
-        problems.append(f"{named} has start={start!r}: give Start.BEGINNING, Start.NOW, or a position from 0")
+    if not isinstance(start, Start) and (type(start) is not int or not 0 <= start <= MOST_COUNT):
+        problems.append(
+            f"{named} has start={shown_number(start)}: give Start.BEGINNING, Start.NOW, or a position from 0"
+        )
     if definition.options.on_log_loss is OnLogLoss.REBUILD:
         problems.append(
             f"{named} has on_log_loss=OnLogLoss.REBUILD, which is for projections. Use OnLogLoss.STOP or OnLogLoss.CONTINUE."

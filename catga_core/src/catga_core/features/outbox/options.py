@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from catga_core.feature_options import FeatureOptions
+from catga_core.option_checks import MOST_COUNT
 
 
 class OutboxOptions(FeatureOptions, frozen=True, kw_only=True):
@@ -35,7 +36,7 @@ class OutboxOptions(FeatureOptions, frozen=True, kw_only=True):
         problems = [
             f"OutboxOptions({name}={getattr(self, name)!r}) must be a whole number >= 1."
             for name in ("batch_size", "max_attempts")
-            if getattr(self, name) < 1
+            if not 1 <= getattr(self, name) <= MOST_COUNT
         ]
         if self.retry_delay_seconds > self.retry_max_delay_seconds:
             problems.append(
