@@ -24,9 +24,8 @@ async def own_data(app: CatgaApp, storage: Storage) -> None:
         assert_type(connection_of(uow, SqliteConnection), SqliteConnection)
         assert_type(await connection_of(uow, SqliteConnection).execute("SELECT 1"), SqliteResult)
         connection_of(uow, RedisConnection).queue("SET", "{catga}:app:a", 1)
-        uow.connection.execute(
-            "SELECT 1"
-        )  # E: mypy[attr-defined] pyright[reportAttributeAccessIssue, reportUnknownMemberType]
+        own = uow.connection
+        own.execute("")  # E: mypy[attr-defined] pyright[reportAttributeAccessIssue,reportUnknownMemberType]
     async with storage.unit_of_work() as uow:
         rows = await connection_of(uow, MemoryConnection).table("notes", Note)
         assert_type(rows, MemoryRows[Note])
