@@ -180,9 +180,23 @@ def uncrashed(arguments: list[str]) -> list[str]:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill what promises to keep state, again and again: `nox -s faults -- --kills 200 --store sqlite`."""
+    """Kill and break what promises to keep state: `nox -s faults`.
+
+    `nox -s faults -- --kills 200 --store sqlite` runs the kills alone, and `nox -s faults -- histories --rounds 5 --seed 7`
+    the histories that models have to explain.
+    """
     install_workspace(session, "tests")
-    session.run("python", "-m", "tests.faults.kills", *session.posargs)
+    runs: dict[str, list[str]] = {"kills": [], "histories": []}
+    if session.posargs:
+        name, *rest = session.posargs
+        runs = {"histories": rest} if name == "histories" else {"kills": [name, *rest]}
+    failed = [
+        name
+        for name, arguments in runs.items()
+        if not passes(session, name, ("python", "-m", f"tests.faults.{name}", *arguments))
+    ]
+    if failed:
+        session.error(f"promises were broken: {', '.join(failed)}")
 
 
 @nox.session

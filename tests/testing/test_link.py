@@ -180,3 +180,21 @@ async def test_a_link_to_a_dead_server_closes_its_clients() -> None:
 def test_a_target_without_a_port_is_refused() -> None:
     with pytest.raises(ValueError, match="host and port"):
         Link("nats://127.0.0.1")
+
+
+async def test_slow_link_delivers_everything_later_until_restored(echo: Echo) -> None:
+    async with Link(echo.url) as link:
+        reader, writer = await asyncio.open_connection("127.0.0.1", link.port)
+        await link.slow_down(0.1)
+        began = asyncio.get_running_loop().time()
+        writer.write(b"one\n")
+        assert await reader.readline() == b"one\n"
+        # Once on each way.
+        assert asyncio.get_running_loop().time() - began >= 0.2
+        await link.restore()
+        began = asyncio.get_running_loop().time()
+        writer.write(b"two\n")
+        assert await reader.readline() == b"two\n"
+        assert asyncio.get_running_loop().time() - began < 0.1
+        assert echo.lines == [b"one\n", b"two\n"]
+        writer.close()

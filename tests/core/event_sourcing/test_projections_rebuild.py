@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from catga_core import CatgaApp, CatgaError, ErrorCode, HealthStatus
+from catga_core.event_sourcing.consumers import CheckpointMover
 from catga_core.event_sourcing.projections import (
     OnFailure,
     Projection,
@@ -20,6 +21,7 @@ from catga_core.event_sourcing.projections import (
     is_replay,
     project,
 )
+from catga_core.event_sourcing.projections.generation_work import GenerationWork
 from catga_core.interfaces import DeadLetterFilter
 from catga_testing.waiting import eventually
 from tests.core.event_sourcing.consuming import (
@@ -226,6 +228,38 @@ async def test_rebuild_that_a_newer_version_overtakes_leaves_nothing(place: Plac
             await new.projections.caught_up("balances")
             assert await document(new, "balances_2") == {"made": 1, "a": 246}
             assert await leftovers() == []
+
+
+@pytest.mark.parametrize("mode", [ProjectionMode.CATCH_UP, ProjectionMode.INLINE])
+async def test_new_version_replaces_a_rebuild_that_was_switched_meanwhile(
+    place: Place, mode: ProjectionMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode is ProjectionMode.INLINE and place.name == "redis":
+        pytest.skip("a storage that writes only at the commit has no inline projections")
+    gate, at_limit = Gate(), GenerationWork.at_limit
+
+    async def late(self: GenerationWork, mover: CheckpointMover) -> bool:
+        if self.generation.version == 2:
+            await gate.pass_through()
+        return await at_limit(self, mover)
+
+    monkeypatch.setattr(GenerationWork, "at_limit", late)
+    async with running(place, mode=mode) as old, AsyncExitStack() as stack:
+        await deposit(old, "a", 1, times=5)
+        await old.projections.caught_up("balances")
+        # With a checkpoint before the last event: the first save of all finds a switch by itself.
+        newer = running(place, Doubled, mode=mode, batch_size=1)
+        starting = asyncio.create_task(stack.enter_async_context(newer))
+        await gate.reached()
+        await old.projections.rebuild("balances", wait=10)
+        gate.open()
+        async with asyncio.timeout(10):
+            new = await starting
+        await eventually(lambda: _is_read(new.projections, "balances_2"))
+        await deposit(new, "a", 10)
+        await new.projections.caught_up("balances")
+        assert await document(new, "balances_2") == {"made": 1, "a": 30}
+        assert await document(new, "balances_1_1") == {}
 
 
 async def _is_read(projections: Projections, target: str) -> bool:

@@ -18,12 +18,13 @@ from tests.faults.kills.totals import Reader, RedisReader, RedisTotals, SqliteRe
 _LEASE = 0.3
 
 
-def compose(url: str, *, working: bool) -> CatgaContainer:
+def compose(url: str, *, working: bool, dead_letters: bool = False) -> CatgaContainer:
     """Put the application together.
 
     Parameters:
         url: where its state is.
         working: whether it relays and projects; else it can only be looked at.
+        dead_letters: whether an event is kept whose handler failed.
     """
     catga = add_catga(
         CatgaOptions(
@@ -32,6 +33,7 @@ def compose(url: str, *, working: bool) -> CatgaContainer:
             enable_outbox=True,
             enable_outbox_relay=working,
             enable_inbox=True,
+            enable_dead_letter_queue=dead_letters,
             outbox_lease_seconds=_LEASE,
             outbox_poll_seconds=0.1,
             outbox_retry_delay_seconds=0.05,

@@ -46,6 +46,7 @@ class Link:
         self._listener: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
         self._to_server, self._to_client = asyncio.Event(), asyncio.Event()
+        self._delay = 0.0
 
     @property
     def port(self) -> int:
@@ -98,8 +99,18 @@ class Link:
         for gate in self._gates(direction):
             gate.clear()
 
+    async def slow_down(self, seconds: float) -> None:
+        """Deliver everything later, in both directions, until `restore`; nothing is lost.
+
+        Args:
+            seconds: How much later.
+
+        """
+        self._delay = seconds
+
     async def restore(self) -> None:
-        """Work again: what was held back by `stall` is delivered, and after `cut` new connections are accepted."""
+        """Work again: what was held back is delivered without delay, and after `cut` new connections are accepted."""
+        self._delay = 0.0
         for gate in self._gates("both"):
             gate.set()
         if self._listener is None:
@@ -146,18 +157,21 @@ class Link:
             if task is not None:
                 self._connections[task].append(upstream_writer)
             async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(_pump(reader, upstream_writer, self._to_server))
-                pumps.create_task(_pump(upstream_reader, writer, self._to_client))
+                pumps.create_task(self._pump(reader, upstream_writer, self._to_server))
+                pumps.create_task(self._pump(upstream_reader, writer, self._to_client))
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(_CHUNK):
-            await gate.wait()
-            writer.write(data)
-            await writer.drain()
-    # A stalled network does not deliver the news of a closed connection either.
-    await gate.wait()
-    with contextlib.suppress(OSError):
-        if writer.can_write_eof():
-            writer.write_eof()
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(_CHUNK):
+                if self._delay:
+                    await asyncio.sleep(self._delay)
+                await gate.wait()
+                writer.write(data)
+                await writer.drain()
+        # A stalled network does not deliver the news of a closed connection either.
+        await gate.wait()
+        with contextlib.suppress(OSError):
+            if writer.can_write_eof():
+                writer.write_eof()

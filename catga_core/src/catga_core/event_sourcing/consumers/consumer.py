@@ -24,7 +24,7 @@ from catga_core.log import (
     logger,
     traceback_of,
 )
-from catga_core.runtime.log_reader import LogEndLost
+from catga_core.runtime.log_reader import LogEndLost, LogPage
 from catga_core.runtime.worker import Worker
 
 _FLUSH_POSITIONS = 1_000  # passed over without a save at most: so many are looked at again after a crash
@@ -146,30 +146,45 @@ class Consumer:
         worker, work = self._worker, self._work
         limit = None if work.limit is None else await work.limit()
         try:
-            page = await self._ports.reader.read(session.position, session.event_id)
-            if page.event_id is None and page.head < session.position:
-                raise LogEndLost(session.position, page.head)  # noqa: TRY301 - as the reader does for a known event
+            page = await self._read(session)
         except LogEndLost as lost:
             return await self._lost_end(session, lost)
-        session.recognize(page.event_id)
-        self.progress.read_at = page.read_at
         events = page.events
         if limit is not None:
             events = [each for each in events if each.position <= limit]
-            # The rest is done together with what comes then: where events keep coming, it may never be nothing.
-            if len(events) <= _REST and self._is_one_batch(session, events) and await self._at_limit(session):
-                return not work.ends_at_limit
+            goes_on = await self._near_limit(session, events)
+            if goes_on is not None:
+                return goes_on
         if events:
             await self._page(session, events, page.head)
         if worker.failures:
             worker.progressed()
-        if limit is not None:
-            if not events:
-                # Another consumer moves the limit, in its own time.
-                await worker.wait(timeout=_LIMIT_SECONDS)
-        elif page.at_head and not worker.stopping:
-            await self._idle(session)
+        if limit is None:
+            if page.at_head and not worker.stopping:
+                await self._idle(session)
+        elif not events:
+            # Another consumer moves the limit, in its own time.
+            await worker.wait(timeout=_LIMIT_SECONDS)
         return True
+
+    async def _read(self, session: Session) -> LogPage:
+        """Return what follows the session's position, while the log still has the event there."""
+        page = await self._ports.reader.read(session.position, session.event_id)
+        if page.event_id is None and page.head < session.position:
+            raise LogEndLost(session.position, page.head)
+        session.recognize(page.event_id)
+        self.progress.read_at = page.read_at
+        return page
+
+    async def _near_limit(self, session: Session, events: Sequence[RecordedEvent]) -> bool | None:
+        """Try to go beyond the limit; return whether to go on after that, `None` where the limit stays."""
+        # The rest is done together with what comes then: where events keep coming, it may never be nothing.
+        if len(events) > _REST or not self._is_one_batch(session, events):
+            return None
+        if await self._at_limit(session):
+            return not self._work.ends_at_limit
+        # Where what it is to replace was replaced meanwhile, the next turn ends this consumer.
+        return None if await self._work.still_wanted() else False
 
     async def _page(self, session: Session, page: Sequence[RecordedEvent], head: int) -> None:
         progress, until = self.progress, mark_of(page[-1])
