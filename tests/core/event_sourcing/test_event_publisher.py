@@ -334,6 +334,8 @@ def test_publishers_of_one_name_are_refused() -> None:
     add_event_publisher(catga, stream="cart-*")
 
     assert "'publisher-order-all'" in str(caught.value)
+    # Both places are the application's.
+    assert str(caught.value).count("test_event_publisher.py:") == 2
     assert "name=" in str(caught.value)
     with pytest.raises(ConfigurationError):
         add_subscription(catga, "shipped", on_shipped)

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import FrameType
 from typing import Any, get_type_hints
 
 from catga_core.descriptions import class_of, place_of, shown, with_place
 
-__all__ = ["caller_locals", "class_of", "hints_of", "place_of", "shown", "snake_case", "with_place"]
+__all__ = [
+    "caller_locals",
+    "caller_place",
+    "class_of",
+    "hints_of",
+    "is_ours",
+    "place_of",
+    "shown",
+    "snake_case",
+    "with_place",
+]
+
+_OURS = frozenset({"catga_core", "catga_nats", "catga_redis", "catga_sqlite", "catga_testing"})
 
 
 def caller_locals() -> Mapping[str, Any]:
@@ -23,6 +37,23 @@ def caller_locals() -> Mapping[str, Any]:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("catga_core."):
         frame = frame.f_back
     return dict(frame.f_locals)
+
+
+def caller_place() -> str:
+    """Return `file.py:12` for the line of the application that called Catga, empty where there is none."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the caller
+    while frame is not None and is_ours(frame.f_globals.get("__name__")):
+        frame = frame.f_back
+    return "" if frame is None else f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"  # noqa: PTH119
+
+
+def is_ours(module: object) -> bool:
+    """Return whether a module is one of Catga's own distributions.
+
+    Args:
+        module: Its name.
+    """
+    return isinstance(module, str) and module.partition(".")[0] in _OURS
 
 
 def hints_of(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:

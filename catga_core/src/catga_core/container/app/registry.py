@@ -26,7 +26,7 @@ from catga_core.container.di.registration import (
 )
 from catga_core.container.di.resolver import Resolver
 from catga_core.errors import ConfigurationError
-from catga_core.handlers.hints import caller_locals, shown
+from catga_core.handlers.hints import caller_locals, caller_place, shown
 from catga_core.interfaces.port import declared_ports, port_of
 from catga_core.mediator import CatgaMediator, Dispatcher
 from catga_core.messages.catalog import MessageCatalog
@@ -116,6 +116,8 @@ class Registry:
             msg = f"{shown(service)} is registered by the container itself. Override it in a test, or create another container."
             raise ConfigurationError(msg)
         made = register_source(service, implementation, lifetime, caller_locals(), instance=instance)
+        if made.is_ours:
+            made = msgspec.structs.replace(made, registered_at=caller_place())
         self.put(msgspec.structs.replace(made, after=after) if after else made, name)
 
     def register(self, registration: Registration) -> None:

@@ -14,7 +14,7 @@ from catga_core.container.di.registration import (
     register_source,
 )
 from catga_core.errors import ConfigurationError
-from catga_core.handlers.hints import shown
+from catga_core.handlers.hints import caller_place, shown
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.port import port_of
 from catga_core.interfaces.storage import Storage
@@ -149,7 +149,9 @@ def from_host(host: type[StorageHost], port: Any, name: str) -> Registration:
 
 def _by_factory(service: Any, factory: Callable[..., Any], needs: Mapping[str, Any]) -> Registration:
     parameters = tuple(Parameter(name, needed, optional=False) for name, needed in needs.items())
-    return Registration(service, Lifetime.SINGLETON, SourceKind.FACTORY, factory, parameters)
+    return Registration(
+        service, Lifetime.SINGLETON, SourceKind.FACTORY, factory, parameters, registered_at=caller_place()
+    )
 
 
 def check_one_storage(resolver: Resolver, named: str, ports: Sequence[Any]) -> None:

@@ -108,11 +108,15 @@ def _captive_text(registration: Registration, path: Sequence[Registration | None
     names = ["MessageContext" if step is None else _named(step) for step in path]
     held = "MessageContext" if path[-1] is None else path[-1].name
     through = f" through {', '.join(names[:-1])}" if len(names) > 1 else ""
-    asked = shown(registration.service)
-    where = "constructor" if registration.kind is SourceKind.CLASS else "factory"
+    if registration.is_ours:
+        scoped = "" if path[-1] is None else shown(path[-1].service)
+        fix = f"Register {scoped} with add_singleton({scoped}, ...)."
+    else:
+        where = "constructor" if registration.kind is SourceKind.CLASS else "factory"
+        fix = f"Register it with add_scoped({shown(registration.service)}, ...), or remove {held} from its {where}."
     return (
         f"{_named(registration)} is a singleton and depends on {names[-1]}, which is scoped{through}: it would keep one "
-        f"message's {held}. Register it with add_scoped({asked}, ...), or remove {held} from its {where}."
+        f"message's {held}. {fix}"
     )
 
 

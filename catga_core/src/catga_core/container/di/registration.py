@@ -15,7 +15,7 @@ from dependency_injector.providers import Provider
 
 from catga_core.container.di.gives_service import GivesService
 from catga_core.errors import ConfigurationError
-from catga_core.handlers.hints import class_of, hints_of, place_of, shown
+from catga_core.handlers.hints import class_of, hints_of, is_ours, place_of, shown
 
 
 class Lifetime(StrEnum):
@@ -74,6 +74,7 @@ class Registration(msgspec.Struct, frozen=True, eq=False):
         skip: How many leading parameters somebody else fills in: the message of a function handler.
         auto: Whether the resolver chooses the lifetime: scoped where the service holds anything scoped, else `lifetime`.
         after: Services that are started before this one, although it does not hold them.
+        registered_at: The file and line where the application registered it, for what Catga itself makes.
     """
 
     service: Any
@@ -84,6 +85,12 @@ class Registration(msgspec.Struct, frozen=True, eq=False):
     skip: int = 0
     auto: bool = False
     after: tuple[Any, ...] = ()
+    registered_at: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a class or function of Catga makes it."""
+        return is_ours(getattr(self.source, "__module__", None))
 
     @property
     def name(self) -> str:
@@ -100,15 +107,17 @@ class Registration(msgspec.Struct, frozen=True, eq=False):
     def told(self) -> str:
         """The name of the service, and what makes it with its place: `Session (open_session, app.py:12)`."""
         service, maker = self.name if self.skip else shown(self.service), ""
-        if self.kind not in {SourceKind.INSTANCE, SourceKind.PROVIDER}:
+        if self.kind not in {SourceKind.INSTANCE, SourceKind.PROVIDER} and not self.is_ours:
             maker = _own_name(self.source)
         about = ", ".join(each for each in (maker if maker != service else "", self.place) if each)
         return f"{service} ({about})" if about else service
 
     @property
     def place(self) -> str:
-        """The file and line of what makes it, empty where there is none."""
-        return place_of(self.source) if self.kind not in {SourceKind.INSTANCE, SourceKind.PROVIDER} else ""
+        """The file and line of what makes it, empty where there is none; for Catga's own, where it was registered."""
+        if self.kind in {SourceKind.INSTANCE, SourceKind.PROVIDER}:
+            return ""
+        return self.registered_at if self.is_ours else place_of(self.source)
 
 
 def register_source(

@@ -15,7 +15,7 @@ from catga_core.event_sourcing.consumers import (
     check_consumer_options,
     provider_of_consumer,
 )
-from catga_core.event_sourcing.hosting import Hosted, factory_with, hosted_class
+from catga_core.event_sourcing.hosting import Hosted, factory_with, hosted_class, problems_of_name
 from catga_core.event_sourcing.subscriptions.definition import (
     Delivery,
     Start,
@@ -24,7 +24,7 @@ from catga_core.event_sourcing.subscriptions.definition import (
 )
 from catga_core.event_sourcing.subscriptions.publishing import EventPublisher
 from catga_core.event_sourcing.subscriptions.service import Subscriptions
-from catga_core.handlers.hints import shown
+from catga_core.handlers.hints import caller_place, shown
 from catga_core.host import Host
 from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.memberships import MembershipStore
@@ -83,13 +83,12 @@ def add_event_publisher(
     )
     provider = provider_of_consumer(chosen, "subscription")
     problems = problems_of(definition, named) + check_consumer_options(definition.options, named, stream)
-    if provider in container.providers:
-        problems.append(
-            f"{named} has the name of a subscription that is already registered. Pass another name=, or remove the duplicate."
-        )
+    hosted = Hosted("event publisher", chosen, f"add_event_publisher ({caller_place()})")
+    taken = problems_of_name(hosted, provider, container.providers)
+    problems += [f"{each}, by name=" for each in taken]
     if problems:
         raise ConfigurationError(problems)
-    _host(container, definition, provider)
+    _host(container, definition, provider, hosted)
 
 
 def _derived(stream: object) -> str:
@@ -114,7 +113,7 @@ def _events(named: str, events: object) -> tuple[type[Event], ...]:
     return given
 
 
-def _host(container: Host, definition: SubscriptionDefinition, provider: str) -> None:
+def _host(container: Host, definition: SubscriptionDefinition, provider: str, hosted: Hosted) -> None:
     needs = {"ports": ConsumerPorts, "subscriptions": Subscriptions, "dispatcher": Dispatcher}
 
     def make(ports: ConsumerPorts, subscriptions: Subscriptions, dispatcher: Dispatcher) -> EventPublisher:
@@ -125,6 +124,5 @@ def _host(container: Host, definition: SubscriptionDefinition, provider: str) ->
         subscriptions.add(worker)
         return worker
 
-    hosted = Hosted("event publisher", definition.name, f"stream={definition.stream!r}")
     service = hosted_class(EventPublisher, provider, hosted)
     container.add_hosted(service, factory_with(needs, make), name=provider, role="work")
