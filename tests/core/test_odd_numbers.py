@@ -135,7 +135,7 @@ COUNTS: dict[str, Call] = {
     "version": lambda app, n: message(version=n),
     "from_version of upcaster": lambda app, n: upcaster("a", from_version=n),
     "max_attempts": lambda app, n: RetryPolicy(max_attempts=-1 if n is None else n),
-    "limit of Intake": lambda app, n: Intake(n),
+    "limit of Intake": lambda app, n: Intake(n, lambda _: None, print, print),
     "max_event_bytes": lambda app, n: add_catga(CatgaOptions(max_event_bytes=n)),
     "batch_size": lambda app, n: OutboxOptions(batch_size=n),
     "attempts of add_projection": lambda app, n: add_projection(

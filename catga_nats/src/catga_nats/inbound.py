@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping
-from functools import partial
+from collections import deque
+from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any
 
 from catga_core.clock import Clock
@@ -35,6 +35,8 @@ from catga_nats.replies import Replies, Response
 from catga_nats.subscription import Subscription
 
 Headers = Mapping[str, str] | None
+Arrived = tuple[bytes, bytes, Headers]
+"""Reply subject, payload and headers of a message."""
 
 
 class Listener(ABC):
@@ -68,7 +70,7 @@ class Listener(ABC):
         self._codec = codec
         self._serializer = serializer
         self._counters = counters
-        self._intake = Intake(limit, self._freed)
+        self._intake = Intake(limit, self._begin, self._failed, self._overflowed)
         self._stopping = False
 
     @abstractmethod
@@ -108,19 +110,27 @@ class Listener(ABC):
         await asyncio.wait({draining}, timeout=timeout)
         # The server may be delivering a message while another of its threads reads our leaving: one more round trip.
         await self._connection.flush(max(0.01, min(1.0, until - loop.time())))
-        await self._finish(until)
         # What arrives all the same is answered with an error that allows another try.
         self._stopping = True
-        await self._intake.drain(max(0.0, until - loop.time()))
+        for message in await self._intake.drain(max(0.0, until - loop.time())):
+            self._abandon(message)
         draining.cancel()
 
     @abstractmethod
-    async def _finish(self, until: float) -> None:
-        """Have what waits for a place started."""
+    def _begin(self, message: Arrived, /) -> Coroutine[Any, Any, object] | None:
+        """Return what handles one message, `None` where it is refused."""
 
     @abstractmethod
-    def _freed(self) -> None:
-        """Have what waits started, now that one more message may be handled."""
+    def _failed(self, message: Arrived, error: BaseException, /) -> None:
+        """Take a message whose handling raised."""
+
+    @abstractmethod
+    def _overflowed(self, waiting: deque[Arrived], /) -> None:
+        """Remove the messages that may not wait for others to finish."""
+
+    @abstractmethod
+    def _abandon(self, message: Arrived, /) -> None:
+        """Answer or drop a message that is not started because of a shutdown."""
 
 
 class RequestListener(Listener):
@@ -148,41 +158,45 @@ class RequestListener(Listener):
         self._patience = patience
         self._replies = Replies(self._type, self._connection, clock, self._counters)
 
-    async def _finish(self, until: float) -> None:
-        """Nothing waits here: a request over the limit was refused when it came."""
-
-    def _freed(self) -> None:
-        """Nothing waits here."""
-
     def deliver(self, _: bytes, reply: bytes, data: bytes, headers: Headers, /) -> None:
-        """Handle one request in a task of its own."""
-        if self._intake.full:
-            self._intake.hold(
-                partial(self.deliver, _, reply, data, headers), partial(self._refuse, reply, headers)
-            )
-            return
+        """Handle one request concurrently with the others."""
         if self._stopping:
-            self._counters.requests_abandoned += 1
-            self._answer(reply, headers, Failure(shutting_down(self._type, started=False)))
-            return
+            self._abandon((reply, data, headers))
+        else:
+            self._intake.put((reply, data, headers))
+
+    def _begin(self, message: Arrived, /) -> Coroutine[Any, Any, object] | None:
+        reply, data, headers = message
         try:
             body, context = self._read(data, headers)
         except CatgaError as error:
             self._counters.requests_refused += 1
             self._refused(error)
             self._answer(reply, headers, Failure(error))
-            return
+            return None
         deadline = context.deadline
         if deadline is not None and deadline <= self._clock.time():
             self._counters.requests_expired += 1
             self._answer(reply, headers, Failure(expired(self._type)))
-            return
+            return None
         self._counters.requests_received += 1
-        self._intake.spawn(self._run(reply, headers, self._endpoint.handle(body, context), context))
+        return self._run(reply, headers, self._endpoint.handle(body, context), context)
 
-    def _refuse(self, reply: bytes, headers: Headers) -> None:
-        self._counters.requests_limited += 1
-        self._answer(reply, headers, Failure(busy(self._type, self._intake.limit)))
+    def _failed(self, message: Arrived, error: BaseException, /) -> None:
+        # Not by its handler, which `_run` answers for.
+        reply, _, headers = message
+        self._answer(reply, headers, self._broken(error))
+
+    def _overflowed(self, waiting: deque[Arrived], /) -> None:
+        while waiting:
+            reply, _, headers = waiting.popleft()
+            self._counters.requests_limited += 1
+            self._answer(reply, headers, Failure(busy(self._type, self._intake.limit)))
+
+    def _abandon(self, message: Arrived, /) -> None:
+        reply, _, headers = message
+        self._counters.requests_abandoned += 1
+        self._answer(reply, headers, Failure(shutting_down(self._type, started=False)))
 
     async def _run(
         self, reply: bytes, headers: Headers, work: Awaitable[CatgaResult[Any]], context: MessageContext

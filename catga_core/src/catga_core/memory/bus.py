@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import weakref
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from catga_core.errors import InternalError, Outcome, TransportError
+from catga_core.errors import CatgaError, ConcurrencyLimitError, InternalError, Outcome, TransportError
 from catga_core.interfaces.transport import EventEndpoint, RequestEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, logger, traceback_of
 from catga_core.messages.message_context import MessageContext
@@ -18,6 +19,8 @@ from catga_core.runtime.cancellation import being_cancelled, cancelled_itself, p
 from catga_core.runtime.intake import Intake
 
 Answer = asyncio.Future[CatgaResult[Any]]
+Asked = tuple[Any, MessageContext, Answer]
+Told = tuple[Any, MessageContext]
 
 
 class Listener:
@@ -28,14 +31,12 @@ class Listener:
         limit: How many messages it may handle at the same time.
     """
 
-    __slots__ = ("_deliveries", "_room", "endpoint", "intake")
+    __slots__ = ("_deliveries", "endpoint", "intake")
 
     def __init__(self, endpoint: Any, limit: int) -> None:
         self.endpoint: Any = endpoint
-        self.intake: Intake = Intake(limit)
-        # Events over the limit are tasks that wait for room: nobody could be told that they are refused.
-        self._deliveries = Intake(limit)
-        self._room = asyncio.Semaphore(limit)
+        self.intake: Intake[Asked] = Intake(limit, self._answer, self._unanswered, self._refuse)
+        self._deliveries: Intake[Told] = Intake(limit, self._deliver, self._undelivered, _wait)
 
     @property
     def running(self) -> int:
@@ -43,14 +44,15 @@ class Listener:
         return self.intake.running + self._deliveries.running
 
     def ask(self, message: Any, context: MessageContext) -> Answer:
-        """Handle a request in a task of its own; a sender that stops waiting for the answer cancels nothing."""
+        """Handle a request in a task of the listener; a sender that stops waiting for the answer cancels nothing."""
         answer: Answer = asyncio.get_running_loop().create_future()
-        self.intake.spawn(self._answer(message, context, answer))
+        self.intake.put((message, context, answer))
+        self.intake.start()
         return answer
 
     def tell(self, event: Any, context: MessageContext) -> None:
-        """Handle an event in a task of its own, when there is room."""
-        self._deliveries.spawn(self._deliver(event, context))
+        """Handle an event in a task of the listener, when the limit allows it."""
+        self._deliveries.put((event, context))
 
     async def drain(self, timeout: float) -> None:
         """Finish everything within so many seconds, then cancel the rest.
@@ -58,9 +60,39 @@ class Listener:
         Args:
             timeout: Seconds.
         """
-        await asyncio.gather(self.intake.drain(timeout), self._deliveries.drain(timeout))
+        requests, events = await asyncio.gather(self.intake.drain(timeout), self._deliveries.drain(timeout))
+        for _, _, answer in requests:
+            text = f"{self.endpoint.message_type.name} was not started: the container that handles it stops"
+            _set(answer, Failure(TransportError(text, outcome=Outcome.NOT_STARTED)))
+        for _, context in events:
+            self._log_cancelled(context)
 
-    async def _answer(self, message: Any, context: MessageContext, answer: Answer) -> None:
+    def _answer(self, asked: Asked) -> Coroutine[Any, Any, None]:
+        return self._handle(*asked)
+
+    def _unanswered(self, asked: Asked, error: BaseException) -> None:
+        _, context, answer = asked
+        self._failed(error, context)
+        _set(answer, Failure(self._broken()))
+
+    def _refuse(self, waiting: deque[Asked]) -> None:
+        while waiting:
+            _, _, answer = waiting.popleft()
+            _set(answer, Failure(ConcurrencyLimitError(self.endpoint.message_type.name, self.intake.limit)))
+
+    def _deliver(self, told: Told) -> Coroutine[Any, Any, object]:
+        handling: Coroutine[Any, Any, object] = self.endpoint.handle(*told)
+        return handling
+
+    def _undelivered(self, told: Told, error: BaseException) -> None:
+        _, context = told
+        if isinstance(error, asyncio.CancelledError) and being_cancelled():
+            self._log_cancelled(context)
+        else:
+            # An endpoint never raises; should one, the others go on.
+            self._failed(error, context)
+
+    async def _handle(self, message: Any, context: MessageContext, answer: Answer) -> None:
         name = self.endpoint.message_type.name
         result: CatgaResult[Any]
         try:
@@ -74,36 +106,23 @@ class Listener:
                 result = Failure(TransportError(text, outcome=Outcome.UNKNOWN))
         except Exception as error:  # noqa: BLE001 - an endpoint never raises; should one, its sender gets an answer
             self._failed(error, context)
-            text = f"{name} failed inside its receiver: see the receiver's log"
-            result = Failure(InternalError(text))
+            result = Failure(self._broken())
         except BaseException as error:
             # What ends the program is raised on; the sender does not wait for its deadline.
             self._failed(error, context)
             result = failure_of(error, name)
             if passes_through(error):
-                if not answer.done():
-                    answer.set_result(result)
+                _set(answer, result)
                 raise
-        if not answer.done():
-            answer.set_result(result)
+        _set(answer, result)
 
-    async def _deliver(self, event: Any, context: MessageContext) -> None:
-        try:
-            async with self._room:
-                await self.endpoint.handle(event, context)
-        except asyncio.CancelledError as error:
-            if not being_cancelled():
-                self._failed(error, context)
-                return
-            logger().warning(
-                MESSAGE_CANCELLED, message=str(self.endpoint.message_type), message_id=context.message_id
-            )
-        except Exception as error:  # noqa: BLE001 - an endpoint never raises; should one, the others go on
-            self._failed(error, context)
-        except BaseException as error:
-            self._failed(error, context)
-            if passes_through(error):
-                raise
+    def _broken(self) -> CatgaError:
+        name = self.endpoint.message_type.name
+        return InternalError(f"{name} failed inside its receiver: see the receiver's log")
+
+    def _log_cancelled(self, context: MessageContext) -> None:
+        described = str(self.endpoint.message_type)
+        logger().warning(MESSAGE_CANCELLED, message=described, message_id=context.message_id)
 
     def _failed(self, error: BaseException, context: MessageContext) -> None:
         logger().error(
@@ -113,6 +132,15 @@ class Listener:
             error=type(error).__name__,
             stack=traceback_of(error),
         )
+
+
+def _set(answer: Answer, result: CatgaResult[Any]) -> None:
+    if not answer.done():
+        answer.set_result(result)
+
+
+def _wait(_events: deque[Told]) -> None:
+    """Let events wait: there is no sender who could be answered that they are refused."""
 
 
 class LocalBus:

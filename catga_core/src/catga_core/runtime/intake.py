@@ -1,105 +1,115 @@
-"""`Intake`: run incoming messages concurrently, up to a limit, and finish them before the end."""
+"""`Intake`: handle incoming messages concurrently, up to a limit, and finish them before the end."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any
+from types import coroutine
+from typing import Any, Generic, TypeVar
 
 from catga_core.log import STOP_FAILED, logger
 from catga_core.option_checks import check_count
+from catga_core.runtime.cancellation import passes_through
 from catga_core.runtime.tasks import STARTS_AT_ONCE, start_task
 
+T = TypeVar("T")
+
+_ENDED = object()
 _CANCELLED_WITHIN = 1.0  # seconds that cancelled work has to end
 
 
-class Intake:
+class Intake(Generic[T]):
     """Bounded concurrency for one subscription of a transport.
+
+    Each message has context variables of its own. Messages that arrive in one turn of the event loop share a task until a
+    handler waits: that handler keeps the task, and those after it get another one. A task for each message would cost as
+    much as the rest of its delivery (decision 0039).
 
     Args:
         limit: How many messages may be handled at the same time.
-        freed: Called whenever one more message may be handled.
+        begin: Returns what handles a message, `None` where the message was answered or dropped instead.
+        failed: Called in the message's task when `begin` or the handling has raised; not in its context, and neither is
+            `begin`.
+        overflowed: Called with the messages that have to wait because the limit is reached; removes those that may not.
     """
 
-    __slots__ = ("_ended", "_freed", "_held", "_tasks", "limit")
+    __slots__ = (
+        "_arrived",
+        "_begin",
+        "_coming",
+        "_due",
+        "_failed",
+        "_latest",
+        "_outside",
+        "_overflowed",
+        "_waited",
+        "_waiting",
+        "limit",
+    )
 
-    def __init__(self, limit: int, freed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        begin: Callable[[T], Coroutine[Any, Any, object] | None],
+        failed: Callable[[T, BaseException], None],
+        overflowed: Callable[[deque[T]], None],
+    ) -> None:
         check_count("limit", limit)
         self.limit: int = limit
-        self._freed = freed
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._ended = 0
-        self._held: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
+        self._begin = begin
+        self._failed = failed
+        self._overflowed = overflowed
+        self._outside = Context()
+        self._arrived: deque[T] = deque()
+        self._waiting: set[asyncio.Task[None]] = set()  # each with a handler that waits
+        self._latest: asyncio.Task[None] | None = (
+            None  # has begun last, and neither ended nor is known to wait
+        )
+        self._coming = 0  # tasks that have not begun
+        self._due = False  # whether `start` is scheduled
+        self._waited = False  # whether a handler waited when this was last known
 
     @property
     def running(self) -> int:
-        """Number of messages that are being handled."""
-        return len(self._tasks)
+        """Number of messages that have arrived and are not finished."""
+        return len(self._waiting) + len(self._arrived) + (self._latest is not None)
 
     @property
     def full(self) -> bool:
         """Whether one more message would exceed the limit."""
-        return len(self._tasks) >= self.limit
+        return self.running >= self.limit
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Handle one message concurrently with the others, with context variables of its own.
-
-        On Python 3.12 and later it is started here and now, and costs no turn of the loop where it does not wait.
+    def put(self, message: T) -> None:
+        """Handle one message concurrently with the others, from the next turn of the event loop.
 
         Args:
-            work: Raises nothing but cancellation: its outcomes are answers and records.
+            message: Given to `begin`.
         """
-        task = start_task(self._tracked(work), context=Context())
-        # An eager task may have ended already.
-        if not task.done():
-            self._tasks.add(task)
+        self._arrived.append(message)
+        if not self._due:
+            self._start_soon()
+        elif self._waited and not STARTS_AT_ONCE:
+            self._start_tasks(1)
 
-    def hold(self, admit: Callable[[], None], refuse: Callable[[], None]) -> None:
-        """Decide on a message that is over the limit: it is refused when all that is handled waits.
+    def start(self) -> None:
+        """Handle what has arrived, each message up to where its handler waits; before Python 3.12, in the next turn."""
+        self._due = False
+        self._waited = self._latest is not None
+        self._note_latest()
+        while self._arrived and (room := self.limit - len(self._waiting)) > 0:
+            if not STARTS_AT_ONCE:
+                self._start_tasks(min(room, len(self._arrived)) - self._coming)
+                self._look_soon()
+                return
+            self._start_tasks(1)
+            self._note_latest()
+        if self._arrived:
+            self._overflowed(self._arrived)
 
-        On Python 3.11 tasks of one burst have not run yet when its next message arrives; those that do not wait make place
-        for it.
-
-        Args:
-            admit: Handles the message.
-            refuse: Answers that the limit is reached.
-        """
-        if STARTS_AT_ONCE:
-            refuse()
-            return
-        self._held.append((admit, refuse))
-        if len(self._held) == 1:
-            self._look_soon()
-
-    def _look_soon(self) -> None:
-        loop = asyncio.get_running_loop()
-        # A task that does not wait ends in the next turn of the loop, before this.
-        loop.call_soon(self._look, self._ended)
-
-    def _look(self, ended: int) -> None:
-        while self._held and not self.full:
-            self._held.popleft()[0]()
-        if self._ended == ended:
-            while self._held:
-                self._held.popleft()[1]()
-        elif self._held:
-            self._look_soon()
-
-    async def _tracked(self, work: Coroutine[Any, Any, None]) -> None:
-        # A done callback would cost each message a turn of the loop.
-        try:
-            await work
-        finally:
-            self._ended += 1
-            tasks, task = self._tasks, asyncio.current_task()
-            if task in tasks:
-                tasks.remove(task)
-                self._freed()
-
-    async def drain(self, timeout: float) -> int:
-        """Wait for the messages that are being handled, then cancel the rest.
+    async def drain(self, timeout: float) -> list[T]:
+        """Wait for the messages that have arrived, then cancel the rest.
 
         Returns one second after the timeout at the latest. Work that does not end when it is cancelled is left behind and
         logged.
@@ -108,18 +118,109 @@ class Intake:
             timeout: Seconds to wait.
 
         Returns:
-            The number of messages that had to be cancelled.
+            The messages that were not started in time.
         """
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=timeout)
-        left = tuple(self._tasks)
-        for task in left:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        # What has just arrived is started in the next turn.
+        await asyncio.sleep(0)
+        while self.running and (left := until - loop.time()) > 0:
+            if self._waiting:
+                await asyncio.wait(tuple(self._waiting), timeout=left)
+            await asyncio.sleep(0)
+        not_started = list(self._arrived)
+        self._arrived.clear()
+        tasks = tuple(self._waiting)
+        for task in tasks:
             task.cancel()
-        if left:
-            _, stuck = await asyncio.wait(left, timeout=_CANCELLED_WITHIN)
+        if tasks:
+            _, stuck = await asyncio.wait(tasks, timeout=_CANCELLED_WITHIN)
             if stuck:
                 reason = "Work in flight continues after its cancellation. Let CancelledError pass."
                 logger().error(STOP_FAILED, reason=reason, left=len(stuck))
-        # What was cancelled before it began has not left by itself.
-        self._tasks.difference_update(each for each in left if each.done())
-        return len(left)
+        return not_started
+
+    def _start_soon(self) -> None:
+        if not STARTS_AT_ONCE and len(self._waiting) < self.limit:
+            self._start_tasks(1)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        # Every task that was started before this has begun then: one that has not ended waits.
+        self._due = True
+        asyncio.get_running_loop().call_soon(self.start)
+
+    def _start_tasks(self, count: int) -> None:
+        for _ in range(count):
+            self._coming += 1
+            # Kept by the loop until it begins, and by `_latest` or `_waiting` then.
+            _ = start_task(self._handle_arrived(), context=Context())
+
+    def _note_latest(self) -> None:
+        if self._latest is not None:
+            self._waiting.add(self._latest)
+            self._latest = None
+
+    async def _handle_arrived(self) -> None:
+        self._coming -= 1
+        self._note_latest()
+        task: Any = asyncio.current_task()
+        self._latest = task
+        arrived, begin, outside = self._arrived, self._begin, self._outside.run
+        fresh = True
+        try:
+            while arrived and len(self._waiting) < self.limit:
+                message = arrived.popleft()
+                try:
+                    work = outside(begin, message)
+                    if work is None:
+                        continue
+                    if fresh:
+                        fresh = False
+                        await work
+                    elif (waits_for := _step(work.send, None, context := Context())) is not _ENDED:
+                        await _resumed(work, context, waits_for)
+                except BaseException as error:  # noqa: BLE001  # messages are independent
+                    self._fail(message, error)
+                # The task of a handler that waited ends with it, and a cancellation is not meant for the next handler.
+                if self._latest is not task or task.cancelling():
+                    break
+        finally:
+            if self._latest is task:
+                self._latest = None
+            else:
+                self._waiting.discard(task)
+                if arrived and not self._due:
+                    # In the next turn: handlers that are ready continue before one that arrived later is started.
+                    self._start_soon()
+
+    def _fail(self, message: T, error: BaseException) -> None:
+        if isinstance(error, GeneratorExit):
+            raise error
+        self._outside.run(self._failed, message, error)
+        if not isinstance(error, asyncio.CancelledError) and passes_through(error):
+            raise error
+
+
+def _step(step: Callable[[Any], object], value: object, context: Context) -> object:
+    try:
+        return context.run(step, value)
+    except StopIteration:
+        return _ENDED
+
+
+@coroutine
+def _resumed(
+    work: Coroutine[Any, Any, object], context: Context, waits_for: object
+) -> Generator[Any, Any, None]:
+    """Run a coroutine that waits to its end, with context variables of its own."""
+    while waits_for is not _ENDED:
+        try:
+            value = yield waits_for
+        except GeneratorExit:
+            work.close()
+            raise
+        except BaseException as error:  # noqa: BLE001  # it is the coroutine's to handle
+            waits_for = _step(work.throw, error, context)
+        else:
+            waits_for = _step(work.send, value, context)

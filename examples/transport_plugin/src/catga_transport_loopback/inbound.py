@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from catga_core import CatgaError, CatgaResult, Clock, ErrorCode, Failure
 from catga_core.interfaces import EventEndpoint, RequestEndpoint
-from catga_core.log import MESSAGE_REFUSED, logger
+from catga_core.log import MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_core.messages.serialization import EnvelopeCodec
 from catga_core.runtime import Intake, being_cancelled, passes_through
 
@@ -34,21 +35,36 @@ class Requests:
         self._endpoint = endpoint
         self._codec = codec
         self._clock = clock
-        self._intake = Intake(limit)
+        self._intake: Intake[tuple[bytes, Respond]] = Intake(
+            limit, lambda request: self._handle(*request), self._broken, self._refuse
+        )
 
     def take(self, body: bytes, respond: Respond) -> None:
-        """Start handling one request, or answer why not."""
-        described = self._endpoint.message_type
-        if self._intake.full:
-            text = f"{self._intake.limit} {described} are being handled already: try again later"
-            refused = failed(text, "not_started", ErrorCode.CONCURRENCY_LIMITED)
-            respond(self._codec.encode_result(Failure(refused)))
-            return
-        self._intake.spawn(self._handle(body, respond))
+        """Handle one request, or answer why not."""
+        self._intake.put((body, respond))
 
     async def drain(self, timeout: float) -> None:
-        """Finish what runs; what is cancelled after so many seconds is answered all the same."""
-        await self._intake.drain(timeout)
+        """Finish what has arrived; what is cancelled after so many seconds is answered all the same."""
+        for _, respond in await self._intake.drain(timeout):
+            text = f"{self._endpoint.message_type} was not started: its receiver stops"
+            respond(self._codec.encode_result(Failure(failed(text, "not_started"))))
+
+    def _refuse(self, waiting: deque[tuple[bytes, Respond]]) -> None:
+        text = (
+            f"{self._intake.limit} {self._endpoint.message_type} are being handled already: try again later"
+        )
+        refused = failed(text, "not_started", ErrorCode.CONCURRENCY_LIMITED)
+        while waiting:
+            _, respond = waiting.popleft()
+            respond(self._codec.encode_result(Failure(refused)))
+
+    def _broken(self, request: tuple[bytes, Respond], error: BaseException) -> None:
+        _, respond = request
+        described = self._endpoint.message_type
+        logger().error(MESSAGE_FAILED, message=str(described), error=type(error).__name__)
+        respond(
+            self._codec.encode_result(Failure(failed(f"{described} failed inside its receiver", "unknown")))
+        )
 
     async def _handle(self, body: bytes, respond: Respond) -> None:
         described = self._endpoint.message_type
@@ -103,23 +119,25 @@ class Events:
         self.group = service
         self._endpoint = endpoint
         self._codec = codec
-        self._room = asyncio.Semaphore(limit)
-        self._intake = Intake(limit)
+        self._intake: Intake[bytes] = Intake(limit, self._begin, self._failed, lambda _waiting: None)
 
     def take(self, body: bytes) -> None:
-        """Handle one delivery as soon as there is room."""
-        self._intake.spawn(self._handle(body))
+        """Handle one delivery as soon as the limit allows it."""
+        self._intake.put(body)
 
     async def drain(self, timeout: float) -> None:
         """Finish what has arrived, and cancel what takes longer."""
         await self._intake.drain(timeout)
 
-    async def _handle(self, body: bytes) -> None:
+    def _begin(self, body: bytes) -> Coroutine[Any, Any, object] | None:
         described = self._endpoint.message_type
         try:
             envelope = self._codec.decode(described, body)
         except CatgaError as error:
             logger().warning(MESSAGE_REFUSED, message=str(described), code=error.code, reason=error.message)
-            return
-        async with self._room:
-            await self._endpoint.handle(envelope.body, envelope.context())
+            return None
+        return self._endpoint.handle(envelope.body, envelope.context())
+
+    def _failed(self, body: bytes, error: BaseException) -> None:
+        described = self._endpoint.message_type
+        logger().error(MESSAGE_FAILED, message=str(described), error=type(error).__name__)
