@@ -74,3 +74,22 @@ def with_module(thing: Any) -> str:
     name = getattr(thing, "__qualname__", None) or str(thing)
     module = getattr(thing, "__module__", None)
     return with_place(f"{module}.{name}" if module else name, thing)
+
+
+def is_marker(value: object) -> bool:
+    """Return whether a value is a marker of dependency-injector, such as `Provide["mediator"]`."""
+    return getattr(type(value), "__IS_MARKER__", False) is True
+
+
+def not_injected(error: BaseException) -> str | None:
+    """Return how to fix an attribute error of a `Provide[...]` that nothing was injected for, `None` for any other error.
+
+    Args:
+        error: The error.
+    """
+    if not isinstance(error, AttributeError) or not is_marker(error.obj):
+        return None
+    return (
+        f"{error.obj!r} was not injected. Call catga.wire(modules=[...]) with the module of the function that has it as a "
+        "default, before the function is called."
+    )

@@ -6,6 +6,7 @@ import asyncio
 from types import CoroutineType
 from typing import Any
 
+from catga_core.descriptions import not_injected
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.log import HANDLER_RAISED, logger, traceback_of
 from catga_core.messages.context import active_context
@@ -27,7 +28,7 @@ def failure_of(error: BaseException, handler: str) -> CatgaResult[Any]:
         failed = cancelled_itself(handler)
         failed.__cause__ = error
         return Failure(failed)
-    text = _text_of(error)
+    text = not_injected(error) or _text_of(error)
     kind = type(error).__name__
     failed = CatgaError(
         f"{handler} failed: {text}" if text else f"{handler} failed with {kind}",

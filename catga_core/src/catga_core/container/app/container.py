@@ -15,6 +15,7 @@ from catga_core.container.di.naming import provider_of
 from catga_core.container.di.overrides import Override, Overriding
 from catga_core.container.di.provider import ServiceProvider
 from catga_core.container.di.services import ServiceType
+from catga_core.descriptions import not_injected
 from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.event_store import EventStore
@@ -117,6 +118,10 @@ class CatgaContainer(Registering):
         await self._lifecycle.start(check_roles(roles))
         try:
             yield CatgaApp(self)
+        except AttributeError as error:
+            if (hint := not_injected(error)) is not None:
+                error.add_note(hint)
+            raise
         finally:
             await self._lifecycle.stop()
 
