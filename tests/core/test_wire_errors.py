@@ -233,3 +233,20 @@ def test_a_value_that_does_not_fit_is_told_by_type_and_field():
     error = codec.decode_result(Receipt, data).error
 
     assert error.message == "the answer is no Receipt: Expected `int`, got `str` - at `$.number`"
+
+
+class Unresolved(Command[None]):
+    amount: Missing  # type: ignore[name-defined]  # noqa: F821 - as an import under TYPE_CHECKING is at run time
+
+
+@pytest.mark.parametrize("serializer", [msgpack_serializer(), json_serializer()])
+def test_class_that_cannot_be_decoded_is_named_without_its_envelope(serializer: MsgspecSerializer):
+    codec = EnvelopeCodec(serializer)
+
+    with pytest.raises(CatgaError) as raised:
+        codec.decode(message_type(Unresolved), b"\x91\x01")
+
+    assert raised.value.code == "SERIALIZATION_FAILED"
+    assert "Unresolved" in raised.value.message
+    assert "'Missing'" in raised.value.message
+    assert "nvelope" not in raised.value.message

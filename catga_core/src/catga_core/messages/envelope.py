@@ -190,6 +190,9 @@ class EnvelopeCodec:
         cls = message_type.cls
         decode = self._envelopes.get(cls)
         if decode is None:
+            if self._embedded:
+                # A class that cannot be decoded is named itself, not the envelope around it.
+                self._outer.decoder(cls)
             decode = self._envelopes[cls] = self._outer.decoder(_ENVELOPE[cls if self._embedded else bytes])
         try:
             envelope: Envelope[Any] = decode(data)
