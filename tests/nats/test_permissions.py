@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -67,7 +67,7 @@ def users(permissions: dict[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def guarded(permissions: dict[str, Any]) -> AsyncIterator[Guarded]:
+async def guarded(permissions: dict[str, Any]) -> AsyncGenerator[Guarded]:
     async with NatsServer(extra_config=users(permissions)) as server:
         yield Guarded(server)
 

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from socket import SHUT_RDWR
 from typing import Any
 
 from nats.aio.client import Client
@@ -202,6 +203,14 @@ class CatgaClient(Client):
         stream = getattr(getattr(self, "_transport", None), "_io_writer", None)
         if stream is not None:
             stream.transport.abort()
+
+    def abandon(self) -> None:
+        """Close the socket from outside of the event loop."""
+        stream = getattr(getattr(self, "_transport", None), "_io_writer", None)
+        socket = None if stream is None else stream.get_extra_info("socket")
+        if socket is not None:
+            with suppress(OSError):
+                socket.shutdown(SHUT_RDWR)
 
     async def _deliver(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> None:
         sink = self._sinks.get(b"%d" % sid)

@@ -256,6 +256,12 @@ class NatsConnection:
         if not done:
             logger().error(STOP_FAILED, reason="the NATS client does not close", left=1)
 
+    def abandon(self) -> None:
+        """Give up the connection without waiting: its event loop is closed, or another one runs it."""
+        self._closed = True
+        if self.client is not None:
+            self.client.abandon()
+
     async def _close(self, client: CatgaClient) -> None:
         await self.flush(_CLOSE_WITHIN / 2)
         with suppress(Exception):  # a socket that breaks while it is closed is as closed as any

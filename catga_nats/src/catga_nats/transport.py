@@ -19,6 +19,7 @@ from catga_core.messages.results import CatgaResult, Failure
 from catga_core.messages.serialization import EnvelopeCodec, json_serializer, msgpack_serializer
 from catga_core.messages.serializer import Serializer
 from catga_core.runtime import RetryPolicy
+from catga_core.runtime.home_loop import HomeLoop
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
@@ -80,6 +81,7 @@ class NatsTransport:
         self._connection: NatsConnection | None = None
         self._listeners: list[Listener] = []
         self._closed = False
+        self._home = HomeLoop()
 
     @property
     def capabilities(self) -> TransportCapabilities:
@@ -94,6 +96,7 @@ class NatsTransport:
             CatgaError: `TRANSPORT_FAILED` when no server answers within `connect_timeout`, or it refuses us.
         """
         connection = NatsConnection(self._options, self._counters)
+        self._home.enter()
         await connection.start()
         self._connection = connection
 
@@ -269,6 +272,9 @@ class NatsTransport:
 
         This process's own requests have as long to be answered: work in flight here may be waiting for them.
         """
+        if not self._home.is_here:
+            # What runs there cannot be awaited here.
+            return
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         if self._listeners:
@@ -286,7 +292,9 @@ class NatsTransport:
     async def close(self) -> None:
         """Send what is left and release the connection."""
         self._closed = True
-        if self._connection is not None:
+        if self._connection is not None and not self._home.is_here:
+            self._connection.abandon()
+        elif self._connection is not None:
             self._connection.mux.fail_all(self._unusable())
             await self._connection.close()
 
@@ -301,11 +309,14 @@ class NatsTransport:
         return min(self._options.request_timeout, max(0.0, context.deadline - self._clock.time()))
 
     def _connected(self) -> NatsConnection:
-        if self._connection is None or self._closed:
+        if self._connection is None or self._closed or not self._home.is_here:
             raise self._unusable()
         return self._connection
 
     def _unusable(self) -> CatgaError:
+        if self._connection is not None and not self._closed and not self._home.is_here:
+            text = f"the NATS transport {self._home.problem()}"
+            return TransportError(text, outcome=Outcome.NOT_SENT, retryable=False)
         state = "closed" if self._closed else "not started"
         return TransportError(
             f"the NATS transport is {state}: send between start and stop", outcome=Outcome.NOT_SENT

@@ -16,6 +16,7 @@ from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline import failure_of
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself, passes_through
+from catga_core.runtime.home_loop import HomeLoop
 from catga_core.runtime.intake import Intake
 
 Answer = asyncio.Future[CatgaResult[Any]]
@@ -31,10 +32,12 @@ class Listener:
         limit: How many messages it may handle at the same time.
     """
 
-    __slots__ = ("_deliveries", "endpoint", "intake")
+    __slots__ = ("_deliveries", "endpoint", "home", "intake")
 
     def __init__(self, endpoint: Any, limit: int) -> None:
         self.endpoint: Any = endpoint
+        self.home: HomeLoop = HomeLoop()
+        self.home.enter()
         self.intake: Intake[Asked] = Intake(limit, self._answer, self._unanswered, self._refuse)
         self._deliveries: Intake[Told] = Intake(limit, self._deliver, self._undelivered, _wait)
 
@@ -181,7 +184,14 @@ class LocalBus:
         return [listener for listener in turns if listener is not None]
 
     def _turn(self, group: list[Listener] | None) -> Listener | None:
-        return group[next(self._turns) % len(group)] if group else None
+        if not group:
+            return None
+        listener = group[next(self._turns) % len(group)]
+        if listener.home.is_closed:
+            # Its container was never stopped.
+            group.remove(listener)
+            return self._turn(group)
+        return listener
 
 
 # A bus lives as long as someone is on it, so that one test's bus is not the next one's.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, TypeVar
 
 from catga_core.errors import Outcome, PersistenceError
@@ -12,6 +12,7 @@ from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
 from catga_core.memory.unit_of_work import MemoryUnitOfWork
 from catga_core.option_checks import check_seconds
+from catga_core.runtime.home_loop import HomeLoop
 from catga_core.runtime.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
 from catga_core.runtime.waiter import Waiter
 
@@ -22,7 +23,8 @@ class MemoryStorage:
     """Keeps the data of stores in this process's memory, and nothing after the process.
 
     Everything that was made over the same object shares its data, as processes share a server's: several containers, or
-    one that is started again. Make stores with `memory_stores(clock, storage)`. It belongs to one event loop at a time.
+    one that is started again. Make stores with `memory_stores(clock, storage)`. Between the first start and the last stop it
+    belongs to one event loop, and refuses others.
 
     Args:
         patience: Seconds of real time that a write waits at most for a unit of work that has the storage.
@@ -33,6 +35,8 @@ class MemoryStorage:
         self.writer: MemoryUnitOfWork | None = None
         self._patience = patience
         self._lock = asyncio.Lock()
+        self._home = HomeLoop()
+        self._users = 0
         self._parts: dict[Any, Any] = {}
         self._fencing_token = 0
 
@@ -42,13 +46,49 @@ class MemoryStorage:
         return StorageCapabilities(durable=False, shared=False, immediate=True, connection=True)
 
     async def start(self) -> None:
-        """Be ready; what other sets of stores have written is there."""
+        """Be ready; what other sets of stores have written is there.
+
+        Raises:
+            PersistenceError: Another event loop uses it.
+        """
+        if self._home.is_closed:
+            self._abandon()
+        self.check_loop()
+        self._home.enter()
+        self._users += 1
         if not self._lock.locked():
             # A lock belongs to the event loop that somebody has waited for it in; this may be another one.
             self._lock = asyncio.Lock()
 
     async def stop(self) -> None:
         """Keep everything: others may use the same object, now or later."""
+        self._users = max(0, self._users - 1)
+        if not self._users:
+            self._home.leave()
+
+    def belong_to_running_loop(self) -> None:
+        """Refuse other event loops from now on, without a start; outside of any loop, do nothing."""
+        with suppress(RuntimeError):
+            self._home.enter()
+
+    def check_loop(self) -> None:
+        """Do nothing in the event loop that uses the storage, and in any while none does.
+
+        Raises:
+            PersistenceError: In any other.
+        """
+        if not self._home.is_here:
+            text = f"The in-memory storage {self._home.problem()}"
+            raise PersistenceError(text, retryable=False, outcome=Outcome.NOT_WRITTEN)
+
+    def _abandon(self) -> None:
+        """Take the storage from an event loop that was closed before the storage was stopped."""
+        self._home.leave()
+        self._users = 0
+        unit, self.writer = self.writer, None
+        if unit is not None:
+            unit.abandon()
+        self._lock = asyncio.Lock()
 
     def unit_of_work(self) -> AbstractAsyncContextManager[MemoryUnitOfWork]:
         """Return a block of which everything is committed when it is left, or nothing when it raises or is cancelled.
@@ -75,6 +115,7 @@ class MemoryStorage:
         Raises:
             CatgaError: `PERSISTENCE_FAILED` when the caller's unit of work is over, or another one does not end.
         """
+        self.check_loop()
         unit: MemoryUnitOfWork | None = joined_unit_of_work(self)
         if unit is not None:
             await unit.begin()
@@ -86,6 +127,7 @@ class MemoryStorage:
 
     def reads_its_own(self) -> bool:
         """Tell whether the caller is in the unit of work that writes, and so sees what that has written."""
+        self.check_loop()
         unit: MemoryUnitOfWork | None = joined_unit_of_work(self)
         return unit is not None and unit is self.writer
 

@@ -20,6 +20,7 @@ from catga_core.memory.bus import Answer, Listener, LocalBus
 from catga_core.messages import Event, MessageType, Request
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
+from catga_core.runtime.home_loop import HomeLoop
 
 R = TypeVar("R")
 
@@ -40,6 +41,7 @@ class LocalTransport:
         self._listeners: list[Listener] = []
         self._pending: set[Answer] = set()
         self._connected = False
+        self._home = HomeLoop()
 
     @property
     def capabilities(self) -> TransportCapabilities:
@@ -48,6 +50,7 @@ class LocalTransport:
 
     async def connect(self) -> None:
         """Mark the transport as connected."""
+        self._home.enter()
         self._connected = True
 
     async def serve(self, inbound: Inbound, /) -> None:
@@ -65,8 +68,9 @@ class LocalTransport:
 
         Cancelling the sender does not cancel the handler, as in another process.
         """
-        if not self._connected:
-            return Failure(_closed(message_type))
+        refusal = self._refusal(message_type)
+        if refusal is not None:
+            return Failure(refusal)
         deadline = context.deadline
         left = self._request_timeout if deadline is None else deadline - self._clock.time()
         if left <= 0:
@@ -81,6 +85,8 @@ class LocalTransport:
         if listener is None:
             text = f"No handler is registered for {message_type.name} on this bus. Register one with add_handlers(...)."
             return Failure(HandlerNotFoundError(text, outcome=Outcome.NOT_STARTED))
+        if not listener.home.is_here:
+            return Failure(_elsewhere(listener))
         if listener.intake.full:
             return Failure(ConcurrencyLimitError(message_type.name, listener.intake.limit))
         answer = listener.ask(message, context)
@@ -100,9 +106,14 @@ class LocalTransport:
 
     async def publish(self, message_type: MessageType, event: Event, context: MessageContext, /) -> None:
         """Deliver an event to one container of each subscribed service, without waiting for its handlers."""
-        if not self._connected:
-            raise _closed(message_type)
-        for listener in self.bus.listeners_of(message_type.cls):
+        refusal = self._refusal(message_type)
+        if refusal is not None:
+            raise refusal
+        listeners = self.bus.listeners_of(message_type.cls)
+        for listener in listeners:
+            if not listener.home.is_here:
+                raise _elsewhere(listener)
+        for listener in listeners:
             listener.tell(event, context)
 
     async def drain(self, timeout: float, /) -> None:
@@ -116,6 +127,11 @@ class LocalTransport:
         ends_at = loop.time() + timeout
         for listener in self._listeners:
             self.bus.leave(listener)
+        if not self._home.is_here:
+            # What runs there cannot be awaited here.
+            self._listeners.clear()
+            self._pending.clear()
+            return
         await asyncio.gather(*(listener.drain(timeout) for listener in self._listeners))
         self._listeners.clear()
         while waiting := [answer for answer in self._pending if not answer.done()]:
@@ -141,6 +157,14 @@ class LocalTransport:
             return Health(HealthStatus.HEALTHY, "in process", details)
         return Health(HealthStatus.UNHEALTHY, "not connected", details)
 
+    def _refusal(self, message_type: MessageType) -> CatgaError | None:
+        if not self._connected:
+            return _closed(message_type)
+        if not self._home.is_here:
+            text = f"{message_type.name} was not sent: the local transport {self._home.problem()}"
+            return TransportError(text, outcome=Outcome.NOT_SENT, retryable=False)
+        return None
+
     def _give_up(self) -> None:
         for answer in tuple(self._pending):
             if not answer.done():
@@ -148,6 +172,14 @@ class LocalTransport:
                     "The sender's container stopped before the response. The request may have taken effect."
                 )
                 answer.set_result(Failure(TransportError(text, outcome=Outcome.UNKNOWN)))
+
+
+def _elsewhere(listener: Listener) -> CatgaError:
+    text = (
+        f"{listener.endpoint.message_type.name} was not sent: a container on this bus that handles it runs in another event "
+        "loop. Run the containers of a local bus in one event loop, or connect them by a transport with a server."
+    )
+    return TransportError(text, outcome=Outcome.NOT_SENT, retryable=False)
 
 
 def _closed(message_type: MessageType) -> CatgaError:

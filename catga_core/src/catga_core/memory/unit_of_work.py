@@ -106,6 +106,12 @@ class MemoryUnitOfWork(BaseUnitOfWork):
         for part, saved in mark.items():
             part.release(saved)
 
+    def abandon(self) -> None:
+        """Forget its writes: the event loop of its block is closed."""
+        self.over = True
+        for part in self._written:
+            part.roll_back()
+
     def _commit(self) -> None:
         if self._memory.writer is self:
             for part in self._written:

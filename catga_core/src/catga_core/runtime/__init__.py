@@ -6,6 +6,7 @@ from catga_core.runtime.cancellation import (
     cancelled_itself,
     passes_through,
 )
+from catga_core.runtime.home_loop import HomeLoop
 from catga_core.runtime.intake import Intake
 from catga_core.runtime.lease import Lease, Leased
 from catga_core.runtime.log_reader import LogPage, LogReader
@@ -17,6 +18,7 @@ from catga_core.runtime.worker import Worker, WorkerState
 
 __all__ = [
     "Expectation",
+    "HomeLoop",
     "Intake",
     "Lease",
     "Leased",

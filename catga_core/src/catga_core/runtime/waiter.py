@@ -124,7 +124,8 @@ class Expectation:
         future = self._future
         if future is None:
             self._woken = True
-        elif not future.done():
+        # A loop that was closed around a task that waits wakes nothing any more.
+        elif not future.done() and not future.get_loop().is_closed():
             future.set_result(True)
 
     async def wait(self, work: Awaitable[object] | None = None, *, timeout: float | None = None) -> bool:
@@ -157,6 +158,10 @@ class Expectation:
             running.add_done_callback(lambda _: _end(future))
         try:
             woken = await future
+        except GeneratorExit:
+            # Thrown away with its loop: nothing can be awaited any more.
+            running = timer = None
+            raise
         finally:
             self._future = None
             if timer is not None:

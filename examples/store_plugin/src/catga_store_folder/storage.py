@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 from catga_core import Health, HealthStatus
 from catga_core.errors import Outcome, PersistenceError
 from catga_core.interfaces import StorageCapabilities
+from catga_core.runtime import HomeLoop
 from catga_core.unit_of_work import BaseUnitOfWork, UnitOfWorkBlock, joined_unit_of_work
 
 from .disk import Changes, Folder, NotWrittenError
@@ -119,6 +120,7 @@ class FolderStorage:
         self._path = path
         self._disk = Folder(path)
         self._thread: ThreadPoolExecutor | None = None
+        self._home = HomeLoop()
         self._failed: str | None = None
 
     @property
@@ -128,6 +130,7 @@ class FolderStorage:
 
     async def start(self) -> None:
         """Take the folder, and read what is in it."""
+        self._home.enter()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="catga-folder")
         self._failed = None
         self.turn = asyncio.Lock()
@@ -146,6 +149,7 @@ class FolderStorage:
                 self._thread = None
                 self.tables.clear()
             thread.shutdown()
+            self._home.leave()
 
     def unit_of_work(self) -> AbstractAsyncContextManager[FolderUnitOfWork]:
         """Return a block of which everything is written when it is left, or nothing when it raises or is cancelled."""
@@ -211,6 +215,10 @@ class FolderStorage:
     def _require_open(self) -> None:
         if self._thread is None or self._failed is not None:
             raise self._unusable()
+        problem = self._home.problem()
+        if problem is not None:
+            text = f"the storage in {self._path} {problem}"
+            raise PersistenceError(text, retryable=False, outcome=Outcome.NOT_WRITTEN)
 
     def _unusable(self, outcome: Outcome = Outcome.NOT_WRITTEN) -> PersistenceError:
         text = self.health().description

@@ -21,10 +21,11 @@ from catga_core import (
     Serializer,
     TransportCapabilities,
 )
-from catga_core.errors import MessageTooLargeError
+from catga_core.errors import MessageTooLargeError, Outcome, TransportError
 from catga_core.interfaces import Inbound
 from catga_core.messages import Request
 from catga_core.messages.serialization import EnvelopeCodec
+from catga_core.runtime import HomeLoop
 
 from .frames import MAX_BODY, Answer, Ask, Leave, Listen, Tell
 from .inbound import Events, Requests
@@ -66,6 +67,7 @@ class LoopbackTransport:
         self._connect_timeout = connect_timeout
         self._request_timeout = request_timeout
         self._wire: Wire | None = None
+        self._home = HomeLoop()
         self._requests: dict[str, Requests] = {}
         self._events: dict[str, Events] = {}
         self._closed = False
@@ -77,6 +79,7 @@ class LoopbackTransport:
 
     async def connect(self) -> None:
         """Return when the hub has taken us."""
+        self._home.enter()
         try:
             async with asyncio.timeout(self._connect_timeout):
                 reader, writer = await asyncio.open_connection(self._host, self._port)
@@ -181,6 +184,10 @@ class LoopbackTransport:
     def _usable(self) -> Wire:
         if self._wire is None or self._closed:
             raise failed("the loopback transport is not connected: send between start and stop", "not_sent")
+        problem = self._home.problem()
+        if problem is not None:
+            text = f"the loopback transport {problem}"
+            raise TransportError(text, outcome=Outcome.NOT_SENT, retryable=False)
         if self._wire.lost:
             text = f"the hub at {self._host}:{self._port} is lost: start it and then this process again"
             raise failed(text, "not_sent")

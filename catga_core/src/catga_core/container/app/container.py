@@ -132,7 +132,8 @@ class CatgaContainer(Registering):
             roles: As in `running()`.
 
         A signal while it still starts ends the start and returns; a second one while it stops ends the waiting for what
-        is in flight. Raises as `running()` does.
+        is in flight. In a thread other than the main one Python delivers no signals, which is logged; there the run ends
+        when its task is cancelled. Raises as `running()` does.
         """
         await self._lifecycle.run_until_signal(self.running(roles=roles))
 

@@ -81,6 +81,7 @@ class Lifecycle:
         self._carriers: list[Carrier] = []
         self._started: list[tuple[Any, Any]] = []
         self._ran = False
+        self._home = resolver.home
         self._hurry = Waiter()
 
     @property
@@ -90,11 +91,14 @@ class Lifecycle:
 
     async def start(self, roles: frozenset[Role]) -> None:
         """Check and start what the roles need; what was started is stopped again when something fails."""
+        if self.started and self._home.is_closed:
+            await self._abandon()
         if self.started:
             msg = f"The container is already {self.state}. Exit its first running() block before you enter another."
             raise ConfigurationError(msg)
         self._validate(roles=roles)
         self.state = State.STARTING
+        self._home.enter()
         self._ran = False
         self._hurry = Waiter()
         self._tell_what_is_in_memory()
@@ -119,9 +123,17 @@ class Lifecycle:
 
         Raises:
             ExceptionGroup: Of everything that went wrong; all the rest is stopped all the same.
+            CatgaError: `INTERNAL_ERROR` in another event loop than that of the start. If that one is closed, what could be
+                released is released, and the container can be started again.
         """
         if self.state is not State.RUNNING:
             return
+        problem = self._home.problem()
+        if problem is not None:
+            if self._home.is_closed:
+                await self._abandon()
+            text = f"The container was not stopped in order: it {problem}"
+            raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
         # A stop that is cancelled halfway would leave servers connected and files open.
         await shielded(self._stop())
 
@@ -310,18 +322,31 @@ class Lifecycle:
 
     # --- stopping ---
 
-    async def _stop(self) -> None:
+    async def _stop(self, within: float | None = None) -> None:
         self.state = State.STOPPING
         try:
-            await self._stop_all()
+            await self._stop_all(within)
         finally:
             # Whatever went wrong: a container that could never run again would help nobody.
             self.state = State.STOPPED
+            self._home.leave()
 
-    async def _stop_all(self) -> None:
+    async def _abandon(self) -> None:
+        """Release what a container holds whose event loop was closed while it ran; its messages in flight are lost."""
+        service = self._resolver.resolve(CatgaOptions).service_name
+        logger().error(STOP_FAILED, service_name=service, reason=f"the container {self._home.problem()}")
+        self._hurry = Waiter()
+        try:
+            # Tasks of the closed loop never end, so that nothing waits for them.
+            await shielded(self._stop(within=0.0))
+        except ExceptionGroup as group:
+            logger().error(STOP_FAILED, service_name=service, errors=len(group.exceptions))
+
+    async def _stop_all(self, within: float | None) -> None:
         options = self._resolver.resolve(CatgaOptions)
+        limit = options.shutdown_timeout_seconds if within is None else within
         dispatcher, transports = self._dispatcher, [carrier.transport for carrier in self._carriers]
-        stopping = Stopping(options.shutdown_timeout_seconds, self._hurry)
+        stopping = Stopping(limit, self._hurry)
         above = [each for each in self._started if _sends(self._resolver, each[0])]
         below = [each for each in self._started if each not in above]
         # What sends the last messages of those in flight.

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 import weakref
 from collections.abc import Callable, Generator
+
+from catga_core.log import SIGNALS_IGNORED, logger
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _listening: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Callable[[], None]]] = (
@@ -16,11 +19,16 @@ _listening: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Callable[[
 
 @contextlib.contextmanager
 def listening(on_signal: Callable[[], None]) -> Generator[None]:
-    """Have a function called at each SIGINT and SIGTERM while the block lasts.
+    """Have a function called at each SIGINT and SIGTERM while the block lasts; never in a thread other than the main one.
 
     Args:
         on_signal: Called in the running loop, beside those of other containers.
     """
+    if threading.current_thread() is not threading.main_thread():
+        # Python gives signals to the main thread alone; the task that runs the container is cancelled to end it.
+        logger().info(SIGNALS_IGNORED, thread=threading.current_thread().name)
+        yield
+        return
     loop = asyncio.get_running_loop()
     listeners = _listening.setdefault(loop, [])
     if not listeners:

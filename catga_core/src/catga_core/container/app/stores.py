@@ -121,9 +121,12 @@ def _is_kept_in_memory(port: Any) -> bool:
 
 
 def _memory_host(clock: Clock) -> _MemoryHost:
-    from catga_core.memory.stores import memory_stores
+    from catga_core.memory.stores import MemoryStorage, memory_stores
 
-    return _MemoryHost(memory_stores(clock), lambda: True)
+    storage = MemoryStorage()
+    # It is created while the container starts and is not started itself.
+    storage.belong_to_running_loop()
+    return _MemoryHost(memory_stores(clock, storage), lambda: True)
 
 
 def from_host(host: type[StorageHost], port: Any, name: str) -> Registration:

@@ -17,6 +17,7 @@ from catga_core.handlers.hints import shown
 from catga_core.interfaces.port import whole_of
 from catga_core.messages.message_context import MessageContext
 from catga_core.pipeline.supply import Supply
+from catga_core.runtime.home_loop import HomeLoop
 from catga_core.runtime.scope import active_scope, closer_of_object
 
 
@@ -45,6 +46,7 @@ class Resolver:
         self.overrides: Overrides = Overrides(self._forget)
         self.changed: list[Callable[[], None]] = []
         self._singletons = Singletons()
+        self.home: HomeLoop = self._singletons.home
         self._supplies: dict[Any, Supply] = {}
         self._reach: dict[Any, frozenset[Any]] = {}
 

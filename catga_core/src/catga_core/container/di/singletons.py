@@ -10,7 +10,9 @@ from catga_core.container.di.making import note_making
 from catga_core.container.di.overrides import Override
 from catga_core.container.di.products import AsyncNeeded, Product
 from catga_core.container.di.registration import Registration
+from catga_core.errors import ConfigurationError
 from catga_core.runtime.cancellation import being_cancelled
+from catga_core.runtime.home_loop import HomeLoop
 from catga_core.runtime.scope import Closer
 
 SingletonKey = tuple[Any, frozenset[int]]
@@ -18,11 +20,16 @@ SingletonKey = tuple[Any, frozenset[int]]
 
 
 class Singletons:
-    """Keeps what has been made, and knows how to close it."""
+    """Keeps what has been made, and knows how to close it.
 
-    __slots__ = ("_building", "_closers", "_made")
+    Attributes:
+        home: The event loop of the container, while it runs; nothing is made in another one.
+    """
+
+    __slots__ = ("_building", "_closers", "_made", "home")
 
     def __init__(self) -> None:
+        self.home: HomeLoop = HomeLoop()
         self._made: dict[SingletonKey, Any] = {}
         self._closers: list[tuple[SingletonKey, Closer]] = []
         self._building: dict[SingletonKey, asyncio.Lock] = {}
@@ -34,8 +41,15 @@ class Singletons:
             key: What to keep it under.
             registration: How it is made, for the error.
             make: Makes it.
+
+        Raises:
+            ConfigurationError: Nothing is kept, and the container runs in another event loop.
         """
         if key not in self._made:
+            problem = self.home.problem()
+            if problem is not None:
+                msg = f"The container {problem}"
+                raise ConfigurationError(msg)
             try:
                 made, closer = make()
             except AsyncNeeded:

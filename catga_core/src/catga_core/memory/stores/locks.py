@@ -40,6 +40,7 @@ class MemoryLockProvider:
         if not name:
             msg = "a lock has a name: name='' names nothing"
             raise ValueError(msg)
+        self._storage.check_loop()
         now = self._clock.time()
         held = self._held.leases.get(name)
         if held is not None and held.expires_at > now:
@@ -50,6 +51,7 @@ class MemoryLockProvider:
 
     async def renew(self, held: LockLease, /, *, lease: float) -> LockLease:
         """Extend a lease, counted from now."""
+        self._storage.check_loop()
         now = self._clock.time()
         if not self._is_held(held):
             raise LeaseLostError(f"the lock {held.name!r}", self._what_became_of(held))
@@ -59,6 +61,7 @@ class MemoryLockProvider:
 
     async def release(self, held: LockLease, /) -> bool:
         """Give a lock back; `False` when it was no longer the caller's."""
+        self._storage.check_loop()
         if not self._is_held(held):
             return False
         del self._held.leases[held.name]
@@ -67,6 +70,7 @@ class MemoryLockProvider:
 
     async def wait(self, name: str, /, *, timeout: float) -> None:
         """Return when a lock may be free, at the latest after so many seconds of real time."""
+        self._storage.check_loop()
         # Other tasks get a turn in any case, also where a caller waits in a loop.
         await asyncio.sleep(0)
         held = self._held.leases.get(name)

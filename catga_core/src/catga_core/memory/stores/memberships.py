@@ -23,11 +23,13 @@ class MemoryMembershipStore:
     """
 
     def __init__(self, storage: MemoryStorage, clock: Clock) -> None:
+        self._storage = storage
         self._clock = clock
         self._groups = storage.part(_Members).leases
 
     async def announce(self, group: str, member: str, /, *, lease: float) -> list[str]:
         """Announce a member, or renew its lease; return every living member."""
+        self._storage.check_loop()
         check_member(group, member)
         now = self._clock.time()
         alive = {name: ends for name, ends in self._groups.get(group, {}).items() if ends > now}
@@ -37,9 +39,11 @@ class MemoryMembershipStore:
 
     async def members(self, group: str, /) -> list[str]:
         """Return every living member of a group."""
+        self._storage.check_loop()
         now = self._clock.time()
         return sorted(name for name, ends in self._groups.get(group, {}).items() if ends > now)
 
     async def leave(self, group: str, member: str, /) -> bool:
         """Remove a member at once; return whether it was alive until now."""
+        self._storage.check_loop()
         return self._groups.get(group, {}).pop(member, 0.0) > self._clock.time()

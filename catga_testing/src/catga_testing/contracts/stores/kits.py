@@ -27,6 +27,7 @@ from catga_testing.contracts.stores.event_log.consuming import ConsumingContract
 from catga_testing.contracts.stores.event_log.lasting import LastingContract
 from catga_testing.contracts.stores.event_log.reading import ReadingContract
 from catga_testing.contracts.stores.event_log.repeating import RepeatingContract
+from catga_testing.contracts.stores.event_loops import EventLoopsContract
 from catga_testing.contracts.stores.idempotency.claiming import ClaimingContract
 from catga_testing.contracts.stores.idempotency.completing import CompletingContract
 from catga_testing.contracts.stores.idempotency.waiting import WaitingContract
@@ -169,7 +170,7 @@ class KitsOfPorts(type):
         return super().__new__(cls, name, bases, namespace, **options)
 
 
-class StoresContract(UnitOfWorkContract, StorageContract, metaclass=KitsOfPorts):
+class StoresContract(UnitOfWorkContract, StorageContract, EventLoopsContract, metaclass=KitsOfPorts):
     """The tests of all stores of one storage: derive from it, state what the stores claim and give `make_stores`.
 
     ```python

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from catga_core import CatgaError, ErrorCode, HealthStatus, SystemClock, TransportCapabilities
+from catga_core import CatgaError, ErrorCode, HealthStatus, Success, SystemClock, TransportCapabilities
+from catga_testing.contracts.event_loops import in_another_loop
 from catga_testing.contracts.limits import SOON
 from catga_testing.contracts.transports.base import TransportContractBase, TransportFactory
 from catga_testing.contracts.transports.handlers import Gate, echo
@@ -53,6 +54,20 @@ class LifecycleContract(TransportContractBase):
         await leaving.close()
 
         await _expect_unusable(leaving)
+
+    async def test_from_another_event_loop_everything_fails_at_once(self, peers: Peers) -> None:
+        """With TRANSPORT_FAILED that is not retryable, and the transport's own event loop goes on."""
+        await peers.add("echoes", requests={Echo: echo})
+        asking = await peers.add()
+
+        result = await in_another_loop(lambda: asking.ask(Echo("x")))
+        raised = await in_another_loop(lambda: asking.tell(Happened(1)))
+
+        for error in (result.error, raised):
+            assert isinstance(error, CatgaError), error
+            assert error.code == ErrorCode.TRANSPORT_FAILED
+            assert not error.retryable
+        assert await asking.ask(Echo("x")) == Success("x")
 
     async def test_closing_twice_is_harmless(self, peers: Peers) -> None:
         """The container closes what it has made, and the transport is among that."""
