@@ -309,9 +309,10 @@ class NatsTransport:
         return min(self._options.request_timeout, max(0.0, context.deadline - self._clock.time()))
 
     def _connected(self) -> NatsConnection:
-        if self._connection is None or self._closed or not self._home.is_here:
+        connection = self._connection
+        if connection is None or self._closed or self._home.loop is not asyncio.get_running_loop():
             raise self._unusable()
-        return self._connection
+        return connection
 
     def _unusable(self) -> CatgaError:
         if self._connection is not None and not self._closed and not self._home.is_here:

@@ -187,7 +187,8 @@ class LocalBus:
         if not group:
             return None
         listener = group[next(self._turns) % len(group)]
-        if listener.home.is_closed:
+        loop = listener.home.loop
+        if loop is not None and loop.is_closed():
             # Its container was never stopped.
             group.remove(listener)
             return self._turn(group)

@@ -77,7 +77,8 @@ class MemoryStorage:
         Raises:
             PersistenceError: In any other.
         """
-        if not self._home.is_here:
+        loop = self._home.loop
+        if loop is not None and loop is not asyncio.get_running_loop():
             text = f"The in-memory storage {self._home.problem()}"
             raise PersistenceError(text, retryable=False, outcome=Outcome.NOT_WRITTEN)
 

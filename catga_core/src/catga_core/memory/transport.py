@@ -85,7 +85,7 @@ class LocalTransport:
         if listener is None:
             text = f"No handler is registered for {message_type.name} on this bus. Register one with add_handlers(...)."
             return Failure(HandlerNotFoundError(text, outcome=Outcome.NOT_STARTED))
-        if not listener.home.is_here:
+        if listener.home.loop is not asyncio.get_running_loop():
             return Failure(_elsewhere(listener))
         if listener.intake.full:
             return Failure(ConcurrencyLimitError(message_type.name, listener.intake.limit))
@@ -111,7 +111,7 @@ class LocalTransport:
             raise refusal
         listeners = self.bus.listeners_of(message_type.cls)
         for listener in listeners:
-            if not listener.home.is_here:
+            if listener.home.loop is not asyncio.get_running_loop():
                 raise _elsewhere(listener)
         for listener in listeners:
             listener.tell(event, context)
@@ -160,7 +160,7 @@ class LocalTransport:
     def _refusal(self, message_type: MessageType) -> CatgaError | None:
         if not self._connected:
             return _closed(message_type)
-        if not self._home.is_here:
+        if self._home.loop is not asyncio.get_running_loop():
             text = f"{message_type.name} was not sent: the local transport {self._home.problem()}"
             return TransportError(text, outcome=Outcome.NOT_SENT, retryable=False)
         return None

@@ -10,34 +10,37 @@ class HomeLoop:
 
     Futures, locks and sockets belong to the loop that they were created in. Used from another one they wait for a wake-up
     that never comes.
+
+    Attributes:
+        loop: The loop, `None` for none. Where a call would cost too much, compare it with the running one.
     """
 
-    __slots__ = ("_loop",)
+    __slots__ = ("loop",)
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def is_closed(self) -> bool:
         """Whether it was entered in a loop that is closed by now."""
-        return self._loop is not None and self._loop.is_closed()
+        return self.loop is not None and self.loop.is_closed()
 
     @property
     def is_here(self) -> bool:
         """Whether the running loop may use it: it was entered in this loop, or in none."""
-        return self._loop is None or self._loop is asyncio.get_running_loop()
+        return self.loop is None or self.loop is asyncio.get_running_loop()
 
     def enter(self) -> None:
         """Belong to the running loop from now on."""
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
 
     def leave(self) -> None:
         """Belong to no loop."""
-        self._loop = None
+        self.loop = None
 
     def problem(self) -> str | None:
         """Return why the running loop may not use it, and how to fix that; `None` where it may, and outside of any loop."""
-        loop = self._loop
+        loop = self.loop
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
