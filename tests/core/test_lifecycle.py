@@ -796,10 +796,11 @@ def test_run_ends_well_on_a_signal(number: signal.Signals, call: str):
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
+        assert process.stderr is not None
+        for line in process.stderr:
             if "catga.started" in line:
                 break
         process.send_signal(number)
