@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from catga_core.interfaces import EventLog, IdempotencyStore, LockProvider, StorageCapabilities, Stores
+from catga_core.interfaces import EventLog, IdempotencyStore, LockProvider, StorageCapabilities
 from catga_redis import RedisOptions, redis_stores
 from catga_redis.stores import enabled_ports
 from catga_testing.contracts import ConnectionContract, StoresContract, StoresFactory
@@ -40,10 +40,6 @@ def cluster() -> Iterator[ValkeyCluster]:
 class RedisContract(StoresContract):
     ports = enabled_ports(RedisOptions())
     capabilities = StorageCapabilities(durable=True, shared=True, immediate=False, connection=True)
-
-    @pytest.mark.xfail(reason="the Redis storage does not check its event loop yet", strict=False)
-    async def test_use_from_another_event_loop_is_refused_at_once(self, stores: Stores) -> None:
-        await super().test_use_from_another_event_loop_is_refused_at_once(stores)
 
 
 class TestValkeyStores(RedisContract):
