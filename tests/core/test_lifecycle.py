@@ -796,11 +796,10 @@ def test_run_ends_well_on_a_signal(number: signal.Signals, call: str):
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
+        assert process.stdout is not None
+        for line in process.stdout:
             if "catga.started" in line:
                 break
         process.send_signal(number)
