@@ -152,6 +152,28 @@ async def test_what_a_handler_publishes_and_then_fails_is_never_sent(place: Plac
     assert wire.events == [Placed(2)]
 
 
+class Stepping(ManualClock):
+    """A clock that can be set to an earlier time."""
+
+    offset = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.offset
+
+
+async def test_a_retry_is_not_delayed_by_a_clock_that_steps_back(place: Place):
+    clock, fails = Stepping(), [ConnectionError("cut")]
+    wire = Wire(lambda event: fails.pop() if fails else None)
+    async with moved(placing(place, wire), clock) as app:
+        async with app.unit_of_work():
+            await app.mediator.publish(Placed(1))
+            await app.mediator.publish(Placed(2))
+        await eventually(lambda: not fails)
+        clock.offset = -3600
+
+        await eventually(lambda: wire.events == [Placed(1), Placed(2)])
+
+
 async def test_another_event_under_an_id_of_the_outbox_is_a_conflict(place: Place):
     wire = Wire()
     async with placing(place, wire).running() as app:

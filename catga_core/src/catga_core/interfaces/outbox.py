@@ -83,7 +83,9 @@ class OutboxStore(Protocol):
         """
         ...
 
-    async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:
+    async def lease(
+        self, *, limit: int, lease: float, longest_delay: float | None = None
+    ) -> list[LeasedMessage]:
         """Take messages that are due, oldest first.
 
         Messages of one key are leased in order: one is given only together with, or after, all of its key before it; so
@@ -93,6 +95,8 @@ class OutboxStore(Protocol):
         Args:
             limit: How many at most.
             lease: Seconds they are the caller's.
+            longest_delay: Seconds that a message waits for its next try at most. One that waits for longer was given back
+                before the clock stepped back, and is due at once; `None` leaves it waiting.
         """
         ...
 

@@ -45,10 +45,14 @@ class RedisOutboxStore:
             raise refusal(answer)
         self._storage.news.wake("o")
 
-    async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:
+    async def lease(
+        self, *, limit: int, lease: float, longest_delay: float | None = None
+    ) -> list[LeasedMessage]:
         """Take messages that are due, oldest first."""
         # Not asked again when the answer is lost: what was leased then is free again when its lease ends.
-        token, given = await self._commands.run("lease", limit, lease, again=False)
+        token, given = await self._commands.run(
+            "lease", limit, lease, "" if longest_delay is None else longest_delay, again=False
+        )
         return [
             LeasedMessage(
                 sequence=int(sequence),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
@@ -22,11 +23,13 @@ _ADD: Final = (
 )
 _KNOWN: Final = "SELECT fingerprint FROM catga_outbox WHERE message_id = ?"
 _COLUMNS: Final = "sequence, message_id, key, name, schema_version, format, data, context, created_at, attempts, fencing_token, error, fingerprint"
+# What waits for a time after :far was given back before the clock stepped back, and is due.
 # Not where an earlier one of its key is not due. What is due before it is taken first, being earlier. The indices are named,
 # because without statistics SQLite would walk over all that was ever sent.
 _DUE: Final = (
-    "SELECT sequence FROM catga_outbox o INDEXED BY catga_outbox_pending WHERE sent_at IS NULL AND due_at <= :now AND (key IS NULL OR NOT EXISTS ("
-    "SELECT 1 FROM catga_outbox e INDEXED BY catga_outbox_keys WHERE e.sent_at IS NULL AND e.key = o.key AND e.due_at > :now AND e.sequence < o.sequence)) "
+    "SELECT sequence FROM catga_outbox o INDEXED BY catga_outbox_pending WHERE sent_at IS NULL AND (due_at <= :now OR (due_at > :far AND leased = 0)) AND (key IS NULL OR NOT EXISTS ("
+    "SELECT 1 FROM catga_outbox e INDEXED BY catga_outbox_keys WHERE e.sent_at IS NULL AND e.key = o.key AND e.due_at > :now AND e.sequence < o.sequence "
+    "AND NOT (e.due_at > :far AND e.leased = 0))) "
     "ORDER BY sequence LIMIT :limit"
 )
 _LEASE: Final = (
@@ -66,9 +69,11 @@ class SqliteOutboxStore:
         if rows:
             await self._storage.write(_add, rows, topics=OUTBOX)
 
-    async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:
+    async def lease(
+        self, *, limit: int, lease: float, longest_delay: float | None = None
+    ) -> list[LeasedMessage]:
         """Take messages that are due, oldest first."""
-        return await self._storage.write(_lease, limit, lease, self._clock.time())
+        return await self._storage.write(_lease, limit, lease, longest_delay, self._clock.time())
 
     async def renew(self, leased: Sequence[LeasedMessage], /, *, lease: float) -> list[LeasedMessage]:
         """Extend leases, counted from now; return those that are still the caller's."""
@@ -134,8 +139,12 @@ def _add(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> Non
             raise MessageIdConflictError(unpack_id(packed), "the outbox")
 
 
-def _lease(connection: sqlite3.Connection, limit: int, lease: float, now: float) -> list[LeasedMessage]:
-    rows = connection.execute(_LEASE, {"now": now, "limit": limit, "until": now + lease}).fetchall()
+def _lease(
+    connection: sqlite3.Connection, limit: int, lease: float, longest: float | None, now: float
+) -> list[LeasedMessage]:
+    far = math.inf if longest is None else now + longest
+    values = {"now": now, "far": far, "limit": limit, "until": now + lease}
+    rows = connection.execute(_LEASE, values).fetchall()
     # RETURNING gives them in no order.
     return [_leased(*row) for row in sorted(rows)]
 
@@ -190,7 +199,7 @@ def _stats(connection: sqlite3.Connection) -> OutboxStats:
 
 
 def _due_in(connection: sqlite3.Connection, now: float) -> float | None:
-    if connection.execute(_DUE, {"now": now, "limit": 1}).fetchall():
+    if connection.execute(_DUE, {"now": now, "far": math.inf, "limit": 1}).fetchall():
         return 0.0
     (due_at,) = connection.execute(_NEXT, (now,)).fetchone()
     return None if due_at is None else due_at - now

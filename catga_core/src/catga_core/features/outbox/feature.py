@@ -118,7 +118,13 @@ class OutboxFeature:
                 lambda: services.get(DeadLetterStore),
                 lambda: services.get(Storage),
             )
-            settings = RelaySettings(options.batch_size, options.lease_seconds, options.poll_seconds)
+            settings = RelaySettings(
+                options.batch_size,
+                options.lease_seconds,
+                options.poll_seconds,
+                # Twice, because the clock of the process that gave a message back may be ahead.
+                2 * max(options.retry_max_delay_seconds, options.lease_seconds),
+            )
             return OutboxRelay(
                 lambda: services.get(OutboxStore),
                 sender,

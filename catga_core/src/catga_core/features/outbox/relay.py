@@ -31,11 +31,13 @@ class RelaySettings(msgspec.Struct, frozen=True):
         batch: How many messages it sends at the same time.
         lease: Seconds after which another relay takes over the messages of a dead one.
         poll: Seconds between two queries where no wake-up reports new messages.
+        longest_delay: Seconds that a message waits for its next attempt at most, with what clocks may differ.
     """
 
     batch: int
     lease: float
     poll: float
+    longest_delay: float
 
 
 class OutboxRelay:
@@ -144,7 +146,8 @@ class OutboxRelay:
             return False
         asked_at = self._clock.monotonic()
         leased = await acquire_or_release(
-            store.lease(limit=room, lease=self._settings.lease), lambda taken: _release(store, taken)
+            store.lease(limit=room, lease=self._settings.lease, longest_delay=self._settings.longest_delay),
+            lambda taken: _release(store, taken),
         )
         if leased:
             self._take(store, leased, asked_at)

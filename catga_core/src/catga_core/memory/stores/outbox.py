@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -94,11 +95,14 @@ class MemoryOutboxStore:
             pending[outbox.sequence] = _Pending(message)
         self._wake()
 
-    async def lease(self, *, limit: int, lease: float) -> list[LeasedMessage]:
+    async def lease(
+        self, *, limit: int, lease: float, longest_delay: float | None = None
+    ) -> list[LeasedMessage]:
         """Take messages that are due, oldest first."""
         pending = self._outbox.pending.write(await self._storage.write())
         now = self._clock.time()
-        found = list(_due(pending, now, limit))
+        far = math.inf if longest_delay is None else now + longest_delay
+        found = list(_due(pending, now, far, limit))
         leased: list[LeasedMessage] = []
         for sequence, row in found:
             token = self._storage.next_fencing_token()
@@ -203,8 +207,13 @@ def _owned(pending: Mapping[int, _Pending], leased: LeasedMessage) -> _Pending |
     return row if row is not None and row.leased and row.fencing_token == leased.fencing_token else None
 
 
-def _due(pending: Mapping[int, _Pending], now: float, limit: int) -> Iterator[tuple[int, _Pending]]:
-    """Yield what may be leased now: of each key all that are due, up to the first that is not."""
+def _due(
+    pending: Mapping[int, _Pending], now: float, far: float, limit: int
+) -> Iterator[tuple[int, _Pending]]:
+    """Yield what may be leased now: of each key all that are due, up to the first that is not.
+
+    What waits for a time after `far` was given back before the clock stepped back: it is due.
+    """
     held: set[str] = set()
     left = limit
     for sequence, row in pending.items():
@@ -212,7 +221,7 @@ def _due(pending: Mapping[int, _Pending], now: float, limit: int) -> Iterator[tu
         if left <= 0:
             return
         if key is None or key not in held:
-            if row.due_at <= now:
+            if row.due_at <= now or (row.due_at > far and not row.leased):
                 left -= 1
                 yield sequence, row
             elif key is not None:

@@ -99,12 +99,22 @@ local function apply_add(a, i)
   return 1
 end
 
--- a[i]: limit, lease
+-- a[i]: limit, lease, longest delay ('' for any). What waits for longer was given back before the clock stepped back: it is due.
 local function apply_lease(a, i)
   local due = redis.call('ZRANGEBYSCORE', O .. 'later', '-inf', exact(now()))
   for _, sequence in ipairs(due) do
     redis.call('ZREM', O .. 'later', sequence)
     redis.call('ZADD', O .. 'ready', sequence, sequence)
+  end
+  local far = tonumber(a[i + 2])
+  if far then
+    local late = redis.call('ZRANGEBYSCORE', O .. 'later', '(' .. exact(now() + far), '+inf', 'LIMIT', 0, 100)
+    for _, sequence in ipairs(late) do
+      if redis.call('HGET', O .. 'm:' .. sequence, 't') == '0' then
+        redis.call('ZREM', O .. 'later', sequence)
+        redis.call('ZADD', O .. 'ready', sequence, sequence)
+      end
+    end
   end
   local limit, ends = tonumber(a[i]), exact(now() + tonumber(a[i + 1]))
   local given, taken, extra, token = {}, {}, {}, nil

@@ -12,6 +12,20 @@ from catga_testing.contracts.stores.place import StoreTime
 class LeasingContract(OutboxContractBase):
     """One relay has a message at a time; of one key nothing overtakes."""
 
+    async def test_a_delay_from_before_the_clock_stepped_back_is_over(self, outbox: OutboxStore) -> None:
+        """A message that waits for longer than any delay is due; one that is leased, and one behind it, are not."""
+        await filled(outbox, "k-1", "-2", "l-3", "k-4")
+        [first, *others] = await lease(outbox, 3, lease=5000)
+        await outbox.retry(first, delay=5000, error="no connection")
+
+        assert await lease(outbox) == []
+        assert await outbox.lease(limit=10, lease=60, longest_delay=6000) == []
+        given = await outbox.lease(limit=10, lease=60, longest_delay=100)
+
+        assert names(given) == ["k-1", "k-4"]
+        assert [each.attempts for each in given] == [1, 0]
+        assert names(await outbox.renew(others, lease=60)) == ["-2", "l-3"]
+
     async def test_a_leased_message_is_nobody_elses(self, outboxes: Two) -> None:
         """As many as asked for, the oldest first."""
         one, other = outboxes
