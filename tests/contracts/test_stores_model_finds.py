@@ -42,7 +42,7 @@ async def looks_and_then_writes(self: Any, message_id: str, handler: str, /) -> 
     if (message_id, handler) in rows:
         return False
     await asyncio.sleep(0)
-    rows[message_id, handler] = self._clock.time()
+    rows[message_id, handler] = self._clock.time(), ""
     return True
 
 
@@ -50,7 +50,9 @@ def leaves_the_streams(self: Any) -> None:
     del self.events[self.committed :]
 
 
-def gives_whatever_the_key(pending: Mapping[int, Any], now: float, limit: int) -> Iterator[tuple[int, Any]]:
+def gives_whatever_the_key(
+    pending: Mapping[int, Any], now: float, _far: float, limit: int
+) -> Iterator[tuple[int, Any]]:
     yield from [each for each in pending.items() if each[1].due_at <= now][:limit]
 
 
