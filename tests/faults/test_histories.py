@@ -20,7 +20,7 @@ _RUNS = [(name, place) for name, workload in WORKLOADS.items() for place in work
 
 @pytest.mark.slow
 @pytest.mark.redis
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("name", "place"), _RUNS)
 async def test_model_explains_what_processes_have_seen(name: str, place: str) -> None:
     count = await run(WORKLOADS[name], place, seed=20261130, rounds=1, seconds=1.5)

@@ -101,7 +101,8 @@ async def test_switch_handles_no_more_events_together_than_batch_size(place: Pla
             await app.event_store.append("numbers", Unasked(number))
         await app.projections.caught_up("counted")
         await app.projections.rebuild("counted", wait=10)
-    assert sorted(number for batch in together.values() for number in set(batch)) == list(range(40))
+    # More than once where a unit of work was rolled back.
+    assert {number for batch in together.values() for number in batch} == set(range(40))
     assert max(map(len, together.values())) <= 3
 
 

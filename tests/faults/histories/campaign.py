@@ -16,7 +16,7 @@ from tests.faults.histories.processes import Worker
 from tests.faults.histories.workload import Found, Workload
 
 _BETWEEN = (0.05, 0.35)  # seconds between two faults
-_STARTING = 20.0
+_STARTING = 60.0  # seconds, on a machine that is busy
 
 
 class Count(msgspec.Struct):

@@ -24,7 +24,7 @@ from tests.faults.histories.workload import Found, Task, Workload
 NAME = "tally"
 _LEASE = 0.5
 _PAUSE = 0.01
-_SETTLED_WITHIN = 40.0
+_SETTLED_WITHIN = 90.0
 
 
 @message(name="histories.counted")
