@@ -12,10 +12,12 @@ from catga_core.pipeline.failures import (
     raised_of,
     reported_failure_of,
 )
+from catga_core.pipeline.returned import UNCHECKED, Returned
 from catga_core.pipeline.stage import Stage
 from catga_core.pipeline.supply import Supply
 
 __all__ = [
+    "UNCHECKED",
     "AnyBehavior",
     "Behavior",
     "BoundBehavior",
@@ -27,6 +29,7 @@ __all__ = [
     "Handle",
     "Next",
     "Pipeline",
+    "Returned",
     "Stage",
     "Supply",
     "as_result",

@@ -11,6 +11,7 @@ from catga_core.messages.results import CatgaResult
 from catga_core.pipeline.call import Call, Chain, Fail
 from catga_core.pipeline.failures import as_result, reported_failure_of
 from catga_core.pipeline.linked import Behave, Linked, link
+from catga_core.pipeline.returned import UNCHECKED, Returned
 from catga_core.pipeline.scoped import in_scope
 from catga_core.pipeline.supply import Prepare, Supply
 from catga_core.runtime.cancellation import passes_through
@@ -51,6 +52,7 @@ class Pipeline(msgspec.Struct, frozen=True):
         bare: The handler alone, where there is nothing else: no behavior and no scope; else `None`.
         chain: The whole, always there; it gives a result and raises nothing but cancellation.
         fail: Turns what is raised into a result.
+        returned: What the handler may return, for who calls `bare`.
         linked: The parts of `chain`, where behaviors and nothing else are around the handler; else `None`.
         prepare: What a stream awaits in its scope before it calls `chain`; everywhere else `chain` does so itself.
     """
@@ -61,6 +63,7 @@ class Pipeline(msgspec.Struct, frozen=True):
     fail: Fail
     prepare: tuple[Prepare, ...] = ()
     linked: Linked | None = None
+    returned: Returned = UNCHECKED
 
 
 def compile_pipeline(
@@ -68,6 +71,7 @@ def compile_pipeline(
     behaviors: Sequence[BoundBehavior],
     *,
     stream: bool = False,
+    returned: Returned = UNCHECKED,
     fail: Fail = reported_failure_of,
     fail_outside: Fail = reported_failure_of,
 ) -> Pipeline:
@@ -77,6 +81,7 @@ def compile_pipeline(
         handler: The end of the pipeline.
         behaviors: From the outside in.
         stream: The handler gives an async iterator, and its reader keeps the scope.
+        returned: What the handler may return.
         fail: Turns what handler and behaviors raise into a result; not the reporting one where another part reports.
         fail_outside: The same for what the scope raises, outside of every behavior.
     """
@@ -84,7 +89,7 @@ def compile_pipeline(
     call = _opening(_call_of(handler.supply)) if stream else _call_of(handler.supply)
     scoped = handler.supply.scoped or any(each.supply.scoped for each in behaviors)
     if not behaviors and not scoped:
-        return Pipeline(name, call, _guard(call, name, fail), fail)
+        return Pipeline(name, call, _guard(call, name, fail, returned), fail, returned=returned)
     linked = (
         link(
             [(each.name, _behavior_of(each.supply)) for each in behaviors],
@@ -92,11 +97,12 @@ def compile_pipeline(
             name,
             fail,
             _names_of_code(behaviors),
+            returned,
         )
         if behaviors
         else None
     )
-    chain = _guard(call, name, fail) if linked is None else linked.chain
+    chain = _guard(call, name, fail, returned) if linked is None else linked.chain
     if not scoped:
         return Pipeline(name, None, chain, fail, linked=linked)
     needed = (*handler.supply.prepare, *(step for each in behaviors for step in each.supply.prepare))
@@ -104,7 +110,8 @@ def compile_pipeline(
     if stream:
         return Pipeline(name, None, chain, fail, prepare)
     make = _ignoring_scope(chain) if behaviors else handler.supply.make
-    return Pipeline(name, None, in_scope(make, prepare, name, fail_outside), fail_outside)
+    finish = as_result if behaviors else returned.finish
+    return Pipeline(name, None, in_scope(make, prepare, name, fail_outside, finish), fail_outside)
 
 
 def _call_of(supply: Supply) -> Call:
@@ -142,10 +149,12 @@ def _names_of_code(behaviors: Sequence[BoundBehavior]) -> dict[object, str]:
     return names
 
 
-def _guard(call: Call, name: str, fail: Fail) -> Chain:
+def _guard(call: Call, name: str, fail: Fail, returned: Returned) -> Chain:
+    finish = returned.finish
+
     async def guarded(message: Any) -> CatgaResult[Any]:
         try:
-            return as_result(await call(message))
+            return finish(await call(message))
         except BaseException as error:  # every outcome but cancellation is a result
             if passes_through(error):
                 raise

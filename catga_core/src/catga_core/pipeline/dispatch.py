@@ -17,6 +17,7 @@ from catga_core.messages.results import Failure, Success
 from catga_core.pipeline.call import Chain, Handle
 from catga_core.pipeline.compiler import Pipeline
 from catga_core.pipeline.failures import NOT_BARE_VALUES, as_result, must_raise
+from catga_core.pipeline.returned import returning
 
 
 class Dispatch:
@@ -152,7 +153,7 @@ def shape():
     return send, handle, lambda: running
 """
 _RUN_HANDLER = """value = await call(message)
-            return as_result(value) if value.__class__ in NOT_BARE_VALUES else Success(value)"""
+            """
 _RUN_BEHAVIORS = """result = await first(message, rest)
             return result if result.__class__ is Success or result.__class__ is Failure else wrong(result)"""
 _RUN_CHAIN = "return await call(message)"
@@ -187,8 +188,10 @@ def _names(pipeline: Pipeline, *, context: bool, now: Callable[[], float]) -> di
         names |= {"first": linked.first, "rest": linked.rest, "wrong": linked.wrong, "fail": linked.fail}
         code = _code(shape, _RUN_BEHAVIORS, "fail(error)")
     elif pipeline.bare is not None:
+        returned = pipeline.returned
         names |= {"call": pipeline.bare, "fail": pipeline.fail, "name": pipeline.name}
-        code = _code(shape, _RUN_HANDLER, "fail(error, name)")
+        names |= {"good": returned.good, "finish": returned.finish}
+        code = _code(shape, _RUN_HANDLER + returning(returned), "fail(error, name)")
     else:
         names |= {"call": pipeline.chain, "fail": pipeline.fail, "name": pipeline.name}
         code = _code(shape, _RUN_CHAIN, "fail(error, name)")

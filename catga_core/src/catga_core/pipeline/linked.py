@@ -14,6 +14,7 @@ import msgspec
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline.call import Call, Chain, Fail
 from catga_core.pipeline.failures import NOT_BARE_VALUES, as_result, no_result
+from catga_core.pipeline.returned import UNCHECKED, Returned, returning
 from catga_core.runtime.cancellation import passes_through
 
 Behave: TypeAlias = Callable[[Any, Any], Awaitable[CatgaResult[Any]]]
@@ -22,7 +23,7 @@ _CORE = """
 async def rest_{last}(message):
     try:
         value = await call(message)
-        return as_result(value) if value.__class__ in NOT_BARE_VALUES else Success(value)
+        {returned}
     except Exception as error:
         return fail(error, handler)
     except BaseException as error:
@@ -72,6 +73,7 @@ def link(
     handler: str,
     fail: Fail,
     names_of_code: Mapping[object, str],
+    returned: Returned = UNCHECKED,
 ) -> Linked:
     """Link behaviors around a handler.
 
@@ -80,15 +82,18 @@ def link(
         call: The handler.
         handler: Its name, for errors.
         fail: Turns what is raised into a result.
+        returned: What the handler may return.
         names_of_code: The behaviors' names by the code of their `handle`, to name the one that raised.
     """
     last = len(behaviors)
-    text = _CORE.format(last=last)
+    text = _CORE.format(last=last, returned=returning(returned))
     text += "".join(_LINK.format(number=number, next=number + 1) for number in range(1, last))
     text += _CHAIN
     names: dict[str, Any] = {
         "as_result": as_result,
         "NOT_BARE_VALUES": NOT_BARE_VALUES,
+        "finish": returned.finish,
+        "good": returned.good,
         "call": call,
         "fail": fail,
         "Success": Success,

@@ -18,6 +18,7 @@ def in_scope(
     prepare: Sequence[Prepare],
     name: str,
     fail: Fail,
+    finish: Callable[[Any], CatgaResult[Any]] = as_result,
 ) -> Chain:
     """Return the call that handles a message in a new scope.
 
@@ -26,6 +27,7 @@ def in_scope(
         prepare: Awaited in the new scope first.
         name: The handler's name, for errors.
         fail: Turns what is raised into a result.
+        finish: Turns what is returned into one.
     """
     enter, leave = active_scope.set, active_scope.reset
 
@@ -37,7 +39,7 @@ def in_scope(
                 if prepare:
                     for each in prepare:
                         await each(scope)
-                result = as_result(await make(scope)(message))
+                result = finish(await make(scope)(message))
             except BaseException as error:
                 if scope.closers:
                     await scope.abandon(error)

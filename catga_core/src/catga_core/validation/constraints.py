@@ -50,6 +50,15 @@ def check_of(cls: type[Any]) -> Check:
     return known
 
 
+def check_of_shape(described: shape.Type) -> Check:
+    """Return the check of any type that msgspec describes.
+
+    Args:
+        described: The description.
+    """
+    return _Compiler().check(described)
+
+
 def _is_date(value: Any) -> bool:
     return isinstance(value, dt.date) and not isinstance(value, dt.datetime)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 import msgspec.inspect as shape
 
-_CONSTRAINTS = ("ge", "gt", "le", "lt", "multiple_of", "pattern", "min_length", "max_length", "tz")
+CONSTRAINTS = ("ge", "gt", "le", "lt", "multiple_of", "pattern", "min_length", "max_length", "tz")
 _UNREADABLE = (TypeError, ValueError, NameError, AttributeError)
 
 
@@ -87,7 +87,7 @@ def _constrained(described: Any, seen: set[int]) -> bool:
     if id(described) in seen:
         return False
     seen.add(id(described))
-    if any(getattr(described, name, None) is not None for name in _CONSTRAINTS):
+    if any(getattr(described, name, None) is not None for name in CONSTRAINTS):
         return True
     inner: list[Any] = [*getattr(described, "types", ()), *getattr(described, "item_types", ())]
     inner += [getattr(described, name, None) for name in ("type", "item_type", "key_type", "value_type")]

@@ -36,6 +36,7 @@ from catga_core.pipeline import (
 from catga_core.pipeline.logging import LoggingBehavior
 from catga_core.pipeline.timeout import TimeoutBehavior
 from catga_core.validation.behavior import ValidationBehavior, has_constraints
+from catga_core.validation.returned import returned_for
 
 
 class Assembly:
@@ -218,6 +219,7 @@ class Assembly:
             BoundHandler(definition.name, handler),
             self._behaviors(definition),
             stream=described.kind is MessageKind.STREAM,
+            returned=returned_for(described, definition.name),
             # One line for each failure: an event's is written by its delivery, a logged message's by the behavior.
             fail=failure_of if is_event or self._options.enable_logging else reported_failure_of,
             fail_outside=failure_of if is_event else reported_failure_of,
