@@ -259,7 +259,7 @@ async def test_a_message_sent_before_the_stop_and_begun_after_it_is_refused():
     assert isinstance(await sent, Failure)
 
 
-async def test_a_subclass_of_a_request_is_another_request():
+async def test_a_subclass_of_a_request_is_another_request_with_its_base_s_handler():
     class Double(Add):
         pass
 
@@ -267,7 +267,10 @@ async def test_a_subclass_of_a_request_is_another_request():
     catga.add_handlers(AddHandler)
 
     async with catga.running() as app:
-        assert (await app.mediator.send(Double(1, 2))).error.code == "HANDLER_NOT_FOUND"
+        assert await app.mediator.send(Double(1, 2)) == Success(3)
+    async with add_catga().running() as app:
+        error = (await app.mediator.send(Double(1, 2))).error
+    assert (error.code, error.details["message"]) == ("HANDLER_NOT_FOUND", "Double")
 
 
 async def test_a_handler_gets_the_senders_own_object():

@@ -1,0 +1,197 @@
+"""What a handler returned is not the declared result of its message: the same failure wherever it runs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+import structlog
+
+from catga_core import Behavior, CatgaOptions, CatgaResult, Command, add_catga
+from catga_core.builtin_plugins import add_memory_transport
+from catga_core.pipeline import Next
+from catga_core.validation.returned import returned_for
+
+
+class Color(Enum):
+    RED = "red"
+
+
+class Total(msgspec.Struct, frozen=True):
+    amount: int
+
+
+class Number(Command[int]):
+    value: Any
+
+
+class MaybeTotal(Command[Total | None]):
+    value: Any
+
+
+class Numbers(Command[list[int]]):
+    value: Any
+
+
+class Positive(Command[Annotated[int, msgspec.Meta(gt=0)]]):
+    value: Any
+
+
+class Choice(Command[Literal["a", "b"]]):
+    value: Any
+
+
+class Real(Command[float]):
+    value: Any
+
+
+class Anything(Command[Any]):
+    value: Any
+
+
+class Nothing(Command[None]):
+    value: Any
+
+
+class Colored(Command[Color]):
+    value: Any
+
+
+class Priced(Command[dict[str, Decimal]]):
+    value: Any
+
+
+class Session:
+    pass
+
+
+class PassesOn(Behavior[Any, Any]):
+    async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
+        return await next(message)
+
+
+MESSAGES = (Number, MaybeTotal, Numbers, Positive, Choice, Real, Anything, Nothing, Colored, Priced)
+
+RIGHT: list[Any] = [
+    Number(1),
+    MaybeTotal(None),
+    MaybeTotal(Total(1)),
+    Numbers([]),
+    Numbers([1, 2]),
+    Positive(1),
+    Choice("a"),
+    Real(1.5),
+    Real(1),
+    Anything(object),
+    Nothing(None),
+    Colored(Color.RED),
+    Priced({"a": Decimal(1)}),
+]
+WRONG: list[tuple[Any, list[str]]] = [
+    (Number("1"), [""]),
+    (Number(None), [""]),
+    (Number(True), [""]),
+    (Number(1.0), [""]),
+    (MaybeTotal({"amount": 1}), [""]),
+    (Numbers([1, "2", None]), ["[1]", "[2]"]),
+    (Numbers(7), [""]),
+    (Positive(0), [""]),
+    (Choice("c"), [""]),
+    (Real("1.5"), [""]),
+    (Nothing(0), [""]),
+    (Colored("red"), [""]),
+    (Priced({"a": 1.5}), [".values()[0]"]),
+]
+
+
+def composed(how: str, *, result: bool) -> Any:
+    async def give(message: Any) -> Any:
+        return CatgaResult.success(message.value) if result else message.value
+
+    async def give_in_scope(message: Any, session: Session) -> Any:
+        return CatgaResult.success(message.value) if result else message.value
+
+    catga = add_catga(CatgaOptions(service_name="gives"))
+    for cls in MESSAGES:
+        target = give_in_scope if how == "scoped" else give
+
+        def make(target: Any = target, cls: Any = cls) -> Any:
+            if how == "scoped":
+
+                async def handler(message: cls, session: Session) -> Any:
+                    return await target(message, session)
+
+            else:
+
+                async def handler(message: cls) -> Any:  # type: ignore[misc]
+                    return await target(message)
+
+            handler.__name__ = f"give_{cls.__name__}"
+            handler.__annotations__["message"] = cls
+            return handler
+
+        catga.add_handlers(make())
+    if how == "scoped":
+        catga.add_scoped(Session)
+    if how == "behavior":
+        catga.add_behavior(PassesOn)
+    return catga
+
+
+hows = pytest.mark.parametrize("how", ["bare", "behavior", "scoped", "transport"])
+
+
+async def results_of(how: str, messages: list[Any], *, result: bool) -> list[CatgaResult[Any]]:
+    catga = composed(how, result=result)
+    if how != "transport":
+        async with catga.running() as app:
+            return [await app.mediator.send(each) for each in messages]
+    caller = add_catga(CatgaOptions(service_name="asks"))
+    for each in (catga, caller):
+        add_memory_transport(each, "memory://wrong-results")
+    async with catga.running(), caller.running() as app:
+        return [await app.mediator.send(each) for each in messages]
+
+
+@hows
+@pytest.mark.parametrize("result", [False, True])
+async def test_right_results_are_successes(how: str, result: bool) -> None:
+    results = await results_of(how, RIGHT, result=result)
+
+    assert [found.unwrap() for found in results] == [each.value for each in RIGHT]
+
+
+@hows
+@pytest.mark.parametrize("result", [False, True])
+async def test_wrong_results_are_failures_that_list_every_problem(how: str, result: bool) -> None:
+    results = await results_of(how, [each for each, _ in WRONG], result=result)
+
+    for (message, fields), found in zip(WRONG, results, strict=True):
+        assert not found.is_success, message
+        error = found.error
+        assert (error.code, error.retryable) == ("SERIALIZATION_FAILED", False)
+        assert [each["field"] for each in error.details["errors"]] == fields
+        assert (
+            f"give_{type(message).__name__} returned a wrong result for {type(message).__name__}"
+            in error.message
+        )
+
+
+async def test_wrong_result_is_logged_with_the_message_s_name() -> None:
+    with structlog.testing.capture_logs() as lines:
+        await results_of("bare", [Number("secret")], result=False)
+
+    [line] = [each for each in lines if each["event"] == "catga.result_refused"]
+    assert (line["message_type"], line["handler"], line["log_level"]) == ("Number", "give_Number", "error")
+    assert "secret" not in str(line)
+
+
+def test_a_result_of_its_declared_class_costs_one_look_up() -> None:
+    from catga_core.messages import message_type
+
+    assert returned_for(message_type(MaybeTotal), "x").good == {Total, type(None)}
+    assert returned_for(message_type(Number), "x").good == {int}
+    assert returned_for(message_type(Positive), "x").good == frozenset()
