@@ -78,6 +78,15 @@ def shutting_down(message_type: MessageType, *, started: bool) -> CatgaError:
     )
 
 
+def unsendable(message_type: MessageType, error: Exception) -> CatgaError:
+    """Return the error for a request that failed here, before or after it was handled, in a way that no rule expects."""
+    return InternalError(
+        f"{message_type} failed in its sender with a {type(error).__name__}; see the log for its place. It may have been "
+        "handled; check before you retry.",
+        outcome=Outcome.UNKNOWN,
+    )
+
+
 def internal(message_type: MessageType) -> CatgaError:
     """An endpoint raised, which it never should."""
     text = f"{message_type} failed inside its receiver: see the receiver's log"

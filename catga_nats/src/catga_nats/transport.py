@@ -12,6 +12,7 @@ from catga_core.clock import Clock, SystemClock
 from catga_core.errors import CatgaError, Outcome, TransportError
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
+from catga_core.log import MESSAGE_FAILED, logger
 from catga_core.messages import Event, Message, MessageType, Request
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
 from catga_core.messages.registry import MessageRegistry
@@ -24,7 +25,7 @@ from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
 from catga_nats.events import EventListener
-from catga_nats.failures import returning, too_large, too_late, unhandled
+from catga_nats.failures import returning, too_large, too_late, unhandled, unsendable, whereabouts
 from catga_nats.inbound import Listener, RequestListener
 from catga_nats.mux import Answer
 from catga_nats.options import NatsOptions
@@ -141,6 +142,9 @@ class NatsTransport:
             return await self._ask(message_type, message, context)
         except _NoRespondersYetError as error:
             return await self._ask_again(message_type, message, context, error)
+        except Exception as error:  # noqa: BLE001 - a class's own code may raise anything when it is encoded or decoded
+            logger().error(MESSAGE_FAILED, message=str(message_type), error=whereabouts(error))
+            return Failure(unsendable(message_type, error))
 
     async def _ask(
         self, message_type: MessageType, message: Request[R], context: MessageContext

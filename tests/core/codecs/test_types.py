@@ -70,6 +70,10 @@ class Deep(Event):
     things: list[Foreign | None]
 
 
+class Crash(Event):
+    either: tuple[int, int] | Annotated[str, msgspec.Meta(max_length=3)] | None
+
+
 class Inner(msgspec.Struct):
     number: complex
 
@@ -86,6 +90,7 @@ REFUSED = [
     (Pairs, "Pairs", "points", "must be texts or numbers in JSON"),
     (Function, "Function", "call", "cannot be encoded and decoded"),
     (Extension, "Extension", "raw", "exists in msgpack only"),
+    (Crash, "Crash", "either", "crashes the process"),
     (Deep, "Foreign", "thing", "register_type(Unknown"),
     (Nested, "Inner", "number", "register_type(complex"),
 ]

@@ -21,8 +21,8 @@ from typing import (
 
 import msgspec
 
-from catga_core.codecs.findings import TypeProblem
-from catga_core.descriptions import shown, with_place
+from catga_core.codecs.findings import Field, TypeProblem
+from catga_core.descriptions import shown
 
 DECIMAL_BOUNDS = "catga_decimal_bounds"
 """Key of `Meta.extra` under which the constraints of a decimal stay, which msgspec itself refuses."""
@@ -62,6 +62,7 @@ class _Reader:
         self._names = names
         self._seen: set[type[Any]] = set()
         self._aliases: list[Any] = []
+        self._place: Field | None = None
         self.problems: list[TypeProblem] = []
 
     def read(self, hint: Any) -> Any:
@@ -74,9 +75,13 @@ class _Reader:
         if isinstance(cls, type):
             self._class(cls)
         read_all = tuple(self.read(each) if _is_type(each) else each for each in arguments)
-        if all(map(_is, read_all, arguments)):
+        if all(map(_is, read_all, arguments)) and cls not in {Union, types.UnionType}:
             return hint
         if cls in {Union, types.UnionType}:
+            if _crashes(read_all):
+                self.problems.append(TypeProblem(str(self._place or shown(hint)), _CRASH))
+            if all(map(_is, read_all, arguments)):
+                return hint
             return Union[read_all]  # noqa: UP007 - there is no other way to write it for a tuple
         return _rebuilt(hint, read_all)
 
@@ -110,9 +115,32 @@ class _Reader:
                 except Exception as error:  # noqa: BLE001 - an annotation is code, which may raise anything
                     self.problems.append(_unreadable(base, name, annotation, error))
                     continue
+                outer, self._place = self._place, Field(base, name)
                 read = self.read(found)
+                self._place = outer
                 if by_names or read is not found:
                     own[name] = read
+
+
+_CRASH = (
+    "a tuple with a fixed number of items and a constrained type are in one union, with which msgspec crashes the process. "
+    "Make the tuple a Struct, or remove the constraint."
+)
+
+
+def _crashes(members: tuple[Any, ...]) -> bool:
+    """Tell whether msgspec (0.23) crashes in a garbage collection after it has compiled a union."""
+    fixed = any(get_origin(bare) is tuple and ... not in get_args(bare) for bare in map(_bare, members))
+    return fixed and any(_is_bounded(each) for each in members)
+
+
+def _is_bounded(hint: Any) -> bool:
+    marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return any(
+        isinstance(mark, msgspec.Meta)
+        and any(getattr(mark, name) is not None for name in (*_BOUNDS, "min_length", "max_length"))
+        for mark in marks
+    )
 
 
 def _has_fields(given: type[Any]) -> bool:
@@ -149,7 +177,7 @@ def _resolved(cls: type[Any], annotation: Any, names: Mapping[str, Any]) -> tupl
 
 
 def _unreadable(cls: type[Any], name: str, annotation: Any, error: Exception) -> TypeProblem:
-    place = f"{with_place(cls.__name__, cls)}, field {name!r}:"
+    place = str(Field(cls, name))
     written = annotation if isinstance(annotation, str) else shown(annotation)
     if isinstance(error, NameError):
         text = (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from catga_core.descriptions import shown, with_place
+
 
 class Finding(NamedTuple):
     """One reason why a value would not be read back as it is.
@@ -35,6 +37,21 @@ class TypeProblem(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.place} {self.text}"
+
+
+class Field(NamedTuple):
+    """A field of a class, as the place of a problem; its text is only made for one, because it reads the source.
+
+    Attributes:
+        cls: The class.
+        name: The field's name.
+    """
+
+    cls: Any
+    name: str
+
+    def __str__(self) -> str:
+        return f"{with_place(shown(self.cls), self.cls)}, field {self.name!r}:"
 
 
 def kind_of(value: Any) -> str:

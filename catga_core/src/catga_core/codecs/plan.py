@@ -22,14 +22,13 @@ class CodecPlan:
     Args:
         hint: The type.
         names: What its annotations may use besides the modules of its classes.
-        place: What the type belongs to, for errors.
     """
 
     __slots__ = ("_checks", "problems", "type")
 
-    def __init__(self, hint: Any, names: Mapping[str, Any] | None = None, place: str = "") -> None:
+    def __init__(self, hint: Any, names: Mapping[str, Any] | None = None) -> None:
         self.type: Any = readable(hint, names or {})
-        self.problems: Sequence[TypeProblem] = problems_of(self.type, place)
+        self.problems: Sequence[TypeProblem] = problems_of(self.type)
         self._checks: dict[str, Check] = {}
 
     def check(self, format: str) -> Check:
@@ -61,18 +60,17 @@ class CodecPlan:
         return found
 
 
-def plan_of(hint: Any, names: Mapping[str, Any] | None = None, place: str = "") -> CodecPlan:
+def plan_of(hint: Any, names: Mapping[str, Any] | None = None) -> CodecPlan:
     """Return the plan of a type; that of a class is compiled once.
 
     Args:
         hint: The type.
         names: What its annotations may use besides the modules of its classes.
-        place: What the type belongs to, for errors.
     """
     own: Mapping[str, Any] = vars(hint) if isinstance(hint, type) else {}
     known: CodecPlan | None = own.get(_PLAN)
     if known is None:
-        known = CodecPlan(hint, names, place)
+        known = CodecPlan(hint, names)
         # A type with problems is looked at again: a name may be defined later, a foreign type registered.
         if isinstance(hint, type) and not known.problems:
             try:

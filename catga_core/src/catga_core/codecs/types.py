@@ -10,10 +10,10 @@ import msgspec
 import msgspec.inspect as shape
 
 from catga_core.codecs.annotations import unresolved
-from catga_core.codecs.findings import TypeProblem
+from catga_core.codecs.findings import Field, TypeProblem
 from catga_core.codecs.foreign import foreign_type, is_pydantic
 from catga_core.codecs.serializing import FORMATS, decoder_of
-from catga_core.descriptions import shown, with_place
+from catga_core.descriptions import shown
 
 
 def problems_of(hint: Any, place: str = "") -> list[TypeProblem]:
@@ -36,15 +36,15 @@ def problems_of(hint: Any, place: str = "") -> list[TypeProblem]:
     return [*dict.fromkeys(_walk(described, where, set()))]
 
 
-def _undecodable(hint: Any, place: str, error: Exception, seen: set[Any]) -> Iterator[TypeProblem]:
+def _undecodable(hint: Any, place: str | Field, error: Exception, seen: set[Any]) -> Iterator[TypeProblem]:
     """Yield the parts of a type that msgspec refuses; the type itself, where every part is fine."""
-    inner: list[tuple[Any, str]] = []
+    inner: list[tuple[Any, str | Field]] = []
     cls = get_origin(hint) if isinstance(get_origin(hint), type) else hint
     if isinstance(cls, type) and (fields := _fields(cls)):
         if cls in seen:
             return
         seen.add(cls)
-        inner = [(each, f"{with_place(cls.__name__, cls)}, field {name!r}:") for name, each in fields.items()]
+        inner = [(each, Field(cls, name)) for name, each in fields.items()]
     elif get_origin(hint) is not Annotated:
         inner = [(each, place) for each in get_args(hint) if each is not ...]
     found = False
@@ -54,7 +54,7 @@ def _undecodable(hint: Any, place: str, error: Exception, seen: set[Any]) -> Ite
             found = True
             yield from _undecodable(each, where, cause, seen)
     if not found:
-        yield TypeProblem(place, _refusal(hint, error))
+        yield TypeProblem(str(place), _refusal(hint, error))
 
 
 def _refused(hint: Any) -> Exception | None:
@@ -88,7 +88,7 @@ def _refusal(hint: Any, error: Exception) -> str:
     return f"{text} Use a type that msgspec supports, or register it with register_type(...)."
 
 
-def _walk(described: shape.Type, place: str, seen: set[int]) -> Iterator[TypeProblem]:
+def _walk(described: shape.Type, place: str | Field, seen: set[int]) -> Iterator[TypeProblem]:
     if id(described) in seen:
         return
     seen.add(id(described))
@@ -96,9 +96,8 @@ def _walk(described: shape.Type, place: str, seen: set[int]) -> Iterator[TypePro
     fields = getattr(described, "fields", None)
     if fields is not None:
         cls: Any = getattr(described, "cls", None)
-        named = with_place(_named(get_origin(cls) or cls), get_origin(cls) or cls)
         for field in fields:
-            yield from _walk(field.type, f"{named}, field {field.name!r}:", seen)
+            yield from _walk(field.type, Field(get_origin(cls) or cls, field.name), seen)
     for name in ("type", "item_type", "key_type", "value_type"):
         inner = getattr(described, name, None)
         if isinstance(inner, shape.Type):
@@ -107,22 +106,22 @@ def _walk(described: shape.Type, place: str, seen: set[int]) -> Iterator[TypePro
         yield from _walk(each, place, seen)
 
 
-def _own(described: shape.Type, place: str) -> Iterator[TypeProblem]:
+def _own(described: shape.Type, place: str | Field) -> Iterator[TypeProblem]:
     match described:
         case shape.CustomType():
             yield from _custom(described.cls, place)
         case shape.ExtType():
-            yield TypeProblem(place, "Ext exists in msgpack only. Use bytes, or a Struct with a code.")
+            yield TypeProblem(str(place), "Ext exists in msgpack only. Use bytes, or a Struct with a code.")
         case shape.DictType():
             if not _can_be_key(described.key_type):
                 key = type(described.key_type).__name__.removesuffix("Type").lower()
                 text = f"the keys of a dict must be texts or numbers in JSON, not {key}. Use a list of pairs."
-                yield TypeProblem(place, text)
+                yield TypeProblem(str(place), text)
         case _:
             pass
 
 
-def _custom(cls: Any, place: str) -> Iterator[TypeProblem]:
+def _custom(cls: Any, place: str | Field) -> Iterator[TypeProblem]:
     if cls is object:
         return
     named = _named(cls)
@@ -131,14 +130,14 @@ def _custom(cls: Any, place: str) -> Iterator[TypeProblem]:
             try:
                 cls.model_rebuild(raise_errors=True)
             except Exception as error:  # noqa: BLE001 - whatever pydantic finds in its annotations
-                yield TypeProblem(place, f"the pydantic model {named} is not complete: {error}")
+                yield TypeProblem(str(place), f"the pydantic model {named} is not complete: {error}")
         return
     if foreign_type(cls) is None:
         text = (
             f"{named} cannot be encoded and decoded. Make it a msgspec.Struct or a dataclass, or register it with "
             f"register_type({named}, encode=..., decode=...)."
         )
-        yield TypeProblem(place, text)
+        yield TypeProblem(str(place), text)
 
 
 def _can_be_key(described: shape.Type) -> bool:

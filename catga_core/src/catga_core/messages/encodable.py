@@ -7,6 +7,7 @@ from typing import Any
 
 from catga_core.codecs.annotations import readable
 from catga_core.codecs.plan import plan_of
+from catga_core.codecs.types import problems_of
 from catga_core.descriptions import with_place
 from catga_core.messages.types import MessageKind, MessageType
 
@@ -40,6 +41,8 @@ def codec_problems(described: MessageType) -> list[str]:
     found = class_problems(described.cls)
     if described.kind is not MessageKind.EVENT:
         what = "each item" if described.kind is MessageKind.STREAM else "the result"
-        place = f"{with_place(described.cls.__name__, described.cls)}, {what}:"
-        found += map(str, plan_of(described.result, place=place).problems)
+        problems = plan_of(described.result).problems
+        if problems:
+            place = f"{with_place(described.cls.__name__, described.cls)}, {what}:"
+            found += map(str, problems_of(plan_of(described.result).type, place))
     return found

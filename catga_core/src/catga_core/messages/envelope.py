@@ -335,6 +335,10 @@ def misfit(message_type: MessageType, error: Exception, place: str = "$") -> Cat
         `VALIDATION_FAILED` for a body that breaks its types or constraints, `SERIALIZATION_FAILED` for one that is not
         even readable.
     """
+    if isinstance(error, CatgaError) and "upcaster" in error.details:
+        return SerializationError(
+            f"an older {message_type.name} arrived, and {error.message}", details=error.details
+        )
     cause = error.__cause__ if isinstance(error, CatgaError) else error
     if not isinstance(cause, msgspec.ValidationError):
         text = f"the body is no {message_type}: {_told(error)}"

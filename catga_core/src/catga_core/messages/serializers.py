@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from catga_core.codecs.annotations import readable
+from catga_core.codecs.annotations import readable, unresolved
 from catga_core.codecs.checks import Check, Steps, compiled
 from catga_core.codecs.findings import TypeProblem
 from catga_core.codecs.serializing import JSON, MSGPACK, decoder_of, encoder_of
@@ -79,10 +79,13 @@ class MsgspecSerializer:
         """
         known = self._decoders.get(type_)
         if known is None:
+            found = readable(type_)
+            if problems := unresolved(found):
+                raise unusable(type_, problems)
             try:
-                made = self._decoder(readable(type_))
+                made = self._decoder(found)
             except Exception as cause:  # an annotation is code, which may raise anything
-                raise unusable(type_, problems_of(type_), cause) from cause
+                raise unusable(type_, problems_of(found), cause) from cause
             known = self._decoders[type_] = _guarded(made, type_)
         return known
 
@@ -97,15 +100,15 @@ def json_serializer() -> MsgspecSerializer:
     return MsgspecSerializer(JSON, encoder_of(JSON), functools.partial(decoder_of, JSON), known=True)
 
 
-def unusable(type_: Any, problems: Sequence[TypeProblem], cause: BaseException) -> CatgaError:
+def unusable(type_: Any, problems: Sequence[TypeProblem], cause: BaseException | None = None) -> CatgaError:
     """Return the error for a type that cannot be encoded and decoded.
 
     Args:
         type_: The type.
         problems: What is wrong with it, and in which fields.
-        cause: What was raised for it.
+        cause: What was raised for it, `None` for nothing.
     """
-    text = " ".join(map(str, problems)) or f"{reason(cause)}"
+    text = " ".join(map(str, problems)) or (reason(cause) if cause is not None else "")
     return SerializationError(f"{shown_type(type_)} cannot be decoded: {text}")
 
 

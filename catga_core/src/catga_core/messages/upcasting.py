@@ -190,8 +190,8 @@ def _stepped(step: Upcaster, fields: Fields) -> Fields:
     except Exception as cause:
         # The exception's own text may quote the message's fields; it is there as the cause.
         msg = f"its upcaster raised {type(cause).__name__}: {step}"
-        raise SerializationError(msg) from cause
+        raise SerializationError(msg, details={"upcaster": str(step)}) from cause
     if not isinstance(made, dict):
         msg = f"its upcaster returned {type(made).__name__}, not a dict: {step}"
-        raise SerializationError(msg)
+        raise SerializationError(msg, details={"upcaster": str(step)})
     return made  # pyright: ignore[reportUnknownVariableType] - the content is checked when it is decoded
