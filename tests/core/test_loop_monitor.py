@@ -24,6 +24,8 @@ from catga_core import (
 )
 from catga_core.event_sourcing.projections import Projection, add_projection, project
 from catga_core.event_sourcing.subscriptions import add_subscription
+from catga_core.features.loop_monitor.code_names import CodeNames
+from catga_core.features.loop_monitor.monitor import LoopMonitor
 from catga_core.reliability import LoopMonitorOptions, add_loop_monitor
 from catga_testing.waiting import eventually
 
@@ -222,6 +224,17 @@ async def test_container_that_runs_again_is_watched_again() -> None:
             async with catga.running() as app:
                 await send(app)
         assert len(blocks_of(lines)) == 1
+
+
+def test_stop_in_another_loop_does_not_wait_for_the_closed_one() -> None:
+    monitor = LoopMonitor(CodeNames(), 0.1, 10.0)
+    asyncio.run(monitor.start())
+
+    async def stop() -> None:
+        async with asyncio.timeout(5):
+            await monitor.stop()
+
+    asyncio.run(stop())
 
 
 def test_loop_that_is_closed_without_a_stop_ends_the_thread() -> None:

@@ -123,7 +123,9 @@ class _Watch:
         """Wait until the thread has ended."""
         self.stopping.set()
         self.answered.set()
-        await self._ended.wait()
+        if asyncio.get_running_loop() is self._loop:
+            # Else its loop may be closed, and nothing would come.
+            await self._ended.wait()
 
     def _work(self) -> None:
         try:
