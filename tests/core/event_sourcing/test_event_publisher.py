@@ -19,7 +19,16 @@ from catga_core import (
 from catga_core.errors import ConfigurationError, TransportError
 from catga_core.event_sourcing import add_event_publisher
 from catga_core.event_sourcing.subscriptions import OnFailure, Start, Subscriptions, add_subscription
-from catga_core.interfaces import DeadLetterFilter, EventData, HealthStatus, Inbound, Storage
+from catga_core.interfaces import (
+    ANY,
+    DeadLetterFilter,
+    EventData,
+    EventRecord,
+    HealthStatus,
+    Inbound,
+    Storage,
+    StreamAppend,
+)
 from catga_core.memory import LocalTransport, local_bus
 from catga_core.messages import MessageType
 from catga_core.messages.message_context import MessageContext
@@ -208,6 +217,32 @@ async def test_events_wait_in_order_for_a_transport_that_is_away(place: Place) -
         for number in range(3):
             await app.event_store.append("order-1", Placed("1", number))
         assert await seen.until(3) == [("1", 0), ("1", 1), ("1", 2)]
+
+
+async def append_unknown(app: CatgaApp) -> None:
+    """Append an event whose class no program of this test has, as another service does to a shared log."""
+    record = EventRecord("foreign-id", "publisher.Foreign", 1, "msgpack", b"\x80", 0)
+    await app.event_store.log.append([StreamAppend("order-9", ANY, [record])])
+
+
+async def test_event_of_an_unknown_name_stops_the_publisher_of_all_events(place: Place) -> None:
+    seen = Seen()
+    async with publishing(place, seen).running() as app:
+        await append_unknown(app)
+        await eventually(lambda: app.health()["subscription_publisher"].details["state"] == "stopped")
+
+        assert "publisher.Foreign" in app.health()["subscription_publisher"].description
+
+
+@pytest.mark.parametrize("ignored", [True, ["publisher.Foreign"]])
+async def test_ignored_unknown_event_is_not_published(place: Place, ignored: Any) -> None:
+    seen = Seen()
+    async with publishing(place, seen, ignore_unknown=ignored).running() as app:
+        await append_unknown(app)
+        await app.event_store.append("order-1", Placed("1", 1))
+        await published(app)
+
+    assert seen.seen == [("1", 1)]
 
 
 class TooBig(LocalTransport):

@@ -17,7 +17,7 @@ class Selection:
     """Decides which events a consumer handles.
 
     It handles an event whose class, or a base of it, was asked for. An event of an unknown name is passed over and noted
-    in `unknown`, except where all events were asked for, or where it has the name of a class that was: then it cannot be
+    in `unknown`, except where all events were asked for and it is not foreign, or where it has the name of a class that was: then it cannot be
     decoded, and the policy for failing events decides.
 
     Args:
@@ -66,7 +66,8 @@ class Selection:
 
     def _decide(self, shape: tuple[str, int], recorded: RecordedEvent) -> bool:
         if self._all:
-            return True
+            foreign = self.unknown.is_foreign(shape[0])
+            return not foreign or bool(self._types.newest(*shape)[1])
         end, classes = self._types.newest(*shape)
         if len(classes) != 1:
             # Not kept: the class may be imported, and an ambiguous name registered, any time.

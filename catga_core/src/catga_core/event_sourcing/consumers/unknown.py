@@ -35,7 +35,7 @@ class UnknownEvents:
             recorded: The event.
         """
         record = recorded.record
-        if self._is_foreign(record.name):
+        if self.is_foreign(record.name):
             return
         shape = (record.name, record.schema_version)
         count = self._counts[shape] = self._counts.get(shape, 0) + 1
@@ -57,7 +57,12 @@ class UnknownEvents:
             if not self._types.newest(name, version)[1]
         }
 
-    def _is_foreign(self, name: str) -> bool:
+    def is_foreign(self, name: str) -> bool:
+        """Return whether events of an unknown name are foreign to this program, so that they are passed over silently.
+
+        Args:
+            name: The wire name.
+        """
         if isinstance(self._ignored, bool):
             return self._ignored or self._types.registry.closed
         return name in self._ignored or self._types.registry.closed
