@@ -24,7 +24,7 @@ from catga_core.event_sourcing.projections import Projection, ProjectionMode, ad
 from catga_core.event_sourcing.subscriptions import add_subscription
 from catga_core.interfaces import EventStore
 from catga_core.memory import LocalTransport, local_bus
-from catga_testing import NotSettledError, test_host
+from catga_testing import NotSettledError, Outcome, test_host
 
 _TURNS = 50  # of the loop that each handler takes: whoever does not wait for it comes too early
 
@@ -148,6 +148,33 @@ async def test_append_is_settled_when_every_consumer_is_done(store: str) -> None
         await host.settled()
 
         assert done == [f"listed {number}" for number in range(20)]
+
+
+async def test_events_of_an_event_publisher_are_recorded_as_published(store: str) -> None:
+    catga = shop(store, Done())
+    catga.add_handlers(InvoicePacked, Mail)
+
+    async with test_host(catga) as host:
+        await host.send(Order(1))
+
+        published = host.published()
+        assert [type(each.message) for each in published] == [Packed, Invoiced]
+        assert [each.outcome for each in published] == [Outcome.SUCCEEDED] * 2
+        stored = [each.message_id async for each in host.app.event_store.read_all()]
+        assert [each.context.message_id for each in published] == stored[1:]
+
+
+async def test_outbox_events_are_recorded_once(store: str) -> None:
+    async def announce(message: Pack, mediator: CatgaMediator) -> None:
+        await mediator.publish(Packed(message.number))
+
+    catga = add_catga(CatgaOptions(store=store, enable_outbox=True))
+    catga.add_handlers(announce)
+
+    async with test_host(catga) as host:
+        await host.send(Pack(1))
+
+        assert [each.message for each in host.published()] == [Packed(1)]
 
 
 async def test_events_of_an_event_publisher_are_waited_for_in_another_service(store: str) -> None:

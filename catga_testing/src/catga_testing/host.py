@@ -77,7 +77,7 @@ class HostedApp:
     @overload
     def published(self, event_type: type[E]) -> list[Published[E]]: ...
     def published(self, event_type: type[Any] = object) -> list[Published[Any]]:
-        """Return the events that this application published, in order.
+        """Return the events that this application published, by its mediator or by an event publisher, in order.
 
         Args:
             event_type: An event's class, or a base of several; left out, all of them.
@@ -235,7 +235,7 @@ def _record(
         stored,
     )
     stack.enter_context(catga.override(CatgaMediator, recording, instance=True))
-    delivering = RecordingDispatcher(dispatcher, network, options.service_name, stored)
+    delivering = RecordingDispatcher(dispatcher, journal, network, options.service_name, stored)
     stack.enter_context(catga.override(Dispatcher, delivering, instance=True))
     watchers = dispatcher.failed_deliveries.watchers
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from catga_core.errors import CatgaError
 from catga_core.mediator import Dispatcher
 from catga_core.messages import Event, MessageType
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult
 from catga_testing.recording.network import Network
+from catga_testing.recording.records import Journal, Outcome, Published
 from catga_testing.recording.stored import StoredEvents
 
 
@@ -17,16 +19,18 @@ class RecordingDispatcher(Dispatcher):
 
     Args:
         inner: The application's dispatcher.
+        journal: Where events of an event publisher are written; those of the outbox were when they were published.
         network: Where to count.
         service: This application's name, for errors.
         stored: Counts what is in the outbox and not relayed, `None` where this application does not relay.
     """
 
     def __init__(
-        self, inner: Dispatcher, network: Network, service: str, stored: StoredEvents | None
+        self, inner: Dispatcher, journal: Journal, network: Network, service: str, stored: StoredEvents | None
     ) -> None:
         # Not the base's: what it would set up is the inner one's.
         self._inner = inner
+        self._journal = journal
         self._network = network
         self._service = service
         self._stored = stored
@@ -39,9 +43,31 @@ class RecordingDispatcher(Dispatcher):
     async def hand_over(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
         """Send a stored event, and count it until that is done."""
         with self._network.working(f"{self._service} relays {described.name} ({context.message_id})"):
-            await self._inner.hand_over(described, event, context)
+            published = self._published(event, context)
+            try:
+                await self._inner.hand_over(described, event, context)
+            except CatgaError as error:
+                if published is not None:
+                    published.error, published.outcome = error, Outcome.FAILED
+                raise
+            if published is not None:
+                # It may have failed before.
+                published.error, published.outcome = None, Outcome.SUCCEEDED
             if self._stored is not None:
                 self._stored.handed_over(context)
+
+    def _published(self, event: Event, context: MessageContext) -> Published[Any] | None:
+        """Return the record of an event that this application's event publisher publishes, `None` for one of its outbox."""
+        journal, message_id = self._journal, context.message_id
+        record = journal.handed_over.get(message_id)
+        if record is not None:
+            return record
+        published = (each.context.message_id for each in journal.messages if isinstance(each, Published))
+        if message_id in published:
+            return None
+        record = journal.handed_over[message_id] = Published(event, context, nested=False)
+        journal.messages.append(record)
+        return record
 
     async def redeliver(
         self, described: MessageType, handler: str, event: Event, context: MessageContext, /
@@ -51,4 +77,6 @@ class RecordingDispatcher(Dispatcher):
             return await self._inner.redeliver(described, handler, event, context)
 
 
-_OWN = frozenset({"_inner", "_network", "_service", "_stored", "hand_over", "redeliver"})
+_OWN = frozenset(
+    {"_inner", "_journal", "_network", "_published", "_service", "_stored", "hand_over", "redeliver"}
+)

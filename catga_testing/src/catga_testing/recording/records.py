@@ -100,17 +100,23 @@ class HandlerFailure(Generic[M]):
 
 
 class Journal:
-    """The records of one host."""
+    """The records of one host.
 
-    __slots__ = ("failures", "messages", "received")
+    Attributes:
+        handed_over: The events of event publishers among `messages`, by message id.
+    """
+
+    __slots__ = ("failures", "handed_over", "messages", "received")
 
     def __init__(self) -> None:
         self.messages: list[Sent[Any] | Published[Any]] = []
         self.received: list[Received[Any]] = []
         self.failures: list[HandlerFailure[Any]] = []
+        self.handed_over: dict[str, Published[Any]] = {}
 
     def clear(self) -> None:
         """Forget everything so far."""
         self.messages.clear()
         self.received.clear()
         self.failures.clear()
+        self.handed_over.clear()
