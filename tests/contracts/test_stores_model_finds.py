@@ -68,6 +68,7 @@ MISTAKES: list[tuple[type[Any], Any, str, Callable[..., Any]]] = [
     (LogModel, MemoryEventLog, "_end", lambda self: len(self._log.events)),
     (LogModel, MemoryEventLog, "_repeated", lambda _self, _append: None),
     (LogModel, event_log._Log, "roll_back", leaves_the_streams),
+    (LogModel, event_log, "same_record", lambda _stored, _given: True),
     (LocksModel, MemoryStorage, "next_fencing_token", lambda _self: 1),
     (IdempotencyModel, idempotency, "_require", lambda _claim, _entry: None),
     (OutboxModel, outbox, "_due", gives_whatever_the_key),

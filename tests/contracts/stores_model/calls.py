@@ -32,9 +32,11 @@ class Kept(msgspec.Struct, frozen=True):
 
     Parameters:
         number: which of them, counted around.
+        changed: whether it is given with another content under the same ids.
     """
 
     number: int
+    changed: bool = False
 
 
 class Work(msgspec.Struct, frozen=True):

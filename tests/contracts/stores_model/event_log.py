@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from catga_core.interfaces import ANY, NO_STREAM, AppendResult, EventLog, RecordedEvent, StreamAppend
 from catga_testing.contracts.stores.records import records
@@ -31,7 +32,8 @@ class LogModel(BaseModel):
     port = EventLog
 
     def __init__(self) -> None:
-        self.events: list[tuple[str, int, str]] = []
+        # Stream, version, message id and bytes of each.
+        self.events: list[tuple[str, int, str, bytes]] = []
         self.positions: dict[int, int] = {}
 
     def copy(self) -> LogModel:
@@ -71,7 +73,8 @@ class LogModel(BaseModel):
         )
         new = st.builds(lambda each: Call("append", (New(each),)), to)
         again = st.builds(lambda number: Call("append", (Kept(number),)), st.integers(0, 9))
-        return st.one_of(new, new, again)
+        reused = st.builds(lambda number: Call("append", (Kept(number, changed=True),)), st.integers(0, 9))
+        return st.one_of(new, new, again, reused)
 
     @staticmethod
     def looks() -> list[Call]:
@@ -87,8 +90,23 @@ class LogModel(BaseModel):
             return argument
         return [StreamAppend(stream, expected, records(count)) for stream, expected, count in argument.to]
 
+    @staticmethod
+    def changed(appends: Sequence[StreamAppend]) -> list[StreamAppend]:
+        """Return appends of the same ids, whose last events are others."""
+        return [
+            replace(
+                each,
+                records=[*each.records[:-1], replace(each.records[-1], data=each.records[-1].data + b"!")],
+            )
+            if each.records
+            else each
+            for each in appends
+        ]
+
     def append(self, answer: Answer, appends: Sequence[StreamAppend]) -> bool:
         done = [self._place(each) if each.records else None for each in appends]
+        if any(place is not None and not self._same(each) for each, place in zip(appends, done, strict=True)):
+            return answer.fails("CONFLICT")
         again = [place is not None for each, place in zip(appends, done, strict=True) if each.records]
         held = bool(again) and all(again)
         refused = [
@@ -120,7 +138,8 @@ class LogModel(BaseModel):
                 ends.append((0, self._version(each.stream_id) if expected == ANY else expected))
                 continue
             for record in each.records:
-                self.events.append((each.stream_id, self._version(each.stream_id) + 1, record.message_id))
+                version = self._version(each.stream_id) + 1
+                self.events.append((each.stream_id, version, record.message_id, record.data))
             ends.append((len(self.events), self._version(each.stream_id)))
         return not answer.known or (answer.code is None and self._told(answer.value, ends))
 
@@ -161,10 +180,14 @@ class LogModel(BaseModel):
     def _version(self, stream: str) -> int:
         return sum(each[0] == stream for each in self.events)
 
+    def _same(self, append: StreamAppend) -> bool:
+        stored = {each[2]: each[3] for each in self.events if each[0] == append.stream_id}
+        return all(stored[record.message_id] == record.data for record in append.records)
+
     def _place(self, append: StreamAppend) -> tuple[int, int] | None:
         """Return the number of the last event in the log and in its stream, where all were appended before."""
         ids = [each.message_id for each in append.records]
-        for number, (stream, version, message_id) in enumerate(self.events, 1):
+        for number, (stream, version, message_id, _) in enumerate(self.events, 1):
             if stream == append.stream_id and message_id == ids[-1]:
                 return number, version
         return None
@@ -177,11 +200,12 @@ class LogModel(BaseModel):
             for result, (number, _) in zip(results, ends, strict=True)
         )
 
-    def _are(self, answer: Answer, wanted: list[tuple[str, int, str]]) -> bool:
+    def _are(self, answer: Answer, wanted: list[tuple[str, int, str, bytes]]) -> bool:
         if answer.code is not None:
             return False
         events: list[RecordedEvent] = answer.value
-        return [(each.stream_id, each.version, each.record.message_id) for each in events] == wanted
+        found = [(each.stream_id, each.version, each.record.message_id, each.record.data) for each in events]
+        return found == wanted
 
     def _stands(self, number: int, position: int) -> bool:
         """Tell whether the event of this number may have this position: it has it for ever, and they rise."""

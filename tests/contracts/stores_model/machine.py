@@ -147,7 +147,8 @@ def _machine(model: type[Any], new_place: NewPlace) -> type[RuleBasedStateMachin
             if not self.kept:
                 raise NothingKeptError
             # The latest are of most interest.
-            return self.kept[-1 - given.number % len(self.kept)]
+            found = self.kept[-1 - given.number % len(self.kept)]
+            return model.changed(found) if given.changed else found
 
         async def work(self, outcomes: list[Outcome]) -> None:
             for each in outcomes:
