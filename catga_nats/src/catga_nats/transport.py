@@ -268,7 +268,7 @@ class NatsTransport:
         client.send(subject, b"", payload, headers)
         self._counters.events_published += 1
         permissions = connection.permissions
-        if subject not in permissions.accepted or subject in permissions.denied:
+        if subject not in permissions.accepted or (permissions.denied and subject in permissions.denied):
             await permissions.confirm(subject, connection.flush, self._patience(context))
 
     async def drain(self, timeout: float, /) -> None:

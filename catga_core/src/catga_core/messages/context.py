@@ -97,9 +97,9 @@ def begin_event_context(
         message_id: The id to keep, `None` for a new one.
         headers: The publisher's headers.
     """
-    parent = active_context.get()
     identity = message_id or new_id()
-    if parent is None:
+    # Most events are published outside of a handler, one after the other: `get` would be one call more.
+    if active_context.peek() is None or (parent := active_context.get()) is None:
         return MessageContext(identity, identity, None, None, headers or NO_HEADERS)
     return MessageContext(
         identity,
