@@ -29,6 +29,10 @@ class Word(enum.StrEnum):
     A = "a"
 
 
+class Number(enum.IntEnum):
+    ONE = 1
+
+
 class Flag(enum.Flag):
     A = 1
     B = 2
@@ -185,6 +189,9 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (dt.datetime, dt.datetime(1850, 1, 1, tzinfo=BERLIN), "not whole minutes"),
     (dt.time, dt.time(1, tzinfo=BERLIN), "offset is unknown"),
     (dt.time, dt.time(1, tzinfo=dt.timezone(dt.timedelta(seconds=61))), "not whole minutes"),
+    (Annotated[int, msgspec.Meta(le=9)] | int | None, 10, "at most 9"),
+    (Number | float, 5, "must be"),
+    (Literal["a", 1] | float, 5, "must be"),
     (uuid.UUID, "00000000-0000-0000-0000-000000000005", "must be UUID, is str"),
     (Word, "a", "must be Word, is str"),
     (Literal["a", 1], True, "must be"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, get_origin
 
@@ -130,11 +131,11 @@ class _Compiler:
         if any(isinstance(each, shape.AnyType) for each in described.types):
             return any_check(self._format)
         members = [self.check(each, bounds) for each in described.types]
-        if any(isinstance(each, shape.IntType) for each in described.types):
-            # An int is then read back as an int: the float beside it must not let another one pass.
+        if any(map(_reads_ints, described.types)):
+            # An int is then read back by that member: the float beside it must not let another one pass.
             members = [_only(float, each) if each.expected == "float" else each for each in members]
         # None is cheap to find, and common.
-        return union(sorted(members, key=lambda each: each is not _NONE))
+        return union(sorted(_merged(members), key=lambda each: each is not _NONE))
 
     def _items(self, name: str, cls: type[Any], described: shape.CollectionType, where: str) -> Check:
         rules = length_rules(described, "item")
@@ -172,6 +173,42 @@ class _Compiler:
 def _has_late_fields(cls: type[Any]) -> bool:
     fields = getattr(cls, "__dataclass_fields__", {})
     return any(not field.init for field in fields.values())
+
+
+def _reads_ints(described: shape.Type) -> bool:
+    """Tell whether an int in the bytes is read as this member of a union, where a float is another one."""
+    match described:
+        case shape.Metadata():
+            return _reads_ints(described.type)
+        case shape.EnumType():
+            return any(isinstance(each.value, int) for each in described.cls)
+        case shape.LiteralType():
+            return any(isinstance(each, int) for each in described.values)
+        case _:
+            return isinstance(described, shape.IntType)
+
+
+def _merged(members: Sequence[Check]) -> list[Check]:
+    """Return a union's checks with one for each type: msgspec adds the constraints of members of one type."""
+    by_type: dict[str, list[Check]] = {}
+    for each in members:
+        by_type.setdefault(each.expected, []).append(each)
+    return [several[0] if len(several) == 1 else _both(several) for several in by_type.values()]
+
+
+def _both(several: Sequence[Check]) -> Check:
+    first = several[0]
+
+    def good(value: Any) -> bool:
+        return all(each.good(value) for each in several)
+
+    def explain(value: Any, path: str, findings: list[Finding]) -> None:
+        for each in several:
+            if not each.good(value):
+                each.explain(value, path, findings)
+                return
+
+    return Check(first.expected, first.fits, good, explain)
 
 
 def _only(cls: type[Any], check: Check) -> Check:
