@@ -295,6 +295,27 @@ async def test_rebuild_policy_builds_a_projection_again_from_the_log(lossy: Loss
         assert (health.details["state"], health.status) == ("running", HealthStatus.DEGRADED)
 
 
+@pytest.mark.parametrize("more", [1, 6])
+async def test_stopped_projection_is_rebuilt_on_request(lossy: Lossy, more: int) -> None:
+    catga = lossy.container()
+    add_projection(catga, Numbers, **fast())
+    async with catga.running() as app:
+        await append(app, 1, 2)
+        lossy.back_up()
+        await append(app, 3, 4, 5)
+        await app.projections.caught_up("numbers")
+        lossy.lose_log()
+        new = list(range(10, 10 + more))
+        await append(app, *new)
+        await eventually(lambda: app.projections.health("numbers").status is HealthStatus.UNHEALTHY)
+        assert await app.projections.rebuild("numbers", wait=10) == "numbers_1_1"
+        await append(app, 99)
+        await app.projections.caught_up("numbers")
+        assert await document(app, "numbers_1_1") == once(1, 2, *new, 99)
+        app.projections.resume("numbers")
+        assert app.projections.health("numbers").status is HealthStatus.HEALTHY
+
+
 async def test_rebuild_under_way_begins_again_where_the_log_has_lost_its_end(lossy: Lossy) -> None:
     gate = Gate()
 

@@ -9,7 +9,7 @@ from catga_core.event_sourcing.consumers.log_loss import LogLosses
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.event_sourcing.consumers.progress import Progress
 from catga_core.event_sourcing.consumers.replaying import parked_by
-from catga_core.event_sourcing.consumers.waiting import look
+from catga_core.event_sourcing.consumers.waiting import look, off_log
 from catga_core.runtime.worker import Worker
 
 
@@ -64,15 +64,15 @@ class Monitor:
             if each.follows_head:
                 await self._follow(each, head)
             elif not each.at_work:
-                await self._look_at(each)
+                await look(each, ports)
+                if each.kept and each.position:
+                    self._losses.found(each.name, each.position)
             each.saw_head(head)
-
-    async def _look_at(self, progress: Progress) -> None:
-        """Look at a checkpoint that another process saves, and whether the log still has the event there."""
-        await look(progress, self._ports)
-        if progress.kept and progress.position:
-            self._losses.found(progress.name, progress.position)
-        progress.off_log = not await self._ports.reader.contains(progress.position, progress.event_id)
+        resting = [each for each in parts if not (each.at_work or each.follows_head)]
+        lost = await off_log(resting, ports)
+        for each in resting:
+            # One that works by now finds out by itself.
+            each.off_log = each in lost and not each.at_work
 
     async def _follow(self, progress: Progress, head: int) -> None:
         """Look whether the log still has the event that was its last one, then follow it to its head."""

@@ -40,7 +40,7 @@ async def wait_until(
         behind = [each for each in parts() if each.position < position]
         if not behind:
             # A position counts only while the log has its event: a log that lost its end gives positions again.
-            behind = await _off_log(parts(), ports, began)
+            behind = await off_log([each for each in parts() if not _has_read(each, began)], ports)
         if not behind and parts():
             return True
         for each in behind:
@@ -71,19 +71,27 @@ async def look(progress: Progress, ports: ConsumerPorts) -> None:
         progress.reached(*stored)
 
 
-async def _off_log(parts: Sequence[Progress], ports: ConsumerPorts, since: float) -> list[Progress]:
-    """Return the parts whose event the log has lost; one that has read the log since a time need not be looked at."""
+async def off_log(parts: Sequence[Progress], ports: ConsumerPorts) -> list[Progress]:
+    """Return the parts whose event the log has lost.
+
+    Args:
+        parts: The progress of each part.
+        ports: The log; it is asked once for parts at the same event.
+    """
     known: dict[tuple[int, str | None], bool] = {}
     found: list[Progress] = []
     for each in parts:
         mark = (each.position, each.event_id)
-        if each.at_work and each.read_at >= since:
-            continue
         if mark not in known:
             known[mark] = await ports.reader.contains(*mark)
         if not known[mark]:
             found.append(each)
     return found
+
+
+def _has_read(part: Progress, since: float) -> bool:
+    """Return whether a part has read the log since a time, and so knows that its event is there."""
+    return part.at_work and part.read_at >= since
 
 
 def _late(behind: Sequence[Progress], position: int, timeout: float, subject: str) -> CatgaError:
