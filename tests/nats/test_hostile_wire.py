@@ -327,3 +327,38 @@ async def test_large_messages_pass_whole_among_small_ones(nats_server_shared: Na
         results = await asyncio.gather(*large, *small)
     assert [len(result.unwrap()) for result in results[: len(sizes)]] == sizes
     assert [result.unwrap().total for result in results[len(sizes) :]] == list(range(500))
+
+
+async def test_trace_headers_of_a_peer_become_no_further_nats_headers(
+    nats_server_shared: NatsServer, peer: Client
+) -> None:
+    async with running(nats_server_shared.url, adder(), subject_prefix="injected") as receiver:
+        for index, text in (
+            (7, "00-aa\r\nx-injected: yes"),
+            (8, "ts\r\nx-two: 2"),
+            (3, "id\r\nFORGED"),
+            (1, "Add\r\n"),
+        ):
+            error = (await ask(peer, "injected.request.Add", but(index, text))).error
+            assert error.code == "SERIALIZATION_FAILED"
+            assert error.message.isprintable()
+        assert count(receiver, "requests_refused") == 4
+
+
+async def test_answer_to_a_name_of_many_bytes_is_short(nats_server_shared: NatsServer, peer: Client) -> None:
+    async with running(nats_server_shared.url, adder(), subject_prefix="long-name"):
+        answer = await peer.request("long-name.request.Add", but(1, "A" * 900_000), timeout=5)
+
+    assert len(answer.data) < 1000
+
+
+@pytest.mark.parametrize("header", ["catga-message-id", "catga-correlation-id", "catga-causation-id"])
+async def test_ids_in_headers_are_checked_after_they_are_unquoted(
+    nats_server_shared: NatsServer, peer: Client, header: str
+) -> None:
+    async with running(nats_server_shared.url, adder(), subject_prefix="quoted") as receiver:
+        given = {"catga-format": "1", header: "a%0D%0AFORGED"}
+        await peer.publish(
+            "quoted.request.Add", msgspec.msgpack.encode({"left": 1, "right": 2}), headers=given
+        )
+        await eventually(lambda: count(receiver, "requests_refused") == 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
-from catga_core.container.app.options import without_userinfo
+from catga_core.url_options import is_plain, shown_url
 
 MEMBERS: Mapping[str, str] = {
     "nats": "nats",
@@ -40,7 +40,7 @@ def not_a_url(given: str, option: str) -> str:
     """
     meant = _meant(given, option)
     fix = f"{meant!r}" if meant else f"'scheme://...', such as {_EXAMPLES[option]!r}"
-    return f"{option} must be a URL; got {without_userinfo(given)}. Write {option}={fix}."
+    return f"{option} must be a URL; got {shown_url(given)}. Write {option}={fix}."
 
 
 def not_installed(group: str, name: str, installed: Collection[str], elsewhere: Mapping[str, str]) -> str:
@@ -75,7 +75,7 @@ def _meant(given: str, option: str) -> str | None:
     """Return the URL that was probably meant, `None` where that is not known."""
     scheme, _, rest = given.partition(":")
     name = scheme.lower()
-    if "@" in given:
+    if not is_plain(given):
         # Nothing of what may be a password is shown.
         return None
     if given in {"memory", ":memory:"}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection
 from difflib import get_close_matches
 from types import NoneType
@@ -12,6 +13,14 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from catga_core.errors import ConfigurationError
+
+_SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*")
+_NAME = re.compile(r"((sqlite|file|memory|rediss?|nats|tls|):)?[A-Za-z0-9+_./-]*(:[0-9]*)?", re.IGNORECASE)
+_PATH = re.compile(r"([A-Za-z]:)?[^:\[\]]*")
+_OPTION = re.compile(r"[a-z_]{1,40}")
+_VALUE = 8  # characters of a value that an error shows at most
+_END = re.compile(r"[?#&;]")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(:[0-9]{0,5})?")
 
 _KINDS = {float: ("number", "2.5"), int: ("whole number", "10"), bool: ("truth value", "true")}
 
@@ -51,7 +60,7 @@ def options_in_query(
     for written, text in parse_qsl(query, keep_blank_values=True):
         name = f"{written}_seconds" if f"{written}_seconds" in known else written
         if name not in known:
-            shown = "something" if secret else repr(name)
+            shown = "something" if secret or not _OPTION.fullmatch(name) else repr(name)
             mend = f"use one of {', '.join(known)}{encode}" if secret else suggestion(name, known)
             problems.append(f"the {system} URL sets {shown}, which is no option: {mend}")
             continue
@@ -62,7 +71,7 @@ def options_in_query(
         try:
             values[name] = msgspec.convert(text, type_, strict=False)
         except msgspec.ValidationError:
-            shown = "***" if secret else repr(text)
+            shown = "***" if secret or len(text) > _VALUE else repr(text)
             kind, example = _KINDS[type_]
             problems.append(
                 f"the {system} URL sets {name}={shown}, which is no {kind}: write one, such as {name}={example}"
@@ -70,6 +79,51 @@ def options_in_query(
     if problems:
         raise ConfigurationError(problems)
     return values
+
+
+def shown_url(url: object) -> str:
+    """Return a URL, quoted, without anything that may be a password.
+
+    What stands before an `@`, what stands after the first `?`, `#`, `&` or `;`, and a place that is not hosts with ports and
+    a path are hidden: passwords with such characters tear a URL apart.
+
+    Args:
+        url: A URL, or what was meant as one.
+    """
+    if url is None:
+        return "None"
+    if not isinstance(url, str):
+        return f"<a value of type {type(url).__name__}>"
+    scheme, mark, rest = url.partition("://")
+    if not mark or not _SCHEME.fullmatch(scheme):
+        # A password may stand anywhere in what has no scheme, and a name has no mark.
+        return repr(url) if is_plain(url) else "'***'"
+    _, at, place = rest.rpartition("@")
+    place, cut = _END.split(place, maxsplit=1)[0], _END.search(place) is not None
+    hosts, slash, path = place.partition("/")
+    if not all(map(is_plain_host, hosts.split(","))):
+        hosts, slash, path = "***", "", ""
+    elif not _PATH.fullmatch(path):
+        path = "***"
+    return repr(f"{scheme}{mark}{'***@' if at else ''}{hosts}{slash}{path}{'?***' if cut else ''}")
+
+
+def is_plain_host(text: str) -> bool:
+    """Return whether a text is a host, with a port or without one, and hides nothing else.
+
+    Args:
+        text: One of the hosts of a URL.
+    """
+    return _HOST.fullmatch(text) is not None
+
+
+def is_plain(text: str) -> bool:
+    """Return whether what was meant as a URL has nothing in it that may be a password.
+
+    Args:
+        text: A name, a path, or a URL with its slashes missing.
+    """
+    return _NAME.fullmatch(text) is not None
 
 
 def suggestion(name: str, known: Collection[str]) -> str:

@@ -12,6 +12,7 @@ from catga_core.identifiers import new_id
 from catga_core.messages import MessageType
 from catga_core.messages.bodies import BodyCodec
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
+from catga_core.messages.peer_texts import check_identity, check_peer_name
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serialization import FORMAT, check_texts, refusal_of, undecodable, unserializable
 from catga_core.messages.serializer import Serializer
@@ -41,6 +42,7 @@ def encode(message_type: MessageType, context: MessageContext, deadline: float |
         CatgaError: `SERIALIZATION_FAILED` for an id or a header of the sender's own that cannot be one.
     """
     check_texts(context)
+    check_identity(context)
     headers: dict[str, str] = {}
     for key, value in context.headers.items():
         if not _KEY.fullmatch(key) or _reserved(key.lower()):
@@ -82,7 +84,9 @@ def shape(message_type: MessageType, headers: Mapping[str, str]) -> tuple[str, i
     if not (version.isascii() and version.isdigit() and len(version) < _LONG):
         text = "the header catga-version must be a whole number from 1. Send the message's version."
         raise SerializationError(text)
-    return known.get("catga-name", message_type.name), int(version)
+    name = known.get("catga-name", message_type.name)
+    check_peer_name(name)
+    return name, int(version)
 
 
 def decode(headers: Mapping[str, str]) -> MessageContext:
@@ -103,7 +107,7 @@ def decode(headers: Mapping[str, str]) -> MessageContext:
             "the header catga-deadline is no number: send milliseconds since 1970 UTC",
         ) from None
     own = {key: unquote(value) for key, value in headers.items() if not _reserved(key.lower())}
-    return MessageContext(
+    context = MessageContext(
         message_id,
         unquote(known.get("catga-correlation-id", "")) or message_id,
         None if causation is None else unquote(causation),
@@ -112,6 +116,8 @@ def decode(headers: Mapping[str, str]) -> MessageContext:
         known.get("traceparent"),
         known.get("tracestate"),
     )
+    check_identity(context)
+    return context
 
 
 def encode_result(

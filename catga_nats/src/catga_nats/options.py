@@ -16,7 +16,7 @@ from catga_core.option_checks import (
     seconds_problems,
     whole_number_problems,
 )
-from catga_core.url_options import options_in_query
+from catga_core.url_options import is_plain_host, options_in_query
 from catga_nats.subjects import prefix_problem
 
 WhileDisconnected = Literal["fail", "wait"]
@@ -80,7 +80,7 @@ class NatsOptions:
     envelope: EnvelopeForm = "body"
     serializer: SerializerName | None = None
     token: str | None = field(default=None, repr=False)
-    user: str | None = None
+    user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     nkeys_seed: str | None = field(default=None, repr=False)
     credentials: str | None = field(default=None, repr=False)
@@ -243,8 +243,8 @@ def _redacted(parts: Sequence[str]) -> list[str]:
     shown: list[str] = []
     for index, part in enumerate(parts):
         scheme, mark, host = part.rpartition("@")[2].rpartition("://")
-        host, *more = re.split("[/?#]", host, maxsplit=1)
-        torn = index < last or (index == last and more)
+        host, *more = re.split("[/?#&;]", host, maxsplit=1)
+        torn = index < last or (index == last and more) or not is_plain_host(host.strip())
         shown.append(f"number {index + 1}" if torn else repr(scheme + mark + host))
     return shown
 

@@ -156,7 +156,7 @@ async def test_a_duplicate_waits_no_longer_than_it_may(place: Place, options: An
         assert second.error.code in {"DUPLICATE_IN_PROGRESS", "TIMEOUT"}
     else:
         assert (second.error.code, second.error.retryable) == ("DUPLICATE_IN_PROGRESS", True)
-        assert second.error.details["key"] == "Charge:c-1"
+        assert "c-1" not in f"{second.error.message} {second.error.details}"
     assert handles.calls == 1
 
 
@@ -186,7 +186,8 @@ async def test_the_same_key_with_another_content_is_refused(place: Place):
         by_id = await app.mediator.send(Charge(2), message_id="c-1")
 
     assert (refused.error.code, refused.error.retryable) == ("CONFLICT", False)
-    assert "its key 'Pay:o-1' was used before with other content" in refused.error.message
+    assert "was used before with other content" in refused.error.message
+    assert "o-1" not in f"{refused.error.message} {refused.error.details}"
     assert refused.error.details["outcome"] == "not_started"
     assert by_id.error.code == "CONFLICT"
     assert handles.calls == 2
@@ -202,8 +203,8 @@ def test_a_field_with_its_default_is_no_other_content() -> None:
     record = codec.encode("sent", codec.fingerprint(Send_("k")))
 
     assert codec.fingerprint(Send_("k")) == fingerprint(described, {"key": "k"}, None)
-    assert codec.decode("k", record, codec.fingerprint(Send_("k", 1))) == CatgaResult.success("sent")
-    assert codec.decode("k", record, codec.fingerprint(Send_("k", 2))).error.code == "CONFLICT"
+    assert codec.decode(record, codec.fingerprint(Send_("k", 1))) == CatgaResult.success("sent")
+    assert codec.decode(record, codec.fingerprint(Send_("k", 2))).error.code == "CONFLICT"
 
 
 def test_a_command_upcast_since_gets_the_recorded_result() -> None:
@@ -216,7 +217,7 @@ def test_a_command_upcast_since_gets_the_recorded_result() -> None:
     before = fingerprint(msgspec.structs.replace(described, version=1), {"order": "o-1"}, None)
     record = codec.encode("shipped", before)
 
-    assert codec.decode("k", record, codec.fingerprint(Ship("o-1"))) == CatgaResult.success("shipped")
+    assert codec.decode(record, codec.fingerprint(Ship("o-1"))) == CatgaResult.success("shipped")
 
 
 async def test_another_content_does_not_matter_where_the_command_says_so(place: Place):
@@ -466,7 +467,8 @@ async def test_a_key_that_is_no_text_fails_the_command(place: Place, key: Any):
     async with catga.running() as app:
         result = await app.mediator.send(Odd())
 
-    assert f"The key of Odd must be a non-empty str; got {key!r}" in result.error.message
+    assert "The key of Odd must be a non-empty str" in result.error.message
+    assert str(key or "'") not in result.error.message
 
 
 def test_only_commands_can_be_marked():
@@ -585,7 +587,8 @@ async def test_what_was_done_before_is_logged_and_counted(place: Place, log: lis
 
     assert details["repeated_commands"] == 1
     [line] = [line for line in log if line["event"] == "catga.command_repeated"]
-    assert (line["message_type"], line["key"]) == ("Charge", "Charge:c-1")
+    assert (line["message_type"], line["message_id"]) == ("Charge", "c-1")
+    assert "key" not in line
 
 
 async def test_the_handler_sees_the_id_it_is_recognised_by(place: Place):

@@ -126,7 +126,7 @@ class DuplicateInProgressError(FixedCodeError):
 
     Args:
         name: The command's name.
-        key: The idempotency key.
+        key: The idempotency key; neither the text nor the details have it, because fields may be part of it.
         lease_expires_at: When the other's lease ends unless renewed, in seconds since 1970.
         seconds_left: Seconds until then.
     """
@@ -137,10 +137,10 @@ class DuplicateInProgressError(FixedCodeError):
 
     def __init__(self, name: str, key: str, *, lease_expires_at: float, seconds_left: float) -> None:
         super().__init__(
-            f"{name} with the idempotency key {key!r} is being handled elsewhere and did not finish in time. Retry; its "
+            f"{name} with the same idempotency key is being handled elsewhere and did not finish in time. Retry; its "
             f"lease ends in {seconds_left:.3g} s unless it is renewed.",
             outcome=Outcome.IN_PROGRESS,
-            details={"key": key, "lease_expires_at": lease_expires_at},
+            details={"lease_expires_at": lease_expires_at},
         )
         self.key = key
         self.lease_expires_at = lease_expires_at

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from catga_core.clock import Clock
 from catga_core.messages.context import begin_context
 from catga_core.messages.message_context import MessageContext
+from catga_core.messages.peer_texts import text_problem
 from catga_core.option_checks import check_name, check_seconds, is_text
 
 
@@ -66,6 +67,10 @@ def check_options(call: str, options: Mapping[str, Any], allowed: frozenset[str]
             msg = f"message_id must be a non-empty str or None; got {message_id!r}. Pass None for a new id."
             raise TypeError(msg)
         check_name("message_id", message_id)
+        problem = text_problem(message_id)
+        if problem is not None:
+            msg = f"message_id {problem}"
+            raise ValueError(msg)
     headers = options.get("headers")
     if headers is not None:
         _check_headers(headers)

@@ -11,6 +11,7 @@ from catga_core.errors import CatgaError, SerializationError
 from catga_core.messages import MessageType
 from catga_core.messages.bodies import BodyCodec, invalid
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
+from catga_core.messages.peer_texts import check_identity, check_peer_name
 from catga_core.messages.refusals import Refusal, last_resort, refusal_of
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.results import CatgaResult, Failure, Success
@@ -211,6 +212,7 @@ class EnvelopeCodec:
             or envelope.name != message_type.name
         ):
             return self._upcast(message_type, self._peek(data))
+        check_identity(envelope)
         if self._embedded:
             return envelope
         return self._with_body(message_type, envelope, envelope.body)
@@ -219,6 +221,8 @@ class EnvelopeCodec:
         if peeked.format != FORMAT:
             text = f"envelope format {peeked.format} is not known here, only {FORMAT}: upgrade this process"
             raise SerializationError(text)
+        check_peer_name(peeked.name)
+        check_identity(peeked)
         data = bytes(peeked.body)
         if not self._embedded:
             data = msgspec.msgpack.decode(data, type=bytes)

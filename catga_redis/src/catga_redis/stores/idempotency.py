@@ -39,7 +39,7 @@ class RedisIdempotencyStore:
         ends = await self._commands.run("renew_claim", claim.key, claim.fencing_token, lease, self._retention)
         if ends is None:
             raise LeaseLostError(
-                f"the claim of {claim.key!r}",
+                "the idempotency claim",
                 "it was completed or given back, or another has claimed it since",
             )
         return Claimed(claim.key, claim.fencing_token, float(ends))

@@ -11,7 +11,7 @@ import msgspec
 from catga_core.errors import ConfigurationError
 from catga_core.feature_options import is_feature_variable
 from catga_core.option_checks import MOST_COUNT, MOST_SECONDS, OptionsType, check_count, check_seconds
-from catga_core.url_options import suggestion
+from catga_core.url_options import shown_url, suggestion
 
 _PREFIX = "CATGA_"
 
@@ -103,12 +103,18 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=OptionsT
         # Options are printed and logged whole, and a URL may have a password in it.
         values = ((name, getattr(self, name)) for name in self.__struct_fields__)
         shown = (
-            f"{name}={without_userinfo(value) if isinstance(value, str) else value!r}"
-            if name in {"transport", "store"}
-            else f"{name}={value!r}"
+            f"{name}={shown_url(value)}" if name in {"transport", "store"} else f"{name}={value!r}"
             for name, value in values
         )
         return f"CatgaOptions({', '.join(shown)})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Give rich what `repr` shows."""
+        shown: list[tuple[str, Any]] = []
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            shown.append((name, _Shown(shown_url(value)) if name in {"transport", "store"} else value))
+        return shown
 
     @staticmethod
     def from_env(environment: Mapping[str, str] | None = None) -> CatgaOptions:
@@ -145,23 +151,19 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=OptionsT
         return options
 
 
+class _Shown(str):
+    """A text that is its own `repr`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def _is_for_plugin(variable: str, environment: Mapping[str, str]) -> bool:
     # Not imported yet; when the plugin is loaded, the from_env() of its options refuses what it does not know.
     named = _read(environment.get(f"{_PREFIX}PLUGINS", ""), tuple[str, ...])
     return any(variable.startswith(f"{_PREFIX}{name.replace('-', '_').upper()}_") for name in named)
-
-
-def without_userinfo(url: str) -> str:
-    """Return a URL, quoted, with user and password hidden.
-
-    Args:
-        url: A URL, or what was meant as one: everything before the last `@` is hidden.
-    """
-    scheme, found, rest = url.partition("://")
-    if not found:
-        scheme, rest = "", url
-    _, secret, place = rest.rpartition("@")
-    return repr(f"{scheme}{found}***@{place}" if secret else url)
 
 
 def check_options(options: CatgaOptions) -> None:
@@ -224,7 +226,8 @@ def _wrong_types(options: CatgaOptions) -> list[str]:
         try:
             msgspec.convert(value, field.type)
         except msgspec.ValidationError as cause:
-            problems.append(f"{field.name} has the wrong type; got {value!r}. {cause}.")
+            shown = shown_url(value) if field.name in {"transport", "store"} else repr(value)
+            problems.append(f"{field.name} has the wrong type; got {shown}. {cause}.")
     return problems
 
 

@@ -108,10 +108,14 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         fingerprint = self._codec.fingerprint(message) if self._rule.compare else ""
         outcome, began = await self._claim(key, context)
         if isinstance(outcome, Completed):
-            recorded = self._codec.decode(key, outcome.result, fingerprint)
+            recorded = self._codec.decode(outcome.result, fingerprint)
             if recorded.is_success:
                 self._counters.repeated_commands += 1
-                logger().info(COMMAND_REPEATED, message_type=self._wire_name, key=key)
+                logger().info(
+                    COMMAND_REPEATED,
+                    message_type=self._wire_name,
+                    message_id=None if context is None else context.message_id,
+                )
             return recorded
         if not isinstance(outcome, Claimed):
             return Failure(self._in_progress(key, outcome.expires_at))
@@ -130,7 +134,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
                 raise InternalError(text) from error
             if not (isinstance(key, str) and key and is_text(key)):
                 text = (
-                    f"The key of {self._name} must be a non-empty str; got {key!r}. "
+                    f"The key of {self._name} must be a non-empty str that can be encoded; got {_shown(key)}. "
                     "Fix the function given to @idempotent(key=...)."
                 )
                 raise InternalError(text)
@@ -176,7 +180,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             seconds=self._settings.lease,
             began=began,
             clock=self._clock,
-            subject=f"the key {claim.key!r} of {self._name}",
+            subject=f"the idempotency claim of {self._name}",
             cancel=True,
             # Completed in the same transaction, a late completion is refused by the store; and a storage with a single
             # writer cannot renew a lease while the handler writes.
@@ -256,7 +260,7 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             try:
                 await self._store.complete(lease.held, record, ttl=self._ttl)
             except CatgaError as error:
-                logger().error(RESULT_NOT_RECORDED, key=lease.held.key, error=str(error))
+                logger().error(RESULT_NOT_RECORDED, message_type=self._wire_name, error=error.code)
 
         recording = background_task(complete(), context=outside_of_units_of_work())
         self._recording.add(recording)
@@ -272,7 +276,10 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         try:
             await self._store.release(outcome)
         except Exception as error:  # noqa: BLE001 - the message's own outcome counts; the lease ends by itself
-            logger().warning(CLAIM_NOT_RELEASED, key=outcome.key, error=f"{type(error).__name__}: {error}")
+            code = error.code if isinstance(error, CatgaError) else ""
+            logger().warning(
+                CLAIM_NOT_RELEASED, message_type=self._wire_name, error=type(error).__name__, code=code
+            )
 
     def _in_progress(self, key: str, expires_at: float) -> CatgaError:
         left = max(expires_at - self._clock.time(), 0.0)
@@ -293,3 +300,10 @@ class IdempotencyBehavior(Behavior[Any, Any]):
         )
         outcome = Outcome.UNKNOWN if error.outcome is Outcome.UNKNOWN else Outcome.UNRECORDED
         return CatgaError(text, code=error.code, retryable=False, details={"outcome": str(outcome)})
+
+
+def _shown(key: object) -> str:
+    # Made of the command's fields, which neither an answer nor a log line may quote.
+    if not isinstance(key, str):
+        return f"a value of type {type(key).__name__}"
+    return "one with a lone surrogate" if key else "an empty one"

@@ -67,40 +67,38 @@ class ResultCodec:
         body = self._encode(value)
         return self._encoder.encode(_Kept(_FORMAT, self._serializer.name, fingerprint, body))
 
-    def decode(self, key: str, data: bytes, fingerprint: str) -> CatgaResult[Any]:
+    def decode(self, data: bytes, fingerprint: str) -> CatgaResult[Any]:
         """Return the recorded result, or a failure where it is another command's or cannot be decoded.
 
         Args:
-            key: The idempotency key, for errors.
             data: The record.
             fingerprint: This command's fingerprint; empty if content is not compared.
         """
         try:
             kept: _Kept = self._kept.decode(data)
         except msgspec.MsgspecError as error:
-            return Failure(self._unreadable(key, f"the record is malformed ({type(error).__name__})"))
+            return Failure(self._unreadable(f"the record is malformed ({type(error).__name__})"))
         if not same_content(kept.fingerprint, fingerprint):
-            return Failure(self._another(key))
+            return Failure(self._another())
         if kept.serializer != self._serializer.name:
             text = f"it was written as {kept.serializer}, but this process reads {self._serializer.name}"
-            return Failure(self._unreadable(key, text))
+            return Failure(self._unreadable(text))
         try:
             return Success(self._decode(kept.value))
         except CatgaError as error:
-            return Failure(self._unreadable(key, error.message))
+            return Failure(self._unreadable(error.message))
 
-    def _another(self, key: str) -> CatgaError:
+    def _another(self) -> CatgaError:
         text = (
-            f"{self._name} was not run: its key {key!r} was used before with other content. "
+            f"{self._name} was not run: its idempotency key was used before with other content. "
             "Use a new key or message id for a new command, or @idempotent(compare=False)."
         )
         return ConflictError(
             text,
             retryable=False,
             outcome=Outcome.NOT_STARTED,
-            details={"key": key},
         )
 
-    def _unreadable(self, key: str, why: str) -> CatgaError:
+    def _unreadable(self, why: str) -> CatgaError:
         text = f"{self._name} was run before, but its recorded result cannot be read: {why}"
-        return SerializationError(text, outcome=Outcome.DONE_BEFORE, details={"key": key})
+        return SerializationError(text, outcome=Outcome.DONE_BEFORE)

@@ -143,4 +143,4 @@ def _require(claim: Claimed, entry: _Entry | None) -> None:
         reason = "its result was recorded"
     else:
         return
-    raise LeaseLostError(f"the claim of the key {claim.key!r}", reason)
+    raise LeaseLostError("the idempotency claim", reason)
