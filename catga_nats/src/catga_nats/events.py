@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from catga_core.errors import CatgaError
+from catga_core.interfaces.endpoints import validates
 from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_core.runtime import being_cancelled
@@ -37,7 +38,7 @@ class EventListener(Listener):
         queue: str,
         *shared: Any,
     ) -> None:
-        super().__init__(endpoint.message_type, subject, queue, *shared)
+        super().__init__(endpoint.message_type, subject, queue, *shared, lenient=validates(endpoint))
         self._endpoint = endpoint
         self._max_messages = max_messages
         self._max_bytes = max_bytes

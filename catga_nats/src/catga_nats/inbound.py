@@ -10,6 +10,7 @@ from typing import Any
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
+from catga_core.interfaces.endpoints import validates
 from catga_core.interfaces.transport import RequestEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_core.messages import MessageType
@@ -51,6 +52,7 @@ class Listener(ABC):
         serializer: The bodies of the headers form.
         limit: How many messages may be handled at the same time.
         counters: Where to count.
+        lenient: Whether the endpoint validates what breaks constraints only.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Listener(ABC):
         serializer: Serializer,
         limit: int,
         counters: Counters,
+        *,
+        lenient: bool,
     ) -> None:
         self.subscription: Subscription = Subscription(subject, queue, self.deliver)
         self._type = message_type
@@ -72,6 +76,7 @@ class Listener(ABC):
         self._counters = counters
         self._intake = Intake(limit, self._begin, self._failed, self._overflowed)
         self._stopping = False
+        self._lenient = lenient
 
     @abstractmethod
     def deliver(self, subject: bytes, reply: bytes, data: bytes, headers: Headers, /) -> None:
@@ -91,8 +96,10 @@ class Listener(ABC):
             try:
                 return decode(data), context
             except Exception as error:
-                raise misfit(self._type, error) from error
-        envelope = self._codec.decode(self._type, data)
+                if headers_form.shape(self._type, headers) != (self._type.name, self._type.version):
+                    raise misfit(self._type, error) from error
+                return self._codec.misread(self._type, data, error, lenient=self._lenient), context
+        envelope = self._codec.decode(self._type, data, lenient=self._lenient)
         return envelope.body, envelope.context()
 
     def _refused(self, error: CatgaError) -> None:
@@ -152,7 +159,7 @@ class RequestListener(Listener):
         queue: str,
         *shared: Any,
     ) -> None:
-        super().__init__(endpoint.message_type, subject, queue, *shared)
+        super().__init__(endpoint.message_type, subject, queue, *shared, lenient=validates(endpoint))
         self._endpoint = endpoint
         self._clock = clock
         self._patience = patience

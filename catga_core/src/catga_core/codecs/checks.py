@@ -196,7 +196,9 @@ def literal(values: tuple[Any, ...]) -> Check:
             return False
 
     def explain(value: Any, path: str, findings: list[Finding]) -> None:
-        findings.append(Finding(path, f"must be {expected}, is another {kind_of(value)}", declared=True))
+        # Refused by the sender like another type: a receiver cannot decode it.
+        text = f"must be {expected}, is another {kind_of(value)}"
+        findings.append(Finding(path, text, declared=True, mistyped=True))
 
     kinds = tuple(map(class_of, values))
     return Check(expected, lambda value: isinstance(value, kinds) and type(value) in kinds, good, explain)
@@ -204,7 +206,8 @@ def literal(values: tuple[Any, ...]) -> Check:
 
 def union(members: Sequence[Check]) -> Check:
     """Return the check for a value that is good by any of several checks."""
-    expected = any_of([member.expected for member in members])
+    # None is tested first and named last, as annotations do.
+    expected = any_of(sorted((member.expected for member in members), key=lambda name: name == "None"))
     tests = [test_of(member) for member in members]
 
     def good(value: Any) -> bool:

@@ -27,6 +27,18 @@ class Delivered(msgspec.Struct, frozen=True):
     unkept: CatgaError | None = None
 
 
+def validates(endpoint: object) -> bool:
+    """Return whether an endpoint validates messages itself, as those of containers do.
+
+    A transport may then hand it a message that breaks declared constraints, though not types: it is refused with every
+    problem, those of validators included.
+
+    Args:
+        endpoint: The endpoint.
+    """
+    return getattr(endpoint, "validates", False) is True
+
+
 class RequestEndpoint(Protocol):
     """One request type that this process handles."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from catga_core.errors import CatgaError
 from catga_core.interfaces.endpoints import Delivered, HandlerEndpoint
@@ -27,6 +27,8 @@ class Handling:
     """
 
     __slots__ = ("_find", "_known", "handler", "message_type")
+
+    validates: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -60,6 +62,8 @@ class EventDelivery:
     """
 
     __slots__ = ("_find", "_handlers", "_known", "message_type")
+
+    validates: ClassVar[bool] = True
 
     def __init__(
         self,

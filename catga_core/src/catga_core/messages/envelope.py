@@ -7,9 +7,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from catga_core.errors import CatgaError, SerializationError
+from catga_core.errors import CatgaError, ErrorCode, SerializationError
 from catga_core.messages import MessageType
 from catga_core.messages.bodies import BodyCodec, invalid
+from catga_core.messages.lenient import read_leniently
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
 from catga_core.messages.peer_texts import check_identity, check_peer_name
 from catga_core.messages.refusals import Refusal, last_resort, refusal_of
@@ -176,12 +177,15 @@ class EnvelopeCodec:
         except Exception as error:
             raise self._unserializable(message, error) from error
 
-    def decode(self, message_type: MessageType, data: bytes | memoryview) -> Envelope[Any]:
+    def decode(
+        self, message_type: MessageType, data: bytes | memoryview, *, lenient: bool = False
+    ) -> Envelope[Any]:
         """Return the envelope with the message in it.
 
         Args:
             message_type: What is expected here.
             data: As received.
+            lenient: Whether a message that only breaks constraints is returned, for an endpoint that validates.
 
         Raises:
             CatgaError: `SERIALIZATION_FAILED`: not an envelope, of another format, with another message or version in
@@ -205,7 +209,11 @@ class EnvelopeCodec:
                 raise self._foreign("bytes are no message", error) from error
             if not _is(message_type, peeked):
                 return self._upcast(message_type, peeked)
-            raise misfit(message_type, error, _BODY) from error
+            body = bytes(peeked.body)
+            if not self._embedded:
+                body = msgspec.msgpack.decode(body, type=bytes)
+            read = self.misread(message_type, body, error, _BODY, lenient=lenient)
+            return msgspec.structs.replace(peeked, body=read)
         if (
             envelope.format != FORMAT
             or envelope.version != message_type.version
@@ -215,7 +223,36 @@ class EnvelopeCodec:
         check_identity(envelope)
         if self._embedded:
             return envelope
-        return self._with_body(message_type, envelope, envelope.body)
+        return self._with_body(message_type, envelope, envelope.body, lenient=lenient)
+
+    def misread(
+        self, message_type: MessageType, data: bytes, error: Exception, place: str = "$", *, lenient: bool
+    ) -> Any:
+        """Return a message that breaks constraints only, where those are for its endpoint to tell.
+
+        Args:
+            message_type: What was expected.
+            data: The body's bytes, which could not be decoded.
+            error: What the serializer raised.
+            place: Where in the bytes of the error the body lies.
+            lenient: Whether the endpoint validates.
+
+        Raises:
+            CatgaError: As `misfit`, with every problem of the body's types.
+        """
+        refused = misfit(message_type, error, place)
+        if refused.code != ErrorCode.VALIDATION_FAILED:
+            raise refused from error
+        try:
+            message, problems = read_leniently(message_type.cls, self._serializer.decoder(Any)(data))
+        except Exception:  # noqa: BLE001 - a serializer or a class of the application's may raise anything
+            raise refused from error
+        if problems:
+            errors = [{"field": path.removeprefix("."), "message": rule} for path, rule in problems]
+            raise invalid(message_type.cls.__name__, errors) from error
+        if not lenient:
+            raise refused from error
+        return message
 
     def _upcast(self, message_type: MessageType, peeked: Envelope[Any]) -> Envelope[Any]:
         if peeked.format != FORMAT:
@@ -228,12 +265,16 @@ class EnvelopeCodec:
             data = msgspec.msgpack.decode(data, type=bytes)
         return self._with_body(message_type, peeked, data)
 
-    def _with_body(self, message_type: MessageType, envelope: Envelope[Any], data: bytes) -> Envelope[Any]:
+    def _with_body(
+        self, message_type: MessageType, envelope: Envelope[Any], data: bytes, *, lenient: bool = False
+    ) -> Envelope[Any]:
         decode = self.bodies.decoder(message_type, envelope.name, envelope.version)
         try:
             body = decode(data)
         except Exception as error:
-            raise misfit(message_type, error) from error
+            if not _is(message_type, envelope):
+                raise misfit(message_type, error) from error
+            body = self.misread(message_type, data, error, lenient=lenient)
         return msgspec.structs.replace(envelope, body=body)
 
     def encode_result(self, result: CatgaResult[Any], type_: Any = UNTYPED, *, subject: str = "") -> bytes:
