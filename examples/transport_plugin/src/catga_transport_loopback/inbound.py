@@ -94,7 +94,7 @@ class Requests:
             if passes_through(error):
                 respond(self._codec.encode_result(result))
                 raise
-        answer = self._codec.encode_result(result)
+        answer = self._codec.encode_result(result, described.result, subject=f"the result of {described}")
         if len(answer) > MAX_BODY:
             text = (
                 f"the answer to {described} has {len(answer)} bytes and the hub takes {MAX_BODY}: return less"

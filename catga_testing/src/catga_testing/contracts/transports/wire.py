@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -99,6 +100,35 @@ class WireContract(TransportContractBase):
 
         assert result.error.code == ErrorCode.SERIALIZATION_FAILED
         assert await asking.ask(Echo("next")) == Success("next")
+
+    @needs(zero_copy=False)
+    async def test_a_message_that_would_arrive_as_another_is_refused(self, peers: Peers) -> None:
+        """SERIALIZATION_FAILED with its sender; the handler never sees the other one."""
+        inbox = Inbox()
+        await peers.add("any", requests={Anything: inbox})
+        asking = await peers.add()
+
+        result = await asking.ask(Anything({"price": Decimal("1.50")}))
+
+        assert result.error.code == ErrorCode.SERIALIZATION_FAILED
+        assert inbox.messages == []
+        assert (await asking.ask(Anything({"price": "1.50"}))).is_success
+
+    @needs(zero_copy=False)
+    async def test_a_value_that_would_arrive_as_another_is_an_error_for_its_sender(
+        self, peers: Peers
+    ) -> None:
+        """SERIALIZATION_FAILED instead of a text where a decimal was."""
+
+        async def price(_message: Anything, _context: MessageContext) -> object:
+            return Decimal("1.50")
+
+        await peers.add("any", requests={Anything: price})
+        asking = await peers.add()
+
+        result = await asking.ask(Anything("x"))
+
+        assert result.error.code == ErrorCode.SERIALIZATION_FAILED
 
     @needs(zero_copy=False)
     @pytest.mark.parametrize(
