@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -197,4 +199,21 @@ async def test_slow_link_delivers_everything_later_until_restored(echo: Echo) ->
         assert await reader.readline() == b"two\n"
         assert asyncio.get_running_loop().time() - began < 0.1
         assert echo.lines == [b"one\n", b"two\n"]
+        writer.close()
+
+
+async def test_restored_link_waits_for_a_copy_of_its_listener_to_close(echo: Echo) -> None:
+    async with Link(echo.url) as link:
+        assert link._listener is not None
+        # As a process has it that was forked and has not begun its program.
+        copy = socket.socket(fileno=os.dup(link._listener.sockets[0].fileno()))
+        await link.cut()
+        restoring = asyncio.create_task(link.restore())
+        done, _ = await asyncio.wait([restoring], timeout=0.05)
+        assert not done
+        copy.close()
+        await restoring
+        reader, writer = await asyncio.open_connection("127.0.0.1", link.port)
+        writer.write(b"one\n")
+        assert await reader.readline() == b"one\n"
         writer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Direction = Literal["both", "to_server", "to_client"]
 
 _CHUNK = 64 * 1024
+_PORT_WITHIN = 5.0
 
 
 class Link:
@@ -114,7 +116,19 @@ class Link:
         for gate in self._gates("both"):
             gate.set()
         if self._listener is None:
-            self._listener = await asyncio.start_server(self._serve, LOOPBACK, self.port, ssl=self._tls)
+            self._listener = await self._listen()
+
+    async def _listen(self) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + _PORT_WITHIN
+        while True:
+            try:
+                return await asyncio.start_server(self._serve, LOOPBACK, self.port, ssl=self._tls)
+            except OSError as error:
+                # A process that another thread is starting has a copy of the closed listener until it runs its program.
+                if error.errno != errno.EADDRINUSE or loop.time() >= ends_at:
+                    raise
+            await asyncio.sleep(0.01)
 
     async def close(self) -> None:
         """Break every connection and give the port back; closing twice is harmless."""
