@@ -401,3 +401,20 @@ async def test_a_clock_that_shows_no_time_is_a_timeout_and_no_exception(
     assert error.code == "TIMEOUT"
     assert (await send(broken, Add(1, 2), timeout=None)).error.code == "HANDLER_NOT_FOUND"
     await broken.close()
+
+
+async def test_absence_of_the_only_responder_is_retryable_when_it_was_there_before(
+    nats_server_shared: NatsServer,
+) -> None:
+    url = nats_server_shared.url
+    async with running(url, subject_prefix="restart") as sender:
+        never = (await send(sender, Add(1, 2))).error
+        async with running(url, adder(), subject_prefix="restart"):
+            assert await send(sender, Add(1, 2)) == Success(Sum(3))
+        away = (await send(sender, Add(1, 2))).error
+        async with running(url, adder(), subject_prefix="restart"):
+            assert await send(sender, Add(1, 2)) == Success(Sum(3))
+
+    assert (never.code, never.retryable) == ("HANDLER_NOT_FOUND", False)
+    assert (away.code, away.retryable) == ("HANDLER_NOT_FOUND", True)
+    assert away.details == {"handled_before": True, "outcome": "not_started"}

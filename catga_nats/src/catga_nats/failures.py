@@ -20,8 +20,21 @@ from catga_core.errors import (
 from catga_core.messages import MessageType
 
 
-def unhandled(subject: str) -> CatgaError:
-    """Nobody listens."""
+def unhandled(subject: str, *, handled_before: bool = False) -> CatgaError:
+    """No process subscribes.
+
+    Args:
+        subject: The request's subject.
+        handled_before: Whether one has answered this sender before, and so may be restarting.
+    """
+    if handled_before:
+        return HandlerNotFoundError(
+            f"no process handles {subject} now, and one did before: it may be restarting. Retry, and start a second replica "
+            "to deploy without a gap.",
+            outcome=Outcome.NOT_STARTED,
+            retryable=True,
+            details={"handled_before": True},
+        )
     return HandlerNotFoundError(
         f"no process handles {subject}: start a service with a handler for it, or check subject_prefix",
         outcome=Outcome.NOT_STARTED,

@@ -35,6 +35,7 @@ class Permissions:
         self.accepted: set[bytes] = set()
         self.denied: dict[bytes, int] = {}
         self.denied_subscriptions: set[str] = set()
+        self._handled: set[bytes] = set()
         self._own = prefix + "."
         self._mux = mux
         self._counters = counters
@@ -44,6 +45,7 @@ class Permissions:
 
     def reset(self) -> None:
         """Forget everything: the next connection may have other permissions."""
+        self._handled |= self.accepted
         self.accepted.clear()
         self.denied.clear()
         self.denied_subscriptions.clear()
@@ -66,17 +68,23 @@ class Permissions:
             # "Maximum subscriptions exceeded" names no subject.
             self._subscription_denied(found[2] if found is not None else "", text)
 
-    def answered(self, subject: bytes, reply: bytes) -> None:
+    def answered(self, subject: bytes, reply: bytes, *, handled: bool) -> None:
         """Record that a request was accepted, because its answer has arrived.
 
         Args:
             subject: The request's subject.
             reply: The place of its answer.
+            handled: Whether a process has answered, and not the server for lack of one.
         """
-        self.accepted.add(subject)
+        if handled:
+            self.accepted.add(subject)
         denied_after = self.denied.get(subject)
         if denied_after is not None and self._mux.number(reply) > denied_after:
             self._granted(subject)
+
+    def was_handled(self, subject: bytes) -> bool:
+        """Return whether a process has answered a request to a subject before, on this connection or an earlier one."""
+        return subject in self.accepted or subject in self._handled
 
     def subscribed(self, subject: str) -> None:
         """Record that a denied subscription was accepted."""

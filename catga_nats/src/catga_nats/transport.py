@@ -175,7 +175,7 @@ class NatsTransport:
             raise
         permissions = connection.permissions
         if (subject not in permissions.accepted or permissions.denied) and not isinstance(answer, CatgaError):
-            permissions.answered(subject, reply)
+            permissions.answered(subject, reply, handled=not _no_responders(answer))
         if type(answer) is bytes:
             return self._codec.decode_result(message_type.result, answer)
         result = self._unusual(message_type, answer)
@@ -237,13 +237,13 @@ class NatsTransport:
         if isinstance(answer, CatgaError):
             return Failure(answer)
         data, headers = answer if isinstance(answer, tuple) else (answer, NO_HEADERS)
-        # An empty payload with status 503 is the server's word that nobody listens.
-        if not data and headers.get("Status") == "503":
-            subject = self._requests[message_type.name].decode()
+        if _no_responders(answer):
+            key = self._requests[message_type.name]
+            subject = key.decode()
             connection = self._connected()
             if not connection.settling:
                 self._counters.requests_unroutable += 1
-                return Failure(unhandled(subject))
+                return Failure(unhandled(subject, handled_before=connection.permissions.was_handled(key)))
             # The server is back after an outage, and who handles this may still be on the way.
             waits = self._options.while_disconnected == "wait"
             return None if waits else Failure(returning(connection.shown, subject))
@@ -326,3 +326,8 @@ class NatsTransport:
         return TransportError(
             f"the NATS transport is {state}: send between start and stop", outcome=Outcome.NOT_SENT
         )
+
+
+def _no_responders(answer: Answer) -> bool:
+    """Return whether an answer is the server's word that no process subscribes: no payload, and the status 503."""
+    return type(answer) is tuple and not answer[0] and answer[1].get("Status") == "503"

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-import msgspec
-
 
 class HealthStatus(StrEnum):
     """How well a part is."""
@@ -17,15 +15,58 @@ class HealthStatus(StrEnum):
     UNHEALTHY = "unhealthy"
 
 
-class Health(msgspec.Struct, frozen=True):
-    """The state of one part.
+class Health(dict[str, Any]):
+    """The state of one part; a dict as well, so that `json.dumps(app.health())` gives an endpoint's answer.
 
     Args:
         status: Healthy, degraded (works, with less than was asked for) or unhealthy.
         description: One sentence for a person.
-        details: Facts for programs.
+        details: Facts for programs. What JSON has no form for is replaced by its text.
     """
 
-    status: HealthStatus
-    description: str = ""
-    details: Mapping[str, Any] = {}
+    __slots__ = ()
+    __match_args__ = ("status", "description", "details")
+
+    def __init__(
+        self, status: HealthStatus, description: str = "", details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(status=status, description=description, details=_plain(details or {}))
+
+    @property
+    def status(self) -> HealthStatus:
+        """How well the part is."""
+        status: HealthStatus = self["status"]
+        return status
+
+    @property
+    def description(self) -> str:
+        """One sentence for a person."""
+        description: str = self["description"]
+        return description
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """Facts for programs."""
+        details: Mapping[str, Any] = self["details"]
+        return details
+
+    def __repr__(self) -> str:
+        return f"Health(status={self.status!r}, description={self.description!r}, details={self.details!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.status, self.description, self.details)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        # JSON has neither infinity nor "not a number".
+        return value if value - value == 0 else str(value)
+    if isinstance(value, Mapping):
+        found: Mapping[Any, Any] = value
+        return {str(name): _plain(each) for name, each in found.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(each) for each in value]
+    return str(value)
