@@ -124,7 +124,7 @@ def test_names_of_words_with_single_dots_are_taken(name: str):
 
 @pytest.mark.parametrize("version", [0, -1])
 def test_versions_begin_with_one(version: int):
-    with pytest.raises(ValueError, match="version must be a whole number"):
+    with pytest.raises(ValueError, match="version must be an int from 1"):
         message(version=version)
 
 

@@ -107,33 +107,26 @@ WRONG: list[tuple[Any, list[str]]] = [
 ]
 
 
+def handler_of(cls: type[Any], *, scoped: bool, result: bool) -> Any:
+    def given(message: Any) -> Any:
+        return CatgaResult.success(message.value) if result else message.value
+
+    async def plain(message: Any) -> Any:
+        return given(message)
+
+    async def in_scope(message: Any, session: Session) -> Any:
+        return given(message)
+
+    handler: Any = in_scope if scoped else plain
+    handler.__name__ = f"give_{cls.__name__}"
+    handler.__annotations__["message"] = cls
+    return handler
+
+
 def composed(how: str, *, result: bool) -> Any:
-    async def give(message: Any) -> Any:
-        return CatgaResult.success(message.value) if result else message.value
-
-    async def give_in_scope(message: Any, session: Session) -> Any:
-        return CatgaResult.success(message.value) if result else message.value
-
     catga = add_catga(CatgaOptions(service_name="gives"))
     for cls in MESSAGES:
-        target = give_in_scope if how == "scoped" else give
-
-        def make(target: Any = target, cls: Any = cls) -> Any:
-            if how == "scoped":
-
-                async def handler(message: cls, session: Session) -> Any:
-                    return await target(message, session)
-
-            else:
-
-                async def handler(message: cls) -> Any:  # type: ignore[misc]
-                    return await target(message)
-
-            handler.__name__ = f"give_{cls.__name__}"
-            handler.__annotations__["message"] = cls
-            return handler
-
-        catga.add_handlers(make())
+        catga.add_handlers(handler_of(cls, scoped=how == "scoped", result=result))
     if how == "scoped":
         catga.add_scoped(Session)
     if how == "behavior":

@@ -130,13 +130,14 @@ def _function_of(target: Any) -> Any:
     elif inspect.isfunction(target):
         function = target
     else:
-        if isinstance(target, (list, tuple, set, frozenset)):
+        kind = type(target).__name__
+        if issubclass(type(target), (list, tuple, set, frozenset)):
             mend = "give them one by one: add_handlers(*handlers)"
         elif isinstance(get_origin(target), type):
             mend = f"derive a class, class My{get_origin(target).__name__}({shown(target)}), and give that"
         else:
             mend = "give a class with a handle method, or a function"
-        msg = f"{type(target).__name__} object {target!r} is no handler: {mend}"
+        msg = f"{kind} object {target!r} is no handler: {mend}"
         raise ConfigurationError(msg)
     if not inspect.iscoroutinefunction(function) and not inspect.isasyncgenfunction(function):
         # A wrapper may hide what it wraps; only what is plainly synchronous is refused.

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import msgspec
 
 from catga_core.codecs.foreign import decode_foreign
+from catga_core.descriptions import class_of
 from catga_core.messages.serializers import broken_rule
 
 Problem = tuple[str, str]
@@ -31,6 +32,12 @@ def read_leniently(cls: type[Any], raw: Any) -> tuple[Any, list[Problem]]:
 
 
 _UNIONS = {Union, types.UnionType}
+_SEVERAL: dict[Any, Callable[[list[Any]], Any]] = {
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+}
 
 
 class LenientReader:
@@ -61,22 +68,20 @@ class LenientReader:
             return self._parts(raw, _unconstrained(type_), path, error)
 
     def _parts(self, raw: Any, type_: Any, path: str, error: msgspec.ValidationError) -> Any:
-        origin, arguments = get_origin(type_) or type_, get_args(type_)
+        origin: Any = get_origin(type_) or type_
+        arguments = get_args(type_)
         if origin in _UNIONS:
             return self._member(raw, arguments, path, error)
+        kind = class_of(raw)
         if isinstance(origin, type):
-            if issubclass(origin, msgspec.Struct) and isinstance(raw, dict):
+            if issubclass(origin, msgspec.Struct) and kind is dict:
                 return self._struct(raw, type_, origin, path)
-            if (
-                origin in {list, set, frozenset, tuple}
-                and isinstance(raw, list)
-                and _of_one_type(origin, arguments)
-            ):
+            if origin in _SEVERAL and kind is list and _of_one_type(origin, arguments):
                 items = [
                     self.read(each, arguments[0], f"{path}[{number}]") for number, each in enumerate(raw)
                 ]
-                return origin(items) if origin in {list, tuple} or not self.problems else items
-            if origin is dict and isinstance(raw, dict) and len(arguments) == 2:
+                return _SEVERAL[origin](items) if origin in {list, tuple} or not self.problems else items
+            if origin is dict and kind is dict and len(arguments) == 2:
                 return self._dict(raw, arguments, path)
         try:
             return self._convert(raw, type_)
@@ -127,7 +132,7 @@ class LenientReader:
             return raw
 
 
-def _of_one_type(origin: type[Any], arguments: tuple[Any, ...]) -> bool:
+def _of_one_type(origin: Any, arguments: tuple[Any, ...]) -> bool:
     return len(arguments) == 1 if origin is not tuple else len(arguments) == 2 and arguments[1] is ...
 
 

@@ -36,6 +36,10 @@ _LEAVES: dict[type[shape.Type], type[Any]] = {
 }
 
 
+class WrongResultError(SerializationError):
+    """A handler returned something else than the declared result of its message."""
+
+
 def returned_for(described: MessageType, handler: str) -> Returned:
     """Return what a handler of a message may return.
 
@@ -99,7 +103,7 @@ def _exact(described: shape.Type) -> frozenset[type[Any]] | None:
 def _refused(described: MessageType, handler: str, problems: list[ValidationProblem]) -> CatgaResult[Any]:
     wrong = "; ".join(f"{each.field}: {each.message}" if each.field else each.message for each in problems)
     declared = shown(described.result)
-    error: CatgaError = SerializationError(
+    error: CatgaError = WrongResultError(
         f"{handler} returned a wrong result for {described.name}: it {wrong}. Return {declared}, or declare the message with "
         "the type that is returned.",
         details={"errors": [{"field": each.field, "message": each.message} for each in problems]},

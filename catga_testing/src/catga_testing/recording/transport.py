@@ -12,6 +12,7 @@ from catga_core.interfaces.endpoints import (
     HandlerEndpoint,
     Inbound,
     RequestEndpoint,
+    validates,
 )
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.transport import Transport, TransportCapabilities
@@ -114,6 +115,11 @@ class ObservedRequests:
         self._network = network
 
     @property
+    def validates(self) -> bool:
+        """Whether the endpoint validates messages itself."""
+        return validates(self._inner)
+
+    @property
     def message_type(self) -> MessageType:
         """The request's type."""
         return self._inner.message_type
@@ -150,6 +156,11 @@ class ObservedEvents:
         self._service = service
         self._journal = journal
         self._network = network
+
+    @property
+    def validates(self) -> bool:
+        """Whether the endpoint validates messages itself."""
+        return validates(self._inner)
 
     @property
     def message_type(self) -> MessageType:

@@ -36,6 +36,7 @@ from catga_core.runtime.retry import yield_to_winner
 from catga_core.runtime.shielded import acquire_or_release, cleanup
 from catga_core.runtime.tasks import background_task
 from catga_core.runtime.unit_of_work import BaseUnitOfWork, open_unit_of_work, outside_of_units_of_work
+from catga_core.validation.returned import WrongResultError
 
 _LOOK_SECONDS = 1.0  # how long one wait lasts: a test's clock may end a lease without a wake-up
 
@@ -249,6 +250,8 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             # Another process may run the command by now: the effect here must not count as well.
             return Failure(lease.lost), None
         if not isinstance(result, Success):
+            if isinstance(result.error, WrongResultError):
+                return Failure(self._unrecordable(result.error)), None
             return result, None
         try:
             return result, self._codec.encode(result.value, fingerprint)
