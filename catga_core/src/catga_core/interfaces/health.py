@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 
 class HealthStatus(StrEnum):
@@ -65,8 +65,7 @@ def _plain(value: Any) -> Any:
         # JSON has neither infinity nor "not a number".
         return value if value - value == 0 else str(value)
     if isinstance(value, Mapping):
-        found: Mapping[Any, Any] = value
-        return {str(name): _plain(each) for name, each in found.items()}
+        return {str(name): _plain(each) for name, each in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(each) for each in value]
+        return [_plain(each) for each in cast("Iterable[Any]", value)]
     return str(value)
