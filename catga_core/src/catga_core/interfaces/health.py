@@ -65,7 +65,8 @@ def _plain(value: Any) -> Any:
         # JSON has neither infinity nor "not a number".
         return value if value - value == 0 else str(value)
     if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in cast("Mapping[Any, Any]", value).items()}
+        given: Mapping[Any, Any] = value  # pyright: ignore[reportUnknownVariableType]
+        return {str(name): _plain(each) for name, each in given.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(each) for each in cast("Iterable[Any]", value)]
     return str(value)
