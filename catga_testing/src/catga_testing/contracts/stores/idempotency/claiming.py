@@ -117,8 +117,10 @@ class ClaimingContract(IdempotencyContractBase):
         await time.passes(1.1)
         taken = await claimed(other, "charge-1", time.ample)
 
-        with pytest.raises(LeaseLostError, match="charge-1"):
+        with pytest.raises(LeaseLostError) as lost:
             await one.renew(former, lease=time.ample)
+        # Fields of the command may be part of a key, and errors are logged and returned.
+        assert "charge-1" not in f"{lost.value} {lost.value.details}"
 
         assert await one.claim("charge-1", lease=1.0) == InProgress("charge-1", taken.expires_at)
 
@@ -133,8 +135,10 @@ class ClaimingContract(IdempotencyContractBase):
         else:
             await idempotency.complete(claim, b"charged", ttl=TTL)
 
-        with pytest.raises(LeaseLostError, match="charge-1"):
+        with pytest.raises(LeaseLostError) as lost:
             await idempotency.renew(claim, lease=time.ample)
+        # Fields of the command may be part of a key, and errors are logged and returned.
+        assert "charge-1" not in f"{lost.value} {lost.value.details}"
 
     async def test_a_released_key_is_the_next_ones(
         self, idempotencies: tuple[IdempotencyStore, IdempotencyStore], time: StoreTime
