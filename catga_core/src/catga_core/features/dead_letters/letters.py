@@ -9,6 +9,7 @@ from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource
 from catga_core.interfaces.outbox import LeasedMessage
 from catga_core.log import traceback_of
 from catga_core.messages import Event, MessageType
+from catga_core.messages.exact import exact_encoder
 from catga_core.messages.fingerprints import fingerprint
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.serializer import Serializer
@@ -41,7 +42,8 @@ def handler_letter(
 ) -> DeadLetter:
     """Return the dead letter of an event whose handler failed.
 
-    The dead letter of an event that cannot be encoded has no bytes: it can be read but not replayed.
+    The dead letter of an event that cannot be encoded, or would be replayed as another one, has no bytes: it can be read but
+    not replayed.
 
     Args:
         described: The event's type.
@@ -54,7 +56,7 @@ def handler_letter(
     """
     format, data = serializer.name, b""
     try:
-        data = serializer.encode(event)
+        data = exact_encoder(serializer, described.cls)(event)
     except CatgaError:
         format = ""
     return DeadLetter(
