@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -106,3 +107,20 @@ async def test_full_memory_degrades_health_until_there_is_room(valkey_server: Va
 
         await admin.config_set("maxmemory", 0)
         await eventually(lambda: kept.storage.health().status == "healthy", within=CHECKED_WITHIN)
+
+
+async def test_user_that_may_not_subscribe_waits_by_asking_and_health_says_so(
+    valkey_server: ValkeyServer,
+) -> None:
+    async with (
+        user(valkey_server, "~{mine}:*", "resetchannels", "+@all") as (admin, url),
+        opened(url, prefix="mine") as kept,
+    ):
+        waiting = asyncio.create_task(kept.log.wait(after=0, timeout=30.0))
+        await eventually(lambda: "news" in kept.storage.health().details)
+        assert "asked for every second" in kept.storage.health().details["news"]
+        await kept.log.append(appends("orders-1"))
+        await waiting
+
+        await admin.execute_command("ACL", "SETUSER", "app", "&{mine}:*")
+        await eventually(lambda: "news" not in kept.storage.health().details, within=CHECKED_WITHIN)

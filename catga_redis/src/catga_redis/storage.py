@@ -127,6 +127,8 @@ class RedisStorage:
         """Return the state as of the last answer, which is a few seconds old at most."""
         shown = self.options.address.shown
         details = {"address": shown, "prefix": self.options.prefix, **self._facts}
+        if self.news.trouble is not None:
+            details["news"] = f"asked for every second, because they do not come: {self.news.trouble}"
         if self._sender is None:
             return Health(HealthStatus.UNHEALTHY, "not started, or stopped", details)
         trouble, refused = self.commands.trouble, self.commands.refused

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from catga_core.clock import SystemClock
 from catga_core.runtime import Expectation, RetryPolicy, Waiter, Worker
-from catga_redis.engine.failures import other_loop
+from catga_redis.engine.failures import describe, other_loop
 
 LOOK_AGAIN_SECONDS = 1.0
 """Seconds after which a waiting task looks for itself."""
@@ -51,9 +51,11 @@ class News:
             every=_RECONNECT.max_delay_seconds,
             clock=SystemClock(),
             retry=_RECONNECT,
-            on_error=_ignore,
+            on_error=self._note,
         )
         self._started = False
+        # Why wake-ups do not come, `None` while they do or nobody waits.
+        self.trouble: str | None = None
 
     def expect(self, topic: str) -> Expectation:
         """Open an expectation: no wake-up for a topic is missed from here on. Look next, then wait.
@@ -96,6 +98,7 @@ class News:
                     await pubsub.ping()
                 elif message["type"] == "subscribe":
                     # Wake-ups before now were lost.
+                    self.trouble = None
                     self._waiter.wake_all()
                 elif message["type"] == "message":
                     self._waiter.wake(message["data"].decode())
@@ -103,9 +106,9 @@ class News:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
             await client.aclose(close_connection_pool=True)
 
-
-def _ignore(_error: Exception, _delay: float) -> None:
-    """Try the next connection; the waiting tasks look for themselves meanwhile, and the storage logs outages."""
+    def _note(self, error: Exception, _delay: float) -> None:
+        # The next connection is tried; the waiting tasks look for themselves meanwhile, and the storage logs outages.
+        self.trouble = describe(error)
 
 
 def look_again_within(seconds: float) -> float:

@@ -45,7 +45,14 @@ ODD_NAMES: tuple[str, ...] = (
     "a\\b",
     "a\nb",
     "a\0b",
+    "a\0c",
+    "a\r\nb",
+    "{a}",
+    "}a{",
     "seq",
+    "t",
+    "m:1",
+    "layout",
     "A",
     "straße",
     "STRASSE",
@@ -56,6 +63,7 @@ ODD_NAMES: tuple[str, ...] = (
     "x" * 512,
     "x" * 511 + "y",
     "\N{EURO SIGN}" * 512,
+    "x" * 70_000,
 )
 """Names that differ, and that a store may mix up or refuse when it builds keys, patterns or paths of them."""
 
@@ -76,6 +84,8 @@ ODD_PAIRS: tuple[tuple[str, str], ...] = (
     ("x" * 512, "a"),
     ("*", "a"),
     ("注文", "é"),
+    ("a", "b\0c"),
+    ("a", "b\0d"),
 )
 """Pairs of names that differ, and that a store may mix up when it joins them."""
 
