@@ -92,6 +92,7 @@ def _node(options: RedisOptions, root: str) -> Node:
 
 
 _HOPS = 5
+_WITHIN = 0.95  # of a timeout, so that its caller is told before it is over
 
 
 class ClusterLane(Lane):
@@ -142,7 +143,7 @@ def patience(options: RedisOptions) -> float:
     Args:
         options: Where and how.
     """
-    command = options.command_timeout_seconds
+    command = options.command_timeout_seconds * _WITHIN
     one = options.address.mode is Mode.SERVER
     return command if one else max(command, options.recover_timeout_seconds)
 

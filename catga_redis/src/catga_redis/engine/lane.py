@@ -86,7 +86,6 @@ class Lane:
         self._waiting = WaitingCalls(patience)
         self._idle: asyncio.Future[None] | None = None
         self._connection: Any = None
-        self._used_at = 0.0
         self._failures = 0
         self._stale = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -177,8 +176,7 @@ class Lane:
                 if await self._connected(loop):
                     batch = self._waiting.take(self._batch_size)
                     if batch:
-                        await self._exchange(batch)
-                    self._used_at = loop.time()
+                        await self._exchange(batch, loop)
                     continue
             except asyncio.CancelledError:
                 fail_calls(batch, LostError("it was closed"))
@@ -197,7 +195,7 @@ class Lane:
             await self._drop()
         connection = self._connection
         if connection is not None and connection.is_connected:
-            if loop.time() - self._used_at < _IDLE_SECONDS or await _is_open(connection):
+            if loop.time() - self._waiting.answered_at < _IDLE_SECONDS or await _is_open(connection):
                 return True
             await self._drop()
         try:
@@ -217,7 +215,7 @@ class Lane:
         self._failures = 0
         return True
 
-    async def _exchange(self, batch: list[Call]) -> None:
+    async def _exchange(self, batch: list[Call], loop: asyncio.AbstractEventLoop) -> None:
         connection = self._connection
         confirmation = self._confirmation
         if confirmation is not None and not any(call.writes for call in batch):
@@ -243,7 +241,7 @@ class Lane:
             self._waiting.trouble = _words(error)
             fail_calls(batch, LostError(self._waiting.trouble))
         else:
-            self._waiting.answered(asyncio.get_running_loop().time())
+            self._waiting.answered_at = loop.time()
 
     async def _confirmed(self, connection: Any, batch: list[Call], confirmation: Confirmation) -> None:
         answers = [await _read(connection) for _ in batch]

@@ -36,7 +36,8 @@ class WaitingCalls:
         self._patience = patience
         self._calls: deque[Call] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._answered_at = 0.0
+        # When the last batch was answered, by the time of the event loop.
+        self.answered_at: float = 0.0
         # Why nothing is sent, `None` while there is a connection.
         self.trouble: str | None = None
 
@@ -73,14 +74,6 @@ class WaitingCalls:
                 size += len(call.packed)
         return batch
 
-    def answered(self, now: float) -> None:
-        """Take note that a batch was answered.
-
-        Args:
-            now: Time of the event loop.
-        """
-        self._answered_at = now
-
     def fail(self, error: Exception) -> None:
         """Fail every call that waits, and end the timer.
 
@@ -96,7 +89,7 @@ class WaitingCalls:
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         now = loop.time()
-        patient_until = self._answered_at + self._patience
+        patient_until = self.answered_at + self._patience
         calls = self._calls
         # In the order of their times, because all wait equally long.
         while calls and (calls[0].future.done() or (now >= calls[0].due and now >= patient_until)):

@@ -42,12 +42,12 @@ local function check_log()
   if is_sound then
     return
   end
-  local refused = check_counter('pos')
-  if refused then
-    return refused
+  local position = tonumber(redis.call('GET', P .. 'pos') or 0)
+  if not position then
+    return check_counter('pos')
   end
   local last = redis.call('XREVRANGE', P .. 'log', '+', '-', 'COUNT', 1)[1]
-  if last and tonumber(string.match(last[1], '^%d+')) > tonumber(redis.call('GET', P .. 'pos') or 0) then
+  if last and tonumber(string.match(last[1], '^%d+')) > position then
     return redis.error_reply('DAMAGED the log has events after the last position')
   end
   is_sound = true
