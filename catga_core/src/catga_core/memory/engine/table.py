@@ -95,7 +95,10 @@ class Table(Generic[K, V]):
     def read(self) -> Mapping[K, V]:
         """Return the rows that the caller sees; they are not to be kept over an `await`."""
         overlays = self._overlays
-        return overlays[-1] if overlays and self._storage.reads_its_own() else self._rows
+        if overlays:
+            return overlays[-1] if self._storage.reads_its_own() else self._rows
+        self._storage.check_loop()
+        return self._rows
 
     def write(self, unit: MemoryUnitOfWork | None) -> MutableMapping[K, V]:
         """Return the rows to read and change before the next `await`.
