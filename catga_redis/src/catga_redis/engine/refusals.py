@@ -57,8 +57,9 @@ def _changed(name: str, expected: str, actual: str) -> CatgaError:
     return NamedValueConflictError(name, *values)
 
 
-def _lost(key: str) -> CatgaError:
-    return LeaseLostError(f"the claim of {key!r}", "it was released, or another owner has claimed it since")
+def _lost(_: str) -> CatgaError:
+    # Without the key: fields of the command may be part of it.
+    return LeaseLostError("the idempotency claim", "it was released, or another owner has claimed it since")
 
 
 def _seen(_: str) -> CatgaError:

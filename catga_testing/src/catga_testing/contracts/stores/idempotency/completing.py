@@ -61,8 +61,9 @@ class CompletingContract(IdempotencyContractBase):
         await time.passes(1.1)
         taken = await claimed(other, "charge-1", time.ample)
 
-        with pytest.raises(LeaseLostError, match="claim"):
+        with pytest.raises(LeaseLostError, match="claim") as lost:
             await one.complete(former, b"late", ttl=TTL)
+        assert "charge-1" not in f"{lost.value} {lost.value.details}"
 
         assert await one.claim("charge-1", lease=1.0) == InProgress("charge-1", taken.expires_at)
         await other.complete(taken, b"charged", ttl=TTL)
