@@ -26,6 +26,7 @@ SECRET = "hunter2SECRET"  # what must not be shown
         (f"redis://u:a?{SECRET}@h", "redis://***@h"),
         (f"redis://u:{SECRET}h:6379", "redis://***"),
         (f"sqlite:///u:{SECRET}[::1", "sqlite:///***"),
+        (f"sqlite:///u:{SECRET}h x", "sqlite:///***"),
         (f"redis:/u:{SECRET}", "***"),
         (f"{SECRET} x", "***"),
     ],
@@ -54,5 +55,13 @@ def test_options_are_shown_without_secrets(url: str) -> None:
 def test_url_of_a_wrong_type_is_not_shown(given: object) -> None:
     with pytest.raises(ConfigurationError) as caught:
         add_catga(CatgaOptions(store=given))  # type: ignore[arg-type]
+
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", [f"sqlite:///?credentials={SECRET}", f"sqlite://u:{SECRET}@h/app.db"])
+def test_error_of_a_sqlite_url_without_a_file_shows_no_secret(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        add_catga(CatgaOptions(store=url))
 
     assert SECRET not in str(caught.value)

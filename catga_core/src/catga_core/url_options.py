@@ -16,7 +16,7 @@ from catga_core.errors import ConfigurationError
 
 _SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*")
 _NAME = re.compile(r"((sqlite|file|memory|rediss?|nats|tls|):)?[A-Za-z0-9+_./-]*(:[0-9]*)?", re.IGNORECASE)
-_PATH = re.compile(r"([A-Za-z]:)?[^:\[\]]*")
+_PATH = re.compile(r"([A-Za-z]:(?=[/\\]))?[^:\[\]]*")  # with a drive or without one
 _OPTION = re.compile(r"[a-z_]{1,40}")
 _VALUE = 8  # characters of a value that an error shows at most
 _END = re.compile(r"[?#&;]")

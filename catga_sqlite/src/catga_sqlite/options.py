@@ -17,7 +17,7 @@ from catga_core.option_checks import (
     whole_number_problems,
 )
 from catga_core.paths import native_path
-from catga_core.url_options import options_in_query
+from catga_core.url_options import options_in_query, shown_url
 
 Synchronous = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
 
@@ -103,7 +103,7 @@ class SqliteOptions:
         place, _, query = url.removeprefix(_SCHEME).partition("?")
         if not place.startswith("/") or place == "/":
             raise ConfigurationError(
-                f"the SQLite URL {url!r} names no file: write sqlite:///app.db for a file beside the program, or "
+                f"the SQLite URL {shown_url(url)} names no file: write sqlite:///app.db for a file beside the program, or "
                 "sqlite:////var/lib/app.db (four slashes) for one with its whole path"
             )
         given = options_in_query(cls, query, system="SQLite", without=("path", "file_mode"))
