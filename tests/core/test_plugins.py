@@ -117,6 +117,7 @@ def test_a_feature_is_a_plugin(install: Install):
     ("name", "told"),
     [
         ("audt", "Did you mean 'audit'?"),
+        ("Audit", "CatgaOptions(plugins=['audit'])"),
         ("loft", "CatgaOptions(store='loft://...')"),
         ("otel", "catga-otel is planned"),
     ],
@@ -193,7 +194,7 @@ def test_an_unknown_scheme_lists_what_is_installed(install: Install):
     assert text.startswith("No plugin of catga.transports is named 'smoke'")
     assert "memory" in text
     assert "pigeon" in text
-    assert "Install" in text
+    assert "install the distribution that provides 'smoke'" in text
 
 
 @pytest.mark.parametrize(("scheme", "extra"), [("redis", "redis"), ("rediss", "redis"), ("sqlite", "sqlite")])
@@ -219,6 +220,8 @@ def test_a_scheme_of_catgas_own_members_says_what_to_install(
         (":memory:", "memory://"),
         ("redis:localhost:6379", "redis://localhost:6379"),
         ("redis:/localhost", "redis://localhost"),
+        ("redis:6379", "redis://localhost:6379"),
+        ("valkey:6379", "redis://localhost:6379"),
     ],
 )
 def test_store_that_is_not_a_url_is_answered_with_the_url(given: str, meant: str):
@@ -250,13 +253,54 @@ def test_misspelt_plugin_is_answered_with_the_near_one(option: str, url: str, ne
 
 
 @pytest.mark.parametrize(
+    ("option", "scheme", "plugin"),
+    [
+        ("store", "valkey", "redis"),
+        ("store", "Valkeys", "rediss"),
+        ("store", "redis+tls", "rediss"),
+        ("store", "redis+unix", "redis"),
+        ("store", "redis-cluster", "redis+cluster"),
+        ("store", "sqlite+aiosqlite", "sqlite"),
+        ("store", "SQLite3", "sqlite"),
+        ("store", "InMemory", "memory"),
+        ("transport", "NATS+TLS", "tls"),
+        ("transport", "jetstream", "nats"),
+    ],
+)
+def test_scheme_of_another_library_is_answered_with_the_plugin(option: str, scheme: str, plugin: str):
+    fix = f"{plugin}://..."
+
+    assert f"Write CatgaOptions({option}={fix!r})." in mistake(**{option: f"{scheme}://localhost"})
+
+
+@pytest.mark.parametrize(("scheme", "plugin"), [("valkey", "redis"), ("sqlite+aiosqlite", "sqlite")])
+def test_scheme_of_another_library_as_a_transport_is_answered_with_the_store(scheme: str, plugin: str):
+    fix = f"{plugin}://..."
+
+    assert f"Write CatgaOptions(store={fix!r})." in mistake(transport=f"{scheme}://localhost")
+
+
+@pytest.mark.parametrize("scheme", ["redis+cluster", "valkey", "rediss+sentinel"])
+def test_spelling_of_a_store_without_its_distribution_names_its_extra(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [])
+
+    assert 'Run pip install "catga[redis]".' in mistake(store=f"{scheme}://localhost")
+
+
+@pytest.mark.parametrize(
     ("option", "url", "distribution"),
     [
         ("store", "postgresql://localhost/app", "catga-postgres"),
         ("store", "postgres://localhost/app", "catga-postgres"),
         ("store", "postgresql+asyncpg://localhost/app", "catga-postgres"),
+        ("store", "PSQL://localhost/app", "catga-postgres"),
         ("transport", "amqp://localhost", "catga-rabbitmq"),
+        ("transport", "AMQPS://localhost", "catga-rabbitmq"),
+        ("transport", "pyamqp://localhost", "catga-rabbitmq"),
         ("transport", "kafka://localhost", "catga-kafka"),
+        ("transport", "redpanda://localhost", "catga-kafka"),
     ],
 )
 def test_planned_plugin_names_its_distribution(option: str, url: str, distribution: str):

@@ -143,8 +143,9 @@ def _group_of(name: str) -> str:
     if found is not None:
         return found
     known = {each for names in installed.values() for each in names}
+    elsewhere = _elsewhere(FEATURES, BEHAVIORS)
     raise ConfigurationError(
-        not_installed(f"{FEATURES} or {BEHAVIORS}", name, known, _elsewhere(FEATURES, BEHAVIORS))
+        not_installed(f"{FEATURES} or {BEHAVIORS}", name, known, _WRITTEN[FEATURES], elsewhere)
     )
 
 
@@ -165,7 +166,7 @@ def _only(group: str, name: str) -> EntryPoint:
     values = {entry.value for entry in found}
     if not found:
         names = {entry.name for entry in installed}
-        raise ConfigurationError(not_installed(group, name, names, _elsewhere(group)))
+        raise ConfigurationError(not_installed(group, name, names, _WRITTEN[group], _elsewhere(group)))
     if len(values) > 1:
         brought = " and ".join(sorted(entry.dist.name if entry.dist else entry.value for entry in found))
         msg = f"The plugin {name!r} of {group} is installed twice, from {brought}. Uninstall one of them."

@@ -340,7 +340,7 @@ async def test_outbox_of_a_former_process_reaches_this_process_over_its_transpor
         ({"events": [int]}, "events=int"),
         ({"events": [Placed, "Shipped"]}, "Shipped"),
         ({"events": 3}, "events=3"),
-        ({"name": "a b"}, "'a b'"),
+        ({"name": "a b"}, "'a b' cannot be the name of an event publisher"),
         ({"stream": ""}, "stream=''"),
         ({"partitions": 0}, "partitions=0"),
         ({"start": -1}, "start=-1"),

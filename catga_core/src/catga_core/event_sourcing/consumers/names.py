@@ -14,13 +14,14 @@ def check_consumer_name(name: object, kind: str) -> None:
 
     Args:
         name: The name.
-        kind: `projection` or `subscription`.
+        kind: `projection`, `subscription` or `event publisher`, for the error.
 
     Raises:
         ConfigurationError: The name has other characters than are allowed.
     """
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        msg = f"{name!r} cannot be the name of a {kind}: use ASCII letters, digits, '_', '-' and '.'"
+        article = "an" if kind[0] in "aeiou" else "a"
+        msg = f"{name!r} cannot be the name of {article} {kind}: use ASCII letters, digits, '_', '-' and '.'"
         raise ConfigurationError(msg)
 
 

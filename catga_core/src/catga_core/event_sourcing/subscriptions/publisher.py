@@ -69,7 +69,7 @@ def add_event_publisher(
         ConfigurationError: An argument is not possible, another publisher has the name, or the container runs already.
     """
     chosen: str = _derived(stream) if name is None else name
-    check_consumer_name(chosen, "subscription")
+    check_consumer_name(chosen, "event publisher")
     named = f"the event publisher {chosen!r}"
     unlimited: ConsumerChoices = {"attempts": None}
     definition = SubscriptionDefinition(
