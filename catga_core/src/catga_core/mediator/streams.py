@@ -58,7 +58,8 @@ async def run_stream(
             await scope.abandon(cause)
         if passes_through(error) or isinstance(error, CatgaError):
             raise
-        raise pipeline.fail(error, pipeline.name).error from error
+        failed = pipeline.fail(error, pipeline.name).error
+        raise failed from failed.__cause__
     await _finish(items, context, scope, pipeline.name)
 
 
@@ -79,8 +80,9 @@ async def _finish(items: Any, context: MessageContext, scope: Scope, name: str) 
             await scope.close(None)
         except CatgaError:
             raise
-        except Exception as error:
-            raise failure_of(error, name).error from error
+        except Exception as error:  # noqa: BLE001 - raised on as a CatgaError
+            failed = failure_of(error, name).error
+            raise failed from failed.__cause__
 
 
 async def _close(items: Any, failed: BaseException | None) -> None:

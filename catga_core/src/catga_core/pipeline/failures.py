@@ -8,6 +8,7 @@ from typing import Any
 
 from catga_core.descriptions import not_injected
 from catga_core.errors import CatgaError, ErrorCode
+from catga_core.errors.groups import as_catga_error
 from catga_core.log import HANDLER_RAISED, logger, traceback_of
 from catga_core.messages.context import active_context
 from catga_core.messages.results import CatgaResult, Failure, Success
@@ -18,12 +19,14 @@ def failure_of(error: BaseException, handler: str) -> CatgaResult[Any]:
     """Return the failed result for what a handler or behavior raised.
 
     Args:
-        error: A `CatgaError` keeps its code, flag and details; anything else becomes `HANDLER_FAILED`. The original
-            stays reachable in this process as the error's `__cause__`, and never travels.
+        error: A `CatgaError` keeps its code, flag and details, and so does a group of only such errors, as
+            `asyncio.TaskGroup` raises; anything else becomes `HANDLER_FAILED`. The original stays reachable in this process
+            as the error's `__cause__`, and never travels.
         handler: The name of what raised.
     """
-    if isinstance(error, CatgaError):
-        return Failure(error)
+    known = as_catga_error(error)
+    if known is not None:
+        return Failure(known)
     if isinstance(error, asyncio.CancelledError):
         failed = cancelled_itself(handler)
         failed.__cause__ = error
@@ -40,15 +43,15 @@ def failure_of(error: BaseException, handler: str) -> CatgaResult[Any]:
 
 
 def reported_failure_of(error: BaseException, handler: str) -> CatgaResult[Any]:
-    """Return what `failure_of` does, having written a line with the traceback of what nobody decided on.
+    """Return the failed result of `failure_of`, and log an unexpected exception with its traceback.
 
-    The sender learns no more than that it failed, and may be in another process: here is where it can be looked into.
+    The traceback does not travel to the sender, so this line is the place to look into the failure.
 
     Args:
         error: What was raised.
         handler: The name of what raised.
     """
-    if not isinstance(error, CatgaError):
+    if as_catga_error(error) is None:
         context = active_context.get()
         logger().error(
             HANDLER_RAISED,

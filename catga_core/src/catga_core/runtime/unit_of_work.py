@@ -10,7 +10,8 @@ from contextvars import Context, ContextVar, copy_context
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from catga_core.errors import CatgaError, PersistenceError
+from catga_core.errors import PersistenceError
+from catga_core.errors.groups import as_catga_error
 from catga_core.log import AFTER_COMMIT_FAILED, logger, traceback_of
 from catga_core.runtime.savepoints import Savepoint, Savepoints, active_savepoint
 from catga_core.runtime.shielded import settled
@@ -233,7 +234,8 @@ class BaseUnitOfWork(ABC):
                 f"{type(cause).__name__} and its writes cannot be rolled back alone: other tasks wrote in the meantime, or "
                 "the storage has no savepoints. Let its error leave the outer block, or run the blocks one after the other."
             )
-            again = isinstance(cause, CatgaError) and cause.retryable
+            known = as_catga_error(cause)
+            again = known is not None and known.retryable
             raise PersistenceError(text, retryable=again) from cause
         if self._savepoints:
             text = (
