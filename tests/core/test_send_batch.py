@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from catga_core import CatgaError, Command, Event, RequestHandler, Success, add_catga
+from catga_core import (
+    CatgaError,
+    CatgaMediator,
+    Command,
+    Event,
+    RequestHandler,
+    Success,
+    add_catga,
+)
 from catga_testing.waiting import eventually
 from tests.core.support import Gate
 
@@ -17,6 +25,10 @@ class Square(Command[int]):
 
 class Happened(Event):
     number: int
+
+
+class HaltError(BaseException):
+    """What an iterable should not raise."""
 
 
 class SquareHandler(RequestHandler[Square, int]):
@@ -200,3 +212,120 @@ async def test_batch_runs_as_many_at_once_as_it_may():
         await eventually(lambda: gate.arrived == 4)
         gate.open()
         await sending
+
+
+class Work(Command[int]):
+    how: str
+
+
+async def work(message: Work) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    if message.how.startswith("cancel"):
+        task.cancel()
+    if message.how != "cancel and return":
+        await asyncio.sleep(0)
+    return 1
+
+
+class Nested(Command[int]):
+    how: str
+
+
+async def nested_work(message: Nested, mediator: CatgaMediator) -> int:
+    await mediator.send(Work(message.how))
+    return 2
+
+
+@pytest.mark.parametrize("limit", [1, 2, 64])
+@pytest.mark.parametrize("how", ["cancel", "cancel and return"])
+@pytest.mark.parametrize("kind", [Work, Nested])
+async def test_handler_that_cancels_its_task_fails_alone_in_a_batch(limit: int, how: str, kind: Any) -> None:
+    catga = add_catga()
+    catga.add_handlers(work, nested_work)
+    requests: list[Any] = [Work("well"), kind(how), kind(how), Work("well"), kind(how), Work("well")]
+
+    async with catga.running() as app:
+        async with asyncio.timeout(5):
+            results = await app.mediator.send_batch(requests, max_concurrent=limit)
+        one = await app.mediator.send_batch([kind(how)], max_concurrent=limit)
+
+    assert [result.is_success for result in results][::3] == [True, True]
+    assert results[5] == Success(1)
+    ends = [*results[1:3], results[4], *one]
+    if how == "cancel":
+        assert [end.error.code for end in ends] == ["HANDLER_FAILED"] * 4
+    else:
+        assert all(end.is_success for end in ends)
+
+
+async def test_batch_that_is_cancelled_is_cancelled_whatever_its_handlers_do() -> None:
+    gate = Gate()
+    begun: list[int] = []
+
+    async def square(message: Square) -> int:
+        begun.append(message.number)
+        try:
+            await gate.pass_through()
+        except asyncio.CancelledError:
+            return 1  # a handler should not
+        return 0
+
+    catga = add_catga()
+    catga.add_handlers(square, work)
+
+    async with catga.running() as app:
+        requests = [Work("cancel"), Square(1), Square(2), Square(3)]
+        sending = asyncio.ensure_future(app.mediator.send_batch(requests, max_concurrent=2))
+        await eventually(lambda: gate.arrived == 2)
+        sending.cancel()
+        await asyncio.wait([sending])
+
+    assert sending.cancelled()
+    assert begun == [1, 2]
+
+
+async def test_batch_sent_while_its_sender_is_cancelled_has_every_result() -> None:
+    catga = add_catga()
+    catga.add_handlers(work)
+
+    async with catga.running() as app:
+
+        async def send_at_the_end() -> list[bool]:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                results = await app.mediator.send_batch([Work("cancel"), Work("well")])
+                return [result.is_success for result in results]
+            return []
+
+        sending = asyncio.ensure_future(send_at_the_end())
+        await asyncio.sleep(0)
+        sending.cancel()
+
+        assert await asyncio.wait_for(sending, 5) == [False, True]
+
+
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, HaltError])
+@pytest.mark.parametrize("limit", [1, 2, 64])
+async def test_what_the_iterable_raises_ends_the_batch(error: type[BaseException], limit: int) -> None:
+    async def square(message: Square) -> int:
+        await asyncio.sleep(0)
+        return 0
+
+    def requests() -> Iterator[Square]:
+        yield Square(1)
+        yield Square(2)
+        raise error
+
+    catga = add_catga()
+    catga.add_handlers(square)
+
+    async with catga.running() as app:
+        sending = asyncio.ensure_future(app.mediator.send_batch(requests(), max_concurrent=limit))
+        await asyncio.wait([sending], timeout=5)
+        in_flight = app.health()["mediator"].details["in_flight"]
+
+    assert (sending.done(), in_flight) == (True, 0)
+    with pytest.raises(error):
+        sending.result()

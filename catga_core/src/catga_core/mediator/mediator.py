@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from catga_core.errors import CatgaError
+from catga_core.mediator.batch import Batch
 from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.options import (
     BATCH,
@@ -23,9 +24,8 @@ from catga_core.mediator.routes import RouteSource
 from catga_core.mediator.sending import Sending
 from catga_core.mediator.streams import run_stream
 from catga_core.messages import Event, Request, StreamQuery
-from catga_core.messages.results import CatgaResult, Failure
+from catga_core.messages.results import CatgaResult
 from catga_core.option_checks import check_count
-from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -107,6 +107,8 @@ class CatgaMediator:
     ) -> list[CatgaResult[R]]:
         """Send many requests and return their results in the same order.
 
+        A handler that cancels the task that it runs in has the result `HANDLER_FAILED`; the other requests are sent all the same.
+
         Args:
             requests: Taken one by one as room becomes free.
             max_concurrent: How many are under way at the same time.
@@ -119,31 +121,7 @@ class CatgaMediator:
         """
         check_options("send_batch", options, BATCH)
         check_count("max_concurrent", max_concurrent)
-        results: dict[int, CatgaResult[R]] = {}
-        numbered = enumerate(requests)
-        workers = 1
-
-        async def work() -> None:
-            nonlocal workers
-            for number, request in numbered:
-                if workers < max_concurrent:
-                    # One more for what comes next: as many as there are requests, whatever the limit.
-                    workers += 1
-                    group.create_task(work())
-                try:
-                    results[number] = await self.send(request, **options)
-                except asyncio.CancelledError:
-                    if being_cancelled():
-                        raise
-                    results[number] = Failure(cancelled_itself(type(request).__name__))
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(work())
-        except BaseExceptionGroup as several:
-            # Only a thing that is no request, or the iterable itself, can raise: the caller sees it as from send().
-            raise several.exceptions[0] from None
-        return [results[number] for number in range(len(results))]
+        return await Batch(partial(self.send, **options), requests, max_concurrent).results()
 
     def publish(self, event: Event, /, **options: Unpack[PublishOptions]) -> Awaitable[None]:
         """Tell an event to every handler: of this process, or of every service that listens.

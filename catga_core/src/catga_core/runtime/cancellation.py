@@ -35,14 +35,14 @@ def passes_through(error: BaseException) -> bool:
 
 
 def cancelled_itself(name: str) -> CatgaError:
-    """Return the error of a handler that raised `CancelledError` although its task was not cancelled.
+    """Return the error of a handler that raised `CancelledError` although nothing outside of it has cancelled it.
 
     Args:
         name: Name of the message or of the handler.
     """
     return CatgaError(
-        f"{name} was cancelled from within: its handler raised CancelledError or awaited a cancelled task. "
-        "Catch CancelledError where the handler awaits other tasks.",
+        f"{name} was cancelled from within: its handler raised CancelledError, awaited a cancelled task, or cancelled the "
+        "task that it runs in. Catch CancelledError where the handler awaits other tasks.",
         code=ErrorCode.HANDLER_FAILED,
         details={"exception": "CancelledError"},
     )
