@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from catga_core.errors.base import CatgaError
 from catga_core.errors.codes import is_fault
@@ -24,7 +25,7 @@ def as_catga_error(error: BaseException) -> CatgaError | None:
     """
     if isinstance(error, CatgaError):
         return error
-    if not isinstance(error, BaseExceptionGroup):
+    if not _is_group(error):
         return None
     errors: list[CatgaError] = []
     for each in _leaves(error):
@@ -34,9 +35,13 @@ def as_catga_error(error: BaseException) -> CatgaError | None:
     return errors[0] if len(errors) == 1 else _summary(errors)
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+def _is_group(error: BaseException) -> bool:
+    return isinstance(error, BaseExceptionGroup)
+
+
+def _leaves(group: Any) -> Iterator[BaseException]:
     for each in group.exceptions:
-        if isinstance(each, BaseExceptionGroup):
+        if _is_group(each):
             yield from _leaves(each)
         else:
             yield each

@@ -1,4 +1,4 @@
-"""The wire format: what travels before a message's body, and what comes back (docs/wire-format.md)."""
+"""`EnvelopeCodec`: messages and results as bytes, and back (docs/wire-format.md)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import msgspec
 from catga_core.errors import CatgaError, ErrorCode, SerializationError
 from catga_core.messages import MessageType
 from catga_core.messages.bodies import BodyCodec, invalid
+from catga_core.messages.body_errors import fault_in, misfit
 from catga_core.messages.lenient import read_leniently
-from catga_core.messages.message_context import NO_HEADERS, MessageContext
+from catga_core.messages.message_context import MessageContext
 from catga_core.messages.peer_texts import check_identity, check_peer_name
 from catga_core.messages.refusals import Refusal, last_resort, refusal_of
 from catga_core.messages.registry import MessageRegistry
@@ -19,66 +20,16 @@ from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
 from catga_core.messages.serializers import (
     MsgspecSerializer,
-    broken_rule,
     msgpack_serializer,
-    reason,
     shown_type,
     unserializable,
 )
+from catga_core.messages.wire_format import FAR, FORMAT, Envelope, check_texts
 
 B = TypeVar("B")
 
 UNTYPED: Any = object()
 """Stands for a declared type that is not known."""
-
-FORMAT = 1
-"""The envelope's own version; a receiver refuses any other."""
-
-
-class Envelope(msgspec.Struct, Generic[B], array_like=True, frozen=True, gc=False):
-    """One message on the wire: an array, the body last so that what comes before it can be read without it.
-
-    Args:
-        format: The envelope's version, 1.
-        name: The message's wire name.
-        version: The message's version.
-        message_id: As in `MessageContext`.
-        correlation_id: As in `MessageContext`; empty where it is the message id.
-        causation_id: As in `MessageContext`.
-        deadline: Milliseconds since the epoch, `None` for no limit.
-        traceparent: W3C trace context.
-        tracestate: W3C trace state.
-        headers: The sender's own headers, `None` for none.
-        body: The message.
-    """
-
-    format: int
-    name: str
-    version: int
-    message_id: str
-    correlation_id: str
-    causation_id: str | None
-    deadline: int | None
-    traceparent: str | None
-    tracestate: str | None
-    headers: dict[str, str] | None
-    body: B
-
-    def context(self) -> MessageContext:
-        """Return the context the sender gave the message."""
-        deadline = self.deadline
-        if deadline is not None and abs(deadline) > _FAR:
-            # JSON has numbers that no float holds.
-            deadline = _FAR if deadline > 0 else -_FAR
-        return MessageContext(
-            self.message_id,
-            self.correlation_id or self.message_id,
-            self.causation_id,
-            None if deadline is None else deadline / 1000,
-            self.headers or NO_HEADERS,
-            self.traceparent,
-            self.tracestate,
-        )
 
 
 class _Answer(msgspec.Struct, Generic[B], array_like=True, frozen=True, gc=False):
@@ -92,7 +43,6 @@ _ANSWER: Any = _Answer
 # Where the body and the value lie in the arrays, as msgspec's errors name it.
 _BODY = f"$[{len(Envelope.__struct_fields__) - 1}]"
 _VALUE = f"$[{len(_Answer.__struct_fields__) - 1}]"
-_FAR = 1 << 53  # milliseconds; what is further away is no limit
 
 
 class EnvelopeCodec:
@@ -157,7 +107,7 @@ class EnvelopeCodec:
         if headers or message_id.__class__ is not str:
             check_texts(context)
         # Neither infinity nor "not a number" is a limit.
-        limit = int(deadline * 1000) if deadline is not None and -_FAR < deadline * 1000 < _FAR else None
+        limit = int(deadline * 1000) if deadline is not None and -FAR < deadline * 1000 < FAR else None
         try:
             return self._outer.encode(
                 Envelope(
@@ -317,7 +267,7 @@ class EnvelopeCodec:
 
     def _foreign(self, what: str, error: CatgaError) -> CatgaError:
         return SerializationError(
-            f"the {what} in {self._outer.name}: {_told(error)}; do both sides use the same serializer?",
+            f"the {what} in {self._outer.name}: {fault_in(error)}; do both sides use the same serializer?",
         )
 
     def _is_answer(self, data: bytes | memoryview) -> bool:
@@ -352,7 +302,7 @@ class EnvelopeCodec:
             unreadable: CatgaError | None = None
         except Exception as error:  # noqa: BLE001  # a serializer of the application's may raise anything
             unreadable = SerializationError(
-                f"the answer is no {shown_type(type_)}: {_told(error, _VALUE)}",
+                f"the answer is no {shown_type(type_)}: {fault_in(error, _VALUE)}",
             )
         # A refusal has a text where a success has its value, so it seldom fits the first decoder.
         try:
@@ -366,62 +316,6 @@ class EnvelopeCodec:
                 refusal.message, code=refusal.code, retryable=refusal.retryable, details=refusal.details
             )
         )
-
-
-def misfit(message_type: MessageType, error: Exception, place: str = "$") -> CatgaError:
-    """Return the error for a message that could be read, with a body that does not fit.
-
-    Args:
-        message_type: What was expected.
-        error: What the serializer raised.
-        place: Where in the bytes the body lies.
-
-    Returns:
-        `VALIDATION_FAILED` for a body that breaks its types or constraints, `SERIALIZATION_FAILED` for one that is not
-        even readable.
-    """
-    if isinstance(error, CatgaError) and "upcaster" in error.details:
-        return SerializationError(
-            f"an older {message_type.name} arrived, and {error.message}", details=error.details
-        )
-    cause = error.__cause__ if isinstance(error, CatgaError) else error
-    if not isinstance(cause, msgspec.ValidationError):
-        text = f"the body is no {message_type}: {_told(error)}"
-        return SerializationError(text)
-    path, rule = broken_rule(cause)
-    field = path.removeprefix(place).removeprefix(".")
-    return invalid(message_type.cls.__name__, [{"field": field, "message": rule}])
-
-
-def check_texts(context: MessageContext) -> None:
-    """Refuse ids and headers that are no texts, which no receiver could read.
-
-    Raises:
-        CatgaError: `SERIALIZATION_FAILED`, naming the argument.
-    """
-    if not isinstance(context.message_id, str):
-        raise _no_text("message_id", context.message_id)
-    for key, value in context.headers.items():
-        if not isinstance(key, str):
-            raise _no_text("a name in headers", key)
-        if not isinstance(value, str):
-            raise _no_text(f"headers[{key!r}]", value)
-
-
-def _no_text(what: str, value: object) -> CatgaError:
-    text = f"{what} must be a str, not {type(value).__name__}: write it as a text"
-    return SerializationError(text)
-
-
-def _told(error: Exception, place: str = "$") -> str:
-    """Return what was wrong with the bytes, without what stood there."""
-    cause = error.__cause__ if isinstance(error, CatgaError) else error
-    if isinstance(cause, msgspec.ValidationError):
-        path, rule = broken_rule(cause)
-        return f"{rule} - at `{path.replace(place, '$', 1)}`" if path else rule
-    if cause is None:
-        return error.message if isinstance(error, CatgaError) else type(error).__name__
-    return reason(cause)
 
 
 def _is(expected: MessageType, envelope: Envelope[Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
-from catga_core.descriptions import shown, with_place
+from catga_core.descriptions import shown
 from catga_core.errors import (
     AmbiguousMessageError,
     ConfigurationError,
@@ -16,6 +16,7 @@ from catga_core.messages.catalog import MessageCatalog
 from catga_core.messages.class_changes import class_changes
 from catga_core.messages.encodable import class_problems
 from catga_core.messages.imported import imported_classes
+from catga_core.messages.registry_texts import two_classes, unknown_class
 from catga_core.messages.serializer import Serializer
 from catga_core.messages.types import Message, MessageType, message_type, no_upcasting
 from catga_core.messages.upcasting import Shape, Upcaster, Upcasters, upcasting
@@ -300,7 +301,9 @@ class MessageRegistry:
         steps, end = self.chain(name, version)
         found = self.find(*end, base)
         if found is None:
-            raise UnknownMessageError(*end, self._unknown(*end, base))
+            raise UnknownMessageError(
+                *end, unknown_class(*end, self.versions(end[0], base), closed=self._closed)
+            )
         decode = serializer.decoder(found.cls)
         return found, upcasting(serializer, steps, decode) if steps else decode
 
@@ -362,33 +365,6 @@ class MessageRegistry:
             text = two_classes(name, version, found[0].cls, found[1].cls)
             raise AmbiguousMessageError(name, version, text)
         return found[0] if found else None
-
-    def _unknown(self, name: str, version: int, base: type[Message]) -> str:
-        fix = "register it with add_events(...)" if self._closed else "import the module that defines it"
-        versions = self.versions(name, base)
-        if not versions:
-            return f"no class named {name} v{version} is known: {fix}"
-        if version > versions[-1]:
-            return (
-                f"{name} v{version} is newer than v{versions[-1]}, the newest version this program knows: "
-                f"run the program that wrote it, or {fix}"
-            )
-        known = ", ".join(f"v{each}" for each in versions)
-        return (
-            f"no upcaster leads from {name} v{version} to a known version ({known}): "
-            f'add @upcaster("{name}", from_version={version})'
-        )
-
-
-def two_classes(name: str, version: int, first: type[Any], second: type[Any]) -> str:
-    """Return the error text for two classes with one name and version."""
-    both = " and ".join(
-        with_place(f"{each.__module__}.{each.__qualname__}", each) for each in (first, second)
-    )
-    return (
-        f"Two message classes are named {name} v{version}: {both}. "
-        'Give one of them another name or version with @message(name="...", version=...).'
-    )
 
 
 def _described(cls: Any) -> MessageType:

@@ -1,6 +1,7 @@
 """A message's bytes: the serializers and the wire envelope."""
 
-from catga_core.messages.envelope import FORMAT, Envelope, EnvelopeCodec, check_texts, misfit
+from catga_core.messages.body_errors import misfit
+from catga_core.messages.envelope import EnvelopeCodec
 from catga_core.messages.refusals import last_resort, refusal_of
 from catga_core.messages.serializers import (
     MsgspecSerializer,
@@ -9,6 +10,7 @@ from catga_core.messages.serializers import (
     undecodable,
     unserializable,
 )
+from catga_core.messages.wire_format import FORMAT, Envelope, check_texts
 
 __all__ = [
     "FORMAT",

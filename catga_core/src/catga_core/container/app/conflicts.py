@@ -9,7 +9,7 @@ from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import with_place
 from catga_core.messages import Message, MessageType, message_type
 from catga_core.messages.encodable import codec_problems
-from catga_core.messages.registry import two_classes
+from catga_core.messages.registry_texts import two_classes
 
 
 def two_handlers(described: MessageType, first: Any, second: Any) -> str:

@@ -8,14 +8,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from catga_core.container.di.registration import (
-    Lifetime,
-    Parameter,
-    Registration,
-    SourceKind,
-    register_source,
-)
+from catga_core.container.di.registration import Lifetime, Parameter, Registration, SourceKind
 from catga_core.container.di.resolver import Resolver
+from catga_core.container.di.sources import register_source
 from catga_core.handlers.hints import shown
 from catga_core.messages.results import Failure
 from catga_core.pipeline import Call, Supply, failure_of, raised_of

@@ -7,13 +7,9 @@ from typing import Any, TypeVar, get_origin
 
 import msgspec
 
-from catga_core.container.di.registration import (
-    Lifetime,
-    Registration,
-    SourceKind,
-    parameters_of,
-    register_source,
-)
+from catga_core.container.di.parameters import parameters_of
+from catga_core.container.di.registration import Lifetime, Registration, SourceKind
+from catga_core.container.di.sources import register_source
 from catga_core.errors import ConfigurationError
 from catga_core.handlers import HandlerDefinition, define_handlers
 from catga_core.handlers.handled import members_of

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from catga_core.container.di.registration import SourceKind, how_registered, parameters_of
+from catga_core.container.di.parameters import parameters_of
+from catga_core.container.di.registration import SourceKind, how_registered
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import class_of, shown, with_place
 

@@ -17,14 +17,9 @@ from catga_core.container.di.graph import check_graph
 from catga_core.container.di.naming import name_for, service_called
 from catga_core.container.di.overrides import Override
 from catga_core.container.di.provider import ServiceProvider
-from catga_core.container.di.registration import (
-    Lifetime,
-    Parameter,
-    Registration,
-    SourceKind,
-    register_source,
-)
+from catga_core.container.di.registration import Lifetime, Parameter, Registration, SourceKind
 from catga_core.container.di.resolver import Resolver
+from catga_core.container.di.sources import register_source
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import caller_locals, caller_place, shown
 from catga_core.interfaces.port import declared_ports, port_of

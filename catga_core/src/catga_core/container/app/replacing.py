@@ -8,15 +8,11 @@ from typing import Any, get_origin
 
 from catga_core.container.app.assembly import Assembly
 from catga_core.container.di.overrides import Override, Overriding
+from catga_core.container.di.parameters import parameters_of
 from catga_core.container.di.provider import ServiceProvider
-from catga_core.container.di.registration import (
-    Lifetime,
-    Registration,
-    SourceKind,
-    kind_of,
-    parameters_of,
-    register_source,
-)
+from catga_core.container.di.registration import Lifetime, Registration, SourceKind
+from catga_core.container.di.source_kinds import kind_of
+from catga_core.container.di.sources import register_source
 from catga_core.errors import ConfigurationError
 from catga_core.handlers import define_handlers
 from catga_core.handlers.bases import EventHandler, RequestHandler, StreamHandler

@@ -6,13 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from catga_core.clock import Clock
-from catga_core.container.di.registration import (
-    Lifetime,
-    Parameter,
-    Registration,
-    SourceKind,
-    register_source,
-)
+from catga_core.container.di.registration import Lifetime, Parameter, Registration, SourceKind
+from catga_core.container.di.sources import register_source
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import caller_place, shown
 from catga_core.interfaces.health import Health, HealthStatus
