@@ -73,6 +73,7 @@ MISTAKES: list[tuple[type[Any], Any, str, Callable[..., Any]]] = [
     (IdempotencyModel, idempotency, "_require", lambda _claim, _entry: None),
     (OutboxModel, outbox, "_due", gives_whatever_the_key),
     (OutboxModel, outbox, "_owned", takes_any_leases_word),
+    (OutboxModel, outbox, "_end_leases_behind", lambda _pending, _places: None),
 ]
 
 

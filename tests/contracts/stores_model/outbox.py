@@ -111,16 +111,15 @@ class OutboxModel(BaseModel):
             return False
         if not all(self._leased(each, lease) for each in given):
             return False
+        for each in {each.message.key: each for each in given}.values():
+            self._end_leases_behind(each)
         sequences = [row.sequence for row in self.rows.values() if row.sequence is not None]
         return sequences == sorted(set(sequences))
 
     def renew(self, answer: Answer, leased: list[LeasedMessage], *, lease: float) -> bool:
         own = [each for each in leased if self._owned(each) is not None]
-        if not own and answer.value == []:
-            return True
         if [each.sequence for each in answer.value] != [each.sequence for each in own]:
-            # One whose lease has run out may be had again, or not.
-            return answer.value == [] and all(self._row(each).due_at <= self.now for each in own)
+            return False
         for each in own:
             self._set(each, due_at=self.now + lease)
         return True
@@ -136,12 +135,14 @@ class OutboxModel(BaseModel):
         row = self._owned(leased)
         if row is not None:
             self._set(leased, due_at=self.now + delay, leased=False, attempts=row.attempts + 1, error=error)
+            self._end_leases_behind(leased)
         return answer.gives(None)
 
     def release(self, answer: Answer, leased: list[LeasedMessage]) -> bool:
         for each in leased:
             if self._owned(each) is not None:
                 self._set(each, due_at=self.now, leased=False)
+                self._end_leases_behind(each)
         return answer.gives(None)
 
     def discard(self, answer: Answer, leased: LeasedMessage) -> bool:
@@ -174,6 +175,14 @@ class OutboxModel(BaseModel):
         row = self.rows.get(_id(leased))
         same = row is not None and row.sequence == leased.sequence and row.token == leased.fencing_token
         return row if same and row is not None and row.leased else None
+
+    def _end_leases_behind(self, of: LeasedMessage) -> None:
+        """Whoever had one of a key and has it no longer must not send those after it before it."""
+        key, ids = of.message.key, list(self.rows)
+        for message_id in ids[ids.index(_id(of)) + 1 :] if key is not None else ():
+            row = self.rows[message_id]
+            if row.message.key == key and row.leased:
+                self.rows[message_id] = msgspec.structs.replace(row, leased=False, due_at=0.0)
 
     def _row(self, leased: LeasedMessage) -> Row:
         return self.rows[_id(leased)]

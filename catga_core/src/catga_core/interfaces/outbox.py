@@ -90,7 +90,8 @@ class OutboxStore(Protocol):
 
         Messages of one key are leased in order: one is given only together with, or after, all of its key before it; so
         while one of a key is leased or waits for its next try, no later one of that key is given to anybody. A lease that
-        has run out is taken over.
+        has run out, at its very end, is taken over, and with it every lease on a later message of its key: its former
+        owner must not send these before it. Until it is taken over, its owner may still renew or end it.
 
         Args:
             limit: How many at most.
@@ -111,6 +112,8 @@ class OutboxStore(Protocol):
     async def retry(self, leased: LeasedMessage, /, *, delay: float, error: str) -> None:
         """Give a message back for a later try; passed over when it was taken over by another.
 
+        The leases on later messages of its key end with it, for these must not be sent before it.
+
         Args:
             leased: The message; its attempts are one more from now on.
             delay: Seconds until it is due again.
@@ -119,7 +122,10 @@ class OutboxStore(Protocol):
         ...
 
     async def release(self, leased: Sequence[LeasedMessage], /) -> None:
-        """Give messages back untried, due at once: for a relay that stops."""
+        """Give messages back untried, due at once: for a relay that stops.
+
+        The leases on later messages of their keys end with them.
+        """
         ...
 
     async def discard(self, leased: LeasedMessage, /) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from catga_core.errors import MessageIdConflictError
@@ -43,6 +43,11 @@ _RETRY: Final = (
     f"UPDATE catga_outbox SET due_at = ?, leased = 0, attempts = attempts + 1, error = ? WHERE {_IS_OWN}"
 )
 _RELEASE: Final = f"UPDATE catga_outbox SET due_at = 0, leased = 0 WHERE {_IS_OWN}"
+# The leased messages of a key are its first ones: all others have `due_at = 0`, and are not read here.
+_END_LEASES_BEHIND: Final = (
+    "UPDATE catga_outbox INDEXED BY catga_outbox_keys SET leased = 0, due_at = 0 "
+    "WHERE sent_at IS NULL AND key = ? AND due_at > 0 AND leased = 1 AND sequence > ?"
+)
 _DISCARD: Final = f"DELETE FROM catga_outbox WHERE {_IS_OWN}"
 _STATS: Final = "SELECT count(*), min(created_at), count(*) FILTER (WHERE attempts > 0) FROM catga_outbox WHERE sent_at IS NULL"
 _NEXT: Final = "SELECT min(due_at) FROM catga_outbox WHERE sent_at IS NULL AND due_at > ?"
@@ -146,7 +151,17 @@ def _lease(
     values = {"now": now, "far": far, "limit": limit, "until": now + lease}
     rows = connection.execute(_LEASE, values).fetchall()
     # RETURNING gives them in no order.
-    return [_leased(*row) for row in sorted(rows)]
+    leased = [_leased(*row) for row in sorted(rows)]
+    if any(each.fencing_token > 1 for each in leased):
+        _end_leases_behind(connection, {each.message.key: each for each in leased}.values())
+    return leased
+
+
+def _end_leases_behind(connection: sqlite3.Connection, places: Iterable[LeasedMessage]) -> None:
+    """End the leases on messages that come after others of their key: these are no longer sent before them."""
+    for each in places:
+        if each.message.key is not None:
+            connection.execute(_END_LEASES_BEHIND, (each.message.key, each.sequence))
 
 
 def _leased(
@@ -183,11 +198,14 @@ def _complete(connection: sqlite3.Connection, leased: Sequence[LeasedMessage], n
 def _retry(
     connection: sqlite3.Connection, leased: LeasedMessage, delay: float, error: str, now: float
 ) -> None:
-    connection.execute(_RETRY, (now + delay, error, *_own(leased)))
+    if connection.execute(_RETRY, (now + delay, error, *_own(leased))).rowcount:
+        _end_leases_behind(connection, [leased])
 
 
 def _release(connection: sqlite3.Connection, leased: Sequence[LeasedMessage]) -> None:
-    connection.executemany(_RELEASE, [_own(each) for each in leased])
+    for each in leased:
+        if connection.execute(_RELEASE, _own(each)).rowcount:
+            _end_leases_behind(connection, [each])
 
 
 def _discard(connection: sqlite3.Connection, leased: LeasedMessage) -> bool:

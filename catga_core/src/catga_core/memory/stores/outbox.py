@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
 import msgspec
 
@@ -104,12 +104,17 @@ class MemoryOutboxStore:
         far = math.inf if longest_delay is None else now + longest_delay
         found = list(_due(pending, now, far, limit))
         leased: list[LeasedMessage] = []
+        taken_over: dict[str, int] = {}
         for sequence, row in found:
+            key = row.message.key
+            if key is not None and (row.leased or key in taken_over):
+                taken_over[key] = sequence
             token = self._storage.next_fencing_token()
             pending[sequence] = msgspec.structs.replace(
                 row, due_at=now + lease, leased=True, fencing_token=token
             )
             leased.append(LeasedMessage(sequence, row.message, row.attempts, token, row.error))
+        _end_leases_behind(pending, taken_over)
         return leased
 
     async def renew(self, leased: Sequence[LeasedMessage], /, *, lease: float) -> list[LeasedMessage]:
@@ -141,16 +146,22 @@ class MemoryOutboxStore:
             pending[leased.sequence] = msgspec.structs.replace(
                 row, due_at=due_at, leased=False, attempts=row.attempts + 1, error=error
             )
+            if row.message.key is not None:
+                _end_leases_behind(pending, {row.message.key: leased.sequence})
             self._wake()
 
     async def release(self, leased: Sequence[LeasedMessage], /) -> None:
         """Give messages back untried, due at once: for a relay that stops."""
         pending = self._outbox.pending.write(await self._storage.write())
         now = self._clock.time()
+        released: dict[str, int] = {}
         for each in leased:
             row = _owned(pending, each)
             if row is not None:
                 pending[each.sequence] = msgspec.structs.replace(row, due_at=now, leased=False)
+                if (key := row.message.key) is not None:
+                    released[key] = min(each.sequence, released.get(key, each.sequence))
+        _end_leases_behind(pending, released)
         self._wake()
 
     async def discard(self, leased: LeasedMessage, /) -> bool:
@@ -205,6 +216,17 @@ def _owned(pending: Mapping[int, _Pending], leased: LeasedMessage) -> _Pending |
     """Return a message that was leased and neither given back nor taken over since, whatever the time."""
     row = pending.get(leased.sequence)
     return row if row is not None and row.leased and row.fencing_token == leased.fencing_token else None
+
+
+def _end_leases_behind(pending: MutableMapping[int, _Pending], places: Mapping[str, int]) -> None:
+    """End the leases on the messages of some keys that come after a place, one for each key."""
+    behind = [
+        (sequence, row)
+        for sequence, row in (pending.items() if places else ())
+        if row.leased and (key := row.message.key) is not None and sequence > places.get(key, sequence)
+    ]
+    for sequence, row in behind:
+        pending[sequence] = msgspec.structs.replace(row, due_at=0.0, leased=False)
 
 
 def _due(

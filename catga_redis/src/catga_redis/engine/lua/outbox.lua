@@ -7,6 +7,7 @@
 -- {p}:ob:retrying  set of sequences that have failed
 -- {p}:ob:sent      sorted set of message ids by when they were sent
 -- {p}:ob:k:<key>   list of the sequences of a key. Only its first is in ready or later, so that no other one is given before it.
+--                  Those that are leased are its first ones: a lease ends with that of any before it.
 local O = P .. 'ob:'
 
 local function is_first(sequence, group)
@@ -37,6 +38,16 @@ local function remove(sequence, group)
     if first then
       offer(first, tonumber(redis.call('HGET', O .. 'm:' .. first, 'u')))
     end
+  end
+end
+
+-- Ends the leases of a key from a place of its list on. Those that are leased come first.
+local function end_leases(group, place)
+  local sequence = redis.call('LINDEX', O .. 'k:' .. group, place)
+  while sequence and redis.call('HGET', O .. 'm:' .. sequence, 't') ~= '0' do
+    redis.call('HSET', O .. 'm:' .. sequence, 't', 0, 'u', 0)
+    place = place + 1
+    sequence = redis.call('LINDEX', O .. 'k:' .. group, place)
   end
 end
 
@@ -117,7 +128,7 @@ local function apply_lease(a, i)
     end
   end
   local limit, ends = tonumber(a[i]), exact(now() + tonumber(a[i + 1]))
-  local given, taken, extra, token = {}, {}, {}, nil
+  local given, taken, taken_over, extra, token = {}, {}, {}, {}, nil
   while #given < limit do
     local sequence = redis.call('ZRANGE', O .. 'ready', 0, 0)[1]
     if not sequence then
@@ -133,16 +144,9 @@ local function apply_lease(a, i)
     if group then
       local queue, count = O .. 'k:' .. group, (taken[group] or 0) + 1
       taken[group] = count
+      taken_over[group] = found[3] ~= '0' or nil
       if count == 1 then
         redis.call('ZADD', O .. 'later', ends, sequence)
-        -- Whoever had the first before has lost those after it as well.
-        local behind = 1
-        local after = found[3] ~= '0' and redis.call('LINDEX', queue, behind)
-        while after and redis.call('HGET', O .. 'm:' .. after, 't') == found[3] do
-          redis.call('HSET', O .. 'm:' .. after, 't', 0, 'u', 0)
-          behind = behind + 1
-          after = redis.call('LINDEX', queue, behind)
-        end
       end
       local following = redis.call('LINDEX', queue, count)
       if following and tonumber(redis.call('HGET', O .. 'm:' .. following, 'u')) <= now() then
@@ -158,6 +162,10 @@ local function apply_lease(a, i)
   for sequence in pairs(extra) do
     redis.call('ZREM', O .. 'ready', sequence)
   end
+  -- Whoever had the last before has lost those after it as well: it would send them first.
+  for group in pairs(taken_over) do
+    end_leases(group, taken[group])
+  end
   return { token or 0, given }
 end
 
@@ -165,6 +173,19 @@ local function held(sequence, token)
   local found = redis.call('HMGET', O .. 'm:' .. sequence, 't', 'k', 'i', 'a')
   if found[1] and found[1] == token and token ~= '0' then
     return { group = found[2], id = found[3], attempts = tonumber(found[4]) }
+  end
+end
+
+-- Ends the leases of those of a key that come after a message: they must not be sent before it.
+local function end_leases_behind(sequence, group)
+  local place = 0
+  local at = group and redis.call('LINDEX', O .. 'k:' .. group, place)
+  while at and at ~= sequence do
+    place = place + 1
+    at = redis.call('LINDEX', O .. 'k:' .. group, place)
+  end
+  if at then
+    end_leases(group, place + 1)
   end
 end
 
@@ -206,6 +227,7 @@ local function apply_retry(a, i)
     local due = now() + tonumber(a[i + 2])
     redis.call('HSET', O .. 'm:' .. a[i], 't', 0, 'u', exact(due), 'a', message.attempts + 1, 'e', a[i + 3])
     redis.call('SADD', O .. 'retrying', a[i])
+    end_leases_behind(a[i], message.group)
     if is_first(a[i], message.group) then
       offer(a[i], due)
     end
@@ -220,6 +242,7 @@ local function apply_give_back(a, i)
     local message = held(sequence, token)
     if message then
       redis.call('HSET', O .. 'm:' .. sequence, 't', 0, 'u', 0)
+      end_leases_behind(sequence, message.group)
       if is_first(sequence, message.group) then
         offer(sequence, 0)
       end

@@ -41,7 +41,8 @@ class StoreTime:
 
     def __init__(self, *, moves: bool, clock: Clock) -> None:
         self.clock = clock
-        self._moves = moves
+        self.moves = moves
+        """Whether it can be moved, and so stopped at a moment."""
         self.lease: float = 10.0 if moves else 0.6
         """Seconds of a lease that is to run out in the test."""
         self.ample: float = 3600.0
@@ -57,7 +58,7 @@ class StoreTime:
 
     def about(self, seconds: float) -> float:
         """Return how far a time that the storage tells may be from so many seconds from now."""
-        return 1e-3 if self._moves else max(2.0, 0.01 * seconds)
+        return 1e-3 if self.moves else max(2.0, 0.01 * seconds)
 
 
 class Place:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from catga_core.interfaces import OutboxStore
 from catga_testing.contracts.stores.outbox.base import AMPLE, OutboxContractBase, Two, filled, lease, names
 from catga_testing.contracts.stores.place import StoreTime
@@ -113,6 +115,61 @@ class LeasingContract(OutboxContractBase):
         assert all(new.fencing_token > old.fencing_token for new, old in zip(taken, dead, strict=True))
         assert [each.sequence for each in taken] == [each.sequence for each in dead]
         assert await lease(one) == []
+
+    async def test_lease_at_its_very_end_is_its_owners_until_taken_over(
+        self, outboxes: Two, time: StoreTime
+    ) -> None:
+        """Its owner may still renew or end it; the next who asks takes it over, not a moment earlier."""
+        if not time.moves:
+            pytest.skip("the store's own clock cannot be stopped at a moment")
+        one, other = outboxes
+        await filled(one, "-1", "-2", "-3", "-4")
+        first, second, third, fourth = await lease(one, lease=time.lease)
+
+        await time.passes(1.0 - 1 / 1024)
+        assert await lease(other) == []
+        await time.passes(1 / 1024)
+
+        assert await one.discard(first)
+        assert names(await one.renew([second], lease=time.lease)) == ["-2"]
+        await one.complete([third])
+        assert names(await lease(other)) == ["-4"]
+        assert not await one.discard(fourth)
+        assert await one.renew([fourth], lease=AMPLE) == []
+        assert (await one.stats()).pending == 2
+
+    async def test_lease_taken_over_ends_those_behind_it(self, outboxes: Two, time: StoreTime) -> None:
+        """Its former owner would otherwise send them before the one that was taken over."""
+        one, other = outboxes
+        await filled(one, "a-1", "a-2", "a-3", "a-4", "b-1")
+        first, *behind, beside = await lease(one, lease=time.lease)
+        await one.renew([behind[1]], lease=AMPLE)
+        await time.passes(1.1)
+
+        taken = await lease(other, 1)
+        assert names(taken) == ["a-1"]
+        assert names(await one.renew([first, *behind, beside], lease=AMPLE)) == ["b-1"]
+        await one.complete(behind[:1])
+        await one.retry(behind[1], delay=AMPLE, error="refused")
+        assert not await one.discard(behind[2])
+        await other.complete(taken)
+
+        assert names(await lease(other)) == ["a-2", "a-3", "a-4"]
+        assert (await one.stats()).retrying == 0
+
+    async def test_message_given_back_gives_back_those_behind_it(self, outboxes: Two) -> None:
+        """Whether it waits for its next try or is due at once; those before it and of other keys are kept."""
+        one, other = outboxes
+        await filled(one, "a-1", "a-2", "a-3", "b-1", "b-2", "-1")
+        leased = await lease(one)
+
+        await one.release([leased[1]])
+        await one.retry(leased[3], delay=0.0, error="refused")
+
+        assert names(await lease(other)) == ["b-1", "b-2"]
+        assert names(await one.renew(leased, lease=AMPLE)) == ["a-1", "-1"]
+        await one.complete(leased[:1])
+        assert names(await lease(other)) == ["a-2", "a-3"]
 
     async def test_a_lease_that_has_run_out_holds_up_its_key_until_it_is_taken_over(
         self, outboxes: Two, time: StoreTime
