@@ -354,3 +354,57 @@ async def test_sender_that_is_closed_does_not_go_on(compose: Callable[[], CatgaC
         in_flight = app.health()["mediator"].details["in_flight"]
 
     assert (went_on, in_flight) == ([], 0)
+
+
+def running_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("last", [True, False])
+async def test_event_handler_in_a_task_of_its_own_may_cancel_that_task(waits: bool, last: bool) -> None:
+    """The publisher runs the first handler itself; those after one that waits have tasks of their own."""
+    handled: list[str] = []
+
+    async def waiting(event: Happened) -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        handled.append("waiting")
+
+    async def cancelling(event: Happened) -> None:
+        if waits:
+            await asyncio.sleep(0)
+        running_task().cancel()
+        await asyncio.sleep(30)
+
+    async def other(event: Happened) -> None:
+        handled.append("other")
+
+    catga = add_catga()
+    catga.add_handlers(waiting, *((other, cancelling) if last else (cancelling, other)))
+    async with catga.running() as app:
+        await asyncio.wait_for(app.mediator.publish(Happened(None)), 5)
+        failed = app.health()["mediator"].details["failed_event_handlers"]
+
+    assert (sorted(handled), failed) == (["other", "waiting"], 1)
+
+
+async def test_handler_that_cancels_its_task_in_process_cancels_its_sender() -> None:
+    """The task is the sender's own."""
+    catga = bare()
+
+    async def cancel() -> None:
+        running_task().cancel()
+        await asyncio.sleep(30)
+
+    async with catga.running() as app:
+
+        async def send() -> None:
+            await app.mediator.send(Do(cancel))
+
+        task = asyncio.create_task(send())
+        await asyncio.wait([task], timeout=5)
+
+        assert task.cancelled()

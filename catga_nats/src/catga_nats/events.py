@@ -11,7 +11,7 @@ from catga_core.errors import CatgaError
 from catga_core.interfaces.endpoints import validates
 from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
-from catga_core.runtime import being_cancelled
+from catga_core.runtime import being_cancelled, cancelled_by_handler
 from catga_nats import headers as headers_form
 from catga_nats.failures import whereabouts
 from catga_nats.inbound import Arrived, Headers, Listener
@@ -83,7 +83,7 @@ class EventListener(Listener):
         self._last_drop = now
 
     def _failed(self, message: Arrived, error: BaseException, /) -> None:
-        if isinstance(error, asyncio.CancelledError) and being_cancelled():
+        if isinstance(error, asyncio.CancelledError) and being_cancelled() and not cancelled_by_handler():
             self._counters.events_dropped += 1
             _, context = self._read(*message[1:])
             logger().warning(MESSAGE_CANCELLED, message=str(self._type), message_id=context.message_id)

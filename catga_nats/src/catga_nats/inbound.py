@@ -19,7 +19,13 @@ from catga_core.messages.results import CatgaResult, Failure
 from catga_core.messages.serialization import EnvelopeCodec, misfit
 from catga_core.messages.serializer import Serializer
 from catga_core.pipeline import failure_of
-from catga_core.runtime import Intake, being_cancelled, cancelled_itself, passes_through
+from catga_core.runtime import (
+    Intake,
+    being_cancelled,
+    cancelled_by_handler,
+    cancelled_itself,
+    passes_through,
+)
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
@@ -212,7 +218,7 @@ class RequestListener(Listener):
         try:
             result = await work
         except asyncio.CancelledError as error:
-            if not being_cancelled():
+            if not being_cancelled() or cancelled_by_handler():
                 result = self._cancelled_itself(error)
             else:
                 self._counters.requests_abandoned += 1

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
 from typing import Any, Protocol
@@ -15,12 +16,13 @@ from catga_core.interfaces.endpoints import Delivered
 from catga_core.mediator.endpoints import DeliverInContext
 from catga_core.mediator.failures import Settling
 from catga_core.mediator.gate import Gate
-from catga_core.mediator.overlap import Entry, Failed, Overlap, cancelled, ended
+from catga_core.mediator.overlap import Entry, Failed, Overlap, cancelled, cancelled_from_within, ended
 from catga_core.messages.context import Unread, active_context, begin_event_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline import Call, Pipeline, as_result, failure_of, must_raise
 from catga_core.runtime.cancellation import passes_through
+from catga_core.runtime.intake import cancelled_by_handler
 
 _NOTHING: CatgaResult[Any] = Success(None)
 
@@ -59,13 +61,16 @@ class Delivery(msgspec.Struct, frozen=True):
         concurrently, in tasks of their own. A handler that does not wait costs no task.
         """
         link = _to_one if len(self.pipelines) == 1 else _to_several
-        deliver: Deliver = link(self, None, _as_it_is)
+        deliver: Deliver = link(self, None, _as_it_is, _never)
         return deliver
 
     def deliver_with_outcomes(self) -> DeliverInContext:
-        """Link the handlers as `deliver` does; the call gives what each handler ended with."""
+        """Link the handlers as `deliver` does; the call gives what each handler ended with.
+
+        The task that runs it is the deliverer's: where a handler cancels that, only this handler fails.
+        """
         link = _to_one if len(self.pipelines) == 1 else _to_several
-        deliver: DeliverInContext = link(self, self.outcomes(None), self.outcomes)
+        deliver: DeliverInContext = link(self, self.outcomes(None), self.outcomes, cancelled_by_handler)
         return deliver
 
     def outcomes(self, failed: Failed | None) -> Sequence[Delivered]:
@@ -81,7 +86,14 @@ def _as_it_is(failed: Failed) -> Failed:
     return failed
 
 
-def _to_one(delivery: Delivery, handled: Any, failures: Callable[[Failed], Any]) -> Any:
+def _never() -> bool:
+    """Return that a cancellation is the publisher's: the handlers run in its task."""
+    return False
+
+
+def _to_one(
+    delivery: Delivery, handled: Any, failures: Callable[[Failed], Any], by_handler: Callable[[], bool]
+) -> Any:
     [pipeline] = delivery.pipelines
     call, name = pipeline.bare or pipeline.chain, pipeline.name
     settle, gate, bound = delivery.settling.settle, delivery.gate, delivery.bound
@@ -98,7 +110,7 @@ def _to_one(delivery: Delivery, handled: Any, failures: Callable[[Failed], Any])
                     return handled
                 result = as_result(value)
             except BaseException as error:  # noqa: BLE001 - a publisher does not see what a handler raises
-                result = _failure_of(error, name, entered)
+                result = _failure_of(error, name, entered, by_handler)
             if not isinstance(result, Failure):
                 return handled
             return failures([(0, await settle(event, context, name, result))])
@@ -109,7 +121,9 @@ def _to_one(delivery: Delivery, handled: Any, failures: Callable[[Failed], Any])
     return deliver
 
 
-def _to_several(delivery: Delivery, handled: Any, failures: Callable[[Failed], Any]) -> Any:
+def _to_several(
+    delivery: Delivery, handled: Any, failures: Callable[[Failed], Any], by_handler: Callable[[], bool]
+) -> Any:
     entries: tuple[Entry, ...] = tuple(
         (each.bare or each.chain, each.name, number) for number, each in enumerate(delivery.pipelines)
     )
@@ -138,12 +152,12 @@ def _to_several(delivery: Delivery, handled: Any, failures: Callable[[Failed], A
                         continue
                     result = as_result(value)
                 except BaseException as error:  # noqa: BLE001 - handlers are independent
-                    result = _failure_of(error, name, entered)
+                    result = _failure_of(error, name, entered, by_handler)
                 if isinstance(result, Failure):
                     failed = [*(failed or ()), (number, await settle(event, context, name, result))]
             started = pending.pop(rest)
             if not isinstance(started, tuple):
-                failed = [*(failed or ()), *await ended(started)]
+                failed = [*(failed or ()), *await ended(started, by_handler)]
             return failures(failed) if failed else handled
         except BaseException:
             await cancelled(pending.pop(rest, []))
@@ -158,13 +172,21 @@ async def _outcome(call: Call, event: Any, name: str) -> CatgaResult[Any]:
     try:
         return as_result(await call(event))
     except BaseException as error:  # handlers are independent
-        # Run by a task, which is never closed while it runs.
-        if passes_through(error) and not isinstance(error, GeneratorExit):
+        # Run by a task of its own, which is never closed while it runs, and which `cancelled` alone cancels otherwise.
+        if (
+            passes_through(error)
+            and not isinstance(error, GeneratorExit)
+            and not cancelled_from_within(error)
+        ):
             raise
         return failure_of(error, name)
 
 
-def _failure_of(error: BaseException, name: str, bound: object) -> CatgaResult[Any]:
-    if not isinstance(error, Exception) and must_raise(error, bound):
-        raise error
-    return failure_of(error, name)
+def _failure_of(
+    error: BaseException, name: str, bound: object, by_handler: Callable[[], bool]
+) -> CatgaResult[Any]:
+    if isinstance(error, Exception) or not must_raise(error, bound):
+        return failure_of(error, name)
+    if isinstance(error, CancelledError) and by_handler():
+        return failure_of(error, name)
+    raise error

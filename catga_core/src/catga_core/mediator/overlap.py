@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from contextvars import Context
@@ -75,15 +76,24 @@ def _task(work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Ta
     return asyncio.Task(work, loop=loop)
 
 
-async def ended(tasks: Sequence[Task]) -> Failed:
-    """Wait for handlers that run in tasks, and return the failures; cancelled meanwhile, cancel them."""
-    try:
-        if tasks:
-            await asyncio.wait(tasks)
-    except asyncio.CancelledError:
-        await cancelled(tasks)
-        raise
+async def ended(tasks: Sequence[Task], by_handler: Callable[[], bool]) -> Failed:
+    """Wait for handlers that run in tasks, and return the failures; cancelled meanwhile, cancel them.
+
+    Args:
+        tasks: The tasks.
+        by_handler: Whether an earlier handler of the delivery, and no one else, has cancelled the running task.
+    """
+    while waiting := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(waiting)
+        except asyncio.CancelledError:
+            if not by_handler():
+                await cancelled(tasks)
+                raise
     return [failed for task in tasks if (failed := task.result()) is not None]
+
+
+_ended_early: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
 
 
 async def cancelled(tasks: Suspended | Sequence[Task]) -> None:
@@ -91,8 +101,18 @@ async def cancelled(tasks: Suspended | Sequence[Task]) -> None:
     if isinstance(tasks, tuple):
         return
     for task in tasks:
+        _ended_early.add(task)
         task.cancel()
     # A publisher that is cancelled again leaves no handler running behind its back.
     while left := [task for task in tasks if not task.done()]:
         with suppress(asyncio.CancelledError):
             await asyncio.wait(left)
+
+
+def cancelled_from_within(error: BaseException) -> bool:
+    """Return whether a handler that runs in a task of its own has raised because it cancelled that task itself.
+
+    Args:
+        error: What it raised.
+    """
+    return isinstance(error, asyncio.CancelledError) and asyncio.current_task() not in _ended_early

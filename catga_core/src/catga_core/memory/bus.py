@@ -17,7 +17,7 @@ from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline import failure_of
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself, passes_through
 from catga_core.runtime.home_loop import HomeLoop
-from catga_core.runtime.intake import Intake
+from catga_core.runtime.intake import Intake, cancelled_by_handler
 
 Answer = asyncio.Future[CatgaResult[Any]]
 Asked = tuple[Any, MessageContext, Answer]
@@ -89,7 +89,7 @@ class Listener:
 
     def _undelivered(self, told: Told, error: BaseException) -> None:
         _, context = told
-        if isinstance(error, asyncio.CancelledError) and being_cancelled():
+        if isinstance(error, asyncio.CancelledError) and being_cancelled() and not cancelled_by_handler():
             self._log_cancelled(context)
         else:
             # An endpoint never raises; should one, the others go on.
@@ -101,7 +101,7 @@ class Listener:
         try:
             result = await self.endpoint.handle(message, context)
         except asyncio.CancelledError as error:
-            if not being_cancelled():
+            if not being_cancelled() or cancelled_by_handler():
                 self._failed(error, context)
                 result = Failure(cancelled_itself(name))
             else:

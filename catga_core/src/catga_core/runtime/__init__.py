@@ -7,7 +7,7 @@ from catga_core.runtime.cancellation import (
     passes_through,
 )
 from catga_core.runtime.home_loop import HomeLoop
-from catga_core.runtime.intake import Intake
+from catga_core.runtime.intake import Intake, cancelled_by_handler
 from catga_core.runtime.lease import Lease, Leased
 from catga_core.runtime.log_reader import LogPage, LogReader
 from catga_core.runtime.retry import RetryPolicy, jittered, yield_to_winner
@@ -32,6 +32,7 @@ __all__ = [
     "background_task",
     "being_cancelled",
     "cancel_and_wait",
+    "cancelled_by_handler",
     "cancelled_itself",
     "cleanup",
     "jittered",

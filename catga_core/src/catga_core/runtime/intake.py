@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
@@ -36,8 +38,10 @@ class Intake(Generic[T]):
     """
 
     __slots__ = (
+        "__weakref__",
         "_arrived",
         "_begin",
+        "_cancelled",
         "_coming",
         "_due",
         "_failed",
@@ -70,6 +74,9 @@ class Intake(Generic[T]):
         self._coming = 0  # tasks that have not begun
         self._due = False  # whether `start` is scheduled
         self._waited = False  # whether a handler waited when this was last known
+        self._cancelled = False  # whether `drain` has cancelled what was running
+        with _intakes_lock:
+            _intakes.add(self)
 
     @property
     def running(self) -> int:
@@ -80,6 +87,14 @@ class Intake(Generic[T]):
     def full(self) -> bool:
         """Whether one more message would exceed the limit."""
         return self.running >= self.limit
+
+    def cancelled_from_within(self, task: asyncio.Task[Any]) -> bool:
+        """Return whether a task that was cancelled is one of these, and was not cancelled by `drain`.
+
+        Args:
+            task: The task.
+        """
+        return not self._cancelled and (task is self._latest or task in self._waiting)
 
     def put(self, message: T) -> None:
         """Handle one message concurrently with the others, from the next turn of the event loop.
@@ -131,6 +146,7 @@ class Intake(Generic[T]):
         not_started = list(self._arrived)
         self._arrived.clear()
         tasks = tuple(self._waiting)
+        self._cancelled = True
         for task in tasks:
             task.cancel()
         if tasks:
@@ -200,6 +216,27 @@ class Intake(Generic[T]):
         self._outside.run(self._failed, message, error)
         if not isinstance(error, asyncio.CancelledError) and passes_through(error):
             raise error
+
+
+# To find the intake of a task that was cancelled, which is rare: nothing is noted for each message or task.
+_intakes: weakref.WeakSet[Intake[Any]] = weakref.WeakSet()
+_intakes_lock = threading.Lock()
+
+
+def cancelled_by_handler() -> bool:
+    """Return whether a handler has cancelled the task that it runs in, and then withdraw that cancellation.
+
+    That is known in the tasks of an `Intake`, which `drain` alone cancels otherwise. Ask only around the whole handling of a
+    message: an `asyncio.timeout` inside of it cancels the task as well.
+    """
+    task = asyncio.current_task()
+    with _intakes_lock:
+        intakes = tuple(_intakes)
+    if task is None or not any(intake.cancelled_from_within(task) for intake in intakes):
+        return False
+    while task.cancelling():
+        task.uncancel()
+    return True
 
 
 def _step(step: Callable[[Any], object], value: object, context: Context) -> object:

@@ -11,7 +11,7 @@ from catga_core import CatgaError, CatgaResult, Clock, ErrorCode, Failure
 from catga_core.interfaces import EventEndpoint, RequestEndpoint
 from catga_core.log import MESSAGE_FAILED, MESSAGE_REFUSED, logger
 from catga_core.messages.serialization import EnvelopeCodec
-from catga_core.runtime import Intake, being_cancelled, passes_through
+from catga_core.runtime import Intake, being_cancelled, cancelled_by_handler, passes_through
 
 from .frames import MAX_BODY
 from .wire import failed
@@ -81,7 +81,7 @@ class Requests:
             logger().warning(MESSAGE_REFUSED, message=str(described), code=error.code, reason=error.message)
             result = Failure(error)
         except asyncio.CancelledError:
-            if not being_cancelled():
+            if not being_cancelled() or cancelled_by_handler():
                 text = f"{described} was cancelled from within: by its handler, or by what that awaited"
                 result = Failure(CatgaError(text, code=ErrorCode.HANDLER_FAILED))
             else:

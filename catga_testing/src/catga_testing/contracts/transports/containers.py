@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from catga_core import (
     CatgaContainer,
     CatgaMediator,
@@ -106,6 +108,19 @@ class FailingListener(EventHandler[Happened]):
         raise ZeroDivisionError(message.number)
 
 
+class CancellingListener(EventHandler[Happened]):
+    """Cancels the task that it runs in."""
+
+    async def handle(self, message: Happened) -> None:
+        """Cancel, at once or after a turn of the loop."""
+        if message.number > 1:
+            await asyncio.sleep(0)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(30)
+
+
 def _compose(service: str, make_transport: TransportFactory, *handlers: type) -> CatgaContainer:
     catga = add_catga(CatgaOptions(service_name=service))
     catga.add_singleton(Transport, lambda: make_transport(SystemClock()))
@@ -165,6 +180,23 @@ class ContainersContract(TransportContractBase):
             assert sorted(mixeds.app.get(Heard)) == sorted(mails.app.get(Heard)) == [1, 2]
             assert [each.handler for each in mixeds.failures(Happened)] == ["FailingListener"] * 2
             assert mixeds.app.health()["mediator"].details["failed_event_handlers"] == 2
+
+    @pytest.mark.parametrize("first", [True, False])
+    async def test_event_handler_that_cancels_its_task_stops_no_other(
+        self, make_transport: TransportFactory, first: bool
+    ) -> None:
+        """It has failed, and the other handlers of the event are called."""
+        handlers = (CancellingListener, Listening)
+        mixed = _compose("mixed", make_transport, *(handlers if first else handlers[::-1]))
+        front = _compose("front", make_transport)
+
+        async with test_host(mixed) as mixeds, test_host(front) as fronts:
+            for number in (1, 2, 3):
+                await fronts.publish(Happened(number))
+
+            assert sorted(mixeds.app.get(Heard)) == [1, 2, 3]
+            assert [each.handler for each in mixeds.failures(Happened)] == ["CancellingListener"] * 3
+            assert mixeds.app.health()["mediator"].details["failed_event_handlers"] == 3
 
     async def test_appended_events_reach_each_service_by_an_event_publisher(
         self, make_transport: TransportFactory

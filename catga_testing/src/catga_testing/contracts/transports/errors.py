@@ -101,6 +101,54 @@ class ErrorsContract(TransportContractBase):
         await inbox.until(2)
         assert inbox.messages == [Echo("next"), Happened(1)]
 
+    @pytest.mark.parametrize("waits", [True, False])
+    async def test_handler_that_cancels_its_task_fails_alone(self, peers: Peers, waits: bool) -> None:
+        """HANDLER_FAILED, not an error that says the receiver stops; the transport goes on."""
+        inbox = Inbox()
+
+        async def cancel(message: Any, context: MessageContext) -> str:
+            if waits:
+                await asyncio.sleep(0)
+            if getattr(message, "text", "") == "cancel" or getattr(message, "number", 0) < 0:
+                _running_task().cancel()
+                await asyncio.sleep(30)
+            return await inbox(message, context)
+
+        await peers.add("own", requests={Echo: cancel}, events={Happened: cancel})
+        asking = await peers.add()
+
+        async with asyncio.timeout(SOON):
+            several = await asyncio.gather(
+                *(asking.ask(Echo(text)) for text in ("cancel", "first", "cancel", "second"))
+            )
+        for number in (-1, 1, -2, 2):
+            await asking.tell(Happened(number))
+
+        assert [result.error.code for result in several[::2]] == [ErrorCode.HANDLER_FAILED] * 2
+        assert several[1::2] == [Success("first"), Success("second")]
+        await inbox.until(4)
+        assert {each.number for each in inbox.messages if isinstance(each, Happened)} == {1, 2}
+
+    async def test_handler_that_cancels_its_task_and_returns_has_its_result(self, peers: Peers) -> None:
+        """What it returned is its answer, and its cancellation reaches no other message."""
+
+        async def cancel(message: Echo, _context: MessageContext) -> str:
+            if message.text == "cancel":
+                _running_task().cancel()
+            else:
+                await asyncio.sleep(0)
+            return message.text
+
+        await peers.add("own", requests={Echo: cancel})
+        asking = await peers.add()
+
+        async with asyncio.timeout(SOON):
+            several = await asyncio.gather(
+                *(asking.ask(Echo(text)) for text in ("cancel", "1", "cancel", "2"))
+            )
+
+        assert several == [Success(text) for text in ("cancel", "1", "cancel", "2")]
+
     async def test_handler_that_raises_a_base_exception_is_answered_at_once(self, peers: Peers) -> None:
         """HANDLER_FAILED or INTERNAL_ERROR, long before the deadline; whoever takes messages goes on taking them."""
         inbox = Inbox()
@@ -147,6 +195,12 @@ class ErrorsContract(TransportContractBase):
 
 class _HaltError(BaseException):
     """What a handler should not raise."""
+
+
+def _running_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 def _raise_inside() -> None:
