@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -17,7 +16,6 @@ from catga_core.container.app.options import CatgaOptions
 from catga_core.container.di.products import AsyncNeeded
 from catga_core.container.di.registration import Lifetime, Registration, SourceKind
 from catga_core.container.di.resolver import Resolver
-from catga_core.descriptions import is_marker
 from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import class_of, with_place
 from catga_core.interfaces.transport import EventTransport, RequestTransport
@@ -163,7 +161,7 @@ class Assembly:
                     f"{named} asks for MessageContext, but handles {described.name}, which is declared with "
                     "@message(context=False). Remove context=False, or do not ask for the context."
                 )
-        return problems + [text for each in self.definitions() if (text := _not_wired(each)) is not None]
+        return problems
 
     def handled_by(self, target: Any) -> Sequence[MessageType]:
         """Return what a registered handler handles, nothing for what is no handler."""
@@ -356,19 +354,3 @@ def _in_scope(supply: Supply) -> Supply:
 
 def _replace(supply: Supply, make: Callable[[Any], Any]) -> Supply:
     return Supply(make, scoped=supply.scoped, prepare=supply.prepare)
-
-
-def _not_wired(handler: HandlerDefinition) -> str | None:
-    """Return a text for a method `handle` with a `Provide[...]` that was not wired; a function gets its services by type."""
-    handle = getattr(handler.target, "handle", None) if handler.is_class else None
-    if not inspect.isfunction(handle) or hasattr(handle, "__wrapped__"):
-        return None
-    marked = next(
-        (each for each in inspect.signature(handle).parameters.values() if is_marker(each.default)), None
-    )
-    if marked is None:
-        return None
-    return (
-        f"{with_place(handler.name, handler.target)} has {marked.name}={marked.default!r} in handle, and its module is not wired. "
-        f"Take the service in the constructor, or call catga.wire(modules=[{handler.target.__module__}])."
-    )

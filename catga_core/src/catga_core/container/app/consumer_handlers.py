@@ -75,7 +75,7 @@ def function_consumer(
         call: Calls it: `(event, **services)`.
         needs: The services it takes, by parameter name.
     """
-    source = functools.update_wrapper(call, function)
+    source = call if call is function else functools.update_wrapper(call, function)
     parameters = tuple(
         Parameter(each, service, optional=False, keyword=True) for each, service in needs.items()
     )

@@ -283,6 +283,7 @@ class Registering(DynamicContainer):
         problems = self._registry.problems()
         problems += check_modules(self._modules, lambda need: self._resolver.effective(need) is not None)
         problems += assembly.problems() + self._features.problems(check_roles(roles))
+        problems += self._registry.wiring_problems()
         problems += undecodable(assembly.definitions())
         problems += shared_names(assembly.handlers.registered())
         if problems:

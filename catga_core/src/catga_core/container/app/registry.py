@@ -13,6 +13,7 @@ from catga_core.container.app.assembly import Assembly
 from catga_core.container.app.options import CatgaOptions
 from catga_core.container.app.replacing import replaced_registration, replacement
 from catga_core.container.app.roles import Role
+from catga_core.container.app.wiring_checks import not_wired
 from catga_core.container.di.graph import check_graph
 from catga_core.container.di.naming import name_for, service_called
 from catga_core.container.di.overrides import Override
@@ -158,6 +159,12 @@ class Registry:
         resolver = self._resolver
         roots = [resolver.effective(service) or made for service, made in self._registrations.items()]
         return check_graph(resolver, [*roots, *self._assembly.roots(), *more])
+
+    def wiring_problems(self) -> list[str]:
+        """Return a text for each `Provide[...]` of what is registered that nothing injects."""
+        resolver = self._resolver
+        registered = [*self._registrations.values(), *self._assembly.declared()]
+        return not_wired(registered, lambda service: resolver.effective(service) is not None)
 
     def replace(self, service: Any, implementation: Any, *, instance: bool) -> Override:
         """Put something else in a service's place, as `CatgaContainer.override` says.

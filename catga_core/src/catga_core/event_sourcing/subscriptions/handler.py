@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from catga_core.descriptions import is_marker
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.consumers.delivery import current_stored_event
 from catga_core.event_sourcing.methods import events_of
@@ -102,9 +103,11 @@ def _needs(
 ) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for parameter in parameters:
-        if parameter.default is not parameter.empty:
-            continue
         service = hints.get(parameter.name)
+        # A function gets its services by type, what `Provide[...]` stands for included; methods are wired.
+        by_type = not is_class and is_marker(parameter.default) and service is not None
+        if parameter.default is not parameter.empty and not by_type:
+            continue
         if is_class or service is None or parameter.kind is parameter.POSITIONAL_ONLY:
             wanted = (
                 "take it in the constructor"
