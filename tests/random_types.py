@@ -125,15 +125,14 @@ def spoiled(rng: Random, message: Any) -> Any:
 def equal(first: Any, second: Any) -> bool:
     """Tell whether two values are the same for an application: of one class and equal in all their parts.
 
-    An int may have become the float it is equal to, and a StrEnum or IntEnum its text or number; "not a number" equals itself.
+    An int may have become the float it is equal to; "not a number" equals itself.
     """
     if isinstance(first, float) and isinstance(second, float) and math.isnan(first):
         return math.isnan(second)
     if isinstance(first, Decimal) and isinstance(second, Decimal):
         return str(first) == str(second)
-    numbers = {type(first), type(second)} <= {int, float, Level}
-    words = {type(first), type(second)} <= {str, Word}
-    if type(first) is not type(second) and not numbers and not words:
+    numbers = {type(first), type(second)} <= {int, float}
+    if type(first) is not type(second) and not numbers:
         return False
     if isinstance(first, list | tuple):
         return len(first) == len(second) and all(map(equal, first, second))
@@ -198,7 +197,6 @@ _LEAVES: list[Callable[[Random], Made]] = [
     _leaf(int, lambda rng: rng.choice([rng.randint(-5, 5), 2**40, 2**63, -(2**63)])),
     _leaf(float, _float),
     _leaf(str, _text),
-    _leaf(str, lambda rng: rng.choice(list(Word))),
     _leaf(bytes, lambda rng: rng.randbytes(rng.randint(0, 5))),
     _leaf(bool, lambda rng: rng.random() < 0.5),
     _leaf(Decimal, _decimal),

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from catga_core import (
@@ -19,6 +20,11 @@ from catga_core import (
     message,
 )
 from catga_core.messages.context import active_context
+
+
+def returned(context: MessageContext) -> MessageContext:
+    """Return a context as a result that could travel: its headers are a dict."""
+    return msgspec.structs.replace(context, headers=dict(context.headers))
 
 
 class Outer(Command[list[MessageContext]]):
@@ -38,7 +44,7 @@ class InnerHandler(RequestHandler[Inner, MessageContext]):
         self.context = context
 
     async def handle(self, message: Inner) -> MessageContext:
-        return self.context
+        return returned(self.context)
 
 
 class OuterHandler(RequestHandler[Outer, list[MessageContext]]):
@@ -51,7 +57,7 @@ class OuterHandler(RequestHandler[Outer, list[MessageContext]]):
             inner = await self.mediator.send(Inner())
         else:
             inner = await self.mediator.send(Inner(), timeout=message.timeout)
-        return [self.context, inner.unwrap()]
+        return [returned(self.context), inner.unwrap()]
 
 
 class Sees(EventHandler[Happened]):
@@ -71,7 +77,7 @@ class PublishesHandler(RequestHandler[Outer, list[MessageContext]]):
 
     async def handle(self, message: Outer) -> list[MessageContext]:
         await self.mediator.publish(Happened())
-        return [self.context]
+        return [returned(self.context)]
 
 
 async def test_a_message_sent_from_outside_begins_a_conversation():
@@ -216,7 +222,7 @@ async def test_current_context_is_the_message_being_handled():
     from catga_core import current_context
 
     async def inner(message: Inner) -> MessageContext:
-        return current_context()
+        return returned(current_context())
 
     catga = add_catga()
     catga.add_handlers(inner)
@@ -270,7 +276,7 @@ async def test_context_false_handler_begins_new_conversations():
 
     async def inner(message: Inner, context: MessageContext) -> MessageContext:
         seen.append(context)
-        return context
+        return returned(context)
 
     async def happened(event: PlainHappened) -> None:
         seen.append(active_context.get())  # type: ignore[arg-type]
@@ -308,7 +314,7 @@ async def test_context_that_was_not_read_has_one_identity():
     async def inner(message: Inner) -> MessageContext:
         found = asyncio.create_task(asyncio.sleep(0, current_context()))
         assert await found == current_context()
-        return current_context()
+        return returned(current_context())
 
     catga = add_catga()
     catga.add_handlers(inner)
@@ -363,7 +369,7 @@ async def through_helper(message: ThroughHelper) -> MessageContext:
 
 
 async def inner_context(message: Inner, context: MessageContext) -> MessageContext:
-    return context
+    return returned(context)
 
 
 async def test_a_send_by_a_mediator_that_nobody_was_given_belongs_to_the_handled_message_all_the_same():

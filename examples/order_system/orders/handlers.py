@@ -81,7 +81,7 @@ class CreateOrderHandler(RequestHandler[CreateOrder, OrderPlaced]):
         changed = changed_price(message.items, reserved.value.prices)
         if changed is not None:
             order.refuse(
-                OrderRefusal.PRICE_CHANGED, f"{changed} has another price by now", goods_reserved=True
+                OrderRefusal.PRICE_CHANGED.value, f"{changed} has another price by now", goods_reserved=True
             )
             return
         total = total_of(message.items, message.discount_percent)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -87,22 +86,6 @@ INLINE_NAMES: dict[str, Any] = {
 }
 
 
-_ENUMERATED = frozenset({str, int})
-
-
-def is_equal_member(value: Any, cls: type[Any]) -> bool:
-    """Tell whether a value is a member of an enumeration that is equal to the text or number it is encoded as."""
-    return (
-        isinstance(value, Enum)
-        and cls in _ENUMERATED
-        and type(value.value) is cls
-        and bool(value == value.value)
-    )
-
-
-INLINE_NAMES["is_equal_member"] = is_equal_member
-
-
 def compiled(parameter: str, lines: Sequence[str], names: Mapping[str, Any] | None = None) -> Test:
     """Compile a function of one parameter.
 
@@ -137,12 +120,12 @@ def exactly(expected: str, cls: type[Any], rules: Sequence[Rule] = (), more: Rul
     """
     tests = [rule.holds for rule in rules] + ([more.holds] if more else [])
     name = f"{cls.__module__}_{cls.__name__}"
-    inline = f"type(x) is {name}" if not tests and INLINE_NAMES.get(name) is cls else ""
-    if inline and cls in _ENUMERATED:
-        inline = f"{inline} or is_equal_member(x, {name})"
+    inline = ""
+    if INLINE_NAMES.get(name) is cls and not rules and (more is None or more.inline):
+        inline = f"type(x) is {name}" if more is None else f"type(x) is {name} and ({more.inline})"
 
     def good(value: Any) -> bool:
-        if type(value) is not cls and not is_equal_member(value, cls):
+        if type(value) is not cls:
             return False
         for test in tests:  # noqa: SIM110 - a generator would be made for each value
             if not test(value):
@@ -153,7 +136,7 @@ def exactly(expected: str, cls: type[Any], rules: Sequence[Rule] = (), more: Rul
         if not of_class(value, cls):
             findings.append(wrong(path, expected, value))
             return
-        if type(value) is not cls and not is_equal_member(value, cls):
+        if type(value) is not cls:
             findings.append(inexact(path, expected, value))
             return
         broken = [rule for rule in rules if not rule.holds(value)]
@@ -224,12 +207,19 @@ def union(members: Sequence[Check]) -> Check:
         findings.append(wrong(path, expected, value))
 
     inline = ""
+    steps: Steps | None = None
+    if len(members) == 2 and members[0].expected == "None" and members[1].steps is not None:
+        steps = Steps(
+            ("if v is not None:", *(f"    {line}" for line in members[1].steps.lines)), members[1].steps.names
+        )
     if all(member.inline for member in members):
         inline = " or ".join(f"({member.inline})" for member in members)
     elif len(members) == 2 and members[0].expected == "None":
         only = tests[1]
         good = lambda value: value is None or only(value)  # noqa: E731 - one test less for what is common
-    return Check(expected, lambda value: any(member.fits(value) for member in members), good, explain, inline)
+    return Check(
+        expected, lambda value: any(member.fits(value) for member in members), good, explain, inline, steps
+    )
 
 
 def round_trip(check: Check, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -> Check:

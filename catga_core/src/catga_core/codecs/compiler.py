@@ -21,10 +21,12 @@ from catga_core.codecs.serializing import JSON, decoder_of, encoder_of
 from catga_core.codecs.special import (
     JSON_NUMBER,
     SAME_TIME,
+    VALID_TEXT,
     datetime_check,
     decimal_check,
     enum_check,
     float_check,
+    int_bound,
 )
 from catga_core.codecs.untyped import any_check
 
@@ -37,21 +39,25 @@ _PLAIN: dict[type[shape.Type], tuple[str, type[Any]]] = {
 }
 
 
-def compile_check(described: shape.Type, format: str) -> Check:
+def compile_check(described: shape.Type, format: str, *, bounded: bool = False) -> Check:
     """Return the check of a type's values in a format.
 
     Args:
         described: The type, as `msgspec.inspect` describes it.
         format: `msgpack` or `json`.
+        bounded: Whether it also refuses ints and texts that the format has no bytes for, except in the fields of objects;
+            an encoder refuses them by itself.
     """
-    return _Compiler(format).check(described)
+    return _Compiler(format, bounded=bounded).check(described)
 
 
 class _Compiler:
     """Makes the checks of one type; a type that contains itself meets its own check again."""
 
-    def __init__(self, format: str) -> None:
+    def __init__(self, format: str, *, bounded: bool = False) -> None:
         self._format = format
+        # The compiler of fields, where they have other checks than what is around the object.
+        self._fields = _Compiler(format) if bounded else None
         self._encode = encoder_of(format)
         self._known: dict[int, Check] = {}
         # The descriptions, so that no id is used twice.
@@ -77,14 +83,15 @@ class _Compiler:
             case shape.NoneType():
                 return _NONE
             case shape.IntType():
-                return exactly("int", int, number_rules(limits))
+                bound = int_bound(self._format) if self._fields is not None else None
+                return exactly("int", int, number_rules(limits), bound)
             case shape.FloatType():
                 return float_check(number_rules(limits), JSON_NUMBER if self._format == JSON else None)
             case shape.DecimalType():
                 return decimal_check(number_rules(limits) if bounds is not None else [])
             case shape.StrType():
                 rules = [*length_rules(described, "character"), *pattern_rules(described.pattern)]
-                return exactly("str", str, rules)
+                return exactly("str", str, rules, VALID_TEXT if self._fields is not None else None)
             case shape.BytesType() | shape.ByteArrayType():
                 cls = _BYTES[type(described)]
                 return exactly(cls.__name__, cls, length_rules(described, "byte"))
@@ -153,6 +160,8 @@ class _Compiler:
         return round_trip(check, lambda key: self._encode({key: None}), lambda data: next(iter(decode(data))))
 
     def _object(self, described: Any) -> Check:
+        if self._fields is not None:
+            return self._fields.check(described)
         cls: type[Any] = get_origin(described.cls) or described.cls
         made = pending(cls.__name__)
         # Known before its fields are compiled, because one of them may be of this type again.

@@ -24,12 +24,13 @@ class CodecPlan:
         names: What its annotations may use besides the modules of its classes.
     """
 
-    __slots__ = ("_checks", "problems", "type")
+    __slots__ = ("_bounded", "_checks", "problems", "type")
 
     def __init__(self, hint: Any, names: Mapping[str, Any] | None = None) -> None:
         self.type: Any = readable(hint, names or {})
         self.problems: Sequence[TypeProblem] = problems_of(self.type)
         self._checks: dict[str, Check] = {}
+        self._bounded: dict[str, Check] = {}
 
     def check(self, format: str) -> Check:
         """Return the check of the type's values in a format.
@@ -42,6 +43,17 @@ class CodecPlan:
             known = self._checks[format] = compile_check(shape.type_info(self.type), format)
         return known
 
+    def bounded_check(self, format: str) -> Check:
+        """Return the check of values that are not encoded afterwards: it knows what the format has no bytes for.
+
+        Args:
+            format: `msgpack` or `json`.
+        """
+        known = self._bounded.get(format)
+        if known is None:
+            known = self._bounded[format] = compile_check(shape.type_info(self.type), format, bounded=True)
+        return known
+
     def findings(self, value: Any, format: str) -> list[Finding]:
         """Return why a value would not be read back as it is; nothing for one that would.
 
@@ -49,15 +61,24 @@ class CodecPlan:
             value: The value.
             format: `msgpack` or `json`.
         """
-        check = self.check(format)
-        found: list[Finding] = []
-        try:
-            if not check.good(value):
-                check.explain(value, "", found)
-                found = found or [Finding("", "would be read back as another value", declared=False)]
-        except RecursionError:
-            found = [Finding("", "is nested too deep", declared=False)]
-        return found
+        return findings_by(self.check(format), value)
+
+
+def findings_by(check: Check, value: Any) -> list[Finding]:
+    """Return why a check refuses a value; nothing for one that passes it.
+
+    Args:
+        check: The check.
+        value: The value.
+    """
+    found: list[Finding] = []
+    try:
+        if not check.good(value):
+            check.explain(value, "", found)
+            found = found or [Finding("", "would be read back as another value", declared=False)]
+    except RecursionError:
+        found = [Finding("", "is nested too deep", declared=False)]
+    return found
 
 
 def plan_of(hint: Any, names: Mapping[str, Any] | None = None) -> CodecPlan:

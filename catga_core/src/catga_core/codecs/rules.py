@@ -14,10 +14,17 @@ Test: TypeAlias = Callable[[Any], bool]
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A constraint on a value that is already known to be of the right type."""
+    """A constraint on a value that is already known to be of the right type.
+
+    Args:
+        holds: Whether a value keeps it.
+        text: What is wrong with a value that does not.
+        inline: `holds` as an expression in which `x` is the value, empty where it has to be called.
+    """
 
     holds: Test
     text: Callable[[Any], str]
+    inline: str = ""
 
 
 def number_rules(bounds: shape.IntType | shape.FloatType) -> list[Rule]:

@@ -12,6 +12,7 @@ from typing import Any
 from catga_core.codecs.checks import INLINE_NAMES, Check, exactly, of_class
 from catga_core.codecs.findings import Finding
 from catga_core.codecs.rules import Rule
+from catga_core.codecs.serializing import MSGPACK
 
 JSON_NUMBER = Rule(
     math.isfinite, lambda _: "is not a finite number, which JSON cannot hold: use msgpack, or None for it"
@@ -33,6 +34,45 @@ SAME_OFFSET = Rule(
 SAME_TIME = Rule(
     _same_offset,
     lambda _: "has a zone whose offset is unknown or not whole minutes: use a fixed offset, or none",
+)
+
+
+_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
+
+
+def _in_64_bits(value: int) -> bool:
+    return _LEAST <= value <= _MOST
+
+
+INLINE_NAMES["in_64_bits"] = _in_64_bits
+_IN_64_BITS = Rule(
+    _in_64_bits,
+    lambda _: "is an int of more than 64 bits, which msgpack cannot hold: use a str or a Decimal for it",
+    # Comparing with ints of one digit is the fastest.
+    "-1073741823 <= x <= 1073741823 or in_64_bits(x)",
+)
+
+
+def int_bound(format: str) -> Rule | None:
+    """Return the rule for the ints that a format has bytes for, `None` where it has them for all."""
+    return _IN_64_BITS if format == MSGPACK else None
+
+
+def _is_valid(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+INLINE_NAMES["is_valid"] = _is_valid
+VALID_TEXT = Rule(
+    _is_valid,
+    lambda _: "holds a lone surrogate, which has no bytes: write it as valid Unicode",
+    "x.isascii() or is_valid(x)",
 )
 
 

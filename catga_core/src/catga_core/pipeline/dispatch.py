@@ -152,14 +152,14 @@ def shape():
 
     return send, handle, lambda: running
 """
-_RUN_HANDLER = """value = await call(message)
-            """
+_RUN_HANDLER = "v = await call(message)"
+_INDENT = "\n            "
 _RUN_BEHAVIORS = """result = await first(message, rest)
             return result if result.__class__ is Success or result.__class__ is Failure else wrong(result)"""
 _RUN_CHAIN = "return await call(message)"
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1024)
 def _code(shape: str, run: str, fail: str) -> CodeType:
     return compile(shape.format(run=run, fail=fail), "<dispatch>", "exec")
 
@@ -190,8 +190,8 @@ def _names(pipeline: Pipeline, *, context: bool, now: Callable[[], float]) -> di
     elif pipeline.bare is not None:
         returned = pipeline.returned
         names |= {"call": pipeline.bare, "fail": pipeline.fail, "name": pipeline.name}
-        names |= {"good": returned.good, "finish": returned.finish}
-        code = _code(shape, _RUN_HANDLER + returning(returned), "fail(error, name)")
+        names |= returned.names
+        code = _code(shape, _INDENT.join([_RUN_HANDLER, *returning(returned)]), "fail(error, name)")
     else:
         names |= {"call": pipeline.chain, "fail": pipeline.fail, "name": pipeline.name}
         code = _code(shape, _RUN_CHAIN, "fail(error, name)")

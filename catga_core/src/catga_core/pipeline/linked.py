@@ -22,7 +22,7 @@ Behave: TypeAlias = Callable[[Any, Any], Awaitable[CatgaResult[Any]]]
 _CORE = """
 async def rest_{last}(message):
     try:
-        value = await call(message)
+        v = await call(message)
         {returned}
     except Exception as error:
         return fail(error, handler)
@@ -86,14 +86,13 @@ def link(
         names_of_code: The behaviors' names by the code of their `handle`, to name the one that raised.
     """
     last = len(behaviors)
-    text = _CORE.format(last=last, returned=returning(returned))
+    text = _CORE.format(last=last, returned="\n        ".join(returning(returned)))
     text += "".join(_LINK.format(number=number, next=number + 1) for number in range(1, last))
     text += _CHAIN
     names: dict[str, Any] = {
         "as_result": as_result,
         "NOT_BARE_VALUES": NOT_BARE_VALUES,
-        "finish": returned.finish,
-        "good": returned.good,
+        **returned.names,
         "call": call,
         "fail": fail,
         "Success": Success,

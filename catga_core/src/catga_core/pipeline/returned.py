@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from catga_core.codecs.checks import INLINE_NAMES, Steps
 from catga_core.messages.results import CatgaResult
 from catga_core.pipeline.failures import as_result
 
@@ -15,20 +16,29 @@ class Returned(msgspec.Struct, frozen=True):
     """What a handler may return.
 
     Args:
-        good: The classes whose values are a success as they are: one look-up is all that a right value costs.
-        finish: Makes a result of any other value.
+        finish: Makes a result of any value.
+        steps: What a right value passes, to be written out where it is returned; `None` where every value is right.
     """
 
-    good: frozenset[type[Any]]
     finish: Callable[[Any], CatgaResult[Any]]
+    steps: Steps | None = None
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What the statements of `returning` use."""
+        steps = {} if self.steps is None else {**INLINE_NAMES, **self.steps.names}
+        return {**steps, "finish": self.finish}
 
 
-def returning(returned: Returned) -> str:
-    """Return the statement, for code that is written out, that makes a result of `value`."""
-    if returned is UNCHECKED:
-        return "return as_result(value) if value.__class__ in NOT_BARE_VALUES else Success(value)"
-    return "return Success(value) if value.__class__ in good else finish(value)"
+def returning(returned: Returned) -> list[str]:
+    """Return the statements, for code that is written out, that make a result of `v`."""
+    if returned.steps is None:
+        return ["return as_result(v) if v.__class__ in NOT_BARE_VALUES else Success(v)"]
+    return [
+        *(line.replace("{fail}", "return finish(v)") for line in returned.steps.lines),
+        "return Success(v)",
+    ]
 
 
-UNCHECKED = Returned(frozenset(), as_result)
+UNCHECKED = Returned(as_result)
 """Every value is a success, and a result stays as it is."""

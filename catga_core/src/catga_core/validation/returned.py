@@ -2,111 +2,130 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
-import uuid
-from typing import Any, get_origin
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec.inspect as shape
 
+from catga_core.codecs.checks import Check, Steps
+from catga_core.codecs.findings import Finding
+from catga_core.codecs.plan import findings_by, plan_of
 from catga_core.descriptions import shown
 from catga_core.errors import CatgaError, SerializationError
-from catga_core.interfaces.validation import ValidationProblem
 from catga_core.log import RESULT_REFUSED, logger
 from catga_core.messages import MessageKind, MessageType
 from catga_core.messages.context import active_context
-from catga_core.messages.results import CatgaResult, Failure
+from catga_core.messages.exact import exact_encoder, is_built_in
+from catga_core.messages.results import CatgaResult, Failure, Success
+from catga_core.messages.serializer import Serializer
 from catga_core.pipeline import UNCHECKED, Returned, as_result
-from catga_core.validation.constraints import check_of_shape
-from catga_core.validation.shapes import CONSTRAINTS
 
-_LEAVES: dict[type[shape.Type], type[Any]] = {
-    shape.NoneType: type(None),
-    shape.BoolType: bool,
-    shape.IntType: int,
-    shape.FloatType: float,
-    shape.StrType: str,
-    shape.BytesType: bytes,
-    shape.DecimalType: decimal.Decimal,
-    shape.UUIDType: uuid.UUID,
-    shape.DateType: dt.date,
-    shape.TimeDeltaType: dt.timedelta,
-    shape.DateTimeType: dt.datetime,
-    shape.TimeType: dt.time,
-}
+# What is written out where a value is returned; the check of a longer one is called.
+_MOST_LINES = 20
+_CHECKS = "__catga_result_checks__"
 
 
 class WrongResultError(SerializationError):
     """A handler returned something else than the declared result of its message."""
 
 
-def returned_for(described: MessageType, handler: str) -> Returned:
-    """Return what a handler of a message may return.
+def returned_for(described: MessageType, handler: str, serializer: Serializer) -> Returned:
+    """Return what a handler of a message may return: what a serializer reads back as it is.
 
-    A value of exactly the declared class costs one look-up. The fields of a returned object are not looked at here: they are
-    checked where it is encoded.
+    Two things are left to where the value is encoded: the size of an int and the letters of a text in the fields of an object.
 
     Args:
         described: The message's type.
         handler: The handler's name, for errors.
+        serializer: The container's format.
     """
     if described.kind in {MessageKind.EVENT, MessageKind.STREAM}:
         return UNCHECKED
     try:
-        result = shape.type_info(described.result)
-        check = check_of_shape(result)
+        check, is_float = _check_of(described, serializer)
     except Exception:  # noqa: BLE001 - what no check can be made of is reported where the message is registered
-        return UNCHECKED
-    good = _exact(result)
-    if good is None:
         return UNCHECKED
 
     def finish(value: Any) -> CatgaResult[Any]:
         found = as_result(value)
-        if isinstance(found, Failure) or found.value.__class__ in good:
+        if isinstance(found, Failure):
             return found
-        problems: list[ValidationProblem] = []
+        findings = findings_by(check, found.value)
+        if findings:
+            return _refused(described, handler, findings)
+        if is_float and type(found.value) is int:
+            # As a receiver reads it.
+            return Success(float(found.value))
+        return found
+
+    return Returned(finish, _steps_of(check, is_float=is_float))
+
+
+def _check_of(described: MessageType, serializer: Serializer) -> tuple[Check, bool]:
+    """Return the check of a message's result, and whether an int is returned as a float; compiled once."""
+    if not is_built_in(serializer):
+        return _tried(described, serializer), False
+    known: dict[str, tuple[Check, bool]] = described.cls.__dict__.get(_CHECKS, {})
+    format = serializer.name
+    if format not in known:
+        plan = plan_of(described.result)
+        kinds = _kinds(shape.type_info(plan.type))
+        is_float = shape.FloatType in kinds and shape.IntType not in kinds
+        known = {**known, format: (plan.bounded_check(format), is_float)}
+        # On the class itself, so that it goes when the class goes.
+        setattr(described.cls, _CHECKS, known)
+    return known[format]
+
+
+def _tried(described: MessageType, serializer: Serializer) -> Check:
+    """Return the check of a serializer of the application's: what it reads back is known by trying."""
+    encode = exact_encoder(serializer, described.result)
+
+    def good(value: Any) -> bool:
         try:
-            if check.good(found.value):
-                return found
-            check.explain(found.value, "", problems)
-        except RecursionError:
-            problems = [ValidationProblem("", "is nested too deep to be checked")]
-        return _refused(described, handler, problems)
+            encode(value)
+        except CatgaError:
+            return False
+        return True
 
-    return Returned(good, finish)
+    def explain(value: Any, path: str, findings: list[Finding]) -> None:
+        try:
+            encode(value)
+        except CatgaError as error:
+            findings.append(Finding(path, f"cannot be sent: {error.message}", declared=False))
+
+    return Check(shown(described.result), lambda _: True, good, explain)
 
 
-def _exact(described: shape.Type) -> frozenset[type[Any]] | None:
-    """Return the classes whose values need no further look, `None` where every value will do."""
+def _kinds(described: shape.Type) -> set[type[shape.Type]]:
     match described:
-        case shape.AnyType():
-            return None
         case shape.Metadata():
-            return _exact(described.type)
+            return _kinds(described.type)
         case shape.UnionType():
-            found: frozenset[type[Any]] = frozenset()
-            for each in described.types:
-                member = _exact(each)
-                if member is None:
-                    return None
-                found |= member
-            return found
-        case shape.StructType() | shape.DataclassType() | shape.NamedTupleType() | shape.EnumType():
-            return frozenset({get_origin(described.cls) or described.cls})
+            return {kind for each in described.types for kind in _kinds(each)}
         case _:
-            leaf = _LEAVES.get(type(described))
-            free = all(getattr(described, name, None) is None for name in CONSTRAINTS)
-            return frozenset({leaf}) if leaf is not None and free else frozenset()
+            return {type(described)}
 
 
-def _refused(described: MessageType, handler: str, problems: list[ValidationProblem]) -> CatgaResult[Any]:
-    wrong = "; ".join(f"{each.field}: {each.message}" if each.field else each.message for each in problems)
+def _steps_of(check: Check, *, is_float: bool) -> Steps:
+    if is_float:
+        return Steps(("if type(v) is not builtins_float or not good(v): {fail}",), {"good": check.good})
+    if check.expected == "None":
+        return Steps(("if v is not None: {fail}",), {})
+    if check.inline:
+        return Steps(("x = v", f"if not ({check.inline}): {{fail}}"), {})
+    if check.steps is not None and len(check.steps.lines) <= _MOST_LINES:
+        return check.steps
+    return Steps(("if not good(v): {fail}",), {"good": check.good})
+
+
+def _refused(described: MessageType, handler: str, findings: Sequence[Finding]) -> CatgaResult[Any]:
+    wrong = "; ".join(f"{each.path}: {each.text}" if each.path else each.text for each in findings)
     declared = shown(described.result)
     error: CatgaError = WrongResultError(
         f"{handler} returned a wrong result for {described.name}: it {wrong}. Return {declared}, or declare the message with "
         "the type that is returned.",
-        details={"errors": [{"field": each.field, "message": each.message} for each in problems]},
+        details={"errors": [{"field": each.path, "message": each.text} for each in findings]},
     )
     context = active_context.get()
     logger().error(

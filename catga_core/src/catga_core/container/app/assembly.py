@@ -22,6 +22,7 @@ from catga_core.interfaces.transport import EventTransport, RequestTransport
 from catga_core.mediator import EventOutbox, FailureSink, NotPrepared, Route
 from catga_core.messages import Message, MessageKind, MessageType, message_type
 from catga_core.messages.message_context import MessageContext
+from catga_core.messages.serializer import Serializer
 from catga_core.pipeline import (
     BoundBehavior,
     BoundHandler,
@@ -130,7 +131,7 @@ class Assembly:
 
     async def prepare(self) -> None:
         """Make the singletons that have to be awaited, for every handler and behavior as it is now."""
-        for port in (RequestTransport, EventTransport):
+        for port in (RequestTransport, EventTransport, Serializer):
             await self._resolver.build(port)
         for registration in self.roots():
             await self._resolver.build_needs(registration)
@@ -217,7 +218,7 @@ class Assembly:
             BoundHandler(definition.name, handler),
             self._behaviors(definition),
             stream=described.kind is MessageKind.STREAM,
-            returned=returned_for(described, definition.name),
+            returned=returned_for(described, definition.name, self._resolver.resolve(Serializer)),
             # One line for each failure: an event's is written by its delivery, a logged message's by the behavior.
             fail=failure_of if is_event or self._options.enable_logging else reported_failure_of,
             fail_outside=failure_of if is_event else reported_failure_of,
