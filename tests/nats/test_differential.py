@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
+from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Literal
 
 import msgspec
+import pydantic
 import pytest
 
 from catga_core import (
@@ -22,6 +25,7 @@ from catga_core import (
 )
 from catga_core.builtin_plugins import add_memory_transport
 from catga_core.interfaces import ValidationProblem
+from catga_core.messages import message_type
 from catga_nats import NatsOptions, add_nats_catga
 from catga_testing.servers import NatsServer
 
@@ -33,6 +37,22 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 class Line(msgspec.Struct, frozen=True):
     sku: Annotated[str, msgspec.Meta(min_length=2, pattern="^[a-z]")]
     quantity: Positive
+
+
+class Large(Line, frozen=True):
+    size: int = 0
+
+
+class Model(pydantic.BaseModel):
+    x: int
+
+
+class Word(StrEnum):
+    A = "a"
+
+
+class Number(IntEnum):
+    ONE = 1
 
 
 class Place(Command[int]):
@@ -47,6 +67,30 @@ class Give(Query[int]):
 
 
 class GiveLine(Query[Line | None]):
+    what: str
+
+
+class GiveDecimals(Query[list[Decimal]]):
+    what: str
+
+
+class GiveFloat(Query[float]):
+    what: str
+
+
+class GiveWhen(Query[dt.datetime | None]):
+    what: str
+
+
+class GiveAnything(Query[Any]):
+    what: str
+
+
+class GiveModel(Query[Model]):
+    what: str
+
+
+class GiveText(Query[str]):
     what: str
 
 
@@ -74,7 +118,28 @@ VALUES: dict[str, Any] = {
     "line": Line("ab", 2),
     "dict": {"sku": "ab", "quantity": 2},
     "huge": 1 << 40,
+    "more than 64 bits": 1 << 70,
     "decimal": Decimal(1),
+    "decimals": [Decimal(1)],
+    "tuple": (Decimal(1),),
+    "derived": Large("ab", 2, 3),
+    "mistyped field": Line("ab", "2"),  # type: ignore[arg-type]  # what is refused
+    "model": Model(x=1),
+    "invalid model": Model.model_construct(x="one"),
+    "date": dt.date(2026, 1, 1),
+    "time": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    "naive": dt.datetime(2026, 1, 1),  # noqa: DTZ001 - a value like any other
+    "odd offset": dt.datetime(2026, 1, 1, tzinfo=dt.timezone(dt.timedelta(seconds=30))),
+    "not a number": float("nan"),
+    "infinite": float("inf"),
+    "enumerated text": Word.A,
+    "enumerated number": Number.ONE,
+    "surrogate": "\ud800",
+    "set": {1},
+    "bytes": b"x",
+    "keys": {1: "a"},
+    "nested": {"a": [Decimal(1), (1,)]},
+    "class": int,
 }
 
 
@@ -89,6 +154,18 @@ async def give(message: Give) -> int:
 async def give_line(message: GiveLine) -> Line | None:
     value = VALUES[message.what]
     return CatgaResult.success(value) if message.what == "text" else value  # type: ignore[return-value]
+
+
+def giver(cls: type[Any]) -> Callable[[Any], Any]:
+    async def give_value(message: Any) -> Any:
+        return VALUES[message.what]
+
+    give_value.__name__ = f"give_{cls.__name__}"
+    give_value.__annotations__ = {"message": cls, "return": message_type(cls).result}
+    return give_value
+
+
+GIVING = (GiveDecimals, GiveFloat, GiveWhen, GiveAnything, GiveModel, GiveText)
 
 
 async def fail(message: Fail) -> int:
@@ -138,6 +215,7 @@ MESSAGES: list[Any] = [
     Place(None),  # type: ignore[arg-type]
     *[Give(what) for what in VALUES],
     *[GiveLine(what) for what in VALUES],
+    *[cls(what) for cls in GIVING for what in VALUES],
     *[
         Fail(how)
         for how in (
@@ -159,29 +237,37 @@ MESSAGES: list[Any] = [
 ]
 
 
-def serving() -> CatgaContainer:
-    catga = add_catga(CatgaOptions(service_name="serves"))
-    catga.add_handlers(place, give, give_line, fail)
+Format = Literal["msgpack", "json"]
+
+
+def serving(serializer: Format = "msgpack") -> CatgaContainer:
+    catga = add_catga(CatgaOptions(service_name="serves", serializer=serializer))
+    catga.add_handlers(place, give, give_line, fail, *map(giver, GIVING))
     catga.add_validator(EvenLines)
     return catga
 
 
 def comparable(result: CatgaResult[Any]) -> Any:
     if result.is_success:
-        return "success", result.value
+        value = result.value
+        # "Not a number" is unlike itself.
+        return "success", type(value), repr(value) if value != value else value
     error = result.error
     # The one thing that a transport changes: a lone surrogate has no bytes, and is told as a question mark.
     message = error.message.encode("utf-8", "replace").decode()
     return error.code, error.retryable, message, msgspec.to_builtins(dict(error.details))
 
 
-async def in_process() -> list[Any]:
-    async with serving().running() as app:
+async def in_process(serializer: Format = "msgpack") -> list[Any]:
+    async with serving(serializer).running() as app:
         return [comparable(await app.mediator.send(each)) for each in MESSAGES]
 
 
-async def over(add: Callable[[CatgaContainer], None]) -> list[Any]:
-    server, client = serving(), add_catga(CatgaOptions(service_name="asks"))
+async def over(add: Callable[[CatgaContainer], None], serializer: Format = "msgpack") -> list[Any]:
+    server, client = (
+        serving(serializer),
+        add_catga(CatgaOptions(service_name="asks", serializer=serializer)),
+    )
     for each in (server, client):
         add(each)
     async with server.running(), client.running() as app, asyncio.timeout(60):
@@ -207,17 +293,16 @@ async def test_in_process_transport_gives_the_results_of_one_process() -> None:
 @pytest.mark.parametrize("envelope", ["body", "headers"])
 async def test_nats_gives_the_results_of_one_process(
     nats_server_shared: NatsServer,
-    serializer: Literal["msgpack", "json"],
+    serializer: Format,
     envelope: Literal["body", "headers"],
 ) -> None:
     options = NatsOptions(
         servers=nats_server_shared.url,
-        serializer=serializer,
         envelope=envelope,
         subject_prefix=f"diff-{serializer}-{envelope}",
     )
-    expected = await in_process()
-    found = await over(lambda catga: add_nats_catga(catga, options))
+    expected = await in_process(serializer)
+    found = await over(lambda catga: add_nats_catga(catga, options), serializer)
 
     assert difference(expected, found) == []
 
