@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
 from catga_core.errors import CatgaError
+from catga_core.identifiers import new_id
 from catga_core.interfaces.transport import EventTransport
 from catga_core.mediator.dispatcher import Dispatcher, PublishHere
 from catga_core.mediator.options import PUBLISH, PublishOptions, check_options, frozen
@@ -13,7 +14,7 @@ from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import EVENTS, expect
 from catga_core.mediator.routes import EventOutbox, NotPrepared, RouteSource
 from catga_core.messages import Event, MessageType, message_type
-from catga_core.messages.context import begin_event_context
+from catga_core.messages.context import active_context, begin_event_context
 from catga_core.messages.message_context import MessageContext
 
 Publish: TypeAlias = Callable[[Any], Awaitable[None]]
@@ -112,8 +113,17 @@ class Publishing:
 def _remote(described: MessageType, transport: EventTransport) -> PublishHere:
     publish_remote = transport.publish
 
+    peek = active_context.peek
+
     def publish(event: Any, context: MessageContext | None = None) -> Coroutine[Any, Any, None]:
-        return publish_remote(described, event, context or begin_event_context())
+        if context is None:
+            # What `begin_event_context` does outside of a handler, without the call.
+            if peek() is None:
+                identity = new_id()
+                context = MessageContext(identity, identity)
+            else:
+                context = begin_event_context()
+        return publish_remote(described, event, context)
 
     return publish
 

@@ -51,13 +51,55 @@ class BodyCodec:
         """
         good = self._good.get(message_type.cls)
         if good is None:
-            good = self._good[message_type.cls] = self._check_of(message_type)
+            good = self._good[message_type.cls] = self.check_of(message_type)
         try:
             if good(message):
                 return
         except RecursionError:
             pass
-        self._refuse(message_type, message)
+        self.refuse(message_type, message)
+
+    def check_of(self, message_type: MessageType) -> _Good:
+        """Return what tells whether a message of a type would arrive as it is; `refuse` tells why one would not.
+
+        Args:
+            message_type: The messages' type.
+
+        Raises:
+            CatgaError: `SERIALIZATION_FAILED`: no message of the type can be decoded.
+        """
+        cls = message_type.cls
+        if is_built_in(self.serializer):
+            finder(self.serializer, cls)
+            return plan_of(cls).check(self.serializer.name).good
+        encode = exact_encoder(self.serializer, cls)
+        # It raises for a message that is not read back as it is.
+        return lambda message: bool(encode(message)) or True
+
+    def refuse(self, message_type: MessageType, message: object) -> None:
+        """Refuse a message that would not arrive as it is; returns where it only breaks constraints.
+
+        Args:
+            message_type: The message's type.
+            message: The message.
+
+        Raises:
+            CatgaError: As `check`.
+        """
+        findings = finder(self.serializer, message_type.cls)(message)
+        try:
+            self.serializer.encode(message)
+        except CatgaError:
+            # It has no bytes at all.
+            raise refusal(message_type.cls.__name__, self.serializer.encode, message, findings) from None
+        if any(each.mistyped for each in findings):
+            raise invalid(
+                message_type.cls.__name__,
+                [{"field": each.path, "message": each.text} for each in findings if each.declared],
+            )
+        changed = [each for each in findings if not each.declared]
+        if changed:
+            raise inexact(message_type.cls.__name__, changed)
 
     def check_value(self, type_: Any, value: object, subject: str) -> None:
         """Refuse the value of an answer that would not arrive as it is.
@@ -124,15 +166,6 @@ class BodyCodec:
 
     # --- inside ---
 
-    def _check_of(self, message_type: MessageType) -> _Good:
-        cls = message_type.cls
-        if is_built_in(self.serializer):
-            finder(self.serializer, cls)
-            return plan_of(cls).check(self.serializer.name).good
-        encode = exact_encoder(self.serializer, cls)
-        # It raises for a message that is not read back as it is.
-        return lambda message: bool(encode(message)) or True
-
     def _value_check(self, type_: Any, subject: str) -> Callable[[Any], object]:
         if not is_built_in(self.serializer):
             return exact_encoder(self.serializer, type_, subject)
@@ -148,22 +181,6 @@ class BodyCodec:
             raise refusal(subject, self.serializer.encode, value, findings_of(value))
 
         return check
-
-    def _refuse(self, message_type: MessageType, message: object) -> None:
-        findings = finder(self.serializer, message_type.cls)(message)
-        try:
-            self.serializer.encode(message)
-        except CatgaError:
-            # It has no bytes at all.
-            raise refusal(message_type.cls.__name__, self.serializer.encode, message, findings) from None
-        if any(each.mistyped for each in findings):
-            raise invalid(
-                message_type.cls.__name__,
-                [{"field": each.path, "message": each.text} for each in findings if each.declared],
-            )
-        changed = [each for each in findings if not each.declared]
-        if changed:
-            raise inexact(message_type.cls.__name__, changed)
 
 
 def invalid(name: str, errors: list[dict[str, str]]) -> CatgaError:

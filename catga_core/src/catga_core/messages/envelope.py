@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from catga_core.errors import CatgaError, ErrorCode, SerializationError
-from catga_core.messages import MessageType
+from catga_core.messages import Message, MessageType
 from catga_core.messages.bodies import BodyCodec, invalid
 from catga_core.messages.body_errors import fault_in, misfit
+from catga_core.messages.enveloping import Encode, encoder
 from catga_core.messages.lenient import read_leniently
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.peer_texts import check_identity, check_peer_name
@@ -24,7 +26,7 @@ from catga_core.messages.serializers import (
     shown_type,
     unserializable,
 )
-from catga_core.messages.wire_format import FAR, FORMAT, Envelope, check_texts
+from catga_core.messages.wire_format import FORMAT, Envelope
 
 B = TypeVar("B")
 
@@ -62,6 +64,7 @@ class EnvelopeCodec:
         "_answers",
         "_any_answer",
         "_embedded",
+        "_encoders",
         "_envelopes",
         "_outer",
         "_peek",
@@ -74,7 +77,8 @@ class EnvelopeCodec:
         self.bodies: BodyCodec = BodyCodec(serializer, registry)
         self._embedded = isinstance(serializer, MsgspecSerializer)
         self._serializer = serializer
-        self._outer: Serializer = serializer if self._embedded else msgpack_serializer()
+        self._outer = serializer if isinstance(serializer, MsgspecSerializer) else msgpack_serializer()
+        self._encoders: dict[type[Message], Encode] = {}
         self._envelopes: dict[Any, Callable[[bytes | memoryview], Any]] = {}
         self._answers: dict[Any, Callable[[bytes | memoryview], Any]] = {}
         self._peek = self._outer.decoder(Envelope[msgspec.Raw])
@@ -96,36 +100,25 @@ class EnvelopeCodec:
             CatgaError: `SERIALIZATION_FAILED`, naming the type, or the id or header that is no text; `VALIDATION_FAILED` for
                 a field of another type than declared.
         """
-        body: object = message
-        if self._embedded:
-            self.bodies.check(message_type, message)
-        else:
-            body = self.bodies.encode(message_type, message)
-        message_id = context.message_id
-        correlation = context.correlation_id
-        headers = context.headers
-        if headers or message_id.__class__ is not str:
-            check_texts(context)
-        # Neither infinity nor "not a number" is a limit.
-        limit = int(deadline * 1000) if deadline is not None and -FAR < deadline * 1000 < FAR else None
-        try:
-            return self._outer.encode(
-                Envelope(
-                    FORMAT,
-                    message_type.name,
-                    message_type.version,
-                    message_id,
-                    "" if correlation == message_id else correlation,
-                    context.causation_id,
-                    limit,
-                    context.traceparent,
-                    context.tracestate,
-                    dict(headers) if headers else None,
-                    body,
-                )
+        encode = self._encoders.get(message_type.cls) or self.encoder(message_type)
+        return encode(message, context, deadline)
+
+    def encoder(self, message_type: MessageType) -> Encode:
+        """Return what `encode` does for the messages of one type, for who sends many; the same function each time.
+
+        Args:
+            message_type: The messages' type.
+
+        Raises:
+            CatgaError: `SERIALIZATION_FAILED`: no message of the type can be decoded.
+        """
+        known = self._encoders.get(message_type.cls)
+        if known is None:
+            embed = None if self._embedded else functools.partial(self.bodies.encode, message_type)
+            known = self._encoders[message_type.cls] = encoder(
+                message_type, self.bodies, self._outer.plain, embed, self._unserializable
             )
-        except Exception as error:
-            raise self._unserializable(message, error) from error
+        return known
 
     def decode(
         self, message_type: MessageType, data: bytes | memoryview, *, lenient: bool = False

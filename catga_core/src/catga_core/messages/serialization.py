@@ -2,6 +2,7 @@
 
 from catga_core.messages.body_errors import misfit
 from catga_core.messages.envelope import EnvelopeCodec
+from catga_core.messages.enveloping import Encode
 from catga_core.messages.refusals import last_resort, refusal_of
 from catga_core.messages.serializers import (
     MsgspecSerializer,
@@ -14,6 +15,7 @@ from catga_core.messages.wire_format import FORMAT, Envelope, check_texts
 
 __all__ = [
     "FORMAT",
+    "Encode",
     "Envelope",
     "EnvelopeCodec",
     "MsgspecSerializer",
