@@ -141,10 +141,12 @@ class EnvelopeCodec:
             if self._embedded:
                 # A class that cannot be decoded is named itself, not the envelope around it.
                 self._outer.decoder(cls)
-            decode = self._envelopes[cls] = self._outer.decoder(_ENVELOPE[cls if self._embedded else bytes])
+            decode = self._envelopes[cls] = self._outer.plain_decoder(
+                _ENVELOPE[cls if self._embedded else bytes]
+            )
         try:
             envelope: Envelope[Any] = decode(data)
-        except CatgaError as error:
+        except Exception as error:  # noqa: BLE001 - a class's own __post_init__ may raise anything
             # Read again without the body, to tell a wrong envelope or version from a wrong body.
             try:
                 peeked: Envelope[Any] = self._peek(data)
@@ -258,7 +260,7 @@ class EnvelopeCodec:
         text = f"what travels beside a {type(value).__name__} (an id or a header) cannot be serialized"
         return SerializationError(text)
 
-    def _foreign(self, what: str, error: CatgaError) -> CatgaError:
+    def _foreign(self, what: str, error: Exception) -> CatgaError:
         return SerializationError(
             f"the {what} in {self._outer.name}: {fault_in(error)}; do both sides use the same serializer?",
         )
@@ -286,7 +288,7 @@ class EnvelopeCodec:
         try:
             decode = self._answers.get(type_)
             if decode is None:
-                decode = self._outer.decoder(_ANSWER[type_ if self._embedded else bytes])
+                decode = self._outer.plain_decoder(_ANSWER[type_ if self._embedded else bytes])
                 self._answers[type_] = decode
             answer = decode(data)
             if answer.ok:

@@ -79,15 +79,22 @@ class MsgspecSerializer:
         """
         known = self._decoders.get(type_)
         if known is None:
-            found = readable(type_)
-            if problems := unresolved(found):
-                raise unusable(type_, problems)
-            try:
-                made = self._decoder(found)
-            except Exception as cause:  # an annotation is code, which may raise anything
-                raise unusable(type_, problems_of(found), cause) from cause
-            known = self._decoders[type_] = _guarded(made, type_)
+            known = self._decoders[type_] = _guarded(self.plain_decoder(type_), type_)
         return known
+
+    def plain_decoder(self, type_: Any, /) -> Callable[[bytes | memoryview], Any]:
+        """Return a new decoding function for a type, which raises msgspec's own errors; ask once and keep it.
+
+        Raises:
+            CatgaError: `SERIALIZATION_FAILED` when no value of this type can be decoded.
+        """
+        found = readable(type_)
+        if problems := unresolved(found):
+            raise unusable(type_, problems)
+        try:
+            return self._decoder(found)
+        except Exception as cause:  # an annotation is code, which may raise anything
+            raise unusable(type_, problems_of(found), cause) from cause
 
 
 def msgpack_serializer() -> MsgspecSerializer:
