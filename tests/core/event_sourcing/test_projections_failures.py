@@ -497,6 +497,59 @@ async def test_a_handler_that_cancels_itself_has_failed(place: Place) -> None:
         assert "cancelled from within" in letter.message
 
 
+@pytest.mark.parametrize("delivery", list(Delivery))
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_handler_that_cancels_its_task_has_failed(
+    place: Place, delivery: Delivery, number: int
+) -> None:
+    """The subscription goes on by its policy, also after several of them."""
+    seen: list[int] = []
+
+    async def listen(event: Unasked) -> None:
+        await asyncio.sleep(0)
+        if event.number >= number:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(30)
+        seen.append(event.number)
+
+    catga = container_at(place)
+    options = {"on_failure": OnFailure.PARK, "delivery": delivery, **fast(attempts=2)}
+    add_subscription(catga, "listener", listen, **options)
+    async with catga.running() as app:
+        await app.event_store.append("stream", [Unasked(each) for each in (1, 2, 3)])
+        await app.get(Subscriptions).caught_up("listener")
+        letters = (await app.dead_letters.find()).letters
+        health = app.health()["subscription_listener"]
+        await app.event_store.append("stream", Unasked(0))
+        await app.get(Subscriptions).caught_up("listener")
+
+    assert sorted(set(seen)) == [*range(number)]
+    assert len(letters) == 4 - number
+    assert all("cancelled from within" in letter.message for letter in letters)
+    assert health.details["parked"] == 4 - number
+
+
+async def test_handler_that_cancels_its_task_and_returns_does_not_end_its_subscription(place: Place) -> None:
+    seen: list[int] = []
+
+    async def listen(event: Unasked) -> None:
+        seen.append(event.number)
+        task = asyncio.current_task()
+        assert task is not None
+        if seen.count(event.number) == 1:
+            task.cancel()
+
+    catga = container_at(place)
+    add_subscription(catga, "listener", listen, **fast(attempts=5))
+    async with catga.running() as app:
+        await app.event_store.append("stream", [Unasked(each) for each in (1, 2, 3)])
+        await app.get(Subscriptions).caught_up("listener")
+
+    assert sorted(set(seen)) == [1, 2, 3]
+
+
 async def append_raw(
     app: CatgaApp, name: str, *, version: int = 1, data: bytes = b"\x81\xa7account\xa1x"
 ) -> None:

@@ -359,6 +359,34 @@ async def test_without_a_transport_the_relay_calls_this_processs_handlers(place:
         await eventually(lambda: app.health()["outbox_relay"].details["sent"] == 1)
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_relayed_events_handler_that_cancels_its_task_fails_alone(place: Place, first: bool) -> None:
+    """The other handlers are called, the relay sends what follows, and the stop does not wait for it."""
+    handled: list[int] = []
+    tried: list[int] = []
+
+    async def handle(event: Placed) -> None:
+        handled.append(event.number)
+
+    async def cancel(event: Placed) -> None:
+        tried.append(event.number)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(30)
+
+    catga = place.container(enable_outbox=True, enable_dead_letter_queue=True)
+    catga.add_handlers(place_, *((cancel, handle) if first else (handle, cancel)))
+    async with catga.running() as app:
+        await app.mediator.send(Place_((1, 2, 3)))
+        await eventually(lambda: handled == [1, 2, 3])
+        await eventually(lambda: is_empty(app))
+        letters = (await app.dead_letters.find()).letters
+
+    assert tried == [1, 2, 3]
+    assert [(letter.handler, letter.code) for letter in letters] == [("cancel", "HANDLER_FAILED")] * 3
+
+
 async def test_a_handler_of_a_relayed_event_may_publish_in_its_turn(place: Place):
     seen: list[int] = []
 

@@ -22,7 +22,7 @@ from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline import Call, Pipeline, as_result, failure_of, must_raise
 from catga_core.runtime.cancellation import passes_through
-from catga_core.runtime.intake import cancelled_by_handler
+from catga_core.runtime.deliveries import cancelled_by_handler
 
 _NOTHING: CatgaResult[Any] = Success(None)
 

@@ -16,8 +16,9 @@ from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline import failure_of
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself, passes_through
+from catga_core.runtime.deliveries import cancelled_by_handler
 from catga_core.runtime.home_loop import HomeLoop
-from catga_core.runtime.intake import Intake, cancelled_by_handler
+from catga_core.runtime.intake import Intake
 
 Answer = asyncio.Future[CatgaResult[Any]]
 Asked = tuple[Any, MessageContext, Answer]

@@ -6,8 +6,9 @@ from catga_core.runtime.cancellation import (
     cancelled_itself,
     passes_through,
 )
+from catga_core.runtime.deliveries import cancelled_by_handler, delivering
 from catga_core.runtime.home_loop import HomeLoop
-from catga_core.runtime.intake import Intake, cancelled_by_handler
+from catga_core.runtime.intake import Intake
 from catga_core.runtime.lease import Lease, Leased
 from catga_core.runtime.log_reader import LogPage, LogReader
 from catga_core.runtime.retry import RetryPolicy, jittered, yield_to_winner
@@ -35,6 +36,7 @@ __all__ = [
     "cancelled_by_handler",
     "cancelled_itself",
     "cleanup",
+    "delivering",
     "jittered",
     "passes_through",
     "poll_until",

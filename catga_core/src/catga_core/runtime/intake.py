@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
@@ -14,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from catga_core.log import STOP_FAILED, logger
 from catga_core.option_checks import check_count
 from catga_core.runtime.cancellation import passes_through
+from catga_core.runtime.deliveries import add_deliverer
 from catga_core.runtime.tasks import STARTS_AT_ONCE, start_task
 
 T = TypeVar("T")
@@ -75,8 +74,7 @@ class Intake(Generic[T]):
         self._due = False  # whether `start` is scheduled
         self._waited = False  # whether a handler waited when this was last known
         self._cancelled = False  # whether `drain` has cancelled what was running
-        with _intakes_lock:
-            _intakes.add(self)
+        add_deliverer(self)
 
     @property
     def running(self) -> int:
@@ -88,7 +86,7 @@ class Intake(Generic[T]):
         """Whether one more message would exceed the limit."""
         return self.running >= self.limit
 
-    def cancelled_from_within(self, task: asyncio.Task[Any]) -> bool:
+    def cancelled_from_within(self, task: asyncio.Task[Any], /) -> bool:
         """Return whether a task that was cancelled is one of these, and was not cancelled by `drain`.
 
         Args:
@@ -216,27 +214,6 @@ class Intake(Generic[T]):
         self._outside.run(self._failed, message, error)
         if not isinstance(error, asyncio.CancelledError) and passes_through(error):
             raise error
-
-
-# To find the intake of a task that was cancelled, which is rare: nothing is noted for each message or task.
-_intakes: weakref.WeakSet[Intake[Any]] = weakref.WeakSet()
-_intakes_lock = threading.Lock()
-
-
-def cancelled_by_handler() -> bool:
-    """Return whether a handler has cancelled the task that it runs in, and then withdraw that cancellation.
-
-    That is known in the tasks of an `Intake`, which `drain` alone cancels otherwise. Ask only around the whole handling of a
-    message: an `asyncio.timeout` inside of it cancels the task as well.
-    """
-    task = asyncio.current_task()
-    with _intakes_lock:
-        intakes = tuple(_intakes)
-    if task is None or not any(intake.cancelled_from_within(task) for intake in intakes):
-        return False
-    while task.cancelling():
-        task.uncancel()
-    return True
 
 
 def _step(step: Callable[[Any], object], value: object, context: Context) -> object:

@@ -12,6 +12,7 @@ from catga_core.clock import Clock
 from catga_core.log import STOP_FAILED, WORKER_FAILED, logger, traceback_of
 from catga_core.option_checks import check_seconds
 from catga_core.runtime.cancellation import being_cancelled, cancel_and_wait, cancelled_itself
+from catga_core.runtime.deliveries import delivers_for
 from catga_core.runtime.retry import RetryPolicy, jittered
 from catga_core.runtime.tasks import background_task
 from catga_core.runtime.waiter import Expectation, Waiter
@@ -133,7 +134,7 @@ class Worker:
         self.stopping = True
         self._waiter.close()
         task = self._task
-        if task is None or task is asyncio.current_task():
+        if task is None or delivers_for(task):
             return
         try:
             if not cancel:

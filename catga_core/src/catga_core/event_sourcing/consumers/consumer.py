@@ -24,6 +24,7 @@ from catga_core.log import (
     logger,
     traceback_of,
 )
+from catga_core.runtime.deliveries import delivering
 from catga_core.runtime.log_reader import LogEndLost, LogPage
 from catga_core.runtime.worker import Worker
 
@@ -192,7 +193,7 @@ class Consumer:
         progress.saw_head(max(until[0], head))
         chosen = [StoredEvent(each, self._ports.types) for each in page if self._work.wants(each)]
         if chosen:
-            await session.apply(chosen, until)
+            await delivering(session.apply(chosen, until))
         else:
             session.pass_over(until)
             if session.unsaved >= _FLUSH_POSITIONS:

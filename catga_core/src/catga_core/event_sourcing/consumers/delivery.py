@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from contextvars import ContextVar
 from typing import Any
 
@@ -13,6 +14,8 @@ from catga_core.messages import message_type
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import Failure
 from catga_core.pipeline import raised_of
+from catga_core.runtime.cancellation import cancelled_itself
+from catga_core.runtime.deliveries import cancelled_by_handler
 
 _active_stored: ContextVar[StoredEvent] = ContextVar("catga_stored_event")
 
@@ -59,6 +62,10 @@ class ConsumerDelivery:
         token = _active_stored.set(stored)
         try:
             result = await endpoint.handle(event, context_of(stored))
+        except CancelledError as cancelled:
+            if not cancelled_by_handler():
+                raise
+            raise cancelled_itself(self._consumer) from cancelled
         finally:
             _active_stored.reset(token)
         if isinstance(result, Failure):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError, TransportError
@@ -18,9 +18,10 @@ from catga_core.messages.message_context import MessageContext
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
+from catga_core.runtime.deliveries import delivering
 from catga_core.runtime.retry import RetryPolicy
 
-HandOver: TypeAlias = Callable[[MessageType, Event, MessageContext], Awaitable[None]]
+HandOver: TypeAlias = Callable[[MessageType, Event, MessageContext], Coroutine[Any, Any, None]]
 """Delivers an event to the transport, or to this process's handlers where there is none; raises if it fails."""
 
 
@@ -73,7 +74,7 @@ class OutboxSender:
             described, event = self._registry.decode(
                 message.name, message.schema_version, message.format, message.data, self._serializer, Event
             )
-            await self._hand_over(described, event, message.context)
+            await delivering(self._hand_over(described, event, message.context))
         except asyncio.CancelledError:
             if being_cancelled():
                 raise
