@@ -196,6 +196,46 @@ async def test_script_that_ends_in_its_midst_is_told_as_unknown(valkey_server: V
     assert single.value.details["outcome"] == unit.value.details["outcome"] == "unknown"
 
 
+async def message_is_due(kept: Kept) -> bool:
+    return len(await kept.outbox.lease(limit=10, lease=60.0)) > 0
+
+
+async def letter_is_listed(kept: Kept) -> bool:
+    return await RedisDeadLetterStore(kept.storage).count() == 1
+
+
+async def record_anew(kept: Kept) -> None:
+    assert await kept.inbox.record("m-1", "handler")
+
+
+async def is_pruned(kept: Kept) -> bool:
+    return await kept.inbox.prune(older_than=-60.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("write", "is_whole", "command"),
+    [
+        *((add_message, message_is_due, each) for each in ("INCR", "HSET", "ZADD", "RPUSH")),
+        *((add_letter, letter_is_listed, each) for each in ("INCR", "HSET", "ZADD")),
+        *((record_anew, is_pruned, each) for each in ("HSET", "ZADD")),
+    ],
+)
+async def test_repetition_of_a_half_written_script_is_written_whole(
+    valkey_server: ValkeyServer, write: Write, is_whole: Callable[[Kept], Awaitable[bool]], command: str
+) -> None:
+    async with Redis.from_url(valkey_server.url) as client:
+        await client.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all")
+        async with opened(valkey_server.url.replace("//", "//app:secret@")) as kept:
+            await client.execute_command("ACL", "SETUSER", "app", f"-{command}")
+            with pytest.raises(CatgaError, match="lacks permissions"):
+                await write(kept)
+            await client.execute_command("ACL", "SETUSER", "app", "+@all")
+
+            await write(kept)
+
+            assert await is_whole(kept)
+
+
 async def test_unit_of_work_is_recognized_for_longer_than_its_recovery(
     valkey_server_shared: ValkeyServer,
 ) -> None:

@@ -21,11 +21,12 @@ local function apply_add_letter(a, i)
   if found[2] then
     attempts, first, replays = attempts + tonumber(found[2]), found[3], found[4]
   end
-  redis.call('HSET', key, 'd', a[i + 10], 'o', a[i + 1], 'a', attempts, 'f', first, 'r', replays,
-    'l', a[i + 4], 's', a[i + 6], 'h', a[i + 7], 'n', a[i + 8], 'c', a[i + 9])
   if not found[2] then
     redis.call('ZADD', P .. 'dl', redis.call('INCR', P .. 'dl-seq'), a[i])
   end
+  -- Last: where a command was refused before, a repetition must not find the letter there.
+  redis.call('HSET', key, 'd', a[i + 10], 'o', a[i + 1], 'a', attempts, 'f', first, 'r', replays,
+    'l', a[i + 4], 's', a[i + 6], 'h', a[i + 7], 'n', a[i + 8], 'c', a[i + 9])
   return 1
 end
 

@@ -13,8 +13,9 @@ local function check_record(a, i)
   redis.call('ZCARD', P .. 'inbox:t')
 end
 local function apply_record(a, i)
-  redis.call('HSET', P .. 'inbox', a[i], a[i + 1] .. ':' .. a[i + 2])
   redis.call('ZADD', P .. 'inbox:t', exact(now()), a[i])
+  -- Last: where a command was refused before, a repetition must not find it noted.
+  redis.call('HSET', P .. 'inbox', a[i], a[i + 1] .. ':' .. a[i + 2])
   return 1
 end
 

@@ -94,17 +94,18 @@ local function apply_add(a, i)
     local id, group = a[at], string.sub(a[at + 1], 1, 1) == '1' and string.sub(a[at + 1], 2)
     if redis.call('HEXISTS', O .. 'ids', id) == 0 then
       local sequence = string.format('%.0f', redis.call('INCR', O .. 'seq'))
-      redis.call('HSET', O .. 'ids', id, a[at + 4])
       local message = O .. 'm:' .. sequence
       redis.call('HSET', message, 'd', a[at + 3], 'i', id, 't', 0, 'u', 0, 'a', 0)
       redis.call('ZADD', O .. 'pending', a[at + 2], sequence)
       if group then
         redis.call('HSET', message, 'k', group)
-        redis.call('RPUSH', O .. 'k:' .. group, sequence)
       end
-      if is_first(sequence, group) then
-        offer(sequence, 0)
+      if not group or redis.call('RPUSH', O .. 'k:' .. group, sequence) == 1 then
+        redis.call('ZADD', O .. 'ready', sequence, sequence)
+        wake('o')
       end
+      -- Last: where a command was refused before, a repetition must not find the message known.
+      redis.call('HSET', O .. 'ids', id, a[at + 4])
     end
   end
   return 1
