@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from catga_core import CatgaError, ConfigurationError
+from catga_core import CatgaError, CatgaOptions, ConfigurationError, add_catga
+from catga_core.event_sourcing import add_event_publisher
+from catga_core.event_sourcing.subscriptions import Subscriptions
 from catga_redis import RedisOptions
 from catga_testing.servers import ValkeyServer
 from catga_testing.waiting import eventually
@@ -78,6 +80,44 @@ async def test_reader_of_a_server_that_is_down_is_told_within_the_command_timeou
             await kept.log.head()
 
     assert monotonic() - began < 0.5 + SLACK
+
+
+async def test_calls_one_after_another_are_told_as_soon_as_one_when_the_server_is_down(
+    valkey_server: ValkeyServer,
+) -> None:
+    async with opened(valkey_server.url, command_timeout_seconds=6.0) as kept:
+        await valkey_server.kill()
+        await asyncio.sleep(0.1)
+        began = monotonic()
+        for number in range(4):
+            with pytest.raises(CatgaError) as raised:
+                await kept.log.append(appends(f"s-{number}"))
+            assert raised.value.details["outcome"] == "not_written"
+        assert monotonic() - began < 6.0 + SLACK
+
+        # Whoever calls as soon as it is back is answered, however long it was down.
+        await valkey_server.restart()
+        await kept.log.append(appends("s"))
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_container_with_many_consumers_stops_in_time_while_the_server_is_down(
+    valkey_server: ValkeyServer, *, hangs: bool
+) -> None:
+    url = f"{valkey_server.url}?command_timeout_seconds=3&connect_timeout_seconds=1&recover_timeout_seconds=3"
+    catga = add_catga(CatgaOptions(service_name="stops", store=url))
+    for number in range(6):
+        add_event_publisher(catga, stream=f"s{number}-*", lease_seconds=30.0)
+    async with catga.running() as app:
+        await app.get(Subscriptions).caught_up("publisher-s0-all")
+        await (valkey_server.stop() if hangs else valkey_server.kill())
+        began = monotonic()
+    took = monotonic() - began
+    if hangs:
+        await valkey_server.resume()
+
+    # Each of them releases a lease and ends a membership; only the first waits for the timeouts.
+    assert took < 3.0 + (3.0 if hangs else 0.0) + 11 * 0.4 + SLACK
 
 
 async def test_callers_that_wait_behind_others_are_not_told_while_these_are_answered() -> None:

@@ -29,7 +29,7 @@ from catga_redis.engine.failures import LostError, NotSentError, other_loop
 from catga_redis.engine.scripts import Script
 from catga_redis.engine.waiting import Call, WaitingCalls, fail_calls
 
-_RECONNECT = RetryPolicy(max_attempts=None, delay_seconds=0.02, max_delay_seconds=0.5)
+_RECONNECT = RetryPolicy(max_attempts=None, delay_seconds=0.02, max_delay_seconds=0.25)
 _IDLE_SECONDS = 0.005  # after which the connection is looked at before something is sent
 _MOST_BYTES = 500 * 1024 * 1024  # the server ends a connection that sends a string of 512 MB
 

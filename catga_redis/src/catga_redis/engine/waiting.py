@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from catga_redis.engine.failures import NotSentError
 
 _BATCH_BYTES = 1024 * 1024
+_ONE_ATTEMPT = 0.4  # seconds: longer than the pause between two attempts to connect
 
 
 class Call:
@@ -26,7 +27,9 @@ class Call:
 class WaitingCalls:
     """A queue whose calls fail when they have waited too long for a server that answers nothing.
 
-    While batches are answered, calls wait as long as it takes: many callers are no outage.
+    While batches are answered, calls wait as long as it takes: many callers are no outage. In an outage that has lasted for
+    longer than a call waits, further calls wait for about one attempt to connect, so that those which are made one after the
+    other, as while a container stops, are not each told as late as the first.
 
     Args:
         patience: Seconds that a call waits at most without any answer to the calls before it.
@@ -38,11 +41,23 @@ class WaitingCalls:
         self._timer: asyncio.TimerHandle | None = None
         # When the last batch was answered, by the time of the event loop.
         self.answered_at: float = 0.0
-        # Why nothing is sent, `None` while there is a connection.
-        self.trouble: str | None = None
+        self._trouble: str | None = None
+        # When the first attempt since the last answer failed.
+        self._down_since: float = 0.0
 
     def __bool__(self) -> bool:
         return bool(self._calls)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is sent, `None` while there is a connection."""
+        return self._trouble
+
+    @trouble.setter
+    def trouble(self, text: str | None) -> None:
+        self._trouble = text
+        if text is not None and self._down_since <= self.answered_at:
+            self._down_since = asyncio.get_running_loop().time()
 
     def add(self, packed: bytes, future: asyncio.Future[object], *, writes: bool) -> None:
         """Queue a command.
@@ -53,7 +68,10 @@ class WaitingCalls:
             writes: Whether it may write.
         """
         loop = future.get_loop()
-        due = loop.time() + self._patience
+        now = loop.time()
+        due = now + self._patience
+        if self._trouble is not None:
+            due = min(due, max(now + _ONE_ATTEMPT, self._down_since + self._patience))
         self._calls.append(Call(packed, future, writes=writes, due=due))
         if self._timer is None:
             self._timer = loop.call_at(due, self._expire, loop)
@@ -91,7 +109,7 @@ class WaitingCalls:
         now = loop.time()
         patient_until = self.answered_at + self._patience
         calls = self._calls
-        # In the order of their times, because all wait equally long.
+        # In the order of their times, because none is due before one that came first.
         while calls and (calls[0].future.done() or (now >= calls[0].due and now >= patient_until)):
             fail_calls(
                 [calls.popleft()], NotSentError(self.trouble or "the calls before it are not answered")
