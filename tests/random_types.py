@@ -86,7 +86,7 @@ class Unknown:
 
 
 class Text(str):
-    """A text of a class of its own."""
+    """A text of a subclass."""
 
     __slots__ = ()
 

@@ -659,7 +659,7 @@ def test_a_handler_that_is_not_asynchronous_is_refused():
 
 @pytest.mark.parametrize("thing", [3, "handler", object()])
 def test_what_is_no_handler_is_refused(thing: Any):
-    with pytest.raises(ConfigurationError, match=r"is no handler: give a class with a handle method"):
+    with pytest.raises(ConfigurationError, match=r"is not a handler: give a class with a handle method"):
         add_catga().add_handlers(thing)
 
 
@@ -667,7 +667,7 @@ def test_a_list_of_handlers_is_told_to_be_unpacked():
     async def place(message: Place) -> int:
         return 1
 
-    with pytest.raises(ConfigurationError, match=r"is no handler: .*add_handlers\(\*handlers\)"):
+    with pytest.raises(ConfigurationError, match=r"is not a handler: .*add_handlers\(\*handlers\)"):
         add_catga().add_handlers([place])  # type: ignore[arg-type]
 
 

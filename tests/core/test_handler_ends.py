@@ -328,7 +328,7 @@ async def test_timeout_around_a_send_is_a_timeout() -> None:
 
 @pytest.mark.parametrize("compose", COMPOSITIONS)
 async def test_sender_that_is_closed_does_not_go_on(compose: Callable[[], CatgaContainer]) -> None:
-    """As at the end of a loop with tasks that were never cancelled: closing a coroutine is no outcome of its message."""
+    """As at the end of a loop with tasks that were never cancelled: closing a coroutine is not an outcome of its message."""
     went_on: list[object] = []
     blocked: list[asyncio.Future[None]] = []
 

@@ -60,7 +60,7 @@ def test_lines_go_to_stderr_by_default() -> None:
     assert ran.stdout == "HANDLER_FAILED\n"
     assert "catga.started" in ran.stderr
     assert "ZeroDivisionError: division by zero" in ran.stderr
-    # A pipe is no terminal.
+    # A pipe is not a terminal.
     assert "\x1b[" not in ran.stderr
 
 

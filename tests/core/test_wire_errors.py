@@ -213,7 +213,9 @@ def test_whatever_an_error_holds_it_becomes_an_answer():
 def test_a_message_in_another_format_asks_for_the_same_serializer():
     data = EnvelopeCodec(json_serializer()).encode(CHARGE, Charge(Decimal(1)), begin_context(), None)
 
-    with pytest.raises(CatgaError, match=r"no message in msgpack: .*do both sides use the same serializer\?"):
+    with pytest.raises(
+        CatgaError, match=r"not a message in msgpack: .*do both sides use the same serializer\?"
+    ):
         EnvelopeCodec(msgpack_serializer()).decode(CHARGE, data)
 
 
@@ -232,7 +234,7 @@ def test_a_value_that_does_not_fit_is_told_by_type_and_field():
 
     error = codec.decode_result(Receipt, data).error
 
-    assert error.message == "the answer is no Receipt: Expected `int`, got `str` - at `$.number`"
+    assert error.message == "the answer is not a valid Receipt: Expected `int`, got `str` - at `$.number`"
 
 
 class Unresolved(Command[None]):

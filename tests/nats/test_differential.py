@@ -253,7 +253,7 @@ def comparable(result: CatgaResult[Any]) -> Any:
         # "Not a number" is unlike itself.
         return "success", type(value), repr(value) if value != value else value
     error = result.error
-    # The one thing that a transport changes: a lone surrogate has no bytes, and is told as a question mark.
+    # The one thing that a transport changes: a lone surrogate has no bytes, and arrives as a question mark.
     message = error.message.encode("utf-8", "replace").decode()
     return error.code, error.retryable, message, msgspec.to_builtins(dict(error.details))
 

@@ -49,7 +49,7 @@ def test_every_option_can_stand_in_a_url() -> None:
     [
         (
             "nats://a?reqest_timeout=5",
-            "'reqest_timeout', which is no option: did you mean 'request_timeout'?",
+            "'reqest_timeout', which is not an option: did you mean 'request_timeout'?",
         ),
         ("nats://a?request_timeout=soon", "request_timeout"),
         ("nats://a?request_timeout=nan", "request_timeout"),

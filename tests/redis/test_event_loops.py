@@ -1,4 +1,4 @@
-"""A storage belongs to the event loop in which it was started, and can be started anew after that was closed."""
+"""A storage belongs to the event loop in which it was started, and can be started again after that loop was closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Callers of a server that is away or hangs are told in time, however many they are."""
+"""Callers of a server that is away or hangs fail in time, however many they are."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.redis
 SLACK = 3.0  # seconds that a busy machine may take beside what the options say
 
 
-async def told(kept: Kept, callers: int) -> tuple[float, Counter[str]]:
-    """Return when the last caller was told, and how often each outcome was."""
+async def fail_all(kept: Kept, callers: int) -> tuple[float, Counter[str]]:
+    """Return the seconds until the last caller failed, and how often each outcome occurred."""
     began = monotonic()
     answers = await asyncio.gather(
         *(kept.log.append(appends(f"s-{number}")) for number in range(callers)), return_exceptions=True
@@ -35,7 +35,7 @@ async def told(kept: Kept, callers: int) -> tuple[float, Counter[str]]:
 
 
 @pytest.mark.parametrize("callers", [1, 3000])
-async def test_callers_of_a_hung_server_are_told_within_the_timeouts(
+async def test_callers_of_a_hung_server_fail_within_the_timeouts(
     valkey_server: ValkeyServer, callers: int
 ) -> None:
     times: dict[str, Any] = {
@@ -46,7 +46,7 @@ async def test_callers_of_a_hung_server_are_told_within_the_timeouts(
     async with opened(valkey_server.url, **times) as kept:
         await kept.log.head()
         await valkey_server.stop()
-        took, outcomes = await told(kept, callers)
+        took, outcomes = await fail_all(kept, callers)
         await valkey_server.resume()
 
         # What was sent may be written when the server goes on; what waited for its turn was not sent.
@@ -56,20 +56,20 @@ async def test_callers_of_a_hung_server_are_told_within_the_timeouts(
 
 
 @pytest.mark.parametrize("callers", [1, 1000])
-async def test_callers_of_a_server_that_is_down_are_told_within_the_command_timeout(
+async def test_callers_of_a_server_that_is_down_fail_within_the_command_timeout(
     valkey_server: ValkeyServer, callers: int
 ) -> None:
     async with opened(valkey_server.url, command_timeout_seconds=0.5, recover_timeout_seconds=30.0) as kept:
         await kept.log.head()
         await valkey_server.kill()
         await asyncio.sleep(0.1)  # the connection has been idle for longer than it is trusted
-        took, outcomes = await told(kept, callers)
+        took, outcomes = await fail_all(kept, callers)
 
     assert outcomes == {"not_written": callers}
     assert took < 0.5 + SLACK
 
 
-async def test_reader_of_a_server_that_is_down_is_told_within_the_command_timeout(
+async def test_reader_of_a_server_that_is_down_fails_within_the_command_timeout(
     valkey_server: ValkeyServer,
 ) -> None:
     async with opened(valkey_server.url, command_timeout_seconds=0.5, recover_timeout_seconds=30.0) as kept:
@@ -82,7 +82,7 @@ async def test_reader_of_a_server_that_is_down_is_told_within_the_command_timeou
     assert monotonic() - began < 0.5 + SLACK
 
 
-async def test_calls_one_after_another_are_told_as_soon_as_one_when_the_server_is_down(
+async def test_calls_one_after_another_fail_as_soon_as_one_when_the_server_is_down(
     valkey_server: ValkeyServer,
 ) -> None:
     async with opened(valkey_server.url, command_timeout_seconds=6.0) as kept:
@@ -95,7 +95,7 @@ async def test_calls_one_after_another_are_told_as_soon_as_one_when_the_server_i
             assert raised.value.details["outcome"] == "not_written"
         assert monotonic() - began < 6.0 + SLACK
 
-        # Whoever calls as soon as it is back is answered, however long it was down.
+        # A call as soon as it is back is answered, however long it was down.
         await valkey_server.restart()
         await kept.log.append(appends("s"))
 
@@ -120,7 +120,7 @@ async def test_container_with_many_consumers_stops_in_time_while_the_server_is_d
     assert took < 3.0 + (3.0 if hangs else 0.0) + 11 * 0.4 + SLACK
 
 
-async def test_callers_that_wait_behind_others_are_not_told_while_these_are_answered() -> None:
+async def test_callers_behind_others_do_not_fail_while_these_are_answered() -> None:
     # Each batch waits for the disk: all of them together take longer than one command may.
     async with (
         ValkeyServer(appendfsync="everysec") as server,

@@ -32,15 +32,15 @@ def test_url_option_without_its_unit_is_read() -> None:
     [
         (
             "redis://h?wait_aof=maybe",
-            "sets wait_aof='maybe', which is no truth value: write one, such as wait_aof=true",
+            "sets wait_aof='maybe', which is not a truth value: write one, such as wait_aof=true",
         ),
         (
             "redis://h?batch_size=many",
-            "sets batch_size='many', which is no whole number: write one, such as batch_size=10",
+            "sets batch_size='many', which is not a whole number: write one, such as batch_size=10",
         ),
-        ("redis://h?colour=red", "sets 'colour', which is no option: use one of batch_size, "),
-        ("redis://h?prefx=shop", "sets 'prefx', which is no option: did you mean 'prefix'?"),
-        ("redis://u:p@h?batch_size=many", "sets batch_size=***, which is no whole number"),
+        ("redis://h?colour=red", "sets 'colour', which is not an option: use one of batch_size, "),
+        ("redis://h?prefx=shop", "sets 'prefx', which is not an option: did you mean 'prefix'?"),
+        ("redis://u:p@h?batch_size=many", "sets batch_size=***, which is not a whole number"),
         ("redis://h:port", "names the host 'h' with a port that cannot be reached"),
     ],
 )

@@ -253,11 +253,11 @@ def test_a_url_sets_options() -> None:
     [
         ("sqlite://app.db", "names no file"),
         ("sqlite:///", "names no file"),
-        ("sqlite:///app.db?path=b.db", "sets 'path', which is no option"),
-        ("sqlite:///app.db?fast=1", "sets 'fast', which is no option"),
-        ("sqlite:///app.db?reeders=3", "which is no option: did you mean 'readers'?"),
-        ("sqlite:///app.db?readers=many", "which is no whole number: write one, such as readers=10"),
-        ("sqlite:///app.db?busy_timeout_seconds=soon", "which is no number"),
+        ("sqlite:///app.db?path=b.db", "sets 'path', which is not an option"),
+        ("sqlite:///app.db?fast=1", "sets 'fast', which is not an option"),
+        ("sqlite:///app.db?reeders=3", "which is not an option: did you mean 'readers'?"),
+        ("sqlite:///app.db?readers=many", "which is not a whole number: write one, such as readers=10"),
+        ("sqlite:///app.db?busy_timeout_seconds=soon", "which is not a number"),
     ],
 )
 def test_a_url_that_cannot_be_read_is_refused(url: str, problem: str) -> None:

@@ -70,11 +70,11 @@ def add_module(container: CatgaContainer, module: type[Module] | Module) -> None
 
 
 def run(container: CatgaContainer, *, roles: Collection[Role] = DEFAULT_ROLES) -> None:
-    """Run an application in an event loop of its own until SIGINT or SIGTERM.
+    """Run an application in its own event loop until SIGINT or SIGTERM.
 
     In a thread other than the main one there are no signals: use `await container.run()` in a task that you can cancel.
     The loop is uvloop's where it is installed (`pip install "catga[speed]"`), else asyncio's. A start that fails for a
-    reason that is known, a wrong composition or a server that cannot be reached, is told on stderr without a traceback.
+    reason that is known, a wrong composition or a server that cannot be reached, is printed to stderr without a traceback.
 
     Args:
         container: The composed application.

@@ -64,13 +64,13 @@ def shown(type_: Any) -> str:
 
 
 def with_place(name: str, thing: Any) -> str:
-    """Return `Name (file.py:12)`, or only the name where there is no source."""
+    """Return `Name (file.py:12)`, or only the name without a source."""
     place = place_of(thing)
     return f"{name} ({place})" if place else name
 
 
 def with_module(thing: Any) -> str:
-    """Return `module.Name (file.py:12)` for a class or function; two of one name are told apart by it."""
+    """Return `module.Name (file.py:12)` for a class or function; it distinguishes two of one name."""
     name = getattr(thing, "__qualname__", None) or str(thing)
     module = getattr(thing, "__module__", None)
     return with_place(f"{module}.{name}" if module else name, thing)

@@ -157,7 +157,7 @@ def traceback_of(error: BaseException | None) -> str | None:
     """Return an exception's traceback as plain text, `None` for none.
 
     structlog's own rendering of `exc_info` may print local variables, and those hold payloads. Given as `stack`, the text
-    stands on lines of its own on a console.
+    stands on its own lines on a console.
     """
     if error is None:
         return None

@@ -61,8 +61,8 @@ def options_in_query(
         name = f"{written}_seconds" if f"{written}_seconds" in known else written
         if name not in known:
             shown = "something" if secret or not _OPTION.fullmatch(name) else repr(name)
-            mend = f"use one of {', '.join(known)}{encode}" if secret else suggestion(name, known)
-            problems.append(f"the {system} URL sets {shown}, which is no option: {mend}")
+            fix = f"use one of {', '.join(known)}{encode}" if secret else suggestion(name, known)
+            problems.append(f"the {system} URL sets {shown}, which is not an option: {fix}")
             continue
         type_ = _without_none(types[name])
         if type_ not in _KINDS:
@@ -74,7 +74,7 @@ def options_in_query(
             shown = "***" if secret or len(text) > _VALUE else repr(text)
             kind, example = _KINDS[type_]
             problems.append(
-                f"the {system} URL sets {name}={shown}, which is no {kind}: write one, such as {name}={example}"
+                f"the {system} URL sets {name}={shown}, which is not a {kind}: write one, such as {name}={example}"
             )
     if problems:
         raise ConfigurationError(problems)

@@ -93,7 +93,7 @@ def decode(headers: Mapping[str, str]) -> MessageContext:
     """Return the context in a message's headers; only the mark is demanded of a foreign peer.
 
     Raises:
-        CatgaError: `SERIALIZATION_FAILED` for another format, or a deadline that is no number.
+        CatgaError: `SERIALIZATION_FAILED` for another format, or a deadline that is not a number.
     """
     known = {key.lower(): value for key, value in headers.items()}
     _expect("envelope format", known[MARK], str(FORMAT))
@@ -104,7 +104,7 @@ def decode(headers: Mapping[str, str]) -> MessageContext:
         seconds = None if deadline is None else int(deadline) / 1000
     except (ValueError, OverflowError):
         raise SerializationError(
-            "the header catga-deadline is no number: send milliseconds since 1970 UTC",
+            "the header catga-deadline is not a number: send milliseconds since 1970 UTC",
         ) from None
     own = {key: unquote(value) for key, value in headers.items() if not _reserved(key.lower())}
     context = MessageContext(

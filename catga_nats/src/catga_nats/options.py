@@ -256,20 +256,20 @@ def _parse_server(text: str, shown: str) -> tuple[ParseResult | None, str]:
         text: The URL.
         shown: What may be shown of it.
     """
-    mend = "write nats://host:4222 or tls://host:4222"
+    fix = "write nats://host:4222 or tls://host:4222"
     if "@" in text or not shown.startswith("'"):
-        mend += _ENCODE
+        fix += _ENCODE
     try:
         uri = urlparse(text)
         port = uri.port
     except ValueError:
         # Its text quotes what it could not read.
-        return None, f"the NATS server {shown} cannot be read: {mend}"
+        return None, f"the NATS server {shown} cannot be read: {fix}"
     if uri.scheme not in _SCHEMES:
         scheme = "a scheme" if "@" in text else f"the scheme {uri.scheme!r}"
-        return None, f"the NATS server {shown} has {scheme}, which is not spoken here: {mend}"
+        return None, f"the NATS server {shown} has {scheme}, which is not spoken here: {fix}"
     if not uri.hostname or port == 0 or any(character.isspace() for character in uri.netloc):
-        return None, f"the NATS server {shown} names no host that can be reached: {mend}"
+        return None, f"the NATS server {shown} names no host that can be reached: {fix}"
     if uri.path not in {"", "/"} or uri.params or uri.query or uri.fragment:
-        return None, f"the NATS server {shown} has something after its port: {mend}"
+        return None, f"the NATS server {shown} has something after its port: {fix}"
     return uri, ""

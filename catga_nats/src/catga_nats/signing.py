@@ -98,7 +98,7 @@ def _tls(options: NatsOptions) -> ssl.SSLContext:
             context.load_cert_chain(native_path(options.tls_cert), _native(options.tls_key))
         except (OSError, ValueError) as cause:
             raise ConfigurationError(
-                f"NATS options tls_cert={options.tls_cert!r} and tls_key={options.tls_key!r} are no certificate "
+                f"NATS options tls_cert={options.tls_cert!r} and tls_key={options.tls_key!r} are not a certificate "
                 f"with its key ({cause}): give readable PEM files that belong together"
             ) from cause
     return context

@@ -44,7 +44,7 @@ class SqliteOptions:
             `PERSISTENCE_FAILED` and nothing is written.
         unit_of_work_timeout_seconds: How long a write waits for a unit of work of this process that has the file, before it
             fails in the same way; and how long `stop()` waits for such a one before it rolls that back.
-        readers: How many threads read beside the one that writes; each has a connection of its own.
+        readers: How many threads read beside the one that writes; each has its own connection.
         poll_seconds: How often a projection or subscription that waits looks whether another process has written. This
             process's own writes wake it at once.
         file_mode: The permissions of a file that Catga creates, and of its write-ahead log: `0o600`, for the process's own user,

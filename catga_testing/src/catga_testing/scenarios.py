@@ -35,7 +35,7 @@ def given(subject: Any, /, id: str = "test") -> Any:
         id: The id of the aggregate.
 
     Raises:
-        ConfigurationError: For what is no aggregate, or one that cannot be made of its id.
+        ConfigurationError: For what is not an aggregate, or one that cannot be made of its id.
     """
     make: Any = GivenDecider if isinstance(subject, Decider) else GivenAggregate
     return make(subject, id)
@@ -92,7 +92,7 @@ class GivenAggregate(_Given[A]):
             return Then(aggregate, (), error)
         if inspect.isawaitable(result):
             getattr(result, "close", lambda: None)()
-            msg = "when() takes a plain function: what has to be awaited is no part of the aggregate"
+            msg = "when() takes a plain function: an aggregate awaits nothing"
             raise TypeError(msg)
         return Then(aggregate, aggregate.pending_events, None)
 

@@ -234,7 +234,7 @@ def test_two_methods_for_one_event_are_refused_where_the_class_is_made() -> None
 
 @pytest.mark.parametrize("event", [int, Order])
 def test_a_method_for_what_is_no_event_is_refused_where_the_class_is_made(event: Any) -> None:
-    with pytest.raises(ConfigurationError, match="which is no event"):
+    with pytest.raises(ConfigurationError, match="which is not an event"):
 
         class Odd(Aggregate):
             @apply(event)  # type: ignore[untyped-decorator]  # the mistake
@@ -327,5 +327,5 @@ def test_a_class_that_does_not_keep_its_id_is_refused_by_its_repository() -> Non
 
 @pytest.mark.parametrize("cls", [Aggregate, int, "Order", Placed])
 def test_what_is_no_aggregate_is_refused_by_a_repository(cls: Any) -> None:
-    with pytest.raises(ConfigurationError, match="is no aggregate"):
+    with pytest.raises(ConfigurationError, match="is not an aggregate"):
         repository(cls)

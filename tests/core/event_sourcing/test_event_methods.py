@@ -133,7 +133,7 @@ def test_a_method_that_does_not_say_its_event_is_refused() -> None:
 
 
 def test_a_method_for_something_that_is_no_event_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="is for int, which is no event: derive it from Event"):
+    with pytest.raises(ConfigurationError, match="is for int, which is not an event: derive it from Event"):
 
         class Account(Base):
             @on
@@ -174,7 +174,7 @@ def test_a_method_that_replaces_a_marked_one_has_to_be_marked() -> None:
 
 
 def test_a_parameter_nobody_gives_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="takes 'mediator', which nobody gives it"):
+    with pytest.raises(ConfigurationError, match="takes 'mediator', which is not provided"):
 
         class Account(Base):
             @on

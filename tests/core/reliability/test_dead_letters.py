@@ -115,8 +115,8 @@ async def test_two_events_of_one_id_have_a_letter_each(place: Place):
     [(("a:b", "c"), ("a", "b:c")), (("a:b", ""), ("a", "b")), (("1:a", "b"), ("1", "a:b"))],
 )
 def test_ids_of_letters_are_kept_apart(one: tuple[str, str], other: tuple[str, str]) -> None:
-    assert letter_id(*one, "kit.Told@1#aa") != letter_id(*other, "kit.Told@1#aa")
-    assert letter_id(*one, "kit.Told@1#aa") != letter_id(*one, "kit.Told@1#bb")
+    assert letter_id(*one, "kit.Placed@1#aa") != letter_id(*other, "kit.Placed@1#aa")
+    assert letter_id(*one, "kit.Placed@1#aa") != letter_id(*one, "kit.Placed@1#bb")
 
 
 async def test_a_failed_result_is_kept_as_well(place: Place):

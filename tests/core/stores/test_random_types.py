@@ -73,7 +73,7 @@ def test_random_states_are_the_same_with_and_without_snapshot(place: Place) -> N
         try:
             made.append((cls, make, _aggregate_of(cls)))
         except TypeError:
-            # `object | None` of what is no class cannot be written.
+            # `object | None` can be written of classes only.
             continue
     used = 0
 

@@ -75,8 +75,8 @@ class Worker:
             return [f"{self.role} did not end within {_ENDS_WITHIN:g} s after SIGTERM"]
         # One that was just started has no handler for SIGTERM yet.
         if ended_before or process.returncode not in {0, -signal.SIGTERM}:
-            told = self._errors.read_text()[-1500:]
-            return [f"{self.role} ended by itself with {process.returncode}: {told}"]
+            errors = self._errors.read_text()[-1500:]
+            return [f"{self.role} ended by itself with {process.returncode}: {errors}"]
         return []
 
     async def abandon(self) -> None:

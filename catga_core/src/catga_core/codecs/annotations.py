@@ -82,7 +82,7 @@ class _Reader:
                 self.problems.append(TypeProblem(str(self._place or shown(hint)), _CRASH))
             if all(map(_is, read_all, arguments)):
                 return hint
-            return Union[read_all]  # noqa: UP007 - there is no other way to write it for a tuple
+            return Union[read_all]  # noqa: UP007 - the syntax with | takes no tuple
         return _rebuilt(hint, read_all)
 
     def _annotated(self, hint: Any) -> Any:

@@ -17,7 +17,7 @@ _FIX = "declare its type instead of Any, object, dict or list"
 
 
 def any_check(format: str) -> Check:  # noqa: C901 - its inner functions share what the format allows
-    """Return the check of a value of any type: only what a format reads back without being told the type is good.
+    """Return the check of a value of any type: only what a format reads back without its type is valid.
 
     Args:
         format: `msgpack` or `json`.

@@ -21,7 +21,7 @@ def fold_of(cls: type[A]) -> Fold[A]:
     """Return how an aggregate is made of its events.
 
     Raises:
-        ConfigurationError: For what is no aggregate, and for a class that cannot be made of an id alone.
+        ConfigurationError: The class is not an aggregate, or needs more than an id.
     """
     facts = facts_of(cls)
 

@@ -57,7 +57,7 @@ def apply(method: Any, /, *events: type[Event]) -> Any:
         events: The classes, where the annotation does not tell.
 
     Raises:
-        ConfigurationError: For what is no plain method.
+        ConfigurationError: The target is not a plain method.
     """
     if isinstance(method, type):
         classes: tuple[Any, ...] = (method, *events)
@@ -124,7 +124,7 @@ class Aggregate:
         check_category(chosen, with_place(cls.__name__, cls))
         check_schema_version(schema_version, with_place(cls.__name__, cls))
         _check_hooks(cls)
-        # With those that bring attributes and are no aggregates: nobody has looked at them.
+        # With bases that add attributes and are not aggregates, which were not checked.
         check_defaults(cls, tuple(each for each in cls.__mro__ if each is cls or not hasattr(each, _FACTS)))
         methods = event_methods(cls, "apply", stored=False, asynchronous=False)
         table = by_event(cls, "apply", methods)
@@ -153,14 +153,14 @@ class Aggregate:
         return tuple(each.event for each in self.__catga_progress__.pending)
 
     def raise_event(self, event: Event) -> None:
-        """Apply an event and remember it for `save`; it has an identity of its own from now on.
+        """Apply an event and remember it for `save`; it has its own identity from now on.
 
         Args:
             event: What has happened.
 
         Raises:
             CatgaError: `INTERNAL_ERROR` when no `@apply` method is for it and its class does not ignore such.
-            TypeError: For what is no event.
+            TypeError: The argument is not an event.
         """
         given: object = event  # a caller without a type checker may give anything
         if not isinstance(given, Event):
@@ -193,7 +193,7 @@ def facts_of(cls: type[Aggregate]) -> AggregateFacts:
     """
     facts: AggregateFacts | None = getattr(cls, _FACTS, None)
     if facts is None:
-        msg = f"{getattr(cls, '__name__', repr(cls))} is no aggregate: derive it from Aggregate"
+        msg = f"{getattr(cls, '__name__', repr(cls))} is not an aggregate: derive it from Aggregate"
         raise ConfigurationError(msg)
     return facts
 

@@ -108,7 +108,7 @@ class DeciderRepository(Generic[C, S, E]):
         return (await self._streams.load(id))[0]
 
     async def handle(self, id: str, command: C, *, attempts: int = ATTEMPTS) -> Decided[S, E]:
-        """Decide what follows from a command, and store it; decide anew when another was quicker.
+        """Decide what follows from a command, and store it; decide again when another caller was quicker.
 
         Args:
             id: Which state.

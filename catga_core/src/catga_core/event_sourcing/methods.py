@@ -71,7 +71,7 @@ def marked(method: F, mark: str, events: tuple[type[Event], ...] = ()) -> F:
         events: The classes it is for where its decorator says so; none for those of the annotation.
 
     Raises:
-        ConfigurationError: For what is no plain method.
+        ConfigurationError: The target is not a plain method.
     """
     plain: object = method
     if not inspect.isfunction(plain):
@@ -187,7 +187,7 @@ def events_of(annotation: Any, named: str, parameter: str) -> tuple[type[Event],
     members: tuple[Any, ...] = get_args(annotation) if several else (annotation,)
     for member in members:
         if not (isinstance(member, type) and issubclass(member, Event)):
-            msg = f"{named} is for {shown(member)}, which is no event: derive it from Event"
+            msg = f"{named} is for {shown(member)}, which is not an event: derive it from Event"
             raise ConfigurationError(msg)
     return members
 
@@ -216,7 +216,7 @@ def _refuse_others(parameters: list[inspect.Parameter], named: str, wanted: str)
     variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
     for parameter in parameters:
         if parameter.default is parameter.empty and parameter.kind not in variadic:
-            msg = f"{named} takes {parameter.name!r}, which nobody gives it: write it as {wanted}"
+            msg = f"{named} takes {parameter.name!r}, which is not provided: write it as {wanted}"
             raise ConfigurationError(msg)
     return False
 

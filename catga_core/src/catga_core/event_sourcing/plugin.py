@@ -87,8 +87,8 @@ def add_aggregate(
         keep: How many snapshots of each stream stay.
 
     Raises:
-        ConfigurationError: For what is no aggregate, a category that another aggregate or decider has, a class that cannot be made of an id alone, what is no policy, `keep`
-            below 1, or when the container runs already; when it starts, for a state that cannot be kept in a snapshot.
+        ConfigurationError: The class is not an aggregate or needs more than an id, another aggregate or decider has its category, the
+            policy is not one, `keep` is below 1, or the container runs already; at start: the state cannot be kept in a snapshot.
     """
     fold = fold_of(aggregate)
     make_all_readable(fold.events, caller_locals())
@@ -126,8 +126,8 @@ def add_decider(
         keep: How many snapshots of each stream stay.
 
     Raises:
-        ConfigurationError: For what is no decider or no such type, a category that another one has, `keep` below 1, or when the container runs already; when
-            it starts, for a state that cannot be kept in a snapshot.
+        ConfigurationError: The decider or the type is not one, another aggregate or decider has its category, `keep` is below 1, or the
+            container runs already; at start: the state cannot be kept in a snapshot.
     """
     given: Any = service
     made: object = decider  # a caller without a type checker may give anything

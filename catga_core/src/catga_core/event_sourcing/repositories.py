@@ -19,7 +19,7 @@ A = TypeVar("A", bound=Aggregate)
 
 
 class AggregateRepository(Generic[A]):
-    """The aggregates of one class, each in a stream of its own, called `category-id`.
+    """The aggregates of one class, each in its own stream, called `category-id`.
 
     Args:
         aggregate: The class; the events it applies are registered with the store.
@@ -106,7 +106,7 @@ class AggregateRepository(Generic[A]):
         create: bool = False,
         attempts: int = ATTEMPTS,
     ) -> A:
-        """Load an aggregate, change it and save it; begin anew when another has saved it meanwhile.
+        """Load an aggregate, change it and save it; start over when another caller has saved it meanwhile.
 
         Args:
             id: Which one.

@@ -55,7 +55,7 @@ class Snapshots:
         clock: What `after` is measured by; `None` for the machine's.
 
     Raises:
-        ConfigurationError: For `keep` below 1, and for what is no policy.
+        ConfigurationError: `keep` is below 1, or the policy is not one.
     """
 
     __slots__ = ("clock", "keep", "policy", "serializer", "store")
@@ -90,7 +90,7 @@ def check_keep(keep: int) -> None:
 
 
 def check_policy(policy: object) -> None:
-    """Refuse what nobody could ask whether a snapshot is due.
+    """Refuse an object that cannot say whether a snapshot is due.
 
     Raises:
         ConfigurationError: Telling what can be given.
@@ -140,7 +140,7 @@ class StateSnapshots(Generic[S]):
         except CatgaError as cause:
             msg = (
                 f"the state of {fold.name} cannot be kept in a snapshot: {cause.message}: use types that the serializer "
-                "knows, or give the state a snapshot() and a restore() of its own"
+                "knows, or give the state its own snapshot() and restore()"
             )
             raise ConfigurationError(msg) from cause
 

@@ -75,7 +75,7 @@ async def state_at(streams: StateStreams[S], id: str, moment: Moment) -> tuple[S
     if isinstance(moment, datetime):
         return await streams.load_until(id, microseconds_of(moment, "time"))
     if type(moment) is not int or moment < 0:
-        msg = f"{moment!r} is no moment: give a version, 0 or more, or an aware datetime"
+        msg = f"{moment!r} is not a moment: give a version, 0 or more, or an aware datetime"
         raise ValueError(msg)
     # No stream has so many events, and no storage can compare larger numbers.
     state, progress = await streams.load(id, version=min(moment, MOST_COUNT))

@@ -132,12 +132,12 @@ def _function_of(target: Any) -> Any:
     else:
         kind = type(target).__name__
         if issubclass(type(target), (list, tuple, set, frozenset)):
-            mend = "give them one by one: add_handlers(*handlers)"
+            fix = "give them one by one: add_handlers(*handlers)"
         elif isinstance(get_origin(target), type):
-            mend = f"derive a class, class My{get_origin(target).__name__}({shown(target)}), and give that"
+            fix = f"derive a class, class My{get_origin(target).__name__}({shown(target)}), and give that"
         else:
-            mend = "give a class with a handle method, or a function"
-        msg = f"{kind} object {target!r} is no handler: {mend}"
+            fix = "give a class with a handle method, or a function"
+        msg = f"{kind} object {target!r} is not a handler: {fix}"
         raise ConfigurationError(msg)
     if not inspect.iscoroutinefunction(function) and not inspect.isasyncgenfunction(function):
         # A wrapper may hide what it wraps; only what is plainly synchronous is refused.

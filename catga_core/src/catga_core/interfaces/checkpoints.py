@@ -49,7 +49,7 @@ class CheckpointStore(Protocol):
     ) -> None:
         """Keep a position; joins the ambient unit of work, so that effects and checkpoint are written together.
 
-        A lower position than the stored one is kept as well: a rebuild begins anew.
+        A lower position than the stored one is kept as well: a rebuild starts over.
 
         Args:
             name: What it keeps its place under.

@@ -175,7 +175,7 @@ class EventStore(Protocol):
             events: Classes derived from `Event`; registering one again changes nothing.
 
         Raises:
-            ConfigurationError: For what is no event class, and for two classes of one name and version.
+            ConfigurationError: A class is not an event class, or two have one name and version.
         """
         ...
 

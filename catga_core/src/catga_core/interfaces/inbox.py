@@ -15,7 +15,7 @@ class InboxStore(Protocol):
     async def record(self, message_id: str, handler: str, /, *, fingerprint: str = "") -> bool:
         """Note that a handler has had a message; joins the ambient unit of work.
 
-        Two at once are never both told `True` and both committed: the second waits for the first, or its unit of work
+        Two at once never both get `True` and commit: the second waits for the first, or its unit of work
         fails with `CONFLICT` at the commit.
 
         Args:

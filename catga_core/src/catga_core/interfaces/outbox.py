@@ -1,4 +1,4 @@
-"""The port of the outbox: messages stored with the data they tell of, and sent after the commit."""
+"""The port of the outbox: messages stored with the data they report, and sent after the commit."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class TransportLifecycle(Protocol):
 
         Raises:
             ConfigurationError: When the options cannot work.
-            CatgaError: `TRANSPORT_FAILED` when nobody answers within the connect timeout.
+            CatgaError: `TRANSPORT_FAILED` without an answer within the connect timeout.
         """
         ...
 

@@ -22,7 +22,7 @@ from catga_core.runtime.intake import Intake
 
 Answer = asyncio.Future[CatgaResult[Any]]
 Asked = tuple[Any, MessageContext, Answer]
-Told = tuple[Any, MessageContext]
+Delivery = tuple[Any, MessageContext]
 
 
 class Listener:
@@ -40,7 +40,7 @@ class Listener:
         self.home: HomeLoop = HomeLoop()
         self.home.enter()
         self.intake: Intake[Asked] = Intake(limit, self._answer, self._unanswered, self._refuse)
-        self._deliveries: Intake[Told] = Intake(limit, self._deliver, self._undelivered, _wait)
+        self._deliveries: Intake[Delivery] = Intake(limit, self._deliver, self._undelivered, _wait)
 
     @property
     def running(self) -> int:
@@ -84,12 +84,12 @@ class Listener:
             _, _, answer = waiting.popleft()
             _set(answer, Failure(ConcurrencyLimitError(self.endpoint.message_type.name, self.intake.limit)))
 
-    def _deliver(self, told: Told) -> Coroutine[Any, Any, object]:
-        handling: Coroutine[Any, Any, object] = self.endpoint.handle(*told)
+    def _deliver(self, delivery: Delivery) -> Coroutine[Any, Any, object]:
+        handling: Coroutine[Any, Any, object] = self.endpoint.handle(*delivery)
         return handling
 
-    def _undelivered(self, told: Told, error: BaseException) -> None:
-        _, context = told
+    def _undelivered(self, delivery: Delivery, error: BaseException) -> None:
+        _, context = delivery
         if isinstance(error, asyncio.CancelledError) and being_cancelled() and not cancelled_by_handler():
             self._log_cancelled(context)
         else:
@@ -143,8 +143,8 @@ def _set(answer: Answer, result: CatgaResult[Any]) -> None:
         answer.set_result(result)
 
 
-def _wait(_events: deque[Told]) -> None:
-    """Let events wait: there is no sender who could be answered that they are refused."""
+def _wait(_events: deque[Delivery]) -> None:
+    """Let events wait: an event has no sender to answer."""
 
 
 class LocalBus:

@@ -28,7 +28,7 @@ def misfit(message_type: MessageType, error: Exception, place: str = "$") -> Cat
         )
     cause = error.__cause__ if isinstance(error, CatgaError) else error
     if not isinstance(cause, msgspec.ValidationError):
-        text = f"the body is no {message_type}: {fault_in(error)}"
+        text = f"the body is not a valid {message_type}: {fault_in(error)}"
         return SerializationError(text)
     path, rule = broken_rule(cause)
     field = path.removeprefix(place).removeprefix(".")

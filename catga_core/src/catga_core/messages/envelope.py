@@ -97,7 +97,7 @@ class EnvelopeCodec:
             deadline: Seconds since the epoch; the transport's own limit where the context has none.
 
         Raises:
-            CatgaError: `SERIALIZATION_FAILED`, naming the type, or the id or header that is no text; `VALIDATION_FAILED` for
+            CatgaError: `SERIALIZATION_FAILED`, naming the type, or the id or header that is not a str; `VALIDATION_FAILED` for
                 a field of another type than declared.
         """
         encode = self._encoders.get(message_type.cls) or self.encoder(message_type)
@@ -151,7 +151,7 @@ class EnvelopeCodec:
             try:
                 peeked: Envelope[Any] = self._peek(data)
             except CatgaError:
-                raise self._foreign("bytes are no message", error) from error
+                raise self._foreign("bytes are not a message", error) from error
             if not _is(message_type, peeked):
                 return self._upcast(message_type, peeked)
             body = bytes(peeked.body)
@@ -297,7 +297,7 @@ class EnvelopeCodec:
             unreadable: CatgaError | None = None
         except Exception as error:  # noqa: BLE001  # a serializer of the application's may raise anything
             unreadable = SerializationError(
-                f"the answer is no {shown_type(type_)}: {fault_in(error, _VALUE)}",
+                f"the answer is not a valid {shown_type(type_)}: {fault_in(error, _VALUE)}",
             )
         # A refusal has a text where a success has its value, so it seldom fits the first decoder.
         try:

@@ -137,7 +137,7 @@ def _of_one_type(origin: Any, arguments: tuple[Any, ...]) -> bool:
 
 
 def _unconstrained(type_: Any) -> Any:
-    """Return a type without the constraints of its own; those of its parts stay."""
+    """Return a type without its own constraints; those of its parts stay."""
     while get_origin(type_) is Annotated:
         type_ = get_args(type_)[0]
     return type_

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import msgspec
 
-# Shared by all messages without headers, so that nobody may write into it.
+# Shared by all messages without headers, so it must not be written to.
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -19,7 +19,7 @@ class MessageContext(msgspec.Struct, frozen=True, gc=False):
         message_id: This message; the same on every try of the same message.
         correlation_id: The whole conversation; the id of the message that began it.
         causation_id: The message whose handler sent this one, `None` for the first.
-        deadline: Seconds since the epoch after which nobody waits for an answer, `None` for no limit.
+        deadline: Seconds since the epoch after which the sender no longer waits, `None` for no limit.
         headers: What the sender added by `headers=`; they travel with this message and no further.
         traceparent: The W3C trace context that travels with the message.
         tracestate: The W3C trace state beside it.

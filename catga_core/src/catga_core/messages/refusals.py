@@ -29,7 +29,7 @@ class Refusal(msgspec.Struct, array_like=True, frozen=True):
 
 
 def refusal_of(error: Any, encode: Callable[[Any], object]) -> Refusal:
-    """Return what can be told of an error; it never raises.
+    """Return the wire form of an error; it never raises.
 
     Args:
         error: A `CatgaError`; anything else is an `INTERNAL_ERROR`.
@@ -48,7 +48,7 @@ def refusal_of(error: Any, encode: Callable[[Any], object]) -> Refusal:
 
 
 def last_resort(error: object) -> Refusal:
-    """Return what is told of an error that cannot be told."""
+    """Return the wire form of an error that cannot be encoded."""
     text = f"it failed with a {type(error).__name__} that cannot be sent: see the receiver's log"
     return Refusal(
         ok=False, code=str(ErrorCode.INTERNAL_ERROR), message=_text(text), retryable=False, details={}

@@ -134,7 +134,7 @@ def undecodable(type_: Any, cause: BaseException) -> CatgaError:
         text = f"{rule} - at `{path}`" if path else rule
     else:
         text = reason(cause)
-    return SerializationError(f"the bytes are no {shown_type(type_)}: {text}")
+    return SerializationError(f"the bytes are not a valid {shown_type(type_)}: {text}")
 
 
 def unserializable(value: object, cause: BaseException) -> CatgaError:
@@ -181,7 +181,7 @@ def reason(cause: BaseException) -> str:
         return "nested too deep"
     if isinstance(cause, UnicodeError):
         # Its text shows the characters.
-        return "a text in it is no valid Unicode"
+        return "a string in it is not valid Unicode"
     if isinstance(cause, msgspec.MsgspecError | TypeError | OverflowError | NotImplementedError):
         return str(cause)
     return type(cause).__name__

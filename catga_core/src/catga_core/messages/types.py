@@ -215,7 +215,7 @@ def _resolved(cls: type[Any], found: Any) -> Any:
     names = vars(sys.modules.get(cls.__module__, SimpleNamespace()))
     try:
         return get_type_hints(holder, names, include_extras=True)["it"]
-    except Exception:  # noqa: BLE001 - what cannot be resolved is told when the class is registered
+    except Exception:  # noqa: BLE001 - unresolvable names are reported when the class is registered
         return found
 
 

@@ -15,7 +15,7 @@ FORMAT = 1
 """The envelope's own version; a receiver refuses any other."""
 
 FAR = 1 << 53
-"""Milliseconds; a deadline beyond it is no limit."""
+"""Milliseconds; a deadline beyond it does not limit."""
 
 
 class Envelope(msgspec.Struct, Generic[B], array_like=True, frozen=True, gc=False):

@@ -143,7 +143,7 @@ def _names_of_code(behaviors: Sequence[BoundBehavior]) -> dict[object, str]:
     names: dict[object, str] = {}
     for each in behaviors:
         if each.code is not None:
-            # Behaviors may inherit one `handle`: then none of them can be told from the others.
+            # Behaviors may inherit one `handle`: then they cannot be distinguished.
             known = names.get(each.code)
             names[each.code] = each.name if known is None else f"{known} or {each.name}"
     return names

@@ -65,12 +65,12 @@ def reported_failure_of(error: BaseException, handler: str) -> CatgaResult[Any]:
 
 
 def must_raise(error: BaseException, bound: object) -> bool:
-    """Return whether what came out of a pipeline is no outcome of the message, and must be raised on.
+    """Return whether an exception is not the message's outcome, and must be raised on.
 
     Args:
         error: What was raised; not an `Exception`.
         bound: What the pipeline bound as the active context, `None` where it bound nothing. A coroutine that is closed
-            from outside sees the context variables of the task that closes it: that tells a handler's own `GeneratorExit`.
+            from outside sees the context variables of the task that closes it: that identifies a handler's own `GeneratorExit`.
     """
     if isinstance(error, GeneratorExit):
         return bound is None or active_context.peek() is not bound
@@ -107,7 +107,7 @@ def no_result(given: object, behaviors: str) -> CatgaResult[Any]:
     return Failure(
         CatgaError(
             f"{behaviors} returned {type(given).__name__} instead of a result: "
-            "a behavior ends with return await next(message), or with a CatgaResult of its own",
+            "a behavior ends with return await next(message), or with its own CatgaResult",
             code=ErrorCode.INTERNAL_ERROR,
         )
     )
@@ -124,7 +124,7 @@ def as_result(value: Any) -> CatgaResult[Any]:
     """Return what a handler returned as a result: a result stays as it is, any other value is a success.
 
     Raises:
-        TypeError: For a coroutine, which nobody has awaited.
+        TypeError: For a coroutine that was not awaited.
     """
     cls = value.__class__
     if cls in NOT_BARE_VALUES:

@@ -56,7 +56,7 @@ class Linked(msgspec.Struct, frozen=True):
         chain: The whole: it gives a result and raises nothing but cancellation.
         first: The `handle` of the outermost behavior; what it gives may be no result, and it may raise.
         rest: What it is given to go on.
-        wrong: Gives the failure for what is no result.
+        wrong: Gives the failure for a value that is not a result.
         fail: Gives the failure for what was raised.
     """
 
@@ -100,11 +100,11 @@ def link(
         "handler": handler,
         "passes_through": passes_through,
     }
-    told = " or ".join(dict.fromkeys(name for name, _ in behaviors))
+    called = " or ".join(dict.fromkeys(name for name, _ in behaviors))
     raised_by = _namer(behaviors[0][0], names_of_code)
 
     def wrong(value: Any) -> CatgaResult[Any]:
-        return no_result(value, told)
+        return no_result(value, called)
 
     def failed(error: BaseException) -> CatgaResult[Any]:
         return fail(error, raised_by(error))

@@ -84,7 +84,7 @@ class LoggingBehavior(Behavior[Any, Any]):
 class _Levels:
     """Knows which levels the application's structlog passes on, for a tenth of what a filtered line costs.
 
-    Asked anew only when the application configures another kind of logger. A logger that does not tell (the standard
+    Asked again only when the application configures another kind of logger. A logger without levels (the standard
     library's, whose levels change at any time) is taken to pass everything on, and filters by itself.
     """
 

@@ -1,4 +1,4 @@
-"""Runs a message within a scope of its own: opened before it, closed after it, however it ends."""
+"""Runs a message within its own scope: opened before it, closed after it, however it ends."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def being_cancelled() -> bool:
 
 
 def passes_through(error: BaseException) -> bool:
-    """Return whether an exception is no handler's outcome, and must be raised on.
+    """Return whether an exception is not a handler's outcome, and must be raised on.
 
     That is a cancellation of the running task, what ends the program (`KeyboardInterrupt`, `SystemExit`), and the end of a
     coroutine that is closed. Everything else that a handler raises is its failure, other `BaseException`s included.

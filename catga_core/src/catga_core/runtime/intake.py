@@ -24,7 +24,7 @@ _CANCELLED_WITHIN = 1.0  # seconds that cancelled work has to end
 class Intake(Generic[T]):
     """Bounded concurrency for one subscription of a transport.
 
-    Each message has context variables of its own. Messages that arrive in one turn of the event loop share a task until a
+    Each message has its own context variables. Messages that arrive in one turn of the event loop share a task until a
     handler waits: that handler keeps the task, and those after it get another one. A task for each message would cost as
     much as the rest of its delivery (decision 0039).
 
@@ -227,7 +227,7 @@ def _step(step: Callable[[Any], object], value: object, context: Context) -> obj
 def _resumed(
     work: Coroutine[Any, Any, object], context: Context, waits_for: object
 ) -> Generator[Any, Any, None]:
-    """Run a coroutine that waits to its end, with context variables of its own."""
+    """Run a coroutine that waits to its end, with its own context variables."""
     while waits_for is not _ENDED:
         try:
             value = yield waits_for

@@ -71,11 +71,11 @@ class LogReader:
 
     It keeps a few windows of the log: runs of events without a gap. Consumers that are near one another read the log once
     between them: at its head, and the partitions of a subscription that catches up. A consumer that is elsewhere gets a
-    window of its own, or reads pages of its own where more consumers than windows are far apart. No consumer holds up
+    window to itself, or reads its own pages where more consumers than windows are far apart. No consumer holds up
     another. Consumers at the head share one wait for the next event.
 
     A log may lose its end: in a lossy failover, by a restored backup, by a restart without data. Each read therefore includes
-    the last event that was read before. Where it is no longer there, what was read is dropped, and each consumer whose
+    the last event that was read before. Where it is gone, what was read is dropped, and each consumer whose
     event is gone gets a `LogEndLost`.
 
     Args:
@@ -175,7 +175,7 @@ class LogReader:
 
         Args:
             after: A position, up to which the caller has read.
-            poll_seconds: Real seconds between two looks where the storage cannot tell of appends by other processes. The
+            poll_seconds: Real seconds between two looks where the storage does not notify of appends by other processes. The
                 shortest of all callers counts. It returns as well when the log has lost its end.
 
         Raises:
@@ -342,7 +342,7 @@ def _size(events: Sequence[RecordedEvent]) -> int:
 
 def _start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     task = background_task(work, context=Context())
-    # Where all who asked have been cancelled meanwhile, nobody else looks at its error.
+    # Where all callers were cancelled meanwhile, the error is not retrieved otherwise.
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task
 

@@ -1,4 +1,4 @@
-"""The threads that read: each has a connection of its own, and none waits for the writer."""
+"""The threads that read: each has its own connection, and none waits for the writer."""
 
 from __future__ import annotations
 

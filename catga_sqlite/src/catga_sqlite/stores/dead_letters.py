@@ -98,7 +98,7 @@ def _number(after: str) -> int:
     try:
         return int(after)
     except ValueError:
-        msg = f"after={after!r} is no page of these dead letters: give the `next` of the page before"
+        msg = f"after={after!r} is not a page of these dead letters: give the `next` of the page before"
         raise ValueError(msg) from None
 
 

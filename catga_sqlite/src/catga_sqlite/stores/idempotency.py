@@ -132,7 +132,7 @@ def _prune(connection: sqlite3.Connection, now: float, limit: int) -> int:
 
 def _require(claim: Claimed, entry: _Entry | None) -> None:
     if entry is None:
-        reason = "it was released, and nobody has it now"
+        reason = "it was released, and has no holder now"
     elif entry[0] != claim.fencing_token:
         reason = "another has claimed it since"
     elif entry[2] is not None:

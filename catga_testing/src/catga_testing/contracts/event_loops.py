@@ -11,7 +11,7 @@ from catga_testing.contracts.limits import SOON
 
 
 async def in_another_loop(use: Callable[[], Awaitable[Any]]) -> Any:
-    """Run something in an event loop of its own, in another thread; return its result or its exception.
+    """Run something in another event loop and thread; return its result or its exception.
 
     Args:
         use: Called in that loop; given up after `SOON`.

@@ -45,7 +45,7 @@ class Certificates:
             )
             raise ModuleNotFoundError(message, name="trustme") from error
 
-        # The server runs in a folder of its own, so a relative path would mean another place to it.
+        # The server runs in its own folder, so a relative path would mean another place to it.
         directory = directory.resolve()
         directory.mkdir(parents=True, exist_ok=True)
         made = cls(

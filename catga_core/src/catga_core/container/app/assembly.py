@@ -165,7 +165,7 @@ class Assembly:
         return problems
 
     def handled_by(self, target: Any) -> Sequence[MessageType]:
-        """Return what a registered handler handles, nothing for what is no handler."""
+        """Return the messages of a registered handler, none for other targets."""
         return [each.definition.message_type for each in self.handlers if each.definition.target is target]
 
     def handled_events(self) -> Sequence[type[Message]]:

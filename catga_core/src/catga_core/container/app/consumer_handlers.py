@@ -98,7 +98,7 @@ def adapted(supply: Supply, adapt: Callable[[Any], Call]) -> Supply:
 
 
 async def use_in_scope(resolver: Resolver, service: Any, use: Callable[[Any], Awaitable[T]]) -> T:
-    """Use a service in a scope of its own, which is closed afterwards as after a message.
+    """Use a service in its own scope, which is closed afterwards as after a message.
 
     Args:
         resolver: Gives the service.

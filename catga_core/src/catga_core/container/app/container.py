@@ -61,7 +61,7 @@ class CatgaContainer(Registering):
             instance: Take the implementation as the object itself, even where it is a class, a function or a provider.
 
         Raises:
-            ConfigurationError: When nothing is registered for it, the replacement cannot be made, or is no handler.
+            ConfigurationError: When nothing is registered for it, the replacement cannot be made, or is not a handler.
         """
         return self._registry.replace(service, implementation, instance=instance)
 

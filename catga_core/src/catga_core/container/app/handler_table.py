@@ -72,7 +72,7 @@ class HandlerTable:
         return self.events(cls) if single is None else [single]
 
     def registered(self) -> list[type[Message]]:
-        """Return the classes that handlers are registered for; without `Event`, which is no message itself."""
+        """Return the classes that handlers are registered for; without `Event` itself."""
         classes = [entry.definition.message_type.cls for entry in self]
         return [cls for cls in classes if cls is not Event]
 

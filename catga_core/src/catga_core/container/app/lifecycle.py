@@ -198,7 +198,7 @@ class Lifecycle:
             if port.type in reached and is_in_memory(resolver.effective(port.type))
         ]
         if in_memory:
-            # Nobody may find out at the first restart.
+            # Reported now rather than found at the first restart.
             hint = (
                 "State in memory is lost when the container stops. Configure a durable store with "
                 'CatgaOptions(store="sqlite:///app.db") or an add_*_catga function.'
@@ -327,7 +327,7 @@ class Lifecycle:
         try:
             await self._stop_all(within)
         finally:
-            # Whatever went wrong: a container that could never run again would help nobody.
+            # Whatever went wrong: a container that could never run again would be useless.
             self.state = State.STOPPED
             self._home.leave()
 

@@ -31,7 +31,7 @@ def module_of(given: type[ModuleBase] | ModuleBase, added: Sequence[ModuleBase])
         added: Those that are there.
 
     Raises:
-        ConfigurationError: When it is no module, cannot be made, or was added already.
+        ConfigurationError: It is not a module, cannot be created, or was added already.
     """
     cls: type[Any] = given if isinstance(given, type) else class_of(given)
     named = with_place(cls.__name__, cls)

@@ -19,7 +19,7 @@ _COUNTS = ("max_event_bytes", "max_concurrent_requests", "outbox_batch_size", "o
 _MAY_BE_ZERO = frozenset({"shutdown_timeout_seconds", "idempotency_wait_seconds"})
 
 DEFAULT_SERVICE_NAME = "app"
-"""What a service is called that was given no name; what listens for events over a server needs one of its own."""
+"""What a service is called that was given no name; a subscriber of events over a server needs its own."""
 
 
 class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=OptionsType):
@@ -32,7 +32,7 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=OptionsT
         store: A URL whose scheme names a store plugin; `None` for none.
         serializer: The name of a serializer plugin: `msgpack` or `json`.
         plugins: Names of further plugins to load, of the groups `catga.features` and `catga.behaviors`.
-        disabled_plugins: Names of plugins that are never loaded, whoever asks for them.
+        disabled_plugins: Names of plugins that are never loaded, even if requested.
         enable_logging: Write a line for each message handled here.
         enable_validation: Check messages against their types and constraints before they are handled: `None` where the
             message declares constraints or a validator is registered for it, `True` for every message, `False` never.

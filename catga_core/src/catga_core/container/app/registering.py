@@ -263,7 +263,7 @@ class Registering(DynamicContainer):
             module: A class derived from `Module`, or an object of one.
 
         Raises:
-            ConfigurationError: When it is no module, was added already, or registers something that does not fit.
+            ConfigurationError: It is not a module, was added already, or registers something that does not fit.
         """
         self._registry.expect_stopped("modules")
         made = module_of(module, self._modules)

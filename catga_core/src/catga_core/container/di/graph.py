@@ -122,4 +122,4 @@ def _captive_text(registration: Registration, path: Sequence[Registration | None
 
 def _named(registration: Registration) -> str:
     # A class is found by its name; of a factory the service's name says nothing.
-    return registration.name if registration.kind is SourceKind.CLASS else registration.told
+    return registration.name if registration.kind is SourceKind.CLASS else registration.described

@@ -28,7 +28,7 @@ def note_making(error: Exception, registration: Registration) -> None:
         error: What making it raised.
         registration: How it is made.
     """
-    error.add_note(f"while making {registration.told}")
+    error.add_note(f"while making {registration.described}")
 
 
 def quick_opener(registration: Registration, make: Make) -> Make:

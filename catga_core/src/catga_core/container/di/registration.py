@@ -96,7 +96,7 @@ class Registration(msgspec.Struct, frozen=True, eq=False):
         return _own_name(self.source) or shown(self.service)
 
     @property
-    def told(self) -> str:
+    def described(self) -> str:
         """The name of the service, and what makes it with its place: `Session (open_session, app.py:12)`."""
         service, maker = self.name if self.skip else shown(self.service), ""
         if self.kind not in {SourceKind.INSTANCE, SourceKind.PROVIDER} and not self.is_ours:

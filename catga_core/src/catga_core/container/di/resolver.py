@@ -29,7 +29,7 @@ class Resolver:
 
     Args:
         registrations: By service; may grow until the container starts.
-        default_of: Tells how a service of Catga's own is made that nobody has registered.
+        default_of: Returns how an unregistered service of Catga is created.
     """
 
     def __init__(

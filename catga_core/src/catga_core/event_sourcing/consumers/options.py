@@ -53,7 +53,7 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=Optio
         retry_delay_seconds: Delay after the first failed attempt, doubled after each further one; also between two attempts to
             reach a storage that is away.
         max_retry_delay_seconds: Upper limit of every delay.
-        poll_seconds: Real seconds between two looks at the log where the storage cannot tell of appends by other processes.
+        poll_seconds: Real seconds between two looks at the log where the storage does not notify of appends by other processes.
         lease_seconds: Seconds without a renewal after which another process takes over.
         ignore_unknown: Events of unknown names to pass over as foreign: a collection of wire names, or `True` for all. Any
             other event of an unknown name is passed over with a log line, and degrades health until its class is imported.

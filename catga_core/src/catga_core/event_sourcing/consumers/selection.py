@@ -47,7 +47,7 @@ class Selection:
         self._all = Event in self._classes
         concrete = [each for asked in self._classes for each in _with_subclasses(asked) if each is not Event]
         if not self._all:
-            # What is asked for has to be known, or old events of it could not be told from those of others.
+            # What is asked for has to be known, or its old events could not be distinguished from others.
             types.register(*concrete)
         else:
             types.register(*(each for each in self._classes if each is not Event))

@@ -62,9 +62,9 @@ class ConsumerWork(msgspec.Struct, frozen=True, kw_only=True):
         handle: Handles one event.
         start: Returns the position to start after where there is no checkpoint.
         transactional: Whether effects and checkpoint are written in one unit of work.
-        kept: Whether it has a lease and a checkpoint; without them it starts anew in each process.
+        kept: Whether it has a lease and a checkpoint; without them it starts from its beginning in each process.
         confirm: Called in the unit of work that claims the checkpoint, and in each that saves it while it is at 0. Raises
-            `CONFLICT` where the work is no longer wanted: nothing else tells a new checkpoint from one that was deleted.
+            `CONFLICT` where the work is no longer wanted: nothing else distinguishes a new checkpoint from a deleted one.
         begin: Called in the unit of work that creates the checkpoint.
         still_wanted: Asked before each wait for the lease and after it; `False` ends the consumer.
         superseded: Why it is not wanted then, for health.

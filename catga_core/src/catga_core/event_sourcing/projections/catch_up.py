@@ -165,7 +165,7 @@ class CatchUpWorker(ProjectionWorker):
 
     async def replay_parked(self) -> Replayed:
         """Replay parked events."""
-        # Asked anew: a process without the role `work` runs no consumer, and has not looked which generation is read.
+        # Asked again: a process without the role `work` runs no consumer, and has not looked which generation is read.
         active = await self.generations.active()
         outcome = await replay_parked(self._ports, self.name, lambda letter: self._work_of(letter, active))
         for each in self._running.values():

@@ -15,7 +15,7 @@ class ProjectionHandling:
 
     Args:
         deliver: Delivers an event to the projection; the caller sets `active_projection` around it.
-        use: Calls a function with the projection in a scope of its own.
+        use: Calls a function with the projection in its own scope.
     """
 
     def __init__(

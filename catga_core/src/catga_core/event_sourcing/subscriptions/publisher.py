@@ -62,7 +62,7 @@ def add_event_publisher(
         start: Where it starts when it runs for the first time: `Start.BEGINNING`, `Start.NOW`, or after a position. Use
             `Start.NOW` for a log whose events were published in another way before.
         partitions: How many partitions the streams are divided into, as in `add_subscription`.
-        attempts: Attempts for each event; by default there is no limit, so that events wait in order for a transport that is
+        attempts: Attempts for each event; unlimited by default, so that events wait in order for a transport that is
             away. An error that is not retryable, such as an event that cannot be decoded, is not tried again.
 
     Raises:

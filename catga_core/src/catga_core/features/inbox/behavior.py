@@ -43,7 +43,7 @@ class InboxBehavior(Behavior[Any, Any]):
     async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
         """Return the result of the rest of the pipeline; for a duplicate, a success at once.
 
-        Another event under a known id is no duplicate: it fails with `CONFLICT`.
+        Another event under a known id is not a duplicate: it fails with `CONFLICT`.
         """
         context = active_context.get()
         if context is None:

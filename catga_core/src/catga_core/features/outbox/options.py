@@ -13,7 +13,7 @@ class OutboxOptions(FeatureOptions, frozen=True, kw_only=True):
         relay: Whether this process sends the outbox's messages; otherwise another process has to.
         batch_size: How many messages the relay sends at the same time.
         lease_seconds: Seconds after which another relay takes over the messages of one that died; renewed meanwhile.
-        poll_seconds: Seconds between two looks at the outbox where no notification tells of new messages.
+        poll_seconds: Seconds between two looks at the outbox where no notification announces new messages.
         max_attempts: Attempts after which a message goes to the dead letters.
         retry_delay_seconds: Seconds until the second attempt, doubled with each further one.
         retry_max_delay_seconds: The most seconds between two attempts.

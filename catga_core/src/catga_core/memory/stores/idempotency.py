@@ -136,7 +136,7 @@ class MemoryIdempotencyStore:
 
 def _require(claim: Claimed, entry: _Entry | None) -> None:
     if entry is None:
-        reason = "it was released, and nobody has it now"
+        reason = "it was released, and has no holder now"
     elif entry.fencing_token != claim.fencing_token:
         reason = "another has claimed it since"
     elif entry.result is not None:

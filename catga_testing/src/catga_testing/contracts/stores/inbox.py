@@ -37,16 +37,16 @@ class NotesContract(StoresContractBase):
     async def test_another_message_under_a_known_id_is_refused(self, pair: tuple[Stores, Stores]) -> None:
         """Of two versions only the names are compared, and unknown content counts as the same."""
         one, other = both(pair, InboxStore)
-        assert await one.record("m-1", "SendEmail", fingerprint="kit.Told@1#aa") is True
+        assert await one.record("m-1", "SendEmail", fingerprint="kit.Placed@1#aa") is True
 
-        for repeated in ("kit.Told@1#aa", "kit.Told@2#bb", "kit.Told@1#", ""):
+        for repeated in ("kit.Placed@1#aa", "kit.Placed@2#bb", "kit.Placed@1#", ""):
             assert await other.record("m-1", "SendEmail", fingerprint=repeated) is False
-        for reused in ("kit.Told@1#bb", "kit.Other@1#aa", "kit.Other@2#aa"):
+        for reused in ("kit.Placed@1#bb", "kit.Other@1#aa", "kit.Other@2#aa"):
             with pytest.raises(MessageIdConflictError) as refused:
                 await other.record("m-1", "SendEmail", fingerprint=reused)
             assert refused.value.message_id == "m-1"
             assert not refused.value.retryable
-        assert await other.record("m-1", "CountOrders", fingerprint="kit.Told@1#bb") is True
+        assert await other.record("m-1", "CountOrders", fingerprint="kit.Placed@1#bb") is True
 
     @needs(InboxStore)
     async def test_another_message_under_a_known_id_is_refused_in_a_unit_of_work(
@@ -54,14 +54,14 @@ class NotesContract(StoresContractBase):
     ) -> None:
         """One that was noted before the block, and one that the block has noted."""
         inbox = stores[InboxStore]
-        await inbox.record("m-1", "SendEmail", fingerprint="kit.Told@1#aa")
+        await inbox.record("m-1", "SendEmail", fingerprint="kit.Placed@1#aa")
 
         async with stores.storage.unit_of_work():
-            await inbox.record("m-2", "SendEmail", fingerprint="kit.Told@1#aa")
+            await inbox.record("m-2", "SendEmail", fingerprint="kit.Placed@1#aa")
             for known in ("m-1", "m-2"):
                 with pytest.raises(MessageIdConflictError):
-                    await inbox.record(known, "SendEmail", fingerprint="kit.Told@1#bb")
-                assert await inbox.record(known, "SendEmail", fingerprint="kit.Told@1#aa") is False
+                    await inbox.record(known, "SendEmail", fingerprint="kit.Placed@1#bb")
+                assert await inbox.record(known, "SendEmail", fingerprint="kit.Placed@1#aa") is False
 
     async def test_it_tells_who_has_had_what(self, pair: tuple[Stores, Stores]) -> None:
         """And asking leaves no note."""

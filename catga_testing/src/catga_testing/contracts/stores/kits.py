@@ -188,7 +188,7 @@ class StoresContract(UnitOfWorkContract, StorageContract, EventLoopsContract, me
 
     `make_stores` returns a function that makes one more set of stores, not yet started, over the place of this one
     test, as one more process would; its parameter is the clock that leases and expiry follow. A test makes up to three
-    of them, starts and stops each once, and each test has a place of its own.
+    of them, starts and stops each once, and each test has its own place.
 
     A storage that has one store may derive from that store's kit instead. Stores of a server derive a second class from
     `ConnectionContract`. The tests need pytest-asyncio, in any mode.

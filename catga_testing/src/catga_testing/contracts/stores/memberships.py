@@ -63,7 +63,7 @@ class MembershipContract(StoresContractBase):
     async def test_shorter_lease_of_one_member_leaves_the_others_alive(
         self, two: Two, time: StoreTime
     ) -> None:
-        """Each member has a lease of its own."""
+        """Each member has its own lease."""
         one, other = two
         await one.announce("mail", "long", lease=time.ample)
         await other.announce("mail", "short", lease=time.lease)

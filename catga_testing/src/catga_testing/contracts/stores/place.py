@@ -103,7 +103,7 @@ async def outside(call: Callable[[], Awaitable[T]]) -> T:
     """Return what a call gives outside of every unit of work, wherever it is made.
 
     Args:
-        call: Called in a task of its own, with surroundings of its own.
+        call: Called in its own task, with surroundings of its own.
     """
 
     async def called() -> T:

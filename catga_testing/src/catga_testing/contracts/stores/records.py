@@ -134,7 +134,7 @@ def message(message_id: str | None = None, *, key: str | None = None, **given: A
     """
     identity = message_id or new_id()
     made = OutboxMessage(
-        "kit.Told", 1, "json", b"%d" % next(_numbers), MessageContext(identity, identity), key, NOW
+        "kit.Placed", 1, "json", b"%d" % next(_numbers), MessageContext(identity, identity), key, NOW
     )
     return msgspec.structs.replace(made, **given)
 
@@ -151,7 +151,7 @@ def letter(letter_id: str | None = None, **given: Any) -> DeadLetter:
         id=letter_id or new_id(),
         source=DeadLetterSource.HANDLER,
         handler="SendEmail",
-        name="kit.Told",
+        name="kit.Placed",
         schema_version=1,
         format="json",
         data=b"%d" % next(_numbers),

@@ -224,7 +224,7 @@ class ConnectionContract(StoresContractBase):
     async def test_what_callers_are_told_when_the_connection_is_lost_is_true(
         self, stores: Stores, connection: Connection
     ) -> None:
-        """What is acknowledged is there, what is told as not written is not; of the rest it is said that nobody knows."""
+        """Acknowledged writes are there, those reported as not written are not; the others have an unknown outcome."""
         log = stores[EventLog]
         await log.append([appends("before")])
         for round_ in range(3):
@@ -240,7 +240,7 @@ class ConnectionContract(StoresContractBase):
             await eventually(lambda: log.version("before"), within=PATIENCE)
 
             for number, each in enumerate(outcomes):
-                told = each.details["outcome"] if isinstance(each, CatgaError) else each
+                reported = each.details["outcome"] if isinstance(each, CatgaError) else each
                 there = await log.version(f"orders-{round_}-{number}")
-                assert there == 1 or not isinstance(told, list), told
-                assert there == 0 or told != "not_written", told
+                assert there == 1 or not isinstance(reported, list), reported
+                assert there == 0 or reported != "not_written", reported

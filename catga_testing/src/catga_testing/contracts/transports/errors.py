@@ -79,7 +79,7 @@ class ErrorsContract(TransportContractBase):
         assert "Traceback" not in told
 
     async def test_a_handler_that_cancels_itself_fails_alone(self, peers: Peers) -> None:
-        """HANDLER_FAILED for a CancelledError that nobody asked for; whoever takes messages goes on taking them."""
+        """HANDLER_FAILED for a CancelledError that nobody asked for; the receiver goes on taking messages."""
         inbox = Inbox()
 
         async def cancel(message: Any, context: MessageContext) -> str:
@@ -150,7 +150,7 @@ class ErrorsContract(TransportContractBase):
         assert several == [Success(text) for text in ("cancel", "1", "cancel", "2")]
 
     async def test_handler_that_raises_a_base_exception_is_answered_at_once(self, peers: Peers) -> None:
-        """HANDLER_FAILED or INTERNAL_ERROR, long before the deadline; whoever takes messages goes on taking them."""
+        """HANDLER_FAILED or INTERNAL_ERROR, long before the deadline; the receiver goes on taking messages."""
         inbox = Inbox()
 
         async def halt(message: Any, context: MessageContext) -> str:

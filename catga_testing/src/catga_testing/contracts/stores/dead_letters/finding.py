@@ -33,11 +33,11 @@ FILTERS: list[tuple[DeadLetterFilter, str]] = [
 async def several(letters: DeadLetterStore) -> dict[str, DeadLetter]:
     """Keep five letters that differ, in the order of their ids, each having failed ten seconds after the one before."""
     given = {
-        "a": letter("a", handler="SendEmail", name="kit.Told", code="TIMEOUT"),
+        "a": letter("a", handler="SendEmail", name="kit.Placed", code="TIMEOUT"),
         "b": letter("b", handler="SendEmail", name="kit.Paid", code="HANDLER_FAILED"),
         "c": letter("c", handler="", source=DeadLetterSource.OUTBOX, code="TRANSPORT_FAILED"),
         "d": letter("d", handler="SendEmail*", name="kit.Paid", code="HANDLER_FAILED"),
-        "e": letter("e", handler="sendemail", name="kit.Told", code="TIMEOUT"),
+        "e": letter("e", handler="sendemail", name="kit.Placed", code="TIMEOUT"),
     }
     for number, (name, each) in enumerate(given.items(), 1):
         given[name] = letter(

@@ -32,7 +32,7 @@ class CompletingContract(IdempotencyContractBase):
     async def test_a_result_outlives_the_lease_it_was_made_under(
         self, idempotency: IdempotencyStore, time: StoreTime
     ) -> None:
-        """It has a time of its own."""
+        """It has its own time."""
         await idempotency.complete(await claimed(idempotency, "charge-1", time.lease), b"charged", ttl=TTL)
 
         await time.passes(2.0)

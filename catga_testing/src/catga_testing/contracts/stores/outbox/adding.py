@@ -79,8 +79,8 @@ class AddingContract(OutboxContractBase):
 
     async def test_another_message_under_a_known_id_is_refused(self, outboxes: Two) -> None:
         """While it is pending, leased and sent; of what is added together, nothing is."""
-        first = message("m-1", fingerprint="kit.Told@1#aa")
-        others = ["kit.Told@1#bb", "kit.Other@1#aa", "kit.Other@2#aa"]
+        first = message("m-1", fingerprint="kit.Placed@1#aa")
+        others = ["kit.Placed@1#bb", "kit.Other@1#aa", "kit.Other@2#aa"]
 
         async def refused() -> None:
             for other in others:
@@ -102,12 +102,12 @@ class AddingContract(OutboxContractBase):
 
     async def test_a_repetition_is_recognized_by_its_fingerprint(self, outboxes: Two) -> None:
         """Of two versions only the names are compared, and unknown content counts as the same."""
-        await outboxes[0].add([message("m-1", fingerprint="kit.Told@1#aa")])
+        await outboxes[0].add([message("m-1", fingerprint="kit.Placed@1#aa")])
         await outboxes[0].add([message("m-2")])
 
-        for repeated in ("kit.Told@1#aa", "kit.Told@2#bb", "kit.Told@1#", ""):
+        for repeated in ("kit.Placed@1#aa", "kit.Placed@2#bb", "kit.Placed@1#", ""):
             await outboxes[1].add([message("m-1", fingerprint=repeated)])
-        await outboxes[1].add([message("m-2", fingerprint="kit.Told@1#aa")])
+        await outboxes[1].add([message("m-2", fingerprint="kit.Placed@1#aa")])
 
         assert names(await lease(outboxes[0])) == ["m-1", "m-2"]
 

@@ -100,12 +100,12 @@ class WithinContract(StoresContractBase):
         """At the call, or where writes are collected at the commit; nothing of the block is there."""
         outbox = stores[OutboxStore]
         if before:
-            await outbox.add([message("m-1", fingerprint="kit.Told@1#aa")])
+            await outbox.add([message("m-1", fingerprint="kit.Placed@1#aa")])
 
         with pytest.raises(MessageIdConflictError):
             async with stores.storage.unit_of_work():
-                await outbox.add([message("m-2"), message("m-1", fingerprint="kit.Told@1#aa")])
-                await outbox.add([message("m-1", fingerprint="kit.Told@1#bb")])
+                await outbox.add([message("m-2"), message("m-1", fingerprint="kit.Placed@1#aa")])
+                await outbox.add([message("m-1", fingerprint="kit.Placed@1#bb")])
 
         assert (await outbox.stats()).pending == (1 if before else 0)
 
