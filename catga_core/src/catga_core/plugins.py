@@ -162,7 +162,7 @@ def _elsewhere(*groups: str) -> dict[str, str]:
 def _only(group: str, name: str) -> EntryPoint:
     installed = _entries(group)
     found = [entry for entry in installed if entry.name == name]
-    # The same distribution may be on the path twice (an editable install beside a wheel); that is no duplicate.
+    # The same distribution may be on the path twice (an editable install beside a wheel); that is not a duplicate.
     values = {entry.value for entry in found}
     if not found:
         names = {entry.name for entry in installed}

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
 
 _ANSWERS = 8 * BACKLOG  # bytes that may wait to be written before responses wait too
-_DEFAULT_LIMIT = 1024 * 1024  # NATS' own, until a server has told its limit
-_SETTLED_WITHIN = 5.0  # seconds after an outage when "nobody listens" is believed at the latest
+_DEFAULT_LIMIT = 1024 * 1024  # NATS' own, until a server has sent its limit
+_SETTLED_WITHIN = 5.0  # seconds after an outage after which "no responders" is believed
 _LEAST_WAIT = 0.1  # seconds between two new clients, whatever the options say
 _CLOSE_WITHIN = 2.0  # seconds for the last bytes before the connection is cut
 _CUT_WITHIN = 1.0  # seconds for it to end after that, and once more after its cancellation

@@ -14,7 +14,7 @@ class Counters:
         requests_timed_out: Requests without an answer at their deadline.
         requests_unroutable: Of these, without any process that handles them.
         requests_interrupted: Of these, given up because the connection was lost or closed.
-        replies_late: Answers that came when nobody waited any more.
+        replies_late: Answers that came after their senders had given up.
         events_published: Events handed to the connection.
         requests_received: Requests that arrived and were started.
         requests_refused: Requests that arrived and could not be read.

@@ -40,7 +40,7 @@ class RequestMux:
         self._due: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
         self.opened: int = 0
-        # 96 random bits: nobody else's inbox, and nobody's guess.
+        # 96 random bits: unique to this inbox, and not guessable.
         self._inbox = b"_INBOX.%b." % secrets.token_hex(12).encode()
 
     @property
@@ -54,7 +54,7 @@ class RequestMux:
         return Subscription(self._inbox.decode() + "*", "", self._on_answer)
 
     def open(self, subject: bytes, timeout: float) -> tuple[bytes, asyncio.Future[Answer]]:
-        """Make a place for one answer; whoever stops waiting before it is there calls `forget`.
+        """Make a place for one answer; a caller that stops waiting before it is there calls `forget`.
 
         Args:
             subject: Where the request is sent.

@@ -117,7 +117,7 @@ class _Attempt:
         self.over = False
 
     def note(self, error: Exception) -> None:
-        """Keep an error; one that trying again cannot mend ends the attempt."""
+        """Keep an error; one that a retry cannot fix ends the attempt."""
         self.errors.append(error)
         if _is_final(error):
             self.refused.set()

@@ -1,4 +1,4 @@
-"""What nats-py is told to sign in and to encrypt with."""
+"""The arguments of nats-py for signing in and for encryption."""
 
 from __future__ import annotations
 

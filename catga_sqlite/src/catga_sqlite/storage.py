@@ -93,7 +93,7 @@ class SqliteStorage:
             return
         if self._stopping is None:
             self._stopping = background_task(self._stop(), name="catga-sqlite-stop")
-        # Whoever is cancelled while waiting here leaves no thread behind.
+        # A caller that is cancelled while waiting here leaves no thread behind.
         await asyncio.shield(self._stopping)
 
     async def _stop(self) -> None:

@@ -83,7 +83,7 @@ def _hooked_shape(cls: type[A]) -> StateShape[A]:
 def _attribute_shape(cls: type[A]) -> StateShape[A]:
     types = _state_types(cls)
     names = tuple(types)
-    # Every attribute is asked for and no other taken: a snapshot of a class that has changed since is no state of it,
+    # Every attribute is asked for and no other taken: a snapshot of a class that has changed since is not a state of it,
     # and the events are there to make it of.
     state: Any = msgspec.defstruct(f"{cls.__name__}State", list(types.items()), forbid_unknown_fields=True)
     _check_attributes(new_aggregate(cls, "0"), names)

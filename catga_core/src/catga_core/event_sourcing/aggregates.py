@@ -252,7 +252,7 @@ def check_category(category: str, named: str) -> None:
 
 
 def check_schema_version(version: int, named: str) -> None:
-    """Refuse what is no version of a shape.
+    """Refuse an invalid version of a shape.
 
     Args:
         version: As it is to be.

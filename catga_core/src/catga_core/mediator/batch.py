@@ -60,7 +60,7 @@ class Batch(Generic[R]):
             async with self._group:
                 self._group.create_task(self._work())
         except BaseExceptionGroup as several:
-            # Only a thing that is no request, or the iterable itself, can raise: the caller sees it as from send().
+            # Only an argument that is not a request, or the iterable, can raise: the caller sees it as from send().
             raise several.exceptions[0] from None
         if self._raised is not None:
             raise self._raised

@@ -172,7 +172,7 @@ async def _outcome(call: Call, event: Any, name: str) -> CatgaResult[Any]:
     try:
         return as_result(await call(event))
     except BaseException as error:  # handlers are independent
-        # Run by a task of its own, which is never closed while it runs, and which `cancelled` alone cancels otherwise.
+        # Run by its own task, which is never closed while it runs, and which `cancelled` alone cancels otherwise.
         if (
             passes_through(error)
             and not isinstance(error, GeneratorExit)

@@ -66,7 +66,7 @@ class CatgaMediator:
             headers: Strings that travel with this message and no further.
 
         Returns:
-            The handler's result, or a failure: `HANDLER_NOT_FOUND` at once when nobody handles it, `TIMEOUT` when the
+            The handler's result, or a failure: `HANDLER_NOT_FOUND` at once without a handler, `TIMEOUT` when the
             outcome is unknown, `TRANSPORT_FAILED` when it could not be asked.
 
         Raises:

@@ -17,7 +17,7 @@ class SendOptions(TypedDict, total=False):
     """What may be said beside a request.
 
     Args:
-        timeout: Seconds after which nobody waits for the answer any more; never later than the surrounding deadline.
+        timeout: Seconds after which the sender no longer waits for the answer; never later than the surrounding deadline.
         message_id: The message's identity; the same for every try of the same request.
         headers: Travel with this message and no further.
     """

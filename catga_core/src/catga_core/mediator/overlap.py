@@ -66,7 +66,7 @@ class Overlap:
             if isinstance(found, tuple):
                 run, event, context, variables = found
                 # Each task copies the publisher's context variables. Not eager, whatever the loop's task factory: a
-                # callback of the loop is no place to run handlers.
+                # callback of the loop must not run handlers.
                 self.pending[rest] = [
                     variables.run(_task, run(entry, event, context), loop) for entry in rest
                 ]
@@ -110,7 +110,7 @@ async def cancelled(tasks: Suspended | Sequence[Task]) -> None:
 
 
 def cancelled_from_within(error: BaseException) -> bool:
-    """Return whether a handler that runs in a task of its own has raised because it cancelled that task itself.
+    """Return whether a handler that runs in its own task has raised because it cancelled that task itself.
 
     Args:
         error: What it raised.

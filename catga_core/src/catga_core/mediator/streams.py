@@ -48,10 +48,10 @@ async def run_stream(
             waits = False
     except BaseException as error:
         if waits and isinstance(error, GeneratorExit):
-            # A consumer that has seen enough is no failure: the unit of work may end well.
+            # A consumer that stops early is not a failure: the unit of work may commit.
             await _finish(items, context, scope, pipeline.name)
             raise
-        # What the handler raised, not what it is told as, is what a unit of work decides by.
+        # A unit of work decides by what the handler raised, not by the error made of it.
         cause = (error.__cause__ if isinstance(error, CatgaError) else None) or error
         with _entered(context, scope):
             await _close(items, error)

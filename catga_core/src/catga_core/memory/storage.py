@@ -94,7 +94,7 @@ class MemoryStorage:
     def unit_of_work(self) -> AbstractAsyncContextManager[MemoryUnitOfWork]:
         """Return a block of which everything is committed when it is left, or nothing when it raises or is cancelled.
 
-        From its first write to its end it is the only one that writes; a block that only reads waits for nobody. What it
+        From its first write to its end it is the only one that writes; a block that only reads does not wait. What it
         reads before its first write may be changed by others meanwhile.
         """
         return UnitOfWorkBlock(self, lambda: MemoryUnitOfWork(self))

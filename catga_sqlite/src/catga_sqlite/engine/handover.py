@@ -2,7 +2,7 @@
 
 `sqlite3` gives the interpreter up at every step of a statement, and has to get it back. From a loop that computes and looks
 at its sockets in turn it may not for long: each look gives the interpreter up for a moment that is too short to wake
-another thread in, and its wait begins anew. Beside slices of 100 us reading 100 events took up to a second that way, on an
+another thread in, and its wait starts over. Beside slices of 100 us reading 100 events took up to a second that way, on an
 idle machine it is 0.2 ms. A tenth of a millisecond in which the loop does nothing is enough for most of what is asked.
 """
 

@@ -29,7 +29,7 @@ class Job(msgspec.Struct, eq=False):
         many: Instead of the function, for requests that are cheaper together; the arguments are the request.
         result: What the function returned.
         error: What it raised.
-        ticket: Set where the loop may give the job up for its caller; whoever pops it first owns the job.
+        ticket: Set where the loop may give the job up for its caller; the first to pop it owns the job.
     """
 
     future: asyncio.Future[Any]
@@ -55,7 +55,7 @@ def perform(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
     """Do jobs in their order, those of one kind together; each has its result or its refusal then.
 
     Raises:
-        BaseException: What is no refusal; nothing is known of any of the jobs then.
+        BaseException: An error that is not a refusal; the outcome of every job is unknown then.
     """
     index, count = 0, len(jobs)
     while index < count:

@@ -105,7 +105,7 @@ class Readers:
             job.error = error
 
     def _tell(self, function: Callable[..., object], *arguments: Any) -> None:
-        # The loop may have been closed by a program that does not stop its storage; then nobody is left to be told.
+        # The loop may have been closed by a program that does not stop its storage; then no caller is left.
         try:  # noqa: SIM105, RUF100 - once for every answer, and a context manager takes a microsecond
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:

@@ -32,7 +32,7 @@ class Transaction:
     Args:
         describe: Names the unit of work, for the errors of writers that wait for it.
         time: Tells real seconds.
-        ended: Called in the loop when it is over, after its last job was answered; told whether it was committed.
+        ended: Called in the loop when it is over, after its last job was answered; with whether it was committed.
         handover: Watches what is asked of the writer's thread.
     """
 
@@ -119,8 +119,8 @@ class Transaction:
             job.error = error
         except BaseException as error:  # noqa: BLE001, RUF100
             outcome = outcome_of_commit(error) if step is Step.COMMIT else Outcome.NOT_WRITTEN
-            told = persistence_failed(error, path, outcome) if isinstance(error, sqlite3.Error) else error
-            job.error = error if step is Step.OWN else told
+            failed = persistence_failed(error, path, outcome) if isinstance(error, sqlite3.Error) else error
+            job.error = error if step is Step.OWN else failed
             if step is Step.COMMIT or not connection.in_transaction:
                 # After a full disk or an I/O error SQLite rolls everything back by itself.
                 self.broken_by = persistence_failed(error, path, outcome)

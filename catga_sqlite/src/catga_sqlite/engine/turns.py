@@ -1,4 +1,4 @@
-"""Whose turn it is: units of work have the file one after the other, and nobody waits for it for ever."""
+"""Whose turn it is: units of work have the file one after the other, each waits for a limited time."""
 
 from __future__ import annotations
 

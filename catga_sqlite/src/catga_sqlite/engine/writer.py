@@ -121,7 +121,7 @@ class Writer:
         return jobs
 
     def _commit_together(self, connection: sqlite3.Connection, asked: Sequence[Job]) -> None:
-        # Not those whose caller was cancelled, or was told that it waits too long.
+        # Not those whose caller was cancelled, or has waited too long.
         jobs = [job for job in asked if not job.future.done() and (job.ticket is None or claimed(job.ticket))]
         if jobs:
             self._commit(connection, jobs)
@@ -210,7 +210,7 @@ class Writer:
             self._done(topics)
 
     def _tell(self, function: Callable[..., object], *arguments: Any) -> None:
-        # The loop may have been closed by a program that does not stop its storage; then nobody is left to be told.
+        # The loop may have been closed by a program that does not stop its storage; then no caller is left.
         try:  # noqa: SIM105, RUF100 - once for every answer, and a context manager takes a microsecond
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:

@@ -139,7 +139,7 @@ class Assembly:
     # --- what the container asks ---
 
     def forget(self) -> None:
-        """Compile every pipeline anew when it is next asked for."""
+        """Compile every pipeline again when it is next used."""
         self._routes.clear()
 
     def declared(self) -> list[Registration]:

@@ -54,7 +54,7 @@ class StorageHost:
 
 
 def default_of(service: Any) -> Registration | None:
-    """Return how a port or a service of Catga's own is made where nobody has registered it, `None` for any other.
+    """Return how an unregistered port or service of Catga is created, `None` for any other.
 
     State is then kept in this process's memory. What is not asked for is not imported.
 
@@ -99,7 +99,7 @@ def _host_of(registration: Registration | None) -> Any:
 
 
 def is_in_memory(registration: Registration | None) -> bool:
-    """Tell whether a port is kept in memory because nobody said where else."""
+    """Return whether a port is kept in memory by default."""
     return registration is not None and any(
         parameter.service is _MemoryHost for parameter in registration.parameters
     )

@@ -94,7 +94,7 @@ def _way_to_scoped(resolver: Resolver, registration: Registration) -> list[Regis
             return [None]
         needed = resolver.effective(parameter.service)
         if needed is None or needed.lifetime is Lifetime.SINGLETON:
-            # A singleton on the way is a mistake of its own and is told by itself.
+            # A singleton on the way is a separate mistake and is reported separately.
             continue
         if needed.lifetime is Lifetime.SCOPED:
             return [needed]

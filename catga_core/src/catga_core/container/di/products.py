@@ -38,12 +38,12 @@ def product_now(registration: Registration, arguments: Arguments) -> Product:
         raise AsyncNeeded
     source = registration.source
     if registration.kind is SourceKind.INSTANCE:
-        # Whoever made the object closes it.
+        # The code that made the object closes it.
         return source, None
     if registration.kind is SourceKind.PROVIDER:
         made = source()
         if inspect.isawaitable(made):
-            # Only asking tells that it has to be awaited; whoever can await asks again.
+            # Only asking shows that it has to be awaited; a caller that can await asks again.
             _give_up(made)
             raise AsyncNeeded
         return made, None

@@ -38,7 +38,7 @@ class ServiceProvider(Provider[T], GivesService):
         return self._service
 
     def is_for(self, service: Any) -> bool:
-        """Tell whether it gives a service, without importing one that nobody has needed so far."""
+        """Return whether it gives a service, without importing one that was not needed yet."""
         named = self._service
         if isinstance(named, str) and named.partition(":")[0] not in sys.modules:
             return False

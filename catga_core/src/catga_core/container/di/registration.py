@@ -122,7 +122,7 @@ def how_registered(service: Any) -> str:
     Args:
         service: The type it is asked for by.
     """
-    told: str | None = getattr(get_origin(service) or service, "__catga_registered_by__", None)
-    if told is None:
+    text: str | None = getattr(get_origin(service) or service, "__catga_registered_by__", None)
+    if text is None:
         return f"Register one with add_singleton({shown(service)}, ...)"
-    return told.format(", ".join(map(shown, get_args(service))) or "...")
+    return text.format(", ".join(map(shown, get_args(service))) or "...")

@@ -25,7 +25,7 @@ class Resolver:
     """Gives services by type.
 
     A singleton is kept for each set of overrides that reaches it, so one that was built before an override is built
-    anew while the override lasts, and the first one is there again afterwards.
+    again while the override lasts, and the first one is there again afterwards.
 
     Args:
         registrations: By service; may grow until the container starts.

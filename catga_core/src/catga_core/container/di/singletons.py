@@ -63,7 +63,7 @@ class Singletons:
     async def get_async(
         self, key: SingletonKey, registration: Registration, make: Callable[[], Awaitable[Product]]
     ) -> Any:
-        """Return what is kept under a key; where nothing is, make it first, while whoever else asks waits.
+        """Return what is kept under a key; where nothing is, make it first, while other callers wait.
 
         Args:
             key: What to keep it under.

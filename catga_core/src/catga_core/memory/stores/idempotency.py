@@ -113,7 +113,7 @@ class MemoryIdempotencyStore:
                 return Completed(key, entry.result)
             left = end - loop.time()
             if left <= 0 or awaited not in {None, entry.fencing_token}:
-                # Released meanwhile, and claimed anew: that is another's work.
+                # Released meanwhile, and claimed again: that is another's work.
                 return None
             awaited = entry.fencing_token
             sleep = self._clock.sleep(entry.expires_at - now)

@@ -52,7 +52,7 @@ class MemoryInboxStore:
         """Remove notes, at most `limit`; return how many."""
         rows = self._notes.write(await self._storage.write())
         before = self._clock.time() - older_than
-        # The oldest come first, so that whoever has nothing to prune looks at one note.
+        # The oldest come first, so that a caller with nothing to prune looks at one record.
         old: list[tuple[str, str]] = []
         for key in rows:
             if len(old) >= limit or rows[key][0] >= before:
