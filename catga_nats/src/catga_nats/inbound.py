@@ -169,6 +169,7 @@ class RequestListener(Listener):
         self._endpoint = endpoint
         self._clock = clock
         self._patience = patience
+        self._answer_name = headers_form.answer_of(endpoint.message_type)
         self._replies = Replies(self._type, self._connection, clock, self._counters)
 
     def deliver(self, _: bytes, reply: bytes, data: bytes, headers: Headers, /) -> None:
@@ -273,6 +274,4 @@ class RequestListener(Listener):
         if foreign:
             own, data = headers_form.encode_result(result, self._codec.bodies, self._type)
             return data, own
-        return self._codec.encode_result(
-            result, self._type.result, subject=headers_form.answer_of(self._type)
-        ), None
+        return self._codec.encode_result(result, self._type.result, subject=self._answer_name), None

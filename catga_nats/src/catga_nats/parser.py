@@ -58,8 +58,9 @@ class FastParser(Parser):
             if line_end < 0:
                 break
             words = data[position + 4 : line_end].split()
+            count = len(words)
             # Anything unusual, a missing size say, is for nats-py to judge.
-            sink = sinks.get(words[1]) if 3 <= len(words) <= 4 else None
+            sink = sinks.get(words[1]) if 3 <= count <= 4 else None
             if sink is None:
                 break
             start = line_end + 2
@@ -70,7 +71,7 @@ class FastParser(Parser):
                     return
                 break
             try:
-                sink(words[0], words[2] if len(words) == 4 else b"", data[start:end], None)
+                sink(words[0], words[2] if count == 4 else b"", data[start:end], None)
             except RAISED as error:  # it would end nats-py's read loop, and all subscriptions with it
                 not_taken(words[0], error)
             position = end + 2

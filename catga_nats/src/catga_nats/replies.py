@@ -62,7 +62,13 @@ class Replies:
         """
         connection = self._connection
         client = connection.client
-        if client is None or not connection.has_room(client, response.size, small=response.size <= _SMALL):
+        if client is None:
+            return False
+        small = response.size <= _SMALL
+        if small and response.headers is None and client.offer(response.reply, response.data):
+            # Nearly all of them, by one call in the place of four.
+            return True
+        if not connection.has_room(client, response.size, small=small):
             return False
         client.send(response.reply, b"", response.data, response.headers)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -32,6 +32,10 @@ from catga_nats.options import NatsOptions
 from catga_nats.subjects import REQUEST_GROUP, Subjects, check_service_name
 
 R = TypeVar("R")
+
+_Way: TypeAlias = tuple[bytes, Encode | None]
+"""A type's subject, and what encodes its messages in the array form; `None` for the headers form."""
+_Ways: TypeAlias = dict[type[Message], _Way]
 
 _FAR = 1e12  # seconds since the epoch; a deadline beyond it, infinity say, is none
 _REAL_TIME = SystemClock()
@@ -75,7 +79,8 @@ class NatsTransport:
         self._clock = clock
         self._registry = registry
         self._codec = EnvelopeCodec(serializer, registry)
-        self._outgoing: dict[str, tuple[bytes, Encode | None]] = {}
+        self._request_ways: _Ways = {}
+        self._event_ways: _Ways = {}
         self._array = options.envelope == "body"
         self._requests = Subjects(options.subject_prefix, "request")
         self._events = Subjects(options.subject_prefix, "event")
@@ -158,8 +163,16 @@ class NatsTransport:
                 deadline = self._clock.time() + timeout
             else:
                 timeout = self._left(message_type, deadline)
-            subject = self._requests[message_type.name]
-            payload, headers = self._pack(message_type, message, context, deadline, connection.payload_limit)
+            subject, encode = self._request_ways.get(message_type.cls) or self._way_of(
+                message_type, self._request_ways, self._requests
+            )
+            headers: dict[str, str] | None = None
+            if encode is not None:
+                payload = encode(message, context, deadline)
+                if len(payload) > connection.payload_limit:
+                    raise too_large(str(message_type), len(payload), connection.payload_limit)
+            else:
+                payload, headers = self._pack(message_type, message, context, deadline, connection)
             client = connection.client
             if client is None or not client.takes_more:
                 client = await connection.ready(len(payload), timeout)
@@ -213,31 +226,26 @@ class NatsTransport:
             raise too_late(message_type)
         return left
 
+    def _way_of(self, message_type: MessageType, ways: _Ways, subjects: Subjects) -> _Way:
+        encode = self._codec.encoder(message_type) if self._array else None
+        made = ways[message_type.cls] = (subjects[message_type.name], encode)
+        return made
+
     def _pack(
         self,
         message_type: MessageType,
         message: Message,
         context: MessageContext,
         deadline: float | None,
-        limit: int,
-    ) -> tuple[bytes, dict[str, str] | None]:
-        if self._array:
-            payload = self._codec.encode(message_type, message, context, deadline)
-            headers = None
-            size = len(payload)
-        else:
-            payload = self._codec.bodies.encode(message_type, message)
-            headers = headers_form.encode(message_type, context, deadline)
-            size = len(payload) + headers_form.size(headers)
-        if size > limit:
-            raise too_large(str(message_type), size, limit)
+        connection: NatsConnection,
+    ) -> tuple[bytes, dict[str, str]]:
+        """Return payload and headers of a message in the headers form."""
+        payload = self._codec.bodies.encode(message_type, message)
+        headers = headers_form.encode(message_type, context, deadline)
+        size = len(payload) + headers_form.size(headers)
+        if size > connection.payload_limit:
+            raise too_large(str(message_type), size, connection.payload_limit)
         return payload, headers
-
-    def _way_of(self, message_type: MessageType) -> tuple[bytes, Encode | None]:
-        subject = self._events[message_type.name]
-        encode = self._codec.encoder(message_type) if self._array else None
-        made = self._outgoing[message_type.name] = (subject, encode)
-        return made
 
     def _unusual(self, message_type: MessageType, answer: Answer) -> CatgaResult[Any] | None:
         """Return the result in an answer that is more than a payload, `None` for one to be asked for again."""
@@ -268,16 +276,16 @@ class NatsTransport:
         connection = self._connection
         if connection is None or self._closed or self._home.loop is not asyncio.get_running_loop():
             raise self._unusable()
-        subject, encode = self._outgoing.get(message_type.name) or self._way_of(message_type)
+        subject, encode = self._event_ways.get(message_type.cls) or self._way_of(
+            message_type, self._event_ways, self._events
+        )
         headers: dict[str, str] | None = None
         if encode is not None:
             payload = encode(event, context, context.deadline)
             if len(payload) > connection.payload_limit:
                 raise too_large(str(message_type), len(payload), connection.payload_limit)
         else:
-            payload, headers = self._pack(
-                message_type, event, context, context.deadline, connection.payload_limit
-            )
+            payload, headers = self._pack(message_type, event, context, context.deadline, connection)
         client = connection.client
         if client is None or headers is not None or not client.offer(subject, payload):
             if client is None or not client.takes_more:

@@ -241,9 +241,8 @@ class EnvelopeCodec:
             except CatgaError as error:
                 return self._encode_error(error)
             try:
-                return self._outer.encode(
-                    _Answer(ok=True, value=value if self._embedded else self._serializer.encode(value))
-                )
+                # The bytes of an `_Answer`.
+                return self._outer.plain((True, value if self._embedded else self._serializer.encode(value)))
             except Exception as error:  # noqa: BLE001  # a serializer of the application's may raise anything
                 return self._encode_error(self._unserializable(value, error))
         return self._encode_error(result.error if isinstance(result, Failure) else result)

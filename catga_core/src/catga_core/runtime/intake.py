@@ -181,9 +181,10 @@ class Intake(Generic[T]):
         task: Any = asyncio.current_task()
         self._latest = task
         arrived, begin, outside = self._arrived, self._begin, self._outside.run
+        waiting, limit = self._waiting, self.limit
         fresh = True
         try:
-            while arrived and len(self._waiting) < self.limit:
+            while arrived and len(waiting) < limit:
                 message = arrived.popleft()
                 try:
                     work = outside(begin, message)
@@ -192,8 +193,14 @@ class Intake(Generic[T]):
                     if fresh:
                         fresh = False
                         await work
-                    elif (waits_for := _step(work.send, None, context := Context())) is not _ENDED:
-                        await _resumed(work, context, waits_for)
+                    else:
+                        context = Context()
+                        try:
+                            waits_for = context.run(work.send, None)
+                        except StopIteration:
+                            pass
+                        else:
+                            await _resumed(work, context, waits_for)
                 except BaseException as error:  # noqa: BLE001  # messages are independent
                     self._fail(message, error)
                 # The task of a handler that waited ends with it, and a cancellation is not meant for the next handler.
