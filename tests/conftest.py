@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from catga_testing.contracts.stores import kits
 from catga_testing.servers import ValkeyServer
@@ -20,6 +21,11 @@ _PARAMETER = re.compile(r"\[(?:.*-)?(memory|sqlite|redis)(?:-.*)?\]$")
 _KITS = sorted(set(kits.__all__) - {"StoresContract"})
 _SUITES = {"tests/application/": "application suite"}
 _CELL = "store-matrix"
+
+
+# How long an example takes says how busy the machine is: no test fails for it.
+settings.register_profile("catga", deadline=None)
+settings.load_profile("catga")
 
 
 @pytest.fixture(params=PLACES)
