@@ -259,7 +259,7 @@ class Lane:
 
 
 async def _is_open(connection: Any) -> bool:
-    """Return whether the other side has ended a connection that was idle, as far as this side has been told."""
+    """Return whether an idle connection is open, as far as this side knows."""
     # The loop learns of it in one turn, and tells the connection in the next.
     for _ in range(2):
         await asyncio.sleep(0)

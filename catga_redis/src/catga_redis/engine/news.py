@@ -54,7 +54,7 @@ class News:
             on_error=self._note,
         )
         self._started = False
-        # Why wake-ups do not come, `None` while they do or nobody waits.
+        # Why wake-ups do not come, `None` while they do or without waiters.
         self.trouble: str | None = None
 
     def expect(self, topic: str) -> Expectation:

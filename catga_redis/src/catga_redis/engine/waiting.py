@@ -123,7 +123,7 @@ def fail_calls(calls: Iterable[Call], error: Exception) -> None:
 
     Args:
         calls: The calls.
-        error: What they fail with; each gets one of its own, because a traceback grows where it is raised.
+        error: What they fail with; each gets a separate copy, because a traceback grows where it is raised.
     """
     for call in calls:
         if not call.future.done():

@@ -14,7 +14,7 @@ local function apply_confirm()
   return 1
 end
 
--- Writes what nobody reads: whether the server accepts writes.
+-- Writes an unused key: shows whether the server accepts writes.
 local function apply_probe()
   redis.call('SET', P .. 'probe', '1', 'PX', 60000)
   return 1
