@@ -27,17 +27,17 @@ class Color(enum.Enum):
     BLUE = "blue"
 
 
-class Plain:
-    """A class msgspec knows nothing of."""
-
-
-class Other:
-    """Another one."""
-
-
 class Item(msgspec.Struct, frozen=True):
     sku: Annotated[str, Meta(min_length=2, max_length=8, pattern="^[a-z]")]
     quantity: Annotated[int, Meta(ge=1, le=99)]
+
+
+class Sold(Item, frozen=True):
+    """Sent, it would lose its class; here it is still there."""
+
+
+class Level(enum.IntEnum):
+    ONE = 1
 
 
 class Order(Command[int], frozen=True):
@@ -84,18 +84,6 @@ class Point(NamedTuple):
 @dataclass
 class Place:
     street: Annotated[str, Meta(min_length=1)]
-
-
-class Refused(Command[int], frozen=True):
-    """msgspec cannot decode it: two plain classes in one union."""
-
-    either: Plain | Other
-    count: Annotated[int, Meta(ge=0)]
-
-
-class Unresolved(Command[int], frozen=True):
-    known: Annotated[int, Meta(ge=0)]
-    unknown: NobodyKnows  # type: ignore[name-defined]  # noqa: F821
 
 
 GOOD = Order("c-1", [Item("lamp", 1)])
@@ -205,6 +193,9 @@ NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
     ("hint", "value"),
     [
         (int, 2**80),
+        (int, Level.ONE),
+        (Item, Sold("lamp", 1)),
+        (dt.datetime, NOON.astimezone(dt.timezone(dt.timedelta(seconds=30)))),
         (float, 1),
         (bool, True),
         (None, None),
@@ -217,10 +208,8 @@ NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
         (dt.timedelta, dt.timedelta(1)),
         (uuid.UUID, uuid.UUID(int=1)),
         (Color, Color.RED),
-        (Plain, Plain()),
         (Callable[[], int], print),
         (Literal["a", 1] | None, 1),
-        (Sequence[int], (1, 2)),
         (Mapping[str, int], {"a": 1}),
         (frozenset[int], frozenset({1})),
         (tuple[int, ...], (1, 2, 3)),
@@ -271,7 +260,6 @@ async def test_a_value_on_the_edge_passes(hint: Any, value: Any):
         (dt.date, NOON, "must be date, is datetime"),
         (uuid.UUID, "0", "must be UUID, is str"),
         (Color, "red", "must be Color, is str"),
-        (Plain, Other(), "must be Plain, is Other"),
         (Item, {"sku": "lamp"}, "must be Item, is dict"),
         (list[int], "12", "must be list, is str"),
         (list[int], {1}, "must be list, is set"),
@@ -284,6 +272,10 @@ async def test_a_value_on_the_edge_passes(hint: Any, value: Any):
         (Literal["a", 1], True, "must be 1 or 'a', is bool"),
         (Literal[2, True], 1, "must be True or 2, is another int"),
         (Annotated[int, Meta(gt=0)], 0, "must be more than 0, is 0"),
+        (Annotated[Decimal, Meta(gt=0)], Decimal(-1), "must be more than 0, is -1"),
+        (Annotated[Decimal, Meta(le=9)] | None, Decimal(10), "must be at most 9, is 10"),
+        (list[int], (1, 2), "must be list, is tuple"),
+        (Sequence[int], (1, 2), "must be list, is tuple"),
         (Annotated[int, Meta(lt=5)], 5, "must be less than 5, is 5"),
         (Annotated[int, Meta(multiple_of=5)], 7, "must be a multiple of 5, is 7"),
         (Annotated[float, Meta(ge=0)], float("nan"), "must be at least 0, is nan"),
@@ -353,20 +345,6 @@ async def test_an_unset_field_passes_where_it_may_be_left_out():
     assert await problem_of(str, UNSET) == "must be str, is UnsetType"
 
 
-async def test_of_a_class_msgspec_refuses_every_field_is_checked_as_far_as_can_be():
-    assert has_constraints(Refused)
-    assert (await ValidationBehavior(Refused).handle(Refused(Other(), 1), handled)).is_success
-    assert await problems_of(Refused(5, -1)) == {  # type: ignore[arg-type]
-        "either": "must be Plain or Other, is int",
-        "count": "must be at least 0, is -1",
-    }
-
-
-async def test_a_field_of_an_unknown_name_is_left_alone_and_the_others_are_checked():
-    assert has_constraints(Unresolved)
-    assert await problems_of(Unresolved(-1, "anything")) == {"known": "must be at least 0, is -1"}
-
-
 # --- whether there is anything to check ---
 
 
@@ -384,13 +362,15 @@ def test_a_constraint_is_found_wherever_it_is(cls: type[Any]):
         Annotated[dt.datetime, Meta(tz=False)] | None,
         Annotated[int, Meta(ge=0, title="A number")],
         Annotated[set[int], Meta(min_length=0)],
+        Annotated[Decimal, Meta(gt=0)],
+        dict[str, Annotated[Decimal, Meta(lt=1)] | None],
     ],
 )
 def test_a_constraint_inside_a_type_is_found(hint: Any):
     assert has_constraints(field_of(hint))
 
 
-@pytest.mark.parametrize("hint", [int, list[str], Tree | None, Annotated[int, Meta(title="A number")], Plain])
+@pytest.mark.parametrize("hint", [int, list[str], Tree | None, Annotated[int, Meta(title="A number")]])
 def test_a_class_without_constraints_has_none(hint: Any):
     assert has_constraints(field_of(hint)) is (hint == Tree | None)
     assert not has_constraints(Bare)
@@ -484,12 +464,11 @@ async def test_a_catga_error_of_a_validator_keeps_its_code():
     assert (error.code, error.retryable) == ("PERSISTENCE_FAILED", True)
 
 
-async def test_a_validator_that_stumbles_over_wrong_types_does_not_hide_them():
+async def test_validators_are_not_called_for_a_mistyped_message():
     message = Order("c-1", None)  # type: ignore[arg-type]
 
-    assert await problems_of(message, NoLamps(), KnownCustomer()) == {
-        "items": "must be list, is None",
-        "customer": "is not known",
+    assert await problems_of(message, NoLamps(), KnownCustomer(), Broken()) == {
+        "items": "must be list, is None"
     }
 
 
@@ -506,7 +485,9 @@ async def test_other_validators_share_the_checks():
 
 
 def test_checking_a_good_message_keeps_nothing_and_makes_no_list():
-    good = ValidationBehavior(Order)._check.good
+    check = ValidationBehavior(Order)._check
+    assert check is not None
+    good = check.good
     message = Order("c-1", [Item("lamp", 1)] * 100, "a note")
     good(message)
     gc.disable()

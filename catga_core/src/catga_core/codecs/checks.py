@@ -180,7 +180,8 @@ def literal(values: tuple[Any, ...]) -> Check:
 
     def explain(value: Any, path: str, findings: list[Finding]) -> None:
         # Refused by the sender like another type: a receiver cannot decode it.
-        text = f"must be {expected}, is another {kind_of(value)}"
+        other = "another " if type(value) in kinds else ""
+        text = f"must be {expected}, is {other}{kind_of(value)}"
         findings.append(Finding(path, text, declared=True, mistyped=True))
 
     kinds = tuple(map(class_of, values))

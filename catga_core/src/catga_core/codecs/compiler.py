@@ -17,7 +17,7 @@ from catga_core.codecs.collections import dict_check, items_check, tuple_check, 
 from catga_core.codecs.findings import Finding
 from catga_core.codecs.objects import object_check
 from catga_core.codecs.rules import length_rules, number_rules, pattern_rules, zone_rules
-from catga_core.codecs.serializing import JSON, decoder_of, encoder_of
+from catga_core.codecs.serializing import JSON, NO_FORMAT, decoder_of, encoder_of
 from catga_core.codecs.special import (
     JSON_NUMBER,
     SAME_TIME,
@@ -44,7 +44,7 @@ def compile_check(described: shape.Type, format: str, *, bounded: bool = False) 
 
     Args:
         described: The type, as `msgspec.inspect` describes it.
-        format: `msgpack` or `json`.
+        format: `msgpack`, `json` or `NO_FORMAT`.
         bounded: Whether it also refuses ints and texts that the format has no bytes for, except in the fields of objects;
             an encoder refuses them by itself.
     """
@@ -150,6 +150,8 @@ class _Compiler:
 
     def _key(self, described: shape.Type) -> Check:
         check = self.check(described)
+        if self._format == NO_FORMAT:
+            return check
         if self._format != JSON or not isinstance(described, shape.UnionType):
             return check if not isinstance(described, shape.AnyType) or self._format != JSON else _TEXT
         # JSON's keys are texts, and which of several types one was is guessed from it.
@@ -168,7 +170,7 @@ class _Compiler:
         self._known[id(described)] = made
         parts = [(field.name, self.check(field.type)) for field in described.fields]
         done = object_check(cls, parts)
-        if hasattr(cls, "__post_init__") or _has_late_fields(cls):
+        if self._format != NO_FORMAT and (hasattr(cls, "__post_init__") or _has_late_fields(cls)):
             # Its own code runs when it is decoded.
             done = round_trip(done, self._encode, decoder_of(self._format, described.cls))
         made.fits, made.good, made.explain, made.steps = done.fits, done.good, done.explain, done.steps
@@ -176,6 +178,8 @@ class _Compiler:
 
     def _foreign(self, cls: Any) -> Check:
         check = exactly(getattr(cls, "__name__", str(cls)), get_origin(cls) or cls)
+        if self._format == NO_FORMAT:
+            return check
         return round_trip(check, self._encode, decoder_of(self._format, cls))
 
 

@@ -36,7 +36,7 @@ class CodecPlan:
         """Return the check of the type's values in a format.
 
         Args:
-            format: `msgpack` or `json`.
+            format: `msgpack`, `json`, or `NO_FORMAT` for their declared types and constraints.
         """
         known = self._checks.get(format)
         if known is None:

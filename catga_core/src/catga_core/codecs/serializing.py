@@ -12,6 +12,8 @@ from catga_core.codecs.foreign import decode_foreign, encode_foreign
 MSGPACK = "msgpack"
 JSON = "json"
 FORMATS = (MSGPACK, JSON)
+NO_FORMAT = ""
+"""Stands for values that are not encoded: only their declared types and constraints count."""
 
 
 def encoder_of(format: str) -> Callable[[object], bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 from catga_core.codecs.checks import Check
 from catga_core.codecs.findings import Finding, kind_of
 from catga_core.codecs.rules import Rule
-from catga_core.codecs.serializing import JSON
+from catga_core.codecs.serializing import JSON, NO_FORMAT
 from catga_core.codecs.special import JSON_NUMBER, VALID_TEXT, int_bound
 from catga_core.descriptions import class_of
 
@@ -16,12 +16,19 @@ _PLAIN: frozenset[type[Any]] = frozenset({type(None), bool, int, str})
 _FIX = "declare its type instead of Any, object, dict or list"
 
 
+_ANYTHING = Check(
+    "any value", lambda _: True, lambda _: True, lambda _value, _path, _findings: None, inline="True"
+)
+
+
 def any_check(format: str) -> Check:  # noqa: C901 - its inner functions share what the format allows
     """Return the check of a value of any type: only what a format reads back without its type is valid.
 
     Args:
-        format: `msgpack` or `json`.
+        format: `msgpack`, `json` or `NO_FORMAT`.
     """
+    if format == NO_FORMAT:
+        return _ANYTHING
     is_json = format == JSON
     scalars = _PLAIN if is_json else _PLAIN | {float, bytes}
     keys: frozenset[type[Any]] = frozenset({str}) if is_json else scalars

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, ClassVar, cast
 
-from catga_core.errors import CatgaError, ErrorCode
+from catga_core.codecs.findings import Finding
+from catga_core.codecs.plan import plan_of
+from catga_core.codecs.serializing import NO_FORMAT
 from catga_core.interfaces.validation import ValidationProblem, Validator
+from catga_core.messages.bodies import invalid
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.behavior import Behavior, Next
 from catga_core.pipeline.failures import failure_of
 from catga_core.pipeline.stage import Stage
-from catga_core.validation.constraints import check_of
 from catga_core.validation.shapes import has_constraints
 
 __all__ = ["ValidationBehavior", "has_constraints"]
@@ -22,7 +24,8 @@ class ValidationBehavior(Behavior[Any, Any]):
 
     Otherwise it answers with a failure of code `VALIDATION_FAILED` whose `details["errors"]` lists every problem
     as `{"field": ..., "message": ...}`. A validator that raises fails the message as a handler would, named by its
-    class; it is passed over where the message's own types are already wrong, which is what it stumbles over then.
+    class. No validator is called where a field is of another type than declared: it could not trust the message, and a
+    transport would have refused it at the sender.
 
     Args:
         cls: The message class; its checks are compiled once.
@@ -35,7 +38,9 @@ class ValidationBehavior(Behavior[Any, Any]):
 
     def __init__(self, cls: type[Any], validators: Sequence[Validator[Any]] = ()) -> None:
         self._cls = cls
-        self._check = check_of(cls)
+        # Compiled once for each class. What cannot be encoded has no handlers.
+        plan = plan_of(cls)
+        self._check = None if plan.problems else plan.check(NO_FORMAT)
         self._validators = validators
 
     def with_validators(self, validators: Sequence[Validator[Any]]) -> ValidationBehavior:
@@ -48,26 +53,28 @@ class ValidationBehavior(Behavior[Any, Any]):
 
     async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
         """Return what the rest of the pipeline gives, or a failure of code `VALIDATION_FAILED`."""
-        problems: list[ValidationProblem] | None = None
+        findings: list[Finding] = []
         try:
-            if not self._check.good(message):
-                problems = []
-                self._check.explain(message, "", problems)
+            if self._check is not None and not self._check.good(message):
+                self._check.explain(message, "", findings)
         except RecursionError:
-            problems = [ValidationProblem("", "is nested too deep to be checked")]
-        if self._validators:
-            mistyped = problems is not None
+            findings = [Finding("", "is nested too deep to be checked", declared=True, mistyped=True)]
+        problems: list[ValidationProblem] | None = None
+        if findings:
+            # What only an encoding would change is refused where the message is encoded.
+            problems = [ValidationProblem(each.path, each.text) for each in findings if each.declared] or None
+        if self._validators and not any(each.mistyped for each in findings):
             for validator in self._validators:
                 try:
                     found = validator.validate(message)
                     found = await found if isinstance(found, Awaitable) else found
                     problems = _joined(problems, found)
                 except Exception as error:  # noqa: BLE001 - a validator's own fault is the message's failure
-                    if not mistyped:
-                        return failure_of(error, type(validator).__name__)
+                    return failure_of(error, type(validator).__name__)
         if problems is None:
             return await next(message)
-        return Failure(_invalid(self._cls, problems))
+        errors = [{"field": each.field, "message": each.message} for each in problems]
+        return Failure(invalid(self._cls.__name__, errors))
 
 
 def _joined(
@@ -81,14 +88,3 @@ def _joined(
             problems = []
         problems.append(problem)
     return problems
-
-
-def _invalid(cls: type[Any], problems: list[ValidationProblem]) -> CatgaError:
-    first = problems[0]
-    shown = f"{first.field}: {first.message}" if first.field else first.message
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems, the first"
-    return CatgaError(
-        f"{cls.__name__} is not valid, {count}: {shown}",
-        code=ErrorCode.VALIDATION_FAILED,
-        details={"errors": [{"field": each.field, "message": each.message} for each in problems]},
-    )
