@@ -9,6 +9,7 @@ import pytest
 from catga_core import ErrorCode, Event, MessageContext, Query, TransportCapabilities
 from catga_core.memory import LocalBus, LocalTransport, local_bus
 from catga_testing.contracts import Peers, TransportContract, TransportFactory
+from catga_testing.contracts.transport import UpcastingFactory
 
 
 class TestLocalTransport(TransportContract):
@@ -18,6 +19,11 @@ class TestLocalTransport(TransportContract):
     def make_transport(self) -> TransportFactory:
         bus = LocalBus()
         return lambda clock: LocalTransport(bus, clock)
+
+    @pytest.fixture
+    def make_upcasting_transport(self) -> UpcastingFactory:
+        bus = LocalBus()
+        return lambda clock, registry: LocalTransport(bus, clock, registry=registry)
 
 
 async def test_an_endpoint_that_raises_against_its_word_is_answered_all_the_same() -> None:

@@ -13,7 +13,7 @@ from catga_core.messages import MessageKind
 from catga_core.messages.serialization import msgpack_serializer
 from catga_nats import NatsOptions, NatsTransport
 from catga_testing.contracts import TransportContract, TransportFactory
-from catga_testing.contracts.transport import GarbageSender
+from catga_testing.contracts.transport import GarbageSender, UpcastingFactory
 from catga_testing.servers import NatsServer
 
 pytestmark = pytest.mark.nats
@@ -33,6 +33,11 @@ class NatsContract(TransportContract):
     def make_transport(self, nats_server_shared: NatsServer, prefix: str) -> TransportFactory:
         options = NatsOptions(nats_server_shared.url, subject_prefix=prefix, **self.options)  # type: ignore[arg-type]
         return lambda clock: NatsTransport(options, msgpack_serializer(), clock)
+
+    @pytest.fixture
+    def make_upcasting_transport(self, nats_server_shared: NatsServer, prefix: str) -> UpcastingFactory:
+        options = NatsOptions(nats_server_shared.url, subject_prefix=prefix, **self.options)  # type: ignore[arg-type]
+        return lambda clock, registry: NatsTransport(options, msgpack_serializer(), clock, registry)
 
     @pytest.fixture
     async def send_garbage(self, nats_server_shared: NatsServer, prefix: str) -> AsyncIterator[GarbageSender]:

@@ -18,7 +18,9 @@ from catga_core.memory.bus import LocalBus
 from catga_core.memory.stores import MemoryStorage, memory_stores
 from catga_core.memory.transport import LocalTransport
 from catga_core.messages import message_type
+from catga_core.messages.bodies import BodyCodec
 from catga_core.messages.context import begin_context
+from catga_core.messages.serialization import msgpack_serializer
 from catga_core.runtime.home_loop import HomeLoop
 from catga_core.runtime.waiter import Waiter
 from catga_testing.contracts.event_loops import in_another_loop
@@ -255,7 +257,7 @@ async def test_local_bus_refuses_a_handler_in_another_loop_and_forgets_one_whose
             raise AssertionError
 
     async def listen() -> None:
-        bus.listen_for_request(Endpoint(), 1)  # type: ignore[arg-type]
+        bus.listen_for_request(Endpoint(), 1, BodyCodec(msgpack_serializer()))  # type: ignore[arg-type]
 
     await asyncio.to_thread(there.run_until_complete, listen())
 

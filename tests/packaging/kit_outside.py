@@ -21,6 +21,7 @@ from catga_redis import RedisOptions, redis_stores
 from catga_sqlite import SqliteOptions, sqlite_stores
 from catga_testing import TransportContract
 from catga_testing.contracts import StoresContract, StoresFactory, TransportFactory
+from catga_testing.contracts.transport import UpcastingFactory
 from catga_testing.servers import NatsServer, ValkeyServer
 
 
@@ -32,6 +33,11 @@ class TestLocal(TransportContract):
         bus = LocalBus()
         return lambda clock: LocalTransport(bus, clock)
 
+    @pytest.fixture
+    def make_upcasting_transport(self) -> UpcastingFactory:
+        bus = LocalBus()
+        return lambda clock, registry: LocalTransport(bus, clock, registry=registry)
+
 
 class TestNats(TransportContract):
     capabilities = TransportCapabilities(remote=True)
@@ -40,6 +46,11 @@ class TestNats(TransportContract):
     def make_transport(self, nats_server_shared: NatsServer) -> TransportFactory:
         options = NatsOptions(nats_server_shared.url, subject_prefix=f"outside-{uuid.uuid4().hex}")
         return lambda clock: NatsTransport(options, msgpack_serializer(), clock)
+
+    @pytest.fixture
+    def make_upcasting_transport(self, nats_server_shared: NatsServer) -> UpcastingFactory:
+        options = NatsOptions(nats_server_shared.url, subject_prefix=f"outside-{uuid.uuid4().hex}")
+        return lambda clock, registry: NatsTransport(options, msgpack_serializer(), clock, registry)
 
 
 class TestMemory(StoresContract):

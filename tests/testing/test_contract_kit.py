@@ -24,6 +24,11 @@ HEAD = """
         def make_transport(self):
             bus = LocalBus()
             return lambda clock: self.made(bus, clock)
+
+        @pytest.fixture
+        def make_upcasting_transport(self):
+            bus = LocalBus()
+            return lambda clock, registry: LocalTransport(bus, clock, registry=registry)
 """
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from catga_core.clock import Clock
 from catga_core.interfaces.transport import Transport
 from catga_core.memory import LocalTransport, local_bus
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serialization import json_serializer, msgpack_serializer
 from catga_core.messages.serializer import Serializer
 from catga_core.plugins import plugin
@@ -35,4 +37,10 @@ def add_memory_transport(container: CatgaContainer, url: str = "memory://default
         url: `memory://NAME`; the name says which bus.
     """
     name = url.partition("://")[2] or "default"
-    container.add_singleton(Transport, lambda: LocalTransport(local_bus(name)))
+
+    def local_transport(
+        serializer: Serializer, clock: Clock, registry: MessageRegistry | None = None
+    ) -> LocalTransport:
+        return LocalTransport(local_bus(name), clock, serializer=serializer, registry=registry)
+
+    container.add_singleton(Transport, local_transport)

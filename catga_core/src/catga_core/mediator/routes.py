@@ -12,6 +12,7 @@ from catga_core.errors import CatgaError
 from catga_core.interfaces.transport import EventTransport, RequestTransport
 from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.message_context import MessageContext
+from catga_core.messages.older import Conversion
 from catga_core.messages.results import Failure
 from catga_core.pipeline import Pipeline
 
@@ -99,6 +100,10 @@ class RouteSource(Protocol):
 
     def request_route(self, cls: type[Message]) -> Route | None:
         """Return the pipeline of a request handled here, `None` for any other."""
+        ...
+
+    def newer_request(self, older: MessageType) -> Conversion | None:
+        """Return the way of a request to the handler of a newer version here, `None` where there is none."""
         ...
 
     def event_routes(self, cls: type[Message]) -> Sequence[Route]:

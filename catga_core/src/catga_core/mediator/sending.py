@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from catga_core.errors import CatgaError, Outcome, RequestTimeoutError
 from catga_core.interfaces.transport import RequestTransport
 from catga_core.mediator.dispatcher import Dispatcher
+from catga_core.mediator.older import OlderRequest
 from catga_core.mediator.options import SendOptions, begin_context_with
 from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import REQUESTS, answer, expect, no_handler
@@ -94,8 +95,7 @@ class Sending:
             return answer(lambda: refusal)
         source = self._source
         try:
-            dispatch = self._dispatcher.request_dispatch(described.cls)
-            transport = source.request_transport if dispatch is None else None
+            dispatch, transport, older = self._ways(described)
         except NotPrepared:
             return self._prepare_and_send
         except Exception as error:  # noqa: BLE001 - an override's factory that fails is this message's failure
@@ -105,6 +105,8 @@ class Sending:
             call: Chain = dispatch.send
         elif transport is not None:
             call = _remote(described, transport)
+        elif older is not None:
+            call = older.send
         else:
             call = answer(lambda: no_handler(described, source.service_name))
         if not self._gate.is_open:
@@ -119,14 +121,9 @@ class Sending:
         Raises:
             CatgaError: When nothing handles it, or something it needs cannot be created.
         """
-        source, dispatcher = self._source, self._dispatcher
-
-        def find() -> tuple[Dispatch | None, RequestTransport | None]:
-            dispatch = dispatcher.request_dispatch(described.cls)
-            return dispatch, source.request_transport if dispatch is None else None
-
+        source = self._source
         try:
-            dispatch, transport = await prepared(source, find)
+            dispatch, transport, older = await prepared(source, lambda: self._ways(described))
         except CatgaError:
             raise
         except Exception as error:
@@ -135,11 +132,26 @@ class Sending:
             found: tuple[_SendIn, bool] = (dispatch.handle, True)
         elif transport is not None:
             found = (_remote_in(described, transport), False)
+        elif older is not None:
+            found = (older.handle, True)
         else:
             raise no_handler(described, source.service_name)
         if self._gate.is_open:
             self._with_options[described.cls] = found
         return found
+
+    def _ways(
+        self, described: MessageType
+    ) -> tuple[Dispatch | None, RequestTransport | None, OlderRequest | None]:
+        """Return where a request is handled: here, elsewhere, or here by the handler of a newer version."""
+        source, dispatcher = self._source, self._dispatcher
+        dispatch = dispatcher.request_dispatch(described.cls)
+        if dispatch is not None:
+            return dispatch, None, None
+        transport = source.request_transport
+        way = source.newer_request(described) if transport is None else None
+        newer = None if way is None else dispatcher.request_dispatch(way.newer.cls)
+        return None, transport, None if way is None or newer is None else OlderRequest(way, newer)
 
     async def _prepare_and_send(self, request: Request[Any]) -> CatgaResult[Any]:
         try:

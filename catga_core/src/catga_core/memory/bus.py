@@ -12,7 +12,10 @@ from typing import Any
 from catga_core.errors import CatgaError, ConcurrencyLimitError, InternalError, Outcome, TransportError
 from catga_core.interfaces.transport import EventEndpoint, RequestEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, logger, traceback_of
+from catga_core.messages import MessageType, message_type
+from catga_core.messages.bodies import BodyCodec
 from catga_core.messages.message_context import MessageContext
+from catga_core.messages.older import Conversion, conversion
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline import failure_of
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself, passes_through
@@ -31,12 +34,14 @@ class Listener:
     Args:
         endpoint: What handles the messages.
         limit: How many messages it may handle at the same time.
+        bodies: The format and the upcasters of its container.
     """
 
-    __slots__ = ("_deliveries", "endpoint", "home", "intake")
+    __slots__ = ("_deliveries", "bodies", "endpoint", "home", "intake")
 
-    def __init__(self, endpoint: Any, limit: int) -> None:
+    def __init__(self, endpoint: Any, limit: int, bodies: BodyCodec) -> None:
         self.endpoint: Any = endpoint
+        self.bodies: BodyCodec = bodies
         self.home: HomeLoop = HomeLoop()
         self.home.enter()
         self.intake: Intake[Asked] = Intake(limit, self._answer, self._unanswered, self._refuse)
@@ -155,15 +160,17 @@ class LocalBus:
         self._events: dict[type[Any], dict[str, list[Listener]]] = {}
         self._turns: Iterator[int] = itertools.count()
 
-    def listen_for_request(self, endpoint: RequestEndpoint, limit: int) -> Listener:
+    def listen_for_request(self, endpoint: RequestEndpoint, limit: int, bodies: BodyCodec) -> Listener:
         """Add one more handler of a request; those of one request take turns."""
-        listener = Listener(endpoint, limit)
+        listener = Listener(endpoint, limit, bodies)
         self._requests.setdefault(endpoint.message_type.cls, []).append(listener)
         return listener
 
-    def listen_for_event(self, endpoint: EventEndpoint, service: str, limit: int) -> Listener:
+    def listen_for_event(
+        self, endpoint: EventEndpoint, service: str, limit: int, bodies: BodyCodec
+    ) -> Listener:
         """Add one more listener of an event; those of one service take turns."""
-        listener = Listener(endpoint, limit)
+        listener = Listener(endpoint, limit, bodies)
         self._events.setdefault(endpoint.message_type.cls, {}).setdefault(service, []).append(listener)
         return listener
 
@@ -178,6 +185,20 @@ class LocalBus:
     def handler_of(self, cls: type[Any]) -> Listener | None:
         """Return the listener whose turn it is to handle a request, `None` where there is none."""
         return self._turn(self._requests.get(cls))
+
+    def handler_of_older(self, older: MessageType) -> tuple[Listener, Conversion] | None:
+        """Return the listener for a newer version of a request, with the way there; `None` where there is none.
+
+        Args:
+            older: What was sent, which no listener handles as it is.
+        """
+        for cls, group in self._requests.items():
+            newer = message_type(cls)
+            for candidate in group:
+                found = conversion(older, newer, candidate.bodies)
+                if found is not None and (listener := self._turn(group)) is not None:
+                    return listener, found
+        return None
 
     def listeners_of(self, cls: type[Any]) -> list[Listener]:
         """Return one listener of each service that listens for an event."""

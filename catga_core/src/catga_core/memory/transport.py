@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from catga_core.clock import Clock, SystemClock
 from catga_core.errors import (
@@ -18,8 +18,12 @@ from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
 from catga_core.memory.bus import Answer, Listener, LocalBus
 from catga_core.messages import Event, MessageType, Request
+from catga_core.messages.bodies import BodyCodec
 from catga_core.messages.message_context import MessageContext
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.results import CatgaResult, Failure
+from catga_core.messages.serialization import msgpack_serializer
+from catga_core.messages.serializer import Serializer
 from catga_core.runtime.home_loop import HomeLoop
 
 R = TypeVar("R")
@@ -28,14 +32,27 @@ R = TypeVar("R")
 class LocalTransport:
     """Carries messages between the containers of one process; the receiver gets the sender's own objects.
 
+    A message that a transport with a server would refuse is refused.
+
     Args:
         bus: Shared by the containers that send to each other.
         clock: Measures deadlines.
+        serializer: The container's format, which decides what could be sent; `None` for msgpack.
+        registry: Knows the upcasters of messages that are sent in older versions; `None` for none.
         request_timeout: Timeout in seconds of a request without a deadline.
     """
 
-    def __init__(self, bus: LocalBus, clock: Clock | None = None, *, request_timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        bus: LocalBus,
+        clock: Clock | None = None,
+        *,
+        serializer: Serializer | None = None,
+        registry: MessageRegistry | None = None,
+        request_timeout: float = 30.0,
+    ) -> None:
         self.bus = bus
+        self._bodies = BodyCodec(serializer or msgpack_serializer(), registry)
         self._clock = clock or SystemClock()
         self._request_timeout = request_timeout
         self._listeners: list[Listener] = []
@@ -56,12 +73,13 @@ class LocalTransport:
     async def serve(self, inbound: Inbound, /) -> None:
         """Put this container's endpoints on the bus."""
         limit = inbound.max_concurrent
-        self._listeners += [self.bus.listen_for_request(each, limit) for each in inbound.requests]
+        bodies = self._bodies
+        self._listeners += [self.bus.listen_for_request(each, limit, bodies) for each in inbound.requests]
         self._listeners += [
-            self.bus.listen_for_event(each, inbound.service_name, limit) for each in inbound.events
+            self.bus.listen_for_event(each, inbound.service_name, limit, bodies) for each in inbound.events
         ]
 
-    async def request(  # noqa: PLR0911 - one return for each reason to refuse
+    async def request(
         self, message_type: MessageType, message: Request[R], context: MessageContext, /
     ) -> CatgaResult[R]:
         """Send a request to one of the containers on the bus.
@@ -81,10 +99,34 @@ class LocalTransport:
                     started=False,
                 )
             )
+        try:
+            self._bodies.check(message_type, message)
+        except CatgaError as error:
+            return Failure(error)
         listener = self.bus.handler_of(message_type.cls)
         if listener is None:
+            return await self._request_newer(message_type, message, context, left)
+        return await self._ask(listener, message, context, left)
+
+    async def _request_newer(
+        self, message_type: MessageType, message: Any, context: MessageContext, left: float
+    ) -> CatgaResult[Any]:
+        """Send a request to a container that handles a newer version of it."""
+        found = self.bus.handler_of_older(message_type)
+        if found is None:
             text = f"No handler is registered for {message_type.name} on this bus. Register one with add_handlers(...)."
             return Failure(HandlerNotFoundError(text, outcome=Outcome.NOT_STARTED))
+        listener, way = found
+        try:
+            newer = way.message(message)
+        except CatgaError as error:
+            return Failure(error)
+        return way.result(await self._ask(listener, newer, context, left))
+
+    async def _ask(
+        self, listener: Listener, message: Any, context: MessageContext, left: float
+    ) -> CatgaResult[Any]:
+        message_type = listener.endpoint.message_type
         if listener.home.loop is not asyncio.get_running_loop():
             return Failure(_elsewhere(listener))
         if listener.intake.full:
@@ -109,6 +151,7 @@ class LocalTransport:
         refusal = self._refusal(message_type)
         if refusal is not None:
             raise refusal
+        self._bodies.check(message_type, event)
         listeners = self.bus.listeners_of(message_type.cls)
         for listener in listeners:
             if listener.home.loop is not asyncio.get_running_loop():

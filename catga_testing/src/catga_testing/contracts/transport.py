@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from catga_testing.contracts.transports.base import GarbageSender, TransportFactory
+from catga_testing.contracts.transports.base import (
+    GarbageSender,
+    TransportFactory,
+    UpcastingFactory,
+)
 from catga_testing.contracts.transports.concurrency import ConcurrencyContract
 from catga_testing.contracts.transports.containers import ContainersContract
 from catga_testing.contracts.transports.context import ContextContract
@@ -15,7 +19,7 @@ from catga_testing.contracts.transports.outcomes import OutcomesContract
 from catga_testing.contracts.transports.requests import RequestsContract
 from catga_testing.contracts.transports.wire import WireContract
 
-__all__ = ["GarbageSender", "TransportContract", "TransportFactory"]
+__all__ = ["GarbageSender", "TransportContract", "TransportFactory", "UpcastingFactory"]
 
 
 class TransportContract(
@@ -49,6 +53,9 @@ class TransportContract(
 
     `send_garbage` is a second fixture, for remote transports that want their decoding tested: it returns an `async`
     function that puts bytes on the wire where messages of a type arrive.
+
+    `make_upcasting_transport` is a third one, for transports that hand older requests to the handlers of newer versions: like
+    `make_transport`, and the function's second parameter is the container's `MessageRegistry`, which knows the upcasters.
 
     A test about a capability that the class does not claim by `capabilities` is not collected. Claiming more or less than the
     transport really has fails a test of its own. The tests need pytest-asyncio, in any mode.

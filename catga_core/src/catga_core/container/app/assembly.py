@@ -21,7 +21,10 @@ from catga_core.handlers.hints import class_of, with_place
 from catga_core.interfaces.transport import EventTransport, RequestTransport
 from catga_core.mediator import EventOutbox, FailureSink, NotPrepared, Route
 from catga_core.messages import Message, MessageKind, MessageType, message_type
+from catga_core.messages.bodies import BodyCodec
 from catga_core.messages.message_context import MessageContext
+from catga_core.messages.older import Conversion, conversion
+from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
 from catga_core.pipeline import (
     BoundBehavior,
@@ -104,6 +107,16 @@ class Assembly:
     def request_route(self, cls: type[Message]) -> Route | None:
         """Return the pipeline of a request handled here, `None` for any other."""
         return self._one(cls, self.handlers.request)
+
+    def newer_request(self, older: MessageType) -> Conversion | None:
+        """Return the way of a request to the handler of a newer version here, `None` where there is none."""
+        registry, serializer = self._optional(MessageRegistry), self._optional(Serializer)
+        if registry is None or serializer is None or not registry.chain(older.name, older.version)[0]:
+            return None
+        newer = registry.newest(older.name, older.version)[1]
+        if newer is None or newer.cls is older.cls or self.handlers.request(newer.cls) is None:
+            return None
+        return conversion(older, newer, BodyCodec(serializer, registry))
 
     def stream_route(self, cls: type[Message]) -> Route | None:
         """Return the pipeline of a stream query handled here, `None` for any other."""

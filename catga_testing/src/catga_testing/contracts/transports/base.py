@@ -8,14 +8,18 @@ from typing import Any, ClassVar
 import pytest
 import pytest_asyncio
 
-from catga_core import MessageType, SystemClock, TransportCapabilities
+from catga_core import Clock, MessageType, SystemClock, Transport, TransportCapabilities
+from catga_core.messages.registry import MessageRegistry
 from catga_testing.contracts.kept import Contract
 from catga_testing.contracts.transports.peers import Peers, TransportFactory
 
 GarbageSender = Callable[[MessageType, bytes], Awaitable[None]]
 """Puts bytes on the wire where messages of a type arrive."""
 
-__all__ = ["GarbageSender", "TransportContractBase", "TransportFactory"]
+UpcastingFactory = Callable[[Clock, MessageRegistry], Transport]
+"""Makes a transport with the upcasters of its container."""
+
+__all__ = ["GarbageSender", "TransportContractBase", "TransportFactory", "UpcastingFactory"]
 
 
 def _overridable(function: Callable[..., Any]) -> Any:
@@ -41,6 +45,11 @@ class TransportContractBase(Contract):
     @_overridable
     def send_garbage(self) -> GarbageSender | None:
         """Return what puts bytes on the wire; `None` skips the test that needs it."""
+        return None
+
+    @_overridable
+    def make_upcasting_transport(self) -> UpcastingFactory | None:
+        """Return what makes a transport that knows upcasters, on this test's network; `None` skips the tests that need it."""
         return None
 
     @pytest_asyncio.fixture(loop_scope="function")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from catga_core import (
     CatgaContainer,
     CatgaMediator,
     CatgaOptions,
+    Clock,
     ErrorCode,
     EventHandler,
     RequestHandler,
@@ -18,10 +21,11 @@ from catga_core import (
     Transport,
     add_catga,
 )
-from catga_core.event_sourcing import add_event_publisher
+from catga_core.event_sourcing import add_event_publisher, add_upcasters, upcaster
 from catga_core.interfaces import EventStore
+from catga_core.messages.registry import MessageRegistry
 from catga_testing.contracts.limits import SOON
-from catga_testing.contracts.transports.base import TransportContractBase, TransportFactory
+from catga_testing.contracts.transports.base import TransportContractBase, TransportFactory, UpcastingFactory
 from catga_testing.contracts.transports.messages import (
     Ask,
     AskTwice,
@@ -31,6 +35,8 @@ from catga_testing.contracts.transports.messages import (
     NotedTwice,
     Noticed,
     Other,
+    Pay,
+    PayInCents,
 )
 from catga_testing.host import test_host
 from catga_testing.waiting import eventually
@@ -129,8 +135,57 @@ def _compose(service: str, make_transport: TransportFactory, *handlers: type) ->
     return catga
 
 
+class PayHandler(RequestHandler[Pay, str]):
+    """Answers with the amount."""
+
+    async def handle(self, message: Pay) -> str:
+        """Answer."""
+        return f"paid {message.amount}"
+
+
+@upcaster("catga_contract.pay", from_version=1)
+def _in_amounts(fields: dict[str, Any]) -> dict[str, Any]:
+    cents = fields.pop("cents")
+    if cents < 0:
+        raise LookupError
+    fields["amount"] = str(Decimal(cents) / 100)
+    return fields
+
+
 class ContainersContract(TransportContractBase):
     """Handlers notice nothing of the transport but that it works."""
+
+    async def test_older_request_is_upcast_where_it_is_handled(
+        self, make_upcasting_transport: UpcastingFactory | None
+    ) -> None:
+        """A sender that was not upgraded is answered, and told of an upcaster that fails."""
+        if make_upcasting_transport is None:
+            pytest.skip("no make_upcasting_transport")
+        make = make_upcasting_transport
+
+        def transport(clock: Clock, registry: MessageRegistry | None = None) -> Transport:
+            assert registry is not None
+            return make(clock, registry)
+
+        service, client = (add_catga(CatgaOptions(service_name=name)) for name in ("pays", "asks"))
+        for each in (service, client):
+            each.add_singleton(Transport, transport)
+        service.add_handlers(PayHandler)
+        add_upcasters(service, _in_amounts)
+
+        async with service.running(), client.running() as app:
+            send = app.mediator.send
+            older, newer = await send(PayInCents(150)), await send(Pay(Decimal("2.50")))
+            with_timeout = await send(PayInCents(1), timeout=SOON)
+            failed = await send(PayInCents(-1))
+
+        assert (older, newer, with_timeout) == (
+            Success("paid 1.5"),
+            Success("paid 2.50"),
+            Success("paid 0.01"),
+        )
+        assert failed.error.code == ErrorCode.SERIALIZATION_FAILED
+        assert "LookupError" in failed.error.message
 
     async def test_handlers_of_several_applications_work_together(
         self, make_transport: TransportFactory

@@ -93,6 +93,20 @@ class Build(Command[Whole], frozen=True):
     whole: Whole
 
 
+@message(name="catga_contract.pay")
+class PayInCents(Command[str], frozen=True):
+    """A command before its fields changed."""
+
+    cents: int
+
+
+@message(name="catga_contract.pay", version=2)
+class Pay(Command[str], frozen=True):
+    """The command of today."""
+
+    amount: Decimal
+
+
 @message(name="catga_contract.anything")
 class Anything(Command[Any], frozen=True):
     """Carries what has no type."""

@@ -111,7 +111,7 @@ class RequestsContract(TransportContractBase):
     async def test_a_zero_copy_transport_hands_over_the_object_itself(self, peers: Peers) -> None:
         """The message to the handler, and the value to the sender."""
         inbox = Inbox()
-        value = object()
+        value = ["the object itself"]
 
         async def keep(message: Anything, context: MessageContext) -> CatgaResult[Any]:
             await inbox(message, context)

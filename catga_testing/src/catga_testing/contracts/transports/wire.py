@@ -73,7 +73,6 @@ class WireContract(TransportContractBase):
         assert inbox.messages == []
         assert await asking.ask(Echo("fits")) == Success("fits")
 
-    @needs(zero_copy=False)
     async def test_a_message_without_bytes_fails_with_its_sender(self, peers: Peers) -> None:
         """SERIALIZATION_FAILED at once; the next one travels."""
         inbox = Inbox()
@@ -101,7 +100,6 @@ class WireContract(TransportContractBase):
         assert result.error.code == ErrorCode.SERIALIZATION_FAILED
         assert await asking.ask(Echo("next")) == Success("next")
 
-    @needs(zero_copy=False)
     async def test_a_message_that_would_arrive_as_another_is_refused(self, peers: Peers) -> None:
         """SERIALIZATION_FAILED with its sender; the handler never sees the other one."""
         inbox = Inbox()
