@@ -7,6 +7,8 @@ is what keeps three behaviors without a context within 1.8 times three hand-nest
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from inspect import CO_VARARGS, CO_VARKEYWORDS
+from types import FunctionType, MethodType
 from typing import Any, TypeAlias
 
 import msgspec
@@ -18,6 +20,9 @@ from catga_core.pipeline.returned import UNCHECKED, Returned, returning
 from catga_core.runtime.cancellation import passes_through
 
 Behave: TypeAlias = Callable[[Any, Any], Awaitable[CatgaResult[Any]]]
+
+_PARAMETERS = 3  # of a method `handle(self, message, next)`
+_VARIADIC = CO_VARARGS | CO_VARKEYWORDS
 
 _CORE = """
 async def rest_{last}(message):
@@ -113,7 +118,36 @@ def link(
     names |= {f"behavior_{number}": behave for number, (_, behave) in enumerate(behaviors)}
     # Nothing of the application is in the text: it consists of numbers alone.
     exec(compile(text, f"<pipeline of {handler}>", "exec"), names)  # noqa: S102
+    for number in range(last - 1, 0, -1):
+        shorter = _with_rest(behaviors[number][1], names[f"rest_{number + 1}"])
+        if shorter is not None:
+            names[f"rest_{number}"] = shorter
     return Linked(names["chain"], behaviors[0][1], names["rest_1"], wrong, failed)
+
+
+def _with_rest(behave: Behave, rest: Call) -> Call | None:
+    """Return a behavior's method with the rest of the pipeline as the default of its last parameter.
+
+    It takes the place of `rest_N` in the text, a call less for each behavior: of the ratio between three behaviors and
+    three hand-nested awaits that is 0.1 on Python 3.11 and 0.06 on 3.13 (docs/benchmarks.md).
+
+    Args:
+        behave: The behavior's `handle`.
+        rest: What it is given to go on.
+
+    Returns:
+        The method, `None` where `handle` is anything but a method written in Python with two parameters and no defaults.
+    """
+    if not isinstance(behave, MethodType):
+        return None
+    function = behave.__func__
+    if not isinstance(function, FunctionType) or function.__defaults__:
+        return None
+    code = function.__code__
+    if code.co_argcount != _PARAMETERS or code.co_kwonlyargcount or code.co_flags & _VARIADIC:
+        return None
+    copy = FunctionType(code, function.__globals__, function.__name__, (rest,), function.__closure__)
+    return MethodType(copy, behave.__self__)
 
 
 def _namer(outermost: str, names_of_code: Mapping[object, str]) -> Callable[[BaseException], str]:
