@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import functools
 import re
 import types
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NewType, Protocol, TypedDict
 
 import pytest
 
 from catga_core import (
+    Behavior,
     CatgaContainer,
     CatgaMediator,
     CatgaOptions,
@@ -25,10 +27,13 @@ from catga_core import (
     StreamHandler,
     StreamQuery,
     Transport,
+    Validator,
     add_catga,
     add_module,
     message,
 )
+from catga_core.event_sourcing import add_aggregate
+from catga_core.event_sourcing.projections import Projection, add_projection
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -644,7 +649,7 @@ def test_a_handler_of_another_kind_is_told_what_to_derive_from():
         async def handle(self, message: Place) -> None: ...
 
     with pytest.raises(
-        ConfigurationError, match=r"derives from EventHandler, but Place is a command: derive from Req"
+        ConfigurationError, match=r"derives from EventHandler, but Place .*is a command: derive from Req"
     ):
         add_catga().add_handlers(Wrong)
 
@@ -697,6 +702,138 @@ def test_a_handler_that_leaves_handle_open_is_refused():
 
     with pytest.raises(ConfigurationError, match=r"Open .*does not implement handle: write async def handle"):
         add_catga().add_handlers(Open)
+
+
+class TakesMore(RequestHandler[Place, int]):
+    async def handle(self, message: Place, extra: str) -> int:  # type: ignore[override]  # what is refused
+        return 1
+
+
+class TakesMoreByName(RequestHandler[Place, int]):
+    async def handle(self, message: Place, *, extra: Any) -> int:  # type: ignore[override]  # what is refused
+        return 1
+
+
+class TakesUnannotated(EventHandler[Placed]):
+    async def handle(self, message: Placed, extra) -> None:  # type: ignore[override]  # what is refused
+        pass
+
+
+class TakesItsMessageByName(RequestHandler[Place, int]):
+    async def handle(self, *, message: Place) -> int:  # type: ignore[override]  # what is refused
+        return 1
+
+
+async def takes_its_message_by_name(*, message: Place) -> int:
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("handler", "text"),
+    [
+        (TakesMore, "handle(self, message): missing a required argument: 'extra'"),
+        (TakesMoreByName, "missing a required"),
+        (TakesUnannotated, "missing a required argument: 'extra'"),
+        (TakesItsMessageByName, "handle(self, message): too many positional arguments"),
+        (takes_its_message_by_name, "takes_its_message_by_name(message): too many positional arguments"),
+    ],
+)
+def test_handler_with_a_parameter_that_is_never_passed_is_refused(handler: Any, text: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        add_catga().add_handlers(handler)
+
+    assert text in str(refused.value)
+    assert f"{handler.__name__} (test_composition_errors.py:" in str(refused.value)
+
+
+class AroundWithoutNext(Behavior[Any, Any]):
+    async def handle(self, message: Any) -> Any:  # type: ignore[override]  # what is refused
+        return 1
+
+
+class AroundMore(Behavior[Any, Any]):
+    async def handle(self, message: Any, next: Any, extra: Any) -> Any:  # type: ignore[override]  # what is refused
+        return 1
+
+
+class RuleWithMore(Validator[Place]):
+    def validate(self, message: Place, extra: Any) -> Any:  # type: ignore[override]  # what is refused
+        return []
+
+
+@pytest.mark.parametrize(
+    ("thing", "text"),
+    [
+        (AroundWithoutNext, "handle(self, message, next): too many positional arguments"),
+        (AroundMore, "handle(self, message, next): missing a required argument: 'extra'"),
+        (RuleWithMore, "validate(self, message): missing a required argument: 'extra'"),
+    ],
+)
+def test_behavior_or_validator_that_cannot_be_called_is_refused(thing: Any, text: str) -> None:
+    catga = add_catga()
+    add: Any = catga.add_validator if issubclass(thing, Validator) else catga.add_behavior
+    with pytest.raises(ConfigurationError) as refused:
+        add(thing)
+
+    assert text in str(refused.value)
+    assert f"{thing.__name__} (test_composition_errors.py:" in str(refused.value)
+
+
+async def test_handler_whose_decorator_passes_the_rest_is_accepted() -> None:
+    def with_extra(function: Any) -> Any:
+        @functools.wraps(function)
+        async def call(self: Any, message: Any) -> Any:
+            return await function(self, message, 5)
+
+        return call
+
+    class Decorated(RequestHandler[Place, int]):
+        @with_extra
+        async def handle(self, message: Place, extra: int) -> int:
+            return extra
+
+    class Defaulted(EventHandler[Placed]):
+        async def handle(self, message: Placed, extra: int = 3, *rest: int, **named: int) -> None:
+            pass
+
+    catga = add_catga()
+    catga.add_handlers(Decorated, Defaulted)
+    async with catga.running() as app:
+        assert (await app.mediator.send(Place())).unwrap() == 5
+
+
+def test_handler_base_that_does_not_fit_its_message_names_both_places() -> None:
+    class Wrong(RequestHandler[Placed, int]):  # type: ignore[type-var]  # what is refused
+        async def handle(self, message: Placed) -> int:
+            return 1
+
+    with pytest.raises(ConfigurationError) as refused:
+        add_catga().add_handlers(Wrong)
+
+    assert re.search(
+        r"Wrong \(test_composition_errors.py:\d+\) derives from RequestHandler, but "
+        r"Placed \(test_composition_errors.py:\d+\) is an event",
+        str(refused.value),
+    )
+
+
+def test_what_is_not_an_aggregate_or_projection_is_named_with_its_place() -> None:
+    class Plain:
+        pass
+
+    class Idle(Projection):
+        async def on(self, event: Placed) -> None:
+            pass
+
+    things: list[tuple[Callable[[CatgaContainer], object], str]] = [
+        (lambda catga: add_aggregate(catga, Plain), "Plain (test_composition_errors.py:"),  # type: ignore[type-var]  # what is refused
+        (lambda catga: add_projection(catga, Plain), "Plain (test_composition_errors.py:"),  # type: ignore[arg-type]  # what is refused
+        (lambda catga: add_projection(catga, Idle), "the projection 'Idle' (test_composition_errors.py:"),
+    ]
+    for compose, text in things:
+        with pytest.raises(ConfigurationError) as refused:
+            compose(add_catga())
+        assert text in str(refused.value)
 
 
 def test_a_handler_without_a_message_is_refused():

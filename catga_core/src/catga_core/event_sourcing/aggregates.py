@@ -12,7 +12,7 @@ from catga_core.errors import CatgaError, ConfigurationError, ErrorCode
 from catga_core.event_sourcing.methods import ByEvent, by_event, event_methods, marked
 from catga_core.event_sourcing.progress import Progress
 from catga_core.event_sourcing.shared_defaults import check_defaults
-from catga_core.handlers.hints import caller_locals, snake_case, with_place
+from catga_core.handlers.hints import caller_locals, shown, snake_case, with_place
 from catga_core.identifiers import new_id
 from catga_core.interfaces.event_store import EventData
 from catga_core.messages import Event
@@ -193,7 +193,7 @@ def facts_of(cls: type[Aggregate]) -> AggregateFacts:
     """
     facts: AggregateFacts | None = getattr(cls, _FACTS, None)
     if facts is None:
-        msg = f"{getattr(cls, '__name__', repr(cls))} is not an aggregate: derive it from Aggregate"
+        msg = f"{with_place(shown(cls), cls)} is not an aggregate. Derive it from Aggregate."
         raise ConfigurationError(msg)
     return facts
 
@@ -274,9 +274,9 @@ def _check_hooks(cls: type[Aggregate]) -> None:
 
 
 def _unknown(aggregate: Aggregate, event: Event) -> CatgaError:
-    cls, shown = type(aggregate), type(event).__name__
+    cls, name = type(aggregate), type(event).__name__
     return CatgaError(
-        f"{with_place(cls.__name__, cls)} has no @apply method for {shown}: add one, "
+        f"{with_place(cls.__name__, cls)} has no @apply method for {name}: add one, "
         f"or write class {cls.__name__}(Aggregate, ignore_unknown_events=True)",
         code=ErrorCode.INTERNAL_ERROR,
     )

@@ -12,6 +12,7 @@ import msgspec
 
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.bases import EventHandler, RequestHandler, StreamHandler
+from catga_core.handlers.calling import check_function, check_method
 from catga_core.handlers.fitting import fits
 from catga_core.handlers.handled import handled_by, members_of, with_article
 from catga_core.handlers.hints import hints_of, shown, with_place
@@ -175,6 +176,11 @@ def _message_parameter(target: Any, function: Any) -> str:
     if len(parameters) <= position:
         msg = f"{_named(target)} takes no message: its first parameter is the message it handles"
         raise ConfigurationError(msg)
+    if isinstance(target, type):
+        check_method(target, "handle", ("message",))
+    else:
+        # Its other parameters are services.
+        check_function(_named(target), function, ("message",), partly=True)
     return parameters[position]
 
 
@@ -198,7 +204,7 @@ def _check_kind(target: Any, handled: MessageType) -> None:
             right = next(other for other, fitting in _BASES.items() if handled.kind in fitting)
             kind = "a stream query" if handled.kind is MessageKind.STREAM else with_article(handled.kind)
             msg = (
-                f"{_named(target)} derives from {base.__name__}, but {shown(handled.cls)} is {kind}: "
+                f"{_named(target)} derives from {base.__name__}, but {with_place(shown(handled.cls), handled.cls)} is {kind}: "
                 f"derive from {right.__name__}"
             )
             raise ConfigurationError(msg)

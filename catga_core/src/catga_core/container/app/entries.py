@@ -12,6 +12,7 @@ from catga_core.container.di.registration import Lifetime, Registration, SourceK
 from catga_core.container.di.sources import register_source
 from catga_core.errors import ConfigurationError
 from catga_core.handlers import HandlerDefinition, define_handlers
+from catga_core.handlers.calling import check_method
 from catga_core.handlers.handled import members_of
 from catga_core.handlers.hints import class_of, shown, with_place
 from catga_core.interfaces.validation import Validator
@@ -113,6 +114,7 @@ def behavior_entry(
             "implement async def handle(self, message, next)."
         )
         raise ConfigurationError(msg)
+    check_method(cls, "handle", ("message", "next"))
     if isinstance(behavior, type):
         registration = register_source(behavior, behavior, lifetime or Lifetime.TRANSIENT, names)
     else:
@@ -143,6 +145,7 @@ def validator_entry(validator: Any, names: Mapping[str, Any]) -> ValidatorEntry:
     if applies_to is None:
         msg = f"{with_place(cls.__name__, cls)} does not name the message it validates. Derive it from Validator[YourMessage]."
         raise ConfigurationError(msg)
+    check_method(cls, "validate", ("message",))
     if isinstance(validator, type):
         registration = register_source(validator, validator, Lifetime.TRANSIENT, names)
     else:

@@ -28,7 +28,7 @@ from catga_core.event_sourcing.projections.projection import Projection, call_of
 from catga_core.event_sourcing.projections.service import Projections
 from catga_core.event_sourcing.projections.targets import problems_of_target
 from catga_core.event_sourcing.projections.worker import ProjectionWorker
-from catga_core.handlers.hints import caller_locals, shown
+from catga_core.handlers.hints import caller_locals, shown, with_place
 from catga_core.host import Host
 from catga_core.interfaces.checkpoints import CheckpointStore
 from catga_core.interfaces.event_store import EventStore
@@ -64,7 +64,8 @@ def add_projection(
     """
     cls: object = projection
     if not (isinstance(cls, type) and issubclass(cls, Projection)) or cls is Projection:
-        msg = f"{shown(cls)} is not a projection. Pass a class derived from Projection."
+        named = shown(cls) if cls is Projection else with_place(shown(cls), cls)
+        msg = f"{named} is not a projection. Pass a class derived from Projection."
         raise ConfigurationError(msg)
     definition = ProjectionDefinition(
         cls=projection,
@@ -73,7 +74,7 @@ def add_projection(
         transactional=transactional,
         options=ConsumerOptions(**options),
     )
-    named = f"the projection {definition.name!r}"
+    named = with_place(f"the projection {definition.name!r}", projection)
     problems = problems_of(definition, named) + check_consumer_options(definition.options, named, stream)
     provider = provider_of_consumer(definition.name, "projection")
     hosted = Hosted("projection", definition.name, projection)
