@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from catga_core import CatgaContainer, CatgaError, CatgaOptions, ConfigurationError, Event, Query, add_catga
+from catga_core import (
+    CatgaContainer,
+    CatgaError,
+    CatgaMediator,
+    CatgaOptions,
+    ConfigurationError,
+    Event,
+    Failure,
+    Query,
+    StreamQuery,
+    Success,
+    add_catga,
+)
 from catga_core.clock import SystemClock
 from catga_core.interfaces import EventLog
 from catga_core.interfaces.event_log import StreamAppend
@@ -136,6 +148,87 @@ async def test_container_that_runs_elsewhere_is_not_started_twice() -> None:
         refused = await in_another_loop(catga.running().__aenter__)
 
     assert isinstance(refused, ConfigurationError)
+
+
+class Numbers(StreamQuery[int]):
+    upto: int
+
+
+async def numbers(query: Numbers) -> AsyncIterator[int]:
+    for number in range(query.upto):
+        yield number
+
+
+async def listen(event: Happened) -> None:
+    pass
+
+
+async def first_of(stream: AsyncIterator[int]) -> int:
+    return await anext(stream)
+
+
+USES: dict[str, Callable[[CatgaMediator], Awaitable[Any]]] = {
+    "send": lambda mediator: mediator.send(Ask(1)),
+    "send with options": lambda mediator: mediator.send(Ask(1), timeout=5),
+    "sender": lambda mediator: mediator.sender(Ask)(Ask(1)),
+    "send_batch": lambda mediator: mediator.send_batch([Ask(1), Ask(2)]),
+    "publish": lambda mediator: mediator.publish(Happened(1)),
+    "publish with options": lambda mediator: mediator.publish(Happened(1), message_id="m-1"),
+    "publish_batch": lambda mediator: mediator.publish_batch([Happened(1)]),
+    "stream": lambda mediator: first_of(mediator.stream(Numbers(3))),
+}
+
+
+def sending() -> CatgaContainer:
+    catga = container()
+    catga.add_handlers(numbers, listen)
+    return catga
+
+
+def error_of(ended: Any) -> CatgaError:
+    found = ended[0] if isinstance(ended, list) else ended
+    error = found.error if isinstance(found, Failure) else found
+    assert isinstance(error, CatgaError)
+    return error
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+async def test_first_message_of_a_type_from_another_loop_is_refused(
+    use: Callable[[CatgaMediator], Awaitable[Any]],
+) -> None:
+    async with sending().running() as app:
+        error = error_of(await in_another_loop(lambda: use(app.mediator)))
+        again = error_of(await in_another_loop(lambda: use(app.mediator)))
+        here = await use(app.mediator)
+
+    for each in (error, again):
+        assert (each.code, each.retryable) == ("INTERNAL_ERROR", False)
+        assert "another event loop" in each.message
+    assert here is None or here == 0 or here == Success(1) or here == [Success(1), Success(2)]
+
+
+@pytest.mark.parametrize("name", ["send with options", "send_batch", "publish with options", "stream"])
+async def test_use_from_another_loop_is_refused_also_for_known_types(name: str) -> None:
+    async with sending().running() as app:
+        await USES[name](app.mediator)
+
+        error = error_of(await in_another_loop(lambda: USES[name](app.mediator)))
+
+    assert "another event loop" in error.message
+
+
+async def test_message_created_in_another_loop_may_be_sent_in_the_container_s() -> None:
+    async with sending().running() as app:
+        loop = asyncio.get_running_loop()
+
+        async def send() -> Any:
+            return await asyncio.wrap_future(
+                asyncio.run_coroutine_threadsafe(app.mediator.send(Ask(7)), loop)
+            )
+
+        sent = asyncio.create_task(in_another_loop(send))
+
+        assert await sent == Success(7)
 
 
 async def test_service_that_was_not_made_yet_is_not_made_in_another_loop() -> None:

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from catga_core.errors import CatgaError
-from catga_core.mediator.refusals import not_running
+from catga_core.mediator.refusals import elsewhere, not_running
 from catga_core.mediator.routes import RouteSource
 from catga_core.messages import MessageType
 from catga_core.messages.context import active_context
+from catga_core.runtime.home_loop import HomeLoop
 
 T = TypeVar("T")
 
@@ -22,9 +23,10 @@ class Gate:
 
     Attributes:
         waiting: How many messages are in flight that no dispatch counts.
+        home: The event loop that the container runs in.
     """
 
-    __slots__ = ("_draining", "_source", "ended", "is_open", "waiting")
+    __slots__ = ("_draining", "_source", "ended", "home", "is_open", "waiting")
 
     def __init__(self, source: RouteSource) -> None:
         self._source = source
@@ -32,9 +34,11 @@ class Gate:
         self.is_open: bool = False
         self.ended: bool = False
         self.waiting: int = 0
+        self.home: HomeLoop = HomeLoop()
 
     def open(self) -> None:
-        """Accept every message."""
+        """Accept every message that is sent in the running event loop."""
+        self.home.enter()
         self.is_open, self._draining, self.ended = True, False, False
 
     def refuse(self) -> None:
@@ -50,6 +54,15 @@ class Gate:
         if self.is_open or (self._draining and active_context.get() is not None):
             return None
         return self._not_running(described)
+
+    def elsewhere(self, described: MessageType) -> CatgaError | None:
+        """Return why the running event loop cannot send a message, `None` where it can, and outside of any loop.
+
+        Not asked for each message without options: it would cost more than a twentieth of a bare `send` (decision 0040).
+        """
+        if (problem := self.home.problem()) is None:
+            return None
+        return elsewhere(described, self._source.service_name, problem)
 
     def refusal_of_stored(self, described: MessageType) -> CatgaError | None:
         """Return why a stored message cannot be sent now, `None` where it can."""

@@ -66,7 +66,7 @@ class CatgaMediator:
             headers: Strings that travel with this message and no further.
 
         Returns:
-            The handler's result, or a failure: `HANDLER_NOT_FOUND` at once without a handler, `TIMEOUT` when the
+            The handler's result, or a failure: `HANDLER_NOT_FOUND` at once when nobody handles it, `TIMEOUT` when the
             outcome is unknown, `TRANSPORT_FAILED` when it could not be asked.
 
         Raises:
@@ -121,7 +121,8 @@ class CatgaMediator:
         """
         check_options("send_batch", options, BATCH)
         check_count("max_concurrent", max_concurrent)
-        return await Batch(partial(self.send, **options), requests, max_concurrent).results()
+        send = partial(self.send, **options) if self._gate.home.is_here else self._sending.send_here
+        return await Batch(send, requests, max_concurrent).results()
 
     def publish(self, event: Event, /, **options: Unpack[PublishOptions]) -> Awaitable[None]:
         """Tell an event to every handler: of this process, or of every service that listens.
@@ -179,7 +180,7 @@ class CatgaMediator:
             CatgaError: When it cannot be answered, also between items.
         """
         described = expect(type(query), STREAMS, "stream() takes a StreamQuery")
-        refusal = self._gate.refusal(described)
+        refusal = self._gate.refusal(described) or self._gate.elsewhere(described)
         if refusal is not None:
             raise refusal
         route = await route_to(self._source, described, self._source.stream_route)

@@ -53,6 +53,8 @@ class Publishing:
             CatgaError: When events are not accepted, or a service that a handler needs cannot be created.
         """
         described = self._expect(event)
+        if self._gate.elsewhere(described) is not None:
+            return self._publish_in_running_loop
         try:
             publish_in, outbox = self._ways(described)
         except NotPrepared:
@@ -72,6 +74,9 @@ class Publishing:
         headers = frozen(options.get("headers"))
         context = begin_event_context(message_id=options.get("message_id"), headers=headers)
         described = self._expect(event)
+        refusal = self._gate.elsewhere(described)
+        if refusal is not None:
+            raise refusal
         publish_in, outbox = await prepared(self._source, lambda: self._ways(described))
         if outbox is not None and outbox.applies():
             await outbox.store(described, event, context)
@@ -99,6 +104,13 @@ class Publishing:
             if self._gate.is_open:
                 self._known[described.cls] = known
         return known
+
+    async def _publish_in_running_loop(self, event: Event) -> None:
+        # A coroutine may be created in one event loop and run in another.
+        refusal = self._gate.elsewhere(message_type(type(event)))
+        if refusal is not None:
+            raise refusal
+        await (self.calls.get(type(event)) or self.find(event))(event)
 
     async def _prepare_and_publish(self, event: Event) -> None:
         try:

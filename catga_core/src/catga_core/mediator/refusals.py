@@ -61,6 +61,11 @@ def not_running(described: MessageType, service: str, *, ended: bool) -> CatgaEr
     return InternalError(f"{described.name} was not sent: {service} {state}. {fix}", outcome=Outcome.NOT_SENT)
 
 
+def elsewhere(described: MessageType, service: str, problem: str) -> CatgaError:
+    """Return the error for a message that is sent in another event loop than the container's."""
+    return InternalError(f"{described.name} was not sent: {service} {problem}", outcome=Outcome.NOT_SENT)
+
+
 def stopped(described: MessageType, service: str) -> CatgaError:
     """Return the error for a message that is delivered to a container that has stopped."""
     return TransportError(

@@ -61,10 +61,12 @@ class Sending:
         described = expect(type(request), REQUESTS, "send() takes a Command or a Query")
         context = begin_context_with("send", options, self._source.clock)
         known = self._with_options.get(described.cls)
+        refusal = self._gate.elsewhere(described) or (
+            self._gate.refusal(described) if known is None else None
+        )
+        if refusal is not None:
+            return Failure(refusal)
         if known is None:
-            refusal = self._gate.refusal(described)
-            if refusal is not None:
-                return Failure(refusal)
             try:
                 known = await self._find_with_options(described)
             except CatgaError as error:
@@ -93,6 +95,8 @@ class Sending:
         refusal = self._gate.refusal(described)
         if refusal is not None:
             return answer(lambda: refusal)
+        if self._gate.elsewhere(described) is not None:
+            return self.send_here
         source = self._source
         try:
             dispatch, transport, older = self._ways(described)
@@ -114,6 +118,11 @@ class Sending:
             return self._gate.counting(call)
         self.calls[described.cls] = call
         return call
+
+    async def send_here(self, request: Request[Any]) -> CatgaResult[Any]:
+        """Send a request if the event loop that runs this coroutine is the container's; it may have been created in another."""
+        refusal = self._gate.elsewhere(message_type(type(request)))
+        return await self.send_again(request) if refusal is None else Failure(refusal)
 
     async def _find_with_options(self, described: MessageType) -> tuple[_SendIn, bool]:
         """Return what sends a request in a context that is given, and whether it is handled here.
