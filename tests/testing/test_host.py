@@ -13,6 +13,7 @@ import pytest
 from catga_core import (
     CatgaError,
     CatgaMediator,
+    Command,
     ConfigurationError,
     ErrorCode,
     Event,
@@ -20,6 +21,7 @@ from catga_core import (
     Success,
     SystemClock,
     Transport,
+    add_catga,
 )
 from catga_core.memory import LocalBus, LocalTransport
 from catga_core.messages import Request
@@ -503,6 +505,38 @@ async def test_a_transport_that_is_made_by_an_async_factory_is_observed() -> Non
         await host.publish(Bought("a lamp"))
 
         assert len(host.received()) == 2
+
+
+# --- within ---
+
+
+@pytest.mark.parametrize("does", ["send", "publish"])
+async def test_message_whose_handler_hangs_is_not_settled(does: str) -> None:
+    cancelled: list[str] = []
+
+    async def hangs(message: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(type(message).__name__)
+
+    class Hang(Command[None]): ...
+
+    class Hung(Event): ...
+
+    async def on_command(message: Hang) -> None:
+        await hangs(message)
+
+    async def on_event(message: Hung) -> None:
+        await hangs(message)
+
+    catga = add_catga()
+    catga.add_handlers(on_command, on_event)
+    async with test_host(catga) as host:
+        with pytest.raises(NotSettledError, match=r"not settled within 0.05 s:\n  - .* H[au]ng \("):
+            await (host.send(Hang(), within=0.05) if does == "send" else host.publish(Hung(), within=0.05))
+        assert cancelled == ["Hang" if does == "send" else "Hung"]
+        assert host.messages[0].outcome is Outcome.CANCELLED
 
 
 # --- pytest ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from catga_core import CatgaError, CatgaMediator, CatgaOptions, Command, Event, 
 from catga_core.builtin_plugins import add_memory_transport
 from catga_core.reliability import DeadLetterQueue
 from catga_testing import NotSettledError, test_host
+from catga_testing.recording.records import Outcome
 
 
 class Pay(Command[None]):
@@ -46,12 +48,42 @@ async def test_what_is_in_the_outbox_is_waited_for_with_all_that_comes_of_it(tra
         assert [each.message.step for each in host.published(Paid)] == [1, 2, 3]
 
 
-async def test_what_was_rolled_back_is_not_waited_for() -> None:
-    catga = add_catga(CatgaOptions(enable_outbox=True))
+@pytest.mark.parametrize("relay", [True, False])
+async def test_rolled_back_event_was_not_published(relay: bool, tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'app.db'}"
+    catga = add_catga(CatgaOptions(store=store, enable_outbox=True, enable_outbox_relay=relay))
     catga.add_handlers(pay)
     async with test_host(catga) as host:
         result = await host.send(Pay("fail"))
         assert not result.is_success
+        assert host.published(Paid) == []
+
+        await host.send(Pay())
+        assert [each.outcome for each in host.published(Paid)] == [Outcome.SUCCEEDED]
+
+
+async def test_event_of_a_nested_command_that_is_rolled_back_alone_was_not_published() -> None:
+    class PayTwice(Command[None]):
+        pass
+
+    async def pay_twice(message: PayTwice, mediator: CatgaMediator) -> None:
+        await mediator.send(Pay("fail"))
+        await mediator.publish(Paid(2))
+
+    catga = add_catga(CatgaOptions(enable_outbox=True))
+    catga.add_handlers(pay, pay_twice)
+    async with test_host(catga) as host:
+        assert (await host.send(PayTwice())).is_success
+        assert [each.message.step for each in host.published(Paid)] == [2]
+
+
+async def test_event_in_an_outbox_that_this_process_does_not_relay_is_not_waited_for(tmp_path: Path) -> None:
+    # No event handlers and no transport: another process relays.
+    catga = add_catga(CatgaOptions(store=f"sqlite:///{tmp_path / 'app.db'}", enable_outbox=True))
+    catga.add_handlers(pay)
+    async with test_host(catga) as host:
+        await host.send(Pay())
+        assert (await host.app.outbox.stats()).pending == 1
 
 
 async def test_what_cannot_be_relayed_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, nullcontext
 from typing import Any, TypeVar, Unpack, overload
@@ -22,6 +23,7 @@ from catga_core.mediator import Dispatcher, PublishOptions, SendOptions
 from catga_core.messages import Request
 from catga_core.messages.message_context import MessageContext
 from catga_core.option_checks import check_seconds
+from catga_core.reliability import OutboxRelay
 from catga_testing.recording import HandlerFailure, Journal, Network, Published, Received, Sent, join_network
 from catga_testing.recording.consumers import Consumers
 from catga_testing.recording.dispatcher import RecordingDispatcher
@@ -79,6 +81,8 @@ class HostedApp:
     def published(self, event_type: type[Any] = object) -> list[Published[Any]]:
         """Return the events that this application published, by its mediator or by an event publisher, in order.
 
+        An event in a unit of work that was rolled back was not published.
+
         Args:
             event_type: An event's class, or a base of several; left out, all of them.
         """
@@ -116,7 +120,7 @@ class HostedApp:
 
         Args:
             request: The message.
-            within: Real seconds to wait for what is still under way after the result.
+            within: Real seconds to wait for the result and what is still under way after it. Then the request is cancelled.
             timeout: As in `CatgaMediator.send`.
             message_id: As in `CatgaMediator.send`.
             headers: As in `CatgaMediator.send`.
@@ -124,8 +128,10 @@ class HostedApp:
         Raises:
             NotSettledError: Naming what still runs.
         """
-        result = await self.mediator.send(request, **options)
-        await self.settled(within=within)
+        check_seconds("within", within, least=0)
+        ends_at = asyncio.get_running_loop().time() + within
+        result = await self._network.bounded(self.mediator.send(request, **options), within, ends_at)
+        await self._network.settled(within, ends_at)
         return result
 
     async def publish(
@@ -135,7 +141,7 @@ class HostedApp:
 
         Args:
             event: The fact.
-            within: Real seconds to wait for what is still under way after it was handed over.
+            within: Real seconds to wait for its handlers and what is still under way after them. Then it is cancelled.
             message_id: As in `CatgaMediator.publish`.
             headers: As in `CatgaMediator.publish`.
 
@@ -143,8 +149,10 @@ class HostedApp:
             CatgaError: When it could not be handed over.
             NotSettledError: Naming what still runs.
         """
-        await self.mediator.publish(event, **options)
-        await self.settled(within=within)
+        check_seconds("within", within, least=0)
+        ends_at = asyncio.get_running_loop().time() + within
+        await self._network.bounded(self.mediator.publish(event, **options), within, ends_at)
+        await self._network.settled(within, ends_at)
 
     async def settled(self, *, within: float = 5.0) -> None:
         """Return when no message is being handled, no published event is on its way, and no appended event is left.
@@ -218,24 +226,23 @@ def _record(
     catga: CatgaContainer, transport: Transport | None, journal: Journal, network: Network, stack: ExitStack
 ) -> None:
     mediator: CatgaMediator = catga.get(CatgaMediator)
-    options: CatgaOptions = catga.get(CatgaOptions)
+    service: str = catga.get(CatgaOptions).service_name
     if transport is not None:
         observed = ObservedTransport(transport, journal, network)
         stack.enter_context(catga.override(Transport, observed, instance=True))
     dispatcher: Dispatcher = catga.get(Dispatcher)
-    relays = options.enable_outbox and options.enable_outbox_relay
-    stored = StoredEvents(network, options.service_name) if relays else None
+    stored = StoredEvents(network, journal, service, lambda: _relays(catga))
     recording = RecordingMediator(
         mediator,
         journal,
         network,
-        options.service_name,
+        service,
         lambda: _clock_of(catga),
         dispatcher.stores_events,
         stored,
     )
     stack.enter_context(catga.override(CatgaMediator, recording, instance=True))
-    delivering = RecordingDispatcher(dispatcher, journal, network, options.service_name, stored)
+    delivering = RecordingDispatcher(dispatcher, journal, network, service, stored)
     stack.enter_context(catga.override(Dispatcher, delivering, instance=True))
     watchers = dispatcher.failed_deliveries.watchers
 
@@ -244,6 +251,15 @@ def _record(
 
     watchers.append(watch)
     stack.callback(watchers.remove, watch)
+
+
+def _relays(catga: CatgaContainer) -> bool:
+    """Return whether a running application relays its outbox."""
+    try:
+        relay: OutboxRelay = catga.get(OutboxRelay)
+    except ConfigurationError:
+        return False
+    return relay.relays
 
 
 async def _transport_of(catga: CatgaContainer) -> Transport | None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from catga_core.errors import CatgaError, HandlerNotFoundError, Outcome
 from catga_core.interfaces.endpoints import Delivered, EventEndpoint, HandlerEndpoint, RequestEndpoint
+from catga_core.interfaces.transport import EventTransport
 from catga_core.mediator.delivery import Delivery
 from catga_core.mediator.endpoints import DeliverInContext, EventDelivery, Handling, failing
 from catga_core.mediator.failures import FailedDeliveries, Settling
@@ -109,7 +110,7 @@ class Dispatcher:
         refusal = self.gate.refusal_of_stored(described)
         if refusal is not None:
             raise refusal
-        transport = await prepared(self._source, lambda: self._source.event_transport)
+        transport = await self.event_transport()
         if transport is not None:
             await transport.publish(described, event, context)
             return
@@ -117,6 +118,14 @@ class Dispatcher:
         for each in await deliver(event, context):
             if each.unkept is not None:
                 raise each.unkept
+
+    async def event_transport(self) -> EventTransport | None:
+        """Return what carries events to every service, `None` where they are all handled in this process."""
+        return await prepared(self._source, lambda: self._source.event_transport)
+
+    async def reaches(self, event_type: type[Message], /) -> bool:
+        """Return whether `hand_over` has somewhere to send an event: a transport, or a handler in this process."""
+        return bool(self._source.handlers_of(event_type)) or await self.event_transport() is not None
 
     async def redeliver(
         self, described: MessageType, handler: str, event: Event, context: MessageContext, /

@@ -22,11 +22,11 @@ class RecordingDispatcher(Dispatcher):
         journal: Where events of an event publisher are written; those of the outbox were when they were published.
         network: Where to count.
         service: This application's name, for errors.
-        stored: Counts what is in the outbox and not relayed, `None` where this application does not relay.
+        stored: Follows what is in the outbox.
     """
 
     def __init__(
-        self, inner: Dispatcher, journal: Journal, network: Network, service: str, stored: StoredEvents | None
+        self, inner: Dispatcher, journal: Journal, network: Network, service: str, stored: StoredEvents
     ) -> None:
         # Not the base's: what it would set up is the inner one's.
         self._inner = inner
@@ -53,8 +53,7 @@ class RecordingDispatcher(Dispatcher):
             if published is not None:
                 # It may have failed before.
                 published.error, published.outcome = None, Outcome.SUCCEEDED
-            if self._stored is not None:
-                self._stored.handed_over(context)
+            self._stored.handed_over(context)
 
     def _published(self, event: Event, context: MessageContext) -> Published[Any] | None:
         """Return the record of an event that this application's event publisher publishes, `None` for one of its outbox."""

@@ -32,7 +32,7 @@ class RecordingMediator(CatgaMediator):
         service: This application's name, for errors.
         clock: Gives the application's clock as it is now.
         stores: Tells whether what the running task publishes is stored in the outbox.
-        stored: Counts what is in the outbox and not relayed, `None` where this application does not relay.
+        stored: Follows what is in the outbox.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class RecordingMediator(CatgaMediator):
         service: str,
         clock: Callable[[], Clock],
         stores: Callable[[], bool],
-        stored: StoredEvents | None,
+        stored: StoredEvents,
     ) -> None:
         # Not the base's: what it would set up is the inner one's.
         self._inner = inner
@@ -115,8 +115,10 @@ class RecordingMediator(CatgaMediator):
         with self._ending(published, "publishes"):
             try:
                 await self._inner.publish(event, **options)
-                if self._stored is not None and self._stores():
-                    self._stored.published(event, context)
+                if self._stores():
+                    # It succeeds with the commit.
+                    self._stored.published(published)
+                    return
             except CatgaError as error:
                 published.error, published.outcome = error, Outcome.FAILED
                 raise

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Awaitable, Callable, Generator, Hashable
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from catga_core.messages import MessageType
+
+R = TypeVar("R")
 
 
 class NotSettledError(AssertionError):
@@ -113,20 +115,52 @@ class Network:
         finally:
             self._consumers.remove(consumers)
 
-    async def settled(self, within: float) -> None:
+    async def settled(self, within: float, ends_at: float | None = None) -> None:
         """Return when nothing runs, nothing is on its way, and every consumer is done with its log.
 
         Args:
             within: Real seconds to wait.
+            ends_at: When they are over, by the event loop's time; `None` counts from now.
 
         Raises:
             NotSettledError: Naming what still runs and what has not arrived, or a consumer that is not done.
         """
-        ends_at = asyncio.get_running_loop().time() + within
+        if ends_at is None:
+            ends_at = asyncio.get_running_loop().time() + within
         while True:
             await self._quiet(ends_at, within)
             if await self._caught_up(ends_at):
                 return
+
+    async def bounded(self, work: Awaitable[R], within: float, ends_at: float) -> R:
+        """Return what a message ends with; cancel it when the time is over.
+
+        Args:
+            work: Sends or publishes it.
+            within: Real seconds it has, for the error.
+            ends_at: When they are over, by the event loop's time.
+
+        Raises:
+            NotSettledError: Naming what still ran.
+        """
+        loop, report = asyncio.get_running_loop(), list[str]()
+
+        def expire() -> None:
+            # Before the cancellation, after which nothing runs.
+            report.append(self._report(within))
+            limit.reschedule(loop.time())
+
+        try:
+            async with asyncio.timeout(None) as limit:
+                timer = loop.call_at(ends_at, expire)
+                try:
+                    return await work
+                finally:
+                    timer.cancel()
+        except TimeoutError:
+            if not report:
+                raise
+            raise NotSettledError(report[0]) from None
 
     async def _caught_up(self, ends_at: float) -> bool:
         """Return whether all consumers were done while nothing else happened: else they may have caused more."""

@@ -1,46 +1,65 @@
-"""What is in the outbox of an application under test, and has still to be relayed."""
+"""What an application under test stores in its outbox: whether it was committed, and whether it has still to be relayed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from catga_core.errors import CatgaError
+from catga_core.errors import Outcome as WriteOutcome
 from catga_core.messages.message_context import MessageContext
 from catga_core.unit_of_work import active_unit_of_work
 from catga_testing.recording.network import Network
+from catga_testing.recording.records import Journal, Outcome, Published
 
 
 class StoredEvents:
-    """Counts events as under way from their commit until the relay has handed them over.
+    """Counts events as under way from their commit until the relay has handed them over; forgets those rolled back.
 
     Args:
         network: Where to count.
+        journal: Where the events are written down.
         service: The application's name, for errors.
+        relays: Tells whether this application relays its outbox.
     """
 
-    def __init__(self, network: Network, service: str) -> None:
+    def __init__(self, network: Network, journal: Journal, service: str, relays: Callable[[], bool]) -> None:
         self._network = network
+        self._journal = journal
         self._service = service
+        self._relays = relays
         self._uncommitted: set[str] = set()
         self._early: set[str] = set()
         self._waiting: dict[str, AbstractContextManager[None]] = {}
 
-    def published(self, event: object, context: MessageContext) -> None:
+    def published(self, record: Published[Any]) -> None:
         """Note that an event was stored in the running task's unit of work."""
+        context: MessageContext = record.context
         message_id = context.message_id
-        what = f"{type(event).__name__} ({message_id}) waits in the outbox of {self._service}"
+        what = f"{type(record.message).__name__} ({message_id}) waits in the outbox of {self._service}"
         unit: Any = active_unit_of_work.get()
 
         def committed() -> None:
+            record.outcome = Outcome.SUCCEEDED
             self._uncommitted.discard(message_id)
             if message_id in self._early:
                 self._early.discard(message_id)
                 return
-            waiting = self._waiting[message_id] = self._network.working(what)
-            waiting.__enter__()
+            if self._relays():
+                waiting = self._waiting[message_id] = self._network.working(what)
+                waiting.__enter__()
+
+        async def rolled_back(error: BaseException) -> None:
+            self._uncommitted.discard(message_id)
+            if isinstance(error, CatgaError) and error.outcome is WriteOutcome.UNKNOWN:
+                return
+            if record in self._journal.messages:
+                self._journal.messages.remove(record)
 
         self._uncommitted.add(message_id)
         unit.after_commit(committed)
+        unit.after_rollback(rolled_back)
 
     def handed_over(self, context: MessageContext) -> None:
         """Note that the relay has handed an event over."""

@@ -174,9 +174,7 @@ class DeadLetterQueue:
             described, event = self._read(letter)
         except CatgaError as error:
             return Failure(error)
-        if letter.source is DeadLetterSource.HANDLER and letter.handler not in self._dispatcher.handlers_of(
-            described.cls
-        ):
+        if not await self._can_deliver(letter, described):
             return Failure(_no_handler(letter))
         letter = await self._letters.replaying(letter_id)
         if letter is None:
@@ -197,6 +195,12 @@ class DeadLetterQueue:
         return self._registry.decode(
             letter.name, letter.schema_version, letter.format, letter.data, self._serializer, Event
         )
+
+    async def _can_deliver(self, letter: DeadLetter, described: MessageType) -> bool:
+        if letter.source is DeadLetterSource.HANDLER:
+            return letter.handler in self._dispatcher.handlers_of(described.cls)
+        # Handed over to no handler, it would count as sent.
+        return await self._dispatcher.reaches(described.cls)
 
     async def _deliver(self, letter: DeadLetter, described: MessageType, event: Event) -> CatgaResult[Any]:
         headers = MappingProxyType({**letter.context.headers, REPLAY_HEADER: str(letter.replays)})
@@ -237,8 +241,9 @@ def _not_for_a_handler(letter: DeadLetter) -> CatgaError:
 
 
 def _no_handler(letter: DeadLetter) -> CatgaError:
+    named = f" {letter.handler}" if letter.handler else ""
     text = (
-        f"{letter.name} has no handler {letter.handler} in this process. Replay it in a process that registers the "
+        f"{letter.name} has no handler{named} in this process. Replay it in a process that registers the "
         "handler, or purge it."
     )
     return HandlerNotFoundError(text)

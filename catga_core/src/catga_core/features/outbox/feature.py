@@ -14,6 +14,7 @@ from catga_core.features.units_of_work.feature import UnitOfWorkFeature
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.event_log import EventLog
 from catga_core.interfaces.health import Health
+from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import Dispatcher, EventOutbox
@@ -92,6 +93,7 @@ class OutboxFeature:
         )
 
     def _add_relay(self, builder: Builder) -> None:
+        from catga_core.features.outbox.receivers import Receivers
         from catga_core.features.outbox.relay import OutboxRelay, RelaySettings
         from catga_core.features.outbox.sending import OutboxSender
 
@@ -109,8 +111,14 @@ class OutboxFeature:
                 delay_seconds=options.retry_delay_seconds,
                 max_delay_seconds=options.retry_max_delay_seconds,
             )
+            receivers = Receivers(
+                dispatcher,
+                lambda: services.get(NamedValueStore),
+                clock,
+                lambda: services.get(Storage).capabilities.shared,
+            )
             sender = OutboxSender(
-                dispatcher.hand_over,
+                receivers.hand_over,
                 registry,
                 serializer,
                 clock,
@@ -128,6 +136,7 @@ class OutboxFeature:
             return OutboxRelay(
                 lambda: services.get(OutboxStore),
                 sender,
+                receivers,
                 clock,
                 settings,
                 lambda: services.get(Storage).capabilities.durable,
@@ -141,6 +150,7 @@ class OutboxFeature:
             "outbox": OutboxStore,
             "storage": Storage,
             "letters": DeadLetterStore,
+            "values": NamedValueStore,
         }
         builder.add_worker(OutboxRelay, make, needs, name="outbox_relay")
 

@@ -11,10 +11,11 @@ import msgspec
 from catga_core.clock import Clock
 from catga_core.features.outbox.completions import Completions
 from catga_core.features.outbox.held import HeldMessages
+from catga_core.features.outbox.receivers import NOTE_SECONDS, Receivers
 from catga_core.features.outbox.sending import OutboxSender
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.outbox import LeasedMessage, OutboxStore
-from catga_core.log import OUTBOX_UNREACHABLE, logger, traceback_of
+from catga_core.log import OUTBOX_NOT_RELAYED, OUTBOX_UNREACHABLE, logger, traceback_of
 from catga_core.runtime.cancellation import being_cancelled
 from catga_core.runtime.retry import RetryPolicy, yield_to_winner
 from catga_core.runtime.shielded import acquire_or_release, cleanup
@@ -22,6 +23,7 @@ from catga_core.runtime.tasks import background_task
 from catga_core.runtime.worker import Worker
 
 _FIRST_RETRY_SECONDS = 0.1
+_NOT_RELAYED = "this process has neither an event transport nor event handlers, so it leaves the outbox to a process that has"
 
 
 class RelaySettings(msgspec.Struct, frozen=True):
@@ -47,12 +49,19 @@ class OutboxRelay:
     waits for its retry, and the later ones of its key wait with it. When the relay stops, it finishes the messages that it
     is sending and releases the rest; an outbox in memory is first emptied of what is due.
 
+    A process without an event transport and without event handlers relays nothing from a storage that others may use: it would
+    deliver each event to no handler.
+
     Args:
         outbox: Returns the current store.
         sender: Sends one message, and decides what happens to one that fails.
+        receivers: Where the events go.
         clock: The container's clock.
         settings: How it works.
         lasting: Returns whether the outbox outlives the process.
+
+    Attributes:
+        relays: Whether this process sends messages; known once it has started.
     """
 
     # Before its own handlers listen, this process would send them nothing.
@@ -62,12 +71,15 @@ class OutboxRelay:
         self,
         outbox: Callable[[], OutboxStore],
         sender: OutboxSender,
+        receivers: Receivers,
         clock: Clock,
         settings: RelaySettings,
         lasting: Callable[[], bool],
     ) -> None:
         self._outbox = outbox
         self._sender = sender
+        self._receivers = receivers
+        self.relays: bool = True
         self._clock = clock
         self._settings = settings
         self._lasting = lasting
@@ -100,14 +112,28 @@ class OutboxRelay:
             on_error=_unreachable,
         )
 
+        self._notes = Worker(
+            "outbox handled events",
+            receivers.note,
+            every=NOTE_SECONDS,
+            clock=clock,
+            retry=retry,
+            on_error=_unreachable,
+        )
+
     @property
     def stops_after_messages(self) -> bool:
         """Whether it must outlive the messages in flight: what they commit would be lost with this process."""
         return not self._lasting()
 
     async def start(self) -> None:
-        """Begin to send."""
+        """Begin to send, where there is anything that this process can deliver to."""
         self._flushing = False
+        self.relays = await self._receivers.exist()
+        if not self.relays:
+            logger().info(OUTBOX_NOT_RELAYED, reason=_NOT_RELAYED)
+            return
+        self._notes.start()
         self._renewals.start()
         self._worker.start()
 
@@ -117,7 +143,10 @@ class OutboxRelay:
         try:
             await self._worker.stop()
         finally:
-            await self._renewals.stop(cancel=True)
+            try:
+                await self._renewals.stop(cancel=True)
+            finally:
+                await self._notes.stop(cancel=True)
 
     def health(self) -> Health:
         """Return whether the outbox can be reached, and how many messages were sent or failed."""
@@ -126,7 +155,10 @@ class OutboxRelay:
             "sent": self._sender.sent,
             "failed_attempts": self._sender.failed,
             "dead": self._sender.dead,
+            "unhandled": self._receivers.unhandled,
         }
+        if not self.relays:
+            return Health(HealthStatus.HEALTHY, _NOT_RELAYED, details)
         if self._worker.failures:
             text = f"the outbox could not be read {self._worker.failures} times in a row: {self._worker.last_error}"
             return Health(HealthStatus.UNHEALTHY, text, details)

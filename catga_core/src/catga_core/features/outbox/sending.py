@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, TransportError
+from catga_core.errors import CatgaError, HandlerNotFoundError, TransportError
 from catga_core.features.dead_letters.letters import outbox_letter
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.outbox import LeasedMessage, OutboxStore
@@ -111,7 +111,9 @@ class OutboxSender:
                 return
         except Exception as also:  # noqa: BLE001 - it stays in the outbox, which is safe, and is sent again
             facts["dead_letter"] = f"{type(also).__name__}: {also}"
-        logger().warning(OUTBOX_SEND_FAILED, **facts, retry_in_seconds=round(delay, 3))
+        if not isinstance(error, HandlerNotFoundError) or "dead_letter" in facts:
+            # An event that waits for the process that handles it has not failed.
+            logger().warning(OUTBOX_SEND_FAILED, **facts, retry_in_seconds=round(delay, 3))
         try:
             await outbox.retry(leased, delay=delay, error=str(error))
         except Exception as also:  # noqa: BLE001 - its lease ends, and it is sent again then
