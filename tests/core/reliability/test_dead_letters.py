@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Callable, MutableMapping
+from decimal import Decimal
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -27,6 +28,8 @@ from catga_core.interfaces.dead_letters import (
     DeadLetterStore,
 )
 from catga_core.interfaces.inbox import InboxStore
+from catga_core.messages.serialization import json_serializer, msgpack_serializer
+from catga_core.messages.serializer import Serializer
 from catga_core.reliability import DeadLetterQueue
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually
@@ -42,6 +45,19 @@ class Placed(Event):
 
 class Opaque(Event):
     what: Any
+
+
+class Swapped:
+    """A serializer that is not built in."""
+
+    name = "swapped"
+
+    def encode(self, value: object, /) -> bytes:
+        return json_serializer().encode(value)[::-1]
+
+    def decoder(self, type_: Any, /) -> Callable[[bytes | memoryview], Any]:
+        decode = json_serializer().decoder(type_)
+        return lambda data: decode(bytes(data)[::-1])
 
 
 class Handled:
@@ -376,6 +392,64 @@ async def test_an_event_that_has_no_bytes_is_kept_without_and_says_so_when_repla
 
     assert (letter.data, letter.format) == (b"", "")
     assert "has no bytes" in result.error.message
+
+
+@message(name="letters.Lent")
+class Lent(Event):
+    days: Annotated[int, msgspec.Meta(le=60)]
+
+
+@message(name="letters.Lent")
+class LentLonger(Event):
+    days: Annotated[int, msgspec.Meta(le=90)]
+
+
+@pytest.mark.parametrize(
+    "serializer", [json_serializer(), msgpack_serializer(), Swapped()], ids=lambda each: each.name
+)
+async def test_event_that_breaks_a_constraint_is_replayed_once_it_may(place: Place, serializer: Serializer):
+    handled: list[int] = []
+
+    async def mail(message: Lent) -> None:
+        handled.append(-1)
+
+    async def mail_longer(message: LentLonger) -> None:
+        handled.append(message.days)
+
+    mail_longer.__qualname__ = mail.__qualname__
+    mail_longer.__name__ = mail.__name__
+
+    def composed(handler: Any) -> CatgaContainer:
+        catga = place.container(enable_dead_letter_queue=True)
+        catga.add_handlers(handler)
+        catga.add_singleton(Serializer, serializer, instance=True)
+        return catga
+
+    async with composed(mail).running() as app:
+        await app.mediator.publish(Lent(61))
+        letter = await only_letter(app)
+        assert (letter.code, letter.format) == ("VALIDATION_FAILED", serializer.name)
+        still = await app.get(DeadLetterQueue).replay(letter.id)
+        assert not still.is_success
+        assert await only_letter(app) == letter
+
+    async with composed(mail_longer).running() as app:
+        assert (await app.get(DeadLetterQueue).replay(letter.id)).is_success
+        assert await app.get(DeadLetterQueue).count() == 0
+    assert handled == [61]
+
+
+@pytest.mark.parametrize("value", ["a", 5.5, True, Decimal(5)])
+async def test_event_with_a_value_of_another_type_is_kept_without_bytes(place: Place, value: Any):
+    async def mail(message: Lent) -> None: ...
+
+    catga = place.container(enable_dead_letter_queue=True)
+    catga.add_handlers(mail)
+    async with catga.running() as app:
+        await app.mediator.publish(Lent(value))
+        letter = await only_letter(app)
+
+    assert (letter.code, letter.data, letter.format) == ("VALIDATION_FAILED", b"", "")
 
 
 async def test_a_letter_that_cannot_be_written_is_logged_and_counted(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+from catga_core.codecs.plan import plan_of
+from catga_core.codecs.serializing import MSGPACK
 from catga_core.errors import CatgaError
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource
 from catga_core.interfaces.outbox import LeasedMessage
 from catga_core.log import traceback_of
 from catga_core.messages import Event, MessageType
-from catga_core.messages.exact import exact_encoder
+from catga_core.messages.exact import exact_encoder, is_built_in
 from catga_core.messages.fingerprints import fingerprint
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.serializer import Serializer
@@ -43,7 +45,7 @@ def handler_letter(
     """Return the dead letter of an event whose handler failed.
 
     The dead letter of an event that cannot be encoded, or would be replayed as another one, has no bytes: it can be read but
-    not replayed.
+    not replayed. An event that only breaks declared constraints has its bytes: it can be replayed once these allow it.
 
     Args:
         described: The event's type.
@@ -54,11 +56,7 @@ def handler_letter(
         serializer: The container's serializer.
         now: Seconds since the Unix epoch.
     """
-    format, data = serializer.name, b""
-    try:
-        data = exact_encoder(serializer, described.cls)(event)
-    except CatgaError:
-        format = ""
+    format, data = _bytes_of(described, event, serializer)
     return DeadLetter(
         id=letter_id(context.message_id, handler, fingerprint(described, event, serializer.encode)),
         source=DeadLetterSource.HANDLER,
@@ -75,6 +73,21 @@ def handler_letter(
         first_failed_at=now,
         last_failed_at=now,
     )
+
+
+def _bytes_of(described: MessageType, event: Event, serializer: Serializer) -> tuple[str, bytes]:
+    """Return the format and the bytes of an event; two empty ones where it cannot be replayed."""
+    try:
+        try:
+            return serializer.name, exact_encoder(serializer, described.cls)(event)
+        except CatgaError:
+            format = serializer.name if is_built_in(serializer) else MSGPACK
+            findings = plan_of(described.cls).findings(event, format)
+            if findings and all(each.declared and not each.mistyped for each in findings):
+                return serializer.name, serializer.encode(event)
+            return "", b""
+    except Exception:  # noqa: BLE001 - code of the event's own class; the rest of the letter is worth keeping
+        return "", b""
 
 
 def outbox_letter(leased: LeasedMessage, error: CatgaError, *, now: float) -> DeadLetter:
