@@ -1,4 +1,4 @@
-"""Callers follow their keys when these move to another node of a cluster, and lose nothing on the way."""
+"""Callers follow their keys to another node of a cluster, which gets their slot or takes a failed one's place, and lose nothing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from catga_core import CatgaError
+from catga_core.interfaces import Claimed
+from catga_testing.contracts.stores.records import message
 from catga_testing.servers import ValkeyCluster, ValkeyServer
 from catga_testing.waiting import eventually
+from tests.redis.failing_over import replicated
 from tests.redis.slots import Slot
 from tests.redis.support import Kept, appends, event, opened
 
@@ -118,3 +122,55 @@ async def test_storage_starts_while_its_slot_is_moving(cluster: ValkeyCluster) -
         await slot.end(target)
 
         assert await starting == 1
+
+
+async def work(kept: Kept, number: int) -> str:
+    """Use several stores as one unit of work, and what is not in one; return the id of a message."""
+    given = message(f"m-{number}", key="key")
+    assert await kept.inbox.record(f"m-{number}", "handler")
+    assert isinstance(await kept.idempotency.claim(f"m-{number}", lease=60.0), Claimed)
+    async with kept.storage.unit_of_work():
+        await kept.log.append(appends("orders-1"))
+        await kept.outbox.add([given])
+    return given.context.message_id
+
+
+async def takes_over(replica: ValkeyServer, ends: str) -> bool:
+    """Return whether a replica was promoted; ask for it where its primary lives."""
+    async with Redis.from_url(replica.url) as client:
+        if (await client.info("replication"))["role"] == "master":
+            return True
+        if ends == "handed over":
+            await client.execute_command("CLUSTER", "FAILOVER")
+        return False
+
+
+@pytest.mark.parametrize("ends", ["killed", "hung", "handed over"])
+@pytest.mark.parametrize("named", ["all", "one"])
+async def test_callers_follow_a_failover_of_their_node(ends: str, named: str) -> None:
+    times: dict[str, Any] = {
+        "connect_timeout_seconds": 2.0,
+        "command_timeout_seconds": 2.0,
+        "recover_timeout_seconds": 20.0,
+    }
+    prefix = "failover"
+    with ValkeyCluster() as cluster:
+        owner = Slot(cluster, f"{{{prefix}}}:").owner
+        # One that fails is known from the cluster's own word only, as is its replica.
+        url = cluster.url if named == "all" else f"redis+cluster://127.0.0.1:{owner.port}"
+        async with replicated(cluster, owner) as replica, opened(url, prefix=prefix, **times) as kept:
+            done = [await work(kept, number) for number in range(5)]
+            if ends != "handed over":
+                await (owner.kill() if ends == "killed" else owner.stop())
+            promoted = asyncio.create_task(
+                eventually(lambda: takes_over(replica, ends), within=30.0, every=0.5)
+            )
+            done += [await work(kept, number) for number in range(5, 30)]
+            await promoted
+            done += [await work(kept, number) for number in range(30, 35)]
+
+            leased = await kept.outbox.lease(limit=100, lease=60.0)
+            assert [each.message.context.message_id for each in leased] == done
+            assert await kept.log.version("orders-1") == len(done)
+            if ends == "hung":
+                await owner.resume()

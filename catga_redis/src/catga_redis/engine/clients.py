@@ -88,7 +88,8 @@ def _kind(options: RedisOptions) -> type[Connection]:
 def _node(options: RedisOptions, root: str) -> Node:
     # Looking for the node must end, whatever is waited for later.
     settings = _settings(options, answer_within=options.connect_timeout_seconds)
-    return Node(options.address.hosts, root, _kind(options), settings)
+    within = options.connect_timeout_seconds
+    return Node(options.address.hosts, root, _kind(options), settings, within=within)
 
 
 _HOPS = 5

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Connection
-from redis.exceptions import AskError, AuthenticationError, MovedError, RedisError
+from redis.exceptions import AskError, AuthenticationError, MovedError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 _HOPS = 5
+_MOST_NODES = 12  # that are asked beside those of the URL
+_WITHIN = 0.95  # of a timeout, so that the last host is asked before it is over
 
 
 class Node:
@@ -23,15 +26,25 @@ class Node:
         key: The key.
         kind: The class of connections.
         settings: Their settings, but host and port.
+        within: Seconds in which all of the hosts are asked. One that is silent must not use up the time of the others.
     """
 
     def __init__(
-        self, hosts: Sequence[tuple[str, int]], key: str, kind: type[Connection], settings: Mapping[str, Any]
+        self,
+        hosts: Sequence[tuple[str, int]],
+        key: str,
+        kind: type[Connection],
+        settings: Mapping[str, Any],
+        *,
+        within: float,
     ) -> None:
         self._hosts = hosts
         self._key = key
         self._kind = kind
         self._settings = settings
+        self._within = within
+        # The nodes that the cluster itself has named last, of which the URL may name only one.
+        self._named: list[tuple[str, int]] = []
         self._known: tuple[str, int] | None = None
 
     def moved(self, error: MovedError) -> bool:
@@ -53,10 +66,12 @@ class Node:
         """
         known, self._known = self._known, None
         trouble: Exception = RedisConnectionError("the cluster has no node")
-        places = self._hosts if known is None else [known, *self._hosts]
+        first = [] if known is None else [known]
+        places = list(dict.fromkeys([*first, *self._hosts, *self._named]))
         for place in places:
             try:
-                connection = await self._follow(place)
+                async with asyncio.timeout(self._within * _WITHIN / len(places)):
+                    connection = await self._follow(place)
             except AuthenticationError:
                 raise
             except (RedisConnectionError, RedisTimeoutError, OSError) as error:
@@ -81,6 +96,7 @@ class Node:
                 await connection.connect()  # type: ignore[no-untyped-call]
                 await connection.send_command("EXISTS", self._key)
                 await _owned(connection)
+                self._named = await _nodes(connection, host) or self._named
             except MovedError as error:
                 await connection.disconnect(nowait=True)
                 host, port = _named(error, host)
@@ -105,6 +121,19 @@ async def _owned(connection: Connection) -> None:
     except AskError:
         # The slot is leaving this node, which has it until it is told otherwise.
         return
+
+
+async def _nodes(connection: Connection, own: str) -> list[tuple[str, int]]:
+    """Return the nodes of the cluster that a node names; none where the user may not ask for them."""
+    await connection.send_command("CLUSTER", "SLOTS")
+    try:
+        slots: list[Any] = await connection.read_response()
+    except ResponseError:
+        return []
+    # A range of slots, then each of its nodes: host, port and more. A host that is not known is the asked one's.
+    nodes = [node for _, _, *owners in slots for node in owners]
+    found = dict.fromkeys(((node[0] or own.encode()).decode(), int(node[1])) for node in nodes)
+    return list(found)[:_MOST_NODES]
 
 
 def _named(error: MovedError, own: str) -> tuple[str, int]:
