@@ -97,6 +97,9 @@ def test_container_whose_loop_was_closed_refuses_other_loops(used_before: bool) 
 
     with pytest.raises((CatgaError, ConfigurationError), match="event loop that is closed now"):
         asyncio.run(use())
+    # Outside of any event loop, as in a thread that answers a probe.
+    found = catga.health()["mediator"]
+    assert (found.status, "event loop that is closed now" in found.description) == ("unhealthy", True)
 
 
 def test_container_whose_loop_was_closed_is_stopped_with_an_error_and_can_be_started() -> None:

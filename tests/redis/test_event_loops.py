@@ -49,6 +49,8 @@ def use_after_its_loop_was_closed(url: str) -> None:
     loop.close()
 
     assert "another event loop" in refused(log.append(appends("orders-1"))).message
+    health = storage.health()
+    assert (health.status, "event loop that is closed now" in health.description) == ("unhealthy", True)
     # These would wait for news.
     assert "another event loop" in refused(log.wait(after=5, timeout=60.0)).message
     assert "another event loop" in refused(locks.wait("l", timeout=60.0)).message

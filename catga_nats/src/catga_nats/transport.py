@@ -10,7 +10,7 @@ import msgspec
 
 from catga_core.clock import Clock, SystemClock
 from catga_core.errors import CatgaError, Outcome, TransportError
-from catga_core.interfaces.health import Health
+from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
 from catga_core.log import MESSAGE_FAILED, logger
 from catga_core.messages import Event, Message, MessageType, Request
@@ -20,7 +20,7 @@ from catga_core.messages.results import CatgaResult, Failure
 from catga_core.messages.serialization import Encode, EnvelopeCodec, json_serializer, msgpack_serializer
 from catga_core.messages.serializer import Serializer
 from catga_core.runtime import RetryPolicy
-from catga_core.runtime.home_loop import HomeLoop
+from catga_core.runtime.home_loop import LOOP_IS_CLOSED, HomeLoop
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
@@ -330,7 +330,10 @@ class NatsTransport:
     def health(self) -> Health:
         """Return the connection's state as it is now, with all counters."""
         connection = self._connection or NatsConnection(self._options, self._counters)
-        return connection.health()
+        found = connection.health()
+        if connection is self._connection and self._home.is_closed:
+            return Health(HealthStatus.UNHEALTHY, f"the NATS transport {LOOP_IS_CLOSED}", found.details)
+        return found
 
     def _patience(self, context: MessageContext) -> float:
         if context.deadline is None:

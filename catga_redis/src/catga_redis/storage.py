@@ -15,6 +15,7 @@ from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
 from catga_core.log import CONNECTION_LOST, CONNECTION_RESTORED, logger
 from catga_core.runtime import Worker
+from catga_core.runtime.home_loop import LOOP_IS_CLOSED
 from catga_core.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
 from catga_redis.engine.address import Mode
 from catga_redis.engine.clients import node_client, open_lane, patience
@@ -131,6 +132,8 @@ class RedisStorage:
             details["news"] = f"asked for every second, because they do not come: {self.news.trouble}"
         if self._sender is None:
             return Health(HealthStatus.UNHEALTHY, "not started, or stopped", details)
+        if self._loop is not None and self._loop.is_closed():
+            return Health(HealthStatus.UNHEALTHY, f"the Redis storage at {shown} {LOOP_IS_CLOSED}", details)
         trouble, refused = self.commands.trouble, self.commands.refused
         if trouble is not None:
             return Health(HealthStatus.UNHEALTHY, f"Redis at {shown} does not answer: {trouble}", details)

@@ -11,6 +11,7 @@ from catga_core.errors import CatgaError, Outcome, PersistenceError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.storage import StorageCapabilities
 from catga_core.runtime import background_task
+from catga_core.runtime.home_loop import LOOP_IS_CLOSED
 from catga_core.unit_of_work import UnitOfWorkBlock, joined_unit_of_work
 from catga_sqlite.engine.jobs import Job, Many
 from catga_sqlite.engine.opening import open_reader, open_writer
@@ -127,6 +128,8 @@ class SqliteStorage:
         if writer is None:
             return Health(HealthStatus.UNHEALTHY, f"the SQLite file {file!r} is not open")
         details = {"file": file, "units_of_work": self._turns.count}
+        if self._loop is not None and self._loop.is_closed():
+            return Health(HealthStatus.UNHEALTHY, f"the SQLite file {file!r} {LOOP_IS_CLOSED}", details)
         if writer.last_error is not None:
             return Health(
                 HealthStatus.DEGRADED, f"the last write failed: {writer.last_error.message}", details

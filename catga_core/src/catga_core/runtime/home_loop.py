@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+LOOP_IS_CLOSED = (
+    "was started in an event loop that is closed now. Stop the container before its event loop ends, and start it in the "
+    "event loop that uses it."
+)
+"""What is wrong with a storage, transport or container that nothing can work for any more."""
+
 
 class HomeLoop:
     """Remembers the event loop of a start, so that use from another loop or thread is refused and does not hang.
@@ -48,10 +54,7 @@ class HomeLoop:
         if loop is None or loop is running:
             return None
         if loop.is_closed():
-            return (
-                "was started in an event loop that is closed now. Stop the container before its event loop ends, and start "
-                "it in the event loop that uses it."
-            )
+            return LOOP_IS_CLOSED
         return (
             "runs in another event loop. Use it there, with asyncio.run_coroutine_threadsafe() from another thread, or give "
             "each event loop a container."

@@ -28,6 +28,7 @@ from catga_core.interfaces.transport import Inbound, TransportLifecycle
 from catga_core.log import LEFT_IN_FLIGHT, STARTED, STATE_IN_MEMORY, STOP_FAILED, STOPPED, logger
 from catga_core.mediator import CatgaMediator, Dispatcher
 from catga_core.messages import message_type
+from catga_core.runtime.home_loop import LOOP_IS_CLOSED
 from catga_core.runtime.shielded import shielded
 from catga_core.runtime.waiter import Waiter
 
@@ -164,11 +165,15 @@ class Lifecycle:
     def health(self) -> dict[str, Health]:
         """Return each part's state."""
         status = HealthStatus.HEALTHY if self.state is State.RUNNING else HealthStatus.UNHEALTHY
+        description = f"the container is {self.state}"
+        if self.started and self._home.is_closed:
+            # Asked from another loop or thread: nothing of it can work.
+            status, description = HealthStatus.UNHEALTHY, f"the container {LOOP_IS_CLOSED}"
         dispatcher = self._dispatcher
         found = {
             "mediator": Health(
                 status,
-                f"the container is {self.state}",
+                description,
                 {
                     "in_flight": dispatcher.in_flight,
                     "failed_event_handlers": dispatcher.failed_deliveries.count,
