@@ -127,7 +127,7 @@ async def _nodes(connection: Connection, own: str) -> list[tuple[str, int]]:
     """Return the nodes of the cluster that a node names; none where the user may not ask for them."""
     await connection.send_command("CLUSTER", "SLOTS")
     try:
-        slots: list[Any] = await connection.read_response()
+        slots: Any = await connection.read_response()
     except ResponseError:
         return []
     # A range of slots, then each of its nodes: host, port and more. A host that is not known is the asked one's.
