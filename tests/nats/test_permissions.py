@@ -220,6 +220,36 @@ async def test_subscription_taken_from_a_running_service_is_noticed_and_so_is_it
         assert await send(sender, Add(1, 2)) == Success(Sum(3))
 
 
+async def test_inbox_taken_from_a_running_sender_fails_its_requests_at_once() -> None:
+    gate = Gate()
+    async with (
+        guarded(EVERYTHING) as server,
+        running(server.service, adder(), Endpoint(Hold, gate)) as service,
+        running(server.client, ping_interval=0.2) as sender,
+    ):
+        waiting = asyncio.create_task(send(sender, Hold(), timeout=60))
+        await eventually(lambda: gate.entered == 1)
+
+        await server.permit({"subscribe": {"deny": "_INBOX.>"}})
+        async with asyncio.timeout(20):
+            under_way = await waiting
+        gate.open.set()
+        received = count(service, "requests_received")
+        async with asyncio.timeout(20):
+            refused = await send(sender, Add(1, 2), timeout=60)
+
+        # Nobody can say what became of the first; the second was not sent.
+        assert under_way.error.outcome is Outcome.UNKNOWN
+        assert refused.error.outcome is Outcome.NOT_SENT
+        assert refused.error.details["permission"] == "subscribe"
+        assert count(service, "requests_received") == received
+        assert status(sender) is HealthStatus.DEGRADED
+
+        await server.permit(EVERYTHING)
+        await eventually(lambda: status(sender) is HealthStatus.HEALTHY)
+        assert await send(sender, Add(1, 2)) == Success(Sum(3))
+
+
 async def test_service_that_may_not_answer_counts_and_logs_it() -> None:
     async with (
         guarded({"publish": {"deny": "_INBOX.>"}}) as server,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from catga_core.errors import CatgaError, Outcome, RequestTimeoutError
 from catga_nats.counters import Counters
@@ -29,9 +29,10 @@ class RequestMux:
 
     Attributes:
         opened: How many requests were opened so far.
+        refused: Returns why no answer can arrive, `None` while answers can.
     """
 
-    __slots__ = ("_buckets", "_counters", "_due", "_inbox", "_pending", "_timer", "opened")
+    __slots__ = ("_buckets", "_counters", "_due", "_inbox", "_pending", "_timer", "opened", "refused")
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
@@ -40,6 +41,7 @@ class RequestMux:
         self._due: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
         self.opened: int = 0
+        self.refused: Callable[[], CatgaError] | None = None
         # 96 random bits: unique to this inbox, and not guessable.
         self._inbox = b"_INBOX.%b." % secrets.token_hex(12).encode()
 
@@ -49,9 +51,14 @@ class RequestMux:
         return len(self._pending)
 
     @property
+    def inbox(self) -> str:
+        """The subject of all answers."""
+        return self._inbox.decode() + "*"
+
+    @property
     def subscription(self) -> Subscription:
         """What to listen on for answers."""
-        return Subscription(self._inbox.decode() + "*", "", self._on_answer)
+        return Subscription(self.inbox, "", self._on_answer)
 
     def open(self, subject: bytes, timeout: float) -> tuple[bytes, asyncio.Future[Answer]]:
         """Make a place for one answer; a caller that stops waiting before it is there calls `forget`.
@@ -62,7 +69,12 @@ class RequestMux:
 
         Returns:
             The subject to answer to, and the future of the answer.
+
+        Raises:
+            CatgaError: No answer can arrive.
         """
+        if self.refused is not None:
+            raise self.refused()
         loop = asyncio.get_running_loop()
         tick = int((loop.time() + timeout) * _TICKS) + 1
         bucket = self._buckets.get(tick)

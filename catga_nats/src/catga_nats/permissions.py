@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from catga_core.errors import CatgaError, Outcome, TransportError
 from catga_core.log import PERMISSION_DENIED, PERMISSION_GRANTED, logger
@@ -49,6 +50,7 @@ class Permissions:
         self.accepted.clear()
         self.denied.clear()
         self.denied_subscriptions.clear()
+        self._mux.refused = None
         self._refusals.clear()
         self._response_refused_at = float("-inf")
 
@@ -90,6 +92,8 @@ class Permissions:
         """Record that a denied subscription was accepted."""
         if subject in self.denied_subscriptions:
             self.denied_subscriptions.discard(subject)
+            if subject == self._mux.inbox:
+                self._mux.refused = None
             logger().info(PERMISSION_GRANTED, permission="subscribe", subject=subject)
 
     async def confirm(
@@ -169,6 +173,10 @@ class Permissions:
         if subject not in self.denied_subscriptions:
             self.denied_subscriptions.add(subject)
             logger().error(PERMISSION_DENIED, permission="subscribe", subject=subject or text)
+            if subject == self._mux.inbox:
+                # No answer arrives any more: of what was sent, nor of what would be.
+                self._mux.refused = partial(denied, "subscribe to", subject, Outcome.NOT_SENT)
+                self._mux.fail_all(denied("subscribe to", subject, Outcome.UNKNOWN))
 
     async def _check(
         self, subject: bytes, refused: int, round_trip: Callable[[float], Awaitable[bool]]

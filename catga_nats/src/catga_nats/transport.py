@@ -177,9 +177,9 @@ class NatsTransport:
             if client is None or not client.takes_more:
                 client = await connection.ready(len(payload), timeout)
                 timeout = self._left(message_type, deadline)
+            reply, future = connection.mux.open(subject, timeout)
         except CatgaError as error:
             return Failure(error)
-        reply, future = connection.mux.open(subject, timeout)
         client.send(subject, reply, payload, headers)
         self._counters.requests_sent += 1
         try:
