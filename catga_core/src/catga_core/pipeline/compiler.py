@@ -11,7 +11,7 @@ from catga_core.messages.results import CatgaResult
 from catga_core.pipeline.call import Call, Chain, Fail
 from catga_core.pipeline.failures import as_result, reported_failure_of
 from catga_core.pipeline.linked import Behave, Linked, link
-from catga_core.pipeline.returned import UNCHECKED, Returned
+from catga_core.pipeline.returned import UNCHECKED, Returned, finishing
 from catga_core.pipeline.scoped import in_scope
 from catga_core.pipeline.supply import Prepare, Supply
 from catga_core.runtime.cancellation import passes_through
@@ -110,7 +110,7 @@ def compile_pipeline(
     if stream:
         return Pipeline(name, None, chain, fail, prepare)
     make = _ignoring_scope(chain) if behaviors else handler.supply.make
-    finish = as_result if behaviors else returned.finish
+    finish = as_result if behaviors else finishing(returned)
     return Pipeline(name, None, in_scope(make, prepare, name, fail_outside, finish), fail_outside)
 
 
@@ -150,7 +150,7 @@ def _names_of_code(behaviors: Sequence[BoundBehavior]) -> dict[object, str]:
 
 
 def _guard(call: Call, name: str, fail: Fail, returned: Returned) -> Chain:
-    finish = returned.finish
+    finish = finishing(returned)
 
     async def guarded(message: Any) -> CatgaResult[Any]:
         try:

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from catga_core.codecs.checks import INLINE_NAMES, Steps
-from catga_core.messages.results import CatgaResult
+from catga_core.codecs.checks import INLINE_NAMES, Steps, compiled
+from catga_core.messages.results import CatgaResult, Success
 from catga_core.pipeline.failures import as_result
 
 
@@ -38,6 +38,18 @@ def returning(returned: Returned) -> list[str]:
         *(line.replace("{fail}", "return finish(v)") for line in returned.steps.lines),
         "return Success(v)",
     ]
+
+
+def finishing(returned: Returned) -> Callable[[Any], CatgaResult[Any]]:
+    """Return a function that does what the statements of `returning` do; a right value costs no other call.
+
+    Args:
+        returned: What the handler may return.
+    """
+    if returned.steps is None:
+        return returned.finish
+    made: Any = compiled("v", returning(returned), {**returned.names, "Success": Success})
+    return made  # type: ignore[no-any-return]  # it returns what Success and finish do
 
 
 UNCHECKED = Returned(as_result)
