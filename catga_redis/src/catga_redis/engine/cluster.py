@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Connection
 from redis.exceptions import AskError, AuthenticationError, MovedError, RedisError, ResponseError
@@ -127,12 +127,15 @@ async def _nodes(connection: Connection, own: str) -> list[tuple[str, int]]:
     """Return the nodes of the cluster that a node names; none where the user may not ask for them."""
     await connection.send_command("CLUSTER", "SLOTS")
     try:
-        slots: Any = await connection.read_response()
+        slots = cast("list[list[Any]]", await connection.read_response())
     except ResponseError:
         return []
+    found: dict[tuple[str, int], None] = {}
     # A range of slots, then each of its nodes: host, port and more. A host that is not known is the asked one's.
-    nodes = [node for _, _, *owners in slots for node in owners]
-    found = dict.fromkeys(((node[0] or own.encode()).decode(), int(node[1])) for node in nodes)
+    for _, _, *nodes in slots:
+        for node in nodes:
+            host: bytes = node[0] or own.encode()
+            found[host.decode(), int(node[1])] = None
     return list(found)[:_MOST_NODES]
 
 
