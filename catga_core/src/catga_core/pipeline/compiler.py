@@ -150,7 +150,7 @@ def _names_of_code(behaviors: Sequence[BoundBehavior]) -> dict[object, str]:
 
 
 def _guard(call: Call, name: str, fail: Fail, returned: Returned) -> Chain:
-    finish = finishing(returned)
+    finish = returned.finish
 
     async def guarded(message: Any) -> CatgaResult[Any]:
         try:
