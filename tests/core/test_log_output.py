@@ -19,11 +19,14 @@ from catga_core import (
     Event,
     EventHandler,
     RequestHandler,
+    ValidationProblem,
+    Validator,
     add_catga,
 )
 from catga_core.errors import ConcurrencyError
 from catga_core.event_sourcing.consumers.failures import log_interruption
 from catga_core.log import CONSUMER_FAILED
+from catga_core.reliability import idempotent
 
 _PROGRAM = """
 import asyncio
@@ -156,3 +159,68 @@ def test_interrupted_consumer_is_logged_by_its_cause(error: Exception, level: st
     [line] = lines
     assert (line["event"], line["log_level"]) == ("catga.subscription_failed", level)
     assert (line.get("stack") is not None) is has_stack
+
+
+class _Order(Command[str]):
+    customer: str = "ada"
+
+
+class _Ordered(Event):
+    customer: str = "ada"
+
+
+class _Broken(Validator[_Order]):
+    def validate(self, message: _Order) -> list[ValidationProblem]:
+        raise LookupError("no such table")
+
+
+class _BrokenForEvents(Validator[_Ordered]):
+    def validate(self, message: _Ordered) -> list[ValidationProblem]:
+        raise LookupError("no such table")
+
+
+async def _order(message: _Order) -> str:
+    raise AssertionError
+
+
+async def _ordered(message: _Ordered) -> None:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("kind", "logging"), [("request", False), ("request", True), ("event", False)])
+async def test_exception_of_a_validator_is_logged_once_with_its_traceback(kind: str, logging: bool) -> None:
+    catga = add_catga(CatgaOptions(enable_logging=logging))
+    catga.add_handlers(_order, _ordered)
+    catga.add_validator(_Broken)
+    catga.add_validator(_BrokenForEvents)
+    with capture_logs() as logged:
+        async with catga.running() as app:
+            if kind == "request":
+                assert (await app.mediator.send(_Order())).error.code == ErrorCode.HANDLER_FAILED
+            else:
+                await app.mediator.publish(_Ordered())
+
+    [line] = [each for each in logged if "LookupError: no such table" in str(each.get("stack"))]
+    assert line["log_level"] == "error"
+
+
+async def test_exception_of_a_key_function_is_logged_with_its_traceback() -> None:
+    def key(message: Any) -> str:
+        raise LookupError("no such table")
+
+    @idempotent(key=key)
+    class Keyed(Command[str]): ...
+
+    async def keyed(message: Keyed) -> str:
+        raise AssertionError
+
+    catga = add_catga()
+    catga.add_handlers(keyed)
+    with capture_logs() as logged:
+        async with catga.running() as app:
+            result = await app.mediator.send(Keyed())
+
+    assert "no such table" not in result.error.message
+    [line] = [each for each in logged if each["event"] == "catga.handler_raised"]
+    assert line["handler"] == "the key function of Keyed"
+    assert "LookupError: no such table" in line["stack"]

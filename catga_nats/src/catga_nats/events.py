@@ -8,9 +8,11 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from catga_core.errors import CatgaError
-from catga_core.interfaces.endpoints import validates
+from catga_core.identifiers import new_id
+from catga_core.interfaces.endpoints import Undecoded, keep_undecoded_of, validates
 from catga_core.interfaces.transport import EventEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_REFUSED, logger
+from catga_core.messages.message_context import MessageContext
 from catga_core.runtime import being_cancelled, cancelled_by_handler
 from catga_nats import headers as headers_form
 from catga_nats.failures import whereabouts
@@ -40,6 +42,7 @@ class EventListener(Listener):
     ) -> None:
         super().__init__(endpoint.message_type, subject, queue, *shared, lenient=validates(endpoint))
         self._endpoint = endpoint
+        self._keep = keep_undecoded_of(endpoint)
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._bytes = 0  # of what has arrived and is not started
@@ -60,10 +63,24 @@ class EventListener(Listener):
             body, context = self._read(data, headers)
         except CatgaError as error:
             self._counters.events_refused += 1
-            self._refused(error)
-            return None
+            refused = self._undecoded(data, headers)
+            self._refused(error, refused.context.message_id if refused.format else None)
+            return None if self._keep is None else self._keep(refused, error)
         self._counters.events_received += 1
         return self._endpoint.handle(body, context)
+
+    def _undecoded(self, data: bytes, headers: Headers) -> Undecoded:
+        """Return what can be read of an event without its body."""
+        format = self._serializer.name
+        try:
+            if headers is not None and headers_form.is_headers_form(headers):
+                context = headers_form.decode(headers)
+                return Undecoded(*headers_form.shape(self._type, headers), format, data, context)
+            envelope = self._codec.peek(data)
+            return Undecoded(envelope.name, envelope.version, format, envelope.body, envelope.context())
+        except CatgaError:
+            unknown = new_id()
+            return Undecoded(self._type.name, self._type.version, "", data, MessageContext(unknown, unknown))
 
     def _overflowed(self, waiting: deque[Arrived], /) -> None:
         while waiting and (len(waiting) > self._max_messages or self._bytes > self._max_bytes):

@@ -108,8 +108,14 @@ class Listener(ABC):
         envelope = self._codec.decode(self._type, data, lenient=self._lenient)
         return envelope.body, envelope.context()
 
-    def _refused(self, error: CatgaError) -> None:
-        logger().warning(MESSAGE_REFUSED, message=str(self._type), code=error.code, reason=error.message)
+    def _refused(self, error: CatgaError, message_id: str | None = None) -> None:
+        logger().warning(
+            MESSAGE_REFUSED,
+            message=str(self._type),
+            code=error.code,
+            reason=error.message,
+            message_id=message_id,
+        )
 
     async def drain(self, timeout: float) -> None:
         """Take no more; return when all that had arrived was handled, or cancelled and answered after the timeout.

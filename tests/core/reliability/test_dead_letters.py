@@ -515,18 +515,53 @@ async def test_what_the_outbox_gave_up_is_sent_by_a_replay(place: Place):
     assert sorted(handled.calls) == [("fails", 7), ("works", 7)]
 
 
-async def test_what_could_not_be_read_is_not_replayed(place: Place):
+async def test_event_that_could_not_be_decoded_is_replayed_to_every_handler(place: Place):
+    handled = Handled()
+    async with listening(place, handled).running() as app:
+        await app.mediator.publish(Placed(7))
+        own = await only_letter(app)
+        await app.dead_letters.add(
+            msgspec.structs.replace(own, id="x", handler="", source=DeadLetterSource.TRANSPORT)
+        )
+        handled.calls.clear()
+
+        assert (await app.get(DeadLetterQueue).replay("x")).is_success
+        # The handler that failed again has its own letter.
+        left = await only_letter(app)
+
+    assert (left.id, left.attempts) == (own.id, 2)
+    assert sorted(handled.calls) == [("fails", 7), ("works", 7)]
+
+
+@pytest.mark.parametrize("change", [{"format": ""}, {"name": "letters.Opaque"}])
+async def test_event_that_still_cannot_be_delivered_is_not_replayed(place: Place, change: dict[str, str]):
     async with listening(place, Handled()).running() as app:
         await app.mediator.publish(Placed())
         letter = await only_letter(app)
-        await app.dead_letters.add(msgspec.structs.replace(letter, id="x", source=DeadLetterSource.TRANSPORT))
+        await app.dead_letters.add(
+            msgspec.structs.replace(letter, id="x", source=DeadLetterSource.TRANSPORT, **change)
+        )
         result = await app.get(DeadLetterQueue).replay("x")
 
-        assert result.error.code == "HANDLER_NOT_FOUND"
-        assert "The dead letter 'x' is an incoming message that could not be decoded" in result.error.message
+        assert not result.is_success
         left = await app.dead_letters.get("x")
         assert left is not None
         assert left.replays == 0
+
+
+async def test_event_that_could_not_be_decoded_stays_where_its_failures_are_not_kept(place: Place):
+    handled = Handled()
+    async with listening(place, handled).running() as app:
+        await app.mediator.publish(Placed())
+        own = await only_letter(app)
+        letter = msgspec.structs.replace(own, id="x", handler="", source=DeadLetterSource.TRANSPORT)
+        await app.dead_letters.add(letter)
+        await app.dead_letters.remove(own.id)
+    async with listening(place, handled, enable_dead_letter_queue=False).running() as app:
+        result = await app.get(DeadLetterQueue).replay("x")
+
+        assert not result.is_success
+        assert (await only_letter(app)).id == "x"
 
 
 async def test_a_handler_that_cannot_be_made_leaves_a_letter_for_it(place: Place):

@@ -23,7 +23,7 @@ class DeadLetterSource(StrEnum):
     PROJECTION = "projection"
     """A projection or subscription failed for a stored event."""
     TRANSPORT = "transport"
-    """It came in and could not be read."""
+    """It arrived and could not be decoded."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

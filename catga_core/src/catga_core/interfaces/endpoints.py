@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,38 @@ class Delivered(msgspec.Struct, frozen=True):
     handler: str
     result: CatgaResult[Any]
     unkept: CatgaError | None = None
+
+
+class Undecoded(msgspec.Struct, frozen=True):
+    """A message that arrived and could not be decoded.
+
+    Args:
+        name: The wire name it came under.
+        version: The version it came in.
+        format: The serializer that made the bytes; empty where the message cannot be read at all.
+        data: The bytes of the body, or of the whole message where that cannot be read.
+        context: Its identity and headers; of its own making where the message cannot be read.
+    """
+
+    name: str
+    version: int
+    format: str
+    data: bytes
+    context: MessageContext
+
+
+KeepUndecoded: TypeAlias = Callable[[Undecoded, CatgaError], Coroutine[Any, Any, None]]
+"""Keeps an event that could not be decoded as a dead letter; raises nothing but cancellation."""
+
+
+def keep_undecoded_of(endpoint: object) -> KeepUndecoded | None:
+    """Return what keeps the undecodable events of an endpoint; `None` for nothing.
+
+    Args:
+        endpoint: The endpoint.
+    """
+    found: KeepUndecoded | None = getattr(endpoint, "keep_undecoded", None)
+    return found
 
 
 def validates(endpoint: object) -> bool:

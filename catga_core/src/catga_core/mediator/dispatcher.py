@@ -6,7 +6,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from catga_core.errors import CatgaError, HandlerNotFoundError, Outcome
-from catga_core.interfaces.endpoints import Delivered, EventEndpoint, HandlerEndpoint, RequestEndpoint
+from catga_core.interfaces.endpoints import (
+    Delivered,
+    EventEndpoint,
+    HandlerEndpoint,
+    RequestEndpoint,
+    Undecoded,
+)
 from catga_core.interfaces.transport import EventTransport
 from catga_core.mediator.delivery import Delivery
 from catga_core.mediator.endpoints import DeliverInContext, EventDelivery, Handling, failing
@@ -19,7 +25,7 @@ from catga_core.mediator.routes import NotPrepared, Route, RouteSource
 from catga_core.messages import Event, Message, MessageType, message_type
 from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
-from catga_core.messages.results import CatgaResult, Failure
+from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline import Chain, Dispatch, Handle
 
 
@@ -61,7 +67,9 @@ class Dispatcher:
 
     def event_endpoint(self, described: MessageType, /) -> EventEndpoint:
         """Return the endpoint of an event that this process has handlers for."""
-        return EventDelivery(described, self._deliveries, self._find_delivery, self.handler_endpoints)
+        return EventDelivery(
+            described, self._deliveries, self._find_delivery, self.handler_endpoints, self._keep_undecoded
+        )
 
     def handler_endpoints(self, described: MessageType, /) -> Sequence[HandlerEndpoint]:
         """Return one endpoint for each of an event's handlers here, in the order of registration."""
@@ -92,6 +100,11 @@ class Dispatcher:
         if known is None:
             known = self._endpoints[key] = Handling(described, handler, self._handles, find)
         return known
+
+    async def _keep_undecoded(self, message: Undecoded, error: CatgaError) -> None:
+        sink = await prepared(self._source, lambda: self._source.failure_sink)
+        if sink is not None:
+            await sink.keep_undecoded(message, error)
 
     # --- for the outbox and for replays ---
 
@@ -139,6 +152,23 @@ class Dispatcher:
         if refusal is not None:
             return Failure(refusal)
         return await self.handler_endpoint(described, handler).handle(event, context)
+
+    async def redeliver_to_all(
+        self, described: MessageType, event: Event, context: MessageContext, /
+    ) -> CatgaResult[Any]:
+        """Deliver an event to every handler of this process, as a transport does.
+
+        Returns:
+            A success when each handler has succeeded or left a dead letter of its own; else the failure of one that has not.
+        """
+        sink = await prepared(self._source, lambda: self._source.failure_sink)
+        refusal = self.gate.refusal(described)
+        if refusal is not None:
+            return Failure(refusal)
+        for each in await self.event_endpoint(described).handle(event, context):
+            if isinstance(each.result, Failure) and (sink is None or each.unkept is not None):
+                return each.result
+        return Success(None)
 
     def handled_events(self) -> Sequence[type[Message]]:
         """Return the events that have handlers in this process."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 from catga_core.errors import CatgaError
-from catga_core.interfaces.endpoints import Delivered, HandlerEndpoint
+from catga_core.interfaces.endpoints import Delivered, HandlerEndpoint, KeepUndecoded
 from catga_core.messages import MessageType
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
@@ -59,9 +59,10 @@ class EventDelivery:
         known: The deliveries that were found, by event class; cleared when something changes.
         find: Finds the delivery of an event type.
         handlers: Gives the endpoints of its handlers.
+        keep_undecoded: Keeps an event of the type that a transport could not decode.
     """
 
-    __slots__ = ("_find", "_handlers", "_known", "message_type")
+    __slots__ = ("_find", "_handlers", "_known", "keep_undecoded", "message_type")
 
     validates: ClassVar[bool] = True
 
@@ -71,7 +72,9 @@ class EventDelivery:
         known: dict[type[Any], DeliverInContext],
         find: Callable[[MessageType], DeliverInContext],
         handlers: Callable[[MessageType], Sequence[HandlerEndpoint]],
+        keep_undecoded: KeepUndecoded,
     ) -> None:
+        self.keep_undecoded: KeepUndecoded = keep_undecoded
         self.message_type: MessageType = described
         self._known = known
         self._find = find

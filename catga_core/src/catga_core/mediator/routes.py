@@ -9,6 +9,7 @@ import msgspec
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
+from catga_core.interfaces.endpoints import Undecoded
 from catga_core.interfaces.transport import EventTransport, RequestTransport
 from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.message_context import MessageContext
@@ -40,6 +41,10 @@ class FailureSink(Protocol):
         self, event: Any, context: MessageContext, handler: str, failure: Failure[Any], /
     ) -> CatgaError | None:
         """Keep a failed event; return why it could not be kept, `None` when it was. Raises nothing but cancellation."""
+        ...
+
+    async def keep_undecoded(self, message: Undecoded, error: CatgaError, /) -> None:
+        """Keep an event that a transport could not decode, or record that it is lost. Raises nothing but cancellation."""
         ...
 
     def lost(self, event: Any, context: MessageContext, handler: str, error: CatgaError, /) -> None:

@@ -170,6 +170,26 @@ class EnvelopeCodec:
             return envelope
         return self._with_body(message_type, envelope, envelope.body, lenient=lenient)
 
+    def peek(self, data: bytes) -> Envelope[bytes]:
+        """Return the envelope of a message whose body need not be readable, with the bytes of the body.
+
+        Args:
+            data: What arrived.
+
+        Raises:
+            CatgaError: `SERIALIZATION_FAILED`: it is no envelope of this format, or its name or ids are refused.
+        """
+        peeked: Envelope[Any] = self._peek(data)
+        check_peer_name(peeked.name)
+        check_identity(peeked)
+        body = bytes(peeked.body)
+        if not self._embedded:
+            try:
+                body = msgspec.msgpack.decode(body, type=bytes)
+            except msgspec.MsgspecError as error:
+                raise self._foreign("bytes are not a message", error) from error
+        return msgspec.structs.replace(peeked, body=body)
+
     def misread(
         self, message_type: MessageType, data: bytes, error: Exception, place: str = "$", *, lenient: bool
     ) -> Any:

@@ -12,6 +12,7 @@ from catga_core.interfaces.validation import ValidationProblem, Validator
 from catga_core.messages.bodies import invalid
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.behavior import Behavior, Next
+from catga_core.pipeline.call import Fail
 from catga_core.pipeline.failures import failure_of
 from catga_core.pipeline.stage import Stage
 from catga_core.validation.shapes import has_constraints
@@ -30,14 +31,18 @@ class ValidationBehavior(Behavior[Any, Any]):
     Args:
         cls: The message class; its checks are compiled once.
         validators: The registered ones, called in this order.
+        fail: Makes a failure of what a validator raises.
     """
 
     stage: ClassVar[Stage] = Stage.VALIDATE
 
-    __slots__ = ("_check", "_cls", "_validators")
+    __slots__ = ("_check", "_cls", "_fail", "_validators")
 
-    def __init__(self, cls: type[Any], validators: Sequence[Validator[Any]] = ()) -> None:
+    def __init__(
+        self, cls: type[Any], validators: Sequence[Validator[Any]] = (), fail: Fail = failure_of
+    ) -> None:
         self._cls = cls
+        self._fail = fail
         # Compiled once for each class. What cannot be encoded has no handlers.
         plan = plan_of(cls)
         self._check = None if plan.problems else plan.check(NO_FORMAT)
@@ -49,7 +54,7 @@ class ValidationBehavior(Behavior[Any, Any]):
         Args:
             validators: Called in this order.
         """
-        return ValidationBehavior(self._cls, validators)
+        return ValidationBehavior(self._cls, validators, self._fail)
 
     async def handle(self, message: Any, next: Next[Any, Any]) -> CatgaResult[Any]:
         """Return what the rest of the pipeline gives, or a failure of code `VALIDATION_FAILED`."""
@@ -70,7 +75,7 @@ class ValidationBehavior(Behavior[Any, Any]):
                     found = await found if isinstance(found, Awaitable) else found
                     problems = _joined(problems, found)
                 except Exception as error:  # noqa: BLE001 - a validator's own fault is the message's failure
-                    return failure_of(error, type(validator).__name__)
+                    return self._fail(error, type(validator).__name__)
         if problems is None:
             return await next(message)
         errors = [{"field": each.field, "message": each.message} for each in problems]

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from catga_core.errors import CatgaError
 from catga_core.interfaces.endpoints import (
     Delivered,
     EventEndpoint,
     HandlerEndpoint,
     Inbound,
     RequestEndpoint,
+    Undecoded,
+    keep_undecoded_of,
     validates,
 )
 from catga_core.interfaces.health import Health
@@ -166,6 +169,14 @@ class ObservedEvents:
     def message_type(self) -> MessageType:
         """The event's type."""
         return self._inner.message_type
+
+    async def keep_undecoded(self, message: Undecoded, error: CatgaError, /) -> None:
+        """Note that an event has arrived that cannot be decoded, and keep it where the endpoint does."""
+        keep = keep_undecoded_of(self._inner)
+        with self._network.working(f"{self._service} keeps {message.name} ({message.context.message_id})"):
+            self._network.arrived(self._service, self.message_type, message.context.message_id)
+            if keep is not None:
+                await keep(message, error)
 
     @property
     def handlers(self) -> Sequence[HandlerEndpoint]:

@@ -29,6 +29,7 @@ from catga_core.messages.serializer import Serializer
 from catga_core.pipeline import (
     BoundBehavior,
     BoundHandler,
+    Fail,
     Stage,
     Supply,
     compile_pipeline,
@@ -232,11 +233,16 @@ class Assembly:
             self._behaviors(definition),
             stream=described.kind is MessageKind.STREAM,
             returned=returned_for(described, definition.name, self._resolver.resolve(Serializer)),
-            # One line for each failure: an event's is written by its delivery, a logged message's by the behavior.
-            fail=failure_of if is_event or self._options.enable_logging else reported_failure_of,
+            fail=self._fail(described),
             fail_outside=failure_of if is_event else reported_failure_of,
         )
         return Route(pipeline, described.context)
+
+    def _fail(self, described: MessageType) -> Fail:
+        """Return what makes a failure of an exception, with one line of log in all for each failure."""
+        # An event's is written by its delivery or its consumer, a logged message's by the behavior.
+        logged = described.kind is MessageKind.EVENT or self._options.enable_logging
+        return failure_of if logged else reported_failure_of
 
     def _consumer(self, entry: ConsumerEntry, described: MessageType) -> Route:
         # Its context is always that of the stored event.
@@ -322,17 +328,17 @@ class Assembly:
                 self._object(self._resolver.effective(each.registration.service) or each.registration, None)
                 for each in validators
             ]
-            found.append(_validation(described.cls, supplies))
+            found.append(_validation(described.cls, supplies, self._fail(described)))
         return found
 
 
 _Placed: TypeAlias = tuple[tuple[Stage, int], BoundBehavior]
 
 
-def _validation(cls: type[Message], supplies: Sequence[Supply]) -> _Placed:
+def _validation(cls: type[Message], supplies: Sequence[Supply], fail: Fail) -> _Placed:
     if all(supply.constant for supply in supplies):
-        return _fixed(ValidationBehavior(cls, [supply.make(None) for supply in supplies]))
-    checks = ValidationBehavior(cls, ())
+        return _fixed(ValidationBehavior(cls, [supply.make(None) for supply in supplies], fail))
+    checks = ValidationBehavior(cls, (), fail)
     supply = Supply(
         lambda scope: checks.with_validators([each.make(scope) for each in supplies]),
         scoped=any(each.scoped for each in supplies),

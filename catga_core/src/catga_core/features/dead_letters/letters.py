@@ -8,6 +8,7 @@ from catga_core.codecs.plan import plan_of
 from catga_core.codecs.serializing import MSGPACK
 from catga_core.errors import CatgaError
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource
+from catga_core.interfaces.endpoints import Undecoded
 from catga_core.interfaces.outbox import LeasedMessage
 from catga_core.log import traceback_of
 from catga_core.messages import Event, MessageType
@@ -88,6 +89,33 @@ def _bytes_of(described: MessageType, event: Event, serializer: Serializer) -> t
             return "", b""
     except Exception:  # noqa: BLE001 - code of the event's own class; the rest of the letter is worth keeping
         return "", b""
+
+
+def transport_letter(message: Undecoded, error: CatgaError, *, now: float) -> DeadLetter:
+    """Return the dead letter of an event that arrived and could not be decoded.
+
+    Args:
+        message: What arrived.
+        error: Why it could not be decoded.
+        now: Seconds since the Unix epoch.
+    """
+    digest = blake2b(message.data, digest_size=16).hexdigest()
+    return DeadLetter(
+        id=letter_id(message.context.message_id, "", f"{message.name}@{message.version}#{digest}"),
+        source=DeadLetterSource.TRANSPORT,
+        handler="",
+        name=message.name,
+        schema_version=message.version,
+        format=message.format,
+        data=message.data,
+        context=message.context,
+        code=error.code,
+        message=error.message,
+        traceback=None,
+        attempts=1,
+        first_failed_at=now,
+        last_failed_at=now,
+    )
 
 
 def outbox_letter(leased: LeasedMessage, error: CatgaError, *, now: float) -> DeadLetter:

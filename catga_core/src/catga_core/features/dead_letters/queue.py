@@ -36,7 +36,7 @@ REPLAY_HEADER = "catga-replay"
 """Header of a replayed event in `current_context().headers`: number of the replay, `"1"` for the first one."""
 
 _LEASE_SECONDS = 60.0
-_REPLAYABLE = frozenset({DeadLetterSource.HANDLER, DeadLetterSource.OUTBOX})
+_REPLAYABLE = frozenset({DeadLetterSource.HANDLER, DeadLetterSource.OUTBOX, DeadLetterSource.TRANSPORT})
 
 
 class ReplayReport(msgspec.Struct, frozen=True):
@@ -113,7 +113,8 @@ class DeadLetterQueue:
         """Redeliver an event to the handler that failed, and to no other, through its whole pipeline.
 
         The event keeps its message id and gets the header `catga-replay`. A success removes the dead letter, another
-        failure updates it. A message that the outbox relay gave up is sent. Delivery is at least once: a process that dies
+        failure updates it. A message that the outbox relay gave up is sent. An event that could not be decoded is decoded again
+        and delivered to every handler here; a handler that fails gets a dead letter of its own. Delivery is at least once: a process that dies
         between the handler's end and the removal leaves the dead letter. Events that a projection or subscription has
         parked are replayed with their own `replay_parked`.
 
@@ -191,6 +192,8 @@ class DeadLetterQueue:
             raise _not_for_a_handler(letter)
         if not letter.format:
             text = f"The dead letter {letter.id!r} has no bytes: {letter.name} could not be serialized when it failed. Purge it."
+            if letter.source is DeadLetterSource.TRANSPORT:
+                text = f"The dead letter {letter.id!r} is not a message that can be read: {letter.message} Purge it."
             raise SerializationError(text)
         return self._registry.decode(
             letter.name, letter.schema_version, letter.format, letter.data, self._serializer, Event
@@ -200,6 +203,8 @@ class DeadLetterQueue:
         if letter.source is DeadLetterSource.HANDLER:
             return letter.handler in self._dispatcher.handlers_of(described.cls)
         # Handed over to no handler, it would count as sent.
+        if letter.source is DeadLetterSource.TRANSPORT:
+            return bool(self._dispatcher.handlers_of(described.cls))
         return await self._dispatcher.reaches(described.cls)
 
     async def _deliver(self, letter: DeadLetter, described: MessageType, event: Event) -> CatgaResult[Any]:
@@ -207,6 +212,8 @@ class DeadLetterQueue:
         context = msgspec.structs.replace(letter.context, headers=headers, deadline=None)
         if letter.source is DeadLetterSource.HANDLER:
             return await self._dispatcher.redeliver(described, letter.handler, event, context)
+        if letter.source is DeadLetterSource.TRANSPORT:
+            return await self._dispatcher.redeliver_to_all(described, event, context)
         try:
             await self._dispatcher.hand_over(described, event, context)
         except CatgaError as error:
@@ -230,13 +237,11 @@ def _missing(letter_id: str) -> CatgaError:
 
 
 def _not_for_a_handler(letter: DeadLetter) -> CatgaError:
-    text = f"The dead letter {letter.id!r} is an incoming message that could not be decoded. Purge it."
-    if letter.source is DeadLetterSource.PROJECTION:
-        text = (
-            f"The dead letter {letter.id!r} is an event that the projection or subscription {letter.handler!r} has "
-            f"parked. Use app.projections.replay_parked({letter.handler!r}) or "
-            f"app.subscriptions.replay_parked({letter.handler!r})."
-        )
+    text = (
+        f"The dead letter {letter.id!r} is an event that the projection or subscription {letter.handler!r} has "
+        f"parked. Use app.projections.replay_parked({letter.handler!r}) or "
+        f"app.subscriptions.replay_parked({letter.handler!r})."
+    )
     return HandlerNotFoundError(text)
 
 

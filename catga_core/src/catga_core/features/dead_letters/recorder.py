@@ -8,8 +8,9 @@ from typing import Any
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError, PersistenceError
 from catga_core.features.dead_letters.counters import DeadLetterCounters
-from catga_core.features.dead_letters.letters import handler_letter
+from catga_core.features.dead_letters.letters import handler_letter, transport_letter
 from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.endpoints import Undecoded
 from catga_core.log import DEAD_LETTER, DEAD_LETTER_LOST, logger
 from catga_core.messages import message_type
 from catga_core.messages.message_context import MessageContext
@@ -18,7 +19,7 @@ from catga_core.messages.serializer import Serializer
 
 
 class FailedEvents:
-    """Writes a dead letter for each event handler that failed.
+    """Writes a dead letter for each event handler that failed, and for each event that could not be decoded.
 
     Args:
         letters: Returns the current store.
@@ -79,6 +80,27 @@ class FailedEvents:
             source="handler",
         )
         return None
+
+    async def keep_undecoded(self, message: Undecoded, error: CatgaError, /) -> None:
+        """Write the dead letter of an event that could not be decoded; count and log it where that fails.
+
+        Args:
+            message: What arrived.
+            error: Why it could not be decoded.
+        """
+        facts = {"event_type": message.name, "message_id": message.context.message_id}
+        try:
+            letter = transport_letter(message, error, now=self._clock.time())
+            await self._letters().add(letter)
+        except Exception as also:  # noqa: BLE001 - the transport has nobody to tell
+            self._counters.lost_dead_letters += 1
+            text = f"{type(also).__name__}: {also}"
+            logger().error(DEAD_LETTER_LOST, **facts, handler="", error=text)
+            return
+        self._counters.dead_letters += 1
+        logger().info(
+            DEAD_LETTER, **facts, handler="", code=error.code, letter_id=letter.id, source="transport"
+        )
 
     def lost(self, event: Any, context: MessageContext, handler: str, error: CatgaError, /) -> None:
         """Count and log an event whose dead letter could not be written and that is not redelivered."""

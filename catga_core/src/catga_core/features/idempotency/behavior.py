@@ -30,6 +30,7 @@ from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.option_checks import is_text
 from catga_core.pipeline.behavior import Behavior, Next
+from catga_core.pipeline.failures import reported_failure_of
 from catga_core.pipeline.stage import Stage
 from catga_core.runtime.lease import Lease
 from catga_core.runtime.retry import yield_to_winner
@@ -127,7 +128,8 @@ class IdempotencyBehavior(Behavior[Any, Any]):
             try:
                 key: object = self._rule.key(message)
             except Exception as error:
-                # The exception's own text may quote a field; it is kept as the cause.
+                # The exception's own text may quote a field; it is kept as the cause, and does not travel.
+                reported_failure_of(error, f"the key function of {self._name}")
                 text = (
                     f"The key function of {self._name} raised {type(error).__name__}. "
                     "Fix the function given to @idempotent(key=...)."
