@@ -333,9 +333,21 @@ def test_unknown_message_is_retryable_because_another_process_may_know_it() -> N
     assert caught.value.details == {"name": "registry.never", "version": 1}
 
 
-def test_bytes_of_another_serializer_are_refused() -> None:
-    with pytest.raises(CatgaError, match=r"stored as json, and this process reads msgpack\. Keep"):
-        MessageRegistry().decode("registry.placed", 2, "json", b"{}", msgpack_serializer(), Event)
+def test_bytes_of_an_unknown_serializer_are_refused() -> None:
+    with pytest.raises(CatgaError, match=r"stored as pickle, and this process reads msgpack\. Keep"):
+        MessageRegistry().decode("registry.placed", 2, "pickle", b"{}", msgpack_serializer(), Event)
+
+
+def test_bytes_of_the_other_built_in_serializer_are_read() -> None:
+    registry = MessageRegistry()
+    events = {
+        registry.decode(
+            "registry.placed", 2, each.name, each.encode(Placed("o-1")), msgpack_serializer(), Event
+        )[1]
+        for each in (json_serializer(), msgpack_serializer())
+    }
+
+    assert events == {Placed("o-1")}
 
 
 def test_newest_of_an_unknown_message_has_no_type() -> None:

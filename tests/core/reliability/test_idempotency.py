@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+import datetime as dt
+from collections.abc import Callable, MutableMapping
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -13,8 +15,10 @@ from catga_core import (
     Command,
     ConfigurationError,
     Query,
+    Serializer,
     current_context,
     message,
+    register_type,
 )
 from catga_core.errors import LeaseLostError
 from catga_core.features.idempotency.results import ResultCodec
@@ -22,7 +26,7 @@ from catga_core.interfaces.idempotency import Claimed, ClaimOutcome, Completed, 
 from catga_core.memory.stores import memory_stores
 from catga_core.messages import message_type
 from catga_core.messages.fingerprints import fingerprint
-from catga_core.messages.serializers import msgpack_serializer
+from catga_core.messages.serializers import json_serializer, msgpack_serializer
 from catga_core.reliability import idempotent
 from catga_testing import ManualClock
 from tests.core.reliability.support import moved
@@ -604,3 +608,55 @@ async def test_the_handler_sees_the_id_it_is_recognised_by(place: Place):
         await app.mediator.send(Charge(), message_id="c-1")
 
     assert seen == ["c-1"]
+
+
+class Priced(msgspec.Struct, frozen=True):
+    share: Fraction
+    at: dt.datetime
+
+
+@idempotent(key=lambda command: command.order)
+class Price(Command[Priced]):
+    order: str
+    share: Fraction
+
+
+register_type(Fraction, encode=str, decode=Fraction)
+
+
+@pytest.mark.parametrize(
+    "formats", [(msgpack_serializer, json_serializer), (json_serializer, msgpack_serializer)]
+)
+async def test_recorded_result_outlives_a_change_of_the_serializer(
+    place: Place, formats: tuple[Callable[[], Serializer], ...]
+) -> None:
+    calls: list[Price] = []
+
+    async def price(message: Price) -> Priced:
+        calls.append(message)
+        return Priced(message.share, dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+
+    found: list[CatgaResult[Priced]] = []
+    for make in formats:
+        catga = place.container()
+        catga.add_singleton(Serializer, make)
+        catga.add_handlers(price)
+        async with catga.running() as app:
+            found.append(await app.mediator.send(Price("o-1", Fraction(1, 3))))
+            conflict = await app.mediator.send(Price("o-1", Fraction(2, 3)))
+
+    assert found[0].unwrap() == found[1].unwrap()
+    assert conflict.error.code == "CONFLICT"
+    assert len(calls) == 1
+
+
+def test_recorded_result_of_an_unknown_serializer_is_a_failure() -> None:
+    described = message_type(Price)
+    codec = ResultCodec(described, msgpack_serializer())
+    given = codec.fingerprint(Price("o-1", Fraction(1)))
+    record = msgspec.msgpack.encode([1, "cap'n\n", given, b""])
+
+    error = codec.decode(record, given).error
+
+    assert (error.code, error.details["outcome"]) == ("SERIALIZATION_FAILED", "done_before")
+    assert "\n" not in error.message

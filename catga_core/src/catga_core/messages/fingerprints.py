@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from catga_core.codecs.foreign import encode_foreign
 from catga_core.messages.types import MessageType
 
 _DIGEST_BYTES: Final = 16
@@ -48,8 +49,15 @@ def content_digest(message: object, fallback: Callable[[object], bytes] | None =
         except TypeError:
             if fallback is None:
                 return b""
-            # A foreign type somewhere: its values are encoded as the container's serializer does.
-            encoder = msgspec.msgpack.Encoder(order="deterministic", enc_hook=fallback)
+
+            # A foreign type somewhere. A registered one is the same whatever the container's serializer is.
+            def encode(value: Any) -> Any:
+                try:
+                    return encode_foreign(value)
+                except TypeError:
+                    return fallback(value)
+
+            encoder = msgspec.msgpack.Encoder(order="deterministic", enc_hook=encode)
             data = encoder.encode(content)
     except Exception:  # noqa: BLE001 - a foreign class's own code may raise anything
         return b""

@@ -18,6 +18,7 @@ from catga_core.messages.encodable import class_problems
 from catga_core.messages.imported import imported_classes
 from catga_core.messages.registry_texts import two_classes, unknown_class
 from catga_core.messages.serializer import Serializer
+from catga_core.messages.serializers import reader_of
 from catga_core.messages.types import Message, MessageType, message_type, no_upcasting
 from catga_core.messages.upcasting import Shape, Upcaster, Upcasters, upcasting
 
@@ -317,17 +318,18 @@ class MessageRegistry:
             version: The version it was stored with.
             format: The name of the serializer that made the bytes.
             data: The bytes.
-            serializer: The serializer to read with.
+            serializer: The container's serializer; what the built-in ones made is read by them.
             base: The classes to consider.
 
         Raises:
             UnknownMessageError: When no class is known for the newest version.
             AmbiguousMessageError: As `find`.
-            SerializationError: For bytes of another serializer, for bytes that do not fit the class,
+            SerializationError: For bytes of an unknown serializer, for bytes that do not fit the class,
                 and for an upcaster that fails.
         """
-        described, decode = self.decoder(name, version, serializer, base)
-        if format != serializer.name:
+        reader = reader_of(format, serializer)
+        described, decode = self.decoder(name, version, reader or serializer, base)
+        if reader is None:
             text = (
                 f"{name} v{version} was stored as {format or 'nothing'}, and this process reads {serializer.name}. "
                 "Keep the serializer until everything that was stored with it is processed."

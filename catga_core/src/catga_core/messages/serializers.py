@@ -15,6 +15,7 @@ from catga_core.codecs.findings import TypeProblem
 from catga_core.codecs.serializing import JSON, MSGPACK, decoder_of, encoder_of
 from catga_core.codecs.types import problems_of
 from catga_core.errors import CatgaError, SerializationError
+from catga_core.messages.serializer import Serializer
 
 
 class MsgspecSerializer:
@@ -105,6 +106,25 @@ def msgpack_serializer() -> MsgspecSerializer:
 def json_serializer() -> MsgspecSerializer:
     """Return the serializer for peers and people that read JSON."""
     return MsgspecSerializer(JSON, encoder_of(JSON), functools.partial(decoder_of, JSON), known=True)
+
+
+def reader_of(format: str, serializer: Serializer) -> Serializer | None:
+    """Return the serializer that reads a format, `None` where neither the given one nor a built-in one does.
+
+    Args:
+        format: The name of the serializer that made the bytes.
+        serializer: The container's.
+    """
+    if format == serializer.name:
+        return serializer
+    make = _BUILT_IN.get(format)
+    return None if make is None else make()
+
+
+_BUILT_IN: dict[str, Callable[[], Serializer]] = {
+    MSGPACK: functools.cache(msgpack_serializer),
+    JSON: functools.cache(json_serializer),
+}
 
 
 def unusable(type_: Any, problems: Sequence[TypeProblem], cause: BaseException | None = None) -> CatgaError:

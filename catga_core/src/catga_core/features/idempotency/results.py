@@ -10,8 +10,10 @@ from catga_core.errors import CatgaError, ConfigurationError, ConflictError, Out
 from catga_core.messages import MessageType
 from catga_core.messages.exact import exact_encoder
 from catga_core.messages.fingerprints import fingerprint, same_content
+from catga_core.messages.peer_texts import shown_text
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
+from catga_core.messages.serializers import reader_of
 
 _FORMAT = 1
 
@@ -41,7 +43,7 @@ class ResultCodec:
         self._encoder = msgspec.msgpack.Encoder()
         self._kept = msgspec.msgpack.Decoder(_Kept)
         try:
-            self._decode = serializer.decoder(described.result)
+            serializer.decoder(described.result)
             self._encode = exact_encoder(serializer, described.result)
         except CatgaError as error:
             msg = (
@@ -80,13 +82,20 @@ class ResultCodec:
             return Failure(self._unreadable(f"the record is malformed ({type(error).__name__})"))
         if not same_content(kept.fingerprint, fingerprint):
             return Failure(self._another())
-        if kept.serializer != self._serializer.name:
-            text = f"it was written as {kept.serializer}, but this process reads {self._serializer.name}"
+        # The record outlives a change of the container's serializer.
+        reader = reader_of(kept.serializer, self._serializer)
+        if reader is None:
+            text = (
+                f"it was written as {shown_text(kept.serializer)}, which this process cannot read. Keep that serializer until "
+                "its records have expired"
+            )
             return Failure(self._unreadable(text))
         try:
-            return Success(self._decode(kept.value))
-        except CatgaError as error:
-            return Failure(self._unreadable(error.message))
+            return Success(reader.decoder(self._described.result)(kept.value))
+        except Exception as error:  # noqa: BLE001 - a serializer of the application's may raise anything
+            return Failure(
+                self._unreadable(error.message if isinstance(error, CatgaError) else type(error).__name__)
+            )
 
     def _another(self) -> CatgaError:
         text = (
