@@ -305,7 +305,7 @@ async def test_context_false_handler_that_asks_for_the_context_is_refused_at_sta
 @pytest.mark.parametrize("given", [0, None, "no"])
 def test_context_option_that_is_not_a_bool_is_refused(given: Any):
     with pytest.raises(TypeError, match="context must be True or False"):
-        message(context=given)
+        message(context=given)(Plain)
 
 
 async def test_context_that_was_not_read_has_one_identity():

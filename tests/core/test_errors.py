@@ -75,7 +75,7 @@ def test_the_text_shows_code_and_message():
     st.text(),
     st.text(min_size=1),
     st.booleans(),
-    st.dictionaries(st.text(), st.none() | st.integers() | st.lists(st.text())),
+    st.dictionaries(st.text(), st.none() | st.integers(-(1 << 63), (1 << 64) - 1) | st.lists(st.text())),
 )
 def test_an_error_survives_pickling_and_copying(
     message: str, code: str, retryable: bool, details: dict[str, object]

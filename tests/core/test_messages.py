@@ -109,8 +109,11 @@ def test_a_mark_put_on_after_the_first_look_is_seen():
 
 @pytest.mark.parametrize("name", ["", ".", "a..b", ".a", "a.", "a b", "größe", "a*", "a>", "a/b"])
 def test_a_name_that_cannot_travel_is_refused(name: str):
+    class Wrong(Event):
+        pass
+
     with pytest.raises(ValueError, match="cannot be a message's wire name: use ASCII letters"):
-        message(name=name)
+        message(name=name)(Wrong)
 
 
 @pytest.mark.parametrize("name", ["a", "orders.create", "orders_v2", "a-b.c9"])
@@ -124,8 +127,11 @@ def test_names_of_words_with_single_dots_are_taken(name: str):
 
 @pytest.mark.parametrize("version", [0, -1])
 def test_versions_begin_with_one(version: int):
+    class Wrong(Event):
+        pass
+
     with pytest.raises(ValueError, match="version must be an int from 1"):
-        message(version=version)
+        message(version=version)(Wrong)
 
 
 @pytest.mark.parametrize("cls", [int, object, msgspec.Struct, Command, Event])

@@ -180,6 +180,21 @@ async def fail(message: Fail) -> int:
             return CatgaResult.failure(code="CONFLICT", message="again", details={"version": 3})  # type: ignore[return-value]
         case "no code":
             raise CatgaError
+        case "details":
+            raise CatgaError(
+                "no",
+                details={
+                    "price": Decimal("1.50"),
+                    "what": object(),
+                    "line": Line("ab", 2),
+                    "huge": 1 << 70,
+                    "word": Word.A,
+                },
+            )
+        case "long":
+            raise ValueError("x" * 3_000_000)
+        case "long details":
+            raise CatgaError("no", code="LONG", details={"text": "x" * 3_000_000})
         case "cancelled":
             raise asyncio.CancelledError
         case "awaits cancelled":
@@ -223,6 +238,9 @@ MESSAGES: list[Any] = [
             "own code",
             "result",
             "no code",
+            "details",
+            "long",
+            "long details",
             "cancelled",
             "awaits cancelled",
             "base exception",
@@ -253,9 +271,7 @@ def comparable(result: CatgaResult[Any]) -> Any:
         # "Not a number" is unlike itself.
         return "success", type(value), repr(value) if value != value else value
     error = result.error
-    # The one thing that a transport changes: a lone surrogate has no bytes, and arrives as a question mark.
-    message = error.message.encode("utf-8", "replace").decode()
-    return error.code, error.retryable, message, msgspec.to_builtins(dict(error.details))
+    return error.code, error.retryable, error.message, dict(error.details)
 
 
 async def in_process(serializer: Format = "msgpack") -> list[Any]:

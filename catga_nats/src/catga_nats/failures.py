@@ -126,6 +126,18 @@ def whereabouts(error: BaseException) -> str:
     return f"{type(error).__name__}{where}"
 
 
+_SHORT = 400
+
+
+def shortened(error: CatgaError) -> CatgaError:
+    """Return an error that fits where the whole one does not: with its code, the beginning of its text and its outcome."""
+    mark = "... (shortened, the server takes no more)"
+    text = error.message if len(error.message) <= _SHORT else error.message[:_SHORT] + mark
+    outcome = error.outcome
+    details = {"shortened": True, **({} if outcome is None else {"outcome": str(outcome)})}
+    return CatgaError(text, code=error.code, retryable=error.retryable, details=details)
+
+
 def too_large(what: str, size: int, limit: int) -> CatgaError:
     """More bytes than the wire takes."""
     return MessageTooLargeError(what, size, limit, fix="raise max_payload on the NATS server and its clients")

@@ -33,6 +33,7 @@ from catga_nats.failures import (
     busy,
     expired,
     internal,
+    shortened,
     shutting_down,
     too_large,
     unsent,
@@ -272,7 +273,8 @@ class RequestListener(Listener):
         if size > limit:
             error = too_large(f"the answer to {self._type}", size, limit)
             self._refused(error)
-            data, own = self._encoded(Failure(error), foreign=foreign)
+            instead = shortened(result.error) if isinstance(result, Failure) else error
+            data, own = self._encoded(Failure(instead), foreign=foreign)
             size = len(data) if own is None else len(data) + headers_form.size(own)
         return Response(reply, data, own, size)
 

@@ -482,9 +482,9 @@ def test_only_commands_can_be_marked():
     with pytest.raises(TypeError, match="requires a command class; got Ask"):
         idempotent()(Ask)  # type: ignore[type-var]
     with pytest.raises(ValueError, match="ttl must be a finite number > 0 or None; got 0"):
-        idempotent(ttl=0)
+        idempotent(ttl=0)(Pay)
     with pytest.raises(ValueError, match="ttl must be a finite number > 0 or None; got '1d'"):
-        idempotent(ttl="1d")  # type: ignore[call-overload]
+        idempotent(ttl="1d")(Pay)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="requires a command class; got Ask"):
         idempotent(Ask)  # type: ignore[type-var]
 

@@ -2,7 +2,7 @@
 
 from catga_core.errors.base import CatgaError, FixedCodeError
 from catga_core.errors.codes import ErrorCode, is_retryable
-from catga_core.errors.configuration import ConfigurationError, UnknownOptionError
+from catga_core.errors.configuration import ConfigurationError, DeclarationError, UnknownOptionError
 from catga_core.errors.event_sourcing import (
     ConcurrencyError,
     EventIdConflictError,
@@ -41,6 +41,7 @@ __all__ = [
     "ConcurrencyLimitError",
     "ConfigurationError",
     "ConflictError",
+    "DeclarationError",
     "DuplicateInProgressError",
     "ErrorCode",
     "EventIdConflictError",

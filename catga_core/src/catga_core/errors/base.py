@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from catga_core.errors.codes import ErrorCode, is_retryable
 from catga_core.errors.outcome import Outcome, outcome_in, with_outcome
+from catga_core.errors.plain import plain_details, plain_text
 
 
 class CatgaError(Exception):
@@ -16,10 +17,12 @@ class CatgaError(Exception):
     retryable flag and details travel over the wire, the traceback does not.
 
     Args:
-        message: One sentence for a person: what is wrong, what was received, what was expected, how to fix it.
+        message: One sentence for a person: what is wrong, what was received, what was expected, how to fix it. A very long
+            one is shortened, and says so.
         code: A value of `ErrorCode`, or your own code.
         retryable: Whether a retry may succeed; `None` uses the code's own flag.
-        details: Data for programs. Keys are strings; values must be serializable if the error travels.
+        details: Data for programs: texts, numbers, `None`, lists and dicts. Decimals, UUIDs and times become texts, objects
+            with fields dicts; a detail that holds another object is left out. It is the same in process and over a transport.
     """
 
     code: str
@@ -36,11 +39,11 @@ class CatgaError(Exception):
         details: Mapping[str, Any] | None = None,
     ) -> None:
         # Plain values: an error compares, prints and travels the same whatever it was built from.
-        self.message = str(message)
+        self.message = plain_text(str(message))
         super().__init__(self.message)
         self.code = str(code)
         self.retryable = is_retryable(self.code) if retryable is None else bool(retryable)
-        self.details = _plain(details)
+        self.details = plain_details(details)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -79,16 +82,6 @@ class FixedCodeError(CatgaError):
         details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message, code=self.CODE, retryable=retryable, details=with_outcome(details, outcome))
-
-
-def _plain(details: object) -> dict[str, Any]:
-    if details is None:
-        return {}
-    if not isinstance(details, Mapping):
-        # Building an error must not raise another one.
-        return {"details": details}
-    given: Mapping[Any, Any] = details  # pyright: ignore[reportUnknownVariableType]
-    return {str(name): value for name, value in given.items()}
 
 
 def _rebuild(cls: type[CatgaError], message: str) -> CatgaError:

@@ -30,5 +30,12 @@ class ConfigurationError(Exception):
         return type(self), (self.problems,)
 
 
+class DeclarationError(ConfigurationError, TypeError, ValueError):
+    """A decorator with a wrong argument or on a wrong class, named with its file and line.
+
+    A `TypeError` and a `ValueError` too, as for any wrong argument.
+    """
+
+
 class UnknownOptionError(ConfigurationError, TypeError):
     """An option that does not exist, or one that was given by position. A `TypeError` too, as for any wrong argument."""

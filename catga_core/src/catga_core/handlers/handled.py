@@ -43,6 +43,10 @@ def with_article(kind: MessageKind) -> str:
     return f"an {kind}" if kind is MessageKind.EVENT else f"a {kind}"
 
 
+def _argument(given: Any) -> str:
+    return given.__name__ if isinstance(given, TypeVar) else shown(given)
+
+
 def _described(annotation: Any) -> MessageType:
     if annotation is Event:
         return MessageType(Event, "Event", 1, MessageKind.EVENT, None)
@@ -54,9 +58,12 @@ def _described(annotation: Any) -> MessageType:
         raise TypeError(msg)
     origin = get_origin(annotation)
     if isinstance(origin, type) and issubclass(origin, Message):
+        chosen = ["YourType" if isinstance(each, TypeVar) else shown(each) for each in get_args(annotation)]
+        named = f"{origin.__name__}[{', '.join(chosen)}]"
+        given = f"{origin.__name__}[{', '.join(_argument(each) for each in get_args(annotation))}]"
         msg = (
-            f"{shown(annotation)} is a generic message with its type in brackets, and a message that arrives does not say "
-            f"what stood there. Derive a class, class My{origin.__name__}({shown(annotation)}), send and handle that one"
+            f"{given} is a generic message with its type in brackets, and a message that arrives does not say "
+            f"what stood there. Derive a class, class My{origin.__name__}({named}), send and handle that one"
         )
         raise TypeError(msg)
     if not isinstance(annotation, type):

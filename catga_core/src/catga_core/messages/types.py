@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_ori
 import msgspec
 
 from catga_core.descriptions import with_place
+from catga_core.errors import DeclarationError
 from catga_core.messages.class_changes import class_changes
 from catga_core.option_checks import MOST_COUNT, check_count
 
@@ -108,21 +109,27 @@ def message(
             `current_context()` raises `LookupError` in it. A subclass has the default again.
 
     Raises:
-        ValueError: For a name or a version that cannot travel.
-        TypeError: When `context` is not a bool; for an array_like class of a version above 1, which nothing could be upcast
-            to.
+        DeclarationError: For a name or a version that cannot travel, a `context` that is not a bool, a class that is not a
+            message, and an array_like class of a version above 1, which nothing could be upcast to. An error of the name or
+            the class names the class with its file and line.
     """
-    if name is not None:
-        check_wire_name(name)
-    check_count("version", version, most=MOST_COUNT)
-    given: object = context
-    if not isinstance(given, bool):
-        msg = f"context must be True or False; got {given!r}."
-        raise TypeError(msg)
+    try:
+        check_count("version", version, most=MOST_COUNT)
+        _check_context(context)
+    except (TypeError, ValueError) as error:
+        raise DeclarationError(str(error)) from None
 
     def mark(cls: type[M]) -> type[M]:
+        if name is not None:
+            try:
+                check_wire_name(name)
+            except DeclarationError as error:
+                msg = f"{_placed(cls)}: {error}"
+                raise DeclarationError(msg) from None
+        if not _is_message(cls):
+            raise DeclarationError(_not_a_message(cls))
         if version > 1 and cls.__struct_config__.array_like:
-            raise TypeError(no_upcasting(cls, version))
+            raise DeclarationError(no_upcasting(cls, version))
         setattr(cls, _NAMED, (name or cls.__name__, version, context))
         if _TYPE in cls.__dict__:
             delattr(cls, _TYPE)
@@ -130,6 +137,20 @@ def message(
         return cls
 
     return mark
+
+
+def _placed(cls: Any) -> str:
+    return with_place(getattr(cls, "__name__", repr(cls)), cls)
+
+
+def _is_message(cls: object) -> bool:
+    return isinstance(cls, type) and issubclass(cls, Message)
+
+
+def _check_context(context: object) -> None:
+    if not isinstance(context, bool):
+        msg = f"context must be True or False; got {context!r}."
+        raise TypeError(msg)
 
 
 def no_upcasting(cls: type[Any], version: int) -> str:
@@ -261,8 +282,12 @@ def check_wire_name(name: str) -> None:
     """Refuse what cannot be a message's wire name.
 
     Raises:
-        ValueError: Telling what can.
+        DeclarationError: Telling what can.
     """
+    given: object = name
+    if not isinstance(given, str):
+        msg = f"a message's wire name must be a str, such as 'orders.create'; got {given!r}."
+        raise DeclarationError(msg)
     words = name.split(".")
     if not all(
         word and word.replace("_", "").replace("-", "").isalnum() and word.isascii() for word in words
@@ -271,4 +296,4 @@ def check_wire_name(name: str) -> None:
             f"{name!r} cannot be a message's wire name: use ASCII letters, digits, '_' and '-', "
             "with single dots between words, such as 'orders.create'"
         )
-        raise ValueError(msg)
+        raise DeclarationError(msg)

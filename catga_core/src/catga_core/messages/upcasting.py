@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from catga_core.descriptions import with_place
-from catga_core.errors import ConfigurationError, SerializationError
+from catga_core.errors import ConfigurationError, DeclarationError, SerializationError
 from catga_core.messages.serializer import Serializer
 from catga_core.messages.types import check_wire_name
 from catga_core.option_checks import MOST_COUNT, check_count
@@ -61,20 +61,23 @@ def upcaster(
         to_version: The version of what it makes; `None` for the next.
 
     Raises:
-        ValueError: For an invalid wire name, and for a step that does not lead to a later version or another name.
+        DeclarationError: For an invalid wire name, and for a step that does not lead to a later version or another name.
     """
     check_wire_name(name)
     if to_name is not None:
         check_wire_name(to_name)
-    check_count("from_version", from_version, most=MOST_COUNT)
-    check_count("to_version", to_version, most=MOST_COUNT, optional=True)
+    try:
+        check_count("from_version", from_version, most=MOST_COUNT)
+        check_count("to_version", to_version, most=MOST_COUNT, optional=True)
+    except (TypeError, ValueError) as error:
+        raise DeclarationError(str(error)) from None
     target = (to_name or name, from_version + 1 if to_version is None else to_version)
     if from_version < 1 or target[1] < 1 or (target[0] == name and target[1] <= from_version):
         msg = (
             f"an upcaster cannot lead from {name} v{from_version} to {target[0]} v{target[1]}; versions are whole "
             "numbers from 1. Lead to a later version, or to another name."
         )
-        raise ValueError(msg)
+        raise DeclarationError(msg)
 
     def mark(function: Callable[[Fields], Fields]) -> Upcaster:
         return Upcaster(name, from_version, *target, function)

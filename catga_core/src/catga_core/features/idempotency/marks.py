@@ -7,6 +7,8 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+from catga_core.descriptions import with_place
+from catga_core.errors import DeclarationError
 from catga_core.messages import Command
 from catga_core.option_checks import MOST_SECONDS, check_seconds
 
@@ -59,24 +61,34 @@ def idempotent(
         The marked class, or a decorator.
 
     Raises:
-        TypeError: The class is not a command.
-        ValueError: `ttl` is out of range.
+        DeclarationError: The class is not a command, `key` is not a function, or `ttl` is out of range.
     """
-    # `Any` in the key: a type checker sees the lambda before the class that it will be given objects of.
-    check_seconds("ttl", ttl, most=MOST_SECONDS, optional=True)
+    try:
+        check_seconds("ttl", ttl, most=MOST_SECONDS, optional=True)
+    except (TypeError, ValueError) as error:
+        raise DeclarationError(str(error)) from None
 
+    # `Any` in the key: a type checker sees the lambda before the class that it will be given objects of.
     def mark(cls: type[C]) -> type[C]:
         given: object = cls
         if not (isinstance(given, type) and issubclass(given, Command)):
             msg = (
-                f"@idempotent requires a command class; got {getattr(given, '__name__', given)}. "
+                f"@idempotent requires a command class; got {_placed(given)}. "
                 "Derive the class from Command[R], or remove the decorator."
             )
-            raise TypeError(msg)
+            raise DeclarationError(msg)
+        function: object = key  # a caller without a type checker may give anything
+        if function is not None and not callable(function):
+            msg = f"{_placed(cls)}: key of @idempotent must be a function of the command; got {key!r}. Pass a lambda."
+            raise DeclarationError(msg)
         setattr(cls, _MARK, IdempotencyRule(key, ttl, compare))
         return cls
 
     return mark if cls is None else mark(cls)
+
+
+def _placed(cls: Any) -> str:
+    return with_place(getattr(cls, "__name__", repr(cls)), cls)
 
 
 def idempotency_rule(cls: type[Any]) -> IdempotencyRule | None:

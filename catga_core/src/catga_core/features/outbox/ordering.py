@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from catga_core.errors import InternalError
+from catga_core.descriptions import with_place
+from catga_core.errors import DeclarationError, InternalError
 from catga_core.messages import Event
 from catga_core.option_checks import is_text
 
@@ -28,7 +29,7 @@ def ordered_by(key: Callable[[Any], str] | None) -> Callable[[type[E]], type[E]]
         A class decorator.
 
     Raises:
-        TypeError: The class is not an event.
+        DeclarationError: The class is not an event, or `key` is not a function.
     """
 
     # `Any` in the key: a type checker sees the lambda before the class that it will be given objects of.
@@ -36,14 +37,22 @@ def ordered_by(key: Callable[[Any], str] | None) -> Callable[[type[E]], type[E]]
         given: object = cls
         if not (isinstance(given, type) and issubclass(given, Event)):
             msg = (
-                f"@ordered_by requires an event class; got {getattr(given, '__name__', given)}. "
+                f"@ordered_by requires an event class; got {_placed(given)}. "
                 "Derive the class from Event, or remove the decorator."
             )
-            raise TypeError(msg)
+            raise DeclarationError(msg)
+        function: object = key  # a caller without a type checker may give anything
+        if function is not None and not callable(function):
+            msg = f"{_placed(cls)}: key of @ordered_by must be a function of the event; got {key!r}. Pass a lambda."
+            raise DeclarationError(msg)
         setattr(cls, _MARK, key)
         return cls
 
     return mark
+
+
+def _placed(cls: Any) -> str:
+    return with_place(getattr(cls, "__name__", repr(cls)), cls)
 
 
 def key_of(event: Event, conversation: str) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from catga_core.errors import DeclarationError
+
 H = TypeVar("H", bound=Callable[..., Any])
 
 _MARK = "__catga_own_units_of_work__"
@@ -25,7 +27,7 @@ def own_units_of_work(handler: H) -> H:
         The handler.
 
     Raises:
-        TypeError: The object is not a handler.
+        DeclarationError: The object is not a handler.
     """
     given: object = handler  # a caller without a type checker may pass anything
     if not callable(given):
@@ -33,7 +35,7 @@ def own_units_of_work(handler: H) -> H:
             f"@own_units_of_work requires a handler class or function; got a {type(given).__name__}. "
             "Put it above class or def."
         )
-        raise TypeError(msg)
+        raise DeclarationError(msg)
     setattr(handler, _MARK, True)
     return handler
 

@@ -128,7 +128,6 @@ class WireContract(TransportContractBase):
 
         assert result.error.code == ErrorCode.SERIALIZATION_FAILED
 
-    @needs(zero_copy=False)
     @pytest.mark.parametrize(
         ("details", "told"),
         [
@@ -137,8 +136,18 @@ class WireContract(TransportContractBase):
             ({"deep": [{"what": object()}]}, {}),
             ({"text": "half \ud800 of it"}, {"text": "half ? of it"}),
             ({"ha\ud800lf": 1}, {"ha?lf": 1}),
+            ({"price": Decimal("1.50"), "sizes": (1, {2})}, {"price": "1.50", "sizes": [1, [2]]}),
+            ({"huge": 2**70, "none": float("nan")}, {"huge": str(2**70), "none": "nan"}),
         ],
-        ids=["no bytes", "a number for a key", "no bytes inside", "a surrogate", "a surrogate in a key"],
+        ids=[
+            "no bytes",
+            "a number for a key",
+            "no bytes inside",
+            "a surrogate",
+            "a surrogate in a key",
+            "texts and lists",
+            "numbers",
+        ],
     )
     async def test_an_error_whose_details_have_no_bytes_keeps_its_code_and_the_other_details(
         self, peers: Peers, details: Any, told: dict[str, Any]
@@ -155,6 +164,24 @@ class WireContract(TransportContractBase):
 
         assert (error.code, error.message, error.retryable) == ("REFUSED", "n?", True)
         assert error.details == told
+
+    @pytest.mark.parametrize("kind", ["message", "detail"])
+    async def test_an_error_with_a_very_long_text_keeps_its_code(self, peers: Peers, kind: str) -> None:
+        """The text is shortened, and says so."""
+        long = "x" * 3_000_000
+
+        async def refuse(_message: Echo, _context: MessageContext) -> CatgaResult[str]:
+            if kind == "message":
+                return Failure(CatgaError(long, code="REFUSED", details={"sku": "a-1"}))
+            return Failure(CatgaError("no", code="REFUSED", details={"long": long, "sku": "a-1"}))
+
+        await peers.add("refusing", requests={Echo: refuse})
+        asking = await peers.add()
+
+        error = (await asking.ask(Echo("x"))).error
+
+        assert (error.code, error.details["sku"]) == ("REFUSED", "a-1")
+        assert "shortened" in (error.message if kind == "message" else error.details["long"])
 
     @needs(zero_copy=False)
     async def test_an_error_that_cannot_be_told_is_answered_all_the_same(self, peers: Peers) -> None:
