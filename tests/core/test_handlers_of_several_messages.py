@@ -434,7 +434,15 @@ class Narrow(EventHandler[Moved]):
         (maybe, ["answers with int | None", "return int", "class Change(Command[int | None])"]),
         (wrongly, ["answers with str | None", "return int", "class Change(Command[str | None])"]),
         (yields, ["yields", "a command"]),
-        (Wrong, ["RequestHandler", "Stopped is an event", "derive from EventHandler"]),
+        (
+            Wrong,
+            [
+                "RequestHandler",
+                "Stopped (test_handlers_of_several_messages.py",
+                "is an event",
+                "derive from EventHandler",
+            ],
+        ),
         (Static, ["without self"]),
         (Narrow, ["declared for Moved", "takes MovedUp"]),
     ],
