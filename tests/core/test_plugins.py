@@ -216,6 +216,8 @@ def test_a_scheme_of_catgas_own_members_says_what_to_install(
         ("/var/lib/app.db", "sqlite:////var/lib/app.db"),
         ("file:app.db", "sqlite:///app.db"),
         ("sqlite", "sqlite:///app.db"),
+        ("sqlite//app.db", "sqlite:///app.db"),
+        ("sqlite/app.db", "sqlite:///sqlite/app.db"),
         ("memory", "memory://"),
         (":memory:", "memory://"),
         ("redis:localhost:6379", "redis://localhost:6379"),

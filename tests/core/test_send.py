@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -271,6 +272,31 @@ async def test_a_subclass_of_a_request_is_another_request_with_its_base_s_handle
     async with add_catga().running() as app:
         error = (await app.mediator.send(Double(1, 2))).error
     assert (error.code, error.details["message"]) == ("HANDLER_NOT_FOUND", "Double")
+
+
+class Orders:
+    class Count(Command[int]):
+        pass
+
+
+class Mail:
+    class Count(Command[int]):
+        pass
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": 5.0}])
+async def test_request_whose_namesake_has_the_handler_names_both_classes(options: dict[str, Any]):
+    async def count(message: Mail.Count) -> int:
+        raise AssertionError
+
+    catga = add_catga()
+    catga.add_handlers(count)
+    async with catga.running() as app:
+        error = (await app.mediator.send(Orders.Count(), **options)).error
+
+    assert error.code == "HANDLER_NOT_FOUND"
+    assert re.search(r"for \S+Orders.Count \(test_send.py(:\d+)?\) in app", error.message)
+    assert re.search(r"another class of that name, \S+Mail.Count \(test_send.py(:\d+)?\)", error.message)
 
 
 async def test_a_handler_gets_the_senders_own_object():

@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from catga_core import CatgaOptions, ConfigurationError, add_catga
+from catga_core import CatgaOptions, ConfigurationError, Event, add_catga
 from catga_core.errors import UnknownOptionError
 from catga_core.event_sourcing import add_event_publisher
 from catga_core.event_sourcing.consumers import ConsumerOptions
+from catga_core.event_sourcing.subscriptions import add_subscription
 from catga_core.reliability import InboxOptions, OutboxOptions
 from catga_nats import NatsOptions
 from catga_redis import RedisOptions
@@ -96,3 +97,10 @@ def test_signatures_stay_those_of_the_options() -> None:
     assert "prefix" in inspect.signature(RedisOptions).parameters
     assert "service_name" in inspect.signature(CatgaOptions).parameters
     assert msgspec.structs.replace(CatgaOptions(), service_name="b").service_name == "b"
+
+
+def test_option_of_a_subscription_is_proposed_before_those_of_all_consumers() -> None:
+    async def on_event(event: Event) -> None: ...
+
+    with pytest.raises(UnknownOptionError, match="did you mean 'partitions'"):
+        add_subscription(add_catga(), "s", on_event, partition=3)  # type: ignore[call-arg]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from catga_core import CatgaError, Event
+from catga_core import CatgaError, ConfigurationError, Event
 from catga_core.event_sourcing import Aggregate, Decider, apply
 from catga_testing import given
 
@@ -131,3 +131,11 @@ def test_an_event_that_cannot_be_stored_is_found() -> None:
 def test_what_has_to_be_awaited_is_refused() -> None:
     with pytest.raises(TypeError, match="takes a plain function"):
         given(Account).when(lambda account: account.later())
+
+
+def test_given_takes_a_class_and_when_a_function() -> None:
+    with pytest.raises(ConfigurationError, match=r"Write given\(Account, id=...\)"):
+        given(Account("1"))  # type: ignore[call-overload]
+    for wrong in (None, 5):
+        with pytest.raises(TypeError, match=r"when\(\) takes a function"):
+            given(Account).when(wrong)  # type: ignore[arg-type]

@@ -539,6 +539,16 @@ async def test_message_whose_handler_hangs_is_not_settled(does: str) -> None:
         assert host.messages[0].outcome is Outcome.CANCELLED
 
 
+# --- what is given ---
+
+
+@pytest.mark.parametrize(("given", "hint"), [(lambda: add_catga(), "Call it"), (None, "got None")])
+async def test_host_of_what_is_not_a_container_is_refused(given: Any, hint: str) -> None:
+    with pytest.raises(TypeError, match=f"takes a container, as add_catga.*{hint}"):
+        async with test_host(given):
+            pass
+
+
 # --- pytest ---
 
 

@@ -134,7 +134,9 @@ def _meant(given: str, option: str) -> str | None:
     if given in {"memory", ":memory:"}:
         return "memory://"
     if option == "store" and (given.endswith(_FILES) or (name == "sqlite" and rest)):
-        return f"sqlite:///{rest if name == 'sqlite' else given}"
+        path = rest if name == "sqlite" else given
+        # The colon may have been left out.
+        return f"sqlite:///{path.removeprefix('sqlite').lstrip('/') if path.startswith('sqlite//') else path}"
     if name not in _SCHEMES[option]:
         return None
     if rest.isdecimal():

@@ -18,6 +18,7 @@ from catga_core import (
     Transport,
 )
 from catga_core.container.di.products import AsyncNeeded
+from catga_core.descriptions import shown
 from catga_core.errors import ConfigurationError
 from catga_core.mediator import Dispatcher, PublishOptions, SendOptions
 from catga_core.messages import Request
@@ -198,10 +199,16 @@ async def test_host(
             the same bus, in process): give names where two servers are in play.
 
     Raises:
+        TypeError: What is given is not a container.
         ConfigurationError: For a composition that cannot work, with the overrides in force.
         CatgaError: When a server cannot be reached.
         ExceptionGroup: Of what went wrong while stopping.
     """
+    given: object = catga
+    if not isinstance(given, CatgaContainer):
+        hint = " Call it." if callable(given) else ""
+        msg = f"test_host() takes a container, as add_catga() returns it; got {shown(given)}.{hint}"
+        raise TypeError(msg)
     with ExitStack() as stack:
         for service, implementation in (overrides or {}).items():
             stack.enter_context(catga.override(service, implementation))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Generic, NoReturn, Self, TypeVar, overload
 
-from catga_core import CatgaError, Event
+from catga_core import CatgaError, ConfigurationError, Event
 from catga_core.event_sourcing import Aggregate, Decider, EventTypes
 from catga_core.event_sourcing.aggregate_folds import fold_of as fold_of_aggregate
 from catga_core.event_sourcing.deciders import fold_of as fold_of_decider
@@ -38,6 +38,10 @@ def given(subject: Any, /, id: str = "test") -> Any:
         ConfigurationError: For what is not an aggregate, or one that cannot be made of its id.
     """
     make: Any = GivenDecider if isinstance(subject, Decider) else GivenAggregate
+    if isinstance(subject, Aggregate):
+        cls = type(subject).__name__
+        msg = f"given() takes the aggregate's class; got an object of it. Write given({cls}, id=...).events(...)."
+        raise ConfigurationError(msg)
     return make(subject, id)
 
 
@@ -83,8 +87,15 @@ class GivenAggregate(_Given[A]):
             change: Calls its methods, as `lambda order: order.ship()`.
 
         Raises:
-            TypeError: For a coroutine function: an aggregate only thinks.
+            TypeError: For what is not a function, and for a coroutine function: an aggregate only thinks.
         """
+        given: object = change
+        if not callable(given):
+            msg = (
+                f"when() takes a function that calls the aggregate's methods; got {type(given).__name__}. "
+                "Write when(lambda order: order.ship())."
+            )
+            raise TypeError(msg)
         aggregate = self._state()
         try:
             result = change(aggregate)

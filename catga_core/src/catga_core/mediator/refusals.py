@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from catga_core.descriptions import with_module
 from catga_core.errors import CatgaError, HandlerNotFoundError, InternalError, Outcome, TransportError
 from catga_core.messages import MessageKind, MessageType, message_type
 from catga_core.messages.results import CatgaResult, Failure
@@ -74,11 +75,26 @@ def stopped(described: MessageType, service: str) -> CatgaError:
     )
 
 
-def no_handler(described: MessageType, service: str) -> CatgaError:
-    """Return the error for a request without a handler in a container without a transport."""
-    return HandlerNotFoundError(
+def no_handler(described: MessageType, service: str, namesake: type[Any] | None = None) -> CatgaError:
+    """Return the error for a request without a handler in a container without a transport.
+
+    Args:
+        described: The request.
+        service: The container's service name.
+        namesake: Another class of the same name that has a handler, `None` for none.
+    """
+    text = (
         f"No handler is registered for {described.name} in {service} and no transport is configured. Register one with "
-        "add_handlers(...), or add a transport.",
+        "add_handlers(...), or add a transport."
+    )
+    if namesake is not None:
+        text = (
+            f"No handler is registered for {with_module(described.cls)} in {service}, but one is for another class of that "
+            f"name, {with_module(namesake)}. Within one process messages are matched by class: send the handled class, or "
+            "register a handler for the other one."
+        )
+    return HandlerNotFoundError(
+        text,
         outcome=Outcome.NOT_STARTED,
         details={"message": described.name, "version": described.version},
     )

@@ -107,6 +107,10 @@ class RouteSource(Protocol):
         """Return the pipeline of a request handled here, `None` for any other."""
         ...
 
+    def namesake(self, described: MessageType) -> type[Message] | None:
+        """Return another class of a message's wire name, or else of its class name, that has a handler here."""
+        ...
+
     def newer_request(self, older: MessageType) -> Conversion | None:
         """Return the way of a request to the handler of a newer version here, `None` where there is none."""
         ...

@@ -112,7 +112,8 @@ class Sending:
         elif older is not None:
             call = older.send
         else:
-            call = answer(lambda: no_handler(described, source.service_name))
+            namesake = source.namesake(described)
+            call = answer(lambda: no_handler(described, source.service_name, namesake))
         if not self._gate.is_open:
             # While draining, each message is looked at: only those that belong to running work go through.
             return self._gate.counting(call)
@@ -144,7 +145,7 @@ class Sending:
         elif older is not None:
             found = (older.handle, True)
         else:
-            raise no_handler(described, source.service_name)
+            raise no_handler(described, source.service_name, source.namesake(described))
         if self._gate.is_open:
             self._with_options[described.cls] = found
         return found

@@ -109,6 +109,10 @@ class Assembly:
         """Return the pipeline of a request handled here, `None` for any other."""
         return self._one(cls, self.handlers.request)
 
+    def namesake(self, described: MessageType) -> type[Message] | None:
+        """Return another class of a message's wire name, or else of its class name, that has a handler here."""
+        return self.handlers.namesake(described)
+
     def newer_request(self, older: MessageType) -> Conversion | None:
         """Return the way of a request to the handler of a newer version here, `None` where there is none."""
         registry, serializer = self._optional(MessageRegistry), self._optional(Serializer)

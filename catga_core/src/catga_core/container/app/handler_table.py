@@ -8,7 +8,7 @@ from catga_core.container.app.conflicts import two_handlers
 from catga_core.container.app.entries import HandlerEntry
 from catga_core.errors import ConfigurationError
 from catga_core.handlers.hints import with_place
-from catga_core.messages import Event, Message, MessageKind
+from catga_core.messages import Event, Message, MessageKind, MessageType, message_type
 from catga_core.messages.imported import imported_classes
 from catga_core.messages.types import wire_name
 
@@ -75,6 +75,13 @@ class HandlerTable:
         """Return the classes that handlers are registered for; without `Event` itself."""
         classes = [entry.definition.message_type.cls for entry in self]
         return [cls for cls in classes if cls is not Event]
+
+    def namesake(self, described: MessageType) -> type[Message] | None:
+        """Return another class of a message's wire name, or else of its class name, that has a handler."""
+        others = [cls for cls in self.registered() if cls is not described.cls]
+        same_name = (cls for cls in others if message_type(cls).name == described.name)
+        same_class_name = (cls for cls in others if cls.__name__ == described.cls.__name__)
+        return next(same_name, None) or next(same_class_name, None)
 
     def served_requests(self) -> list[type[Message]]:
         """Return the request classes that are handled here: those registered, and those below them."""

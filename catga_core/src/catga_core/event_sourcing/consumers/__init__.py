@@ -13,6 +13,7 @@ from catga_core.event_sourcing.consumers.options import (
     OnFailure,
     OnLogLoss,
     check_consumer_options,
+    chosen_options,
 )
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.event_sourcing.consumers.progress import ConsumerState, Progress, consumer_health
@@ -45,6 +46,7 @@ __all__ = [
     "UnknownEvents",
     "check_consumer_name",
     "check_consumer_options",
+    "chosen_options",
     "consumer_health",
     "current_stored_event",
     "provider_of_consumer",

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
-from catga_core.option_checks import MOST_COUNT, MOST_SECONDS, OptionsType, is_number, shown_number
+from catga_core.option_checks import (
+    MOST_COUNT,
+    MOST_SECONDS,
+    OptionsType,
+    check_option_names,
+    is_number,
+    shown_number,
+)
 from catga_core.runtime.retry import RetryPolicy
 
 
@@ -93,6 +101,22 @@ class ConsumerChoices(TypedDict, total=False):
     lease_seconds: float
     ignore_unknown: bool | Collection[str]
     on_log_loss: OnLogLoss | None
+
+
+def chosen_options(add: Callable[..., None], options: Mapping[str, Any]) -> ConsumerOptions:
+    """Return the options that were given to a function that adds a consumer.
+
+    Args:
+        add: The function; its own options are proposed, too, for one that does not exist.
+        options: As given.
+
+    Raises:
+        UnknownOptionError: An option does not exist.
+    """
+    parameters = inspect.signature(add).parameters.values()
+    own = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    check_option_names(f"{add.__name__}()", options, [*own, *ConsumerOptions.__struct_fields__])
+    return ConsumerOptions(**options)
 
 
 def check_consumer_options(options: ConsumerOptions, named: str, stream: object) -> list[str]:

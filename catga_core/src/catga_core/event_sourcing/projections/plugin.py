@@ -9,9 +9,9 @@ from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.consumers import (
     ConsumerChoices,
     ConsumerDelivery,
-    ConsumerOptions,
     ConsumerPorts,
     check_consumer_options,
+    chosen_options,
     provider_of_consumer,
 )
 from catga_core.event_sourcing.hosting import Hosted, factory_with, hosted_class, problems_of_name
@@ -72,7 +72,7 @@ def add_projection(
         mode=mode,
         stream=stream,
         transactional=transactional,
-        options=ConsumerOptions(**options),
+        options=chosen_options(add_projection, options),
     )
     named = with_place(f"the projection {definition.name!r}", projection)
     problems = problems_of(definition, named) + check_consumer_options(definition.options, named, stream)

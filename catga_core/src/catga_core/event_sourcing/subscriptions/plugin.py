@@ -9,10 +9,10 @@ from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.consumers import (
     ConsumerChoices,
     ConsumerDelivery,
-    ConsumerOptions,
     ConsumerPorts,
     check_consumer_name,
     check_consumer_options,
+    chosen_options,
     provider_of_consumer,
 )
 from catga_core.event_sourcing.hosting import Hosted, factory_with, hosted_class, problems_of_name
@@ -76,7 +76,7 @@ def add_subscription(
     names = caller_locals()
     described = handler_of(handler, names)
     make_all_readable(described.events, names)
-    chosen = ConsumerOptions(**options)
+    chosen = chosen_options(add_subscription, options)
     definition = SubscriptionDefinition(
         name=name,
         events=_events(name, described, events),

@@ -9,10 +9,10 @@ from typing import Any, Unpack
 from catga_core.errors import ConfigurationError
 from catga_core.event_sourcing.consumers import (
     ConsumerChoices,
-    ConsumerOptions,
     ConsumerPorts,
     check_consumer_name,
     check_consumer_options,
+    chosen_options,
     provider_of_consumer,
 )
 from catga_core.event_sourcing.hosting import Hosted, factory_with, hosted_class, problems_of_name
@@ -79,7 +79,7 @@ def add_event_publisher(
         start=start,
         delivery=Delivery.AT_LEAST_ONCE,
         partitions=partitions,
-        options=ConsumerOptions(**(unlimited | options)),
+        options=chosen_options(add_event_publisher, unlimited | options),
     )
     provider = provider_of_consumer(chosen, "subscription")
     problems = problems_of(definition, named) + check_consumer_options(definition.options, named, stream)
