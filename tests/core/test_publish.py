@@ -5,6 +5,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from catga_core import CatgaError, CatgaResult, Command, Event, EventHandler, add_catga
 from catga_testing.waiting import eventually
@@ -222,3 +223,29 @@ async def test_publishing_on_a_container_that_does_not_run_is_an_error_of_the_pu
         await mediator.publish(Ordered(1))
     with pytest.raises(CatgaError, match="has stopped"):
         await mediator.publish(Ordered(1), message_id="1")
+
+
+class Orders:
+    class Counted(Event):
+        pass
+
+
+class Mail:
+    class Counted(Event):
+        pass
+
+
+async def test_event_whose_namesake_has_the_handlers_is_logged_with_both_classes() -> None:
+    async def on_counted(message: Mail.Counted) -> None:
+        raise AssertionError
+
+    catga = add_catga()
+    catga.add_handlers(on_counted)
+    with capture_logs() as logged:
+        async with catga.running() as app:
+            await app.mediator.publish(Orders.Counted())
+            await app.mediator.publish(Orders.Counted())
+
+    [line] = [each for each in logged if each["event"] == "catga.event_not_matched"]
+    assert "Orders.Counted" in line["published"]
+    assert "Mail.Counted" in line["handled"]

@@ -797,6 +797,33 @@ async def test_an_event_whose_class_is_not_in_this_process_waits_for_one_that_ha
     assert line["error"].startswith("no class named NoSuchEvent v3 is known: import the module")
 
 
+async def test_failures_of_an_outage_are_logged_once_in_a_while(
+    memory: Place, log: list[MutableMapping[str, Any]]
+):
+    down = True
+    clock = ManualClock()
+    wire = Wire(lambda event: CatgaError("no connection", code="TRANSPORT_FAILED") if down else None)
+    catga = placing(memory, wire, outbox_retry_max_delay_seconds=0.1)
+    async with moved(catga, clock) as app:
+        await app.mediator.send(Place_((1, 2)))
+        await app.mediator.send(Place_((3, 4)))
+        for _ in range(20):
+            wire.tries.clear()
+            clock.advance(0.2)
+            await eventually(lambda: wire.tries)
+        lines = [line for line in log if line["event"] == "catga.outbox_send_failed"]
+        assert len(lines) == 1
+        clock.advance(5)
+        await eventually(
+            lambda: len([line for line in log if line["event"] == "catga.outbox_send_failed"]) == 2
+        )
+        [_, second] = [line for line in log if line["event"] == "catga.outbox_send_failed"]
+        assert second["unlogged"] >= 20
+        down = False
+        clock.advance(5)
+        await eventually(lambda: is_empty(app))
+
+
 async def test_an_event_of_an_older_version_is_sent_as_its_own_class_as_long_as_that_is_there(place: Place):
     wire = Wire()
     async with placing(place, Wire(), enable_outbox_relay=False).running() as old:

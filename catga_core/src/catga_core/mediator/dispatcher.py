@@ -20,7 +20,7 @@ from catga_core.mediator.failures import FailedDeliveries, Settling
 from catga_core.mediator.gate import Gate
 from catga_core.mediator.overlap import Overlap
 from catga_core.mediator.preparing import not_built, prepared
-from catga_core.mediator.refusals import stopped
+from catga_core.mediator.refusals import stopped, warn_of_namesake
 from catga_core.mediator.routes import NotPrepared, Route, RouteSource
 from catga_core.messages import Event, Message, MessageType, message_type
 from catga_core.messages.context import active_context
@@ -197,6 +197,7 @@ class Dispatcher:
         """
         delivery = self._to_handlers(described, report=True)
         if not delivery.pipelines:
+            warn_of_namesake(described, self._source.namesake(described))
             return _to_none
         # What it gives besides is nothing that a publisher asks for.
         return delivery.deliver()  # type: ignore[return-value]  # pyright: ignore[reportReturnType]

@@ -7,6 +7,7 @@ from typing import Any
 
 from catga_core.descriptions import with_module
 from catga_core.errors import CatgaError, HandlerNotFoundError, InternalError, Outcome, TransportError
+from catga_core.log import EVENT_NOT_MATCHED, logger
 from catga_core.messages import MessageKind, MessageType, message_type
 from catga_core.messages.results import CatgaResult, Failure
 from catga_core.pipeline.call import Chain
@@ -98,6 +99,19 @@ def no_handler(described: MessageType, service: str, namesake: type[Any] | None 
         outcome=Outcome.NOT_STARTED,
         details={"message": described.name, "version": described.version},
     )
+
+
+def warn_of_namesake(described: MessageType, namesake: type[Any] | None) -> None:
+    """Log that an event reaches no handler, because these are registered for another class of its name.
+
+    Args:
+        described: The event.
+        namesake: The other class, `None` for none.
+    """
+    if namesake is not None:
+        logger().warning(
+            EVENT_NOT_MATCHED, published=with_module(described.cls), handled=with_module(namesake)
+        )
 
 
 def no_stream_handler(described: MessageType, service: str) -> CatgaError:

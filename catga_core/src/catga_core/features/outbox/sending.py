@@ -21,6 +21,8 @@ from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
 from catga_core.runtime.deliveries import delivering
 from catga_core.runtime.retry import RetryPolicy
 
+_BURST_SECONDS = 5.0
+
 HandOver: TypeAlias = Callable[[MessageType, Event, MessageContext], Coroutine[Any, Any, None]]
 """Delivers an event to the transport, or to this process's handlers where there is none; raises if it fails."""
 
@@ -55,6 +57,8 @@ class OutboxSender:
         self._retry = retry
         self._dead_letters = dead_letters
         self._storage = storage
+        # By event type and code: when a line was written, and how many were left out since.
+        self._logged: dict[tuple[str, str], tuple[float, int]] = {}
         self.sent: int = 0
         self.failed: int = 0
         self.dead: int = 0
@@ -113,11 +117,21 @@ class OutboxSender:
             facts["dead_letter"] = f"{type(also).__name__}: {also}"
         if not isinstance(error, HandlerNotFoundError) or "dead_letter" in facts:
             # An event that waits for the process that handles it has not failed.
-            logger().warning(OUTBOX_SEND_FAILED, **facts, retry_in_seconds=round(delay, 3))
+            self._log(message.name, error.code, {**facts, "retry_in_seconds": round(delay, 3)})
         try:
             await outbox.retry(leased, delay=delay, error=str(error))
         except Exception as also:  # noqa: BLE001 - its lease ends, and it is sent again then
             logger().warning(OUTBOX_SEND_FAILED, **facts, outbox=f"{type(also).__name__}: {also}")
+
+    def _log(self, name: str, code: str, facts: dict[str, object]) -> None:
+        """Log a failed attempt, once in a while for each event type and code: an outage fails every event again and again."""
+        now, key = self._clock.monotonic(), (name, code)
+        last, unlogged = self._logged.get(key, (float("-inf"), 0))
+        if now - last < _BURST_SECONDS:
+            self._logged[key] = last, unlogged + 1
+            return
+        self._logged[key] = now, 0
+        logger().warning(OUTBOX_SEND_FAILED, **facts, unlogged=unlogged)
 
     async def _bury(self, leased: LeasedMessage, outbox: OutboxStore, error: CatgaError) -> bool:
         """Move a message to the dead letters in one transaction; return `False` if another relay has it."""
