@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from catga_core import CatgaContainer, CatgaMediator, Command, Event, MessageContext, message
+from catga_core.builtin_plugins import add_memory_transport
 from catga_core.errors import ErrorCode
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource
 from catga_core.interfaces.health import HealthStatus
@@ -117,6 +118,32 @@ async def test_event_waits_for_the_process_that_handles_it(shared: Place) -> Non
                 await eventually(lambda: sorted(ordered) == [0, *range(20)])
             assert second.health()["outbox_relay"].details["unhandled"] == 0
     assert not lines(logged, "catga.outbox_send_failed")
+
+
+async def test_event_waits_for_the_process_that_has_a_transport(shared: Place) -> None:
+    seen: list[int] = []
+
+    async def on_ordered(message: Ordered) -> None:
+        seen.append(message.number)
+
+    async def on_returned(message: Returned) -> None: ...
+
+    def with_transport(*handlers: Callable[..., Any]) -> CatgaContainer:
+        catga = sharing(shared, *handlers)
+        add_memory_transport(catga, f"memory://receivers-{shared.name}")
+        return catga
+
+    async def noted(app: Any) -> bool:
+        return bool(await app.get(NamedValueStore).list("catga-outbox-handled:"))
+
+    async with with_transport(on_ordered).running() as service:
+        await eventually(lambda: noted(service))
+    async with sharing(shared, on_returned).running() as script:
+        await script.mediator.send(Order(3))
+        await eventually(lambda: script.health()["outbox_relay"].details["failed_attempts"] > 0)
+        async with with_transport(on_ordered).running():
+            await eventually(lambda: sorted(seen) == [0, 1, 2])
+        assert script.health()["outbox_relay"].details["unhandled"] == 0
 
 
 async def test_event_that_no_process_handles_does_not_stay(place: Place) -> None:

@@ -23,8 +23,8 @@ _ALL: Final = "*"
 class Receivers:
     """Hands relayed events over, and leaves those in the outbox that only another process handles.
 
-    It matters without an event transport, in a storage that other processes may use. Each process that relays then notes in
-    the storage which events it handles. An event without a handler here that was noted within a day waits for such a process;
+    It matters without an event transport, in a storage that other processes may use. Each process that relays notes in
+    the storage which events it handles or, with a transport, that it sends all. An event without a handler here that was noted within a day waits for such a process;
     any other has no handler anywhere, which is logged once for each event type.
 
     Args:
@@ -58,17 +58,17 @@ class Receivers:
         return bool(self._dispatcher.handled_events())
 
     async def note(self) -> None:
-        """Note in the storage which events this process handles, where others may ask.
+        """Note in the storage which events this process handles, all of them with a transport, where others may ask.
 
         Raises:
             CatgaError: The storage cannot be reached.
         """
         dispatcher = self._dispatcher
-        if not self._shared() or await dispatcher.event_transport() is not None:
+        if not self._shared():
             return
         names = {message_type(cls).name for cls in dispatcher.handled_events()}
-        if dispatcher.handlers_of(Event):
-            names.add(_ALL)
+        if await dispatcher.reaches(Event):
+            names = {_ALL}
         values, now = self._values(), int(self._clock.time())
         for name in sorted(names):
             await values.set(_PREFIX + name, now)
