@@ -13,7 +13,7 @@ from catga_testing.contracts.transport import UpcastingFactory
 
 
 class TestLocalTransport(TransportContract):
-    capabilities = TransportCapabilities(remote=False, zero_copy=True)
+    capabilities = TransportCapabilities(remote=False, zero_copy=True, streams=True)
 
     @pytest.fixture
     def make_transport(self) -> TransportFactory:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.nats
 
 
 class NatsContract(TransportContract):
-    capabilities = TransportCapabilities(remote=True)
+    capabilities = TransportCapabilities(remote=True, streams=True)
 
     options: dict[str, str] = {}
 

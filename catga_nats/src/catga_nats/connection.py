@@ -15,7 +15,7 @@ from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, STOP_FAILED, logger
 from catga_core.runtime import RetryPolicy, Worker, background_task
 from catga_nats.counters import Counters
-from catga_nats.failures import interrupted
+from catga_nats.failures import interrupted, stream_interrupted
 from catga_nats.mux import RequestMux
 from catga_nats.opening import BACKLOG, describe, discard, open_client
 from catga_nats.options import NatsOptions
@@ -208,6 +208,7 @@ class NatsConnection:
             **self._counters.details(),
             "servers_hung": self._pulse.left,
             "requests_waiting": self.mux.pending,
+            "streams_open": len(self.mux.channels),
         }
         if self._closed:
             return Health(HealthStatus.UNHEALTHY, "closed", {**details, "state": "closed"})
@@ -285,6 +286,8 @@ class NatsConnection:
         self._pulse.forget()
         logger().warning(CONNECTION_LOST, servers=self.shown)
         # "wait": an answer may still come over the next connection, so those who can wait do (docs/decisions).
+        # Frames of a stream may be lost, whatever the options say.
+        self.mux.channels.fail_all(stream_interrupted(self.shown))
         if self._options.while_disconnected == "fail":
             self.mux.fail_all(interrupted(self.shown))
 

@@ -28,6 +28,16 @@ class Counters:
         events_refused: Events that arrived and could not be read.
         events_failed: Events whose endpoint raised, or cancelled itself.
         events_dropped: Events that arrived and found the waiting queue full, or a shutdown at its time limit.
+        streams_asked: Stream queries handed to the connection.
+        streams_interrupted: Streams asked from here whose responder or connection was lost, or that sent what it may not.
+        streams_received: Stream queries that a handler here began to answer.
+        streams_refused: Stream queries, and frames of their askers, that could not be read or broke the protocol.
+        streams_limited: Stream queries refused because too many were being answered.
+        streams_failed: Streams that failed outside of their handler.
+        streams_left: Streams whose asker left or was cancelled before their end.
+        streams_abandoned: Streams that were ended because their asker was lost, or because of a shutdown.
+        stream_items_sent: Items sent.
+        stream_items_received: Items received.
         permissions_denied: How often the server refused a message or a subscription.
         connections_lost: How often the connection was lost.
     """
@@ -50,6 +60,16 @@ class Counters:
     events_refused: int = 0
     events_failed: int = 0
     events_dropped: int = 0
+    streams_asked: int = 0
+    streams_interrupted: int = 0
+    streams_received: int = 0
+    streams_refused: int = 0
+    streams_limited: int = 0
+    streams_failed: int = 0
+    streams_left: int = 0
+    streams_abandoned: int = 0
+    stream_items_sent: int = 0
+    stream_items_received: int = 0
     permissions_denied: int = 0
     connections_lost: int = 0
 

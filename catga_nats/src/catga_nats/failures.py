@@ -59,6 +59,35 @@ def interrupted(servers: str) -> CatgaError:
     )
 
 
+def stream_interrupted(servers: str) -> CatgaError:
+    """Return the error for a stream whose connection was lost, so that frames may be missing."""
+    return TransportError(
+        f"the connection to NATS at {servers} was lost before the end of the stream: ask again, from the items on that you have",
+        outcome=Outcome.UNKNOWN,
+    )
+
+
+def stream_lost(message_type: MessageType, why: str) -> CatgaError:
+    """Return the error for a stream whose other side is lost, or frames of it.
+
+    Args:
+        message_type: The stream query's type.
+        why: What happened, the end of a sentence.
+    """
+    return TransportError(
+        f"the stream of {message_type} ended before its last item, because {why}: ask again, from the items on that you have",
+        outcome=Outcome.UNKNOWN,
+    )
+
+
+def stream_late(message_type: MessageType) -> CatgaError:
+    """Return the error for a stream that did not end before its deadline."""
+    return RequestTimeoutError(
+        f"The stream of {message_type.name} did not finish before its deadline. Retry with a longer timeout.",
+        outcome=Outcome.UNKNOWN,
+    )
+
+
 def too_late(message_type: MessageType) -> CatgaError:
     """The deadline had passed before it was sent."""
     return RequestTimeoutError(

@@ -12,12 +12,14 @@ import secrets
 from collections.abc import Callable, Mapping
 
 from catga_core.errors import CatgaError, Outcome, RequestTimeoutError
+from catga_nats.channels import Channels
 from catga_nats.counters import Counters
 from catga_nats.subscription import Subscription
 
 Answer = bytes | tuple[bytes, Mapping[str, str]] | CatgaError
 """A payload, a payload with headers, or why there is none."""
 
+_STREAM = b"s"  # begins the last word of a stream's address, where that of a request is a number
 _TICKS = 64  # deadlines are kept to 1/64 s: a request ends up to so much after its deadline, never before it
 
 
@@ -28,11 +30,22 @@ class RequestMux:
         counters: Where to count.
 
     Attributes:
-        opened: How many requests were opened so far.
+        channels: The open streams, whose frames arrive over the same inbox.
+        opened: How many requests and streams were opened so far.
         refused: Returns why no answer can arrive, `None` while answers can.
     """
 
-    __slots__ = ("_buckets", "_counters", "_due", "_inbox", "_pending", "_timer", "opened", "refused")
+    __slots__ = (
+        "_buckets",
+        "_counters",
+        "_due",
+        "_inbox",
+        "_pending",
+        "_timer",
+        "channels",
+        "opened",
+        "refused",
+    )
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
@@ -40,6 +53,7 @@ class RequestMux:
         self._buckets: dict[int, set[bytes]] = {}
         self._due: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
+        self.channels: Channels = Channels()
         self.opened: int = 0
         self.refused: Callable[[], CatgaError] | None = None
         # 96 random bits: unique to this inbox, and not guessable.
@@ -87,6 +101,17 @@ class RequestMux:
         bucket.add(reply)
         return reply, future
 
+    def address(self) -> bytes:
+        """Return a new address for the frames of a stream.
+
+        Raises:
+            CatgaError: No frame can arrive.
+        """
+        if self.refused is not None:
+            raise self.refused()
+        self.opened += 1
+        return b"%b%b%x" % (self._inbox, _STREAM, self.opened)
+
     def forget(self, reply: bytes) -> None:
         """Give up one request; its answer, should it come, is counted and dropped."""
         entry = self._pending.pop(reply, None)
@@ -127,8 +152,8 @@ class RequestMux:
                     return
 
     def number(self, reply: bytes) -> int:
-        """Return which request a reply subject belongs to, counted from 1."""
-        return int(reply[len(self._inbox) :], 16)
+        """Return which request or stream a reply subject belongs to, counted from 1."""
+        return int(reply[len(self._inbox) :].removeprefix(_STREAM), 16)
 
     def _interrupt(self, reply: bytes, error: CatgaError) -> None:
         future = self._pending[reply][0]
@@ -142,10 +167,15 @@ class RequestMux:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _on_answer(self, subject: bytes, _: bytes, data: bytes, headers: Mapping[str, str] | None) -> None:
+    def _on_answer(
+        self, subject: bytes, reply: bytes, data: bytes, headers: Mapping[str, str] | None
+    ) -> None:
         entry = self._pending.pop(subject, None)
         if entry is None:
-            self._counters.replies_late += 1
+            if subject.startswith(_STREAM, len(self._inbox)):
+                self.channels.deliver(subject, reply, data, headers)
+            else:
+                self._counters.replies_late += 1
             return
         future, bucket, _ = entry
         bucket.discard(subject)

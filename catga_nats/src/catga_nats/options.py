@@ -59,6 +59,11 @@ class NatsOptions:
         tls_key: The path of its key; `None` where `tls_cert` holds both.
         tls_hostname: The name to expect in the server's certificate, `None` for the one in the URL.
         tls_verify: Whether to check the server's certificate at all.
+        stream_window: How many items of a stream may be on their way or wait for the one who asks; the handler is stopped at a
+            `yield` beyond it. The smaller one of both sides counts.
+        stream_window_bytes: The same in bytes; one item more than that may be out.
+        stream_heartbeat: Seconds between two signs of life of both sides of a stream. A peer that was silent for three of them
+            is lost.
         max_payload: Bytes of the largest message to send or to take, `None` for the server's own limit.
         max_pending_messages: How many deliveries of one event may wait for a handler before further ones are dropped
             and counted (requests never wait: over the limit they are refused).
@@ -89,6 +94,9 @@ class NatsOptions:
     tls_key: str | None = None
     tls_hostname: str | None = None
     tls_verify: bool = True
+    stream_window: int = 64
+    stream_window_bytes: int = 1024 * 1024
+    stream_heartbeat: float = 2.0
     max_payload: int | None = None
     max_pending_messages: int = 65_536
     max_pending_bytes: int = 64 * 1024 * 1024
@@ -183,10 +191,11 @@ class NatsOptions:
             object.__setattr__(self, option, value)
 
     def _check_numbers(self, problems: list[str]) -> None:
-        timeouts = ("connect_timeout", "request_timeout", "ping_interval")
+        timeouts = ("connect_timeout", "request_timeout", "ping_interval", "stream_heartbeat")
+        counts = ("max_pending_messages", "max_pending_bytes", "stream_window", "stream_window_bytes")
         problems += [
             *seconds_problems(self, timeouts, system="NATS"),
-            *whole_number_problems(self, ("max_pending_messages", "max_pending_bytes"), system="NATS"),
+            *whole_number_problems(self, counts, system="NATS"),
             *seconds_problems(self, ("reconnect_wait", "reconnect_jitter"), system="NATS", least=0),
         ]
         if self.max_payload is not None and (

@@ -154,6 +154,7 @@ class Permissions:
     def _publish_denied(self, subject: str) -> None:
         if not subject.startswith(self._own):
             self._counters.replies_lost += 1
+            self._mux.channels.refused(subject.encode(), denied("publish to", subject, Outcome.UNKNOWN))
             if time.monotonic() - self._response_refused_at > _RESPONSES_FOR:
                 logger().error(PERMISSION_DENIED, permission="publish", subject=_response(subject))
             self._response_refused_at = time.monotonic()
@@ -163,6 +164,7 @@ class Permissions:
             logger().error(PERMISSION_DENIED, permission="publish", subject=subject)
         self.denied[key] = self._mux.opened
         self._refusals[key] = self._refusals.get(key, 0) + 1
+        self._mux.channels.refused(key, denied("publish to", subject, Outcome.NOT_SENT))
         if key not in self.accepted:
             self._mux.fail(key, denied("publish to", subject, Outcome.NOT_SENT))
         else:
@@ -176,7 +178,9 @@ class Permissions:
             if subject == self._mux.inbox:
                 # No answer arrives any more: of what was sent, nor of what would be.
                 self._mux.refused = partial(denied, "subscribe to", subject, Outcome.NOT_SENT)
-                self._mux.fail_all(denied("subscribe to", subject, Outcome.UNKNOWN))
+                lost = denied("subscribe to", subject, Outcome.UNKNOWN)
+                self._mux.fail_all(lost)
+                self._mux.channels.fail_all(lost)
 
     async def _check(
         self, subject: bytes, refused: int, round_trip: Callable[[float], Awaitable[bool]]

@@ -1,8 +1,9 @@
-"""`NatsTransport`: requests and events over one NATS connection."""
+"""`NatsTransport`: requests, events and streams over one NATS connection."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -13,7 +14,7 @@ from catga_core.errors import CatgaError, Outcome, TransportError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
 from catga_core.log import MESSAGE_FAILED, logger
-from catga_core.messages import Event, Message, MessageType, Request
+from catga_core.messages import Event, Message, MessageType, Request, StreamQuery
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.results import CatgaResult, Failure
@@ -29,9 +30,13 @@ from catga_nats.failures import returning, too_large, too_late, unhandled, unsen
 from catga_nats.inbound import Listener, RequestListener
 from catga_nats.mux import Answer
 from catga_nats.options import NatsOptions
+from catga_nats.stream_asking import StreamAsking
+from catga_nats.stream_headers import flow_of
+from catga_nats.stream_listener import StreamListener
 from catga_nats.subjects import REQUEST_GROUP, Subjects, check_service_name
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 _Way: TypeAlias = tuple[bytes, Encode | None]
 """A type's subject, and what encodes its messages in the array form; `None` for the headers form."""
@@ -85,6 +90,7 @@ class NatsTransport:
         self._requests = Subjects(options.subject_prefix, "request")
         self._events = Subjects(options.subject_prefix, "event")
         self._counters = Counters()
+        self._streams = StreamAsking(options, clock, self._codec, self._counters, self._connected)
         self._connection: NatsConnection | None = None
         self._listeners: list[Listener] = []
         self._closed = False
@@ -93,7 +99,7 @@ class NatsTransport:
     @property
     def capabilities(self) -> TransportCapabilities:
         """What this transport can do."""
-        return TransportCapabilities(remote=True)
+        return TransportCapabilities(remote=True, streams=True)
 
     async def connect(self) -> None:
         """Return when a server has taken us and answers can arrive.
@@ -132,6 +138,11 @@ class NatsTransport:
             for name in self._names(event.message_type):
                 subject = self._events[name].decode()
                 listeners.append(EventListener(event, *limits, subject, inbound.service_name, *shared))
+        flowing = (self._clock, options.request_timeout, flow_of(options), self._streams.frames)
+        for each in inbound.streams:
+            for name in self._names(each.message_type):
+                subject = self._streams.subjects[name].decode()
+                listeners.append(StreamListener(each, *flowing, subject, REQUEST_GROUP, *shared))
         self._listeners += listeners
         await connection.subscribe([listener.subscription for listener in listeners])
 
@@ -265,6 +276,12 @@ class NatsTransport:
         result = headers_form.decode_result(message_type.result, headers, data, self._serializer)
         return self._codec.decode_result(message_type.result, data) if result is None else result
 
+    def stream(
+        self, message_type: MessageType, query: StreamQuery[T], context: MessageContext, /
+    ) -> AsyncGenerator[T, None]:
+        """Ask exactly one process, and return its items as they come."""
+        return self._streams.items(message_type, query, context)
+
     async def publish(self, message_type: MessageType, event: Event, context: MessageContext, /) -> None:
         """Hand an event to the connection, to be delivered at most once to every service that listens.
 
@@ -309,13 +326,12 @@ class NatsTransport:
         if self._listeners:
             await asyncio.gather(*(listener.drain(timeout) for listener in self._listeners))
         if self._connection is not None:
-            await self._connection.mux.settle(until - loop.time())
-            self._connection.mux.fail_all(
-                TransportError(
-                    "this process is shutting down and no longer waits for the answer",
-                    outcome=Outcome.UNKNOWN,
-                )
-            )
+            mux, left = self._connection.mux, until - loop.time()
+            await asyncio.gather(mux.settle(left), self._streams.settle(left))
+            text = "this process is shutting down and no longer waits for the answer"
+            stopping = TransportError(text, outcome=Outcome.UNKNOWN)
+            mux.fail_all(stopping)
+            mux.channels.fail_all(stopping)
             await self._connection.flush(min(max(timeout, 0.1), 2.0))
 
     async def close(self) -> None:
@@ -325,6 +341,7 @@ class NatsTransport:
             self._connection.abandon()
         elif self._connection is not None:
             self._connection.mux.fail_all(self._unusable())
+            self._connection.mux.channels.fail_all(self._unusable())
             await self._connection.close()
 
     def health(self) -> Health:

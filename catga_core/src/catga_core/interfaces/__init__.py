@@ -16,6 +16,7 @@ from catga_core.interfaces.endpoints import (
     HandlerEndpoint,
     Inbound,
     RequestEndpoint,
+    StreamEndpoint,
 )
 from catga_core.interfaces.event_log import (
     ANY,
@@ -50,6 +51,7 @@ from catga_core.interfaces.stores import Stores
 from catga_core.interfaces.transport import (
     EventTransport,
     RequestTransport,
+    StreamTransport,
     Transport,
     TransportCapabilities,
     TransportLifecycle,
@@ -115,7 +117,9 @@ __all__ = [
     "StoredEvent",
     "Stores",
     "StreamAppend",
+    "StreamEndpoint",
     "StreamEvents",
+    "StreamTransport",
     "Transport",
     "TransportCapabilities",
     "TransportLifecycle",

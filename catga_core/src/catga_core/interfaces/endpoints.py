@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -114,6 +114,26 @@ class EventEndpoint(Protocol):
         ...
 
 
+class StreamEndpoint(Protocol):
+    """One stream query type that this process handles."""
+
+    @property
+    def message_type(self) -> MessageType:
+        """The stream query's type."""
+        ...
+
+    def stream(self, query: Any, context: MessageContext, /) -> AsyncGenerator[Any, None]:
+        """Return the items of one stream query, each made when it is asked for.
+
+        The transport closes the generator when the asker leaves early, and cancels the task that fetches an item when the asker
+        is cancelled or lost.
+
+        Raises:
+            CatgaError: What the handler failed with, also between items; `TIMEOUT` after the deadline.
+        """
+        ...
+
+
 class Inbound(msgspec.Struct, frozen=True):
     """What a transport is to subscribe to.
 
@@ -123,9 +143,11 @@ class Inbound(msgspec.Struct, frozen=True):
         events: One endpoint for each event type handled here.
         max_concurrent: How many messages of one subscription may be handled at the same time; one more request is
             answered with `CONCURRENCY_LIMITED` at once.
+        streams: One endpoint for each stream query type handled here; none for a transport without the capability `streams`.
     """
 
     service_name: str
     requests: Sequence[RequestEndpoint]
     events: Sequence[EventEndpoint]
     max_concurrent: int
+    streams: Sequence[StreamEndpoint] = ()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from catga_core.interfaces.endpoints import EventEndpoint, Inbound, RequestEndpoint
+from catga_core.interfaces.endpoints import EventEndpoint, Inbound, RequestEndpoint, StreamEndpoint
 from catga_core.interfaces.event_transport import EventTransport
 from catga_core.interfaces.port import port
 from catga_core.interfaces.request_transport import RequestTransport
+from catga_core.interfaces.stream_transport import StreamTransport
 from catga_core.interfaces.transport_lifecycle import TransportCapabilities, TransportLifecycle
 
 __all__ = [
@@ -16,17 +17,19 @@ __all__ = [
     "Inbound",
     "RequestEndpoint",
     "RequestTransport",
+    "StreamEndpoint",
+    "StreamTransport",
     "Transport",
     "TransportCapabilities",
     "TransportLifecycle",
 ]
 
 
-@port("transport", parts=(RequestTransport, EventTransport))
+@port("transport", parts=(RequestTransport, EventTransport, StreamTransport))
 @runtime_checkable
 class Transport(RequestTransport, EventTransport, Protocol):
     """Carries requests to the one process that handles them, and events to every subscribing service.
 
-    Registering or overriding it provides `RequestTransport` and `EventTransport` as well. A plugin that carries only one of them
-    registers that port alone.
+    Registering or overriding it provides `RequestTransport`, `EventTransport` and `StreamTransport` as well. A plugin that carries
+    only one of them registers that port alone. A transport without the capability `streams` needs no method `stream`.
     """

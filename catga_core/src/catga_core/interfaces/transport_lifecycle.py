@@ -16,10 +16,12 @@ class TransportCapabilities(msgspec.Struct, frozen=True):
     Args:
         remote: Whether it leaves the process, so that messages are serialized and a peer can die.
         zero_copy: Whether the receiver gets the sender's own objects.
+        streams: Whether it is a `StreamTransport`, which carries stream queries to other processes.
     """
 
     remote: bool
     zero_copy: bool = False
+    streams: bool = False
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from catga_core.interfaces.endpoints import (
     EventEndpoint,
     HandlerEndpoint,
     RequestEndpoint,
+    StreamEndpoint,
     Undecoded,
 )
 from catga_core.interfaces.transport import EventTransport
@@ -22,6 +23,7 @@ from catga_core.mediator.overlap import Overlap
 from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import stopped, warn_of_namesake
 from catga_core.mediator.routes import NotPrepared, Route, RouteSource
+from catga_core.mediator.streaming import Streams
 from catga_core.messages import Event, Message, MessageType, message_type
 from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
@@ -64,6 +66,10 @@ class Dispatcher:
     def request_endpoint(self, described: MessageType, /) -> RequestEndpoint:
         """Return the endpoint of a request that this process handles."""
         return self._request(described)
+
+    def stream_endpoint(self, described: MessageType, /) -> StreamEndpoint:
+        """Return the endpoint of a stream query that this process handles."""
+        return Streams(described, self._source, self.gate)
 
     def event_endpoint(self, described: MessageType, /) -> EventEndpoint:
         """Return the endpoint of an event that this process has handlers for."""

@@ -17,12 +17,11 @@ from catga_core.mediator.options import (
     begin_context_with,
     check_options,
 )
-from catga_core.mediator.preparing import route_to
 from catga_core.mediator.publishing import Publishing
-from catga_core.mediator.refusals import REQUESTS, STREAMS, expect, no_stream_handler
+from catga_core.mediator.refusals import REQUESTS, STREAMS, expect
 from catga_core.mediator.routes import RouteSource
 from catga_core.mediator.sending import Sending
-from catga_core.mediator.streams import run_stream
+from catga_core.mediator.streaming import way_of_stream
 from catga_core.messages import Event, Request, StreamQuery
 from catga_core.messages.results import CatgaResult
 from catga_core.option_checks import check_count
@@ -165,10 +164,10 @@ class CatgaMediator:
     async def stream(
         self, query: StreamQuery[T], /, **options: Unpack[SendOptions]
     ) -> AsyncGenerator[T, None]:
-        """Ask a stream query of this process and return its items as they come.
+        """Ask a stream query, here or of another process, and return its items as they come.
 
         Leaving the loop early closes the handler's generator and the message's scope; use `contextlib.aclosing` to have
-        it closed at once.
+        it closed at once. Over a transport the handler runs ahead of the loop by a bounded number of items.
 
         Args:
             query: The question.
@@ -177,20 +176,19 @@ class CatgaMediator:
             headers: The sender's own headers.
 
         Raises:
-            CatgaError: When it cannot be answered, also between items.
+            CatgaError: When it cannot be answered, also between items: `HANDLER_NOT_FOUND` at once when nobody handles it,
+                `TIMEOUT` at the deadline, `TRANSPORT_FAILED` when the process that handles it, or the connection, is lost.
         """
         described = expect(type(query), STREAMS, "stream() takes a StreamQuery")
         refusal = self._gate.refusal(described) or self._gate.elsewhere(described)
         if refusal is not None:
             raise refusal
-        route = await route_to(self._source, described, self._source.stream_route)
-        if route is None:
-            raise no_stream_handler(described, self._source.service_name)
+        opened = await way_of_stream(self._source, described)
         context = begin_context_with("stream", options, self._source.clock)
         self._gate.waiting += 1
         try:
             # Left early, the inner generator would otherwise be closed some time later, by the garbage collector.
-            async with aclosing(run_stream(route.pipeline, query, context, self._source.clock)) as items:
+            async with aclosing(opened(query, context)) as items:
                 async for item in items:
                     yield item
         finally:

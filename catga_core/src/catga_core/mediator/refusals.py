@@ -77,16 +77,17 @@ def stopped(described: MessageType, service: str) -> CatgaError:
 
 
 def no_handler(described: MessageType, service: str, namesake: type[Any] | None = None) -> CatgaError:
-    """Return the error for a request without a handler in a container without a transport.
+    """Return the error for a request or stream query without a handler in a container without a transport that carries it.
 
     Args:
-        described: The request.
+        described: The request or stream query.
         service: The container's service name.
         namesake: Another class of the same name that has a handler, `None` for none.
     """
+    carrier = "transport that carries streams" if described.kind is MessageKind.STREAM else "transport"
     text = (
-        f"No handler is registered for {described.name} in {service} and no transport is configured. Register one with "
-        "add_handlers(...), or add a transport."
+        f"No handler is registered for {described.name} in {service} and no {carrier} is configured. Register one with "
+        f"add_handlers(...), or add a {carrier}."
     )
     if namesake is not None:
         text = (
@@ -112,12 +113,3 @@ def warn_of_namesake(described: MessageType, namesake: type[Any] | None) -> None
         logger().warning(
             EVENT_NOT_MATCHED, published=with_module(described.cls), handled=with_module(namesake)
         )
-
-
-def no_stream_handler(described: MessageType, service: str) -> CatgaError:
-    """Return the error for a stream query without a handler."""
-    return HandlerNotFoundError(
-        f"No handler is registered for {described.name} in {service}; stream queries are handled in the process that "
-        "sends them. Register a handler with add_handlers(...).",
-        details={"message": described.name, "version": described.version},
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
 from catga_core.interfaces.endpoints import Undecoded
-from catga_core.interfaces.transport import EventTransport, RequestTransport
+from catga_core.interfaces.transport import EventTransport, RequestTransport, StreamTransport
 from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.older import Conversion
@@ -24,10 +24,12 @@ class Route(msgspec.Struct, frozen=True):
     Args:
         pipeline: As compiled.
         context: Whether a `MessageContext` is bound while it runs.
+        check: What each item of a stream passes: returns it, or raises for a wrong one; `None` where every item is right.
     """
 
     pipeline: Pipeline
     context: bool = True
+    check: Callable[[Any], Any] | None = None
 
 
 class NotPrepared(Exception):  # noqa: N818 - control flow, never seen outside
@@ -94,6 +96,11 @@ class RouteSource(Protocol):
         ...
 
     @property
+    def stream_transport(self) -> StreamTransport | None:
+        """What carries stream queries to other processes, `None` when they are all handled in this one."""
+        ...
+
+    @property
     def outbox(self) -> EventOutbox | None:
         """Where events published in a unit of work are stored, `None` where they are sent at once."""
         ...
@@ -112,7 +119,7 @@ class RouteSource(Protocol):
         ...
 
     def newer_request(self, older: MessageType) -> Conversion | None:
-        """Return the way of a request to the handler of a newer version here, `None` where there is none."""
+        """Return the way of a request or stream query to the handler of a newer version here, `None` where there is none."""
         ...
 
     def event_routes(self, cls: type[Message]) -> Sequence[Route]:

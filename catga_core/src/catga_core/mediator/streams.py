@@ -9,6 +9,7 @@ from typing import Any
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError, ErrorCode
+from catga_core.mediator.routes import Route
 from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import Failure
@@ -18,12 +19,12 @@ from catga_core.runtime.scope import Scope, active_scope
 
 
 async def run_stream(
-    pipeline: Pipeline, query: Any, context: MessageContext, clock: Clock
+    route: Route, query: Any, context: MessageContext, clock: Clock
 ) -> AsyncGenerator[Any, None]:
     """Yield a stream's items; the message's scope stays open until the last, or until the consumer leaves.
 
     Args:
-        pipeline: Opens the stream; it was compiled without a scope of its own.
+        route: Its pipeline opens the stream, which was compiled without a scope of its own; its check passes each item.
         query: The message.
         context: Its context; context and scope are bound only while an item is fetched, so that neither leaks into the
             consumer between two items.
@@ -32,6 +33,7 @@ async def run_stream(
     Raises:
         CatgaError: What the pipeline or the handler failed with, `TIMEOUT` after the deadline.
     """
+    pipeline, check = route.pipeline, route.check
     scope = Scope()
     name = type(query).__name__
     items: Any = None
@@ -43,6 +45,9 @@ async def run_stream(
                 item = await _step(anext(items), context, scope, clock, name)
             except StopAsyncIteration:
                 break
+            if check is not None:
+                with _entered(context, scope):
+                    item = check(item)
             waits = True
             yield item
             waits = False

@@ -7,11 +7,12 @@ import itertools
 import weakref
 from collections import deque
 from collections.abc import Coroutine, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from catga_core.errors import CatgaError, ConcurrencyLimitError, InternalError, Outcome, TransportError
-from catga_core.interfaces.transport import EventEndpoint, RequestEndpoint
+from catga_core.interfaces.transport import EventEndpoint, RequestEndpoint, StreamEndpoint
 from catga_core.log import MESSAGE_CANCELLED, MESSAGE_FAILED, logger, traceback_of
+from catga_core.memory.streams import StreamListener
 from catga_core.messages import MessageType, message_type
 from catga_core.messages.bodies import BodyCodec
 from catga_core.messages.message_context import MessageContext
@@ -22,6 +23,8 @@ from catga_core.runtime.cancellation import being_cancelled, cancelled_itself, p
 from catga_core.runtime.deliveries import cancelled_by_handler
 from catga_core.runtime.home_loop import HomeLoop
 from catga_core.runtime.intake import Intake
+
+L = TypeVar("L", "Listener", StreamListener)
 
 Answer = asyncio.Future[CatgaResult[Any]]
 Asked = tuple[Any, MessageContext, Answer]
@@ -158,6 +161,7 @@ class LocalBus:
     def __init__(self) -> None:
         self._requests: dict[type[Any], list[Listener]] = {}
         self._events: dict[type[Any], dict[str, list[Listener]]] = {}
+        self._streams: dict[type[Any], list[StreamListener]] = {}
         self._turns: Iterator[int] = itertools.count()
 
     def listen_for_request(self, endpoint: RequestEndpoint, limit: int, bodies: BodyCodec) -> Listener:
@@ -174,10 +178,20 @@ class LocalBus:
         self._events.setdefault(endpoint.message_type.cls, {}).setdefault(service, []).append(listener)
         return listener
 
-    def leave(self, listener: Listener) -> None:
+    def listen_for_stream(self, endpoint: StreamEndpoint, limit: int, bodies: BodyCodec) -> StreamListener:
+        """Add one more handler of a stream query; those of one query take turns."""
+        listener = StreamListener(endpoint, limit, bodies)
+        self._streams.setdefault(endpoint.message_type.cls, []).append(listener)
+        return listener
+
+    def leave(self, listener: Listener | StreamListener) -> None:
         """Take a listener away; a second time does nothing."""
         cls = listener.endpoint.message_type.cls
-        groups = [self._requests.get(cls, []), *self._events.get(cls, {}).values()]
+        groups: list[list[Any]] = [
+            self._requests.get(cls, []),
+            self._streams.get(cls, []),
+            *self._events.get(cls, {}).values(),
+        ]
         for group in groups:
             if listener in group:
                 group.remove(listener)
@@ -192,7 +206,18 @@ class LocalBus:
         Args:
             older: What was sent, which no listener handles as it is.
         """
-        for cls, group in self._requests.items():
+        return self._older(self._requests, older)
+
+    def stream_of(self, cls: type[Any]) -> StreamListener | None:
+        """Return the listener whose turn it is to handle a stream query, `None` where there is none."""
+        return self._turn(self._streams.get(cls))
+
+    def stream_of_older(self, older: MessageType) -> tuple[StreamListener, Conversion] | None:
+        """Return the listener for a newer version of a stream query, as `handler_of_older`."""
+        return self._older(self._streams, older)
+
+    def _older(self, groups: dict[type[Any], list[L]], older: MessageType) -> tuple[L, Conversion] | None:
+        for cls, group in groups.items():
             newer = message_type(cls)
             for candidate in group:
                 found = conversion(older, newer, candidate.bodies)
@@ -205,7 +230,7 @@ class LocalBus:
         turns = (self._turn(group) for group in self._events.get(cls, {}).values())
         return [listener for listener in turns if listener is not None]
 
-    def _turn(self, group: list[Listener] | None) -> Listener | None:
+    def _turn(self, group: list[L] | None) -> L | None:
         if not group:
             return None
         listener = group[next(self._turns) % len(group)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from catga_core.clock import Clock, SystemClock
@@ -17,16 +19,18 @@ from catga_core.errors import (
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.transport import Inbound, TransportCapabilities
 from catga_core.memory.bus import Answer, Listener, LocalBus
-from catga_core.messages import Event, MessageType, Request
+from catga_core.memory.streams import LocalStream, StreamListener
+from catga_core.messages import Event, MessageType, Request, StreamQuery
 from catga_core.messages.bodies import BodyCodec
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.registry import MessageRegistry
-from catga_core.messages.results import CatgaResult, Failure
+from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serialization import msgpack_serializer
 from catga_core.messages.serializer import Serializer
 from catga_core.runtime.home_loop import HomeLoop
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class LocalTransport:
@@ -55,7 +59,8 @@ class LocalTransport:
         self._bodies = BodyCodec(serializer or msgpack_serializer(), registry)
         self._clock = clock or SystemClock()
         self._request_timeout = request_timeout
-        self._listeners: list[Listener] = []
+        self._listeners: list[Listener | StreamListener] = []
+        self._streams: set[LocalStream] = set()
         self._pending: set[Answer] = set()
         self._connected = False
         self._home = HomeLoop()
@@ -63,7 +68,7 @@ class LocalTransport:
     @property
     def capabilities(self) -> TransportCapabilities:
         """In one process, without copies."""
-        return TransportCapabilities(remote=False, zero_copy=True)
+        return TransportCapabilities(remote=False, zero_copy=True, streams=True)
 
     async def connect(self) -> None:
         """Mark the transport as connected."""
@@ -78,6 +83,7 @@ class LocalTransport:
         self._listeners += [
             self.bus.listen_for_event(each, inbound.service_name, limit, bodies) for each in inbound.events
         ]
+        self._listeners += [self.bus.listen_for_stream(each, limit, bodies) for each in inbound.streams]
 
     async def request(
         self, message_type: MessageType, message: Request[R], context: MessageContext, /
@@ -114,8 +120,7 @@ class LocalTransport:
         """Send a request to a container that handles a newer version of it."""
         found = self.bus.handler_of_older(message_type)
         if found is None:
-            text = f"No handler is registered for {message_type.name} on this bus. Register one with add_handlers(...)."
-            return Failure(HandlerNotFoundError(text, outcome=Outcome.NOT_STARTED))
+            return Failure(_unhandled(message_type))
         listener, way = found
         try:
             newer = way.message(message)
@@ -146,6 +151,39 @@ class LocalTransport:
         finally:
             self._pending.discard(answer)
 
+    async def stream(
+        self, message_type: MessageType, query: StreamQuery[T], context: MessageContext, /
+    ) -> AsyncGenerator[T, None]:
+        """Ask one of the containers on the bus, whose handler may be up to 64 items ahead."""
+        refusal = self._refusal(message_type)
+        if refusal is not None:
+            raise refusal
+        left = None if context.deadline is None else context.deadline - self._clock.time()
+        if left is not None and left <= 0:
+            text = "was not started: its deadline had passed. Retry with a longer timeout."
+            raise _late(message_type, text, started=False)
+        self._bodies.check(message_type, query)
+        listener, message, way = self.bus.stream_of(message_type.cls), query, None
+        if listener is None:
+            found = self.bus.stream_of_older(message_type)
+            if found is None:
+                raise _unhandled(message_type)
+            listener, way = found
+            message = way.message(query)
+        name = listener.endpoint.message_type.name
+        if listener.home.loop is not asyncio.get_running_loop():
+            raise _elsewhere(listener)
+        if listener.intake.full:
+            raise ConcurrencyLimitError(name, listener.intake.limit)
+        opened = listener.open(message, context)
+        self._streams.add(opened)
+        try:
+            async with aclosing(opened.items(name, left)) as items:
+                async for item in items:
+                    yield item if way is None else way.result(Success(item)).unwrap()
+        finally:
+            self._streams.discard(opened)
+
     async def publish(self, message_type: MessageType, event: Event, context: MessageContext, /) -> None:
         """Deliver an event to one container of each subscribed service, without waiting for its handlers."""
         refusal = self._refusal(message_type)
@@ -174,10 +212,11 @@ class LocalTransport:
             # What runs there cannot be awaited here.
             self._listeners.clear()
             self._pending.clear()
+            self._streams.clear()
             return
         await asyncio.gather(*(listener.drain(timeout) for listener in self._listeners))
         self._listeners.clear()
-        while waiting := [answer for answer in self._pending if not answer.done()]:
+        while waiting := self._waiting():
             left = ends_at - loop.time()
             if left <= 0:
                 break
@@ -194,6 +233,7 @@ class LocalTransport:
         """Return whether messages can be sent."""
         details = {
             "pending_requests": len(self._pending),
+            "open_streams": len(self._streams),
             "running": sum(listener.running for listener in self._listeners),
         }
         if self._connected:
@@ -208,7 +248,16 @@ class LocalTransport:
             return TransportError(text, outcome=Outcome.NOT_SENT, retryable=False)
         return None
 
+    def _waiting(self) -> list[asyncio.Future[Any]]:
+        """Return what this container still waits for: responses, and streams that are read to their end."""
+        waiting: list[asyncio.Future[Any]] = [*self._pending, *(each.closed for each in self._streams)]
+        return [each for each in waiting if not each.done()]
+
     def _give_up(self) -> None:
+        for stream in tuple(self._streams):
+            text = "The asker's container stopped before the end of the stream."
+            stream.buffer.end(TransportError(text, outcome=Outcome.UNKNOWN))
+            stream.pump.cancel()
         for answer in tuple(self._pending):
             if not answer.done():
                 text = (
@@ -217,12 +266,19 @@ class LocalTransport:
                 answer.set_result(Failure(TransportError(text, outcome=Outcome.UNKNOWN)))
 
 
-def _elsewhere(listener: Listener) -> CatgaError:
+def _elsewhere(listener: Listener | StreamListener) -> CatgaError:
     text = (
         f"{listener.endpoint.message_type.name} was not sent: a container on this bus that handles it runs in another event "
         "loop. Run the containers of a local bus in one event loop, or connect them by a transport with a server."
     )
     return TransportError(text, outcome=Outcome.NOT_SENT, retryable=False)
+
+
+def _unhandled(message_type: MessageType) -> CatgaError:
+    text = (
+        f"No handler is registered for {message_type.name} on this bus. Register one with add_handlers(...)."
+    )
+    return HandlerNotFoundError(text, outcome=Outcome.NOT_STARTED)
 
 
 def _closed(message_type: MessageType) -> CatgaError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec.inspect as shape
@@ -59,6 +59,39 @@ def returned_for(described: MessageType, handler: str, serializer: Serializer) -
         return found
 
     return Returned(finish, _steps_of(check, is_float=is_float))
+
+
+def item_check(described: MessageType, handler: str, serializer: Serializer) -> Callable[[Any], Any] | None:
+    """Return what each item of a stream passes, by the rules of `returned_for`.
+
+    Args:
+        described: The stream query's type.
+        handler: The handler's name, for errors.
+        serializer: The container's format.
+
+    Returns:
+        A function that returns the item or raises a `WrongResultError`; `None` where every item is right.
+    """
+    try:
+        check, is_float = _check_of(described, serializer)
+    except Exception:  # noqa: BLE001 - as in returned_for
+        return None
+    good = check.good
+
+    def passed(item: Any) -> Any:
+        if is_float and type(item) is int:
+            return float(item)
+        try:
+            if good(item):
+                return item
+        except RecursionError:
+            pass
+        findings = findings_by(check, item)
+        if findings:
+            raise _refusal(described, handler, findings, "yielded a wrong item", "Yield")
+        return item
+
+    return passed
 
 
 def _check_of(described: MessageType, serializer: Serializer) -> tuple[Check, bool]:
@@ -120,11 +153,17 @@ def _steps_of(check: Check, *, is_float: bool) -> Steps:
 
 
 def _refused(described: MessageType, handler: str, findings: Sequence[Finding]) -> CatgaResult[Any]:
+    return Failure(_refusal(described, handler, findings, "returned a wrong result", "Return"))
+
+
+def _refusal(
+    described: MessageType, handler: str, findings: Sequence[Finding], what: str, fix: str
+) -> CatgaError:
     wrong = "; ".join(f"{each.path}: {each.text}" if each.path else each.text for each in findings)
     declared = shown(described.result)
     error: CatgaError = WrongResultError(
-        f"{handler} returned a wrong result for {described.name}: it {wrong}. Return {declared}, or declare the message with "
-        "the type that is returned.",
+        f"{handler} {what} for {described.name}: it {wrong}. {fix} {declared}, or declare the message with "
+        f"the type that is {what.partition(' ')[0]}.",
         details={"errors": [{"field": each.path, "message": each.text} for each in findings]},
     )
     context = active_context.get()
@@ -136,4 +175,4 @@ def _refused(described: MessageType, handler: str, findings: Sequence[Finding]) 
         message_id=None if context is None else context.message_id,
         correlation_id=None if context is None else context.correlation_id,
     )
-    return Failure(error)
+    return error

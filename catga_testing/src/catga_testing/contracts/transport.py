@@ -17,6 +17,9 @@ from catga_testing.contracts.transports.events import EventsContract
 from catga_testing.contracts.transports.lifecycle import LifecycleContract
 from catga_testing.contracts.transports.outcomes import OutcomesContract
 from catga_testing.contracts.transports.requests import RequestsContract
+from catga_testing.contracts.transports.stream_containers import StreamContainersContract
+from catga_testing.contracts.transports.stream_ends import StreamEndsContract
+from catga_testing.contracts.transports.streams import StreamsContract
 from catga_testing.contracts.transports.wire import WireContract
 
 __all__ = ["GarbageSender", "TransportContract", "TransportFactory", "UpcastingFactory"]
@@ -30,10 +33,13 @@ class TransportContract(
     ConcurrencyContract,
     ContextContract,
     EventsContract,
+    StreamsContract,
+    StreamEndsContract,
     DrainingContract,
     LifecycleContract,
     WireContract,
     ContainersContract,
+    StreamContainersContract,
 ):
     """The tests a transport has to pass: derive from it and give the fixture `make_transport`.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from catga_core.errors import CatgaError
@@ -13,6 +14,7 @@ from catga_core.interfaces.endpoints import (
     HandlerEndpoint,
     Inbound,
     RequestEndpoint,
+    StreamEndpoint,
     Undecoded,
     keep_undecoded_of,
     validates,
@@ -64,6 +66,7 @@ class ObservedTransport:
             [ObservedRequests(each, service, self._journal, self._network) for each in inbound.requests],
             [ObservedEvents(each, service, self._journal, self._network) for each in inbound.events],
             inbound.max_concurrent,
+            [ObservedStreams(each, service, self._journal, self._network) for each in inbound.streams],
         )
         await self._inner.serve(observed)
         self._leave = self._network.serve(service, events)
@@ -142,6 +145,49 @@ class ObservedRequests:
             received.result = result
             received.outcome = Outcome.FAILED if isinstance(result, Failure) else Outcome.SUCCEEDED
             return result
+
+
+class ObservedStreams:
+    """One stream query type, recorded and counted.
+
+    Args:
+        inner: What handles it.
+        service: This application's name, for errors.
+        journal: Where to write.
+        network: Where to count.
+    """
+
+    def __init__(self, inner: StreamEndpoint, service: str, journal: Journal, network: Network) -> None:
+        self._inner = inner
+        self._service = service
+        self._journal = journal
+        self._network = network
+
+    @property
+    def validates(self) -> bool:
+        """Whether the endpoint validates messages itself."""
+        return validates(self._inner)
+
+    @property
+    def message_type(self) -> MessageType:
+        """The stream query's type."""
+        return self._inner.message_type
+
+    async def stream(self, query: Any, context: MessageContext, /) -> AsyncGenerator[Any, None]:
+        """Yield the items of one stream query."""
+        received: Received[Any] = Received(query, context)
+        self._journal.received.append(received)
+        name = f"{self._service} answers {self.message_type.name} ({context.message_id})"
+        with self._network.working(name):
+            received.outcome = Outcome.CANCELLED
+            try:
+                async with aclosing(self._inner.stream(query, context)) as items:
+                    async for item in items:
+                        yield item
+            except Exception:
+                received.outcome = Outcome.FAILED
+                raise
+            received.outcome = Outcome.SUCCEEDED
 
 
 class ObservedEvents:

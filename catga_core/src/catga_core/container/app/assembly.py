@@ -18,7 +18,7 @@ from catga_core.container.di.registration import Lifetime, Registration, SourceK
 from catga_core.container.di.resolver import Resolver
 from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import class_of, with_place
-from catga_core.interfaces.transport import EventTransport, RequestTransport
+from catga_core.interfaces.transport import EventTransport, RequestTransport, StreamTransport
 from catga_core.mediator import EventOutbox, FailureSink, NotPrepared, Route
 from catga_core.messages import Message, MessageKind, MessageType, message_type
 from catga_core.messages.bodies import BodyCodec
@@ -39,7 +39,7 @@ from catga_core.pipeline import (
 from catga_core.pipeline.logging import LoggingBehavior
 from catga_core.pipeline.timeout import TimeoutBehavior
 from catga_core.validation.behavior import ValidationBehavior, has_constraints
-from catga_core.validation.returned import returned_for
+from catga_core.validation.returned import item_check, returned_for
 
 
 class Assembly:
@@ -88,6 +88,12 @@ class Assembly:
         return self._optional(EventTransport)  # type: ignore[no-any-return]
 
     @property
+    def stream_transport(self) -> StreamTransport | None:
+        """What carries stream queries to other processes, `None` where they are all handled in this one."""
+        found = self._optional(StreamTransport)
+        return found if found is not None and found.capabilities.streams else None
+
+    @property
     def outbox(self) -> EventOutbox | None:
         """Where events published in a unit of work are stored, `None` where they go out at once."""
         try:
@@ -114,12 +120,13 @@ class Assembly:
         return self.handlers.namesake(described)
 
     def newer_request(self, older: MessageType) -> Conversion | None:
-        """Return the way of a request to the handler of a newer version here, `None` where there is none."""
+        """Return the way of a request or stream query to the handler of a newer version here, `None` where there is none."""
+        find = self.handlers.stream if older.kind is MessageKind.STREAM else self.handlers.request
         registry, serializer = self._optional(MessageRegistry), self._optional(Serializer)
         if registry is None or serializer is None or not registry.chain(older.name, older.version)[0]:
             return None
         newer = registry.newest(older.name, older.version)[1]
-        if newer is None or newer.cls is older.cls or self.handlers.request(newer.cls) is None:
+        if newer is None or newer.cls is older.cls or find(newer.cls) is None:
             return None
         return conversion(older, newer, BodyCodec(serializer, registry))
 
@@ -149,7 +156,7 @@ class Assembly:
 
     async def prepare(self) -> None:
         """Make the singletons that have to be awaited, for every handler and behavior as it is now."""
-        for port in (RequestTransport, EventTransport, Serializer):
+        for port in (RequestTransport, EventTransport, StreamTransport, Serializer):
             await self._resolver.build(port)
         for registration in self.roots():
             await self._resolver.build_needs(registration)
@@ -240,7 +247,10 @@ class Assembly:
             fail=self._fail(described),
             fail_outside=failure_of if is_event else reported_failure_of,
         )
-        return Route(pipeline, described.context)
+        check = None
+        if described.kind is MessageKind.STREAM:
+            check = item_check(described, definition.name, self._resolver.resolve(Serializer))
+        return Route(pipeline, described.context, check)
 
     def _fail(self, described: MessageType) -> Fail:
         """Return what makes a failure of an exception, with one line of log in all for each failure."""

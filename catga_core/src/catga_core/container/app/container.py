@@ -25,7 +25,7 @@ from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.storage import Storage, UnitOfWork
-from catga_core.interfaces.transport import EventTransport, RequestTransport, Transport
+from catga_core.interfaces.transport import EventTransport, RequestTransport, StreamTransport, Transport
 from catga_core.mediator import CatgaMediator
 from catga_core.messages.serializer import Serializer
 
@@ -189,6 +189,9 @@ class CatgaApp:
 
     event_transport: Provided[EventTransport] = Provided(EventTransport)
     """Carries events to other processes."""
+
+    stream_transport: Provided[StreamTransport] = Provided(StreamTransport)
+    """Carries stream queries to other processes, where it has the capability `streams`."""
 
     serializer: Provided[Serializer] = Provided(Serializer)
     """Turns messages into bytes."""

@@ -9,13 +9,12 @@ from enum import StrEnum
 from typing import Any
 
 from catga_core.container.app.assembly import Assembly
-from catga_core.container.app.conflicts import shared_names
 from catga_core.container.app.options import DEFAULT_SERVICE_NAME, CatgaOptions
 from catga_core.container.app.roles import DEFAULT_ROLES, Role
 from catga_core.container.app.signals import listening
 from catga_core.container.app.stopping import Stopping
 from catga_core.container.app.stores import is_in_memory
-from catga_core.container.app.transports import Carrier, carriers_of
+from catga_core.container.app.transports import Carrier, carriers_of, inbound_of
 from catga_core.container.di.provider import ServiceProvider
 from catga_core.container.di.registration import Registration
 from catga_core.container.di.resolver import Resolver
@@ -24,10 +23,9 @@ from catga_core.handlers.hints import shown
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.hosting import HealthReporter
 from catga_core.interfaces.port import declared_ports
-from catga_core.interfaces.transport import Inbound, TransportLifecycle
+from catga_core.interfaces.transport import TransportLifecycle
 from catga_core.log import LEFT_IN_FLIGHT, STARTED, STATE_IN_MEMORY, STOP_FAILED, STOPPED, logger
 from catga_core.mediator import CatgaMediator, Dispatcher
-from catga_core.messages import message_type
 from catga_core.runtime.home_loop import LOOP_IS_CLOSED
 from catga_core.runtime.shielded import shielded
 from catga_core.runtime.waiter import Waiter
@@ -243,7 +241,9 @@ class Lifecycle:
         late = [service for service in above if getattr(service, "starts_after_serving", False)]
         await self._start_those(roles, [service for service in above if service not in late])
         for carrier in self._carriers if "serve" in roles else ():
-            inbound = self._inbound(remote=carrier.transport.capabilities.remote)
+            options, handlers = self._resolver.resolve(CatgaOptions), self._assembly.handlers
+            remote = carrier.transport.capabilities.remote
+            inbound = inbound_of(options, handlers, self._dispatcher, remote=remote)
             await carrier.transport.serve(carrier.inbound(inbound))
         await self._start_those(roles, late)
 
@@ -311,19 +311,6 @@ class Lifecycle:
             error.add_note(f"while starting {shown(service)}")
             raise
         self._started.append((service, made))
-
-    def _inbound(self, *, remote: bool) -> Inbound:
-        options = self._resolver.resolve(CatgaOptions)
-        handlers, dispatcher = self._assembly.handlers, self._dispatcher
-        requests, events = handlers.served_requests(), handlers.served_events()
-        if remote and (problems := shared_names([*requests, *events])):
-            raise ConfigurationError(problems)
-        return Inbound(
-            options.service_name,
-            [dispatcher.request_endpoint(message_type(cls)) for cls in requests],
-            [dispatcher.event_endpoint(message_type(cls)) for cls in events],
-            options.max_concurrent_requests,
-        )
 
     # --- stopping ---
 

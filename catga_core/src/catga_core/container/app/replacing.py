@@ -17,7 +17,7 @@ from catga_core.errors import ConfigurationError
 from catga_core.handlers import define_handlers
 from catga_core.handlers.bases import EventHandler, RequestHandler, StreamHandler
 from catga_core.handlers.hints import class_of, shown, with_place
-from catga_core.interfaces.transport import EventTransport, RequestTransport, Transport
+from catga_core.interfaces.transport import EventTransport, RequestTransport, StreamTransport, Transport
 from catga_core.messages import Message, MessageType
 
 
@@ -37,7 +37,7 @@ def replaced_registration(service: Any, known: Registration | None, assembly: As
     for root in assembly.declared():
         if root.service is service:
             return root
-    if service in {Transport, RequestTransport, EventTransport}:
+    if service in {Transport, RequestTransport, EventTransport, StreamTransport}:
         return Registration(service, Lifetime.SINGLETON, SourceKind.INSTANCE, None, ())
     if isinstance(service, type) and issubclass(service, Message):
         raise ConfigurationError(_message_text(service, assembly))

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from catga_core import Command, Event, Query, message
+from catga_core import Command, Event, Query, StreamQuery, message
 
 
 class Color(Enum):
@@ -112,6 +112,39 @@ class Anything(Command[Any], frozen=True):
     """Carries what has no type."""
 
     value: Any
+
+
+@message(name="catga_contract.count_to")
+class CountTo(StreamQuery[int], frozen=True):
+    """Asks for the numbers from 1."""
+
+    last: int
+
+
+@message(name="catga_contract.list")
+class ListWholes(StreamQuery[Whole], frozen=True):
+    """Asks for its own wholes."""
+
+    wholes: list[Whole]
+
+
+@message(name="catga_contract.unanswered")
+class Unanswered(StreamQuery[int], frozen=True):
+    """A stream query that no peer handles."""
+
+
+@message(name="catga_contract.prices")
+class PricesInCents(StreamQuery[str], frozen=True):
+    """A stream query before its fields changed."""
+
+    cents: int
+
+
+@message(name="catga_contract.prices", version=2)
+class Prices(StreamQuery[str], frozen=True):
+    """The stream query of today."""
+
+    amount: Decimal
 
 
 @message(name="catga_contract.happened")

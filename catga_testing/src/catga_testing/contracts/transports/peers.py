@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from catga_core import CatgaResult, Clock, MessageContext, SystemClock, Transport, message_type
 from catga_core.identifiers import new_id
 from catga_core.interfaces import Delivered, HandlerEndpoint, Inbound
-from catga_core.messages import Event, Message, MessageKind, MessageType, Request
+from catga_core.messages import Event, Message, MessageKind, MessageType, Request, StreamQuery
 from catga_core.pipeline import as_result
 from catga_testing.contracts.limits import DEADLINE, PATIENCE
 
@@ -20,6 +21,27 @@ TransportFactory = Callable[[Clock], Transport]
 
 Handler = Callable[[Any, MessageContext], Awaitable[Any]]
 """Handles one message; what it returns becomes a success unless it is a result."""
+
+
+StreamHandler = Callable[[Any, MessageContext], AsyncGenerator[Any, None]]
+"""Answers one stream query with its items."""
+
+
+class StreamEndpoint:
+    """One stream query type with the function that answers it.
+
+    Args:
+        cls: The stream query's class.
+        answer: What answers it.
+    """
+
+    def __init__(self, cls: type[Message], answer: StreamHandler) -> None:
+        self.message_type: MessageType = message_type(cls)
+        self._answer = answer
+
+    def stream(self, query: Any, context: MessageContext, /) -> AsyncGenerator[Any, None]:
+        """Return the items of one stream query."""
+        return self._answer(query, context)
 
 
 class Endpoint:
@@ -96,6 +118,36 @@ class Peer:
                 message_type(type(request)), request, context or self.context(timeout=timeout)
             )
 
+    def stream(
+        self,
+        query: StreamQuery[Any],
+        *,
+        timeout: float | None = DEADLINE,
+        context: MessageContext | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """Ask a stream query and return its items.
+
+        Args:
+            query: The message.
+            timeout: Seconds until its deadline.
+            context: Its context, else one of its own.
+        """
+        transport: Any = self.transport
+        items: AsyncGenerator[Any, None] = transport.stream(
+            message_type(type(query)), query, context or self.context(timeout=timeout)
+        )
+        return items
+
+    async def collect(self, query: StreamQuery[Any], **given: Any) -> list[Any]:
+        """Ask a stream query and return all of its items.
+
+        Args:
+            query: The message.
+            given: As for `stream`.
+        """
+        async with asyncio.timeout(PATIENCE), aclosing(self.stream(query, **given)) as items:
+            return [item async for item in items]
+
     async def tell(self, event: Event, *, context: MessageContext | None = None) -> None:
         """Publish an event."""
         async with asyncio.timeout(PATIENCE):
@@ -141,6 +193,7 @@ class Peers:
         *,
         requests: Mapping[type[Request[Any]], Handler] | None = None,
         events: Mapping[type[Event], Handler] | None = None,
+        streams: Mapping[type[StreamQuery[Any]], StreamHandler] | None = None,
         max_concurrent: int = 256,
         clock: Clock | None = None,
     ) -> Peer:
@@ -150,6 +203,7 @@ class Peers:
             service: Its service's name.
             requests: What it handles.
             events: What it listens for.
+            streams: What stream queries it answers.
             max_concurrent: Its limit.
             clock: Its clock; the machine's without one.
         """
@@ -163,6 +217,7 @@ class Peers:
                     [Endpoint(cls, each) for cls, each in (requests or {}).items()],
                     [Endpoint(cls, each) for cls, each in (events or {}).items()],
                     max_concurrent,
+                    [StreamEndpoint(cls, each) for cls, each in (streams or {}).items()],
                 )
             )
         return peer
