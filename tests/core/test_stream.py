@@ -15,8 +15,14 @@ from catga_core import (
     MessageContext,
     StreamHandler,
     StreamQuery,
+    Transport,
+    TransportCapabilities,
     add_catga,
+    message,
 )
+from catga_core.event_sourcing import add_upcasters, upcaster
+from catga_core.interfaces import StreamTransport
+from catga_core.memory import LocalBus, LocalTransport
 from catga_core.messages.context import active_context
 from catga_core.runtime.scope import active_scope
 
@@ -367,3 +373,133 @@ async def test_a_stream_that_is_being_read_is_in_flight():
         done = catga.health()["mediator"].details["in_flight"]
 
     assert (reading, done) == (1, 0)
+
+
+class Silent(LocalTransport):
+    """A transport that carries no streams."""
+
+    @property
+    def capabilities(self) -> TransportCapabilities:
+        return TransportCapabilities(remote=False)
+
+
+async def failure_of(stream: AsyncIterator[Any]) -> CatgaError:
+    with pytest.raises(CatgaError) as raised:
+        await gather(stream, [])
+    return raised.value
+
+
+async def test_transport_without_streams_is_no_way_for_them():
+    bus = LocalBus()
+    service, asker = add_catga(), add_catga()
+    for each in (service, asker):
+        each.add_singleton(Transport, Silent(bus))
+    service.add_scoped(Session)
+    service.add_handlers(CountHandler)
+
+    async with service.running(), asker.running() as app:
+        error = await failure_of(app.mediator.stream(Count(1)))
+
+    assert error.code == "HANDLER_NOT_FOUND"
+    assert "transport that carries streams" in error.message
+
+
+async def test_streams_may_have_a_transport_of_their_own():
+    service, asker = add_catga(), add_catga()
+    bus = LocalBus()
+    for each in (service, asker):
+        each.add_singleton(StreamTransport, LocalTransport(bus))
+    service.add_scoped(Session)
+    service.add_handlers(CountHandler)
+
+    async with service.running(), asker.running() as app:
+        assert await numbers(app.mediator.stream(Count(3))) == [0, 1, 2]
+        assert "stream_transport" in asker.health()
+        assert app.stream_transport.capabilities.streams
+
+
+async def test_handler_here_answers_before_a_transport_is_asked():
+    elsewhere: list[int] = []
+
+    async def other(message: Count) -> AsyncIterator[int]:
+        elsewhere.append(message.to)
+        yield -1
+
+    bus = LocalBus()
+    service, asker = add_catga(), add_catga()
+    for each in (service, asker):
+        each.add_singleton(Transport, LocalTransport(bus))
+        each.add_scoped(Session)
+    service.add_handlers(other)
+    asker.add_handlers(CountHandler)
+
+    async with service.running(), asker.running() as app:
+        assert await numbers(app.mediator.stream(Count(2))) == [0, 1]
+    assert elsewhere == []
+
+
+@pytest.mark.parametrize("scoped", [False, True])
+async def test_wrong_item_fails_the_stream_with_every_problem(scoped: bool):
+    ended: list[str] = []
+
+    async def count(message: Count) -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield "two"  # type: ignore[misc]  # what the test is about
+        except BaseException as error:
+            ended.append(type(error).__name__)
+            raise
+
+    catga = add_catga()
+    if scoped:
+        catga.add_scoped(Session)
+    catga.add_handlers(count)
+    got: list[int] = []
+
+    async with catga.running() as app:
+        with pytest.raises(CatgaError) as raised:
+            await gather(app.mediator.stream(Count(9)), got)
+
+    assert got == [1]
+    assert (raised.value.code, raised.value.retryable) == ("SERIALIZATION_FAILED", False)
+    assert "count yielded a wrong item for Count" in raised.value.message
+    assert "Yield int" in raised.value.message
+    assert [each["field"] for each in raised.value.details["errors"]] == [""]
+    assert ended == ["GeneratorExit"]
+
+
+async def test_int_for_a_float_becomes_one_as_a_receiver_reads_it():
+    class Rates(StreamQuery[float]):
+        pass
+
+    async def rates(message: Rates) -> AsyncIterator[float]:
+        yield 1
+        yield 1.5
+
+    catga = add_catga()
+    catga.add_handlers(rates)
+    async with catga.running() as app:
+        assert [type(item) async for item in app.mediator.stream(Rates())] == [float, float]
+
+
+async def test_older_stream_query_is_answered_by_the_newer_handler_in_process():
+    @message(name="stream.prices")
+    class PricesInCents(StreamQuery[str]):
+        cents: int
+
+    @message(name="stream.prices", version=2)
+    class Prices(StreamQuery[str]):
+        amount: str
+
+    @upcaster("stream.prices", from_version=1)
+    def in_amounts(fields: dict[str, Any]) -> dict[str, Any]:
+        return {"amount": str(fields["cents"] / 100)}
+
+    async def prices(message: Prices) -> AsyncIterator[str]:
+        yield message.amount
+
+    catga = add_catga()
+    catga.add_handlers(prices)
+    add_upcasters(catga, in_amounts)
+    async with catga.running() as app:
+        assert [price async for price in app.mediator.stream(PricesInCents(150))] == ["1.5"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 
 from catga_core.clock import SystemClock
 from catga_core.interfaces import HandlerEndpoint, Inbound, MessageContext
-from catga_core.messages import Command, Event, Message, message, message_type
+from catga_core.messages import Command, Event, Message, StreamQuery, message, message_type
 from catga_core.messages.context import begin_context
 from catga_core.messages.results import CatgaResult, Success
 from catga_core.messages.serialization import msgpack_serializer
@@ -39,6 +39,16 @@ class Nothing(Command[None], frozen=True):
 class Blob(Command[bytes], frozen=True):
     data: bytes
     answer_size: int = 0
+
+
+class Numbers(StreamQuery[int], frozen=True):
+    last: int
+    pause_after: int = 0
+
+
+class Blobs(StreamQuery[bytes], frozen=True):
+    count: int
+    size: int
 
 
 class Happened(Event, frozen=True):
@@ -73,6 +83,43 @@ class Endpoint:
         return await self._handle(message, context)
 
 
+class Counting:
+    """Answers `Numbers`: waits for `open` after `pause_after` of them, and keeps how each stream has ended."""
+
+    def __init__(self) -> None:
+        self.yielded = 0
+        self.ended: list[str] = []
+        self.open = asyncio.Event()
+        self.message_type = message_type(Numbers)
+
+    async def stream(self, query: Numbers, context: MessageContext, /) -> AsyncGenerator[int, None]:
+        how = "finished"
+        try:
+            for number in range(1, query.last + 1):
+                self.yielded = number
+                yield number
+                if number == query.pause_after:
+                    await self.open.wait()
+        except BaseException as error:
+            how = type(error).__name__
+            raise
+        finally:
+            self.ended.append(how)
+
+
+class Flooding:
+    """Answers `Blobs`, and counts what it has yielded."""
+
+    def __init__(self) -> None:
+        self.yielded = 0
+        self.message_type = message_type(Blobs)
+
+    async def stream(self, query: Blobs, context: MessageContext, /) -> AsyncGenerator[bytes, None]:
+        for _ in range(query.count):
+            self.yielded += 1
+            yield bytes(query.size)
+
+
 async def add(message: Add, context: MessageContext) -> CatgaResult[Sum]:
     return Success(Sum(message.left + message.right))
 
@@ -105,6 +152,7 @@ async def running(
     servers: str,
     *endpoints: Endpoint,
     events: tuple[Endpoint, ...] = (),
+    streams: tuple[Any, ...] = (),
     service: str = "tests",
     limit: int = 100,
     **options: Any,
@@ -113,8 +161,8 @@ async def running(
     made = transport(servers, **options)
     await made.connect()
     try:
-        if endpoints or events:
-            await made.serve(Inbound(service, endpoints, events, limit))
+        if endpoints or events or streams:
+            await made.serve(Inbound(service, endpoints, events, limit, streams))
         yield made
         await made.drain(2.0)
     finally:
@@ -128,6 +176,11 @@ async def send(
         deadline=None if timeout is None else time.time() + timeout, headers=headers or None
     )
     return await sender.request(message_type(type(message)), message, context)
+
+
+def stream(sender: NatsTransport, query: Any, *, timeout: float | None = 20.0) -> AsyncGenerator[Any, None]:
+    context = begin_context(deadline=None if timeout is None else time.time() + timeout)
+    return sender.stream(message_type(type(query)), query, context)
 
 
 async def publish(sender: NatsTransport, event: Any, *, deadline: float | None = None) -> None:

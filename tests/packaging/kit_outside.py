@@ -26,7 +26,7 @@ from catga_testing.servers import NatsServer, ValkeyServer
 
 
 class TestLocal(TransportContract):
-    capabilities = TransportCapabilities(remote=False, zero_copy=True)
+    capabilities = TransportCapabilities(remote=False, zero_copy=True, streams=True)
 
     @pytest.fixture
     def make_transport(self) -> TransportFactory:
@@ -40,7 +40,7 @@ class TestLocal(TransportContract):
 
 
 class TestNats(TransportContract):
-    capabilities = TransportCapabilities(remote=True)
+    capabilities = TransportCapabilities(remote=True, streams=True)
 
     @pytest.fixture
     def make_transport(self, nats_server_shared: NatsServer) -> TransportFactory:

@@ -57,6 +57,27 @@ class Attached(LocalTransport):
         return await listener.endpoint.handle(message, context)
 
 
+class Eager(LocalTransport):
+    """Yields the items of a stream when it has all of them."""
+
+    async def stream(self, message_type: Any, query: Any, context: MessageContext, /) -> Any:
+        for item in [item async for item in super().stream(message_type, query, context)]:
+            yield item
+
+
+class Clinging(LocalTransport):
+    """Lets a handler go on whose items are not wanted any more."""
+
+    async def stream(self, message_type: Any, query: Any, context: MessageContext, /) -> Any:
+        items = super().stream(message_type, query, context)
+        kept.append(items)
+        async for item in items:
+            yield item
+
+
+kept: list[Any] = []
+
+
 class Optimistic(LocalTransport):
     """Calls itself healthy whatever it is."""
 

@@ -32,6 +32,7 @@ class Counters:
         streams_interrupted: Streams asked from here whose responder or connection was lost, or that sent what it may not.
         streams_received: Stream queries that a handler here began to answer.
         streams_refused: Stream queries, and frames of their askers, that could not be read or broke the protocol.
+        streams_expired: Stream queries that arrived after their deadline and were not started.
         streams_limited: Stream queries refused because too many were being answered.
         streams_failed: Streams that failed outside of their handler.
         streams_left: Streams whose asker left or was cancelled before their end.
@@ -64,6 +65,7 @@ class Counters:
     streams_interrupted: int = 0
     streams_received: int = 0
     streams_refused: int = 0
+    streams_expired: int = 0
     streams_limited: int = 0
     streams_failed: int = 0
     streams_left: int = 0

@@ -24,6 +24,8 @@ EnvelopeForm = Literal["body", "headers"]
 SerializerName = Literal["json", "msgpack"]
 
 DEFAULT_PORT = 4222
+HEARTBEATS = (0.05, 60.0)
+"""Least and most seconds between two signs of life of a stream, whatever a peer asks for."""
 _SCHEMES = ("nats", "tls")
 _SECRET = ("token", "password", "nkeys_seed", "credentials")
 _ENCODE = "; in a password, write %2C for ',', %2F for '/', %3F for '?', %23 for '#' and %40 for '@'"
@@ -63,7 +65,7 @@ class NatsOptions:
             `yield` beyond it. The smaller one of both sides counts.
         stream_window_bytes: The same in bytes; one item more than that may be out.
         stream_heartbeat: Seconds between two signs of life of both sides of a stream. A peer that was silent for three of them
-            is lost.
+            is lost. From 0.05 to 60.
         max_payload: Bytes of the largest message to send or to take, `None` for the server's own limit.
         max_pending_messages: How many deliveries of one event may wait for a handler before further ones are dropped
             and counted (requests never wait: over the limit they are refused).
@@ -198,6 +200,13 @@ class NatsOptions:
             *whole_number_problems(self, counts, system="NATS"),
             *seconds_problems(self, ("reconnect_wait", "reconnect_jitter"), system="NATS", least=0),
         ]
+        low, high = HEARTBEATS
+        if (
+            not any("stream_heartbeat" in each for each in problems)
+            and not low <= self.stream_heartbeat <= high
+        ):
+            fix = f"Set {low:g} to {high:g} seconds."
+            problems.append(invalid("NATS", "stream_heartbeat", self.stream_heartbeat, fix))
         if self.max_payload is not None and (
             not is_whole_number(self.max_payload) or self.max_payload < 1024
         ):

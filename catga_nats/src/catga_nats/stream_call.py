@@ -18,7 +18,6 @@ from catga_nats.failures import stream_late, stream_lost, too_large
 from catga_nats.heartbeat import Heartbeat
 from catga_nats.stream_headers import Flow
 
-
 _LATE_WITHIN = 30.0  # seconds in which a stream is ended that was given up before its first frame
 
 
@@ -78,8 +77,11 @@ class StreamCall:
             self._unreachable()
             return
         self._heartbeat.heard()
+        if reply and not self.peer:
+            self.peer = reply
+            self._open()
         try:
-            self._take(reply, data)
+            self._take(data)
         except CatgaError as error:
             self.fail(error)
 
@@ -90,14 +92,11 @@ class StreamCall:
             self._end(error)
             self._cancel()
 
-    def _take(self, reply: bytes, data: bytes) -> None:
+    def _take(self, data: bytes) -> None:
         limit = self._connection.payload_limit
         if len(data) > limit:
             raise too_large(f"a frame of the stream of {self._type}", len(data), limit)
         frame = self._frames.decode(self._type.result, data)
-        if not self.peer and reply:
-            self.peer = reply
-            self._open()
         if frame.number != self._expected:
             text = f"frame {self._expected} did not arrive, but frame {frame.number}"
             raise stream_lost(self._type, text)

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 import msgspec
 
 from catga_core.errors import SerializationError
-from catga_nats.options import NatsOptions
+from catga_nats.options import HEARTBEATS, NatsOptions
 
 _ITEMS = "catga-stream-window"
 _BYTES = "catga-stream-window-bytes"
 _HEARTBEAT = "catga-stream-heartbeat"
 _DIGITS = 15
-_LEAST_HEARTBEAT = 0.05  # seconds, whatever a peer asks for
-_MOST_HEARTBEAT = 3600.0
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -52,7 +50,7 @@ class Flow(msgspec.Struct, frozen=True):
         return Flow(
             min(self.items, _number(known, _ITEMS, self.items)),
             min(self.size, _number(known, _BYTES, self.size)),
-            min(max(heartbeat, _LEAST_HEARTBEAT), _MOST_HEARTBEAT),
+            min(max(heartbeat, HEARTBEATS[0]), HEARTBEATS[1]),
         )
 
 

@@ -72,7 +72,7 @@ class StreamListener(Listener):
             return None
         deadline = context.deadline
         if deadline is not None and deadline <= self._clock.time():
-            self._counters.requests_expired += 1
+            self._counters.streams_expired += 1
             self._refuse(reply, expired(self._type))
             return None
         self._counters.streams_received += 1
