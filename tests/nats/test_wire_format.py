@@ -13,7 +13,8 @@ from nats.aio.client import Client
 
 from catga_core.errors import CatgaError, ErrorCode, is_retryable
 from catga_core.interfaces import MessageContext
-from catga_core.messages import Command, message, message_type
+from catga_core.messages import Command, StreamQuery, message, message_type
+from catga_core.messages.bodies import BodyCodec
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serialization import (
     EnvelopeCodec,
@@ -21,6 +22,7 @@ from catga_core.messages.serialization import (
     json_serializer,
     msgpack_serializer,
 )
+from catga_core.messages.stream_frames import StreamFrames, Wish
 from catga_testing.servers import NatsServer
 from tests.nats.support import Endpoint, Sum, adder, running
 
@@ -44,6 +46,26 @@ def example(name: str) -> bytes:
     assert found is not None, name
     text = found[2]
     return bytes.fromhex(text) if name.endswith("msgpack") else text.encode()
+
+
+class Totals(StreamQuery[Sum], frozen=True):
+    pass
+
+
+@pytest.mark.parametrize(("name", "serializer"), FORMATS)
+def test_stream_item_of_the_page_is_what_is_sent_and_read(name: str, serializer: MsgspecSerializer) -> None:
+    frames, data = StreamFrames(BodyCodec(serializer)), example(f"stream item {name}")
+    assert frames.encode_item(message_type(Totals), 1, Sum(3)) == data
+    assert frames.decode(Sum, data).value == Sum(3)
+
+
+def test_other_stream_frames_of_the_page_are_what_is_sent_and_read() -> None:
+    frames, data = StreamFrames(BodyCodec(json_serializer())), example("stream failure json")
+    error = CatgaError("no more", code="DRY", retryable=True, details={"after": 1})
+    assert frames.encode_end(2, error) == data
+    assert frames.decode(Sum, data).value.details == {"after": 1}
+    packed = StreamFrames(BodyCodec(msgpack_serializer()))
+    assert packed.encode_control(32, Wish.GO_ON) == example("stream control msgpack")
 
 
 @pytest.mark.parametrize(("name", "serializer"), FORMATS)
