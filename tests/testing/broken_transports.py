@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -60,7 +61,9 @@ class Attached(LocalTransport):
 class Eager(LocalTransport):
     """Yields the items of a stream when it has all of them."""
 
-    async def stream(self, message_type: Any, query: Any, context: MessageContext, /) -> Any:
+    async def stream(
+        self, message_type: Any, query: Any, context: MessageContext, /
+    ) -> AsyncGenerator[Any, None]:
         for item in [item async for item in super().stream(message_type, query, context)]:
             yield item
 
@@ -68,7 +71,9 @@ class Eager(LocalTransport):
 class Clinging(LocalTransport):
     """Lets a handler go on whose items are not wanted any more."""
 
-    async def stream(self, message_type: Any, query: Any, context: MessageContext, /) -> Any:
+    async def stream(
+        self, message_type: Any, query: Any, context: MessageContext, /
+    ) -> AsyncGenerator[Any, None]:
         items = super().stream(message_type, query, context)
         kept.append(items)
         async for item in items:

@@ -42,7 +42,11 @@ class OwnSerializer:
 
     def decoder(self, type_: Any, /) -> Any:
         inner = msgspec.json.Decoder(type_)
-        return lambda data: inner.decode(bytes(data).removeprefix(b"own:"))
+
+        def decode(data: bytes) -> Any:
+            return inner.decode(bytes(data).removeprefix(b"own:"))
+
+        return decode
 
 
 formats = pytest.mark.parametrize(
