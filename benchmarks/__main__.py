@@ -53,6 +53,12 @@ def _publish(rounds: int) -> list[Row]:
     return nats_publish.run(rounds * 2 + 1)
 
 
+def _streams(rounds: int) -> list[Row]:
+    from benchmarks import nats_streams
+
+    return nats_streams.run(rounds)
+
+
 def _faststream(rounds: int) -> list[Row]:
     try:
         import faststream  # noqa: F401
@@ -98,6 +104,7 @@ SUITES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "peers": ("The same by other mediators (lower is better)", _peers),
     "requests": ("Requests over NATS, three processes on one CPU (higher is better)", _requests),
     "publish": ("Events over NATS, three processes on one CPU (higher is better)", _publish),
+    "streams": ("Streams over NATS, three processes on one CPU (higher is better)", _streams),
     "faststream": ("FastStream on the same messages (higher is better)", _faststream),
     "sqlite": ("The SQLite stores, synchronous=FULL on both sides (higher is better)", _sqlite),
     "redis": ("The Redis stores, client and server on one CPU (higher is better)", _redis),

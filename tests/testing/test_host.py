@@ -26,7 +26,7 @@ from catga_core import (
 from catga_core.memory import LocalBus, LocalTransport
 from catga_core.messages import Request
 from catga_core.messages.serialization import msgpack_serializer
-from catga_testing import ManualClock, NotSettledError, Outcome, Published, Sent, test_host
+from catga_testing import ManualClock, NotSettledError, Outcome, Published, Sent, eventually, test_host
 from tests.testing.host_parts import (
     Archive,
     Bought,
@@ -389,6 +389,26 @@ async def test_replicas_of_a_service_share_its_deliveries(network: MakeTransport
 
         assert len(one.received(Bought)) + len(other.received(Bought)) == 20
         assert len(one.app.get(Letters)) + len(other.app.get(Letters)) == 40
+
+
+@pytest.mark.parametrize("network", ["local", pytest.param("nats", marks=pytest.mark.nats)], indirect=True)
+async def test_stream_from_another_application_is_recorded_by_both(network: MakeTransport) -> None:
+    shop = compose(ListHandler, service="shop", transport=network)
+    till = compose(service="till", transport=network)
+
+    async with test_host(shop) as answers, test_host(till) as asks:
+        items = [item async for item in asks.mediator.stream(List(3))]
+        async with aclosing(asks.mediator.stream(List(1000))) as stream:
+            async for _ in stream:
+                break
+        await eventually(lambda: len(answers.received(List)) == 2)
+        whole, left_early = answers.received(List)
+        await eventually(lambda: whole.outcome is Outcome.SUCCEEDED)
+
+        assert items == [0, 1, 2]
+        assert [each.message for each in asks.sent(List)] == [List(3), List(1000)]
+        assert whole.context.message_id == asks.sent(List)[0].context.message_id
+        assert left_early.outcome is Outcome.CANCELLED
 
 
 async def test_work_that_a_handler_leaves_behind_counts_while_it_sends() -> None:

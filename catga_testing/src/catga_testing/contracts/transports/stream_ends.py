@@ -112,6 +112,22 @@ class StreamEndsContract(TransportContractBase):
         assert counting.ended == ["CancelledError"]
 
     @needs(streams=True)
+    async def test_many_streams_that_are_left_at_once_all_end(self, peers: Peers) -> None:
+        """Those that wait at a yield and those at work alike, whatever arrived with them."""
+        counting = Counting(pause_after=2)
+        await peers.add("counting", streams={CountTo: counting})
+        asking = await peers.add()
+
+        async def leave(last: int) -> None:
+            async with asyncio.timeout(PATIENCE), aclosing(asking.stream(CountTo(last))) as numbers:
+                assert await anext(numbers) == 1
+
+        await asyncio.gather(*(leave(last) for last in (2, 1000) for _ in range(30)))
+
+        await counting.until(ended=60)
+        assert await asking.collect(CountTo(1)) == [1]
+
+    @needs(streams=True)
     async def test_deadline_ends_both_sides(self, peers: Peers) -> None:
         """TIMEOUT for the one who asks, and the handler's generator ends."""
         counting = Counting(pause_after=1)
