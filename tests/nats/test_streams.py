@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import sys
 import textwrap
@@ -297,6 +298,7 @@ async def test_stream_that_is_given_up_before_its_first_frame_ends_the_handler(
         asking.cancel()
         await asyncio.wait([asking])
         assert counting.ended == []
+        assert count(asker, "streams_open") == 0
 
         await link.restore()
 
@@ -335,3 +337,64 @@ async def test_reader_that_takes_its_time_is_not_given_up(nats_server_shared: Na
 
         assert [number async for number in items] == list(range(2, 301))
         assert counting.ended == ["finished"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_streams_over_a_broken_network_lose_no_item_in_silence(
+    nats_server_shared: NatsServer, seed: int
+) -> None:
+    """Twenty readers, connections cut and stalled at random: each stream is whole, or fails, or was left."""
+    chance = random.Random(seed)
+    counting = Counting()
+    counting.open.set()
+    url, prefix = nats_server_shared.url, f"chaos-{seed}"
+    quick = {**QUICK, "stream_heartbeat": 0.1, "reconnect_wait": 0.02, "reconnect_jitter": 0.02}
+    whole = failed = 0
+    over = asyncio.Event()
+
+    async def read(asker: NatsTransport) -> None:
+        nonlocal whole, failed
+        last, leaves_after = chance.randint(0, 400), chance.choice([10, 1000])
+        got: list[int] = []
+        try:
+            async with aclosing(stream(asker, Numbers(last), timeout=chance.choice([None, 5.0]))) as items:
+                async for item in items:
+                    got.append(item)
+                    if len(got) == leaves_after:
+                        break
+                else:
+                    assert len(got) == last
+                    whole += 1
+        except CatgaError as error:
+            assert error.code in {"TRANSPORT_FAILED", "TIMEOUT", "HANDLER_NOT_FOUND"}  # noqa: PT017 - some fail
+            failed += 1
+            # Without a connection it fails at once, and would keep the loop from finding one.
+            await asyncio.sleep(0.005)
+        assert got == list(range(1, len(got) + 1))
+
+    async def keep_reading(asker: NatsTransport) -> None:
+        while not over.is_set():
+            await read(asker)
+
+    async with (
+        Link(url) as to_asker,
+        Link(url) as to_service,
+        running(to_service.url, streams=(counting,), limit=1000, subject_prefix=prefix, **quick) as service,
+        running(to_asker.url, subject_prefix=prefix, stream_window=16, **quick) as asker,
+    ):
+        readers = [asyncio.create_task(keep_reading(asker)) for _ in range(20)]
+        for _ in range(8):
+            received = count(service, "stream_items_sent")
+            await eventually(lambda: count(service, "stream_items_sent") > received)  # noqa: B023 - in the round
+            link = chance.choice([to_asker, to_service])
+            await (link.cut() if chance.random() < 0.5 else link.stall())
+            await asyncio.sleep(chance.random() * 0.5)
+            await link.restore()
+        over.set()
+        async with asyncio.timeout(20):
+            await asyncio.gather(*readers)
+
+        assert whole
+        assert failed
+        await eventually(lambda: count(service, "streams_open") == count(asker, "streams_open") == 0)
+        assert len(counting.ended) == count(service, "streams_received")

@@ -31,10 +31,11 @@ class Channel(Protocol):
 class Channels:
     """The open streams of a connection, by address."""
 
-    __slots__ = ("_open",)
+    __slots__ = ("_open", "_retired")
 
     def __init__(self) -> None:
         self._open: dict[bytes, Channel] = {}
+        self._retired: dict[bytes, Channel] = {}
 
     def __len__(self) -> int:
         """Return how many streams are open, on either side."""
@@ -44,18 +45,24 @@ class Channels:
         """Deliver the frames for an address to a channel."""
         self._open[address] = channel
 
+    def retire(self, address: bytes) -> None:
+        """Deliver the next frames to a channel that counts as open no longer, until it is forgotten or the connection lost."""
+        self._retired[address] = self._open.pop(address)
+
     def forget(self, address: bytes) -> None:
         """Drop the frames that still arrive for an address."""
         self._open.pop(address, None)
+        self._retired.pop(address, None)
 
     def deliver(self, address: bytes, reply: bytes, data: bytes, headers: Mapping[str, str] | None) -> None:
         """Take one frame; one for a stream that has ended is dropped."""
-        channel = self._open.get(address)
+        channel = self._open.get(address) or self._retired.get(address)
         if channel is not None:
             channel.deliver(reply, data, headers)
 
     def fail_all(self, error: CatgaError) -> None:
         """End every stream with this error."""
+        self._retired.clear()
         for channel in tuple(self._open.values()):
             channel.fail(error)
 

@@ -205,6 +205,7 @@ class StreamCall:
                 self._tell(wish)
         else:
             # The responder's first frame, which tells its address, may still be on its way.
+            self._connection.mux.channels.retire(self.address)
             asyncio.get_running_loop().call_later(_LATE_WITHIN, self._forget)
 
     def _end_late(self, reply: bytes) -> None:
