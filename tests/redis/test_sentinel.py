@@ -179,7 +179,7 @@ async def test_one_sentinel_that_is_there_is_enough(sentinels: ValkeySentinels) 
 
 async def test_consumers_notice_a_failover_that_lost_events(sentinels: ValkeySentinels) -> None:
     """Those behind are handled in order; none is passed over because its position was given before."""
-    seen: dict[Delivery, list[int]] = {each: [] for each in Delivery}
+    seen: dict[Delivery, list[int]] = {Delivery.AT_LEAST_ONCE: [], Delivery.EXACTLY_ONCE: []}
     catga = add_catga()
     add_redis_catga(catga, RedisOptions(sentinels.url, recover_timeout_seconds=PATIENCE))
 
@@ -193,7 +193,7 @@ async def test_consumers_notice_a_failover_that_lost_events(sentinels: ValkeySen
         add_subscription(catga, str(delivery.name), handler, delivery=delivery, lease_seconds=3)
     async with catga.running() as app:
         await app.event_store.append("numbers", [Counted(number) for number in range(5)])
-        for each in Delivery:
+        for each in seen:
             await app.subscriptions.caught_up(each.name)
         async with Redis.from_url(sentinels.primary.url) as client:
             assert await client.wait(1, int(PATIENCE * 1000)) == 1
@@ -202,14 +202,14 @@ async def test_consumers_notice_a_failover_that_lost_events(sentinels: ValkeySen
             await sentinels.replica.stop()
             await client.client_kill_filter(_type="replica")
             await app.event_store.append("numbers", [Counted(number) for number in range(100, 110)])
-            for each in Delivery:
+            for each in seen:
                 await app.subscriptions.caught_up(each.name)
         await sentinels.primary.kill()
         await sentinels.replica.resume()
         await promoted(sentinels.replica)
         await app.event_store.append("numbers", [Counted(number) for number in range(200, 208)])
         assert await app.event_store.log.head() == kept + 8
-        for each in Delivery:
+        for each in seen:
             await app.subscriptions.caught_up(each.name, timeout=PATIENCE)
             assert seen[each] == [*range(5), *range(100, 110), *range(200, 208)]
             health = app.subscriptions.health(each.name)

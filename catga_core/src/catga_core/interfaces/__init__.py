@@ -10,6 +10,14 @@ from catga_core.interfaces.dead_letters import (
     DeadLetterSource,
     DeadLetterStore,
 )
+from catga_core.interfaces.durable_transport import (
+    DurableCapabilities,
+    DurableTransport,
+    QueueDefinition,
+    Received,
+    command_queue,
+    event_queue,
+)
 from catga_core.interfaces.endpoints import (
     Delivered,
     EventEndpoint,
@@ -45,6 +53,17 @@ from catga_core.interfaces.memberships import MembershipStore
 from catga_core.interfaces.named_values import NamedValueConflictError, NamedValueStore
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats, OutboxStore
 from catga_core.interfaces.port import Port, declared_ports, port, port_of
+from catga_core.interfaces.queue import (
+    ALL_QUEUED,
+    QueuedMessage,
+    QueueEntry,
+    QueueFilter,
+    QueueLease,
+    QueuePage,
+    QueueState,
+    QueueStats,
+    QueueStore,
+)
 from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
 from catga_core.interfaces.storage import Storage, StorageCapabilities, UnitOfWork
 from catga_core.interfaces.stores import Stores
@@ -62,6 +81,7 @@ from catga_core.messages.serializer import Serializer
 
 __all__ = [
     "ALL_LETTERS",
+    "ALL_QUEUED",
     "ANY",
     "NO_STREAM",
     "AppendResult",
@@ -77,6 +97,8 @@ __all__ = [
     "DeadLetterSource",
     "DeadLetterStore",
     "Delivered",
+    "DurableCapabilities",
+    "DurableTransport",
     "EventData",
     "EventDecoder",
     "EventEndpoint",
@@ -106,6 +128,16 @@ __all__ = [
     "OutboxStore",
     "PayloadLog",
     "Port",
+    "QueueDefinition",
+    "QueueEntry",
+    "QueueFilter",
+    "QueueLease",
+    "QueuePage",
+    "QueueState",
+    "QueueStats",
+    "QueueStore",
+    "QueuedMessage",
+    "Received",
     "RecordedEvent",
     "RequestEndpoint",
     "RequestTransport",
@@ -126,7 +158,9 @@ __all__ = [
     "UnitOfWork",
     "ValidationProblem",
     "Validator",
+    "command_queue",
     "declared_ports",
+    "event_queue",
     "port",
     "port_of",
 ]

@@ -10,6 +10,7 @@ import msgspec
 
 from catga_core.event_sourcing.consumers import ConsumerOptions, OnLogLoss
 from catga_core.messages import Event
+from catga_core.messages.delivery import Delivery
 from catga_core.option_checks import MOST_COUNT, shown_number
 
 
@@ -20,15 +21,6 @@ class Start(StrEnum):
     """At the first event of the log."""
     NOW = "now"
     """At the first event that is appended after its first start."""
-
-
-class Delivery(StrEnum):
-    """How often an event takes effect."""
-
-    AT_LEAST_ONCE = "at least once"
-    """The handler runs outside of any unit of work, and the checkpoint is saved after it: for effects outside the storage."""
-    EXACTLY_ONCE = "exactly once"
-    """Effects and checkpoint are in one unit of work of the container's storage: effects in that storage happen once."""
 
 
 class SubscriptionDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +89,7 @@ def problems_of(definition: SubscriptionDefinition, named: str) -> list[str]:
             f"{named} has on_log_loss=OnLogLoss.REBUILD, which is for projections. Use OnLogLoss.STOP or OnLogLoss.CONTINUE."
         )
     delivery: Any = definition.delivery
-    if not isinstance(delivery, Delivery):
+    if not isinstance(delivery, Delivery) or delivery is Delivery.AT_MOST_ONCE:
         problems.append(
             f"{named} has delivery={delivery!r}: give Delivery.AT_LEAST_ONCE or Delivery.EXACTLY_ONCE"
         )

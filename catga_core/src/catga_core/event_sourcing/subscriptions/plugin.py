@@ -17,7 +17,6 @@ from catga_core.event_sourcing.consumers import (
 )
 from catga_core.event_sourcing.hosting import Hosted, factory_with, hosted_class, problems_of_name
 from catga_core.event_sourcing.subscriptions.definition import (
-    Delivery,
     Start,
     SubscriptionDefinition,
     problems_of,
@@ -33,6 +32,7 @@ from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import Dispatcher
 from catga_core.messages import Event
+from catga_core.messages.delivery import Delivery
 from catga_core.messages.encodable import make_all_readable
 
 

@@ -27,7 +27,6 @@ from catga_core.event_sourcing.consumers import (
 from catga_core.event_sourcing.consumers.work import Handle
 from catga_core.event_sourcing.subscriptions.balancer import PartitionBalancer
 from catga_core.event_sourcing.subscriptions.definition import (
-    Delivery,
     Start,
     SubscriptionDefinition,
     partition_of,
@@ -36,6 +35,7 @@ from catga_core.interfaces.dead_letters import DeadLetter
 from catga_core.interfaces.event_log import RecordedEvent
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.named_values import NamedValueConflictError
+from catga_core.messages.delivery import Delivery
 
 
 class SubscriptionWorker:
@@ -109,7 +109,7 @@ class SubscriptionWorker:
         """Return its state, how far it is behind, and what is parked."""
         return consumer_health(
             self.parts,
-            str(self._definition.delivery),
+            self._definition.delivery.replace("_", " "),
             self._ports.clock.time(),
             self._unknown.counts(),
             self._losses,

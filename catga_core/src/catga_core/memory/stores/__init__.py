@@ -15,6 +15,7 @@ from catga_core.interfaces.locks import LockProvider
 from catga_core.interfaces.memberships import MembershipStore
 from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.outbox import OutboxStore
+from catga_core.interfaces.queue import QueueStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
 from catga_core.memory.storage import MemoryStorage
@@ -27,6 +28,7 @@ from catga_core.memory.stores.locks import MemoryLockProvider
 from catga_core.memory.stores.memberships import MemoryMembershipStore
 from catga_core.memory.stores.named_values import MemoryNamedValueStore
 from catga_core.memory.stores.outbox import MemoryOutboxStore
+from catga_core.memory.stores.queue import MemoryQueueStore
 from catga_core.memory.stores.snapshots import MemorySnapshotStore
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "MemoryMembershipStore",
     "MemoryNamedValueStore",
     "MemoryOutboxStore",
+    "MemoryQueueStore",
     "MemorySnapshotStore",
     "MemoryStorage",
     "memory_stores",
@@ -52,6 +55,7 @@ _MAKERS: Mapping[Any, Callable[[MemoryStorage, Clock], object]] = {
     IdempotencyStore: MemoryIdempotencyStore,
     InboxStore: MemoryInboxStore,
     OutboxStore: MemoryOutboxStore,
+    QueueStore: MemoryQueueStore,
     DeadLetterStore: lambda storage, _: MemoryDeadLetterStore(storage),
     LockProvider: MemoryLockProvider,
     MembershipStore: MemoryMembershipStore,
