@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +63,8 @@ letters = st.builds(
     first_failed_at=times,
     last_failed_at=times,
     replays=st.integers(0, 99),
+    queue=st.text(),
+    key=maybe,
 )
 messages = st.builds(
     OutboxMessage, st.text(), st.integers(1, 9), st.text(), st.binary(), contexts, maybe, times
@@ -94,6 +97,31 @@ def test_dead_letter_survives_its_bytes_and_its_fields(letter: DeadLetter) -> No
     fields = records.letter_fields(letter, "context")
     assert fields[7] == "context"
     assert records.letter_of(letter.context, fields[:7], fields[8:]) == letter
+
+
+def test_dead_letter_of_before_queues_is_read() -> None:
+    context = ("m-1", "c-1", None, None, None, None, None)
+    fields = (
+        "l-1",
+        "handler",
+        "Mail",
+        "kit.Told",
+        1,
+        "json",
+        b"{}",
+        context,
+        "TIMEOUT",
+        "",
+        None,
+        3,
+        1.0,
+        2.0,
+        1,
+    )
+
+    letter = records.decode_letter(msgspec.msgpack.encode(fields))
+
+    assert (letter.id, letter.replays, letter.queue, letter.key) == ("l-1", 1, "", None)
 
 
 @given(snapshots)

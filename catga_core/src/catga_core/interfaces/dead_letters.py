@@ -24,6 +24,8 @@ class DeadLetterSource(StrEnum):
     """A projection or subscription failed for a stored event."""
     TRANSPORT = "transport"
     """It arrived and could not be decoded."""
+    QUEUE = "queue"
+    """Its handler failed in every attempt that the queue allows."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -45,6 +47,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
         first_failed_at: Seconds since the Unix epoch.
         last_failed_at: Seconds since the Unix epoch.
         replays: How often it was replayed.
+        queue: The queue that the message was in; empty where there was none.
+        key: Its key there; `None` for none.
     """
 
     id: str
@@ -62,6 +66,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
     first_failed_at: float
     last_failed_at: float
     replays: int = 0
+    queue: str = ""
+    key: str | None = None
 
 
 class DeadLetterFilter(msgspec.Struct, frozen=True):
@@ -74,6 +80,8 @@ class DeadLetterFilter(msgspec.Struct, frozen=True):
         code: Their error's code.
         failed_after: Seconds since the Unix epoch; those that last failed later.
         failed_before: Seconds since the Unix epoch; those that last failed earlier.
+        queue: The queue that their messages were in.
+        key: The key of their messages there.
 
     Raises:
         ValueError: A time is not a finite number >= 0.
@@ -85,6 +93,8 @@ class DeadLetterFilter(msgspec.Struct, frozen=True):
     code: str | None = None
     failed_after: float | None = None
     failed_before: float | None = None
+    queue: str | None = None
+    key: str | None = None
 
     def __post_init__(self) -> None:
         """Check the times."""

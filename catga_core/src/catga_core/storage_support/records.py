@@ -25,8 +25,28 @@ _WholeContext: TypeAlias = tuple[
 _Event: TypeAlias = tuple[str, str, int, str, bytes, int, str | None, str | None, dict[str, str] | None]
 _Message: TypeAlias = tuple[str, int, str, bytes, _WholeContext, str | None, float, str]
 _Letter: TypeAlias = tuple[
+    str,
+    str,
+    str,
+    str,
+    int,
+    str,
+    bytes,
+    _WholeContext,
+    str,
+    str,
+    str | None,
+    int,
+    float,
+    float,
+    int,
+    str,
+    str | None,
+]
+_OldLetter: TypeAlias = tuple[
     str, str, str, str, int, str, bytes, _WholeContext, str, str, str | None, int, float, float, int
 ]
+"""Without queue and key."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_headers = msgspec.msgpack.Decoder(dict[str, str]).decode
@@ -34,6 +54,7 @@ _decode_context = msgspec.msgpack.Decoder(ContextFields).decode
 _decode_event = msgspec.msgpack.Decoder(_Event).decode
 _decode_message = msgspec.msgpack.Decoder(_Message).decode
 _decode_letter = msgspec.msgpack.Decoder(_Letter).decode
+_decode_old_letter = msgspec.msgpack.Decoder(_OldLetter).decode
 _decode_snapshot = msgspec.msgpack.Decoder(tuple[str, int, str, int, str, bytes, int]).decode
 
 
@@ -160,6 +181,8 @@ def letter_fields(letter: DeadLetter, *context: object) -> tuple[Any, ...]:
         letter.first_failed_at,
         letter.last_failed_at,
         letter.replays,
+        letter.queue,
+        letter.key,
     )
 
 
@@ -175,7 +198,7 @@ def letter_of(context: MessageContext, before: tuple[Any, ...], after: tuple[Any
         The dead letter.
     """
     id, source, handler, name, schema_version, format, data = before
-    code, message, traceback, attempts, first_failed_at, last_failed_at, replays = after
+    code, message, traceback, attempts, first_failed_at, last_failed_at, replays, queue, key = after
     return DeadLetter(
         id=id,
         source=DeadLetterSource(source),
@@ -192,6 +215,8 @@ def letter_of(context: MessageContext, before: tuple[Any, ...], after: tuple[Any
         first_failed_at=first_failed_at,
         last_failed_at=last_failed_at,
         replays=replays,
+        queue=queue,
+        key=key,
     )
 
 
@@ -202,7 +227,10 @@ def encode_letter(letter: DeadLetter) -> bytes:
 
 def decode_letter(stored: bytes) -> DeadLetter:
     """Return a dead letter from its bytes."""
-    fields = _decode_letter(stored)
+    try:
+        fields = _decode_letter(stored)
+    except msgspec.ValidationError:
+        fields = (*_decode_old_letter(stored), "", None)
     return letter_of(_context(*fields[7]), fields[:7], fields[8:])
 
 

@@ -41,6 +41,8 @@ class RedisDeadLetterStore:
             letter.handler,
             letter.name,
             letter.code,
+            letter.queue,
+            _given(letter.key),
             encode_letter(letter),
         )
         unit = self._storage.joined()
@@ -114,12 +116,23 @@ class RedisDeadLetterStore:
 
 
 def _wanted(filter: DeadLetterFilter) -> list[str]:
-    texts = [filter.source and filter.source.value, filter.handler, filter.name, filter.code]
+    texts = [
+        filter.source and filter.source.value,
+        filter.handler,
+        filter.name,
+        filter.code,
+        filter.queue,
+        filter.key,
+    ]
     times = [filter.failed_after, filter.failed_before]
     return [
-        *("0" if text is None else f"1{text}" for text in texts),
+        *map(_given, texts),
         *("" if time is None else repr(float(time)) for time in times),
     ]
+
+
+def _given(text: str | None) -> str:
+    return "0" if text is None else f"1{text}"
 
 
 def _letter(fields: Sequence[Any] | None) -> DeadLetter | None:

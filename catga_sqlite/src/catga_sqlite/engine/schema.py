@@ -158,6 +158,13 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
         # The message id of the event at the position, as text.
         ("ALTER TABLE catga_checkpoints ADD COLUMN event_id TEXT",),
     ),
+    Migration(
+        "queues of dead letters",
+        (
+            "ALTER TABLE catga_dead_letters ADD COLUMN queue TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE catga_dead_letters ADD COLUMN key TEXT",
+        ),
+    ),
 )
 
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS catga_schema (

@@ -20,15 +20,16 @@ from catga_sqlite.storage import SqliteStorage
 
 _COLUMNS: Final = (
     "number, id, source, handler, name, schema_version, format, data, message_id, context, code, message, traceback, "
-    "attempts, first_failed_at, last_failed_at, replays"
+    "attempts, first_failed_at, last_failed_at, replays, queue, key"
 )
 # The attempts of both are added up; the first failure and the replays stay.
 _ADD: Final = (
-    f"INSERT INTO catga_dead_letters ({_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    f"INSERT INTO catga_dead_letters ({_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (id) DO UPDATE SET source = excluded.source, handler = excluded.handler, name = excluded.name, "
     "schema_version = excluded.schema_version, format = excluded.format, data = excluded.data, "
     "message_id = excluded.message_id, context = excluded.context, code = excluded.code, message = excluded.message, "
-    "traceback = excluded.traceback, attempts = attempts + excluded.attempts, last_failed_at = excluded.last_failed_at"
+    "traceback = excluded.traceback, attempts = attempts + excluded.attempts, last_failed_at = excluded.last_failed_at, "
+    "queue = excluded.queue, key = excluded.key"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM catga_dead_letters"
 _GET: Final = f"{_SELECT} WHERE id = ?"
@@ -38,6 +39,7 @@ _REMOVE: Final = "DELETE FROM catga_dead_letters WHERE id = ?"
 _MEANT: Final = (
     "(:source IS NULL OR source = :source) AND (:handler IS NULL OR handler = :handler) AND "
     "(:name IS NULL OR name = :name) AND (:code IS NULL OR code = :code) AND "
+    "(:queue IS NULL OR queue = :queue) AND (:key IS NULL OR key = :key) AND "
     "(:failed_after IS NULL OR last_failed_at > :failed_after) AND "
     "(:failed_before IS NULL OR last_failed_at < :failed_before)"
 )

@@ -116,6 +116,8 @@ def _fits(letter: DeadLetter, wanted: DeadLetterFilter) -> bool:
         and wanted.handler in {None, letter.handler}
         and wanted.name in {None, letter.name}
         and wanted.code in {None, letter.code}
+        and wanted.queue in {None, letter.queue}
+        and wanted.key in {None, letter.key}
         and (wanted.failed_after is None or letter.last_failed_at > wanted.failed_after)
         and (wanted.failed_before is None or letter.last_failed_at < wanted.failed_before)
     )

@@ -126,6 +126,8 @@ def _means(filter: DeadLetterFilter, letter: DeadLetter) -> bool:
         and filter.handler in {None, letter.handler}
         and filter.name in {None, letter.name}
         and filter.code in {None, letter.code}
+        and filter.queue in {None, letter.queue}
+        and filter.key in {None, letter.key}
         and (filter.failed_after is None or letter.last_failed_at > filter.failed_after)
         and (filter.failed_before is None or letter.last_failed_at < filter.failed_before)
     )

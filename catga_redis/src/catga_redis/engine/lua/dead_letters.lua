@@ -1,11 +1,11 @@
 -- {p}:dl-seq     the last place
 -- {p}:dl         sorted set of letter ids by the place at which they first came
--- {p}:dl:m:<id>    hash: d letter; a attempts, f first failure, r replays, o the last operation; s h n c l what is filtered by
+-- {p}:dl:m:<id>    hash: d letter; a attempts, f first failure, r replays, o the last operation; s h n c l q k what is filtered by
 local function letter_fields(key)
   return redis.call('HMGET', key, 'd', 'a', 'f', 'r')
 end
 
--- a[i]: id, operation, attempts, first failure, last failure, replays, source, handler, name, code, letter
+-- a[i]: id, operation, attempts, first failure, last failure, replays, source, handler, name, code, queue, key ('0' for none, else '1' and the key), letter
 local function check_add_letter(a, i)
   redis.call('HLEN', P .. 'dl:m:' .. a[i])
   redis.call('ZCARD', P .. 'dl')
@@ -25,8 +25,8 @@ local function apply_add_letter(a, i)
     redis.call('ZADD', P .. 'dl', redis.call('INCR', P .. 'dl-seq'), a[i])
   end
   -- Last: where a command was refused before, a repetition must not find the letter there.
-  redis.call('HSET', key, 'd', a[i + 10], 'o', a[i + 1], 'a', attempts, 'f', first, 'r', replays,
-    'l', a[i + 4], 's', a[i + 6], 'h', a[i + 7], 'n', a[i + 8], 'c', a[i + 9])
+  redis.call('HSET', key, 'd', a[i + 12], 'o', a[i + 1], 'a', attempts, 'f', first, 'r', replays,
+    'l', a[i + 4], 's', a[i + 6], 'h', a[i + 7], 'n', a[i + 8], 'c', a[i + 9], 'q', a[i + 10], 'k', a[i + 11])
   return 1
 end
 
@@ -57,8 +57,8 @@ local function apply_remove_letter(a, i)
   return redis.call('ZREM', P .. 'dl', a[i])
 end
 
--- a[i]: place before the first, how many to look at, how many to find, what to do; then source, handler, name, code ('0' for any,
--- else '1' and the value), failed after, failed before ('' for any)
+-- a[i]: place before the first, how many to look at, how many to find, what to do; then source, handler, name, code, queue, key ('0' for
+-- any, else '1' and the value), failed after, failed before ('' for any)
 local function apply_find_letters(a, i)
   local found, last, seen = {}, a[i], 0
   local want, act = tonumber(a[i + 2]), a[i + 3]
@@ -68,11 +68,12 @@ local function apply_find_letters(a, i)
   end
   for n = 1, #page, 2 do
     local key = P .. 'dl:m:' .. page[n]
-    local f = redis.call('HMGET', key, 's', 'h', 'n', 'c', 'l')
+    local f = redis.call('HMGET', key, 's', 'h', 'n', 'c', 'l', 'q', 'k')
     last, seen = page[n + 1], seen + 1
     if f[5] and fits(f[1], a[i + 4]) and fits(f[2], a[i + 5]) and fits(f[3], a[i + 6]) and fits(f[4], a[i + 7])
-      and (a[i + 8] == '' or tonumber(f[5]) > tonumber(a[i + 8]))
-      and (a[i + 9] == '' or tonumber(f[5]) < tonumber(a[i + 9])) then
+      and fits(f[6] or '', a[i + 8]) and (a[i + 9] == '0' or f[7] == a[i + 9])
+      and (a[i + 10] == '' or tonumber(f[5]) > tonumber(a[i + 10]))
+      and (a[i + 11] == '' or tonumber(f[5]) < tonumber(a[i + 11])) then
       if act == 'read' then
         found[#found + 1] = { last, letter_fields(key) }
       else

@@ -14,6 +14,7 @@ from catga_core.interfaces import (
     InboxStore,
     LockProvider,
     OutboxStore,
+    QueueStore,
     SnapshotStore,
 )
 from catga_core.interfaces.port import port_of
@@ -40,6 +41,7 @@ from catga_testing.contracts.stores.outbox.ending import EndingContract
 from catga_testing.contracts.stores.outbox.leasing import LeasingContract
 from catga_testing.contracts.stores.outbox.sharing import SharingContract
 from catga_testing.contracts.stores.place import StoresFactory
+from catga_testing.contracts.stores.queue.base import QueueContractBase
 from catga_testing.contracts.stores.snapshots import SnapshotsContract
 from catga_testing.contracts.stores.storage import ConnectionContract, StorageContract
 from catga_testing.contracts.stores.unit_of_work import writes as joining
@@ -63,6 +65,7 @@ __all__ = [
     "MembershipContract",
     "NamedValueContract",
     "OutboxContract",
+    "QueueContract",
     "SnapshotContract",
     "StorageContract",
     "StoresContract",
@@ -106,6 +109,12 @@ class OutboxContract(AddingContract, LeasingContract, SharingContract, EndingCon
         "outbox.add": joining.add_to_outbox,
         "outbox.discard": joining.discard_from_outbox,
     }
+
+
+class QueueContract(QueueContractBase):
+    """The tests a `QueueStore` has to pass."""
+
+    ports: ClassVar[tuple[Any, ...]] = (QueueStore,)
 
 
 class DeadLetterContract(KeepingContract, FindingContract):

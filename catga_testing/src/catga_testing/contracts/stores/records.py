@@ -15,6 +15,7 @@ from catga_core.interfaces import (
     EventRecord,
     MessageContext,
     OutboxMessage,
+    QueuedMessage,
     Snapshot,
     StreamAppend,
 )
@@ -135,6 +136,28 @@ def message(message_id: str | None = None, *, key: str | None = None, **given: A
     identity = message_id or new_id()
     made = OutboxMessage(
         "kit.Placed", 1, "json", b"%d" % next(_numbers), MessageContext(identity, identity), key, NOW
+    )
+    return msgspec.structs.replace(made, **given)
+
+
+def queued(message_id: str | None = None, *, key: str | None = None, **given: Any) -> QueuedMessage:
+    """Return a message to keep in queues, told apart from all others by its id and its bytes.
+
+    Args:
+        message_id: Its identity, else a new one.
+        key: Messages of one key are handled in order.
+        given: Fields to set.
+    """
+    identity = message_id or new_id()
+    made = QueuedMessage(
+        name="kit.Told",
+        schema_version=1,
+        format="json",
+        data=b"%d" % next(_numbers),
+        context=MessageContext(identity, identity),
+        due_at=0.0,
+        created_at=NOW,
+        key=key,
     )
     return msgspec.structs.replace(made, **given)
 

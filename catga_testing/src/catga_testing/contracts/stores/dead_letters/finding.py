@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from catga_core.interfaces import ALL_LETTERS, DeadLetter, DeadLetterFilter, DeadLetterSource, DeadLetterStore
@@ -24,6 +25,14 @@ FILTERS: list[tuple[DeadLetterFilter, str]] = [
     (DeadLetterFilter(failed_after=NOW + 20), "cde"),
     (DeadLetterFilter(failed_before=NOW + 20), "a"),
     (DeadLetterFilter(failed_after=NOW + 10, failed_before=NOW + 50), "bcd"),
+    (DeadLetterFilter(source=DeadLetterSource.QUEUE), "d"),
+    (DeadLetterFilter(queue="mails"), "bd"),
+    (DeadLetterFilter(queue=""), "ac"),
+    (DeadLetterFilter(queue="Mails"), "e"),
+    (DeadLetterFilter(key="k: é"), "be"),
+    (DeadLetterFilter(key=""), "d"),
+    (DeadLetterFilter(key="none"), ""),
+    (DeadLetterFilter(queue="mails", key="k: é"), "b"),
     (DeadLetterFilter(handler="SendEmail", code="TIMEOUT"), "a"),
     (DeadLetterFilter(handler="SendEmail", code="TIMEOUT", name="kit.Paid"), ""),
 ]
@@ -34,20 +43,23 @@ async def several(letters: DeadLetterStore) -> dict[str, DeadLetter]:
     """Keep five letters that differ, in the order of their ids, each having failed ten seconds after the one before."""
     given = {
         "a": letter("a", handler="SendEmail", name="kit.Placed", code="TIMEOUT"),
-        "b": letter("b", handler="SendEmail", name="kit.Paid", code="HANDLER_FAILED"),
+        "b": letter(
+            "b", handler="SendEmail", name="kit.Paid", code="HANDLER_FAILED", queue="mails", key="k: é"
+        ),
         "c": letter("c", handler="", source=DeadLetterSource.OUTBOX, code="TRANSPORT_FAILED"),
-        "d": letter("d", handler="SendEmail*", name="kit.Paid", code="HANDLER_FAILED"),
-        "e": letter("e", handler="sendemail", name="kit.Placed", code="TIMEOUT"),
+        "d": letter(
+            "d",
+            handler="SendEmail*",
+            name="kit.Paid",
+            code="HANDLER_FAILED",
+            source=DeadLetterSource.QUEUE,
+            queue="mails",
+            key="",
+        ),
+        "e": letter("e", handler="sendemail", name="kit.Placed", code="TIMEOUT", queue="Mails", key="k: é"),
     }
     for number, (name, each) in enumerate(given.items(), 1):
-        given[name] = letter(
-            name,
-            handler=each.handler,
-            name=each.name,
-            code=each.code,
-            source=each.source,
-            last_failed_at=NOW + 10 * number,
-        )
+        given[name] = msgspec.structs.replace(each, last_failed_at=NOW + 10 * number)
         await letters.add(given[name])
     return given
 

@@ -54,6 +54,8 @@ class KeepingContract(DeadLetterContractBase):
             first_failed_at=NOW + 0.25,
             last_failed_at=NOW + 86_400.5,
             replays=3,
+            queue="Größe: {1}",
+            key="key: {é} *",
         )
         bare = letter(handler="", message="", traceback=None, data=data)
 
@@ -70,7 +72,7 @@ class KeepingContract(DeadLetterContractBase):
     async def test_a_letter_that_comes_again_is_replaced(self, pair: tuple[Stores, Stores]) -> None:
         """Its attempts are added up, its first failure and its replays stay."""
         one, other = both(pair, DeadLetterStore)
-        first = letter("l-1", attempts=3, code="TIMEOUT", traceback="there")
+        first = letter("l-1", attempts=3, code="TIMEOUT", traceback="there", queue="mails", key="a")
         await one.add(first)
         await other.replaying("l-1")
         again = letter(
