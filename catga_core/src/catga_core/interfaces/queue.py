@@ -87,7 +87,8 @@ class QueueEntry(msgspec.Struct, frozen=True):
         state: What it waits for.
         attempts: How many attempts were begun.
         error: What the last failed attempt failed with, `None` for none.
-        due_at: The time of the next attempt, seconds since the Unix epoch; of the end of its lease where it is leased.
+        due_at: The time of the next attempt, seconds since the Unix epoch; of the end of its lease where it is leased, of its end
+            where it is done.
         result: What its handler ended with, as it was given to `complete`; `None` where none was kept.
     """
 
@@ -133,7 +134,7 @@ class QueueStats(msgspec.Struct, frozen=True):
     """The state of one queue.
 
     Args:
-        ready: How many messages are due, leased or not, held ones included.
+        ready: How many messages have become due, whatever they wait for since: leased, retrying and held ones included.
         scheduled: How many messages are not due yet for the first time.
         leased: How many messages consumers have.
         retrying: How many messages wait for another attempt.
@@ -154,7 +155,8 @@ class QueueStats(msgspec.Struct, frozen=True):
 class QueueStore(Protocol):
     """Keeps messages in queues until they are handled. Consumers share the work by leases.
 
-    A message that is added for a later time is *scheduled*. When its time has come it takes its place at the end of its queue.
+    A message that is added for a later time is *scheduled*. When its time has come it takes its place at the end of its queue;
+    of very many whose time has come since the last lease, each lease may give their places to the first thousand only.
     Messages of one queue and key keep the order of their places; those of different queues do not know of each other.
     """
 

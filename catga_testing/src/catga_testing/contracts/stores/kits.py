@@ -41,7 +41,14 @@ from catga_testing.contracts.stores.outbox.ending import EndingContract
 from catga_testing.contracts.stores.outbox.leasing import LeasingContract
 from catga_testing.contracts.stores.outbox.sharing import SharingContract
 from catga_testing.contracts.stores.place import StoresFactory
-from catga_testing.contracts.stores.queue.base import QueueContractBase
+from catga_testing.contracts.stores.queue.adding import QueueAddingContract
+from catga_testing.contracts.stores.queue.ending import QueueEndingContract
+from catga_testing.contracts.stores.queue.finding import QueueFindingContract
+from catga_testing.contracts.stores.queue.keys import QueueKeysContract
+from catga_testing.contracts.stores.queue.leasing import QueueLeasingContract
+from catga_testing.contracts.stores.queue.scheduling import QueueSchedulingContract
+from catga_testing.contracts.stores.queue.sharing import QueueSharingContract
+from catga_testing.contracts.stores.queue.waiting import QueueWaitingContract
 from catga_testing.contracts.stores.snapshots import SnapshotsContract
 from catga_testing.contracts.stores.storage import ConnectionContract, StorageContract
 from catga_testing.contracts.stores.unit_of_work import writes as joining
@@ -111,10 +118,26 @@ class OutboxContract(AddingContract, LeasingContract, SharingContract, EndingCon
     }
 
 
-class QueueContract(QueueContractBase):
+class QueueContract(
+    QueueAddingContract,
+    QueueSchedulingContract,
+    QueueLeasingContract,
+    QueueEndingContract,
+    QueueKeysContract,
+    QueueFindingContract,
+    QueueWaitingContract,
+    QueueSharingContract,
+):
     """The tests a `QueueStore` has to pass."""
 
     ports: ClassVar[tuple[Any, ...]] = (QueueStore,)
+    writes: ClassVar[Mapping[str, Prepare]] = {
+        "queue.add": joining.add_to_queues,
+        "queue.complete": joining.complete_in_queue,
+        "queue.discard": joining.discard_from_queue,
+        "queue.release_key": joining.release_key_of_queue,
+        "queue.cancel": joining.cancel_in_queue,
+    }
 
 
 class DeadLetterContract(KeepingContract, FindingContract):

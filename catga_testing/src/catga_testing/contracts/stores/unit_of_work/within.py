@@ -16,6 +16,7 @@ from catga_core.interfaces import (
     EventLog,
     InboxStore,
     OutboxStore,
+    QueueStore,
     Stores,
 )
 from catga_testing.contracts.kept import needs
@@ -23,7 +24,7 @@ from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.base import StoresContractBase
 from catga_testing.contracts.stores.event_log.base import everything, ids, stream
 from catga_testing.contracts.stores.place import turns
-from catga_testing.contracts.stores.records import appends, letter, message, record, records
+from catga_testing.contracts.stores.records import appends, letter, message, queued, record, records
 
 
 class WithinContract(StoresContractBase):
@@ -194,6 +195,60 @@ class WithinContract(StoresContractBase):
 
         assert told == [True, False]
         assert (await outbox.stats()).pending == 0
+
+    @needs(QueueStore)
+    @pytest.mark.parametrize("before", [True, False])
+    async def test_another_queued_message_under_a_known_id_fails_the_block(
+        self, stores: Stores, before: bool
+    ) -> None:
+        """At the call, or where writes are collected at the commit; nothing of the block is there."""
+        queue = stores[QueueStore]
+        if before:
+            await queue.add(queued("m-1", fingerprint="kit.Told@1#aa"), queues=["mails"])
+
+        with pytest.raises(MessageIdConflictError):
+            async with stores.storage.unit_of_work():
+                await queue.add(queued("m-2"), queues=["mails"])
+                await queue.add(queued("m-1", fingerprint="kit.Told@1#aa"), queues=["mails"])
+                await queue.add(queued("m-1", fingerprint="kit.Told@1#bb"), queues=["other", "mails"])
+
+        stats = await queue.stats()
+        assert {name: each.ready for name, each in stats.items()} == ({"mails": 1} if before else {})
+
+    @needs(QueueStore)
+    async def test_a_queued_message_ended_twice_within_a_block_was_there_once(self, stores: Stores) -> None:
+        """Discarded, cancelled, or released with its key."""
+        queue = stores[QueueStore]
+        await queue.add(queued("m-1", key="a"), queues=["mails"])
+        await queue.add(queued("m-2", key="a"), queues=["mails"])
+        [held] = await queue.lease({"mails": 1}, lease=3600)
+        await queue.discard(held, hold_key=True)
+        await queue.add(queued("m-3"), queues=["mails"])
+        [leased] = await queue.lease({"mails": 1}, lease=3600)
+
+        async with stores.storage.unit_of_work():
+            told = [
+                [await queue.discard(leased) for _ in range(2)],
+                [await queue.cancel("mails", "m-2") for _ in range(2)],
+                [await queue.release_key("mails", "a") for _ in range(2)],
+            ]
+
+        assert told == [[True, False]] * 3
+        assert dict(await queue.stats()) == {}
+
+    @needs(QueueStore)
+    async def test_a_discarded_message_is_queued_again_within_a_block(self, stores: Stores) -> None:
+        """With other content, also for later; it is another message."""
+        queue = stores[QueueStore]
+        await queue.add(queued("m-1", key="a", fingerprint="kit.Told@1#aa"), queues=["mails"])
+        [leased] = await queue.lease({"mails": 1}, lease=3600)
+
+        async with stores.storage.unit_of_work():
+            assert await queue.discard(leased)
+            await queue.add(queued("m-1", key="a", fingerprint="kit.Told@1#bb"), queues=["mails"])
+
+        [again] = await queue.lease({"mails": 1}, lease=3600)
+        assert (again.message.fingerprint, again.attempt) == ("kit.Told@1#bb", 1)
 
     @needs(DeadLetterStore)
     async def test_a_letter_added_twice_within_a_block_is_one(self, stores: Stores) -> None:

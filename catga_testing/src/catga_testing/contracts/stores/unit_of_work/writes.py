@@ -17,12 +17,14 @@ from catga_core.interfaces import (
     InboxStore,
     LeasedMessage,
     OutboxStore,
+    QueueState,
+    QueueStore,
     SnapshotStore,
     Stores,
 )
 from catga_core.interfaces.port import port_of
 from catga_testing.contracts.stores.base import StoresContractBase
-from catga_testing.contracts.stores.records import appends, letter, message, snapshot
+from catga_testing.contracts.stores.records import appends, letter, message, queued, snapshot
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -156,6 +158,77 @@ async def complete_claim(stores: Stores) -> Write:
         return await seen[IdempotencyStore].wait("charge-1", timeout=0) is not None
 
     return Write(lambda: idempotency.complete(claim, b"charged", ttl=3600), there)
+
+
+async def add_to_queues(stores: Stores) -> Write:
+    """Add a message to two queues."""
+    queue = stores[QueueStore]
+    given = queued("added", key="k")
+
+    async def there(seen: Stores) -> bool:
+        found = [await seen[QueueStore].get(name, "added") for name in ("added-1", "added-2")]
+        assert found.count(None) in {0, 2}
+        return None not in found
+
+    return Write(lambda: queue.add(given, queues=["added-1", "added-2"]), there)
+
+
+async def complete_in_queue(stores: Stores) -> Write:
+    """Complete a message that another one of its key waits for."""
+    queue = stores[QueueStore]
+    for name in ("m-1", "m-2"):
+        await queue.add(queued(name, key="k"), queues=["completed"])
+    leased = await queue.lease({"completed": 1}, lease=3600)
+
+    async def there(seen: Stores) -> bool:
+        found = await seen[QueueStore].get("completed", "m-1")
+        assert found is not None
+        return found.state is QueueState.DONE and found.result == b"42"
+
+    return Write(lambda: queue.complete(leased, result=b"42"), there)
+
+
+async def discard_from_queue(stores: Stores) -> Write:
+    """Take a message out of a queue, and hold its key."""
+    queue = stores[QueueStore]
+    for name in ("m-1", "m-2"):
+        await queue.add(queued(name, key="k"), queues=["discarded"])
+    [leased] = await queue.lease({"discarded": 1}, lease=3600)
+
+    async def there(seen: Stores) -> bool:
+        found = [await seen[QueueStore].get("discarded", name) for name in ("m-1", "m-2")]
+        assert found[1] is not None
+        assert (found[0] is None) is (found[1].state is QueueState.HELD)
+        return found[0] is None
+
+    return Write(lambda: queue.discard(leased, hold_key=True), there)
+
+
+async def release_key_of_queue(stores: Stores) -> Write:
+    """Give the messages of a held key again."""
+    queue = stores[QueueStore]
+    for name in ("m-1", "m-2"):
+        await queue.add(queued(name, key="k"), queues=["released"])
+    [leased] = await queue.lease({"released": 1}, lease=3600)
+    await queue.discard(leased, hold_key=True)
+
+    async def there(seen: Stores) -> bool:
+        found = await seen[QueueStore].get("released", "m-2")
+        assert found is not None
+        return found.state is QueueState.READY
+
+    return Write(lambda: queue.release_key("released", "k"), there)
+
+
+async def cancel_in_queue(stores: Stores) -> Write:
+    """Cancel a scheduled message."""
+    queue = stores[QueueStore]
+    await queue.add(queued("m-1", due_at=4e9), queues=["cancelled"])
+
+    async def there(seen: Stores) -> bool:
+        return await seen[QueueStore].get("cancelled", "m-1") is None
+
+    return Write(lambda: queue.cancel("cancelled", "m-1"), there)
 
 
 # Two of the outbox at once would be seen in each other's numbers.

@@ -1,0 +1,68 @@
+"""What the stores of queues share: the states of messages, and the marks of pages."""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+from catga_core.interfaces.queue import QueueState
+
+MOST_AT_ONCE: Final = 1000
+"""Scheduled messages that take their places in one lease at most, and messages whose time of waiting has ended: one lease stays
+short after a pause in which very many have become due. A lease of more messages takes as many as it may give."""
+
+PageMark: TypeAlias = tuple[int, float, int]
+"""Where a message is in the order of `find`: 0 for those with a place and 1 for others; place or time; number of its row."""
+
+FIRST_PAGE: Final[PageMark] = (-1, 0.0, 0)
+
+
+def state_of(
+    *, now: float, due_at: float, placed: bool, leased: bool, held: bool, attempts: int
+) -> QueueState:
+    """Return the state of a message that is not done.
+
+    Args:
+        now: Seconds since the Unix epoch.
+        due_at: When it may be leased; while it is leased, when its lease ends.
+        placed: Whether it has taken its place in the queue.
+        leased: Whether a consumer has it, or had it until its lease ended.
+        held: Whether its key is held.
+        attempts: How many attempts were begun.
+    """
+    waits = due_at > now
+    if leased and waits:
+        return QueueState.LEASED
+    if not placed and waits:
+        return QueueState.SCHEDULED
+    if held:
+        return QueueState.HELD
+    return QueueState.RETRYING if waits and attempts else QueueState.READY
+
+
+def mark_of(after: str | None) -> PageMark:
+    """Return the mark that a page ended at.
+
+    Args:
+        after: Its `next`, `None` for the first page.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    if after is None:
+        return FIRST_PAGE
+    try:
+        return _decode(after)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        msg = f"after must be the `next` of a page of these queues; got {after!r}. Pass None for the first page."
+        raise ValueError(msg) from None
+
+
+def next_of(mark: PageMark) -> str:
+    """Return the `next` of a page that ends at a mark."""
+    return _encode(mark).decode()
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(PageMark).decode
