@@ -15,6 +15,7 @@ from catga_core.interfaces.locks import LockProvider
 from catga_core.interfaces.memberships import MembershipStore
 from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.outbox import OutboxStore
+from catga_core.interfaces.queue import QueueStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
 from catga_core.plugins import plugin
@@ -31,6 +32,7 @@ SQLITE_PORTS: tuple[Any, ...] = (
     IdempotencyStore,
     InboxStore,
     OutboxStore,
+    QueueStore,
     DeadLetterStore,
     LockProvider,
     MembershipStore,
@@ -41,7 +43,7 @@ SQLITE_PORTS: tuple[Any, ...] = (
 
 @plugin(api=1)
 def add_sqlite_catga(container: CatgaContainer, options: str | os.PathLike[str] | SqliteOptions) -> None:
-    """Keep everything that is to last in one SQLite file: events, outbox, inbox, idempotency, dead letters, locks.
+    """Keep everything that is to last in one SQLite file: events, outbox, queues, inbox, idempotency, dead letters, locks.
 
     Args:
         container: The application's container; for each store the last call wins.

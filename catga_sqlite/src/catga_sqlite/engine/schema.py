@@ -165,6 +165,54 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             "ALTER TABLE catga_dead_letters ADD COLUMN key TEXT",
         ),
     ),
+    Migration(
+        "queues",
+        (
+            # The last number of a row or place, so that none is given twice.
+            "CREATE TABLE catga_queue_numbers (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL) STRICT",
+            "INSERT INTO catga_queue_numbers VALUES (1, 0)",
+            # state: 0 scheduled, 1 ready, 2 leased, 3 retrying, 4 behind another of its key or of a held key, 5 done. Only the first
+            # of a key is in 1 to 3. place: NULL while it is scheduled, and when it is done.
+            """CREATE TABLE catga_queued (
+                number INTEGER PRIMARY KEY,
+                queue TEXT NOT NULL,
+                message_id ANY NOT NULL,
+                key TEXT,
+                priority INTEGER NOT NULL,
+                state INTEGER NOT NULL,
+                place INTEGER,
+                due_at REAL NOT NULL,
+                ready_at REAL NOT NULL,
+                leased INTEGER NOT NULL DEFAULT 0,
+                fencing_token INTEGER NOT NULL DEFAULT 0,
+                attempts INTEGER NOT NULL DEFAULT 0,
+                error TEXT,
+                done_at REAL,
+                result BLOB,
+                name TEXT NOT NULL,
+                schema_version INTEGER NOT NULL,
+                format TEXT NOT NULL,
+                context BLOB NOT NULL,
+                message_due_at REAL NOT NULL,
+                created_at REAL NOT NULL,
+                fingerprint TEXT NOT NULL,
+                data BLOB NOT NULL
+            ) STRICT""",
+            "CREATE UNIQUE INDEX catga_queued_message ON catga_queued (queue, message_id)",
+            "CREATE UNIQUE INDEX catga_queued_place ON catga_queued (place) WHERE place IS NOT NULL",
+            "CREATE INDEX catga_queued_key ON catga_queued (queue, key, place) WHERE key IS NOT NULL AND place IS NOT NULL",
+            "CREATE INDEX catga_queued_scheduled ON catga_queued (queue, due_at, number) WHERE state = 0",
+            "CREATE INDEX catga_queued_ready ON catga_queued (queue, priority, place) WHERE state = 1",
+            "CREATE INDEX catga_queued_leased ON catga_queued (queue, due_at) WHERE state = 2",
+            "CREATE INDEX catga_queued_retrying ON catga_queued (queue, due_at) WHERE state = 3",
+            "CREATE INDEX catga_queued_done ON catga_queued (done_at) WHERE done_at IS NOT NULL",
+            """CREATE TABLE catga_held_keys (
+                queue TEXT NOT NULL,
+                key TEXT NOT NULL,
+                PRIMARY KEY (queue, key)
+            ) STRICT, WITHOUT ROWID""",
+        ),
+    ),
 )
 
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS catga_schema (

@@ -10,7 +10,7 @@ import pytest
 
 from catga_core.interfaces import QueueStore, Stores
 from catga_testing.contracts.limits import PATIENCE, SOON
-from catga_testing.contracts.stores.place import StoreTime, turns
+from catga_testing.contracts.stores.place import StoreTime, outside, turns
 from catga_testing.contracts.stores.queue.base import (
     AMPLE,
     QUEUE,
@@ -31,12 +31,12 @@ class QueueWaitingContract(QueueContractBase):
         self, stores: Stores, queue: QueueStore, joined: bool
     ) -> None:
         """And so does the commit of a unit of work."""
-        async with _woken(queue, ["other", QUEUE]):
+        async with _woken(queue, "m-1"):
             if joined:
                 async with stores.storage.unit_of_work():
-                    await queue.add(queued(), queues=[QUEUE])
+                    await queue.add(queued("m-1"), queues=["other", QUEUE])
             else:
-                await queue.add(queued(), queues=[QUEUE])
+                await queue.add(queued("m-1"), queues=["other", QUEUE])
 
     async def test_nobody_waits_where_a_message_of_the_queue_is_due(self, queue_stores: TwoQueues) -> None:
         """It may be there since before."""
@@ -52,12 +52,8 @@ class QueueWaitingContract(QueueContractBase):
         leased, poison = await lease(queue)
         await queue.discard(poison, hold_key=True)
 
-        waiting = asyncio.create_task(queue.wait([QUEUE], timeout=PATIENCE))
-        done, _ = await asyncio.wait({waiting}, timeout=0.1)
-        assert not done
-        await queue.complete([leased])
-        async with asyncio.timeout(SOON):
-            await waiting
+        async with _woken(queue, "a-2"):
+            await queue.complete([leased])
 
     async def test_a_scheduled_time_wakes_who_waits(self, queue: QueueStore, time: StoreTime) -> None:
         """Also the time of one that is added meanwhile and comes first."""
@@ -101,7 +97,7 @@ class QueueWaitingContract(QueueContractBase):
         elif act == "cancel":
             await queue.retry(leased, delay=AMPLE, error="refused")
 
-        async with _woken(queue, [QUEUE]):
+        async with _woken(queue, "a-1" if act in {"retry", "release"} else "a-2"):
             if act == "complete":
                 await queue.complete([leased])
             elif act == "discard":
@@ -115,24 +111,22 @@ class QueueWaitingContract(QueueContractBase):
             else:
                 assert await queue.release_key(QUEUE, "a")
 
-        assert names(await lease(queue)) == ["a-1" if act in {"retry", "release"} else "a-2"]
-
     async def test_a_unit_of_work_that_is_undone_leaves_what_is_due_to_be_waited_for(
-        self, stores: Stores, queue: QueueStore
+        self, stores: Stores, queue: QueueStore, time: StoreTime
     ) -> None:
         """Also for those who began to wait while it had ended the message."""
         await filled(queue, "a-1", "a-2")
-        [leased] = await lease(queue)
-        waiting: list[asyncio.Task[None]] = []
+        leased = await lease(queue, lease=time.lease)
         with pytest.raises(ZeroDivisionError):
             async with stores.storage.unit_of_work():
-                await queue.complete([leased])
+                await queue.complete(leased)
+                waiting = asyncio.create_task(outside(lambda: queue.wait([QUEUE], timeout=PATIENCE)))
+                await turns(20)
                 raise ZeroDivisionError
-        await queue.release([leased])
 
-        waiting.append(asyncio.create_task(queue.wait([QUEUE], timeout=PATIENCE)))
+        await time.passes(1.0)
         async with asyncio.timeout(SOON):
-            await asyncio.gather(*waiting)
+            await waiting
         assert names(await lease(queue)) == ["a-1"]
 
     async def test_who_waits_for_a_queue_in_a_loop_lets_others_work(self, queue: QueueStore) -> None:
@@ -186,12 +180,12 @@ async def _leased_in_time(time: StoreTime, waiting: asyncio.Task[list[str]]) -> 
 
 
 @asynccontextmanager
-async def _woken(queue: QueueStore, queues: list[str]) -> AsyncIterator[None]:
-    """Have two tasks wait, and see that what is done in the block wakes them."""
-    waiting = [asyncio.create_task(queue.wait(queues, timeout=PATIENCE)) for _ in range(2)]
+async def _woken(queue: QueueStore, *expected: str) -> AsyncIterator[None]:
+    """Have a task wait, and see that what is done in the block, and nothing before, wakes it to lease these messages."""
+    waiting = asyncio.create_task(_first_leased(queue))
     await turns(10)
     await asyncio.sleep(0.05)
-    assert not any(each.done() for each in waiting)
+    assert not waiting.done()
     yield
     async with asyncio.timeout(SOON):
-        await asyncio.gather(*waiting)
+        assert await waiting == list(expected)
