@@ -23,6 +23,7 @@ from tests.contracts.stores_model.inbox import InboxModel
 from tests.contracts.stores_model.locks import LocksModel
 from tests.contracts.stores_model.machine import run_against_model
 from tests.contracts.stores_model.outbox import OutboxModel
+from tests.contracts.stores_model.queue import QueueModel
 from tests.contracts.stores_model.snapshots import SnapshotsModel
 
 MODELS: list[type[Any]] = [
@@ -32,6 +33,7 @@ MODELS: list[type[Any]] = [
     IdempotencyModel,
     InboxModel,
     OutboxModel,
+    QueueModel,
     DeadLettersModel,
     LocksModel,
 ]

@@ -150,6 +150,7 @@ async def test_each_option_decides_which_stores_are_there(valkey_server_shared: 
         enable_idempotency=False,
         enable_inbox=False,
         enable_outbox=False,
+        enable_queues=False,
         enable_dead_letters=False,
         enable_locks=False,
     )

@@ -30,7 +30,8 @@ from catga_redis.unit_of_work import RedisUnitOfWork
 
 _CHECK_SECONDS = 5.0  # between two checks whether the server answers
 _CAPABILITIES = StorageCapabilities(durable=True, shared=True, immediate=False, connection=True)
-_TOPICS = {"append_in_turn": "e", "add": "o"}
+_QUEUED = ("add_queued", "complete_queued", "discard_queued", "release_key", "cancel_queued")
+_TOPICS = {"append_in_turn": "e", "add": "o", **dict.fromkeys(_QUEUED, "q")}
 
 
 class RedisStorage:

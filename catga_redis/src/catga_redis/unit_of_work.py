@@ -47,7 +47,7 @@ class _Mark(msgspec.Struct, frozen=True):
     streams: dict[str, StagedStream]
     appended: int
     inbox: dict[str, Any]
-    discarded: set[int]
+    ended: set[object]
     application: tuple[set[str], set[str]] | None
 
 
@@ -70,7 +70,8 @@ class RedisUnitOfWork(BaseUnitOfWork):
         self.appended: list[tuple[str, int]] = []
         # What the inbox is about to note, with each message's fingerprint.
         self.inbox: dict[str, str] = {}
-        self.discarded: set[int] = set()
+        # What its own operations take out of outbox and queues, and the keys they release.
+        self.ended: set[object] = set()
 
     @property
     def connection(self) -> RedisConnection:
@@ -122,7 +123,7 @@ class RedisUnitOfWork(BaseUnitOfWork):
             streams,
             len(self.appended),
             dict(self.inbox),
-            set(self.discarded),
+            set(self.ended),
             None if self._application is None else self._application.save(),
         )
 
@@ -131,7 +132,7 @@ class RedisUnitOfWork(BaseUnitOfWork):
         self.streams = mark.streams
         del self.appended[mark.appended :]
         self.inbox = mark.inbox
-        self.discarded = mark.discarded
+        self.ended = mark.ended
         if self._application is not None:
             self._application.restore(mark.application)
 

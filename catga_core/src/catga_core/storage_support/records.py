@@ -13,7 +13,9 @@ import msgspec
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource
 from catga_core.interfaces.event_log import EventRecord
 from catga_core.interfaces.outbox import OutboxMessage
+from catga_core.interfaces.queue import QueuedMessage
 from catga_core.interfaces.snapshots import Snapshot
+from catga_core.messages.delivery import Priority
 from catga_core.messages.message_context import NO_HEADERS, MessageContext
 
 ContextFields: TypeAlias = tuple[str, str | None, float | None, dict[str, str] | None, str | None, str | None]
@@ -24,6 +26,7 @@ _WholeContext: TypeAlias = tuple[
 ]
 _Event: TypeAlias = tuple[str, str, int, str, bytes, int, str | None, str | None, dict[str, str] | None]
 _Message: TypeAlias = tuple[str, int, str, bytes, _WholeContext, str | None, float, str]
+_Queued: TypeAlias = tuple[str, int, str, bytes, _WholeContext, float, float, str | None, int, str]
 _Letter: TypeAlias = tuple[
     str,
     str,
@@ -53,6 +56,7 @@ _decode_headers = msgspec.msgpack.Decoder(dict[str, str]).decode
 _decode_context = msgspec.msgpack.Decoder(ContextFields).decode
 _decode_event = msgspec.msgpack.Decoder(_Event).decode
 _decode_message = msgspec.msgpack.Decoder(_Message).decode
+_decode_queued = msgspec.msgpack.Decoder(_Queued).decode
 _decode_letter = msgspec.msgpack.Decoder(_Letter).decode
 _decode_old_letter = msgspec.msgpack.Decoder(_OldLetter).decode
 _decode_snapshot = msgspec.msgpack.Decoder(tuple[str, int, str, int, str, bytes, int]).decode
@@ -150,6 +154,55 @@ def decode_message(stored: bytes) -> OutboxMessage:
     """Return an outbox message from its bytes."""
     name, schema_version, format, data, context, key, created_at, fingerprint = _decode_message(stored)
     return OutboxMessage(name, schema_version, format, data, _context(*context), key, created_at, fingerprint)
+
+
+# --- queued messages ---
+
+
+def encode_queued(message: QueuedMessage) -> bytes:
+    """Return the bytes of a queued message."""
+    return _encode(
+        (
+            message.name,
+            message.schema_version,
+            message.format,
+            message.data,
+            _whole_context(message.context),
+            message.due_at,
+            message.created_at,
+            message.key,
+            int(message.priority),
+            message.fingerprint,
+        )
+    )
+
+
+def decode_queued(stored: bytes) -> QueuedMessage:
+    """Return a queued message from its bytes."""
+    (
+        name,
+        schema_version,
+        format,
+        data,
+        context,
+        due_at,
+        created_at,
+        key,
+        priority,
+        fingerprint,
+    ) = _decode_queued(stored)
+    return QueuedMessage(
+        name,
+        schema_version,
+        format,
+        data,
+        _context(*context),
+        due_at,
+        created_at,
+        key,
+        Priority(priority),
+        fingerprint,
+    )
 
 
 # --- dead letters ---

@@ -70,6 +70,14 @@ def _taken(sequence: str) -> CatgaError:
     return conflict(f"The outbox message {sequence} was taken over or ended by another relay.")
 
 
+def _ended(message_id: str) -> CatgaError:
+    return conflict(f"The queued message {message_id!r} was leased, taken over or ended meanwhile. Retry.")
+
+
+def _released(key: str) -> CatgaError:
+    return conflict(f"The held key {key!r} was released meanwhile. Retry.")
+
+
 def _kind(key: str, there: str, wanted: str) -> CatgaError:
     return conflict(f"The key {key!r} holds a {there} and the command needs a {wanted}. Use another key.")
 
@@ -113,6 +121,8 @@ _MEANINGS: Mapping[str, Callable[..., CatgaError]] = {
     "seen": _seen,
     "known": MessageIdConflictError,
     "taken": _taken,
+    "ended": _ended,
+    "released": _released,
     "kind": _kind,
     "number": _number,
     "overflow": _overflow,

@@ -26,6 +26,7 @@ _FILES = (
     "inbox",
     "locks",
     "outbox",
+    "queue",
     "dead_letters",
     "application",
 )
@@ -55,6 +56,13 @@ _WRITES = (
     "retry",
     "give_back",
     "prune_outbox",
+    "add_queued",
+    "lease_queued",
+    "renew_queued",
+    "complete_queued",
+    "retry_queued",
+    "release_queued",
+    "prune_queued",
     "add_letter",
     "replaying",
     "remove_letter",
@@ -73,12 +81,27 @@ _READS = (
     "lock_left",
     "outbox_stats",
     "due_in",
+    "may_discard",
+    "is_key_held",
+    "may_cancel",
+    "get_queued",
+    "queue_names",
+    "find_queued",
+    "queue_stats",
+    "queue_due_in",
     "get_letter",
     "list_members",
     "forbidden",
 )
 # Only a unit of work knows, when it is asked again, that it was itself: these are one also without anything else.
-_COMMITTED_ALONE = ("save_checkpoint", "set_value", "discard")
+_COMMITTED_ALONE = (
+    "save_checkpoint",
+    "set_value",
+    "discard",
+    "discard_queued",
+    "release_key",
+    "cancel_queued",
+)
 
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 _PART = re.compile(r"^(?=local )", re.MULTILINE)

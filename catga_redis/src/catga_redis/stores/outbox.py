@@ -98,13 +98,13 @@ class RedisOutboxStore:
             if done:
                 self._storage.news.wake("o")
             return done
-        if leased.sequence in unit.discarded or not await self._commands.run("is_held", *tokens):
+        if leased.sequence in unit.ended or not await self._commands.run("is_held", *tokens):
             return False
         # Looked at once more, for another call of the block may have come first meanwhile.
-        if leased.sequence in unit.discarded:
+        if leased.sequence in unit.ended:
             return False
         unit.stage("discard", *tokens)
-        unit.discarded.add(leased.sequence)
+        unit.ended.add(leased.sequence)
         return True
 
     async def stats(self) -> OutboxStats:
