@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from catga_core.interfaces import LeasedMessage
+from catga_core.interfaces import LeasedMessage, QueueLease
 from catga_core.memory import MemoryEventLog, MemoryInboxStore, MemoryStorage
-from catga_core.memory.engine import table
-from catga_core.memory.stores import event_log, idempotency, outbox
+from catga_core.memory.engine import queues, table
+from catga_core.memory.stores import event_log, idempotency, outbox, queue
 from catga_core.memory.unit_of_work import MemoryUnitOfWork
 from catga_core.unit_of_work import joined_unit_of_work
 from tests.contracts.stores_model.checkpoints import CheckpointsModel
@@ -21,6 +21,7 @@ from tests.contracts.stores_model.inbox import InboxModel
 from tests.contracts.stores_model.locks import LocksModel
 from tests.contracts.stores_model.machine import run_against_model
 from tests.contracts.stores_model.outbox import OutboxModel
+from tests.contracts.stores_model.queue import QueueModel
 from tests.contracts.test_stores_model import new_memory
 
 
@@ -60,6 +61,10 @@ def takes_any_leases_word(pending: Mapping[int, Any], leased: LeasedMessage) -> 
     return pending.get(leased.sequence)
 
 
+def takes_any_leases_word_of_a_queue(kept: queues.Queue, leased: QueueLease, unit: Any) -> Any:
+    return kept.rows.write(unit).get(leased.message.context.message_id)
+
+
 MISTAKES: list[tuple[type[Any], Any, str, Callable[..., Any]]] = [
     (CheckpointsModel, table.Table, "read", sees_what_is_not_committed),
     (InboxModel, MemoryInboxStore, "record", looks_and_then_writes),
@@ -74,6 +79,10 @@ MISTAKES: list[tuple[type[Any], Any, str, Callable[..., Any]]] = [
     (OutboxModel, outbox, "_due", gives_whatever_the_key),
     (OutboxModel, outbox, "_owned", takes_any_leases_word),
     (OutboxModel, outbox, "_end_leases_behind", lambda _pending, _places: None),
+    (QueueModel, queues.Queue, "head", lambda _self, _key: None),
+    (QueueModel, queues.Queue, "offer_head", lambda _self, _key, _unit: None),
+    (QueueModel, queue, "_owned", takes_any_leases_word_of_a_queue),
+    (QueueModel, queue, "same_content", lambda _known, _given: True),
 ]
 
 

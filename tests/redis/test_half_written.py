@@ -14,8 +14,9 @@ from catga_redis.options import COMMIT_MARKER_SECONDS
 from catga_redis.stores.checkpoints import RedisCheckpointStore
 from catga_redis.stores.dead_letters import RedisDeadLetterStore
 from catga_redis.stores.named_values import RedisNamedValueStore
+from catga_redis.stores.queue import RedisQueueStore
 from catga_redis.stores.snapshots import RedisSnapshotStore
-from catga_testing.contracts.stores.records import letter, message, snapshot
+from catga_testing.contracts.stores.records import letter, message, queued, snapshot
 from catga_testing.servers import ValkeyServer
 from tests.redis.support import Kept, appends, event, opened
 
@@ -23,6 +24,18 @@ pytestmark = pytest.mark.redis
 
 ONE_STREAM = ["s:orders-1", "i:orders-1", "pos", "log"]
 OUTBOX = ["ob:seq", "ob:ids", "ob:pending", "ob:ready", "ob:later", "ob:retrying", "ob:sent", "ob:k:key"]
+QUEUES = [
+    *(
+        "q:seq",
+        "q:names",
+        "q:ids:mails",
+        "q:placed:mails",
+        "q:ready:mails",
+        "q:leased:mails",
+        "q:retrying:mails",
+    ),
+    *("q:scheduled:mails", "q:held:mails", "q:k:5:mails:key"),
+]
 LETTERS = ["dl", "dl-seq", "dl:m:letter-1"]
 
 
@@ -80,12 +93,22 @@ async def lease(kept: Kept) -> None:
     await kept.outbox.lease(limit=10, lease=60.0)
 
 
+async def add_to_queue(kept: Kept) -> None:
+    await RedisQueueStore(kept.storage).add(queued(key="key"), queues=["mails"])
+
+
+async def lease_from_queue(kept: Kept) -> None:
+    await RedisQueueStore(kept.storage).lease({"mails": 10}, lease=60.0)
+
+
 Write = Callable[[Kept], Awaitable[None]]
 WRITES: list[tuple[Write, list[str]]] = [
     (append_one, ONE_STREAM),
     (append_several, ONE_STREAM),
     (add_message, OUTBOX),
     (lease, [*OUTBOX[1:-1], "fence"]),
+    (add_to_queue, QUEUES),
+    (lease_from_queue, [QUEUES[0], *QUEUES[3:8], "fence"]),
     (record, ["inbox", "inbox:t"]),
     (add_letter, LETTERS),
     (remove_letter, LETTERS[:1]),
@@ -100,7 +123,7 @@ CASES = [
     for write, keys in WRITES
     for key in keys
 ]  # fmt: skip
-IN_UNITS = [case for case in CASES if case.values[0] not in {claim, acquire, lease}]
+IN_UNITS = [case for case in CASES if case.values[0] not in {claim, acquire, lease, lease_from_queue}]
 
 
 async def spoil(client: Redis, key: str) -> None:

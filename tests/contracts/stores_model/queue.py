@@ -23,7 +23,7 @@ from catga_testing import ManualClock
 from catga_testing.contracts.stores.records import queued
 from tests.contracts.stores_model.calls import Answer, BaseModel, Call, Kept
 
-IDS, KEYS, QUEUES = [f"m-{number}" for number in range(12)], [None, "a", "b"], ["q", "r"]
+IDS, KEYS, QUEUES = [f"m-{number}" for number in range(10)], [None, "a", "b"], ["q", "r"]
 CONTENTS = ["", "kit.Told@1#aa", "kit.Told@1#aa", "kit.Told@1#bb"]
 BEGIN = ManualClock().time()
 
@@ -82,7 +82,7 @@ class QueueModel(BaseModel):
 
     @staticmethod
     def calls() -> st.SearchStrategy[Call]:
-        kept, times = st.builds(Kept, st.integers(0, 5)), st.sampled_from([1.0, 10.0, 3600.0])
+        kept, times = st.builds(Kept, st.integers(0, 5)), st.sampled_from([1.0, 1.0, 10.0, 3600.0])
         several = st.lists(kept, min_size=1, max_size=2)
         name, message_id = st.sampled_from(QUEUES), st.sampled_from(IDS)
         demands = st.dictionaries(name, st.sampled_from([1, 2, 100]), min_size=1)
@@ -93,12 +93,9 @@ class QueueModel(BaseModel):
             st.sampled_from([None, None, 5.0]),
         )
         joining = QueueModel.joining()
-        return st.one_of(
-            joining,
-            joining,
-            lease,
-            lease,
-            lease,
+        return _one_of(
+            *[joining] * 6,
+            *[lease] * 6,
             st.builds(lambda each, time: Call("renew", ([each],), {"lease": time}), kept, times),
             st.builds(
                 lambda each, delay: Call("retry", (each,), {"delay": delay, "error": f"after {delay}"}),
@@ -114,28 +111,27 @@ class QueueModel(BaseModel):
     def joining() -> st.SearchStrategy[Call]:
         kept = st.builds(Kept, st.integers(0, 5))
         name, message_id = st.sampled_from(QUEUES), st.sampled_from(IDS)
+        complete = st.builds(
+            lambda several, result: Call("complete", (several,), {"result": result}),
+            st.lists(kept, min_size=1, max_size=2),
+            st.sampled_from([None, b"", b"42"]),
+        )
         given = st.builds(
             Given,
             message_id,
             st.sampled_from(KEYS),
             st.sampled_from(Priority),
-            st.sampled_from([0.0, 0.0, *(BEGIN + 5.0 * number for number in range(20))]),
+            st.one_of(st.just(0.0), st.just(0.0), st.sampled_from([BEGIN + 5.0 * n for n in range(20)])),
             st.sampled_from(CONTENTS),
         )
         queues = st.sampled_from([["q"], ["r"], ["q", "r"]])
         add = st.builds(lambda each, into: Call("add", (each,), {"queues": into}), given, queues)
-        return st.one_of(
-            add,
-            add,
-            add,
-            st.builds(
-                lambda several, result: Call("complete", (several,), {"result": result}),
-                st.lists(kept, min_size=1, max_size=2),
-                st.sampled_from([None, b"", b"42"]),
-            ),
+        return _one_of(
+            *[add] * 4,
+            *[complete] * 2,
             st.builds(lambda each, hold: Call("discard", (each,), {"hold_key": hold}), kept, st.booleans()),
             st.builds(lambda *which: Call("release_key", which), name, st.sampled_from(["a", "b"])),
-            st.builds(lambda *which: Call("cancel", which), name, message_id),
+            st.builds(lambda *which: Call("cancel", which), name, st.sampled_from(IDS[:3])),
         )
 
     @staticmethod
@@ -374,3 +370,8 @@ def _id(leased: QueueLease) -> str:
 def _did_nothing(answer: Answer) -> bool:
     """Return whether a call had no part in a unit of work that collects writes: it looked before the commit."""
     return not answer.known and answer.value is False
+
+
+def _one_of(*strategies: st.SearchStrategy[Call]) -> st.SearchStrategy[Call]:
+    """Return one of some strategies; `st.one_of` would count each once, however often it is given."""
+    return st.sampled_from(strategies).flatmap(lambda chosen: chosen)

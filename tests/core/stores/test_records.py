@@ -16,9 +16,11 @@ from catga_core.interfaces import (
     EventRecord,
     MessageContext,
     OutboxMessage,
+    QueuedMessage,
     Snapshot,
     StreamAppend,
 )
+from catga_core.messages.delivery import Priority
 from catga_core.storage_support import append_checks, records
 
 headers = st.dictionaries(st.text(), st.text(), max_size=3)
@@ -69,6 +71,19 @@ letters = st.builds(
 messages = st.builds(
     OutboxMessage, st.text(), st.integers(1, 9), st.text(), st.binary(), contexts, maybe, times
 )
+queued = st.builds(
+    QueuedMessage,
+    name=st.text(),
+    schema_version=st.integers(1, 9),
+    format=st.text(),
+    data=st.binary(),
+    context=contexts,
+    due_at=times,
+    created_at=times,
+    key=maybe,
+    priority=st.sampled_from(Priority),
+    fingerprint=st.text(),
+)
 snapshots = st.builds(
     Snapshot,
     st.text(),
@@ -89,6 +104,11 @@ def test_event_survives_its_bytes(record: EventRecord) -> None:
 @given(messages)
 def test_outbox_message_survives_its_bytes(message: OutboxMessage) -> None:
     assert records.decode_message(records.encode_message(message)) == message
+
+
+@given(queued)
+def test_queued_message_survives_its_bytes(message: QueuedMessage) -> None:
+    assert records.decode_queued(records.encode_queued(message)) == message
 
 
 @given(letters)
