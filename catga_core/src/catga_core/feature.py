@@ -10,7 +10,7 @@ import msgspec
 from catga_core.handlers import HandlerDefinition
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.service_type import ServiceType
-from catga_core.mediator import EventOutbox, FailureSink
+from catga_core.mediator import DurableMessages, EventOutbox, FailureSink
 from catga_core.pipeline.behavior import AnyBehavior
 
 F = TypeVar("F", bound="Feature")
@@ -152,6 +152,14 @@ class Builder(Protocol):
 
     def set_outbox(self, make: Callable[[], EventOutbox], /) -> None:
         """Store events that are published in a unit of work.
+
+        Raises:
+            ConfigurationError: When another feature does so.
+        """
+        ...
+
+    def set_durable(self, make: Callable[[], DurableMessages], /) -> None:
+        """Keep durable events and enqueued commands in queues.
 
         Raises:
             ConfigurationError: When another feature does so.

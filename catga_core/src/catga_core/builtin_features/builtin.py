@@ -48,6 +48,10 @@ def add_builtin_features(container: FeatureHost, options: CatgaOptions) -> None:
     )
     if options.enable_outbox:
         _add_outbox(container, options)
+    if options.enable_queues:
+        from catga_core.features.queues.feature import add_queues
+
+        add_queues(container)
     if options.enable_inbox:
         _add_inbox(container, options)
 

@@ -85,9 +85,9 @@ class Received(Protocol):
 class DurableTransport(Protocol):
     """Keeps messages in queues until they are handled, and gives each to one process at a time.
 
-    The container calls `connect`, `declare`, and `close`, in this order; between them messages can be published, received and
-    settled. Messages of one queue and key are given in order, one at a time: while one of a key is not settled, or waits for its
-    next attempt, no later one of that key is given, to this process or to another.
+    It is a hosted service: between `start` and `stop` messages can be published, received and settled. Messages of one queue
+    and key are given in order, one at a time: while one of a key is not settled, or waits for its next attempt, no later one of
+    that key is given, to this process or to another.
     """
 
     @property
@@ -95,7 +95,7 @@ class DurableTransport(Protocol):
         """What this transport can do."""
         ...
 
-    async def connect(self) -> None:
+    async def start(self) -> None:
         """Return when messages can be published.
 
         Raises:
@@ -152,6 +152,8 @@ class DurableTransport(Protocol):
             result: Kept for `get`; `None` for none.
 
         Raises:
+            LeaseLostError: In a unit of work that the transport takes part in, another process has the message; where writes are
+                collected, the commit raises it.
             CatgaError: It is not known to be recorded: the message may be delivered again.
         """
         ...
@@ -198,8 +200,8 @@ class DurableTransport(Protocol):
         """Return the state of each declared queue."""
         ...
 
-    async def close(self) -> None:
-        """Release everything; the transport is of no use afterwards."""
+    async def stop(self) -> None:
+        """Receive nothing more, and release everything."""
         ...
 
     def health(self) -> Health:

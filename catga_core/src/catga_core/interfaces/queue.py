@@ -202,11 +202,16 @@ class QueueStore(Protocol):
     async def complete(self, leased: Sequence[QueueLease], /, *, result: bytes | None = None) -> None:
         """Record that messages were handled; joins the ambient unit of work.
 
-        Messages that were taken over by another consumer are left to it.
+        Outside of a unit of work, messages that were taken over by another consumer are left to it. In one, such a message fails
+        the unit of work: what a former owner has written is not committed.
 
         Args:
             leased: The messages.
             result: Kept with each until it is pruned; `None` for none.
+
+        Raises:
+            LeaseLostError: In a unit of work, a message was taken over by another consumer. Where writes are collected, the
+                commit raises it.
         """
         ...
 

@@ -115,7 +115,7 @@ class Dispatcher:
     # --- for the outbox and for replays ---
 
     async def hand_over(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
-        """Send a stored event: over the transport, or to this process's handlers where there is none.
+        """Send a stored event: into queues where it is durable, else over the transport, or to this process's handlers where there is none.
 
         Args:
             described: The event's type.
@@ -129,6 +129,10 @@ class Dispatcher:
         refusal = self.gate.refusal_of_stored(described)
         if refusal is not None:
             raise refusal
+        durable = await prepared(self._source, lambda: self._source.durable)
+        if durable is not None and durable.takes(described):
+            await durable.publish(described, event, context)
+            return
         transport = await self.event_transport()
         if transport is not None:
             await transport.publish(described, event, context)
@@ -175,6 +179,11 @@ class Dispatcher:
             if isinstance(each.result, Failure) and (sink is None or each.unkept is not None):
                 return each.result
         return Success(None)
+
+    @property
+    def service_name(self) -> str:
+        """The name of this service."""
+        return self._source.service_name
 
     def handled_events(self) -> Sequence[type[Message]]:
         """Return the events that have handlers in this process."""

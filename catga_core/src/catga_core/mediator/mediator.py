@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from catga_core.errors import CatgaError
 from catga_core.mediator.batch import Batch
 from catga_core.mediator.dispatcher import Dispatcher
+from catga_core.mediator.durable import Enqueued
+from catga_core.mediator.enqueueing import Enqueueing
 from catga_core.mediator.options import (
     BATCH,
     PublishOptions,
@@ -22,8 +25,10 @@ from catga_core.mediator.refusals import REQUESTS, STREAMS, expect
 from catga_core.mediator.routes import RouteSource
 from catga_core.mediator.sending import Sending
 from catga_core.mediator.streaming import way_of_stream
-from catga_core.messages import Event, Request, StreamQuery
+from catga_core.messages import Command, Event, Request, StreamQuery
+from catga_core.messages.delivery import Priority
 from catga_core.messages.results import CatgaResult
+from catga_core.messages.scheduled import ScheduledId
 from catga_core.option_checks import check_count
 
 R = TypeVar("R")
@@ -43,6 +48,7 @@ class CatgaMediator:
         self._gate = dispatcher.gate
         self._sending = Sending(source, dispatcher)
         self._publishing = Publishing(source, dispatcher)
+        self._enqueueing = Enqueueing(source, dispatcher)
         dispatcher.attach(self._forget, self._sending.send_again)
         # The same dictionaries: one step less for every message.
         self._calls = self._sending.calls
@@ -160,6 +166,65 @@ class CatgaMediator:
                 raise CatgaError(
                     error.message, code=error.code, retryable=error.retryable, details=details
                 ) from error
+
+    async def enqueue(
+        self,
+        command: Command[Any],
+        /,
+        *,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+        priority: Priority | None = None,
+        message_id: str | None = None,
+    ) -> ScheduledId:
+        """Enqueue a command, to be handled once by some process, now or later.
+
+        It is kept until its handler succeeds, is retried after failures and crashes, and goes to the dead letters after the
+        last attempt (`QueueOptions`). In a unit of work of the storage that keeps it, it is enqueued by the commit.
+
+        Args:
+            command: The command. Its result is dropped, unless `QueueOptions(keep_results=True)`.
+            delay: Seconds from now, or a `timedelta`; `None` for at once.
+            at: A timezone-aware time; one that is over is due at once.
+            key: Commands of one key are handled one after the other, in the order in which they became due.
+            priority: Which of the due commands is handled first; `None` for `Priority.NORMAL`.
+            message_id: The command's identity. A repetition of it within `retention_seconds` is not enqueued again. `None` for
+                a new one.
+
+        Returns:
+            The id by which it is cancelled or asked for.
+
+        Raises:
+            TypeError: It is not a command, or an argument is of a wrong type.
+            ValueError: An argument is out of range.
+            ConfigurationError: The container has no queues.
+            CatgaError: It is not known to be kept; repeat it with the same `message_id`. `CONFLICT` when the id belongs to
+                another command.
+        """
+        return await self._enqueueing.enqueue(command, delay, at, key, priority, message_id)
+
+    async def cancel(self, scheduled: ScheduledId, /) -> bool:
+        """Cancel an enqueued command.
+
+        Args:
+            scheduled: As `enqueue` returned it, or `scheduled_id(Command, message_id)`.
+
+        Returns:
+            Whether it was cancelled: `False` when its handler runs, has ended, or it is not known any more.
+        """
+        return await self._enqueueing.cancel(scheduled)
+
+    async def enqueued(self, scheduled: ScheduledId, /) -> Enqueued | None:
+        """Return the state of an enqueued command, and its result where results are kept.
+
+        Args:
+            scheduled: As `enqueue` returned it, or `scheduled_id(Command, message_id)`.
+
+        Returns:
+            Its state; `None` where it was cancelled, went to the dead letters, or is not known any more.
+        """
+        return await self._enqueueing.enqueued(scheduled)
 
     async def stream(
         self, query: StreamQuery[T], /, **options: Unpack[SendOptions]

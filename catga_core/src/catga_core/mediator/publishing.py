@@ -9,6 +9,7 @@ from catga_core.errors import CatgaError
 from catga_core.identifiers import new_id
 from catga_core.interfaces.transport import EventTransport
 from catga_core.mediator.dispatcher import Dispatcher, PublishHere
+from catga_core.mediator.durable import DurableMessages
 from catga_core.mediator.options import PUBLISH, PublishOptions, check_options, frozen
 from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import EVENTS, expect
@@ -94,13 +95,17 @@ class Publishing:
         known = self._known.get(described.cls)
         if known is None:
             source = self._source
-            transport = source.event_transport
-            publish_in = (
-                self._dispatcher.event_publication(described)
-                if transport is None
-                else _remote(described, transport)
-            )
-            known = publish_in, source.outbox
+            durable, transport = source.durable, source.event_transport
+            outbox = source.outbox
+            if durable is not None and durable.takes(described):
+                publish_in = _durable(described, durable)
+                # It is part of the unit of work by itself.
+                outbox = None if durable.transactional else outbox
+            elif transport is None:
+                publish_in = self._dispatcher.event_publication(described)
+            else:
+                publish_in = _remote(described, transport)
+            known = publish_in, outbox
             if self._gate.is_open:
                 self._known[described.cls] = known
         return known
@@ -136,6 +141,15 @@ def _remote(described: MessageType, transport: EventTransport) -> PublishHere:
             else:
                 context = begin_event_context()
         return publish_remote(described, event, context)
+
+    return publish
+
+
+def _durable(described: MessageType, durable: DurableMessages) -> PublishHere:
+    publish_durable = durable.publish
+
+    def publish(event: Any, context: MessageContext | None = None) -> Coroutine[Any, Any, None]:
+        return publish_durable(described, event, context or begin_event_context())
 
     return publish
 

@@ -11,6 +11,7 @@ from catga_core.clock import Clock
 from catga_core.errors import CatgaError
 from catga_core.interfaces.endpoints import Undecoded
 from catga_core.interfaces.transport import EventTransport, RequestTransport, StreamTransport
+from catga_core.mediator.durable import DurableMessages
 from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.older import Conversion
@@ -103,6 +104,11 @@ class RouteSource(Protocol):
     @property
     def outbox(self) -> EventOutbox | None:
         """Where events published in a unit of work are stored, `None` where they are sent at once."""
+        ...
+
+    @property
+    def durable(self) -> DurableMessages | None:
+        """What keeps events and enqueued commands in queues, `None` where nothing does."""
         ...
 
     @property

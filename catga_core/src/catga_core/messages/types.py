@@ -13,6 +13,7 @@ import msgspec
 from catga_core.descriptions import with_place
 from catga_core.errors import DeclarationError
 from catga_core.messages.class_changes import class_changes
+from catga_core.messages.delivery import Delivery
 from catga_core.option_checks import MOST_COUNT, check_count
 
 R = TypeVar("R")
@@ -70,6 +71,7 @@ class MessageType(msgspec.Struct, frozen=True):
         kind: Command, query, stream or event.
         result: The type its handler answers with (each item's type for a stream, `None` for an event).
         context: Whether a `MessageContext` is bound while it is handled.
+        delivery: How often it takes effect, `None` where the class does not declare it.
     """
 
     cls: type[Message]
@@ -78,6 +80,7 @@ class MessageType(msgspec.Struct, frozen=True):
     kind: MessageKind
     result: Any
     context: bool = True
+    delivery: Delivery | None = None
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
@@ -94,7 +97,11 @@ _TYPE = "__catga_type__"
 
 
 def message(
-    *, name: str | None = None, version: int = 1, context: bool = True
+    *,
+    name: str | None = None,
+    version: int = 1,
+    context: bool = True,
+    delivery: Delivery | str | None = None,
 ) -> Callable[[type[M]], type[M]]:
     """Give a message class a stable wire name and version.
 
@@ -107,6 +114,8 @@ def message(
         context: `False` handles messages of this type without a `MessageContext`, which saves about a quarter of a
             microsecond each: messages sent by its handler then begin conversations of their own, and
             `current_context()` raises `LookupError` in it. A subclass has the default again.
+        delivery: How often the message takes effect, such as `Delivery.AT_LEAST_ONCE` or `"at_least_once"`; `None` leaves it to
+            the container (`QueueOptions.delivery`). For events and commands; a subclass has the default again.
 
     Raises:
         DeclarationError: For a name or a version that cannot travel, a `context` that is not a bool, a class that is not a
@@ -119,6 +128,8 @@ def message(
     except (TypeError, ValueError) as error:
         raise DeclarationError(str(error)) from None
 
+    chosen = None if delivery is None else _delivery(delivery)
+
     def mark(cls: type[M]) -> type[M]:
         if name is not None:
             try:
@@ -130,7 +141,7 @@ def message(
             raise DeclarationError(_not_a_message(cls))
         if version > 1 and cls.__struct_config__.array_like:
             raise DeclarationError(no_upcasting(cls, version))
-        setattr(cls, _NAMED, (name or cls.__name__, version, context))
+        setattr(cls, _NAMED, (name or cls.__name__, version, context, chosen))
         if _TYPE in cls.__dict__:
             delattr(cls, _TYPE)
         class_changes.note()
@@ -151,6 +162,25 @@ def _check_context(context: object) -> None:
     if not isinstance(context, bool):
         msg = f"context must be True or False; got {context!r}."
         raise TypeError(msg)
+
+
+def _check_delivery(cls: type[Any], kind: MessageKind, delivery: Delivery | None) -> None:
+    if delivery is None or kind is MessageKind.EVENT:
+        return
+    if kind is MessageKind.COMMAND and delivery is not Delivery.AT_MOST_ONCE:
+        return
+    accepted = "at_least_once or exactly_once" if kind is MessageKind.COMMAND else "no delivery"
+    msg = f"{cls.__name__} is a {kind} with delivery={delivery.value!r}; a {kind} takes {accepted}. Remove delivery=."
+    raise DeclarationError(msg)
+
+
+def _delivery(delivery: object) -> Delivery:
+    try:
+        return Delivery(delivery)  # type: ignore[arg-type]  # refused below where it is not one
+    except ValueError:
+        known = ", ".join(f"Delivery.{each.name}" for each in Delivery)
+        msg = f"delivery must be one of {known}, or None; got {delivery!r}."
+        raise DeclarationError(msg) from None
 
 
 def no_upcasting(cls: type[Any], version: int) -> str:
@@ -180,7 +210,7 @@ def message_type(cls: type[Any]) -> MessageType:
 def wire_name(cls: type[Any]) -> tuple[str, int]:
     """Return the wire name and version of a message class."""
     # Only the class's own mark counts: a subclass is another message and must not share its parent's name.
-    name, version, _ = cls.__dict__.get(_NAMED, (cls.__name__, 1, True))
+    name, version, *_ = cls.__dict__.get(_NAMED, (cls.__name__, 1, True, None))
     return name, version
 
 
@@ -197,10 +227,11 @@ def _describe(cls: Any) -> MessageType:
         raise TypeError(msg)
     # Only the class's own mark counts: a subclass is another message.
     name, version = wire_name(cls)
-    context: bool = cls.__dict__.get(_NAMED, (None, 1, True))[2]
+    _, _, context, delivery = cls.__dict__.get(_NAMED, (None, 1, True, None))
     kind = _KINDS[base]
+    _check_delivery(cls, kind, delivery)
     result = None if kind is MessageKind.EVENT else _result_of(cls, base, kind)
-    return MessageType(cls, name, version, kind, result, context)
+    return MessageType(cls, name, version, kind, result, context, delivery)
 
 
 def _not_a_message(cls: Any) -> str:

@@ -13,12 +13,12 @@ from catga_core.features.loop_monitor.options import LoopMonitorOptions
 from catga_core.features.outbox.feature import add_outbox
 from catga_core.features.outbox.monitor import OutboxMonitor
 from catga_core.features.outbox.options import OutboxOptions
-from catga_core.features.outbox.ordering import ordered_by
 from catga_core.features.outbox.relay import OutboxRelay
 from catga_core.features.retention.feature import RetentionFeature, add_retention
 from catga_core.features.retention.options import RetentionOptions
 from catga_core.features.retention.pruning import Pruning
 from catga_core.features.units_of_work.marks import own_units_of_work
+from catga_core.messages.ordering import ordered_by
 
 __all__ = [
     "REPLAY_HEADER",

@@ -19,7 +19,7 @@ from catga_core.container.di.resolver import Resolver
 from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import class_of, with_place
 from catga_core.interfaces.transport import EventTransport, RequestTransport, StreamTransport
-from catga_core.mediator import EventOutbox, FailureSink, NotPrepared, Route
+from catga_core.mediator import DurableMessages, EventOutbox, FailureSink, NotPrepared, Route
 from catga_core.messages import Message, MessageKind, MessageType, message_type
 from catga_core.messages.bodies import BodyCodec
 from catga_core.messages.message_context import MessageContext
@@ -98,6 +98,15 @@ class Assembly:
         """Where events published in a unit of work are stored, `None` where they go out at once."""
         try:
             make = self._contributions.outbox
+            return None if make is None else make()
+        except AsyncNeeded:
+            raise NotPrepared from None
+
+    @property
+    def durable(self) -> DurableMessages | None:
+        """What keeps events and enqueued commands in queues, `None` where nothing does."""
+        try:
+            make = self._contributions.durable
             return None if make is None else make()
         except AsyncNeeded:
             raise NotPrepared from None

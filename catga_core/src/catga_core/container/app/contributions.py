@@ -9,19 +9,20 @@ from catga_core.container.app.roles import Role
 from catga_core.container.di.registration import Lifetime, Parameter, Registration, SourceKind
 from catga_core.feature import Default, StageFactory
 from catga_core.handlers import HandlerDefinition
-from catga_core.mediator import EventOutbox, FailureSink
+from catga_core.mediator import DurableMessages, EventOutbox, FailureSink
 from catga_core.pipeline.behavior import AnyBehavior
 
 
 class Contributions:
     """Filled by features, read where pipelines are compiled, services created and workers started."""
 
-    __slots__ = ("defaults", "failure_sink", "needs", "notices", "outbox", "stages", "workers")
+    __slots__ = ("defaults", "durable", "failure_sink", "needs", "notices", "outbox", "stages", "workers")
 
     def __init__(self) -> None:
         self.stages: list[StageFactory] = []
         self.notices: list[Callable[[HandlerDefinition], None]] = []
         self.outbox: Callable[[], EventOutbox] | None = None
+        self.durable: Callable[[], DurableMessages] | None = None
         self.failure_sink: Callable[[], FailureSink] | None = None
         # Dictionaries for sets that keep their order.
         self.needs: dict[Any, None] = {}
@@ -30,7 +31,7 @@ class Contributions:
 
     def clear(self) -> None:
         """Forget everything, before features contribute again."""
-        self.outbox = self.failure_sink = None
+        self.outbox = self.durable = self.failure_sink = None
         for several in (self.stages, self.notices, self.needs, self.workers, self.defaults):
             several.clear()
 

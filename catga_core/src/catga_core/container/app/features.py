@@ -17,7 +17,7 @@ from catga_core.handlers.hints import class_of, shown
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.port import port_of
 from catga_core.interfaces.service_type import ServiceType
-from catga_core.mediator import EventOutbox, FailureSink
+from catga_core.mediator import DurableMessages, EventOutbox, FailureSink
 
 F = TypeVar("F", bound=Feature)
 S = TypeVar("S")
@@ -156,6 +156,13 @@ class FeatureSet:
             msg = "Two features set the container's outbox. Add only one of them."
             raise ConfigurationError(msg)
         self._contributions.outbox = make
+
+    def set_durable(self, make: Callable[[], DurableMessages]) -> None:
+        """See `Builder.set_durable`."""
+        if self._contributions.durable is not None:
+            msg = "Two features keep messages in queues. Add only one of them."
+            raise ConfigurationError(msg)
+        self._contributions.durable = make
 
     def set_failure_sink(self, make: Callable[[], FailureSink]) -> None:
         """See `Builder.set_failure_sink`."""

@@ -60,6 +60,8 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=OptionsT
         outbox_retry_max_delay_seconds: The longest time between two tries.
         outbox_retention_seconds: How long sent messages are kept.
         outbox_alarm_seconds: When the oldest message has waited so long, health is degraded and an error is logged.
+        enable_queues: Keep events that are delivered at least once, and commands that are enqueued, in queues until they are
+            handled; `add_queues(catga, QueueOptions(...))` for more options.
         enable_inbox: Handle every event in a unit of work, once for each message id and handler.
         inbox_retention_seconds: How long it is remembered which handler has had which event.
         enable_dead_letter_queue: Keep each event that a handler failed for.
@@ -94,6 +96,7 @@ class CatgaOptions(msgspec.Struct, frozen=True, kw_only=True, metaclass=OptionsT
     outbox_retry_max_delay_seconds: float = 300.0
     outbox_retention_seconds: float = 3_600.0
     outbox_alarm_seconds: float = 60.0
+    enable_queues: bool = False
     enable_inbox: bool = False
     inbox_retention_seconds: float = 604_800.0
     enable_dead_letter_queue: bool = False

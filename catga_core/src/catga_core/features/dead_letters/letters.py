@@ -8,6 +8,7 @@ from catga_core.codecs.plan import plan_of
 from catga_core.codecs.serializing import MSGPACK
 from catga_core.errors import CatgaError
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource
+from catga_core.interfaces.durable_transport import Received
 from catga_core.interfaces.endpoints import Undecoded
 from catga_core.interfaces.outbox import LeasedMessage
 from catga_core.log import traceback_of
@@ -115,6 +116,37 @@ def transport_letter(message: Undecoded, error: CatgaError, *, now: float) -> De
         attempts=1,
         first_failed_at=now,
         last_failed_at=now,
+    )
+
+
+def queue_letter(received: Received, handler: str, error: CatgaError, *, now: float) -> DeadLetter:
+    """Return the dead letter of a message whose handler failed in every attempt that its queue allows.
+
+    Args:
+        received: The message.
+        handler: The handler's name.
+        error: The error of its last attempt.
+        now: Seconds since the Unix epoch.
+    """
+    message = received.message
+    return DeadLetter(
+        id=letter_id(message.context.message_id, handler, message.fingerprint),
+        source=DeadLetterSource.QUEUE,
+        handler=handler,
+        name=message.name,
+        schema_version=message.schema_version,
+        format=message.format,
+        data=message.data,
+        context=message.context,
+        code=error.code,
+        message=error.message,
+        traceback=traceback_of(error.__cause__),
+        attempts=received.attempt,
+        # The time of the first failure is not kept; it was after this.
+        first_failed_at=max(message.created_at, message.due_at),
+        last_failed_at=now,
+        queue=received.queue,
+        key=message.key,
     )
 
 

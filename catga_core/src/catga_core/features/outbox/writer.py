@@ -6,13 +6,13 @@ from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from catga_core.clock import Clock
-from catga_core.features.outbox.ordering import key_of
 from catga_core.interfaces.outbox import OutboxMessage, OutboxStore
 from catga_core.interfaces.storage import Storage, UnitOfWork
 from catga_core.messages import Event, MessageType
 from catga_core.messages.exact import exact_encoder
 from catga_core.messages.fingerprints import fingerprint
 from catga_core.messages.message_context import MessageContext
+from catga_core.messages.ordering import key_of
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
 from catga_core.runtime.unit_of_work import joined_unit_of_work

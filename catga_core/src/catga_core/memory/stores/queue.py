@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.errors import MessageIdConflictError
+from catga_core.errors import LeaseLostError, MessageIdConflictError
 from catga_core.interfaces.queue import (
     ALL_QUEUED,
     QueuedMessage,
@@ -118,6 +118,11 @@ class MemoryQueueStore:
                 queue.remove(row, unit)
                 message = _replace(row.message, data=b"")
                 queue.done.write(unit)[row.message_id] = Done(message, row.attempts, row.error, now, result)
+            elif unit is not None:
+                raise LeaseLostError(
+                    f"the message {each.message.context.message_id} of the queue {each.queue!r}",
+                    "another consumer has it",
+                )
         self._wake()
 
     async def retry(self, leased: QueueLease, /, *, delay: float, error: str) -> None:

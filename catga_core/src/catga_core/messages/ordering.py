@@ -1,4 +1,4 @@
-"""`@ordered_by`: the order in which the outbox sends events."""
+"""`@ordered_by`: the order in which events are sent and handled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from catga_core.descriptions import with_place
 from catga_core.errors import DeclarationError, InternalError
-from catga_core.messages import Event
+from catga_core.messages.types import Event
 from catga_core.option_checks import is_text
 
 E = TypeVar("E", bound=Event)
@@ -16,10 +16,11 @@ _MARK = "__catga_ordered_by__"
 
 
 def ordered_by(key: Callable[[Any], str] | None) -> Callable[[type[E]], type[E]]:
-    """Send events with equal keys in the order of their commits, whatever their class.
+    """Send and handle events with equal keys in the order of their commits, whatever their class.
 
-    Without it, the events of one correlation id are sent in order, and so are those that one unit of work publishes
-    outside of any message. Derived classes inherit the key.
+    A handler with a queue handles the events of one key one after the other, in whichever process. Without the decorator
+    handlers have no order; the outbox sends the events of one correlation id in order, and so those that one unit of work
+    publishes outside of any message. Derived classes inherit the key.
 
     Args:
         key: Returns the key, not empty, such as `lambda event: event.order_id`; `None` for no order, so that no event
@@ -78,6 +79,18 @@ def key_of(event: Event, conversation: str) -> str | None:
         "Fix the function given to @ordered_by(...)."
     )
     raise InternalError(text)
+
+
+def handling_key(event: Event) -> str | None:
+    """Return the key by which an event is handled in order, `None` for no order.
+
+    Args:
+        event: The event.
+
+    Raises:
+        InternalError: The key function returned something else than a non-empty str.
+    """
+    return None if getattr(type(event), _MARK, None) is None else key_of(event, "")
 
 
 def _by_conversation(_event: Event) -> str:

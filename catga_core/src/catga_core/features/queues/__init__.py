@@ -1,0 +1,1 @@
+"""Queues: events delivered at least once, and enqueued commands."""

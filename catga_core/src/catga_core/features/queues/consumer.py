@@ -1,0 +1,139 @@
+"""`QueueConsumer`: receives the messages of one queue, as many as there are free slots, and handles them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from contextvars import Context
+
+from catga_core.clock import Clock
+from catga_core.features.queues.handling import Handling
+from catga_core.interfaces.durable_transport import DurableTransport, QueueDefinition, Received
+from catga_core.log import QUEUE_UNREACHABLE, WORKER_FAILED, logger, traceback_of
+from catga_core.runtime.cancellation import cancel_and_wait
+from catga_core.runtime.retry import RetryPolicy
+from catga_core.runtime.shielded import cleanup
+from catga_core.runtime.tasks import background_task
+from catga_core.runtime.worker import Worker
+
+_FIRST_RETRY_SECONDS = 0.1
+_MAX_RETRY_SECONDS = 10.0
+_RECEIVE_SECONDS = 30.0
+
+
+class QueueConsumer:
+    """Consumes one queue.
+
+    Args:
+        definition: The queue.
+        handling: Handles and settles one message.
+        transport: Returns the current durable transport.
+        clock: The container's clock.
+    """
+
+    def __init__(
+        self,
+        definition: QueueDefinition,
+        handling: Handling,
+        transport: Callable[[], DurableTransport],
+        clock: Clock,
+    ) -> None:
+        self._definition = definition
+        self._handling = handling
+        self._transport = transport
+        self._running: dict[asyncio.Task[None], Received] = {}
+        self._worker = Worker(
+            f"queue {definition.name}",
+            self._turn,
+            every=0.0,
+            clock=clock,
+            retry=RetryPolicy(
+                max_attempts=None, delay_seconds=_FIRST_RETRY_SECONDS, max_delay_seconds=_MAX_RETRY_SECONDS
+            ),
+            on_error=self._unreachable,
+        )
+
+    @property
+    def definition(self) -> QueueDefinition:
+        """The queue."""
+        return self._definition
+
+    @property
+    def received(self) -> Collection[Received]:
+        """The messages that are being handled."""
+        return self._running.values()
+
+    @property
+    def last_error(self) -> str | None:
+        """Why nothing can be received, `None` where it can."""
+        return self._worker.last_error
+
+    def start(self) -> None:
+        """Begin to receive."""
+        self._worker.start()
+
+    async def stop(self) -> None:
+        """Receive nothing more, and finish what is handled; if cancelled, give it back."""
+        await self._worker.stop(cancel=True)
+        try:
+            await self._all_handled()
+        finally:
+            await cleanup(self._give_back())
+
+    async def flush(self) -> None:
+        """Handle what is due until nothing is; called once the worker is stopped."""
+        while True:
+            free = self._definition.concurrency - len(self._running)
+            got = await self._transport().receive(self._definition.name, limit=free, timeout=0.05)
+            if not got and not self._running:
+                return
+            self._take(got)
+            if self._running:
+                await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+
+    async def pause(self) -> None:
+        """Receive nothing more; what is handled goes on."""
+        await self._worker.stop(cancel=True)
+
+    async def _turn(self) -> bool:
+        free = self._definition.concurrency - len(self._running)
+        if free <= 0:
+            await self._worker.wait(timeout=_RECEIVE_SECONDS)
+            return True
+        self._take(
+            await self._transport().receive(self._definition.name, limit=free, timeout=_RECEIVE_SECONDS)
+        )
+        return True
+
+    def _take(self, received: Collection[Received]) -> None:
+        for each in received:
+            # An empty context: nothing of the worker's leaks into a handler.
+            task = background_task(self._handling.handle(self._definition, each), context=Context())
+            self._running[task] = each
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._worker.wake()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # It is delivered again after its lease.
+            logger().error(WORKER_FAILED, worker=self._worker.name, stack=traceback_of(error))
+
+    async def _all_handled(self) -> None:
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def _give_back(self) -> None:
+        left = dict(self._running)
+        for task in left:
+            await cancel_and_wait(task)
+        if left:
+            await self._transport().release(list(left.values()))
+
+    def _unreachable(self, error: Exception, delay: float) -> None:
+        logger().error(
+            QUEUE_UNREACHABLE,
+            queue=self._definition.name,
+            error=f"{type(error).__name__}: {error}",
+            retry_in_seconds=round(delay, 3),
+        )

@@ -1,0 +1,124 @@
+"""`QueueConsumers`: the hosted service that consumes every queue of this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from catga_core.clock import Clock
+from catga_core.features.queues.consumer import QueueConsumer
+from catga_core.features.queues.handling import Handling
+from catga_core.features.queues.settling import Counters
+from catga_core.interfaces.durable_transport import DurableTransport, QueueDefinition
+from catga_core.interfaces.health import Health, HealthStatus
+from catga_core.log import LEASE_NOT_RENEWED, logger
+from catga_core.runtime.retry import RetryPolicy
+from catga_core.runtime.worker import Worker
+
+
+class QueueConsumers:
+    """Declares the queues of this process and consumes them.
+
+    When it stops, it finishes the messages that are handled, and gives back the rest; queues in memory are first emptied of what
+    is due.
+
+    Args:
+        definitions: Returns the queues.
+        handling: Handles and settles one message.
+        transport: Returns the current durable transport.
+        clock: The container's clock.
+        lease: Seconds of a lease; renewed after a third of it.
+        counters: What was done so far.
+    """
+
+    # Before its handlers are ready, this process would handle nothing.
+    starts_after_serving: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        definitions: Callable[[], Sequence[QueueDefinition]],
+        handling: Handling,
+        transport: Callable[[], DurableTransport],
+        clock: Clock,
+        lease: float,
+        counters: Counters,
+    ) -> None:
+        self._definitions = definitions
+        self._handling = handling
+        self._transport = transport
+        self._clock = clock
+        self._counters = counters
+        self._consumers: list[QueueConsumer] = []
+        third, tenth = lease / 3, lease / 10
+        self._renewals = Worker(
+            "queue lease renewal",
+            self._renew,
+            every=third,
+            clock=clock,
+            first=False,
+            retry=RetryPolicy(max_attempts=None, delay_seconds=tenth, max_delay_seconds=tenth),
+            on_error=_not_renewed,
+        )
+
+    @property
+    def stops_after_messages(self) -> bool:
+        """Whether it must outlive the messages in flight: what they publish would be lost with this process."""
+        return not self._transport().capabilities.durable
+
+    async def start(self) -> None:
+        """Declare the queues, and begin to receive."""
+        definitions = self._definitions()
+        await self._transport().declare(definitions)
+        self._consumers = [
+            QueueConsumer(each, self._handling, self._transport, self._clock) for each in definitions
+        ]
+        self._renewals.start()
+        for each in self._consumers:
+            each.start()
+
+    async def stop(self) -> None:
+        """Receive nothing more, and finish what is handled."""
+        try:
+            if self.stops_after_messages:
+                await asyncio.gather(*(each.pause() for each in self._consumers))
+                await asyncio.gather(*(each.flush() for each in self._consumers))
+        finally:
+            try:
+                await _together([each.stop for each in self._consumers])
+            finally:
+                await self._renewals.stop(cancel=True)
+
+    def health(self) -> Health:
+        """Return whether every queue can be read, and what was done."""
+        details = {
+            "queues": len(self._consumers),
+            "in_flight": sum(len(each.received) for each in self._consumers),
+            "handled": self._counters.handled,
+            "retried": self._counters.retried,
+            "dead": self._counters.dead,
+        }
+        failing = [each for each in self._consumers if each.last_error is not None]
+        if failing:
+            text = f"the queue {failing[0].definition.name} cannot be read: {failing[0].last_error}"
+            return Health(HealthStatus.UNHEALTHY, text, details)
+        return Health(HealthStatus.HEALTHY, "", details)
+
+    async def _renew(self) -> None:
+        received = [message for each in self._consumers for message in each.received]
+        if received:
+            await self._transport().extend(received)
+
+
+async def _together(stops: Sequence[Callable[[], object]]) -> None:
+    tasks = [asyncio.ensure_future(stop()) for stop in stops]  # type: ignore[call-overload]
+    try:
+        await asyncio.gather(*tasks)
+    except asyncio.CancelledError:
+        # Each was cancelled too, and gives back what it has.
+        await asyncio.wait(tasks) if tasks else None
+        raise
+
+
+def _not_renewed(error: Exception, _delay: float) -> None:
+    logger().warning(LEASE_NOT_RENEWED, thing="messages of queues", error=f"{type(error).__name__}: {error}")

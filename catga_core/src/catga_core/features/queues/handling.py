@@ -1,0 +1,147 @@
+"""Handles one received message through the pipeline of its handler."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
+from catga_core.features.queues.results import ResultCodecs
+from catga_core.features.queues.settling import Settling
+from catga_core.interfaces.durable_transport import DurableTransport, QueueDefinition, Received
+from catga_core.interfaces.endpoints import RequestEndpoint
+from catga_core.interfaces.storage import Storage
+from catga_core.mediator import Dispatcher
+from catga_core.messages import Event, MessageKind, MessageType, Request
+from catga_core.messages.registry import MessageRegistry
+from catga_core.messages.results import CatgaResult, Failure, Success
+from catga_core.messages.serializer import Serializer
+from catga_core.pipeline import raised_of
+from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
+
+
+class Handling:
+    """Decodes a message, calls its endpoint, and settles by the result.
+
+    Args:
+        dispatcher: Gives the endpoints.
+        registry: Knows the messages' classes and upcasters.
+        serializer: The container's serializer.
+        results: Encodes the results that are kept; `None` where none are.
+        settling: Settles.
+        transport: Returns the current durable transport.
+        storage: Returns the current storage.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        registry: MessageRegistry,
+        serializer: Serializer,
+        results: ResultCodecs | None,
+        settling: Settling,
+        transport: Callable[[], DurableTransport],
+        storage: Callable[[], Storage],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._registry = registry
+        self._serializer = serializer
+        self._results = results
+        self._settling = settling
+        self._transport = transport
+        self._storage = storage
+
+    async def handle(self, definition: QueueDefinition, received: Received) -> None:
+        """Handle a message and settle it.
+
+        Args:
+            definition: Its queue.
+            received: The message.
+        """
+        if not self._settling.allows(received.attempt):
+            await self._settling.failed(definition, received, _ended_each_time(received), retryable=False)
+            return
+        message = received.message
+        try:
+            described, decoded = self._registry.decode(
+                message.name,
+                message.schema_version,
+                message.format,
+                message.data,
+                self._serializer,
+                Event if definition.kind is MessageKind.EVENT else Request,
+            )
+        except CatgaError as error:
+            await self._settling.failed(definition, received, error, retryable=error.retryable)
+            return
+        endpoint = self._endpoint(definition, described)
+        if definition.confirms and self._transport().capabilities.transactional:
+            await self._handle_in_transaction(definition, received, endpoint, decoded)
+            return
+        result = await _result_of(endpoint, decoded, received)
+        if isinstance(result, Failure):
+            await self._failed(definition, received, decoded, result)
+            return
+        await self._settling.done(received, self._encoded(described, result))
+
+    async def _handle_in_transaction(
+        self, definition: QueueDefinition, received: Received, endpoint: RequestEndpoint, decoded: Any
+    ) -> None:
+        """Commit the handler's effects and the end of the message together, so that they happen once."""
+        result: CatgaResult[Any] | None = None
+        try:
+            async with self._storage().unit_of_work():
+                result = await _result_of(endpoint, decoded, received)
+                if isinstance(result, Failure):
+                    raise result.error
+                kept = self._encoded(endpoint.message_type, result)
+                await self._transport().complete(received, result=kept)
+        except LeaseLostError:
+            # Another process has the message, and nothing of this attempt was committed.
+            return
+        except CatgaError as error:
+            if not (isinstance(result, Failure) and result.error is error):
+                result = Failure(error)
+            await self._failed(definition, received, decoded, result)
+        else:
+            self._settling.counters.handled += 1
+
+    def _endpoint(self, definition: QueueDefinition, described: MessageType) -> RequestEndpoint:
+        if definition.kind is MessageKind.EVENT:
+            return self._dispatcher.handler_endpoint(described, definition.handler)
+        return self._dispatcher.request_endpoint(described)
+
+    async def _failed(
+        self, definition: QueueDefinition, received: Received, decoded: Any, failure: Failure[Any]
+    ) -> None:
+        if definition.kind is MessageKind.EVENT:
+            self._dispatcher.failed_deliveries.record(
+                decoded, definition.handler, failure, received.message.context
+            )
+        raised = raised_of(failure)
+        retryable = not isinstance(raised, CatgaError) or raised.retryable
+        await self._settling.failed(definition, received, failure.error, retryable=retryable)
+
+    def _encoded(self, described: MessageType, result: CatgaResult[Any]) -> bytes | None:
+        if self._results is None or described.kind is MessageKind.EVENT or not isinstance(result, Success):
+            return None
+        return self._results.encode(described, result.value)
+
+
+async def _result_of(endpoint: RequestEndpoint, message: Any, received: Received) -> CatgaResult[Any]:
+    try:
+        return await endpoint.handle(message, received.message.context)
+    except asyncio.CancelledError:
+        if being_cancelled():
+            raise
+        return Failure(cancelled_itself(received.message.name))
+
+
+def _ended_each_time(received: Received) -> CatgaError:
+    error = f": {received.error}" if received.error else ""
+    text = (
+        f"{received.message.name} was not handled in {received.attempt - 1} attempts, the last of which ended with its process or "
+        f"lost its lease{error}. Fix the handler, and replay the dead letter."
+    )
+    return CatgaError(text, code=ErrorCode.HANDLER_FAILED)

@@ -1,0 +1,118 @@
+"""Enqueues commands: checks what is given, and hands them to the feature that keeps them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from catga_core.errors import ConfigurationError
+from catga_core.mediator.dispatcher import Dispatcher
+from catga_core.mediator.durable import DurableMessages, Enqueued
+from catga_core.mediator.options import PUBLISH, check_options
+from catga_core.mediator.preparing import prepared
+from catga_core.mediator.refusals import expect
+from catga_core.mediator.routes import RouteSource
+from catga_core.messages import MessageKind, Request
+from catga_core.messages.context import begin_event_context
+from catga_core.messages.delivery import Priority
+from catga_core.messages.scheduled import ScheduledId
+from catga_core.option_checks import MOST_SECONDS, check_name, check_seconds
+
+_COMMANDS = frozenset({MessageKind.COMMAND})
+
+
+class Enqueueing:
+    """Enqueues commands for later, and asks what became of them.
+
+    Args:
+        source: Knows the feature that keeps them.
+        dispatcher: Refuses messages of a container that is not running.
+    """
+
+    __slots__ = ("_gate", "_source")
+
+    def __init__(self, source: RouteSource, dispatcher: Dispatcher) -> None:
+        self._source = source
+        self._gate = dispatcher.gate
+
+    async def enqueue(
+        self,
+        command: Request[Any],
+        delay: float | timedelta | None,
+        at: datetime | None,
+        key: str | None,
+        priority: Priority | None,
+        message_id: str | None,
+    ) -> ScheduledId:
+        """Enqueue a command; see `CatgaMediator.enqueue`."""
+        described = expect(type(command), _COMMANDS, "enqueue() takes a Command")
+        check_options("enqueue", {"message_id": message_id}, PUBLISH)
+        due_at = due_time(delay, at, self._source.clock.time())
+        if key is not None:
+            check_name("key", key)
+        chosen = Priority.NORMAL if priority is None else _priority(priority)
+        refusal = self._gate.refusal(described)
+        if refusal is not None:
+            raise refusal
+        durable = await self._durable("enqueue()")
+        # Like an event's: what is handled later has no deadline of what is handled now.
+        context = begin_event_context(message_id=message_id)
+        return await durable.enqueue(described, command, context, due_at=due_at, key=key, priority=chosen)
+
+    async def cancel(self, scheduled: ScheduledId) -> bool:
+        """Cancel an enqueued command; see `CatgaMediator.cancel`."""
+        return await (await self._durable("cancel()")).cancel(scheduled)
+
+    async def enqueued(self, scheduled: ScheduledId) -> Enqueued | None:
+        """Return the state of an enqueued command; see `CatgaMediator.enqueued`."""
+        return await (await self._durable("enqueued()")).enqueued(scheduled)
+
+    async def _durable(self, call: str) -> DurableMessages:
+        durable = await prepared(self._source, lambda: self._source.durable)
+        if durable is None:
+            msg = (
+                f"{call} requires queues, and this container has none. Set CatgaOptions(enable_queues=True), or call "
+                "add_queues(catga)."
+            )
+            raise ConfigurationError(msg)
+        return durable
+
+
+def due_time(delay: float | timedelta | None, at: datetime | None, now: float) -> float | None:
+    """Return when a command is due, seconds since the Unix epoch; `None` for at once.
+
+    Args:
+        delay: Seconds from now.
+        at: A time.
+        now: Seconds since the Unix epoch.
+
+    Raises:
+        ValueError: Both are given, the delay is negative or not finite, or the time is naive.
+        TypeError: One is of another type.
+    """
+    if delay is not None and at is not None:
+        msg = f"enqueue() got both delay={delay!r} and at={at!r}. Pass one of them."
+        raise ValueError(msg)
+    if delay is not None:
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        check_seconds("delay", seconds, least=0, most=MOST_SECONDS)
+        return now + seconds
+    if at is None:
+        return None
+    moment: object = at
+    if not isinstance(moment, datetime):
+        msg = f"at must be a datetime or None; got a {type(moment).__name__}. Pass datetime(..., tzinfo=UTC)."
+        raise TypeError(msg)
+    if moment.tzinfo is None:
+        msg = f"at must be timezone-aware; got the naive {moment!r}. Pass datetime(..., tzinfo=UTC)."
+        raise ValueError(msg)
+    return moment.timestamp()
+
+
+def _priority(priority: object) -> Priority:
+    try:
+        return Priority(priority)  # type: ignore[arg-type]  # refused below where it is not one
+    except ValueError:
+        known = ", ".join(f"Priority.{each.name}" for each in Priority)
+        msg = f"priority must be one of {known}, or None; got {priority!r}."
+        raise ValueError(msg) from None
