@@ -30,7 +30,7 @@ from catga_core.interfaces import (
     ValidationProblem,
     Validator,
 )
-from catga_core.mediator import CatgaMediator
+from catga_core.mediator import CatgaMediator, Enqueued
 from catga_core.messages import (
     Command,
     Event,
@@ -43,7 +43,9 @@ from catga_core.messages import (
     message_type,
 )
 from catga_core.messages.context import current_context
+from catga_core.messages.delivery import Delivery, Priority
 from catga_core.messages.results import CatgaResult, Failure, Success
+from catga_core.messages.scheduled import ScheduledId, scheduled_id
 from catga_core.pipeline import Behavior, Next, Stage
 from catga_core.plugins import plugin
 from catga_core.version import __version__
@@ -64,6 +66,8 @@ __all__ = [
     "Command",
     "ConcurrencyError",
     "ConfigurationError",
+    "Delivery",
+    "Enqueued",
     "ErrorCode",
     "Event",
     "EventData",
@@ -85,11 +89,13 @@ __all__ = [
     "MessageType",
     "Module",
     "Next",
+    "Priority",
     "Problem",
     "Query",
     "Request",
     "RequestHandler",
     "Role",
+    "ScheduledId",
     "Serializer",
     "Services",
     "Stage",
@@ -114,4 +120,5 @@ __all__ = [
     "plugin",
     "register_type",
     "run",
+    "scheduled_id",
 ]

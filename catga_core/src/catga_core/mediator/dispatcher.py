@@ -185,6 +185,11 @@ class Dispatcher:
         """The name of this service."""
         return self._source.service_name
 
+    @property
+    def shutdown_timeout(self) -> float:
+        """Seconds within which messages in flight are to be finished when the container stops."""
+        return self._source.shutdown_timeout
+
     def handled_events(self) -> Sequence[type[Message]]:
         """Return the events that have handlers in this process."""
         return self._source.handled_events()

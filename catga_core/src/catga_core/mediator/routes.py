@@ -82,6 +82,11 @@ class RouteSource(Protocol):
         ...
 
     @property
+    def shutdown_timeout(self) -> float:
+        """Seconds within which messages in flight are to be finished when the container stops."""
+        ...
+
+    @property
     def clock(self) -> Clock:
         """The container's clock."""
         ...

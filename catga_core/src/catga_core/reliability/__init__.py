@@ -1,4 +1,4 @@
-"""Idempotent commands, outbox, dead letters and locks."""
+"""Idempotent commands, outbox, queues, dead letters and locks."""
 
 from catga_core.features.dead_letters.feature import add_dead_letters
 from catga_core.features.dead_letters.queue import REPLAY_HEADER, DeadLetterQueue, ReplayReport
@@ -14,6 +14,9 @@ from catga_core.features.outbox.feature import add_outbox
 from catga_core.features.outbox.monitor import OutboxMonitor
 from catga_core.features.outbox.options import OutboxOptions
 from catga_core.features.outbox.relay import OutboxRelay
+from catga_core.features.queues.feature import add_queues
+from catga_core.features.queues.operator import MessageQueues
+from catga_core.features.queues.options import OnKeyFailure, QueueOptions
 from catga_core.features.retention.feature import RetentionFeature, add_retention
 from catga_core.features.retention.options import RetentionOptions
 from catga_core.features.retention.pruning import Pruning
@@ -28,11 +31,14 @@ __all__ = [
     "InboxOptions",
     "Locks",
     "LoopMonitorOptions",
+    "MessageQueues",
+    "OnKeyFailure",
     "OnLoss",
     "OutboxMonitor",
     "OutboxOptions",
     "OutboxRelay",
     "Pruning",
+    "QueueOptions",
     "ReplayReport",
     "RetentionFeature",
     "RetentionOptions",
@@ -41,6 +47,7 @@ __all__ = [
     "add_inbox",
     "add_loop_monitor",
     "add_outbox",
+    "add_queues",
     "add_retention",
     "idempotent",
     "ordered_by",

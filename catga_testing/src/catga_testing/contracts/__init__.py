@@ -4,9 +4,14 @@ import pytest
 
 # The kits' assertions tell what they saw, like those in a test module. It has to be said before they are imported.
 pytest.register_assert_rewrite(
-    "catga_testing.contracts.kept", "catga_testing.contracts.stores", "catga_testing.contracts.transports"
+    "catga_testing.contracts.durable",
+    "catga_testing.contracts.kept",
+    "catga_testing.contracts.stores",
+    "catga_testing.contracts.transports",
 )
 
+from catga_testing.contracts.durable.base import Compose  # noqa: E402
+from catga_testing.contracts.durable.kit import DurableMessagingContract  # noqa: E402
 from catga_testing.contracts.kept import Contract, needs  # noqa: E402
 from catga_testing.contracts.stores.base import StoresContractBase  # noqa: E402
 from catga_testing.contracts.stores.kits import (  # noqa: E402
@@ -34,10 +39,12 @@ from catga_testing.contracts.transports.peers import Peer, Peers  # noqa: E402
 
 __all__ = [
     "CheckpointContract",
+    "Compose",
     "Connection",
     "ConnectionContract",
     "Contract",
     "DeadLetterContract",
+    "DurableMessagingContract",
     "EventLogContract",
     "GarbageSender",
     "Gate",

@@ -69,6 +69,11 @@ class Assembly:
         return self._options.service_name
 
     @property
+    def shutdown_timeout(self) -> float:
+        """Seconds within which messages in flight are to be finished when the container stops."""
+        return self._options.shutdown_timeout_seconds
+
+    @property
     def _options(self) -> CatgaOptions:
         return self._resolver.resolve(CatgaOptions)  # type: ignore[no-any-return]
 

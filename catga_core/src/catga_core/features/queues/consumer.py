@@ -19,6 +19,7 @@ from catga_core.runtime.worker import Worker
 _FIRST_RETRY_SECONDS = 0.1
 _MAX_RETRY_SECONDS = 10.0
 _RECEIVE_SECONDS = 30.0
+_FLUSH_SECONDS = 0.05  # a message that was just released is received within it
 
 
 class QueueConsumer:
@@ -72,28 +73,32 @@ class QueueConsumer:
         """Begin to receive."""
         self._worker.start()
 
-    async def stop(self) -> None:
-        """Receive nothing more, and finish what is handled; if cancelled, give it back."""
+    async def stop(self, *, flush: bool) -> None:
+        """Receive nothing more, and finish what is handled; if cancelled, give it back.
+
+        Args:
+            flush: Whether to handle everything that is due first, because nothing keeps it.
+        """
         await self._worker.stop(cancel=True)
         try:
-            await self._all_handled()
+            if flush:
+                await self._flush()
+            while self._running:
+                await asyncio.wait(self._running)
         finally:
             await cleanup(self._give_back())
 
-    async def flush(self) -> None:
-        """Handle what is due until nothing is; called once the worker is stopped."""
+    async def _flush(self) -> None:
         while True:
             free = self._definition.concurrency - len(self._running)
-            got = await self._transport().receive(self._definition.name, limit=free, timeout=0.05)
-            if not got and not self._running:
+            if free:
+                got = await self._transport().receive(
+                    self._definition.name, limit=free, timeout=_FLUSH_SECONDS
+                )
+                self._take(got)
+            if not self._running:
                 return
-            self._take(got)
-            if self._running:
-                await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-
-    async def pause(self) -> None:
-        """Receive nothing more; what is handled goes on."""
-        await self._worker.stop(cancel=True)
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
 
     async def _turn(self) -> bool:
         free = self._definition.concurrency - len(self._running)
@@ -118,10 +123,6 @@ class QueueConsumer:
         if not task.cancelled() and (error := task.exception()) is not None:
             # It is delivered again after its lease.
             logger().error(WORKER_FAILED, worker=self._worker.name, stack=traceback_of(error))
-
-    async def _all_handled(self) -> None:
-        while self._running:
-            await asyncio.wait(self._running)
 
     async def _give_back(self) -> None:
         left = dict(self._running)

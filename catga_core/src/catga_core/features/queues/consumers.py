@@ -12,9 +12,11 @@ from catga_core.features.queues.handling import Handling
 from catga_core.features.queues.settling import Counters
 from catga_core.interfaces.durable_transport import DurableTransport, QueueDefinition
 from catga_core.interfaces.health import Health, HealthStatus
-from catga_core.log import LEASE_NOT_RENEWED, logger
+from catga_core.log import LEASE_NOT_RENEWED, LEFT_IN_FLIGHT, logger
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.runtime.worker import Worker
+
+_SHARE = 0.8
 
 
 class QueueConsumers:
@@ -30,6 +32,7 @@ class QueueConsumers:
         clock: The container's clock.
         lease: Seconds of a lease; renewed after a third of it.
         counters: What was done so far.
+        patience: Returns the seconds in which what is handled is to be finished at the stop; it is given back after that.
     """
 
     # Before its handlers are ready, this process would handle nothing.
@@ -43,12 +46,14 @@ class QueueConsumers:
         clock: Clock,
         lease: float,
         counters: Counters,
+        patience: Callable[[], float],
     ) -> None:
         self._definitions = definitions
         self._handling = handling
         self._transport = transport
         self._clock = clock
         self._counters = counters
+        self._patience = patience
         self._consumers: list[QueueConsumer] = []
         third, tenth = lease / 3, lease / 10
         self._renewals = Worker(
@@ -79,15 +84,16 @@ class QueueConsumers:
 
     async def stop(self) -> None:
         """Receive nothing more, and finish what is handled."""
+        flush = self.stops_after_messages
         try:
-            if self.stops_after_messages:
-                await asyncio.gather(*(each.pause() for each in self._consumers))
-                await asyncio.gather(*(each.flush() for each in self._consumers))
+            # A part of the time is left for giving back.
+            async with asyncio.timeout(_SHARE * self._patience()), asyncio.TaskGroup() as stopping:
+                for each in self._consumers:
+                    stopping.create_task(each.stop(flush=flush))
+        except TimeoutError:
+            logger().warning(LEFT_IN_FLIGHT, queues=[each.definition.name for each in self._consumers])
         finally:
-            try:
-                await _together([each.stop for each in self._consumers])
-            finally:
-                await self._renewals.stop(cancel=True)
+            await self._renewals.stop(cancel=True)
 
     def health(self) -> Health:
         """Return whether every queue can be read, and what was done."""
@@ -108,16 +114,6 @@ class QueueConsumers:
         received = [message for each in self._consumers for message in each.received]
         if received:
             await self._transport().extend(received)
-
-
-async def _together(stops: Sequence[Callable[[], object]]) -> None:
-    tasks = [asyncio.ensure_future(stop()) for stop in stops]  # type: ignore[call-overload]
-    try:
-        await asyncio.gather(*tasks)
-    except asyncio.CancelledError:
-        # Each was cancelled too, and gives back what it has.
-        await asyncio.wait(tasks) if tasks else None
-        raise
 
 
 def _not_renewed(error: Exception, _delay: float) -> None:

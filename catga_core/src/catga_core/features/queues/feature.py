@@ -165,7 +165,13 @@ class QueuesFeature:
                 return [*definitions.events(), *definitions.commands(self._commands.items())]
 
             return QueueConsumers(
-                all_queues, handling, transport, clock, options.lease_seconds, settling.counters
+                all_queues,
+                handling,
+                transport,
+                clock,
+                options.lease_seconds,
+                settling.counters,
+                lambda: dispatcher.shutdown_timeout,
             )
 
         needs = {

@@ -1,0 +1,1 @@
+"""The kit of durable messaging: events delivered at least once, and enqueued commands."""
