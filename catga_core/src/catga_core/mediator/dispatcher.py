@@ -24,7 +24,7 @@ from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import stopped, warn_of_namesake
 from catga_core.mediator.routes import NotPrepared, Route, RouteSource
 from catga_core.mediator.streaming import Streams
-from catga_core.messages import Event, Message, MessageType, message_type
+from catga_core.messages import Event, Message, MessageKind, MessageType, message_type
 from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
@@ -151,9 +151,9 @@ class Dispatcher:
         return bool(self._source.handlers_of(event_type)) or await self.event_transport() is not None
 
     async def redeliver(
-        self, described: MessageType, handler: str, event: Event, context: MessageContext, /
+        self, described: MessageType, handler: str, message: Message, context: MessageContext, /
     ) -> CatgaResult[Any]:
-        """Deliver an event to one handler of this process, through its whole pipeline.
+        """Deliver an event to one handler of this process, or a command to its handler, through its whole pipeline.
 
         Returns:
             What the handler ended with, or a failure: `HANDLER_NOT_FOUND` where no handler here has that name.
@@ -161,7 +161,9 @@ class Dispatcher:
         refusal = self.gate.refusal(described)
         if refusal is not None:
             return Failure(refusal)
-        return await self.handler_endpoint(described, handler).handle(event, context)
+        if described.kind is MessageKind.EVENT:
+            return await self.handler_endpoint(described, handler).handle(message, context)
+        return await self.request_endpoint(described).handle(message, context)
 
     async def redeliver_to_all(
         self, described: MessageType, event: Event, context: MessageContext, /

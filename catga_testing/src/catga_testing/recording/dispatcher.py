@@ -6,7 +6,7 @@ from typing import Any
 
 from catga_core.errors import CatgaError
 from catga_core.mediator import Dispatcher
-from catga_core.messages import Event, MessageType
+from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult
 from catga_testing.recording.network import Network
@@ -69,11 +69,11 @@ class RecordingDispatcher(Dispatcher):
         return record
 
     async def redeliver(
-        self, described: MessageType, handler: str, event: Event, context: MessageContext, /
+        self, described: MessageType, handler: str, message: Message, context: MessageContext, /
     ) -> CatgaResult[Any]:
-        """Deliver an event to one handler, and count it until that is done."""
+        """Deliver a message to one handler, and count it until that is done."""
         with self._network.working(f"{self._service} replays {described.name} ({context.message_id})"):
-            return await self._inner.redeliver(described, handler, event, context)
+            return await self._inner.redeliver(described, handler, message, context)
 
 
 _OWN = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -24,9 +25,11 @@ from catga_core.interfaces.dead_letters import (
     DeadLetterSource,
     DeadLetterStore,
 )
+from catga_core.interfaces.durable_transport import DurableTransport
+from catga_core.interfaces.storage import Storage
 from catga_core.log import LETTER_REPLAYED, logger, traceback_of
 from catga_core.mediator import Dispatcher
-from catga_core.messages import Event, MessageType
+from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
@@ -36,7 +39,8 @@ REPLAY_HEADER = "catga-replay"
 """Header of a replayed event in `current_context().headers`: number of the replay, `"1"` for the first one."""
 
 _LEASE_SECONDS = 60.0
-_REPLAYABLE = frozenset({DeadLetterSource.HANDLER, DeadLetterSource.OUTBOX, DeadLetterSource.TRANSPORT})
+_OF_HANDLERS = frozenset({DeadLetterSource.HANDLER, DeadLetterSource.QUEUE})
+_REPLAYABLE = _OF_HANDLERS | {DeadLetterSource.OUTBOX, DeadLetterSource.TRANSPORT}
 
 
 class ReplayReport(msgspec.Struct, frozen=True):
@@ -60,7 +64,9 @@ class DeadLetterQueue:
         serializer: The container's serializer.
         clock: The container's clock.
         locks: Keep two processes from replaying one dead letter at the same time.
-        registry: Knows the events' classes and upcasters.
+        registry: Knows the messages' classes and upcasters.
+        storage: The container's storage: what ends a dead letter is written in one transaction.
+        transport: Holds the keys of dead letters; `None` where the container has no queues.
     """
 
     __catga_default__: ClassVar[bool] = True
@@ -73,6 +79,8 @@ class DeadLetterQueue:
         clock: Clock,
         locks: Locks,
         registry: MessageRegistry,
+        storage: Storage,
+        transport: DurableTransport | None = None,
     ) -> None:
         self._letters = letters
         self._dispatcher = dispatcher
@@ -80,6 +88,8 @@ class DeadLetterQueue:
         self._clock = clock
         self._locks = locks
         self._registry = registry
+        self._storage = storage
+        self._transport = transport
 
     async def find(
         self, filter: DeadLetterFilter = ALL_LETTERS, /, *, after: str | None = None, limit: int = 100
@@ -106,15 +116,23 @@ class DeadLetterQueue:
         return await self._letters.count(filter)
 
     async def purge(self, filter: DeadLetterFilter, /) -> int:
-        """Delete every dead letter that matches a filter; return their number."""
-        return await self._letters.purge(filter)
+        """Delete every dead letter that matches a filter; return their number.
+
+        The keys that they hold in queues are released.
+        """
+        held = await self._held_by(filter)
+        purged = await self._letters.purge(filter)
+        for queue, key in held:
+            await self._release(queue, key)
+        return purged
 
     async def replay(self, letter_id: str, /) -> CatgaResult[None]:
-        """Redeliver an event to the handler that failed, and to no other, through its whole pipeline.
+        """Redeliver a message to the handler that failed, and to no other, through its whole pipeline.
 
-        The event keeps its message id and gets the header `catga-replay`. A success removes the dead letter, another
-        failure updates it. A message that the outbox relay gave up is sent. An event that could not be decoded is decoded again
-        and delivered to every handler here; a handler that fails gets a dead letter of its own. Delivery is at least once: a process that dies
+        The message keeps its message id and gets the header `catga-replay`. A success removes the dead letter, another
+        failure updates it. Messages of its key that a queue holds are then handled in their order. A message that the outbox
+        relay gave up is sent. An event that could not be decoded is decoded again and delivered to every handler here; a handler
+        that fails gets a dead letter of its own. Delivery is at least once: a process that dies
         between the handler's end and the removal leaves the dead letter. Events that a projection or subscription has
         parked are replayed with their own `replay_parked`.
 
@@ -171,8 +189,8 @@ class DeadLetterQueue:
         if letter is None:
             return Failure(_missing(letter_id))
         try:
-            # Before it counts as a replay: a handler that this process does not have is not a failure of the event.
-            described, event = self._read(letter)
+            # Before it counts as a replay: a handler that this process does not have is not a failure of the message.
+            described, message = self._read(letter)
         except CatgaError as error:
             return Failure(error)
         if not await self._can_deliver(letter, described):
@@ -180,14 +198,44 @@ class DeadLetterQueue:
         letter = await self._letters.replaying(letter_id)
         if letter is None:
             return Failure(_missing(letter_id))
-        result = await self._deliver(letter, described, event)
+        result = await self._deliver(letter, described, message)
         if isinstance(result, Failure):
             await self._letters.add(self._failed_again(letter, result.error))
             return Failure(result.error)
-        await self._letters.remove(letter.id)
+        await self._end(letter)
         return Success(None)
 
-    def _read(self, letter: DeadLetter) -> tuple[MessageType, Event]:
+    async def _end(self, letter: DeadLetter) -> None:
+        """Remove a letter whose message was handled, and release its key."""
+        if letter.key is None or self._transport is None:
+            await self._letters.remove(letter.id)
+        elif self._transport.capabilities.transactional:
+            async with self._storage.unit_of_work():
+                await self._letters.remove(letter.id)
+                await self._release(letter.queue, letter.key)
+        else:
+            # A crash between the two replays the message once more, and never leaves a key held without a letter.
+            await self._release(letter.queue, letter.key, but=letter.id)
+            await self._letters.remove(letter.id)
+
+    async def _release(self, queue: str, key: str, *, but: str = "") -> None:
+        if self._transport is None:
+            return
+        rest = await self._letters.find(DeadLetterFilter(queue=queue, key=key), limit=2)
+        if all(each.id == but for each in rest.letters):
+            await self._transport.release_key(queue, key)
+
+    async def _held_by(self, filter: DeadLetterFilter) -> Sequence[tuple[str, str]]:
+        found: dict[tuple[str, str], None] = {}
+        after: str | None = None
+        while True:
+            page = await self._letters.find(filter, after=after)
+            found.update({(each.queue, each.key): None for each in page.letters if each.key is not None})
+            if page.next is None:
+                return list(found)
+            after = page.next
+
+    def _read(self, letter: DeadLetter) -> tuple[MessageType, Message]:
         if letter.source not in _REPLAYABLE:
             raise _not_for_a_handler(letter)
         if not letter.format:
@@ -196,26 +244,30 @@ class DeadLetterQueue:
                 text = f"The dead letter {letter.id!r} is not a message that can be read: {letter.message} Purge it."
             raise SerializationError(text)
         return self._registry.decode(
-            letter.name, letter.schema_version, letter.format, letter.data, self._serializer, Event
+            letter.name, letter.schema_version, letter.format, letter.data, self._serializer, Message
         )
 
     async def _can_deliver(self, letter: DeadLetter, described: MessageType) -> bool:
-        if letter.source is DeadLetterSource.HANDLER:
+        if letter.source in _OF_HANDLERS:
             return letter.handler in self._dispatcher.handlers_of(described.cls)
         # Handed over to no handler, it would count as sent.
         if letter.source is DeadLetterSource.TRANSPORT:
             return bool(self._dispatcher.handlers_of(described.cls))
         return await self._dispatcher.reaches(described.cls)
 
-    async def _deliver(self, letter: DeadLetter, described: MessageType, event: Event) -> CatgaResult[Any]:
+    async def _deliver(
+        self, letter: DeadLetter, described: MessageType, message: Message
+    ) -> CatgaResult[Any]:
         headers = MappingProxyType({**letter.context.headers, REPLAY_HEADER: str(letter.replays)})
         context = msgspec.structs.replace(letter.context, headers=headers, deadline=None)
-        if letter.source is DeadLetterSource.HANDLER:
-            return await self._dispatcher.redeliver(described, letter.handler, event, context)
+        if letter.source in _OF_HANDLERS:
+            return await self._dispatcher.redeliver(described, letter.handler, message, context)
+        if not isinstance(message, Event):
+            return Failure(_not_for_a_handler(letter))
         if letter.source is DeadLetterSource.TRANSPORT:
-            return await self._dispatcher.redeliver_to_all(described, event, context)
+            return await self._dispatcher.redeliver_to_all(described, message, context)
         try:
-            await self._dispatcher.hand_over(described, event, context)
+            await self._dispatcher.hand_over(described, message, context)
         except CatgaError as error:
             return Failure(error)
         return Success(None)
