@@ -105,7 +105,7 @@ async def consumed(app: CatgaApp, name: str) -> None:
 
 
 @pytest.mark.parametrize("handler", [Audit, audit])
-@pytest.mark.parametrize("delivery", list(Delivery))
+@pytest.mark.parametrize("delivery", [Delivery.AT_LEAST_ONCE, Delivery.EXACTLY_ONCE])
 async def test_subscription_gets_one_scoped_service_per_event(
     memory: Place, handler: Any, delivery: Delivery
 ) -> None:
@@ -359,7 +359,7 @@ class Notify(Command[None]):
     amount: int
 
 
-@pytest.mark.parametrize("delivery", list(Delivery))
+@pytest.mark.parametrize("delivery", [Delivery.AT_LEAST_ONCE, Delivery.EXACTLY_ONCE])
 async def test_what_a_subscription_sends_continues_the_event(memory: Place, delivery: Delivery) -> None:
     contexts: list[MessageContext] = []
 

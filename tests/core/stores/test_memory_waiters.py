@@ -8,10 +8,18 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from catga_core.interfaces import Claimed, EventLog, IdempotencyStore, LockProvider, OutboxStore, Stores
+from catga_core.interfaces import (
+    Claimed,
+    EventLog,
+    IdempotencyStore,
+    LockProvider,
+    OutboxStore,
+    QueueStore,
+    Stores,
+)
 from catga_core.memory.stores import MemoryStorage
 from catga_core.runtime.waiter import _end
-from catga_testing.contracts.stores.records import appends, message
+from catga_testing.contracts.stores.records import appends, message, queued
 from catga_testing.waiting import eventually
 from tests.core.stores.inside import waiters_of, waiting_in
 
@@ -67,14 +75,28 @@ async def for_a_lock(stores: Stores) -> Waiting:
     return Waiting(lambda timeout: locks.wait("l", timeout=timeout), lambda: locks.release(held))
 
 
-EVERY = [for_an_event, for_a_message, for_a_message_that_is_leased, for_a_result, for_a_lock]
+async def for_a_queued_message(stores: Stores) -> Waiting:
+    queue = stores[QueueStore]
+    return Waiting(
+        lambda timeout: queue.wait(["q"], timeout=timeout), lambda: queue.add(queued(), queues=["q"])
+    )
+
+
+EVERY = [
+    for_an_event,
+    for_a_message,
+    for_a_message_that_is_leased,
+    for_a_result,
+    for_a_lock,
+    for_a_queued_message,
+]
 every = pytest.mark.parametrize("make", EVERY, ids=lambda make: make.__name__)
 Make = Callable[[Stores], Awaitable[Waiting]]
 
 
 async def nothing_is_left(storage: MemoryStorage) -> None:
     """Fail where a waiter, a timer of one or a task of one is still there."""
-    assert [each._expected for each in waiters_of(storage)] == [{}] * 4
+    assert [each._expected for each in waiters_of(storage)] == [{}] * 5
     assert asyncio.all_tasks() == {asyncio.current_task()}
     timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]  # nothing else tells of timers
     assert [each for each in timers if each._callback is _end and not each.cancelled()] == []

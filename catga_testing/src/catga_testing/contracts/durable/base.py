@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import pytest
 import pytest_asyncio
@@ -55,25 +55,29 @@ class Do(Command[int]):
     number: int
 
 
+Handled: TypeAlias = tuple[str, int]
+"""What was handled: the handler or the key, and the number."""
+
+
 class Seen:
     """What the handlers of a test have had, over all its containers, and how they are to end."""
 
     def __init__(self) -> None:
-        self.had: list[Any] = []
-        self.attempts: list[Any] = []
-        self.fails: dict[Any, list[BaseException]] = {}
-        self.holds: dict[Any, asyncio.Event] = {}
-        self.changed = asyncio.Condition()
+        self.had: list[Handled] = []
+        self.attempts: list[Handled] = []
+        self.fails: dict[Handled, list[BaseException]] = {}
+        self.holds: dict[Handled, asyncio.Event] = {}
+        self.changed: asyncio.Condition = asyncio.Condition()
 
-    def fail(self, what: object, *errors: BaseException) -> None:
+    def fail(self, what: Handled, *errors: BaseException) -> None:
         """Have the next attempts fail."""
         self.fails[what] = list(errors)
 
-    def hold(self, what: object) -> asyncio.Event:
+    def hold(self, what: Handled) -> asyncio.Event:
         """Have attempts wait until the event is set."""
         return self.holds.setdefault(what, asyncio.Event())
 
-    async def attempt(self, what: object) -> None:
+    async def attempt(self, what: Handled) -> None:
         """Be handled: wait, fail or succeed as the test says."""
         self.attempts.append(what)
         await self._notify()
@@ -121,7 +125,7 @@ class Process:
             return command.number * 2
 
         known: dict[str, Any] = {each.__name__: each for each in (note, count, follow, listen, do)}
-        self.catga = catga
+        self.catga: CatgaContainer = catga
         self.app: Any = None
         self._running = AsyncExitStack()
         catga.add_handlers(*(known[name] for name in handlers))
