@@ -1,0 +1,164 @@
+"""The feature `scheduling`: commands that are enqueued at recurring times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta, tzinfo
+from typing import Any
+
+from catga_core.clock import Clock
+from catga_core.errors import ConfigurationError
+from catga_core.feature import Builder, FeatureHost, Graph, Problem
+from catga_core.features.queues.feature import QueuesFeature
+from catga_core.features.scheduling.definition import CommandOf, OnMissed, OnOverlap, ScheduleDefinition
+from catga_core.features.scheduling.ticks import ticks_of
+from catga_core.interfaces.health import Health
+from catga_core.interfaces.named_values import NamedValueStore
+from catga_core.interfaces.storage import Storage
+from catga_core.mediator import CatgaMediator
+from catga_core.messages import Command
+from catga_core.option_checks import check_name, check_seconds
+
+
+def add_schedule(
+    container: FeatureHost,
+    name: str,
+    command: Command[Any] | CommandOf,
+    *,
+    every: float | timedelta | None = None,
+    cron: str | None = None,
+    timezone: str | tzinfo | None = None,
+    missed: OnMissed = OnMissed.ONCE,
+    overlap: OnOverlap = OnOverlap.ALLOW,
+    grace_seconds: float = 60.0,
+) -> None:
+    """Enqueue a command at recurring times, once for each tick across all replicas.
+
+    The first tick is the first one after the first start. For each name the last call wins. Commands go through the queues, with their retries and dead letters.
+
+    Args:
+        container: The application's container.
+        name: The schedule's name, the same in every version of the program.
+        command: The command, or a function that returns the command of a tick, given its timezone-aware time.
+        every: The interval, in seconds or as a `timedelta`; ticks are at its multiples since the Unix epoch.
+        cron: A cron expression in place of `every`: five fields, or six with the seconds first. Changes of daylight saving time
+            follow Debian's cron (`CronTicks`).
+        timezone: The time zone of `cron`, as an IANA name or a `tzinfo`; `None` for UTC.
+        missed: What happens to the ticks that were missed while no process ran.
+        overlap: What happens at a tick whose predecessor is not handled yet.
+        grace_seconds: How late a tick may be enqueued with `OnMissed.NONE`.
+
+    Raises:
+        ConfigurationError: An argument cannot be.
+    """
+    try:
+        check_name("name", name)
+        check_seconds("grace_seconds", grace_seconds, least=0)
+        _check_command(command)
+        definition = ScheduleDefinition(
+            name=name,
+            command=command,
+            ticks=ticks_of(every, cron, timezone),
+            missed=OnMissed(missed),
+            overlap=OnOverlap(overlap),
+            grace_seconds=grace_seconds,
+        )
+    except (TypeError, ValueError) as error:
+        msg = f"add_schedule({name!r}): {error}"
+        raise ConfigurationError(msg) from None
+    container.add_feature(_ScheduleFeature(definition))
+
+
+def _check_command(command: object) -> None:
+    if not isinstance(command, Command) and (isinstance(command, type) or not callable(command)):
+        msg = f"command must be a Command or a function that returns one; got {command!r}. Pass Cleanup()."
+        raise TypeError(msg)
+
+
+class _ScheduleFeature:
+    """One schedule: it is added to the feature that runs all of them."""
+
+    def __init__(self, definition: ScheduleDefinition) -> None:
+        self._definition = definition
+
+    @property
+    def name(self) -> str:
+        """The feature's name."""
+        return f"schedule:{self._definition.name}"
+
+    def register(self, builder: Builder, /) -> None:
+        """Add the schedule."""
+        builder.use(SchedulingFeature).add(self._definition)
+
+    def validate(self, graph: Graph, /) -> Iterable[Problem]:
+        """Find nothing wrong."""
+        del graph
+        return ()
+
+    def health(self) -> Mapping[str, Health]:
+        """Report nothing: the worker reports."""
+        return {}
+
+
+class SchedulingFeature:
+    """Runs the schedules of a container."""
+
+    name = "scheduling"
+
+    def __init__(self) -> None:
+        self._definitions: dict[str, ScheduleDefinition] = {}
+
+    def add(self, definition: ScheduleDefinition) -> None:
+        """Add a schedule."""
+        self._definitions[definition.name] = definition
+
+    def register(self, builder: Builder, /) -> None:
+        """Add the worker and the operators' service."""
+        self._definitions.clear()
+        builder.use(QueuesFeature)
+        builder.need(Storage, NamedValueStore)
+        services = builder.services
+
+        from catga_core.features.scheduling.operator import Schedules
+        from catga_core.features.scheduling.worker import ScheduleWorker
+
+        def worker(mediator: CatgaMediator, clock: Clock, **_services: object) -> ScheduleWorker:
+            return ScheduleWorker(
+                self._all,
+                lambda: services.get(NamedValueStore),
+                lambda: services.get(Storage),
+                mediator,
+                clock,
+            )
+
+        def operator(worker: ScheduleWorker, mediator: CatgaMediator, clock: Clock) -> Schedules:
+            return Schedules(self._all, worker, mediator, clock)
+
+        needs = {
+            "mediator": CatgaMediator,
+            "clock": Clock,
+            "values": NamedValueStore,
+            "storage": Storage,
+        }
+        builder.add_worker(ScheduleWorker, worker, needs, name="schedule_worker")
+        builder.add_service(
+            Schedules,
+            operator,
+            {"worker": ScheduleWorker, "mediator": CatgaMediator, "clock": Clock},
+            name="schedules",
+        )
+
+    def validate(self, graph: Graph, /) -> Iterable[Problem]:
+        """Check that last ticks are kept where units of work are."""
+        if graph.same_storage(NamedValueStore, Storage) is False:
+            yield Problem(
+                f"Schedules keep their last ticks in {graph.storage_of(NamedValueStore)}, but units of work are those of "
+                f"{graph.storage_of(Storage)}, so a tick could be run twice. Take both from one storage."
+            )
+
+    def health(self) -> Mapping[str, Health]:
+        """Report nothing: the worker reports."""
+        return {}
+
+    def _all(self) -> Sequence[ScheduleDefinition]:
+        return list(self._definitions.values())

@@ -1,0 +1,196 @@
+"""`ScheduleWorker`: enqueues the commands of ticks that are due, once for each tick across replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from catga_core.clock import Clock
+from catga_core.features.scheduling.definition import OnMissed, OnOverlap, ScheduleDefinition
+from catga_core.interfaces.health import Health, HealthStatus
+from catga_core.interfaces.named_values import NamedValueConflictError, NamedValueStore
+from catga_core.interfaces.queue import QueueState
+from catga_core.interfaces.storage import Storage
+from catga_core.log import SCHEDULE_FAILED, TICK_SKIPPED, TICKS_MISSED, logger
+from catga_core.mediator import CatgaMediator
+from catga_core.messages import message_type
+from catga_core.messages.scheduled import ScheduledId
+from catga_core.runtime.retry import RetryPolicy
+from catga_core.runtime.worker import Worker
+
+_LONGEST_WAIT_SECONDS = 30.0  # the clock may be set
+_AT_ONCE = 100  # ticks that are enqueued in one transaction
+
+
+class ScheduleState(msgspec.Struct, frozen=True):
+    """The state of one schedule.
+
+    Args:
+        name: Its name.
+        times: Its times in words.
+        last_at: The last tick that was enqueued or passed over, seconds since the Unix epoch; `None` before the first start.
+        next_at: The next tick, seconds since the Unix epoch; `None` where there is none.
+    """
+
+    name: str
+    times: str
+    last_at: float | None
+    next_at: float | None
+
+
+class ScheduleWorker:
+    """A hosted service that runs the schedules of this process.
+
+    The last tick of each schedule is kept in the storage and moved on in the transaction that enqueues the command, so that of
+    several replicas one does it. A tick that was moved past is never run again, also when the clock is set back.
+
+    Args:
+        definitions: Returns the schedules.
+        values: Returns the store of the last ticks.
+        storage: Returns the current storage.
+        mediator: Enqueues the commands.
+        clock: The container's clock.
+    """
+
+    def __init__(
+        self,
+        definitions: Callable[[], Sequence[ScheduleDefinition]],
+        values: Callable[[], NamedValueStore],
+        storage: Callable[[], Storage],
+        mediator: CatgaMediator,
+        clock: Clock,
+    ) -> None:
+        self._definitions = definitions
+        self._values = values
+        self._storage = storage
+        self._mediator = mediator
+        self._clock = clock
+        self._enqueued = 0
+        self._worker = Worker(
+            "schedules",
+            self._turn,
+            every=_LONGEST_WAIT_SECONDS,
+            clock=clock,
+            retry=RetryPolicy(max_attempts=None, delay_seconds=1.0, max_delay_seconds=_LONGEST_WAIT_SECONDS),
+            idle=self._until_next,
+            on_error=_failed,
+        )
+
+    async def start(self) -> None:
+        """Begin to enqueue; the ticks of a schedule that is started for the first time are those after now."""
+        for each in self._definitions():
+            await self._begin(each)
+        self._worker.start()
+
+    async def stop(self) -> None:
+        """Enqueue nothing more."""
+        await self._worker.stop()
+
+    async def states(self) -> Sequence[ScheduleState]:
+        """Return the state of each schedule."""
+        return [await self._state(each) for each in self._definitions()]
+
+    def health(self) -> Health:
+        """Return whether ticks can be enqueued."""
+        details = {"schedules": len(self._definitions()), "enqueued": self._enqueued}
+        if self._worker.failures:
+            text = f"schedules failed {self._worker.failures} times in a row: {self._worker.last_error}"
+            return Health(HealthStatus.UNHEALTHY, text, details)
+        return Health(HealthStatus.HEALTHY, "", details)
+
+    # --- the loop ---
+
+    async def _turn(self) -> bool:
+        more = False
+        errors: list[Exception] = []
+        for each in self._definitions():
+            try:
+                more |= await self._run(each)
+            except NamedValueConflictError:
+                # Another replica was first.
+                more = True
+            except Exception as error:  # noqa: BLE001 - the other schedules are run
+                error.add_note(f"in the schedule {each.name!r}")
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return more
+
+    async def _begin(self, definition: ScheduleDefinition) -> None:
+        values = self._values()
+        if await values.get(definition.key) is None:
+            with suppress(NamedValueConflictError):
+                await values.compare_and_set(definition.key, self._now(), expected=None)
+
+    async def _until_next(self, seconds: float) -> None:
+        now = self._now()
+        ticks = [next(each.ticks.after(now), None) for each in self._definitions()]
+        left = [(tick - now) / 1_000 for tick in ticks if tick is not None]
+        await self._clock.sleep(min([seconds, *left]))
+
+    async def _run(self, definition: ScheduleDefinition) -> bool:
+        """Enqueue what is due; return whether there is more."""
+        values, now = self._values(), self._now()
+        last = await values.get(definition.key)
+        if last is None:
+            # Somebody has deleted it.
+            await self._begin(definition)
+            return False
+        latest = definition.ticks.latest(now)
+        if latest is None or latest <= last:
+            return False
+        due, until = _due(definition, last, latest, now)
+        async with self._storage().unit_of_work():
+            await values.compare_and_set(definition.key, until, expected=last)
+            for tick in due:
+                await self._enqueue(definition, tick, last)
+        return until < latest
+
+    async def _enqueue(self, definition: ScheduleDefinition, tick: int, last: int) -> None:
+        command: Any = definition.command_of(tick)
+        if definition.overlap is OnOverlap.SKIP and await self._is_waiting(definition, command, last):
+            logger().warning(TICK_SKIPPED, schedule=definition.name, message_id=definition.message_id(tick))
+            return
+        key = f"schedule:{definition.name}" if definition.overlap is OnOverlap.WAIT else None
+        await self._mediator.enqueue(command, message_id=definition.message_id(tick), key=key)
+        self._enqueued += 1
+
+    async def _is_waiting(self, definition: ScheduleDefinition, command: Any, last: int) -> bool:
+        name = message_type(type(command)).name
+        state = await self._mediator.enqueued(ScheduledId(f"{name}:{definition.message_id(last)}"))
+        return state is not None and state.state is not QueueState.DONE
+
+    async def _state(self, definition: ScheduleDefinition) -> ScheduleState:
+        last = await self._values().get(definition.key)
+        following = next(definition.ticks.after(self._now()), None)
+        return ScheduleState(
+            definition.name,
+            definition.ticks.text,
+            None if last is None else last / 1_000,
+            None if following is None else following / 1_000,
+        )
+
+    def _now(self) -> int:
+        return int(self._clock.time() * 1_000)
+
+
+def _due(definition: ScheduleDefinition, last: int, latest: int, now: int) -> tuple[Sequence[int], int]:
+    """Return the ticks to enqueue, and the tick that is done with them."""
+    if definition.missed is OnMissed.ALL:
+        ticks = [tick for tick in islice(definition.ticks.after(last), _AT_ONCE) if tick <= latest]
+        return ticks, ticks[-1]
+    if definition.missed is OnMissed.NONE and now - latest > definition.grace_seconds * 1_000:
+        logger().warning(TICKS_MISSED, schedule=definition.name, last_seconds_ago=(now - latest) / 1_000)
+        return (), latest
+    return (latest,), latest
+
+
+def _failed(error: Exception, delay: float) -> None:
+    notes = " ".join(getattr(error, "__notes__", ()))
+    logger().error(
+        SCHEDULE_FAILED, error=f"{type(error).__name__}: {error} {notes}", retry_in_seconds=round(delay, 3)
+    )

@@ -1,0 +1,214 @@
+"""Schedules over each storage: one run for each tick, whatever runs, stops or stands still."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from catga_core import CatgaApp, CatgaError, CatgaOptions, Clock, Command, ConfigurationError, add_catga
+from catga_core.container import add_stores
+from catga_core.log import TICK_SKIPPED
+from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
+from catga_core.reliability import QueueOptions, add_queues
+from catga_core.scheduling import OnMissed, OnOverlap, add_schedule
+from catga_testing import ManualClock
+from catga_testing.waiting import eventually
+
+BEGIN = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
+
+
+class Report(Command[None]):
+    at: str
+
+
+Start = Callable[..., Any]
+
+
+class Places:
+    """Replicas over one storage and one clock, and what their handlers have had."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(BEGIN)
+        self.storage = MemoryStorage()
+        self.had: list[str] = []
+        self.running = AsyncExitStack()
+        self.fails = 0
+
+    async def stop(self) -> None:
+        await self.running.aclose()
+
+    async def start(self, *, queues: QueueOptions | None = None, **schedule: Any) -> CatgaApp:
+        catga = add_catga(CatgaOptions(service_name="reports"))
+        catga.add_singleton(Clock, self.clock)
+        add_stores(catga, lambda clock: memory_stores(clock, self.storage), MEMORY_PORTS, name="memory")
+        add_queues(catga, queues or QueueOptions(poll_seconds=0.05))
+
+        async def report(command: Report) -> None:
+            if self.fails:
+                self.fails -= 1
+                raise RuntimeError("no paper")
+            self.had.append(command.at)
+
+        catga.add_handlers(report)
+        given = {"every": 60.0, **schedule} if "cron" not in schedule else schedule
+        add_schedule(catga, "report", lambda tick: Report(tick.strftime("%H:%M")), **given)
+        return await self.running.enter_async_context(catga.running())
+
+    async def until(self, *times: str) -> None:
+        await eventually(lambda: sorted(self.had) == sorted(times))
+
+
+@pytest_asyncio.fixture
+async def places() -> AsyncIterator[Places]:
+    made = Places()
+    async with made.running:
+        yield made
+
+
+async def test_replicas_run_each_tick_once(places: Places) -> None:
+    for _ in range(3):
+        await places.start()
+
+    for minute in range(1, 6):
+        await places.clock.run_for(60)
+        await eventually(lambda minute=minute: len(places.had) == minute)  # type: ignore[misc]
+
+    assert places.had == ["12:01", "12:02", "12:03", "12:04", "12:05"]
+
+
+async def test_first_start_runs_no_past_tick(places: Places) -> None:
+    app = await places.start()
+
+    assert places.had == []
+    [state] = await app.schedules.list()
+    assert state.name == "report"
+    assert state.next_at == BEGIN.timestamp() + 30
+    assert state.last_at is not None
+
+
+@pytest.mark.parametrize(
+    ("missed", "expected"),
+    [
+        (OnMissed.ONCE, ["12:05"]),
+        (OnMissed.ALL, ["12:01", "12:02", "12:03", "12:04", "12:05"]),
+        (OnMissed.NONE, []),
+    ],
+)
+async def test_missed_ticks_follow_the_policy(places: Places, missed: OnMissed, expected: list[str]) -> None:
+    await places.start()
+    await places.stop()
+    places.clock.advance(5 * 60)
+
+    app = await places.start(missed=missed, grace_seconds=10)
+
+    await places.until(*expected)
+    assert (await app.schedules.list())[0].next_at == BEGIN.timestamp() + 330
+
+
+async def test_clock_that_is_set_back_runs_no_tick_again(places: Places) -> None:
+    await places.start()
+    await places.clock.run_for(60)
+    await places.until("12:01")
+    await places.clock.run_for(60)
+    await places.until("12:01", "12:02")
+
+    await places.stop()
+    places.clock = ManualClock(BEGIN + timedelta(seconds=15))
+    await places.start()
+    for _ in range(3):
+        await places.clock.run_for(60)
+
+    await places.until("12:01", "12:02", "12:03")
+
+
+async def test_overlapping_tick_is_skipped(places: Places, log: list[MutableMapping[str, Any]]) -> None:
+    places.fails = 1
+    await places.start(
+        overlap=OnOverlap.SKIP, queues=QueueOptions(poll_seconds=0.05, retry_delay_seconds=250)
+    )
+    await places.clock.run_for(60)
+    await eventually(lambda: places.fails == 0)
+
+    await places.clock.run_for(60)
+
+    await eventually(lambda: any(line["event"] == TICK_SKIPPED for line in log))
+    assert places.had == []
+
+
+async def test_schedule_is_run_now(places: Places) -> None:
+    app = await places.start()
+
+    await app.schedules.run_now("report")
+
+    await places.until("12:00")
+
+
+async def test_backfill_enqueues_each_tick_once(places: Places) -> None:
+    app = await places.start()
+    start, end = datetime(2026, 1, 1, 9, 0, tzinfo=UTC), datetime(2026, 1, 1, 9, 3, tzinfo=UTC)
+
+    first = await app.schedules.backfill("report", start=start, end=end)
+    again = await app.schedules.backfill("report", start=start, end=end)
+
+    await places.until("09:00", "09:01", "09:02")
+    assert first == again
+    assert places.had == ["09:00", "09:01", "09:02"]
+
+
+async def test_unknown_schedule_is_not_found(places: Places) -> None:
+    app = await places.start()
+
+    with pytest.raises(CatgaError) as error:
+        await app.schedules.run_now("nightly")
+
+    assert error.value.code == "NOT_FOUND"
+
+
+async def test_failing_command_function_degrades_and_is_repeated(places: Places) -> None:
+    broken = True
+
+    def made(tick: datetime) -> Report:
+        if broken:
+            raise RuntimeError("not ready")
+        return Report(tick.strftime("%H:%M"))
+
+    catga = add_catga(CatgaOptions(service_name="reports"))
+    catga.add_singleton(Clock, places.clock)
+    add_queues(catga)
+
+    async def report(command: Report) -> None:
+        places.had.append(command.at)
+
+    catga.add_handlers(report)
+    add_schedule(catga, "report", made, every=60)
+    async with catga.running():
+        await places.clock.run_for(30)
+        await eventually(lambda: catga.health()["schedule_worker"].status == "unhealthy")
+        broken = False
+        # The wait for the retry may begin after the first of them.
+        await places.clock.run_for(10)
+        await places.clock.run_for(10)
+        await places.until("12:01")
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (Report, {"every": 60}),
+        ("report", {"every": 60}),
+        (Report("x"), {}),
+        (Report("x"), {"every": 60, "cron": "* * * * *"}),
+        (Report("x"), {"every": 60, "missed": "never"}),
+        (Report("x"), {"every": 60, "overlap": "never"}),
+        (Report("x"), {"every": 60, "grace_seconds": -1}),
+        (Report("x"), {"cron": "* * *"}),
+    ],
+)
+def test_impossible_schedules_are_refused(command: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="report"):
+        add_schedule(add_catga(), "report", command, **options)
