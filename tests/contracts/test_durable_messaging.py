@@ -9,6 +9,7 @@ import pytest
 from catga_core import CatgaContainer, CatgaOptions, add_catga
 from catga_core.reliability import QueueOptions, add_queues
 from catga_testing.contracts import Compose, DurableMessagingContract
+from catga_testing.servers import ValkeyServer
 from tests.stores import Place, place_of
 
 
@@ -28,6 +29,23 @@ class TestDurableMessagingInMemory(DurableMessagingContract):
     @pytest.fixture
     def compose(self, tmp_path: Path) -> Compose:
         return composed_over(place_of("memory", tmp_path, _no_server))
+
+
+class TestDurableMessagingInSqlite(DurableMessagingContract):
+    remote, transactional = False, True
+
+    @pytest.fixture
+    def compose(self, tmp_path: Path) -> Compose:
+        return composed_over(place_of("sqlite", tmp_path, _no_server))
+
+
+@pytest.mark.redis
+class TestDurableMessagingInRedis(DurableMessagingContract):
+    remote, transactional = False, True
+
+    @pytest.fixture
+    def compose(self, tmp_path: Path, valkey_server_shared: ValkeyServer) -> Compose:
+        return composed_over(place_of("redis", tmp_path, lambda: valkey_server_shared.url))
 
 
 def _no_server() -> str:

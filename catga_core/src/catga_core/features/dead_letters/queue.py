@@ -212,7 +212,8 @@ class DeadLetterQueue:
         elif self._transport.capabilities.transactional:
             async with self._storage.unit_of_work():
                 await self._letters.remove(letter.id)
-                await self._release(letter.queue, letter.key)
+                # Where writes are collected, the removal is not seen yet.
+                await self._release(letter.queue, letter.key, but=letter.id)
         else:
             # A crash between the two replays the message once more, and never leaves a key held without a letter.
             await self._release(letter.queue, letter.key, but=letter.id)
