@@ -155,8 +155,9 @@ class QueueStats(msgspec.Struct, frozen=True):
 class QueueStore(Protocol):
     """Keeps messages in queues until they are handled. Consumers share the work by leases.
 
-    A message that is added for a later time is *scheduled*. When its time has come it takes its place at the end of its queue;
-    of very many whose time has come since the last lease, each lease may give their places to the first thousand only.
+    A message that is added for a later time is *scheduled*. When its time has come it takes its place at the end of its queue.
+    Where very many have become due since the last lease, a lease may give places to the first of them only, at least to twice as
+    many as it is asked for.
     Messages of one queue and key keep the order of their places; those of different queues do not know of each other.
     """
 

@@ -8,14 +8,21 @@ import msgspec
 
 from catga_core.interfaces.queue import QueueState
 
-MOST_AT_ONCE: Final = 1000
-"""Scheduled messages that take their places in one lease at most, and messages whose time of waiting has ended: one lease stays
-short after a pause in which very many have become due. A lease of more messages takes as many as it may give."""
+_AT_LEAST: Final = 20
 
 PageMark: TypeAlias = tuple[int, float, int]
 """Where a message is in the order of `find`: 0 for those with a place and 1 for others; place or time; number of its row."""
 
 FIRST_PAGE: Final[PageMark] = (-1, 0.0, 0)
+
+
+def most_at_once(limit: int) -> int:
+    """Return how many messages whose time has come one lease moves at most, so that it stays short after a pause.
+
+    Args:
+        limit: How many messages it gives at most.
+    """
+    return max(_AT_LEAST, 2 * limit)
 
 
 def state_of(

@@ -16,7 +16,7 @@ from catga_core.errors import MessageIdConflictError
 from catga_core.interfaces.queue import QueuedMessage, QueueLease
 from catga_core.messages.delivery import Priority
 from catga_core.messages.fingerprints import same_content
-from catga_core.storage_support.queues import MOST_AT_ONCE
+from catga_core.storage_support.queues import most_at_once
 from catga_core.storage_support.records import decode_context, encode_context
 from catga_sqlite.engine.ids import pack_id, unpack_id
 
@@ -162,7 +162,7 @@ def lease(
     """Lease messages that are due."""
     leased: list[QueueLease] = []
     for queue, limit in demands.items():
-        most = max(limit, MOST_AT_ONCE)
+        most = most_at_once(limit)
         _place_due(connection, queue, now, most)
         for statement, due in zip(
             _EXPIRE, (now, now, math.inf if longest is None else now + longest), strict=True

@@ -60,6 +60,15 @@ class Ordered(Generic[T]):
             self._note(unit, (False, item))
             del self.items[at]
 
+    def take_due(self, now: float, most: int, unit: MemoryUnitOfWork | None) -> list[T]:
+        """Remove and return the first items whose first field is not later than a time, so many at most."""
+        count = 0
+        for item in self.items[:most]:
+            if item[0] > now:
+                break
+            count += 1
+        return self.take_first(count, unit) if count else []
+
     def take_first(self, count: int, unit: MemoryUnitOfWork | None) -> list[T]:
         """Remove and return the first items, as many as there are."""
         taken = self.items[:count]

@@ -12,7 +12,7 @@ from catga_core.memory.engine.table import Table
 from catga_core.memory.storage import MemoryStorage
 from catga_core.memory.unit_of_work import MemoryUnitOfWork
 from catga_core.runtime.waiter import Waiter
-from catga_core.storage_support.queues import MOST_AT_ONCE
+from catga_core.storage_support.queues import most_at_once
 
 Unit: TypeAlias = MemoryUnitOfWork | None
 
@@ -144,30 +144,23 @@ class Queue:
 
     def ripen(self, now: float, far: float, limit: int, last_place: int, unit: Unit) -> int:
         """Move what has become due to `ready`, and give scheduled messages their places; return the last place then."""
-        most = max(limit, MOST_AT_ONCE)
+        most = most_at_once(limit)
         rows = self.rows.write(unit)
-        for _ in range(most):
-            if (first := self.scheduled.first) is None or first[0] > now:
-                break
-            self.scheduled.discard(first, unit)
+        for _, _, message_id in self.scheduled.take_due(now, most, unit):
             last_place += 1
-            self.place(rows[first[2]], last_place, unit)
+            self.place(rows[message_id], last_place, unit)
         for waiting in (self.leased, self.retrying):
-            for _ in range(most):
-                if (due := waiting.first) is None or due[0] > now:
-                    break
-                self._ready_now(waiting, due, unit)
+            for item in waiting.take_due(now, most, unit):
+                self._ready_now(item, unit)
         for _ in range(most):
             if (given := self.retrying.last) is None or given[0] <= far:
                 break
-            self._ready_now(self.retrying, given, unit)
+            self.retrying.discard(given, unit)
+            self._ready_now(given, unit)
         return last_place
 
-    def _ready_now(
-        self, waiting: Ordered[tuple[float, int, str]], item: tuple[float, int, str], unit: Unit
-    ) -> None:
+    def _ready_now(self, item: tuple[float, int, str], unit: Unit) -> None:
         _, place, message_id = item
-        waiting.discard(item, unit)
         self.ready.add((self.rows.write(unit)[message_id].message.priority, place, message_id), unit)
 
     def _withdraw(self, row: Row, unit: Unit) -> None:

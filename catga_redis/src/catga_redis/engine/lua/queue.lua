@@ -15,7 +15,6 @@
 -- {p}:q:k:<length of queue>:<queue>:<key>  list of the n of a key, by place. Only its first is in ready, leased or retrying, and of a held
 --                     key none. One whose time has come goes to ready with the next lease.
 local Q = P .. 'q:'
-local q_most = 1000
 
 local function q_lane(queue, key)
   return Q .. 'k:' .. #queue .. ':' .. queue .. ':' .. key
@@ -186,7 +185,7 @@ local function apply_lease_queued(a, i)
   local ends, given, token = exact(now() + tonumber(a[i])), {}, nil
   for at = i + 3, i + 1 + 2 * tonumber(a[i + 2]), 2 do
     local queue, limit = a[at], tonumber(a[at + 1])
-    q_ripen(queue, math.max(limit, q_most), tonumber(a[i + 1]))
+    q_ripen(queue, math.max(20, 2 * limit), tonumber(a[i + 1]))
     local taken = limit > 0 and redis.call('ZRANGE', Q .. 'ready:' .. queue, 0, limit - 1) or {}
     for _, n in ipairs(taken) do
       token = token or next_token()
