@@ -205,6 +205,10 @@ class QueueModel(BaseModel):
         return answer.gives(own)
 
     def complete(self, answer: Answer, leased: list[QueueLease], *, result: bytes | None) -> bool:
+        # In a unit of work it fails for a message that is somebody else's.
+        lost = any(self._owned(each) is None for each in leased) or len({*map(_id, leased)}) < len(leased)
+        if answer.code is not None or (lost and not answer.known):
+            return lost and answer.fails("LOCKED")
         for each in leased:
             row = self._owned(each)
             if row is not None:

@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from catga_core.errors import LeaseLostError
 from catga_core.interfaces.queue import QueueState
 
 _AT_LEAST: Final = 20
@@ -46,6 +47,18 @@ def state_of(
     if held:
         return QueueState.HELD
     return QueueState.RETRYING if waits and attempts else QueueState.READY
+
+
+def lost_message(queue: str, message_id: str) -> LeaseLostError:
+    """Return the error of a unit of work that completes a message whose lease was lost.
+
+    Args:
+        queue: The queue.
+        message_id: The message's identity.
+    """
+    return LeaseLostError(
+        f"the message {message_id!r} of the queue {queue!r}", "another consumer has it, or it was ended"
+    )
 
 
 def mark_of(after: str | None) -> PageMark:

@@ -17,6 +17,7 @@ from catga_core.errors import (
     RepeatedEventError,
 )
 from catga_core.interfaces.named_values import NamedValueConflictError
+from catga_core.storage_support.queues import lost_message
 from catga_redis.engine.failures import failed
 
 
@@ -123,6 +124,7 @@ _MEANINGS: Mapping[str, Callable[..., CatgaError]] = {
     "taken": _taken,
     "ended": _ended,
     "released": _released,
+    "left": lost_message,
     "kind": _kind,
     "number": _number,
     "overflow": _overflow,

@@ -98,10 +98,11 @@ class RedisQueueStore:
         """Record that messages were handled; inside a unit of work, at the commit."""
         if not leased:
             return
-        arguments: list[Any] = [len(leased), b"0" if result is None else b"1" + result]
+        unit = self._storage.joined()
+        strict = "0" if unit is None else "1"
+        arguments: list[Any] = [len(leased), strict, b"0" if result is None else b"1" + result]
         for each in leased:
             arguments += [*_token(each), encode_queued(replace(each.message, data=b""))]
-        unit = self._storage.joined()
         if unit is not None:
             unit.stage("complete_queued", *arguments)
             unit.ended.update(map(_identity, leased))

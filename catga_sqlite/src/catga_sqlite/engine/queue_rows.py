@@ -16,7 +16,7 @@ from catga_core.errors import MessageIdConflictError
 from catga_core.interfaces.queue import QueuedMessage, QueueLease
 from catga_core.messages.delivery import Priority
 from catga_core.messages.fingerprints import same_content
-from catga_core.storage_support.queues import most_at_once
+from catga_core.storage_support.queues import lost_message, most_at_once
 from catga_core.storage_support.records import decode_context, encode_context
 from catga_sqlite.engine.ids import pack_id, unpack_id
 
@@ -63,6 +63,7 @@ _LEASE: Final = (
     f"WHERE queue = ? AND state = 1 ORDER BY priority, place LIMIT ?) RETURNING place, attempts, fencing_token, error, {MESSAGE}"
 )
 _IS_OWN: Final = "place = ? AND fencing_token = ? AND leased = 1"
+_OWN: Final = f"SELECT 1 FROM catga_queued WHERE {_IS_OWN}"
 _RENEW: Final = f"UPDATE catga_queued SET state = 2, due_at = ? WHERE {_IS_OWN}"
 _COMPLETE: Final = (
     "UPDATE catga_queued SET state = 5, place = NULL, leased = 0, done_at = ?, result = ?, data = x'' "
@@ -187,9 +188,16 @@ def renew(
 
 
 def complete(
-    connection: sqlite3.Connection, leased: Sequence[QueueLease], result: bytes | None, now: float
+    connection: sqlite3.Connection,
+    leased: Sequence[QueueLease],
+    result: bytes | None,
+    now: float,
+    joined: bool,
 ) -> None:
-    """Record that messages were handled."""
+    """Record that messages were handled; in a unit of work, refuse where one is not the caller's any more."""
+    for each in leased if joined else ():
+        if connection.execute(_OWN, _own(each)).fetchone() is None:
+            raise lost_message(each.queue, each.message.context.message_id)
     for each in leased:
         if connection.execute(_COMPLETE, (now, result, *_own(each))).rowcount:
             _offer_head(connection, each.queue, each.message.key)

@@ -18,6 +18,7 @@ from catga_core.interfaces.queue import (
     QueueState,
     QueueStats,
 )
+from catga_core.runtime.unit_of_work import joined_unit_of_work
 from catga_core.storage_support.queues import PageMark, mark_of, next_of, state_of
 from catga_sqlite.engine import queue_rows as rows
 from catga_sqlite.engine.ids import pack_id
@@ -94,7 +95,10 @@ class SqliteQueueStore:
 
     async def complete(self, leased: Sequence[QueueLease], /, *, result: bytes | None = None) -> None:
         """Record that messages were handled; joins the ambient unit of work."""
-        await self._storage.write(rows.complete, tuple(leased), result, self._clock.time(), topics=QUEUES)
+        joined = joined_unit_of_work(self._storage) is not None
+        await self._storage.write(
+            rows.complete, tuple(leased), result, self._clock.time(), joined, topics=QUEUES
+        )
 
     async def retry(self, leased: QueueLease, /, *, delay: float, error: str) -> None:
         """Give a message back for another attempt; does nothing where it was taken over by another consumer."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.errors import LeaseLostError, MessageIdConflictError
+from catga_core.errors import MessageIdConflictError
 from catga_core.interfaces.queue import (
     ALL_QUEUED,
     QueuedMessage,
@@ -25,7 +25,7 @@ from catga_core.memory.engine.queues import Done, Queue, Queues, Row, Unit
 from catga_core.memory.storage import MemoryStorage
 from catga_core.messages.fingerprints import same_content
 from catga_core.option_checks import check_name
-from catga_core.storage_support.queues import PageMark, mark_of, next_of, state_of
+from catga_core.storage_support.queues import PageMark, lost_message, mark_of, next_of, state_of
 
 _replace = msgspec.structs.replace
 
@@ -112,17 +112,16 @@ class MemoryQueueStore:
         """Record that messages were handled; joins the ambient unit of work."""
         unit = await self._storage.write()
         now = self._clock.time()
+        if unit is not None:
+            lost = [each for each in leased if _owned(self._queues.of(each.queue), each, unit) is None]
+            if lost:
+                raise lost_message(lost[0].queue, lost[0].message.context.message_id)
         for each in leased:
             queue = self._queues.of(each.queue)
             if (row := _owned(queue, each, unit)) is not None:
                 queue.remove(row, unit)
                 message = _replace(row.message, data=b"")
                 queue.done.write(unit)[row.message_id] = Done(message, row.attempts, row.error, now, result)
-            elif unit is not None:
-                raise LeaseLostError(
-                    f"the message {each.message.context.message_id} of the queue {each.queue!r}",
-                    "another consumer has it",
-                )
         self._wake()
 
     async def retry(self, leased: QueueLease, /, *, delay: float, error: str) -> None:

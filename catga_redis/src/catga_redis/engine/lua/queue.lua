@@ -219,21 +219,23 @@ local function apply_renew_queued(a, i)
   return kept
 end
 
--- a[i]: number of messages, result ('0' for none, else '1' and the result), then queue, message id, place, token and the message without
--- its bytes of each
+-- a[i]: number of messages, whether all must be the caller's, result ('0' for none, else '1' and the result), then queue, message id,
+-- place, token and the message without its bytes of each
 local function check_complete_queued(a, i)
   for k = 1, tonumber(a[i]) do
-    local at = i - 3 + 5 * k
+    local at = i - 2 + 5 * k
+    local entry, owned = q_entry(a[at], a[at + 1]), q_owned(a, at)
     q_check(a[at])
-    if q_owned(a, at) then
-      q_ended[q_entry(a[at], a[at + 1])] = true
+    if a[i + 1] == '1' and (q_ended[entry] or not owned) then
+      return { 'left', a[at], a[at + 1] }
     end
+    q_ended[entry] = q_ended[entry] or owned
   end
 end
 local function apply_complete_queued(a, i)
-  local result = q_text(a[i + 1])
+  local result = q_text(a[i + 2])
   for k = 1, tonumber(a[i]) do
-    local at = i - 3 + 5 * k
+    local at = i - 2 + 5 * k
     local n, key = q_owned(a, at)
     if n then
       local m = Q .. 'm:' .. n

@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from catga_core.interfaces import QueueLease, QueueState, QueueStore
+from catga_core.errors import LeaseLostError
+from catga_core.interfaces import QueueLease, QueueState, QueueStore, Stores
+from catga_testing.contracts.stores.base import both
 from catga_testing.contracts.stores.place import StoreTime, turns
 from catga_testing.contracts.stores.queue.base import (
     AMPLE,
@@ -150,6 +152,51 @@ class QueueEndingContract(QueueContractBase):
         assert {name: each.ready for name, each in (await other.stats()).items()} == {QUEUE: 1}
         await time.passes(1.1)
         assert names(await lease(one)) == ["a-1"]
+
+    @pytest.mark.parametrize("act", ["complete", "retry", "release", "discard"])
+    async def test_a_unit_of_work_that_completes_a_lost_message_of_a_queue_fails(
+        self, pair: tuple[Stores, Stores], time: StoreTime, act: str
+    ) -> None:
+        """Nothing of it is there; another consumer has the message, or somebody has ended it."""
+        one, other = both(pair, QueueStore)
+        await filled(one, "a-1", "b-1")
+        lost, kept = await lease(one, lease=time.lease)
+        await one.renew([kept], lease=AMPLE)
+        await time.passes(1.1)
+        [taken] = await lease(other)
+
+        for how in ("taken over", "ended"):
+            if how == "ended":
+                await _act(other, act, taken)
+            with pytest.raises(LeaseLostError):
+                async with pair[0].storage.unit_of_work():
+                    await one.add(queued("effect"), queues=["effects"])
+                    await one.complete([kept, lost])
+            assert await other.get("effects", "effect") is None
+            found = await other.get(QUEUE, "b-1")
+            assert found is not None
+            assert found.state is QueueState.LEASED
+        async with pair[0].storage.unit_of_work():
+            await one.complete([kept])
+        found = await other.get(QUEUE, "b-1")
+        assert found is not None
+        assert found.state is QueueState.DONE
+
+    async def test_a_unit_of_work_completes_a_message_of_a_queue_after_its_lease(
+        self, pair: tuple[Stores, Stores], time: StoreTime
+    ) -> None:
+        """Where nobody has taken it over."""
+        one, other = both(pair, QueueStore)
+        await filled(one, "a-1")
+        [late] = await lease(one, lease=time.lease)
+        await time.passes(1.1)
+
+        async with pair[0].storage.unit_of_work():
+            await one.complete([late])
+
+        found = await other.get(QUEUE, "a-1")
+        assert found is not None
+        assert found.state is QueueState.DONE
 
     async def test_a_message_that_no_attempt_of_runs_is_cancelled(
         self, queue_stores: TwoQueues, time: StoreTime
