@@ -20,13 +20,22 @@ if TYPE_CHECKING:
         UnitOfWorkContract,
     )
     from catga_testing.host import HostedApp, test_host
-    from catga_testing.recording import HandlerFailure, NotSettledError, Outcome, Published, Received, Sent
+    from catga_testing.recording import (
+        EnqueuedCommand,
+        HandlerFailure,
+        NotSettledError,
+        Outcome,
+        Published,
+        Received,
+        Sent,
+    )
     from catga_testing.scenarios import GivenAggregate, GivenDecider, Then, given
     from catga_testing.waiting import NotInTimeError, eventually
 
 __all__ = [
     "CheckpointContract",
     "DeadLetterContract",
+    "EnqueuedCommand",
     "EventLogContract",
     "GivenAggregate",
     "GivenDecider",

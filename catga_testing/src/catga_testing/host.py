@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any, TypeVar, Unpack, overload
 
 from catga_core import (
@@ -21,21 +21,33 @@ from catga_core.container.di.products import AsyncNeeded
 from catga_core.descriptions import shown
 from catga_core.errors import ConfigurationError
 from catga_core.mediator import Dispatcher, PublishOptions, SendOptions
-from catga_core.messages import Request
+from catga_core.messages import Request, message_type
 from catga_core.messages.message_context import MessageContext
 from catga_core.option_checks import check_seconds
 from catga_core.reliability import OutboxRelay
-from catga_testing.recording import HandlerFailure, Journal, Network, Published, Received, Sent, join_network
+from catga_testing.recording import (
+    EnqueuedCommand,
+    HandlerFailure,
+    Journal,
+    Network,
+    Published,
+    Received,
+    Sent,
+    join_network,
+)
 from catga_testing.recording.consumers import Consumers
 from catga_testing.recording.dispatcher import RecordingDispatcher
 from catga_testing.recording.mediator import RecordingMediator
+from catga_testing.recording.queues import Queues
 from catga_testing.recording.stored import StoredEvents
 from catga_testing.recording.transport import ObservedTransport
 
 M = TypeVar("M")
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)
-Record = TypeVar("Record", Sent[Any], Published[Any], Received[Any], HandlerFailure[Any])
+Record = TypeVar(
+    "Record", Sent[Any], Published[Any], Received[Any], HandlerFailure[Any], EnqueuedCommand[Any]
+)
 
 
 class HostedApp:
@@ -114,6 +126,18 @@ class HostedApp:
         """
         return _of_type(self._journal.failures, event_type)
 
+    @overload
+    def enqueued(self) -> list[EnqueuedCommand[Any]]: ...
+    @overload
+    def enqueued(self, command_type: type[M]) -> list[EnqueuedCommand[M]]: ...
+    def enqueued(self, command_type: type[Any] = object) -> list[EnqueuedCommand[Any]]:
+        """Return the commands that this application enqueued, in order.
+
+        Args:
+            command_type: A command's class, or a base of several; left out, all of them.
+        """
+        return _of_type(self._journal.enqueued, command_type)
+
     async def send(
         self, request: Request[R], /, *, within: float = 5.0, **options: Unpack[SendOptions]
     ) -> CatgaResult[R]:
@@ -158,7 +182,8 @@ class HostedApp:
     async def settled(self, *, within: float = 5.0) -> None:
         """Return when no message is being handled, no published event is on its way, and no appended event is left.
 
-        It counts, and neither sleeps nor polls: the messages of this application and of every other `test_host` that
+        Due messages of queues are waited for too, until they are handled or in the dead letters; scheduled ones and those of held
+        keys are not. Otherwise it counts, and neither sleeps nor polls: the messages of this application and of every other `test_host` that
         it can reach, whether sent here, nested, or brought by the transport. What is committed to the outbox counts until
         it is relayed. What is appended to the log counts until each projection, subscription and event publisher of these
         applications is done with it. What a handler starts by `asyncio.create_task` and does not await counts while it
@@ -220,8 +245,11 @@ async def test_host(
         journal = Journal()
         _record(catga, transport, journal, joined, stack)
         async with catga.running() as app:
-            consumers = Consumers(catga, catga.get(CatgaOptions).service_name)
-            with joined.consuming(consumers) if consumers else nullcontext():
+            service = catga.get(CatgaOptions).service_name
+            with ExitStack() as waited:
+                for each in (Consumers(catga, service), Queues(catga, service)):
+                    if each:
+                        waited.enter_context(joined.consuming(each))
                 yield HostedApp(app, journal, joined)
 
 
@@ -247,6 +275,7 @@ def _record(
         lambda: _clock_of(catga),
         dispatcher.stores_events,
         stored,
+        lambda event: dispatcher.keeps_in_transaction(message_type(type(event))),
     )
     stack.enter_context(catga.override(CatgaMediator, recording, instance=True))
     delivering = RecordingDispatcher(dispatcher, journal, network, service, stored)

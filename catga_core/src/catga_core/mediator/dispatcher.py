@@ -29,6 +29,7 @@ from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline import Chain, Dispatch, Handle
+from catga_core.runtime.unit_of_work import open_unit_of_work
 
 
 class PublishHere(Protocol):
@@ -228,6 +229,16 @@ class Dispatcher:
         """Tell whether events that the running task publishes are stored in the outbox, because it is in a unit of work."""
         outbox = self._source.outbox
         return outbox is not None and outbox.applies()
+
+    def keeps_in_transaction(self, described: MessageType) -> bool:
+        """Tell whether an event that the running task publishes is kept in a queue by the commit of its unit of work."""
+        durable = self._source.durable
+        return (
+            durable is not None
+            and open_unit_of_work() is not None
+            and durable.takes(described)
+            and durable.transactional
+        )
 
     def attach(self, forget: Callable[[], None], send_again: Chain) -> None:
         """Attach the sender that holds dispatches of this dispatcher.

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import aclosing, contextmanager
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, Unpack
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
-from catga_core.mediator import CatgaMediator, PublishOptions, SendOptions
-from catga_core.messages import Event, Request, StreamQuery
+from catga_core.mediator import CatgaMediator, Enqueued, PublishOptions, SendOptions
+from catga_core.messages import Command, Event, Request, StreamQuery
 from catga_core.messages.context import active_context, begin_context, begin_event_context
+from catga_core.messages.delivery import Priority
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
+from catga_core.messages.scheduled import ScheduledId
 from catga_testing.recording.network import Network
-from catga_testing.recording.records import Journal, Outcome, Published, Sent
+from catga_testing.recording.records import EnqueuedCommand, Journal, Outcome, Published, Sent
 from catga_testing.recording.stored import StoredEvents
 
 R = TypeVar("R")
@@ -33,6 +36,7 @@ class RecordingMediator(CatgaMediator):
         clock: Gives the application's clock as it is now.
         stores: Tells whether what the running task publishes is stored in the outbox.
         stored: Follows what is in the outbox.
+        keeps: Tells whether an event is kept in a queue by the commit of the running task's unit of work.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class RecordingMediator(CatgaMediator):
         clock: Callable[[], Clock],
         stores: Callable[[], bool],
         stored: StoredEvents,
+        keeps: Callable[[Event], bool],
     ) -> None:
         # Not the base's: what it would set up is the inner one's.
         self._inner = inner
@@ -53,6 +58,7 @@ class RecordingMediator(CatgaMediator):
         self._clock = clock
         self._stores = stores
         self._stored = stored
+        self._keeps = keeps
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -73,6 +79,35 @@ class RecordingMediator(CatgaMediator):
     def publish(self, event: Event, /, **options: Unpack[PublishOptions]) -> Coroutine[Any, Any, None]:
         """Publish, and record the event."""
         return self._publish(event, options)
+
+    async def enqueue(
+        self,
+        command: Command[Any],
+        /,
+        *,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+        priority: Priority | None = None,
+        message_id: str | None = None,
+    ) -> ScheduledId:
+        """Enqueue, and record the command; one in a unit of work that is rolled back was not enqueued."""
+        with self._network.working(f"{self._service} enqueues {type(command).__name__}"):
+            scheduled = await self._inner.enqueue(
+                command, delay=delay, at=at, key=key, priority=priority, message_id=message_id
+            )
+        record = EnqueuedCommand(command, scheduled, delay, at, key, priority)
+        self._journal.enqueued.append(record)
+        self._stored.enqueued(record)
+        return scheduled
+
+    async def cancel(self, scheduled: ScheduledId, /) -> bool:
+        """Cancel an enqueued command."""
+        return await self._inner.cancel(scheduled)
+
+    async def enqueued(self, scheduled: ScheduledId, /) -> Enqueued | None:
+        """Return the state of an enqueued command."""
+        return await self._inner.enqueued(scheduled)
 
     async def stream(
         self, query: StreamQuery[T], /, **options: Unpack[SendOptions]
@@ -118,6 +153,9 @@ class RecordingMediator(CatgaMediator):
                 if self._stores():
                     # It succeeds with the commit.
                     self._stored.published(published)
+                    return
+                if self._keeps(event):
+                    self._stored.published(published, relayed=False)
                     return
             except CatgaError as error:
                 published.error, published.outcome = error, Outcome.FAILED

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from catga_core.errors import CatgaError
+from catga_core.messages.delivery import Priority
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
+from catga_core.messages.scheduled import ScheduledId
 
 M = TypeVar("M")
 
@@ -65,6 +68,27 @@ class Published(Generic[M]):
     error: CatgaError | None = None
 
 
+@dataclass(slots=True, frozen=True, eq=False)
+class EnqueuedCommand(Generic[M]):
+    """A command that this application enqueued.
+
+    Args:
+        message: The command.
+        id: As `enqueue` returned it.
+        delay: As given.
+        at: As given.
+        key: As given.
+        priority: As given.
+    """
+
+    message: M
+    id: ScheduledId
+    delay: float | timedelta | None
+    at: datetime | None
+    key: str | None
+    priority: Priority | None
+
+
 @dataclass(slots=True, eq=False)
 class Received(Generic[M]):
     """A request or an event that reached this application over its transport, its own events included.
@@ -106,10 +130,11 @@ class Journal:
         handed_over: The events of event publishers among `messages`, by message id.
     """
 
-    __slots__ = ("failures", "handed_over", "messages", "received")
+    __slots__ = ("enqueued", "failures", "handed_over", "messages", "received")
 
     def __init__(self) -> None:
         self.messages: list[Sent[Any] | Published[Any]] = []
+        self.enqueued: list[EnqueuedCommand[Any]] = []
         self.received: list[Received[Any]] = []
         self.failures: list[HandlerFailure[Any]] = []
         self.handed_over: dict[str, Published[Any]] = {}
@@ -117,6 +142,7 @@ class Journal:
     def clear(self) -> None:
         """Forget everything so far."""
         self.messages.clear()
+        self.enqueued.clear()
         self.received.clear()
         self.failures.clear()
         self.handed_over.clear()

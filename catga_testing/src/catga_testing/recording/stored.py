@@ -11,7 +11,7 @@ from catga_core.errors import Outcome as WriteOutcome
 from catga_core.messages.message_context import MessageContext
 from catga_core.unit_of_work import active_unit_of_work
 from catga_testing.recording.network import Network
-from catga_testing.recording.records import Journal, Outcome, Published
+from catga_testing.recording.records import EnqueuedCommand, Journal, Outcome, Published
 
 
 class StoredEvents:
@@ -33,8 +33,26 @@ class StoredEvents:
         self._early: set[str] = set()
         self._waiting: dict[str, AbstractContextManager[None]] = {}
 
-    def published(self, record: Published[Any]) -> None:
-        """Note that an event was stored in the running task's unit of work."""
+    def enqueued(self, record: EnqueuedCommand[Any]) -> None:
+        """Note that a command was enqueued: one in a unit of work that is rolled back was not."""
+        unit: Any = active_unit_of_work.get()
+        if unit is None:
+            return
+
+        async def rolled_back(error: BaseException) -> None:
+            unknown = isinstance(error, CatgaError) and error.outcome is WriteOutcome.UNKNOWN
+            if not unknown and record in self._journal.enqueued:
+                self._journal.enqueued.remove(record)
+
+        unit.after_rollback(rolled_back)
+
+    def published(self, record: Published[Any], *, relayed: bool = True) -> None:
+        """Note that an event was stored in the running task's unit of work.
+
+        Args:
+            record: The event.
+            relayed: Whether the outbox relay sends it; otherwise it is in a queue.
+        """
         context: MessageContext = record.context
         message_id = context.message_id
         what = f"{type(record.message).__name__} ({message_id}) waits in the outbox of {self._service}"
@@ -46,7 +64,7 @@ class StoredEvents:
             if message_id in self._early:
                 self._early.discard(message_id)
                 return
-            if self._relays():
+            if relayed and self._relays():
                 waiting = self._waiting[message_id] = self._network.working(what)
                 waiting.__enter__()
 

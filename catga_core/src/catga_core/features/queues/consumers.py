@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar
 
 from catga_core.clock import Clock
@@ -65,6 +65,11 @@ class QueueConsumers:
             retry=RetryPolicy(max_attempts=None, delay_seconds=tenth, max_delay_seconds=tenth),
             on_error=_not_renewed,
         )
+
+    @property
+    def queues(self) -> Collection[str]:
+        """The names of the queues that this process consumes."""
+        return frozenset(each.definition.name for each in self._consumers)
 
     @property
     def stops_after_messages(self) -> bool:
