@@ -19,6 +19,7 @@ from catga_core.mediator.delivery import Delivery
 from catga_core.mediator.endpoints import DeliverInContext, EventDelivery, Handling, failing
 from catga_core.mediator.failures import FailedDeliveries, Settling
 from catga_core.mediator.gate import Gate
+from catga_core.mediator.keeping import KeepingEndpoint, publisher_keeps, receiver_keeps
 from catga_core.mediator.overlap import Overlap
 from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import stopped, warn_of_namesake
@@ -73,10 +74,24 @@ class Dispatcher:
         return Streams(described, self._source, self.gate)
 
     def event_endpoint(self, described: MessageType, /) -> EventEndpoint:
-        """Return the endpoint of an event that this process has handlers for."""
+        """Return the endpoint of an event that this process has handlers for: it calls them, or keeps the event for them."""
+        durable = receiver_keeps(self._source, described)
+        if durable is not None:
+            return KeepingEndpoint(
+                described, durable, lambda: self.handlers_of(described.cls), self.failed_deliveries
+            )
         return EventDelivery(
             described, self._deliveries, self._find_delivery, self.handler_endpoints, self._keep_undecoded
         )
+
+    def delivers_in_queues(self, described: MessageType, /) -> bool:
+        """Return whether events of a type come from a durable transport and not from the event transport.
+
+        Raises:
+            ConfigurationError: The type declares a delivery that this composition cannot keep.
+        """
+        durable = publisher_keeps(self._source, described)
+        return durable is not None and durable.remote
 
     def handler_endpoints(self, described: MessageType, /) -> Sequence[HandlerEndpoint]:
         """Return one endpoint for each of an event's handlers here, in the order of registration."""
@@ -130,8 +145,8 @@ class Dispatcher:
         refusal = self.gate.refusal_of_stored(described)
         if refusal is not None:
             raise refusal
-        durable = await prepared(self._source, lambda: self._source.durable)
-        if durable is not None and durable.takes(described):
+        durable = await prepared(self._source, lambda: publisher_keeps(self._source, described))
+        if durable is not None:
             await durable.publish(described, event, context)
             return
         transport = await self.event_transport()
@@ -232,13 +247,8 @@ class Dispatcher:
 
     def keeps_in_transaction(self, described: MessageType) -> bool:
         """Tell whether an event that the running task publishes is kept in a queue by the commit of its unit of work."""
-        durable = self._source.durable
-        return (
-            durable is not None
-            and open_unit_of_work() is not None
-            and durable.takes(described)
-            and durable.transactional
-        )
+        durable = publisher_keeps(self._source, described)
+        return durable is not None and open_unit_of_work() is not None and durable.transactional
 
     def attach(self, forget: Callable[[], None], send_again: Chain) -> None:
         """Attach the sender that holds dispatches of this dispatcher.

@@ -39,6 +39,11 @@ class DurableMessages(Protocol):
     """Keeps events and commands in queues until they are handled."""
 
     @property
+    def remote(self) -> bool:
+        """Whether events reach other services by it; otherwise each service keeps its own."""
+        ...
+
+    @property
     def transactional(self) -> bool:
         """Whether what is kept in a unit of work is part of it, so that the outbox is not needed."""
         ...

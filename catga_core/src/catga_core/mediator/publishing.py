@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
-from catga_core.errors import CatgaError
+from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.identifiers import new_id
 from catga_core.interfaces.transport import EventTransport
 from catga_core.mediator.dispatcher import Dispatcher, PublishHere
 from catga_core.mediator.durable import DurableMessages
+from catga_core.mediator.keeping import publisher_keeps
 from catga_core.mediator.options import PUBLISH, PublishOptions, check_options, frozen
 from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import EVENTS, expect
@@ -60,7 +61,7 @@ class Publishing:
             publish_in, outbox = self._ways(described)
         except NotPrepared:
             return self._prepare_and_publish
-        except CatgaError:
+        except (CatgaError, ConfigurationError):
             raise
         except Exception as error:
             raise not_built(described, error) from error
@@ -95,9 +96,9 @@ class Publishing:
         known = self._known.get(described.cls)
         if known is None:
             source = self._source
-            durable, transport = source.durable, source.event_transport
+            durable, transport = publisher_keeps(source, described), source.event_transport
             outbox = source.outbox
-            if durable is not None and durable.takes(described):
+            if durable is not None:
                 publish_in = _durable(described, durable)
                 # It is part of the unit of work by itself.
                 outbox = None if durable.transactional else outbox
@@ -120,7 +121,7 @@ class Publishing:
     async def _prepare_and_publish(self, event: Event) -> None:
         try:
             await self._source.prepare()
-        except CatgaError:
+        except (CatgaError, ConfigurationError):
             raise
         except Exception as error:
             raise not_built(message_type(type(event)), error) from error

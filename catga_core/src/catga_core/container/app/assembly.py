@@ -20,8 +20,10 @@ from catga_core.handlers import HandlerDefinition
 from catga_core.handlers.hints import class_of, with_place
 from catga_core.interfaces.transport import EventTransport, RequestTransport, StreamTransport
 from catga_core.mediator import DurableMessages, EventOutbox, FailureSink, NotPrepared, Route
+from catga_core.mediator.keeping import not_kept
 from catga_core.messages import Message, MessageKind, MessageType, message_type
 from catga_core.messages.bodies import BodyCodec
+from catga_core.messages.delivery import Delivery
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.older import Conversion, conversion
 from catga_core.messages.registry import MessageRegistry
@@ -195,6 +197,9 @@ class Assembly:
         problems: list[str] = []
         for entry in self.handlers:
             described = entry.definition.message_type
+            kept = described.delivery not in {None, Delivery.AT_MOST_ONCE}
+            if kept and described.kind is MessageKind.EVENT and self._contributions.durable is None:
+                problems.append(not_kept(described))
             if not described.context and MessageContext in self._resolver.reach_of(entry.registration):
                 named = with_place(entry.definition.name, entry.definition.target)
                 problems.append(

@@ -274,6 +274,7 @@ class Lifecycle:
             assembly.stream_route(cls)
         for cls in assembly.handlers.served_events(below_event=False):
             assembly.event_routes(cls)
+            self._dispatcher.delivers_in_queues(message_type(cls))
 
     def _hosted_in_order(self) -> tuple[list[Any], list[Any]]:
         """Return the hosted services that messages rely on, and those that rely on the mediator, each in order."""

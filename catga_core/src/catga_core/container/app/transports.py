@@ -94,7 +94,11 @@ def inbound_of(
     return Inbound(
         options.service_name,
         [dispatcher.request_endpoint(message_type(cls)) for cls in requests],
-        [dispatcher.event_endpoint(message_type(cls)) for cls in events],
+        [
+            dispatcher.event_endpoint(described)
+            for described in map(message_type, events)
+            if not dispatcher.delivers_in_queues(described)
+        ],
         options.max_concurrent_requests,
         [dispatcher.stream_endpoint(message_type(cls)) for cls in streams],
     )

@@ -33,13 +33,17 @@ class Definitions:
         self._delivery_of = delivery_of
         self._options = options
 
-    def events(self, published: Iterable[type[Message]] = ()) -> Sequence[QueueDefinition]:
+    def events(
+        self, published: Iterable[type[Message]] = (), *, of_all_events: Iterable[str] = ()
+    ) -> Sequence[QueueDefinition]:
         """Return one definition for each handler of durable events.
 
         Args:
-            published: Event classes besides those that handlers are registered for, such as those of a handler of `Event`.
+            published: Event classes besides those that handlers are registered for: what this process publishes for handlers of
+                `Event`.
+            of_all_events: The names of the handlers of `Event`, which have a queue whatever is known of their events.
         """
-        handled: dict[str, dict[str, Delivery]] = {}
+        handled: dict[str, dict[str, Delivery]] = {handler: {} for handler in of_all_events}
         for cls in dict.fromkeys((*self._dispatcher.handled_events(), *published)):
             described = message_type(cls)
             delivery = self._delivery_of(described)

@@ -20,7 +20,7 @@ from catga_core.interfaces.health import Health
 from catga_core.interfaces.queue import QueueStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import Dispatcher, DurableMessages
-from catga_core.messages import MessageKind, MessageType
+from catga_core.messages import Event, MessageKind, MessageType
 from catga_core.messages.delivery import Delivery
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
@@ -49,12 +49,14 @@ class QueuesFeature:
     def __init__(self, options: QueueOptions | None = None) -> None:
         self._options = options or QueueOptions()
         self._commands: dict[MessageType, str] = {}
+        self._of_all_events: dict[str, None] = {}
         self._services: Services | None = None
 
     def register(self, builder: Builder, /) -> None:
         """Add transport, publisher, consumers, monitor, and the pruning of what was handled."""
         self._services = builder.services
         self._commands.clear()
+        self._of_all_events.clear()
         builder.on_handler(self._note)
         builder.need(Storage, QueueStore, DurableTransport, DeadLetterStore)
         builder.use(RetentionFeature).prune("queue", QueueStore, self._prune)
@@ -162,7 +164,8 @@ class QueuesFeature:
             definitions = self._definitions(services)
 
             def all_queues() -> Sequence[QueueDefinition]:
-                return [*definitions.events(), *definitions.commands(self._commands.items())]
+                events = definitions.events(of_all_events=self._of_all_events)
+                return [*events, *definitions.commands(self._commands.items())]
 
             return QueueConsumers(
                 all_queues,
@@ -207,8 +210,12 @@ class QueuesFeature:
 
     def _note(self, handler: HandlerDefinition) -> None:
         described = handler.message_type
-        if described.kind is MessageKind.COMMAND and not handler.consumer:
+        if handler.consumer:
+            return
+        if described.kind is MessageKind.COMMAND:
             self._commands[described] = handler.name
+        elif described.cls is Event:
+            self._of_all_events[handler.name] = None
 
     def _is_kept(self, described: MessageType) -> bool:
         return (

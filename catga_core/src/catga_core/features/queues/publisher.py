@@ -60,6 +60,11 @@ class QueuePublisher:
         self._declared_to: DurableTransport | None = None
 
     @property
+    def remote(self) -> bool:
+        """Whether events reach other services by the durable transport."""
+        return self._transport().capabilities.remote
+
+    @property
     def transactional(self) -> bool:
         """Whether what is published in a unit of work is part of it, so that the outbox is not needed."""
         return self._transport().capabilities.transactional

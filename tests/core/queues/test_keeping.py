@@ -1,0 +1,224 @@
+"""Who keeps an event that is delivered at least once, and which compositions cannot."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from catga_core import (
+    CatgaContainer,
+    CatgaOptions,
+    Command,
+    ConfigurationError,
+    Delivery,
+    Event,
+    Priority,
+    Query,
+    ScheduledId,
+    add_catga,
+    message,
+    message_type,
+    scheduled_id,
+)
+from catga_core.builtin_plugins import add_memory_transport
+from catga_core.interfaces import QueueState
+from catga_core.reliability import QueueOptions, add_queues
+from catga_testing.waiting import eventually
+
+
+@message(delivery="at_least_once")
+class Kept(Event):
+    number: int
+
+
+class Plain(Event):
+    number: int
+
+
+class Do(Command[int]):
+    number: int = 1
+
+
+class Ask(Query[int]):
+    pass
+
+
+def service(name: str, had: list[str], *, fails: int = 0) -> CatgaContainer:
+    catga = add_catga(CatgaOptions(service_name=name))
+    add_memory_transport(catga, "memory://keeping")
+    add_queues(catga, QueueOptions(retry_delay_seconds=0.02, poll_seconds=0.05))
+    left = [fails]
+
+    async def note(event: Kept) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise RuntimeError("away")
+        had.append(f"{name} {event.number}")
+
+    catga.add_handlers(note)
+    return catga
+
+
+async def test_each_service_on_a_bus_keeps_the_event() -> None:
+    had: list[str] = []
+    orders, mails = service("orders", had), service("mails", had, fails=2)
+
+    async with orders.running() as app, mails.running() as other:
+        await app.mediator.publish(Kept(1))
+
+        await eventually(lambda: sorted(had) == ["mails 1", "orders 1"])
+        assert [await each.message_queues.stats() for each in (app, other)] == [{}, {}]
+
+
+async def test_declared_delivery_without_queues_does_not_start() -> None:
+    catga = add_catga()
+
+    async def note(event: Kept) -> None:
+        raise AssertionError
+
+    catga.add_handlers(note)
+
+    with pytest.raises(ConfigurationError, match="enable_queues"):
+        catga.validate()
+
+
+async def test_declared_delivery_without_queues_is_not_published() -> None:
+    async with add_catga().running() as app:
+        with pytest.raises(ConfigurationError, match="enable_queues"):
+            await app.mediator.publish(Kept(1))
+
+
+async def test_default_delivery_is_an_option() -> None:
+    had: list[int] = []
+    catga = add_catga()
+    add_queues(catga, QueueOptions(delivery=Delivery.AT_LEAST_ONCE, retry_delay_seconds=0.02))
+
+    async def note(event: Plain) -> None:
+        had.append(event.number)
+        if len(had) == 1:
+            raise RuntimeError("once")
+
+    catga.add_handlers(note)
+    async with catga.running() as app:
+        await app.mediator.publish(Plain(1))
+
+        await eventually(lambda: had == [1, 1])
+
+
+async def test_handler_of_all_events_has_a_queue() -> None:
+    had: list[Event] = []
+    catga = add_catga()
+    add_queues(catga)
+
+    async def note(event: Event) -> None:
+        had.append(event)
+
+    catga.add_handlers(note)
+    async with catga.running() as app:
+        await app.mediator.publish(Kept(1))
+
+        await eventually(lambda: had == [Kept(1)])
+
+
+async def test_queues_are_enabled_by_the_flag() -> None:
+    async with add_catga(CatgaOptions(enable_queues=True)).running() as app:
+        assert await app.message_queues.stats() == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"delay": -1}, ValueError),
+        ({"delay": float("inf")}, ValueError),
+        ({"delay": "soon"}, (TypeError, ValueError)),
+        ({"delay": 1, "at": datetime.now(UTC)}, ValueError),
+        ({"at": datetime(2030, 1, 1)}, ValueError),  # noqa: DTZ001 - it is refused
+        ({"at": 5.0}, TypeError),
+        ({"key": ""}, ValueError),
+        ({"priority": 7}, ValueError),
+        ({"message_id": ""}, TypeError),
+        ({"message_id": 5}, TypeError),
+    ],
+)
+async def test_wrong_argument_of_enqueue_is_refused(given: dict[str, Any], error: type[Exception]) -> None:
+    async with add_catga(CatgaOptions(enable_queues=True)).running() as app:
+        with pytest.raises(error):
+            await app.mediator.enqueue(Do(), **given)
+        assert await app.message_queues.stats() == {}
+
+
+@pytest.mark.parametrize("given", [Ask(), Kept(1), Do])
+async def test_only_commands_are_enqueued(given: Any) -> None:
+    async with add_catga(CatgaOptions(enable_queues=True)).running() as app:
+        with pytest.raises(TypeError, match=r"enqueue\(\) takes a Command"):
+            await app.mediator.enqueue(given)
+
+
+async def test_enqueue_without_queues_names_the_option() -> None:
+    async with add_catga().running() as app:
+        for call in (
+            lambda: app.mediator.enqueue(Do()),
+            lambda: app.mediator.cancel(ScheduledId("Do:1")),
+            lambda: app.mediator.enqueued(ScheduledId("Do:1")),
+        ):
+            with pytest.raises(ConfigurationError, match="enable_queues"):
+                await call()
+
+
+async def test_malformed_scheduled_id_is_refused() -> None:
+    async with add_catga(CatgaOptions(enable_queues=True)).running() as app:
+        for malformed in ("", "Do", ":1", "Do:", 5):
+            with pytest.raises(ValueError, match="ScheduledId"):
+                await app.mediator.cancel(malformed)  # type: ignore[arg-type]  # what a user may pass
+    with pytest.raises(TypeError, match="command"):
+        scheduled_id(Kept, "1")
+
+
+async def test_enqueued_command_waits_for_a_process_that_handles_it() -> None:
+    async with add_catga(CatgaOptions(enable_queues=True)).running() as app:
+        scheduled = await app.mediator.enqueue(
+            Do(), delay=timedelta(hours=1), key="k", priority=Priority.LOW, message_id="one"
+        )
+
+        assert scheduled == scheduled_id(Do, "one") == "Do:one"
+        [entry] = (await app.message_queues.find()).entries
+        assert (entry.queue, entry.state) == ("command:Do", QueueState.SCHEDULED)
+        assert (entry.message.key, entry.message.priority) == ("k", Priority.LOW)
+        assert await app.message_queues.cancel("command:Do", "one")
+
+
+def test_delivery_is_declared_by_value_or_by_text() -> None:
+    assert message_type(Kept).delivery is Delivery.AT_LEAST_ONCE
+    assert message_type(Plain).delivery is None
+    for wrong in ("sometimes", 1):
+        with pytest.raises((ConfigurationError, ValueError), match="AT_LEAST_ONCE"):
+            message(delivery=wrong)  # type: ignore[arg-type]  # what a user may pass
+
+
+def test_delivery_of_a_query_is_refused() -> None:
+    @message(delivery="at_least_once")
+    class Wrong(Query[int]):
+        pass
+
+    with pytest.raises((TypeError, ConfigurationError), match="delivery"):
+        message_type(Wrong)
+
+
+async def test_queues_in_memory_are_emptied_at_the_stop() -> None:
+    had: list[int] = []
+    catga = add_catga(CatgaOptions(enable_queues=True))
+
+    async def do(command: Do) -> int:
+        await asyncio.sleep(0)
+        had.append(command.number)
+        return 1
+
+    catga.add_handlers(do)
+    async with catga.running() as app:
+        for number in range(100):
+            await app.mediator.enqueue(Do(number))
+
+    assert sorted(had) == list(range(100))
