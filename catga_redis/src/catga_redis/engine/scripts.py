@@ -27,6 +27,7 @@ _FILES = (
     "locks",
     "outbox",
     "queue",
+    "queue_looks",
     "dead_letters",
     "application",
 )
