@@ -275,7 +275,7 @@ class QueueEndingContract(QueueContractBase):
             await asyncio.wait({leasing})
         await time.passes(1.1)
 
-        found = []
+        found: list[str] = []
         while leased := await lease(queue):
             found += names(leased)
             await queue.complete(leased)

@@ -88,7 +88,7 @@ class QueueKeysContract(QueueContractBase):
         await filled(queue, "a-4")
         await queue.release_key(QUEUE, "a")
 
-        found = []
+        found: list[str] = []
         while leased := await lease(queue):
             found += names(leased)
             await queue.complete(leased)

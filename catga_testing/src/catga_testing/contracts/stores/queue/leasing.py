@@ -77,7 +77,7 @@ class QueueLeasingContract(QueueContractBase):
         await queue.add(queued("a-2", key="a", priority=Priority.HIGH), queues=[QUEUE])
         await queue.add(queued("b-1", key="b"), queues=[QUEUE])
 
-        found = []
+        found: list[str] = []
         while leased := await lease(queue, 1):
             found += names(leased)
             await queue.complete(leased)

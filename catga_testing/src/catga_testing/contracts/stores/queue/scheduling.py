@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catga_core.interfaces import QueueState, QueueStore
+from catga_core.interfaces import QueueLease, QueueState, QueueStore
 from catga_core.messages.delivery import Priority
 from catga_testing.contracts.stores.place import StoreTime
 from catga_testing.contracts.stores.queue.base import (
@@ -45,7 +45,7 @@ class QueueSchedulingContract(QueueContractBase):
         await time.passes(1.1)
         await filled(other, "a-3", "-4")
 
-        found = []
+        found: list[QueueLease] = []
         while leased := await lease(other, 1):
             found += leased
             await one.complete(leased)
@@ -82,7 +82,7 @@ class QueueSchedulingContract(QueueContractBase):
         await time.passes(2.0)
         nothing = await lease(queue)
         await queue.complete([first])
-        rest = []
+        rest: list[str] = []
         while leased := await lease(queue):
             rest += names(leased)
             await queue.complete(leased)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -117,16 +117,18 @@ class QueueWaitingContract(QueueContractBase):
         """Also for those who began to wait while it had ended the message."""
         await filled(queue, "a-1", "a-2")
         leased = await lease(queue, lease=time.lease)
+        waiting: list[asyncio.Task[None]] = []
         with pytest.raises(ZeroDivisionError):
             async with stores.storage.unit_of_work():
                 await queue.complete(leased)
-                waiting = asyncio.create_task(outside(lambda: queue.wait([QUEUE], timeout=PATIENCE)))
+                wait = outside(lambda: queue.wait([QUEUE], timeout=PATIENCE))
+                waiting.append(asyncio.create_task(wait))
                 await turns(20)
                 raise ZeroDivisionError
 
         await time.passes(1.0)
         async with asyncio.timeout(SOON):
-            await waiting
+            await waiting[0]
         assert names(await lease(queue)) == ["a-1"]
 
     async def test_who_waits_for_a_queue_in_a_loop_lets_others_work(self, queue: QueueStore) -> None:
@@ -180,7 +182,7 @@ async def _leased_in_time(time: StoreTime, waiting: asyncio.Task[list[str]]) -> 
 
 
 @asynccontextmanager
-async def _woken(queue: QueueStore, *expected: str) -> AsyncIterator[None]:
+async def _woken(queue: QueueStore, *expected: str) -> AsyncGenerator[None, None]:
     """Have a task wait, and see that what is done in the block, and nothing before, wakes it to lease these messages."""
     waiting = asyncio.create_task(_first_leased(queue))
     await turns(10)
