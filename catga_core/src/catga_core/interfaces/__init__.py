@@ -51,7 +51,7 @@ from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.locks import LockLease, LockProvider
 from catga_core.interfaces.memberships import MembershipStore
 from catga_core.interfaces.named_values import NamedValueConflictError, NamedValueStore
-from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats, OutboxStore
+from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats, OutboxStore, ToEnqueue
 from catga_core.interfaces.port import Port, declared_ports, port, port_of
 from catga_core.interfaces.queue import (
     ALL_QUEUED,
@@ -152,6 +152,7 @@ __all__ = [
     "StreamEndpoint",
     "StreamEvents",
     "StreamTransport",
+    "ToEnqueue",
     "Transport",
     "TransportCapabilities",
     "TransportLifecycle",

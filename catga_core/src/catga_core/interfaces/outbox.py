@@ -8,7 +8,22 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from catga_core.interfaces.port import port
+from catga_core.messages.delivery import Priority
 from catga_core.messages.message_context import MessageContext
+
+
+class ToEnqueue(msgspec.Struct, frozen=True):
+    """How a command of the outbox is enqueued.
+
+    Args:
+        due_at: When it is due, seconds since the Unix epoch; `0.0` for at once.
+        key: Commands of one key are handled in order; `None` for no order.
+        priority: Which of the due commands is handled first.
+    """
+
+    due_at: float = 0.0
+    key: str | None = None
+    priority: Priority = Priority.NORMAL
 
 
 class OutboxMessage(msgspec.Struct, frozen=True):
@@ -23,6 +38,7 @@ class OutboxMessage(msgspec.Struct, frozen=True):
         key: Messages of one key are sent in order; `None` for no order.
         created_at: Seconds since the Unix epoch.
         fingerprint: Of its content, to be compared with `same_content`; empty for an unknown one.
+        enqueue: How it is enqueued, for a command; `None` for an event, which is published.
     """
 
     name: str
@@ -33,6 +49,7 @@ class OutboxMessage(msgspec.Struct, frozen=True):
     key: str | None
     created_at: float
     fingerprint: str = ""
+    enqueue: ToEnqueue | None = None
 
 
 class LeasedMessage(msgspec.Struct, frozen=True):

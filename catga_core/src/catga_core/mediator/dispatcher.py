@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
-from catga_core.errors import CatgaError, HandlerNotFoundError, Outcome
+from catga_core.errors import CatgaError, HandlerNotFoundError, InternalError, Outcome
 from catga_core.interfaces.endpoints import (
     Delivered,
     EventEndpoint,
@@ -14,6 +14,7 @@ from catga_core.interfaces.endpoints import (
     StreamEndpoint,
     Undecoded,
 )
+from catga_core.interfaces.outbox import ToEnqueue
 from catga_core.interfaces.transport import EventTransport
 from catga_core.mediator.delivery import Delivery
 from catga_core.mediator.endpoints import DeliverInContext, EventDelivery, Handling, failing
@@ -25,7 +26,7 @@ from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.refusals import stopped, warn_of_namesake
 from catga_core.mediator.routes import NotPrepared, Route, RouteSource
 from catga_core.mediator.streaming import Streams
-from catga_core.messages import Event, Message, MessageKind, MessageType, message_type
+from catga_core.messages import Event, Message, MessageKind, MessageType, Request, message_type
 from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
@@ -157,6 +158,36 @@ class Dispatcher:
         for each in await deliver(event, context):
             if each.unkept is not None:
                 raise each.unkept
+
+    async def enqueue(
+        self, described: MessageType, command: Request[Any], context: MessageContext, enqueue: ToEnqueue, /
+    ) -> None:
+        """Enqueue a stored command.
+
+        Args:
+            described: The command's type.
+            command: The command.
+            context: As it was enqueued with.
+            enqueue: When, in which order.
+
+        Raises:
+            CatgaError: It is not known to be kept.
+        """
+        refusal = self.gate.refusal_of_stored(described)
+        if refusal is not None:
+            raise refusal
+        durable = await prepared(self._source, lambda: self._source.durable)
+        if durable is None:
+            text = f"{described.name} was enqueued by a container with queues, and this one has none. Set enable_queues=True."
+            raise InternalError(text, retryable=True)
+        await durable.enqueue(
+            described,
+            command,
+            context,
+            due_at=enqueue.due_at,
+            key=enqueue.key,
+            priority=enqueue.priority,
+        )
 
     async def event_transport(self) -> EventTransport | None:
         """Return what carries events to every service, `None` where they are all handled in this process."""

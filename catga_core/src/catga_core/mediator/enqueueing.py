@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from catga_core.errors import ConfigurationError
+from catga_core.interfaces.outbox import ToEnqueue
 from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.durable import DurableMessages, Enqueued
 from catga_core.mediator.options import PUBLISH, check_options
@@ -15,7 +16,7 @@ from catga_core.mediator.routes import RouteSource
 from catga_core.messages import MessageKind, Request
 from catga_core.messages.context import begin_event_context
 from catga_core.messages.delivery import Priority
-from catga_core.messages.scheduled import ScheduledId
+from catga_core.messages.scheduled import ScheduledId, scheduled_as
 from catga_core.option_checks import MOST_SECONDS, check_name, check_seconds
 
 _COMMANDS = frozenset({MessageKind.COMMAND})
@@ -57,6 +58,11 @@ class Enqueueing:
         durable = await self._durable("enqueue()")
         # Like an event's: what is handled later has no deadline of what is handled now.
         context = begin_event_context(message_id=message_id)
+        outbox = await prepared(self._source, lambda: self._source.outbox)
+        if not durable.transactional and outbox is not None and outbox.applies():
+            enqueue = ToEnqueue(due_at or 0.0, key, chosen)
+            await outbox.store_command(described, command, context, enqueue)
+            return scheduled_as(described.name, context.message_id)
         return await durable.enqueue(described, command, context, due_at=due_at, key=key, priority=chosen)
 
     async def cancel(self, scheduled: ScheduledId) -> bool:

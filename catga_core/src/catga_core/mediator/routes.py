@@ -10,9 +10,10 @@ import msgspec
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
 from catga_core.interfaces.endpoints import Undecoded
+from catga_core.interfaces.outbox import ToEnqueue
 from catga_core.interfaces.transport import EventTransport, RequestTransport, StreamTransport
 from catga_core.mediator.durable import DurableMessages
-from catga_core.messages import Event, Message, MessageType
+from catga_core.messages import Event, Message, MessageType, Request
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.older import Conversion
 from catga_core.messages.results import Failure
@@ -56,7 +57,7 @@ class FailureSink(Protocol):
 
 
 class EventOutbox(Protocol):
-    """Where an event goes that is published in a unit of work."""
+    """Where an event goes that is published in a unit of work, and a command that is enqueued in one."""
 
     def applies(self) -> bool:
         """Tell whether the running task is in a unit of work."""
@@ -64,6 +65,16 @@ class EventOutbox(Protocol):
 
     async def store(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
         """Store an event in the unit of work.
+
+        Raises:
+            CatgaError: When it cannot be stored.
+        """
+        ...
+
+    async def store_command(
+        self, described: MessageType, command: Request[Any], context: MessageContext, enqueue: ToEnqueue, /
+    ) -> None:
+        """Store a command in the unit of work, to be enqueued after its commit.
 
         Raises:
             CatgaError: When it cannot be stored.

@@ -24,7 +24,12 @@ def scheduled_id(command: type[Any], message_id: str) -> ScheduledId:
     if described.kind is not MessageKind.COMMAND:
         msg = f"scheduled_id() requires a command class; got the {described.kind} {command.__name__}."
         raise TypeError(msg)
-    return ScheduledId(f"{described.name}:{message_id}")
+    return scheduled_as(described.name, message_id)
+
+
+def scheduled_as(name: str, message_id: str) -> ScheduledId:
+    """Return the id of a command by its wire name and its message id."""
+    return ScheduledId(f"{name}:{message_id}")
 
 
 def parts_of(scheduled: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import msgspec
 
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource
 from catga_core.interfaces.event_log import EventRecord
-from catga_core.interfaces.outbox import OutboxMessage
+from catga_core.interfaces.outbox import OutboxMessage, ToEnqueue
 from catga_core.interfaces.queue import QueuedMessage
 from catga_core.interfaces.snapshots import Snapshot
 from catga_core.messages.delivery import Priority
@@ -25,7 +25,8 @@ _WholeContext: TypeAlias = tuple[
     str, str, str | None, float | None, dict[str, str] | None, str | None, str | None
 ]
 _Event: TypeAlias = tuple[str, str, int, str, bytes, int, str | None, str | None, dict[str, str] | None]
-_Message: TypeAlias = tuple[str, int, str, bytes, _WholeContext, str | None, float, str]
+_ToEnqueue: TypeAlias = tuple[float, str | None, int]
+_Message: TypeAlias = tuple[str, int, str, bytes, _WholeContext, str | None, float, str, _ToEnqueue | None]
 _Queued: TypeAlias = tuple[str, int, str, bytes, _WholeContext, float, float, str | None, int, str]
 _Letter: TypeAlias = tuple[
     str,
@@ -56,6 +57,7 @@ _decode_headers = msgspec.msgpack.Decoder(dict[str, str]).decode
 _decode_context = msgspec.msgpack.Decoder(ContextFields).decode
 _decode_event = msgspec.msgpack.Decoder(_Event).decode
 _decode_message = msgspec.msgpack.Decoder(_Message).decode
+_decode_enqueue = msgspec.msgpack.Decoder(_ToEnqueue).decode
 _decode_queued = msgspec.msgpack.Decoder(_Queued).decode
 _decode_letter = msgspec.msgpack.Decoder(_Letter).decode
 _decode_old_letter = msgspec.msgpack.Decoder(_OldLetter).decode
@@ -146,14 +148,45 @@ def encode_message(message: OutboxMessage) -> bytes:
             message.key,
             message.created_at,
             message.fingerprint,
+            _enqueue_fields(message.enqueue),
         )
     )
 
 
 def decode_message(stored: bytes) -> OutboxMessage:
     """Return an outbox message from its bytes."""
-    name, schema_version, format, data, context, key, created_at, fingerprint = _decode_message(stored)
-    return OutboxMessage(name, schema_version, format, data, _context(*context), key, created_at, fingerprint)
+    name, schema_version, format, data, context, key, created_at, fingerprint, enqueue = _decode_message(
+        stored
+    )
+    return OutboxMessage(
+        name,
+        schema_version,
+        format,
+        data,
+        _context(*context),
+        key,
+        created_at,
+        fingerprint,
+        _to_enqueue(enqueue),
+    )
+
+
+def encode_enqueue(enqueue: ToEnqueue | None) -> bytes | None:
+    """Return the bytes of how a command is enqueued, `None` for none."""
+    return None if enqueue is None else _encode(_enqueue_fields(enqueue))
+
+
+def decode_enqueue(stored: bytes | None) -> ToEnqueue | None:
+    """Return how a command is enqueued from its bytes."""
+    return None if stored is None else _to_enqueue(_decode_enqueue(stored))
+
+
+def _enqueue_fields(enqueue: ToEnqueue | None) -> _ToEnqueue | None:
+    return None if enqueue is None else (enqueue.due_at, enqueue.key, int(enqueue.priority))
+
+
+def _to_enqueue(fields: _ToEnqueue | None) -> ToEnqueue | None:
+    return None if fields is None else ToEnqueue(fields[0], fields[1], Priority(fields[2]))
 
 
 # --- queued messages ---

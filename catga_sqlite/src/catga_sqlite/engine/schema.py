@@ -158,6 +158,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
         # The message id of the event at the position, as text.
         ("ALTER TABLE catga_checkpoints ADD COLUMN event_id TEXT",),
     ),
+    Migration("commands of the outbox", ("ALTER TABLE catga_outbox ADD COLUMN enqueue BLOB",)),
     Migration(
         "queues of dead letters",
         (

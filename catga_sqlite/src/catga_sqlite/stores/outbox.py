@@ -12,17 +12,22 @@ from typing import Any, Final
 from catga_core.errors import MessageIdConflictError
 from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStats
 from catga_core.messages.fingerprints import same_content
-from catga_core.storage_support.records import decode_context, encode_context
+from catga_core.storage_support.records import (
+    decode_context,
+    decode_enqueue,
+    encode_context,
+    encode_enqueue,
+)
 from catga_sqlite.engine.ids import pack_id, unpack_id
 from catga_sqlite.engine.wakeups import OUTBOX
 from catga_sqlite.storage import SqliteStorage
 
 _ADD: Final = (
-    "INSERT INTO catga_outbox (message_id, key, name, schema_version, format, data, context, created_at, fingerprint) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING"
+    "INSERT INTO catga_outbox (message_id, key, name, schema_version, format, data, context, created_at, enqueue, fingerprint) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING"
 )
 _KNOWN: Final = "SELECT fingerprint FROM catga_outbox WHERE message_id = ?"
-_COLUMNS: Final = "sequence, message_id, key, name, schema_version, format, data, context, created_at, attempts, fencing_token, error, fingerprint"
+_COLUMNS: Final = "sequence, message_id, key, name, schema_version, format, data, context, created_at, attempts, fencing_token, error, fingerprint, enqueue"
 # What waits for a time after :far was given back before the clock stepped back, and is due.
 # Not where an earlier one of its key is not due. What is due before it is taken first, being earlier. The indices are named,
 # because without statistics SQLite would walk over all that was ever sent.
@@ -127,6 +132,7 @@ def _row(message: OutboxMessage) -> tuple[Any, ...]:
         message.data,
         encode_context(message.context),
         message.created_at,
+        encode_enqueue(message.enqueue),
         message.fingerprint,
     )
 
@@ -178,9 +184,20 @@ def _leased(
     fencing_token: int,
     error: str | None,
     fingerprint: str,
+    enqueue: bytes | None,
 ) -> LeasedMessage:
     surroundings = decode_context(unpack_id(message_id), context)
-    message = OutboxMessage(name, schema_version, format, data, surroundings, key, created_at, fingerprint)
+    message = OutboxMessage(
+        name,
+        schema_version,
+        format,
+        data,
+        surroundings,
+        key,
+        created_at,
+        fingerprint,
+        decode_enqueue(enqueue),
+    )
     return LeasedMessage(sequence, message, attempts, fencing_token, error)
 
 

@@ -26,6 +26,7 @@ from catga_core.interfaces.port import declared_ports
 from catga_core.interfaces.transport import TransportLifecycle
 from catga_core.log import LEFT_IN_FLIGHT, STARTED, STATE_IN_MEMORY, STOP_FAILED, STOPPED, logger
 from catga_core.mediator import CatgaMediator, Dispatcher
+from catga_core.messages import message_type
 from catga_core.runtime.home_loop import LOOP_IS_CLOSED
 from catga_core.runtime.shielded import shielded
 from catga_core.runtime.waiter import Waiter

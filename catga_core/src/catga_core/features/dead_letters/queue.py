@@ -26,10 +26,11 @@ from catga_core.interfaces.dead_letters import (
     DeadLetterStore,
 )
 from catga_core.interfaces.durable_transport import DurableTransport
+from catga_core.interfaces.outbox import ToEnqueue
 from catga_core.interfaces.storage import Storage
 from catga_core.log import LETTER_REPLAYED, logger, traceback_of
 from catga_core.mediator import Dispatcher
-from catga_core.messages import Event, Message, MessageType
+from catga_core.messages import Event, Message, MessageType, Request
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
@@ -263,12 +264,16 @@ class DeadLetterQueue:
         context = msgspec.structs.replace(letter.context, headers=headers, deadline=None)
         if letter.source in _OF_HANDLERS:
             return await self._dispatcher.redeliver(described, letter.handler, message, context)
-        if not isinstance(message, Event):
-            return Failure(_not_for_a_handler(letter))
-        if letter.source is DeadLetterSource.TRANSPORT:
+        if letter.source is DeadLetterSource.TRANSPORT and isinstance(message, Event):
             return await self._dispatcher.redeliver_to_all(described, message, context)
         try:
-            await self._dispatcher.hand_over(described, message, context)
+            if isinstance(message, Event):
+                await self._dispatcher.hand_over(described, message, context)
+            elif isinstance(message, Request):
+                # Its time is over by now.
+                await self._dispatcher.enqueue(described, message, context, ToEnqueue())
+            else:
+                return Failure(_not_for_a_handler(letter))
         except CatgaError as error:
             return Failure(error)
         return Success(None)

@@ -119,6 +119,7 @@ class OutboxFeature:
             )
             sender = OutboxSender(
                 receivers.hand_over,
+                dispatcher.enqueue,
                 registry,
                 serializer,
                 clock,

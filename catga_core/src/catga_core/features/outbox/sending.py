@@ -10,10 +10,10 @@ from catga_core.clock import Clock
 from catga_core.errors import CatgaError, HandlerNotFoundError, TransportError
 from catga_core.features.dead_letters.letters import outbox_letter
 from catga_core.interfaces.dead_letters import DeadLetterStore
-from catga_core.interfaces.outbox import LeasedMessage, OutboxStore
+from catga_core.interfaces.outbox import LeasedMessage, OutboxMessage, OutboxStore, ToEnqueue
 from catga_core.interfaces.storage import Storage
 from catga_core.log import DEAD_LETTER, OUTBOX_SEND_FAILED, logger
-from catga_core.messages import Event, MessageType
+from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.serializer import Serializer
@@ -26,12 +26,16 @@ _BURST_SECONDS = 5.0
 HandOver: TypeAlias = Callable[[MessageType, Event, MessageContext], Coroutine[Any, Any, None]]
 """Delivers an event to the transport, or to this process's handlers where there is none; raises if it fails."""
 
+Enqueue: TypeAlias = Callable[[MessageType, Any, MessageContext, ToEnqueue], Coroutine[Any, Any, None]]
+"""Enqueues a command; raises if it fails."""
+
 
 class OutboxSender:
     """Sends messages of the outbox one at a time.
 
     Args:
         hand_over: Sends an event.
+        enqueue: Enqueues a command.
         registry: Knows the events' classes and upcasters.
         serializer: The container's serializer.
         clock: The container's clock.
@@ -43,6 +47,7 @@ class OutboxSender:
     def __init__(
         self,
         hand_over: HandOver,
+        enqueue: Enqueue,
         registry: MessageRegistry,
         serializer: Serializer,
         clock: Clock,
@@ -51,6 +56,7 @@ class OutboxSender:
         storage: Callable[[], Storage],
     ) -> None:
         self._hand_over = hand_over
+        self._enqueue = enqueue
         self._registry = registry
         self._serializer = serializer
         self._clock = clock
@@ -75,10 +81,10 @@ class OutboxSender:
         """
         message = leased.message
         try:
-            described, event = self._registry.decode(
-                message.name, message.schema_version, message.format, message.data, self._serializer, Event
+            described, decoded = self._registry.decode(
+                message.name, message.schema_version, message.format, message.data, self._serializer, Message
             )
-            await delivering(self._hand_over(described, event, message.context))
+            await delivering(self._send(described, decoded, message))
         except asyncio.CancelledError:
             if being_cancelled():
                 raise
@@ -95,6 +101,11 @@ class OutboxSender:
         self.failed += 1
         await self._after(leased, outbox, error)
         return False
+
+    def _send(self, described: MessageType, message: Any, stored: OutboxMessage) -> Coroutine[Any, Any, None]:
+        if stored.enqueue is not None:
+            return self._enqueue(described, message, stored.context, stored.enqueue)
+        return self._hand_over(described, message, stored.context)
 
     async def _after(self, leased: LeasedMessage, outbox: OutboxStore, error: CatgaError) -> None:
         attempts = leased.attempts + 1

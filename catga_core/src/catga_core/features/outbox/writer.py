@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
+import msgspec
+
 from catga_core.clock import Clock
-from catga_core.interfaces.outbox import OutboxMessage, OutboxStore
+from catga_core.interfaces.outbox import OutboxMessage, OutboxStore, ToEnqueue
 from catga_core.interfaces.storage import Storage, UnitOfWork
-from catga_core.messages import Event, MessageType
+from catga_core.messages import Event, MessageType, Request
 from catga_core.messages.exact import exact_encoder
 from catga_core.messages.fingerprints import fingerprint
 from catga_core.messages.message_context import MessageContext
@@ -44,7 +47,7 @@ class OutboxWriter:
         self._serializer = serializer
         self._clock = clock
         self._registry = registry
-        self._encoders: dict[type[Event], Callable[[Event], bytes]] = {}
+        self._encoders: dict[type[Any], Callable[[Any], bytes]] = {}
         self._conversations: WeakKeyDictionary[UnitOfWork, str] = WeakKeyDictionary()
 
     def applies(self) -> bool:
@@ -68,23 +71,47 @@ class OutboxWriter:
             MessageIdConflictError: The outbox has another event under the message id.
             PersistenceError: The outbox cannot be written.
         """
-        cls = type(event)
+        message = self._message(described, event, context, key_of(event, self._conversation_of(context)))
+        await self._outbox.add([message])
+
+    async def store_command(
+        self, described: MessageType, command: Request[Any], context: MessageContext, enqueue: ToEnqueue, /
+    ) -> None:
+        """Store one command; it is enqueued after the commit of the unit of work.
+
+        Args:
+            described: The command's type.
+            command: The command.
+            context: Its context.
+            enqueue: How it is enqueued.
+
+        Raises:
+            SerializationError: The command cannot be encoded, or would not be read back as it is.
+            MessageIdConflictError: The outbox has another message under the message id.
+            PersistenceError: The outbox cannot be written.
+        """
+        message = self._message(described, command, context, self._conversation_of(context))
+        await self._outbox.add([msgspec.structs.replace(message, enqueue=enqueue)])
+
+    def _message(
+        self, described: MessageType, message: Event | Request[Any], context: MessageContext, key: str | None
+    ) -> OutboxMessage:
+        cls = type(message)
         encode = self._encoders.get(cls)
         if encode is None:
             encode = exact_encoder(self._serializer, cls)
             self._registry.use(cls)
             self._encoders[cls] = encode
-        message = OutboxMessage(
+        return OutboxMessage(
             name=described.name,
             schema_version=described.version,
             format=self._serializer.name,
-            data=encode(event),
+            data=encode(message),
             context=context,
-            key=key_of(event, self._conversation_of(context)),
+            key=key,
             created_at=self._clock.time(),
-            fingerprint=fingerprint(described, event, self._serializer.encode),
+            fingerprint=fingerprint(described, message, self._serializer.encode),
         )
-        await self._outbox.add([message])
 
     def _conversation_of(self, context: MessageContext) -> str:
         if context.causation_id is not None:

@@ -20,7 +20,7 @@ from catga_core.messages.fingerprints import fingerprint
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.ordering import handling_key
 from catga_core.messages.registry import MessageRegistry
-from catga_core.messages.scheduled import ScheduledId, parts_of
+from catga_core.messages.scheduled import ScheduledId, parts_of, scheduled_as
 from catga_core.messages.serializer import Serializer
 
 
@@ -109,7 +109,7 @@ class QueuePublisher:
         await self._transport().enqueue(
             msgspec.structs.replace(message, due_at=due_at or 0.0, priority=priority)
         )
-        return ScheduledId(f"{described.name}:{context.message_id}")
+        return scheduled_as(described.name, context.message_id)
 
     async def cancel(self, scheduled: ScheduledId, /) -> bool:
         """Cancel an enqueued command whose handler does not run; return whether it was cancelled."""

@@ -18,7 +18,7 @@ from catga_core.interfaces.storage import Storage
 from catga_core.log import SCHEDULE_FAILED, TICK_SKIPPED, TICKS_MISSED, logger
 from catga_core.mediator import CatgaMediator
 from catga_core.messages import message_type
-from catga_core.messages.scheduled import ScheduledId
+from catga_core.messages.scheduled import scheduled_as
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.runtime.worker import Worker
 
@@ -161,7 +161,7 @@ class ScheduleWorker:
 
     async def _is_waiting(self, definition: ScheduleDefinition, command: Any, last: int) -> bool:
         name = message_type(type(command)).name
-        state = await self._mediator.enqueued(ScheduledId(f"{name}:{definition.message_id(last)}"))
+        state = await self._mediator.enqueued(scheduled_as(name, definition.message_id(last)))
         return state is not None and state.state is not QueueState.DONE
 
     async def _state(self, definition: ScheduleDefinition) -> ScheduleState:

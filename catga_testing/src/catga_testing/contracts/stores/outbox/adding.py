@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from catga_core import Priority
 from catga_core.errors import MessageIdConflictError
-from catga_core.interfaces import OutboxStore, Stores
+from catga_core.interfaces import OutboxStore, Stores, ToEnqueue
 from catga_testing.contracts.kept import needs
 from catga_testing.contracts.limits import PATIENCE, SOON
 from catga_testing.contracts.stores.base import both
@@ -37,6 +38,7 @@ class AddingContract(OutboxContractBase):
             key="key: {é} *",
             created_at=NOW + 0.125,
             fingerprint="kit.Größe@2#0f",
+            enqueue=ToEnqueue(NOW + 0.5, "key: {é} *", Priority.HIGH),
         )
         bare = message(data=data)
 
