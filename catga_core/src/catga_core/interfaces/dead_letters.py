@@ -48,7 +48,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
         last_failed_at: Seconds since the Unix epoch.
         replays: How often it was replayed.
         queue: The queue that the message was in; empty where there was none.
-        key: Its key there; `None` for none.
+        key: The key of its order: of a message of a queue its key there, of an event its `@ordered_by` key, of a parked event its
+            stream; `None` for none.
     """
 
     id: str
@@ -81,7 +82,8 @@ class DeadLetterFilter(msgspec.Struct, frozen=True):
         failed_after: Seconds since the Unix epoch; those that last failed later.
         failed_before: Seconds since the Unix epoch; those that last failed earlier.
         queue: The queue that their messages were in.
-        key: The key of their messages there.
+        key: The key of their messages' order.
+        message_id: The id of their messages.
 
     Raises:
         ValueError: A time is not a finite number >= 0.
@@ -95,6 +97,7 @@ class DeadLetterFilter(msgspec.Struct, frozen=True):
     failed_before: float | None = None
     queue: str | None = None
     key: str | None = None
+    message_id: str | None = None
 
     def __post_init__(self) -> None:
         """Check the times."""

@@ -44,6 +44,7 @@ class RedisDeadLetterStore:
             letter.queue,
             _given(letter.key),
             encode_letter(letter),
+            letter.context.message_id,
         )
         unit = self._storage.joined()
         if unit is not None:
@@ -128,6 +129,7 @@ def _wanted(filter: DeadLetterFilter) -> list[str]:
     return [
         *map(_given, texts),
         *("" if time is None else repr(float(time)) for time in times),
+        _given(filter.message_id),
     ]
 
 

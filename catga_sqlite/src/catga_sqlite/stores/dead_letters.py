@@ -40,6 +40,7 @@ _MEANT: Final = (
     "(:source IS NULL OR source = :source) AND (:handler IS NULL OR handler = :handler) AND "
     "(:name IS NULL OR name = :name) AND (:code IS NULL OR code = :code) AND "
     "(:queue IS NULL OR queue = :queue) AND (:key IS NULL OR key = :key) AND "
+    "(:message_id IS NULL OR message_id = :message_id) AND "
     "(:failed_after IS NULL OR last_failed_at > :failed_after) AND "
     "(:failed_before IS NULL OR last_failed_at < :failed_before)"
 )

@@ -118,6 +118,7 @@ def _fits(letter: DeadLetter, wanted: DeadLetterFilter) -> bool:
         and wanted.code in {None, letter.code}
         and wanted.queue in {None, letter.queue}
         and wanted.key in {None, letter.key}
+        and wanted.message_id in {None, letter.context.message_id}
         and (wanted.failed_after is None or letter.last_failed_at > wanted.failed_after)
         and (wanted.failed_before is None or letter.last_failed_at < wanted.failed_before)
     )

@@ -128,6 +128,7 @@ def _means(filter: DeadLetterFilter, letter: DeadLetter) -> bool:
         and filter.code in {None, letter.code}
         and filter.queue in {None, letter.queue}
         and filter.key in {None, letter.key}
+        and filter.message_id in {None, letter.context.message_id}
         and (filter.failed_after is None or letter.last_failed_at > filter.failed_after)
         and (filter.failed_before is None or letter.last_failed_at < filter.failed_before)
     )

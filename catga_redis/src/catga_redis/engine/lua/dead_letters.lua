@@ -1,11 +1,11 @@
 -- {p}:dl-seq     the last place
 -- {p}:dl         sorted set of letter ids by the place at which they first came
--- {p}:dl:m:<id>    hash: d letter; a attempts, f first failure, r replays, o the last operation; s h n c l q k what is filtered by
+-- {p}:dl:m:<id>    hash: d letter; a attempts, f first failure, r replays, o the last operation; s h n c l q k m what is filtered by
 local function letter_fields(key)
   return redis.call('HMGET', key, 'd', 'a', 'f', 'r')
 end
 
--- a[i]: id, operation, attempts, first failure, last failure, replays, source, handler, name, code, queue, key ('0' for none, else '1' and the key), letter
+-- a[i]: id, operation, attempts, first failure, last failure, replays, source, handler, name, code, queue, key ('0' for none, else '1' and the key), letter, message id
 local function check_add_letter(a, i)
   redis.call('HLEN', P .. 'dl:m:' .. a[i])
   redis.call('ZCARD', P .. 'dl')
@@ -26,7 +26,7 @@ local function apply_add_letter(a, i)
   end
   -- Last: where a command was refused before, a repetition must not find the letter there.
   redis.call('HSET', key, 'd', a[i + 12], 'o', a[i + 1], 'a', attempts, 'f', first, 'r', replays,
-    'l', a[i + 4], 's', a[i + 6], 'h', a[i + 7], 'n', a[i + 8], 'c', a[i + 9], 'q', a[i + 10], 'k', a[i + 11])
+    'l', a[i + 4], 's', a[i + 6], 'h', a[i + 7], 'n', a[i + 8], 'c', a[i + 9], 'q', a[i + 10], 'k', a[i + 11], 'm', a[i + 13])
   return 1
 end
 
@@ -58,7 +58,7 @@ local function apply_remove_letter(a, i)
 end
 
 -- a[i]: place before the first, how many to look at, how many to find, what to do; then source, handler, name, code, queue, key ('0' for
--- any, else '1' and the value), failed after, failed before ('' for any)
+-- any, else '1' and the value), failed after, failed before ('' for any), message id (as source)
 local function apply_find_letters(a, i)
   local found, last, seen = {}, a[i], 0
   local want, act = tonumber(a[i + 2]), a[i + 3]
@@ -68,10 +68,10 @@ local function apply_find_letters(a, i)
   end
   for n = 1, #page, 2 do
     local key = P .. 'dl:m:' .. page[n]
-    local f = redis.call('HMGET', key, 's', 'h', 'n', 'c', 'l', 'q', 'k')
+    local f = redis.call('HMGET', key, 's', 'h', 'n', 'c', 'l', 'q', 'k', 'm')
     last, seen = page[n + 1], seen + 1
     if f[5] and fits(f[1], a[i + 4]) and fits(f[2], a[i + 5]) and fits(f[3], a[i + 6]) and fits(f[4], a[i + 7])
-      and fits(f[6] or '', a[i + 8]) and (a[i + 9] == '0' or f[7] == a[i + 9])
+      and fits(f[6] or '', a[i + 8]) and (a[i + 9] == '0' or f[7] == a[i + 9]) and fits(f[8], a[i + 12])
       and (a[i + 10] == '' or tonumber(f[5]) > tonumber(a[i + 10]))
       and (a[i + 11] == '' or tonumber(f[5]) < tonumber(a[i + 11])) then
       if act == 'read' then

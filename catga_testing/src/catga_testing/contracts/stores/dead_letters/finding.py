@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from catga_core import MessageContext
 from catga_core.interfaces import ALL_LETTERS, DeadLetter, DeadLetterFilter, DeadLetterSource, DeadLetterStore
 from catga_testing.contracts.limits import PATIENCE
 from catga_testing.contracts.stores.dead_letters.keeping import DeadLetterContractBase
@@ -33,6 +34,9 @@ FILTERS: list[tuple[DeadLetterFilter, str]] = [
     (DeadLetterFilter(key=""), "d"),
     (DeadLetterFilter(key="none"), ""),
     (DeadLetterFilter(queue="mails", key="k: é"), "b"),
+    (DeadLetterFilter(message_id="m: é"), "ce"),
+    (DeadLetterFilter(message_id="M: é"), ""),
+    (DeadLetterFilter(message_id="m: é", code="TIMEOUT"), "e"),
     (DeadLetterFilter(handler="SendEmail", code="TIMEOUT"), "a"),
     (DeadLetterFilter(handler="SendEmail", code="TIMEOUT", name="kit.Paid"), ""),
 ]
@@ -41,12 +45,14 @@ FILTERS: list[tuple[DeadLetterFilter, str]] = [
 
 async def several(letters: DeadLetterStore) -> dict[str, DeadLetter]:
     """Keep five letters that differ, in the order of their ids, each having failed ten seconds after the one before."""
+    # One message that two have failed for.
+    context = MessageContext("m: é", "m: é")
     given = {
         "a": letter("a", handler="SendEmail", name="kit.Placed", code="TIMEOUT"),
         "b": letter(
             "b", handler="SendEmail", name="kit.Paid", code="HANDLER_FAILED", queue="mails", key="k: é"
         ),
-        "c": letter("c", handler="", source=DeadLetterSource.OUTBOX, code="TRANSPORT_FAILED"),
+        "c": letter("c", handler="", source=DeadLetterSource.OUTBOX, code="TRANSPORT_FAILED", context=context),
         "d": letter(
             "d",
             handler="SendEmail*",
@@ -56,7 +62,15 @@ async def several(letters: DeadLetterStore) -> dict[str, DeadLetter]:
             queue="mails",
             key="",
         ),
-        "e": letter("e", handler="sendemail", name="kit.Placed", code="TIMEOUT", queue="Mails", key="k: é"),
+        "e": letter(
+            "e",
+            handler="sendemail",
+            name="kit.Placed",
+            code="TIMEOUT",
+            queue="Mails",
+            key="k: é",
+            context=context,
+        ),
     }
     for number, (name, each) in enumerate(given.items(), 1):
         given[name] = msgspec.structs.replace(each, last_failed_at=NOW + 10 * number)
