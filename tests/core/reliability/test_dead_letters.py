@@ -549,6 +549,55 @@ async def test_event_that_still_cannot_be_delivered_is_not_replayed(place: Place
         assert left.replays == 0
 
 
+async def test_what_could_not_be_read_is_delivered_once_it_can_be(place: Place):
+    handled = Handled()
+    handled.fails = None
+    async with listening(place, handled).running() as app:
+        letter = DeadLetter(
+            id="t-1",
+            source=DeadLetterSource.TRANSPORT,
+            handler="",
+            name="letters.Unknown",
+            schema_version=1,
+            format=app.serializer.name,
+            data=app.serializer.encode(Placed(7)),
+            context=MessageContext("p-1", "p-1"),
+            code="UNKNOWN_MESSAGE",
+            message="no class is known",
+            traceback=None,
+            attempts=1,
+            first_failed_at=1.0,
+            last_failed_at=2.0,
+        )
+        await app.dead_letters.add(letter)
+        queue = app.get(DeadLetterQueue)
+
+        unread = await queue.replay("t-1")
+        assert not unread.is_success
+        assert await app.dead_letters.get("t-1") == letter, "it does not count as a replay"
+        # A release that knows the class.
+        await app.dead_letters.add(msgspec.structs.replace(letter, name="letters.Placed"))
+        result = await queue.replay("t-1")
+
+        assert result.is_success, result
+        assert await queue.count() == 0
+    assert sorted(handled.calls) == [("fails", 7), ("works", 7)]
+
+
+async def test_what_could_not_be_read_stays_when_nobody_handles_it_here(place: Place):
+    async with listening(place, Handled()).running() as app:
+        await app.mediator.publish(Placed())
+        letter = msgspec.structs.replace(
+            await only_letter(app), id="x", source=DeadLetterSource.TRANSPORT, handler=""
+        )
+        await app.dead_letters.add(letter)
+    async with place.container().running() as other:
+        result = await other.get(DeadLetterQueue).replay("x")
+
+        assert result.error.code == "HANDLER_NOT_FOUND"
+        assert await other.dead_letters.get("x") == letter
+
+
 async def test_event_that_could_not_be_decoded_stays_where_its_failures_are_not_kept(place: Place):
     handled = Handled()
     async with listening(place, handled).running() as app:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from catga_core.builtin_features.consumers import ConsumersFeature
 from catga_core.builtin_features.event_sourcing import EventSourcingFeature
 from catga_core.features.dead_letters.feature import DeadLetterFeature
+from catga_core.features.dead_letters.options import DeadLetterOptions
 from catga_core.features.idempotency.feature import IdempotencyFeature
 from catga_core.features.idempotency.options import IdempotencyOptions
 from catga_core.features.locks.feature import LocksFeature
@@ -28,13 +29,15 @@ def add_builtin_features(container: FeatureHost, options: CatgaOptions) -> None:
         options: The flags, and the short forms of the features' own options.
     """
     container.add_feature(LocksFeature())
+    container.add_feature(
+        DeadLetterFeature(DeadLetterOptions(keep_failed_events=options.enable_dead_letter_queue))
+    )
     container.add_feature(EventSourcingFeature(max_event_bytes=options.max_event_bytes))
     container.add_feature(ConsumersFeature())
     container.add_feature(RetentionFeature(RetentionOptions(interval_seconds=options.prune_interval_seconds)))
     container.add_feature(
         LoopMonitorFeature(LoopMonitorOptions(warning_seconds=options.loop_block_warning_seconds))
     )
-    container.add_feature(DeadLetterFeature(keep_failed_events=options.enable_dead_letter_queue))
     # Without the flag it is there for commands with @idempotent.
     container.add_feature(
         IdempotencyFeature(

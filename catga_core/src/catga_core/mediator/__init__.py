@@ -4,6 +4,7 @@ from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.durable import DurableMessages, Enqueued
 from catga_core.mediator.mediator import CatgaMediator
 from catga_core.mediator.options import PublishOptions, SendOptions
+from catga_core.mediator.recording import Outgoing, Recording
 from catga_core.mediator.routes import EventOutbox, FailureSink, NotPrepared, Route, RouteSource
 
 __all__ = [
@@ -14,7 +15,9 @@ __all__ = [
     "EventOutbox",
     "FailureSink",
     "NotPrepared",
+    "Outgoing",
     "PublishOptions",
+    "Recording",
     "Route",
     "RouteSource",
     "SendOptions",

@@ -23,6 +23,7 @@ from catga_core.mediator.gate import Gate
 from catga_core.mediator.keeping import KeepingEndpoint, publisher_keeps, receiver_keeps
 from catga_core.mediator.overlap import Overlap
 from catga_core.mediator.preparing import not_built, prepared
+from catga_core.mediator.recording import Outgoing, Recordings, current_recording
 from catga_core.mediator.refusals import stopped, warn_of_namesake
 from catga_core.mediator.routes import NotPrepared, Route, RouteSource
 from catga_core.mediator.streaming import Streams
@@ -63,6 +64,7 @@ class Dispatcher:
         self._overlap = Overlap()
         self.gate: Gate = Gate(source)
         self.failed_deliveries: FailedDeliveries = FailedDeliveries()
+        self.recordings: Recordings = Recordings(self.forget)
 
     # --- endpoints ---
 
@@ -146,6 +148,10 @@ class Dispatcher:
         refusal = self.gate.refusal_of_stored(described)
         if refusal is not None:
             raise refusal
+        recording = current_recording()
+        if recording is not None:
+            recording.published.append(Outgoing(event, context))
+            return
         durable = await prepared(self._source, lambda: publisher_keeps(self._source, described))
         if durable is not None:
             await durable.publish(described, event, context)
@@ -180,6 +186,10 @@ class Dispatcher:
         if durable is None:
             text = f"{described.name} was enqueued by a container with queues, and this one has none. Set enable_queues=True."
             raise InternalError(text, retryable=True)
+        recording = current_recording()
+        if recording is not None:
+            recording.enqueued.append(Outgoing(command, context, enqueue.due_at or None, enqueue.key))
+            return
         await durable.enqueue(
             described,
             command,

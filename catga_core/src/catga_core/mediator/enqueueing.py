@@ -11,6 +11,7 @@ from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.durable import DurableMessages, Enqueued
 from catga_core.mediator.options import PUBLISH, check_options
 from catga_core.mediator.preparing import prepared
+from catga_core.mediator.recording import Outgoing, current_recording
 from catga_core.mediator.refusals import expect
 from catga_core.mediator.routes import RouteSource
 from catga_core.messages import MessageKind, Request
@@ -58,6 +59,10 @@ class Enqueueing:
         durable = await self._durable("enqueue()")
         # Like an event's: what is handled later has no deadline of what is handled now.
         context = begin_event_context(message_id=message_id)
+        recording = current_recording()
+        if recording is not None:
+            recording.enqueued.append(Outgoing(command, context, due_at, key))
+            return scheduled_as(described.name, context.message_id)
         outbox = await prepared(self._source, lambda: self._source.outbox)
         if not durable.transactional and outbox is not None and outbox.applies():
             enqueue = ToEnqueue(due_at or 0.0, key, chosen)
@@ -67,7 +72,12 @@ class Enqueueing:
 
     async def cancel(self, scheduled: ScheduledId) -> bool:
         """Cancel an enqueued command; see `CatgaMediator.cancel`."""
-        return await (await self._durable("cancel()")).cancel(scheduled)
+        durable = await self._durable("cancel()")
+        recording = current_recording()
+        if recording is not None:
+            recording.cancelled.append(scheduled)
+            return True
+        return await durable.cancel(scheduled)
 
     async def enqueued(self, scheduled: ScheduledId) -> Enqueued | None:
         """Return the state of an enqueued command; see `CatgaMediator.enqueued`."""

@@ -13,6 +13,7 @@ from catga_core.mediator.durable import DurableMessages
 from catga_core.mediator.keeping import publisher_keeps
 from catga_core.mediator.options import PUBLISH, PublishOptions, check_options, frozen
 from catga_core.mediator.preparing import not_built, prepared
+from catga_core.mediator.recording import Outgoing, current_recording
 from catga_core.mediator.refusals import EVENTS, expect
 from catga_core.mediator.routes import EventOutbox, NotPrepared, RouteSource
 from catga_core.messages import Event, MessageType, message_type
@@ -66,6 +67,8 @@ class Publishing:
         except Exception as error:
             raise not_built(described, error) from error
         publish = publish_in if outbox is None else _storing(described, outbox, publish_in)
+        if self._dispatcher.recordings:
+            publish = _recording(publish)
         if self._gate.is_open:
             self.calls[described.cls] = publish
         return publish
@@ -76,6 +79,10 @@ class Publishing:
         headers = frozen(options.get("headers"))
         context = begin_event_context(message_id=options.get("message_id"), headers=headers)
         described = self._expect(event)
+        recording = current_recording()
+        if recording is not None:
+            recording.published.append(Outgoing(event, context))
+            return
         refusal = self._gate.elsewhere(described)
         if refusal is not None:
             raise refusal
@@ -165,3 +172,14 @@ def _storing(described: MessageType, outbox: EventOutbox, publish_in: PublishHer
             await publish_in(event)
 
     return publish
+
+
+def _recording(publish: Publish) -> Publish:
+    async def record_or_publish(event: Any) -> None:
+        recording = current_recording()
+        if recording is None:
+            await publish(event)
+        else:
+            recording.published.append(Outgoing(event, begin_event_context()))
+
+    return record_or_publish

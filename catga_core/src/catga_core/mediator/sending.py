@@ -12,9 +12,10 @@ from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.older import OlderRequest
 from catga_core.mediator.options import SendOptions, begin_context_with
 from catga_core.mediator.preparing import not_built, prepared
+from catga_core.mediator.recording import current_recording
 from catga_core.mediator.refusals import REQUESTS, answer, expect, no_handler
 from catga_core.mediator.routes import NotPrepared, RouteSource
-from catga_core.messages import MessageType, Request, message_type
+from catga_core.messages import MessageKind, MessageType, Request, message_type
 from catga_core.messages.context import begin_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure
@@ -109,6 +110,8 @@ class Sending:
             call: Chain = dispatch.send
         elif transport is not None:
             call = _remote(described, transport)
+            if self._records(described):
+                call = _recording(call)
         elif older is not None:
             call = older.send
         else:
@@ -141,7 +144,10 @@ class Sending:
         if dispatch is not None:
             found: tuple[_SendIn, bool] = (dispatch.handle, True)
         elif transport is not None:
-            found = (_remote_in(described, transport), False)
+            send_in = _remote_in(described, transport)
+            if self._records(described):
+                send_in = _recording_in(send_in)
+            found = (send_in, False)
         elif older is not None:
             found = (older.handle, True)
         else:
@@ -162,6 +168,10 @@ class Sending:
         way = source.newer_request(described) if transport is None else None
         newer = None if way is None else dispatcher.request_dispatch(way.newer.cls)
         return None, transport, None if way is None or newer is None else OlderRequest(way, newer)
+
+    def _records(self, described: MessageType) -> bool:
+        # A query changes nothing, and a handler needs its answer.
+        return bool(self._dispatcher.recordings) and described.kind is MessageKind.COMMAND
 
     async def _prepare_and_send(self, request: Request[Any]) -> CatgaResult[Any]:
         try:
@@ -187,6 +197,22 @@ def _remote_in(described: MessageType, transport: RequestTransport) -> _SendIn:
         return request_remote(described, request, context)
 
     return call
+
+
+def _recording(call: Chain) -> Chain:
+    async def record_or_send(request: Any) -> CatgaResult[Any]:
+        recording = current_recording()
+        return await call(request) if recording is None else recording.send(request, begin_context())
+
+    return record_or_send
+
+
+def _recording_in(send: _SendIn) -> _SendIn:
+    async def record_or_send(request: Any, context: MessageContext) -> CatgaResult[Any]:
+        recording = current_recording()
+        return await send(request, context) if recording is None else recording.send(request, context)
+
+    return record_or_send
 
 
 def _timed_out(cls: type[Any], seconds: float) -> CatgaError:

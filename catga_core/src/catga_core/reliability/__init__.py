@@ -1,7 +1,12 @@
 """Idempotent commands, outbox, queues, dead letters and locks."""
 
+from catga_core.features.dead_letters.dry_runs import DryRun
 from catga_core.features.dead_letters.feature import add_dead_letters
-from catga_core.features.dead_letters.queue import REPLAY_HEADER, DeadLetterQueue, ReplayReport
+from catga_core.features.dead_letters.monitor import DeadLetterMonitor
+from catga_core.features.dead_letters.options import DeadLetterOptions
+from catga_core.features.dead_letters.queue import DeadLetterQueue
+from catga_core.features.dead_letters.replayers import REPLAY_HEADER
+from catga_core.features.dead_letters.replaying import ReplayReport
 from catga_core.features.idempotency.feature import add_idempotency
 from catga_core.features.idempotency.marks import idempotent
 from catga_core.features.idempotency.options import IdempotencyOptions
@@ -21,11 +26,15 @@ from catga_core.features.retention.feature import RetentionFeature, add_retentio
 from catga_core.features.retention.options import RetentionOptions
 from catga_core.features.retention.pruning import Pruning
 from catga_core.features.units_of_work.marks import own_units_of_work
+from catga_core.mediator import Outgoing
 from catga_core.messages.ordering import ordered_by
 
 __all__ = [
     "REPLAY_HEADER",
+    "DeadLetterMonitor",
+    "DeadLetterOptions",
     "DeadLetterQueue",
+    "DryRun",
     "HeldLock",
     "IdempotencyOptions",
     "InboxOptions",
@@ -37,6 +46,7 @@ __all__ = [
     "OutboxMonitor",
     "OutboxOptions",
     "OutboxRelay",
+    "Outgoing",
     "Pruning",
     "QueueOptions",
     "ReplayReport",

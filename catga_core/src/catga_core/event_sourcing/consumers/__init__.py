@@ -17,8 +17,14 @@ from catga_core.event_sourcing.consumers.options import (
 )
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.event_sourcing.consumers.progress import ConsumerState, Progress, consumer_health
-from catga_core.event_sourcing.consumers.replaying import Replayed, replay_parked
+from catga_core.event_sourcing.consumers.replaying import (
+    Replayed,
+    rehearse_letter,
+    replay_letter,
+    replay_parked,
+)
 from catga_core.event_sourcing.consumers.selection import Selection
+from catga_core.event_sourcing.consumers.takeover import Takeover
 from catga_core.event_sourcing.consumers.unknown import UnknownEvents
 from catga_core.event_sourcing.consumers.waiting import wait_until
 from catga_core.event_sourcing.consumers.work import CheckpointMover, ConsumerWork, Handle, TooFarAheadError
@@ -42,6 +48,7 @@ __all__ = [
     "Progress",
     "Replayed",
     "Selection",
+    "Takeover",
     "TooFarAheadError",
     "UnknownEvents",
     "check_consumer_name",
@@ -50,6 +57,8 @@ __all__ = [
     "consumer_health",
     "current_stored_event",
     "provider_of_consumer",
+    "rehearse_letter",
+    "replay_letter",
     "replay_parked",
     "share_of",
     "wait_until",

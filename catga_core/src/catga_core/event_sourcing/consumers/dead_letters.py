@@ -63,6 +63,7 @@ def dead_letter_of(
         attempts=attempts,
         first_failed_at=now,
         last_failed_at=now,
+        key=stored.stream_id,
     )
 
 

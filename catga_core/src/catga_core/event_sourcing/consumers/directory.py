@@ -9,6 +9,8 @@ from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
 from catga_core.event_sourcing.consumers.progress import Progress, not_run_here
 from catga_core.event_sourcing.consumers.replaying import Replayed
+from catga_core.event_sourcing.consumers.work import ConsumerWork
+from catga_core.interfaces.dead_letters import DeadLetter
 from catga_core.interfaces.health import Health
 from catga_core.option_checks import check_count, check_seconds
 
@@ -37,6 +39,14 @@ class ConsumerWorker(Protocol):
 
     async def replay_parked(self) -> Replayed:
         """Replay parked events."""
+        ...
+
+    async def work_for(self, letter: DeadLetter, /) -> ConsumerWork | None:
+        """Return what handles a parked event in a replay, `None` for one of another consumer or generation."""
+        ...
+
+    async def has_replayed(self) -> None:
+        """Go on after a replay."""
         ...
 
 
@@ -142,6 +152,12 @@ class Directory(Generic[W]):
             CatgaError: `HANDLER_NOT_FOUND` for an unknown name; `PERSISTENCE_FAILED` when the storage is away.
         """
         return await self.worker(name).replay_parked()
+
+    async def work_for(self, letter: DeadLetter) -> tuple[W, ConsumerWork] | None:
+        """Return the worker that has parked an event and what handles it, `None` where none of this process has."""
+        worker = self._workers.get(letter.handler)
+        work = None if worker is None else await worker.work_for(letter)
+        return None if worker is None or work is None else (worker, work)
 
     def worker(self, name: str) -> W:
         """Return the worker of one.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from catga_core.errors import LeaseLostError
+from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
 from catga_core.event_sourcing.consumers.dead_letters import dead_letter_of, event_of
 from catga_core.event_sourcing.consumers.failures import describe, is_storage_failure
 from catga_core.event_sourcing.consumers.ports import ConsumerPorts
@@ -15,8 +15,10 @@ from catga_core.event_sourcing.consumers.work import ConsumerWork
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterSource
 from catga_core.interfaces.event_store import StoredEvent
 from catga_core.log import PARKED_EVENT_FAILED, PARKED_EVENT_REPLAYED, logger
+from catga_core.messages.results import CatgaResult, Failure, Success
 
 _LEASE_SECONDS = 60.0
+_NOT_IN_LOG = "the event is not in the log"
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -72,22 +74,35 @@ async def _replay(
         async with ports.locks.try_hold(f"catga-dead-letter:{letter.id}", lease=_LEASE_SECONDS) as lock:
             if lock is None:
                 return None
-            return await _replay_alone(ports, work, letter, takeover, lock.fencing_token)
+            result = await replay_letter(ports, work, letter, takeover, lock.fencing_token)
     except LeaseLostError as lost:
         _failed(work, letter, lost)
         return False
+    return None if result is None else isinstance(result, Success)
 
 
-async def _replay_alone(
+async def replay_letter(
     ports: ConsumerPorts, work: ConsumerWork, letter: DeadLetter, takeover: Takeover, token: int
-) -> bool | None:
+) -> CatgaResult[None] | None:
+    """Replay one dead letter, whose lock the caller holds.
+
+    Args:
+        ports: The dead letters and the log.
+        work: Handles the letter's event.
+        letter: The letter.
+        takeover: Takes the checkpoint over.
+        token: The fencing token of the lock.
+
+    Returns:
+        The failure, which is in the letter too; `None` where the letter is gone, or another generation is read.
+    """
     noted = await ports.dead_letters.replaying(letter.id)
     if noted is None:
         return None
     recorded = await event_of(letter, ports.log)
     if recorded is None:
-        _failed(work, letter, "the event is not in the log")
-        return False
+        _failed(work, letter, _NOT_IN_LOG)
+        return Failure(_not_in_log(letter))
     stored = StoredEvent(recorded, ports.types)
     try:
         if work.transactional:
@@ -119,9 +134,40 @@ async def _replay_alone(
             )
         )
         _failed(work, letter, error)
-        return False
+        return Failure(_told(error))
     logger().info(PARKED_EVENT_REPLAYED, **_facts(work, letter))
-    return True
+    return Success(None)
+
+
+async def rehearse_letter(ports: ConsumerPorts, work: ConsumerWork, letter: DeadLetter) -> CatgaResult[None]:
+    """Handle a dead letter's event in a unit of work that the caller rolls back; nothing else changes.
+
+    Args:
+        ports: The log.
+        work: Handles the letter's event.
+        letter: The letter.
+    """
+    recorded = await event_of(letter, ports.log)
+    if recorded is None:
+        return Failure(_not_in_log(letter))
+    try:
+        await work.handle(StoredEvent(recorded, ports.types))
+    except Exception as error:  # noqa: BLE001 - it is what the dry run tells
+        return Failure(_told(error))
+    return Success(None)
+
+
+def _told(error: Exception) -> CatgaError:
+    if isinstance(error, CatgaError):
+        return error
+    told = CatgaError(describe(error), code=ErrorCode.HANDLER_FAILED)
+    told.__cause__ = error
+    return told
+
+
+def _not_in_log(letter: DeadLetter) -> CatgaError:
+    text = f"The event of the dead letter {letter.id!r} is not in the log. Purge the letter."
+    return CatgaError(text, code=ErrorCode.HANDLER_FAILED)
 
 
 def _failed(work: ConsumerWork, letter: DeadLetter, why: BaseException | str) -> None:

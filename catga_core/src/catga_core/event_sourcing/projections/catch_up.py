@@ -168,11 +168,19 @@ class CatchUpWorker(ProjectionWorker):
         # Asked again: a process without the role `work` runs no consumer, and has not looked which generation is read.
         active = await self.generations.active()
         outcome = await replay_parked(self._ports, self.name, lambda letter: self._work_of(letter, active))
+        await self.has_replayed()
+        return outcome
+
+    async def work_for(self, letter: DeadLetter) -> ConsumerWork | None:
+        """Return what handles a parked event in a replay, `None` for one of another consumer or generation."""
+        return self._work_of(letter, await self.generations.active())
+
+    async def has_replayed(self) -> None:
+        """Go on after a replay."""
         for each in self._running.values():
             # The replay has taken its checkpoint over; it need not wait any longer.
             each.consumer.return_to_work()
         await self._monitor.look()
-        return outcome
 
     def _work_of(self, letter: DeadLetter, active: Generation | None) -> ConsumerWork | None:
         for each in self._running.values():

@@ -9,6 +9,7 @@ from typing import ClassVar
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.event_sourcing.consumers import (
     ConsumerPorts,
+    ConsumerWork,
     LogLosses,
     Monitor,
     Progress,
@@ -21,6 +22,7 @@ from catga_core.event_sourcing.projections.definition import ProjectionDefinitio
 from catga_core.event_sourcing.projections.generations import Generation, Generations
 from catga_core.event_sourcing.projections.handling import ProjectionHandling
 from catga_core.event_sourcing.projections.projection import events_of_projection
+from catga_core.interfaces.dead_letters import DeadLetter
 from catga_core.interfaces.health import Health
 from catga_core.runtime.waiter import Waiter
 
@@ -101,6 +103,14 @@ class ProjectionWorker(ABC):
     async def replay_parked(self) -> Replayed:
         """Replay parked events."""
         raise self._cannot("replay anything")
+
+    async def work_for(self, letter: DeadLetter) -> ConsumerWork | None:
+        """Return what handles a parked event in a replay, `None` for one of another consumer or generation."""
+        del letter
+        return None
+
+    async def has_replayed(self) -> None:  # noqa: B027 - most modes have nothing to do
+        """Go on after a replay."""
 
     async def target(self) -> str:
         """Return the name of the target that is read."""

@@ -130,11 +130,19 @@ class SubscriptionWorker:
     async def replay_parked(self) -> Replayed:
         """Replay parked events."""
         outcome = await replay_parked(self._ports, self.name, self._work_of)
+        await self.has_replayed()
+        return outcome
+
+    async def work_for(self, letter: DeadLetter) -> ConsumerWork | None:
+        """Return what handles a parked event in a replay, `None` for one of another consumer."""
+        return self._work_of(letter)
+
+    async def has_replayed(self) -> None:
+        """Go on after a replay."""
         for each in self._consumers:
             # The replay has taken its checkpoint over; it need not wait any longer.
             each.return_to_work()
         await self._observer.look()
-        return outcome
 
     def _work_of(self, letter: DeadLetter) -> ConsumerWork | None:
         return next((each for each in self._works if letter.id.startswith(f"{each.key}/")), None)

@@ -16,6 +16,7 @@ from catga_core.messages import Event, MessageType
 from catga_core.messages.exact import exact_encoder, is_built_in
 from catga_core.messages.fingerprints import fingerprint
 from catga_core.messages.message_context import MessageContext
+from catga_core.messages.ordering import handling_key
 from catga_core.messages.serializer import Serializer
 
 
@@ -74,6 +75,7 @@ def handler_letter(
         attempts=1,
         first_failed_at=now,
         last_failed_at=now,
+        key=_key_of(event),
     )
 
 
@@ -175,4 +177,12 @@ def outbox_letter(leased: LeasedMessage, error: CatgaError, *, now: float) -> De
         # The time of the first failure is not kept; it was after this.
         first_failed_at=message.created_at,
         last_failed_at=now,
+        key=message.key,
     )
+
+
+def _key_of(event: Event) -> str | None:
+    try:
+        return handling_key(event)
+    except Exception:  # noqa: BLE001 - the application's function; the letter is kept all the same, without an order
+        return None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from catga_core.clock import Clock
 from catga_core.feature import Builder, FeatureHost, Graph, Problem, Services
 from catga_core.features.checks import other_storage
+from catga_core.features.dead_letters.feature import DeadLetterFeature
 from catga_core.features.outbox.options import OutboxOptions
 from catga_core.features.retention.feature import RetentionFeature
 from catga_core.features.retention.pruning import Prune
@@ -53,6 +54,7 @@ class OutboxFeature:
         services = builder.services
         builder.need(Storage, OutboxStore, DeadLetterStore)
         builder.use(UnitOfWorkFeature).require(MessageKind.COMMAND, MessageKind.EVENT)
+        builder.use(DeadLetterFeature).watch()
         builder.use(RetentionFeature).prune("outbox", OutboxStore, self._prune)
         builder.set_outbox(lambda: _writer(services))
         self._add_monitor(builder)

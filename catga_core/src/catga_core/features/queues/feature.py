@@ -8,6 +8,7 @@ from typing import Any
 from catga_core.clock import Clock
 from catga_core.feature import Builder, FeatureHost, Graph, Problem, Services
 from catga_core.features.checks import duplicate_names, other_storage, without_message_id
+from catga_core.features.dead_letters.feature import DeadLetterFeature
 from catga_core.features.queues.definitions import Definitions
 from catga_core.features.queues.options import QueueOptions
 from catga_core.features.queues.results import ResultCodecs
@@ -60,6 +61,8 @@ class QueuesFeature:
         builder.on_handler(self._note)
         builder.need(Storage, QueueStore, DurableTransport, DeadLetterStore)
         builder.use(RetentionFeature).prune("queue", QueueStore, self._prune)
+        builder.use(DeadLetterFeature).watch()
+        builder.use(DeadLetterFeature).replay_atomically(self._is_confirmed)
         builder.offer("message_queues", "catga_core.features.queues.operator:MessageQueues")
         self._add_transport(builder)
         self._add_publisher(builder)
@@ -221,6 +224,12 @@ class QueuesFeature:
         return (
             described.kind is MessageKind.EVENT and self._delivery_of(described) is not Delivery.AT_MOST_ONCE
         )
+
+    def _is_confirmed(self, handler: HandlerDefinition) -> bool:
+        services = self._services
+        if services is None or self._delivery_of(handler.message_type) is not Delivery.EXACTLY_ONCE:
+            return False
+        return services.get(DurableTransport).capabilities.transactional
 
     def _delivery_of(self, described: MessageType) -> Delivery:
         declared = described.delivery or self._options.delivery

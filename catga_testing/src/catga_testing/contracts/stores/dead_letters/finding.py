@@ -52,7 +52,9 @@ async def several(letters: DeadLetterStore) -> dict[str, DeadLetter]:
         "b": letter(
             "b", handler="SendEmail", name="kit.Paid", code="HANDLER_FAILED", queue="mails", key="k: é"
         ),
-        "c": letter("c", handler="", source=DeadLetterSource.OUTBOX, code="TRANSPORT_FAILED", context=context),
+        "c": letter(
+            "c", handler="", source=DeadLetterSource.OUTBOX, code="TRANSPORT_FAILED", context=context
+        ),
         "d": letter(
             "d",
             handler="SendEmail*",
