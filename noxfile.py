@@ -178,18 +178,25 @@ def uncrashed(arguments: list[str]) -> list[str]:
     return kept
 
 
+MESSAGING = ("letters",)
+"""The fault runs of messaging: packages of `tests.faults`."""
+
+
 @nox.session
 def faults(session: nox.Session) -> None:
     """Kill and break what promises to keep state: `nox -s faults`.
 
     `nox -s faults -- --kills 200 --store sqlite` runs the kills alone, and `nox -s faults -- histories --rounds 5 --seed 7`
-    the histories that models have to explain.
+    the histories that models have to explain; `nox -s faults -- --messaging` what delivers messages, dead letters among it.
     """
     install_workspace(session, "tests")
-    runs: dict[str, list[str]] = {"kills": [], "histories": []}
+    runs: dict[str, list[str]] = {"kills": [], "histories": [], **dict.fromkeys(MESSAGING, [])}
     if session.posargs:
         name, *rest = session.posargs
-        runs = {"histories": rest} if name == "histories" else {"kills": [name, *rest]}
+        if name == "--messaging":
+            runs = dict.fromkeys(MESSAGING, rest)
+        else:
+            runs = {"histories": rest} if name == "histories" else {"kills": [name, *rest]}
     failed = [
         name
         for name, arguments in runs.items()
