@@ -190,7 +190,7 @@ def faults(session: nox.Session) -> None:
     the histories that models have to explain; `nox -s faults -- --messaging` what delivers messages, dead letters among it.
     """
     install_workspace(session, "tests")
-    runs: dict[str, list[str]] = {"kills": [], "histories": [], **dict.fromkeys(MESSAGING, [])}
+    runs: dict[str, list[str]] = {"kills": [], "histories": [], **{each: [] for each in MESSAGING}}
     if session.posargs:
         name, *rest = session.posargs
         if name == "--messaging":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any
 
 import pytest
@@ -135,10 +136,10 @@ async def test_after_one_that_fails_the_later_ones_of_its_key_are_held_back(plac
         state.broken, state.fails = False, {("a", 1)}
         seen: list[tuple[str, bool]] = []
 
-        report = await app.dead_letter_queue.replay_all(
-            max_concurrent=4,
-            on_each=lambda letter, result: seen.append((letter.context.message_id, result.is_success)),
-        )
+        def note(letter: DeadLetter, result: CatgaResult[Any]) -> None:
+            seen.append((letter.context.message_id, result.is_success))
+
+        report = await app.dead_letter_queue.replay_all(max_concurrent=4, on_each=note)
 
         assert report.succeeded == 5
         assert ids(report.failed) == ["a-1"]
@@ -176,9 +177,12 @@ async def test_a_rate_is_kept(memory: Place) -> None:
         await poison(app, "a", "b", each=2)
         state.broken = False
 
+        async def waits(count: int) -> bool:
+            return len(state.calls) == count and 0.5 in clock.sleepers
+
         replaying = asyncio.create_task(app.dead_letter_queue.replay_all(max_concurrent=8, per_second=2.0))
         for count in range(1, 4):
-            await eventually(lambda count=count: len(state.calls) == count and 0.5 in clock.sleepers)  # type: ignore[misc]
+            await eventually(functools.partial(waits, count))
             clock.advance(0.5)
         report = await replaying
 

@@ -96,6 +96,7 @@ class Campaign:
             str(self._log),
             cwd=_ROOT,
             stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
         )
 
     def _attempts(self) -> list[list[str]]:

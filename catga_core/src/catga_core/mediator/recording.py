@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -84,7 +84,7 @@ class Recordings:
         return self._count > 0
 
     @contextmanager
-    def record(self) -> Iterator[Recording]:
+    def record(self) -> Generator[Recording]:
         """Record what the running task sends while a block runs."""
         recording = Recording()
         token = _active.set(recording)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from catga_testing.contracts.durable.delivering import DeliveringContract
 from catga_testing.contracts.durable.enqueueing import EnqueueingContract
 from catga_testing.contracts.durable.keys import KeysContract
+from catga_testing.contracts.durable.replays import ReplaysContract
 from catga_testing.contracts.durable.stopping import StoppingContract
 from catga_testing.contracts.durable.transactions import TransactionsContract
 
 
 class DurableMessagingContract(
-    DeliveringContract, KeysContract, EnqueueingContract, TransactionsContract, StoppingContract
+    DeliveringContract,
+    KeysContract,
+    EnqueueingContract,
+    TransactionsContract,
+    ReplaysContract,
+    StoppingContract,
 ):
     """The tests of durable messaging, over a queue store or over a broker.
 
