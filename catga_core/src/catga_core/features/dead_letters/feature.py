@@ -144,7 +144,7 @@ class DeadLetterFeature:
 
         def rehearsable(letter: DeadLetter) -> CatgaError | None:
             # What is recorded there would be taken for the result of the command that the replay repeats.
-            elsewhere = services.same_storage(Storage, IdempotencyStore) is False
+            elsewhere = services.same_storage(Storage, IdempotencyStore) is not True
             return _recorded_elsewhere(letter) if elsewhere else None
 
         return Replayers(dict(self._replayers), atomic, self._options.replay_lease_seconds, rehearsable)

@@ -83,7 +83,8 @@ class Run:
         self._letters = letters
         self._replay = replay
         self._pace = pace
-        self._free = asyncio.Semaphore(max_concurrent)
+        self._max_concurrent = max_concurrent
+        self._busy: set[Hashable] = set()
         self._on_each = on_each
         self._succeeded = 0
         self._failed: dict[str, CatgaError] = {}
@@ -103,13 +104,11 @@ class Run:
         after: str | None = None
         while True:
             page = await self._letters.find(filter, after=after)
-            lanes: dict[Hashable, list[DeadLetter]] = {}
-            for letter in page.letters:
-                lanes.setdefault(_lane(letter), []).append(letter)
+            waiting = list(page.letters)
             try:
                 async with asyncio.TaskGroup() as group:
-                    for lane, letters in lanes.items():
-                        group.create_task(self._in_order(lane, letters))
+                    for _ in range(min(self._max_concurrent, len(waiting))):
+                        group.create_task(self._work(waiting))
             except ExceptionGroup as several:
                 # The others were cancelled; one tells what is wrong.
                 raise several.exceptions[0] from None
@@ -117,19 +116,32 @@ class Run:
                 return ReplayReport(self._succeeded, self._failed, self._held_back, self._dry_runs)
             after = page.next
 
-    async def _in_order(self, lane: Hashable, letters: list[DeadLetter]) -> None:
-        for letter in letters:
-            failed = self._stopped.get(lane)
-            if failed is not None:
-                self._held_back[letter.id] = failed
-                continue
-            async with self._free:
+    async def _work(self, waiting: list[DeadLetter]) -> None:
+        # When nothing can be taken, each key that still has a letter is in the hands of another worker, which goes on with it.
+        while (letter := self._take(waiting)) is not None:
+            lane = _lane(letter)
+            self._busy.add(lane)
+            try:
                 await self._pace.wait()
                 outcome = await self._replay(letter)
-            if outcome is None:
-                # Somebody else has replayed or purged it since the page was read.
+            finally:
+                self._busy.discard(lane)
+            # There is none where somebody else has replayed or purged it since the page was read.
+            if outcome is not None:
+                self._note(lane, letter, outcome)
+
+    def _take(self, waiting: list[DeadLetter]) -> DeadLetter | None:
+        """Take the oldest letter of a key that nobody works on, `None` for none."""
+        for letter in tuple(waiting):
+            lane = _lane(letter)
+            if lane in self._busy:
                 continue
-            self._note(lane, letter, outcome)
+            waiting.remove(letter)
+            failed = self._stopped.get(lane)
+            if failed is None:
+                return letter
+            self._held_back[letter.id] = failed
+        return None
 
     def _note(self, lane: Hashable, letter: DeadLetter, outcome: CatgaResult[Any] | DryRun) -> None:
         if isinstance(outcome, DryRun):
