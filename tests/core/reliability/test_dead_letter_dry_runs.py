@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from catga_core import (
@@ -18,8 +19,9 @@ from catga_core import (
     message,
 )
 from catga_core.interfaces import Health, HealthStatus
-from catga_core.interfaces.dead_letters import DeadLetter
+from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource
 from catga_core.interfaces.event_store import EventStore
+from catga_core.interfaces.idempotency import IdempotencyStore
 from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.transport import RequestTransport
 from catga_core.messages.results import Success
@@ -295,3 +297,32 @@ async def test_a_dry_run_of_what_is_not_there_says_so(memory: Place) -> None:
 
     assert isinstance(dry, DryRun)
     assert "The dead letter 'nothing' does not exist" in dry.result.error.message
+
+
+async def test_a_letter_of_the_outbox_is_not_sent(memory: Place) -> None:
+    state = State()
+    async with shop(memory, state).running() as app:
+        [letter] = await poisoned(app, state)
+        outbox = msgspec.structs.replace(letter, id="o-1", source=DeadLetterSource.OUTBOX, handler="")
+        await app.dead_letters.add(outbox)
+
+        dry = await app.dead_letter_queue.replay("o-1", dry_run=True)
+
+        assert [each.message for each in dry.published] == [Placed(0)]
+        assert await app.dead_letters.get("o-1") == outbox
+        assert await printed(app) == []
+
+
+async def test_results_of_commands_in_another_storage_rule_a_dry_run_out(memory: Place) -> None:
+    state = State()
+    catga = shop(memory, state)
+    async with memory.container().running() as other:
+        catga.add_singleton(IdempotencyStore, other.get(IdempotencyStore), instance=True)
+        async with catga.running() as app:
+            [letter] = await poisoned(app, state)
+
+            dry = await app.dead_letter_queue.replay(letter.id, dry_run=True)
+
+            assert dry.result.error.code == "VALIDATION_FAILED"
+            assert "results of commands are kept in another storage" in dry.result.error.message
+            assert (await app.dead_letter_queue.replay(letter.id)).is_success

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from catga_core import CatgaContainer, CatgaError, CatgaResult, Command, Event, current_context, message
+from catga_core.errors import Outcome, PersistenceError
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterSource, DeadLetterStore
 from catga_core.interfaces.event_store import EventStore
 from catga_core.interfaces.locks import LockProvider
+from catga_core.interfaces.storage import Storage
 from catga_core.reliability import (
     DeadLetterOptions,
     DeadLetterQueue,
@@ -291,6 +295,58 @@ async def test_a_command_with_units_of_work_of_its_own_keeps_them_in_a_replay(me
         assert (await app.dead_letter_queue.replay(letter.id)).error.code == "NO"
 
     assert calls == [True, True]
+
+
+async def test_a_message_of_a_queue_that_is_delivered_exactly_once_is_replayed_in_a_unit_of_work(
+    memory: Place,
+) -> None:
+    inside: list[bool] = []
+
+    @message(name="replays.Once", delivery="exactly_once")
+    class Once(Event):
+        pass
+
+    async def fails(event: Once) -> None:
+        inside.append(active_unit_of_work.get() is not None)
+        if len(inside) == 1:
+            raise CatgaError("no", code="NO")
+
+    catga = memory.container(enable_queues=True)
+    catga.add_handlers(fails)
+    async with catga.running() as app:
+        await app.mediator.publish(Once())
+        await eventually(lambda: app.dead_letters.count())
+        assert (await app.dead_letter_queue.replay_all()).succeeded == 1
+        assert await app.dead_letters.count() == 0
+
+    assert inside == [True, True]
+
+
+async def test_a_letter_whose_commit_has_an_unknown_outcome_is_not_written_again(
+    memory: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = Moving()
+    async with moving(memory, state, enable_outbox=True).running() as app:
+        [letter] = await poison(app, "a", each=1)
+        state.broken = False
+        storage = app.get(Storage)
+        known = storage.unit_of_work
+
+        @asynccontextmanager
+        async def unsure() -> AsyncGenerator[Any]:
+            """Commit, and do not learn of it."""
+            async with known() as unit:
+                yield unit
+            if active_unit_of_work.get() is None:
+                raise PersistenceError("the connection was lost", outcome=Outcome.UNKNOWN)
+
+        monkeypatch.setattr(storage, "unit_of_work", unsure)
+        result = await app.dead_letter_queue.replay(letter.id)
+        monkeypatch.undo()
+
+        assert result.error.code == "PERSISTENCE_FAILED"
+        assert await app.dead_letters.count() == 0, "it would bring its message back"
+        assert await done(app, "a") == [0]
 
 
 async def test_a_replay_that_fails_in_a_unit_of_work_updates_its_letter(place: Place) -> None:
