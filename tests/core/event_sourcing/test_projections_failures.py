@@ -274,6 +274,30 @@ async def test_the_dead_letter_queue_replays_parked_events_by_their_projection(p
         assert (await document(app, "balances_1"))["c"] == 5
 
 
+async def test_many_parked_events_are_replayed_by_stream_while_the_projection_works(place: Place) -> None:
+    streams = [f"account-{number}" for number in range(4)]
+    catga = container_at(place)
+    add_projection(catga, Balances, on_failure=OnFailure.PARK, **fast())
+    async with catga.running() as app:
+        for _ in range(5):
+            for stream in streams:
+                await app.event_store.append(stream, Poison(stream))
+        await app.projections.caught_up("balances")
+        queue = app.get(DeadLetterQueue)
+        assert await queue.count() == 20
+        app.get(Balances).error = None
+
+        async def deposits() -> None:
+            for _ in range(10):
+                await deposit(app, "a", 1)
+
+        report, _ = await asyncio.gather(queue.replay_all(max_concurrent=4), deposits())
+
+        assert (report.succeeded, report.failed) == (20, {})
+        await app.projections.caught_up("balances", timeout=15)
+        assert await document(app, "balances_1") == {"a": 10, **dict.fromkeys(streams, 5000)}
+
+
 async def test_a_parked_event_stays_where_its_projection_is_not_registered(place: Place) -> None:
     catga = container_at(place)
     add_projection(catga, Balances, on_failure=OnFailure.PARK, **fast())

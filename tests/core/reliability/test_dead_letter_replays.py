@@ -13,18 +13,23 @@ import pytest
 from catga_core import CatgaContainer, CatgaError, CatgaResult, Command, Event, current_context, message
 from catga_core.errors import Outcome, PersistenceError
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterSource, DeadLetterStore
+from catga_core.interfaces.durable_transport import DurableTransport
 from catga_core.interfaces.event_store import EventStore
 from catga_core.interfaces.locks import LockProvider
 from catga_core.interfaces.storage import Storage
 from catga_core.reliability import (
     DeadLetterOptions,
     DeadLetterQueue,
+    OnKeyFailure,
+    QueueOptions,
     add_dead_letters,
+    add_queues,
     ordered_by,
     own_units_of_work,
 )
 from catga_core.unit_of_work import active_unit_of_work
 from catga_testing import ManualClock
+from catga_testing.contracts.stores.records import letter
 from catga_testing.waiting import eventually
 from tests.core.reliability.support import moved
 from tests.core.support import Gate
@@ -399,6 +404,65 @@ async def test_a_storage_that_is_away_ends_the_replay(memory: Place) -> None:
         ):
             await app.dead_letter_queue.replay_all(max_concurrent=2)
         assert await app.dead_letters.count() == 6
+
+
+async def test_a_process_that_dies_while_it_purges_leaves_no_key_held(memory: Place) -> None:
+    handled: list[int] = []
+
+    @message(name="replays.Queued", delivery="at_least_once")
+    @ordered_by(lambda event: "k")
+    class Queued(Event):
+        number: int
+
+    async def fails(event: Queued) -> None:
+        if event.number == 0:
+            raise CatgaError("no", code="NO")
+        handled.append(event.number)
+
+    catga = memory.container()
+    add_queues(catga, QueueOptions(on_failure=OnKeyFailure.PARK_KEY))
+    catga.add_handlers(fails)
+    async with catga.running() as app:
+        for number in range(2):
+            await app.mediator.publish(Queued(number))
+        await eventually(lambda: app.dead_letters.count())
+        store = app.dead_letters
+
+        class Dies:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(store, name)
+
+            async def purge(self, filter: DeadLetterFilter) -> int:
+                await store.purge(filter)
+                raise CatgaError("killed", code="KILLED")
+
+        with catga.override(DeadLetterStore, Dies()), pytest.raises(CatgaError, match="killed"):
+            await app.dead_letter_queue.purge(DeadLetterFilter(key="k"))
+
+        assert await app.dead_letters.count() == 0
+        await eventually(lambda: handled == [1])
+
+
+async def test_a_purge_leaves_a_key_held_that_another_letter_holds(
+    memory: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catga = memory.container(enable_queues=True)
+    async with catga.running() as app:
+        for name in ("Seen", "Unseen"):
+            await app.dead_letters.add(
+                letter(queue="mails", key="k", name=name, source=DeadLetterSource.QUEUE)
+            )
+        released: list[str] = []
+
+        async def release_key(queue: str, key: str) -> bool:
+            released.append(f"{queue} {key}")
+            return True
+
+        monkeypatch.setattr(app.get(DurableTransport), "release_key", release_key)
+        assert await app.dead_letter_queue.purge(DeadLetterFilter(name="Seen")) == 1
+        assert released == []
+        assert await app.dead_letter_queue.purge(DeadLetterFilter(name="Unseen")) == 1
+        assert set(released) == {"mails k"}
 
 
 async def test_an_event_whose_key_cannot_be_told_is_kept_without_one(memory: Place) -> None:

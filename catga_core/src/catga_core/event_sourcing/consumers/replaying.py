@@ -96,6 +96,14 @@ async def replay_letter(
     Returns:
         The failure, which is in the letter too; `None` where the letter is gone, or another generation is read.
     """
+    # Two that replay letters of one consumer at the same time could take over with the same token, and neither would notice.
+    async with ports.locks.hold(f"catga-parked:{work.key}", lease=_LEASE_SECONDS):
+        return await _replay_alone(ports, work, letter, takeover, token)
+
+
+async def _replay_alone(
+    ports: ConsumerPorts, work: ConsumerWork, letter: DeadLetter, takeover: Takeover, token: int
+) -> CatgaResult[None] | None:
     noted = await ports.dead_letters.replaying(letter.id)
     if noted is None:
         return None

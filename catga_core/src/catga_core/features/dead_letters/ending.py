@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterStore
@@ -40,35 +40,41 @@ class Ending:
         if self._transport.capabilities.transactional:
             async with self._storage.unit_of_work():
                 removed = await self._letters.remove(letter.id)
-                await self._release(queue, key, but=letter.id)
+                await self._release(queue, key, but={letter.id})
             return removed
         # A crash between the two replays the message once more, and never leaves a key held without a letter.
-        await self._release(queue, key, but=letter.id)
+        await self._release(queue, key, but={letter.id})
         return await self._letters.remove(letter.id)
 
     async def purge(self, filter: DeadLetterFilter) -> int:
         """Remove letters, and release their keys; return their number."""
-        held = await self._held_by(filter) if self._transport is not None else ()
+        held = await self._held_by(filter) if self._transport is not None else {}
+        # Before, so that a crash leaves no key held without a letter; after, for those that were held meanwhile.
+        for (queue, key), ids in held.items():
+            await self._release(queue, key, but=ids)
         purged = await self._letters.purge(filter)
         for queue, key in held:
             await self._release(queue, key)
         return purged
 
-    async def _release(self, queue: str, key: str, *, but: str = "") -> None:
+    async def _release(self, queue: str, key: str, *, but: Collection[str] = ()) -> None:
         if self._transport is None:
             return
-        rest = await self._letters.find(DeadLetterFilter(queue=queue, key=key), limit=2)
-        if all(each.id == but for each in rest.letters):
+        rest = await self._letters.find(DeadLetterFilter(queue=queue, key=key), limit=len(but) + 1)
+        if all(each.id in but for each in rest.letters):
             await self._transport.release_key(queue, key)
 
-    async def _held_by(self, filter: DeadLetterFilter) -> Sequence[tuple[str, str]]:
-        found: dict[tuple[str, str], None] = {}
+    async def _held_by(self, filter: DeadLetterFilter) -> Mapping[tuple[str, str], Collection[str]]:
+        """Return the ids of the letters of a filter that hold keys, by queue and key."""
+        found: dict[tuple[str, str], set[str]] = {}
         after: str | None = None
         while True:
             page = await self._letters.find(filter, after=after)
-            found.update({(each.queue, each.key or ""): None for each in page.letters if _holds(each)})
+            for each in page.letters:
+                if _holds(each):
+                    found.setdefault((each.queue, each.key or ""), set()).add(each.id)
             if page.next is None:
-                return list(found)
+                return found
             after = page.next
 
 
