@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from tests.faults.letters.application import POISONS
 from tests.faults.letters.campaign import Campaign
 
 
@@ -24,19 +25,26 @@ def main() -> int:
     given = parser.parse_args()
     # Each poison message has its line, which says nothing here.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    with tempfile.TemporaryDirectory(prefix="catga-letters-") as folder:
-        url = f"sqlite:///{Path(folder) / 'app.db'}"
-        campaign = Campaign(
-            url, Path(folder) / "log", messages=given.messages, keys=given.keys, seed=given.seed
+    broken = 0
+    for source in sorted(POISONS):
+        with tempfile.TemporaryDirectory(prefix="catga-letters-") as folder:
+            campaign = Campaign(
+                f"sqlite:///{Path(folder) / 'app.db'}",
+                Path(folder) / "log",
+                source=source,
+                messages=given.messages,
+                keys=given.keys,
+                seed=given.seed,
+            )
+            count = asyncio.run(campaign.run(given.kills))
+        print(
+            f"letters of {source} over sqlite, seed {given.seed}: {count.letters} poison messages, {count.kills} kills, "
+            f"{count.handled} handled, {count.attempts} attempts, {len(count.problems)} problems"
         )
-        count = asyncio.run(campaign.run(given.kills))
-    print(
-        f"letters over sqlite, seed {given.seed}: {count.letters} poison messages, {count.kills} kills, {count.handled} handled, "
-        f"{count.attempts} attempts, {len(count.problems)} problems"
-    )
-    for problem in count.problems:
-        print(f"  {problem}")
-    return 1 if count.problems else 0
+        for problem in count.problems:
+            print(f"  {problem}")
+        broken += len(count.problems)
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

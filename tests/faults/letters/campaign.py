@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from catga_testing.waiting import eventually
-from tests.faults.letters.application import CONCURRENT, Poison, compose
+from tests.faults.letters.application import CONCURRENT, POISONS, compose
 
 _ROOT = Path(__file__).parents[3]
 _PUBLISHED_AT_ONCE = 32
@@ -41,13 +41,15 @@ class Campaign:
     Args:
         url: Where the state is.
         log: A file for the lines of the processes.
+        source: The source of the dead letters: `handler` or `queue`.
         messages: How many poison messages.
         keys: Of how many keys.
         seed: Of the moments of the kills.
     """
 
-    def __init__(self, url: str, log: Path, *, messages: int, keys: int, seed: int) -> None:
+    def __init__(self, url: str, log: Path, *, source: str, messages: int, keys: int, seed: int) -> None:
         self._url = url
+        self._source = source
         self._log = log
         self._each = messages // keys
         self._keys = [f"key-{number}" for number in range(keys)]
@@ -76,15 +78,22 @@ class Campaign:
         return count
 
     async def _poison(self) -> int:
-        async with compose(self._url).running() as app:
+        async with compose(self._url, self._source).running() as app:
+            poison = POISONS[self._source]
+            wanted = self._each * len(self._keys)
             free = asyncio.Semaphore(_PUBLISHED_AT_ONCE)
 
             async def publish(key: str) -> None:
                 for number in range(self._each):
                     async with free:
-                        await app.mediator.publish(Poison(key, number))
+                        await app.mediator.publish(poison(key, number))
 
             await asyncio.gather(*(publish(key) for key in self._keys))
+
+            async def all_failed() -> bool:
+                return int(await app.dead_letters.count()) >= wanted
+
+            await eventually(all_failed, within=120.0, every=0.05)
             return int(await app.dead_letters.count())
 
     async def _start(self) -> asyncio.subprocess.Process:
@@ -94,6 +103,7 @@ class Campaign:
             "tests.faults.letters.application",
             self._url,
             str(self._log),
+            self._source,
             cwd=_ROOT,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -105,7 +115,7 @@ class Campaign:
     async def _check(self, count: Count) -> None:
         attempts = self._attempts()
         count.attempts = len(attempts)
-        async with compose(self._url).running(roles={"admin"}) as app:
+        async with compose(self._url, self._source).running(roles={"admin"}) as app:
             if left := await app.dead_letters.count():
                 count.problems.append(f"{left} letters are left")
             for key in self._keys:

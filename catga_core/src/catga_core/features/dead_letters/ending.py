@@ -48,7 +48,9 @@ class Ending:
 
     async def purge(self, filter: DeadLetterFilter) -> int:
         """Remove letters, and release their keys; return their number."""
-        held = await self._held_by(filter) if self._transport is not None else {}
+        held: Mapping[tuple[str, str], Collection[str]] = {}
+        if self._transport is not None:
+            held = await self._held_by(filter)
         # Before, so that a crash leaves no key held without a letter; after, for those that were held meanwhile.
         for (queue, key), ids in held.items():
             await self._release(queue, key, but=ids)

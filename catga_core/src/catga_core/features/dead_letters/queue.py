@@ -111,8 +111,9 @@ class DeadLetterQueue:
         that dies between the handler's end and the removal leaves the dead letter.
 
         By source: a message of a queue is handled here, and the messages of its key that the queue holds after it; a message
-        that the outbox relay gave up is sent; an event that a projection or subscription has parked is handled by it; a
-        message that could not be decoded when it came is decoded again, and delivered to its handlers here.
+        that the outbox relay gave up is sent; an event that a projection or subscription has parked is handled by it; an
+        event that could not be decoded when it came is decoded again and delivered to every handler here, and a handler that
+        fails gets a dead letter of its own.
 
         A dry run handles the message too, and then leaves the dead letter as it is. Events that are published, commands that
         are enqueued or cancelled, and commands that are sent to other processes are recorded instead. What is written to
