@@ -18,7 +18,7 @@ from catga_core.interfaces.outbox import ToEnqueue
 from catga_core.interfaces.storage import Storage
 from catga_core.log import traceback_of
 from catga_core.mediator import Dispatcher
-from catga_core.messages import Event, Message, MessageType, Request
+from catga_core.messages import Event, Message, MessageKind, MessageType
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.registry import MessageRegistry
 from catga_core.messages.results import CatgaResult, Failure, Success
@@ -164,12 +164,13 @@ class Redelivery:
 
         return deliver
 
-    def _sending(self, described: MessageType, message: Message) -> _Deliver:
+    # Any: the kind of the type tells what the message is.
+    def _sending(self, described: MessageType, message: Any) -> _Deliver:
         async def send(context: MessageContext) -> CatgaResult[None]:
             try:
-                if isinstance(message, Event):
+                if described.kind is MessageKind.EVENT:
                     await self._dispatcher.hand_over(described, message, context)
-                elif isinstance(message, Request):
+                elif described.kind is MessageKind.COMMAND:
                     # Its time is over by now.
                     await self._dispatcher.enqueue(described, message, context, ToEnqueue())
                 else:
