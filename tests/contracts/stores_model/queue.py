@@ -206,7 +206,7 @@ class QueueModel(BaseModel):
 
     def complete(self, answer: Answer, leased: list[QueueLease], *, result: bytes | None) -> bool:
         # In a unit of work it fails for a message that is somebody else's.
-        lost = any(self._owned(each) is None for each in leased) or len({*map(_id, leased)}) < len(leased)
+        lost = any(self._owned(each) is None for each in leased)
         if answer.code is not None or (lost and not answer.known):
             return lost and answer.fails("LOCKED")
         for each in leased:

@@ -222,6 +222,7 @@ end
 -- a[i]: number of messages, whether all must be the caller's, result ('0' for none, else '1' and the result), then queue, message id,
 -- place, token and the message without its bytes of each
 local function check_complete_queued(a, i)
+  local ending = {}
   for k = 1, tonumber(a[i]) do
     local at = i - 2 + 5 * k
     local entry, owned = q_entry(a[at], a[at + 1]), q_owned(a, at)
@@ -229,7 +230,11 @@ local function check_complete_queued(a, i)
     if a[i + 1] == '1' and (q_ended[entry] or not owned) then
       return { 'left', a[at], a[at + 1] }
     end
-    q_ended[entry] = q_ended[entry] or owned
+    ending[#ending + 1] = owned and entry or nil
+  end
+  -- After all of them: one that is given twice is completed once.
+  for _, entry in ipairs(ending) do
+    q_ended[entry] = true
   end
 end
 local function apply_complete_queued(a, i)
