@@ -183,7 +183,7 @@ class Queues:
         self.by_name: dict[str, Queue] = {}
         self.number = 0
         self.place = 0
-        self.waiter = Waiter()
+        self.waiter: Waiter = Waiter()
 
     def of(self, name: str) -> Queue:
         """Return a queue, made at its first use."""
