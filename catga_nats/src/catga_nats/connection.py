@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ class NatsConnection:
         self.permissions: Permissions = Permissions(options.subject_prefix, self.mux, counters)
         # Bytes of the largest message that may be sent; kept here because it is asked for with each message.
         self.payload_limit: int = _DEFAULT_LIMIT
+        # Called when another connection was found: what was requested on the former one will not come.
+        self.on_return: list[Callable[[], None]] = []
         self._subscriptions = Subscriptions(self.permissions, counters)
         # Where senders wait until they may look again.
         self._room = Room()
@@ -110,6 +112,16 @@ class NatsConnection:
         """
         assert self.client is not None  # noqa: S101  # only called after start
         await self._subscriptions.add(self.client, subscriptions)
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """Return when the servers send nothing more for a subscription, as far as they answer.
+
+        Args:
+            subscription: What was subscribed to.
+        """
+        self._subscriptions.remove(subscription)
+        await subscription.drain()
+        await self.flush()
 
     async def flush(self, timeout: float = 5.0) -> bool:
         """Return when the server has read everything sent so far, or the time is over.
@@ -304,6 +316,8 @@ class NatsConnection:
             seconds = round(time.monotonic() - self._lost_at, 3)
             logger().info(CONNECTION_RESTORED, server=client.server_name, after_seconds=seconds)
         self._lost_at = None
+        for callback in self.on_return:
+            callback()
 
     def on_refusal(self, text: str) -> None:
         """Note that the server refuses a message or a subscription."""

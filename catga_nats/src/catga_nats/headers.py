@@ -41,6 +41,15 @@ def encode(message_type: MessageType, context: MessageContext, deadline: float |
     Raises:
         CatgaError: `SERIALIZATION_FAILED` for an id or a header of the sender's own that cannot be one.
     """
+    return encode_as(message_type.name, message_type.version, context, deadline)
+
+
+def encode_as(name: str, version: int, context: MessageContext, deadline: float | None) -> dict[str, str]:
+    """As `encode`, for a message that is bytes already.
+
+    Raises:
+        CatgaError: As `encode`.
+    """
     check_texts(context)
     check_identity(context)
     headers: dict[str, str] = {}
@@ -50,15 +59,15 @@ def encode(message_type: MessageType, context: MessageContext, deadline: float |
                 f"the header {key!r} cannot travel as a NATS header: use letters, digits and '-', "
                 "and no name that begins with 'catga-' or 'nats-'",
             )
-        headers[key] = _quoted(value, f"headers[{key!r}]")
+        headers[key] = quoted(value, f"headers[{key!r}]")
     headers[MARK] = str(FORMAT)
-    headers["catga-name"] = message_type.name
-    headers["catga-version"] = str(message_type.version)
-    headers["catga-message-id"] = _quoted(context.message_id, "message_id")
+    headers["catga-name"] = name
+    headers["catga-version"] = str(version)
+    headers["catga-message-id"] = quoted(context.message_id, "message_id")
     if context.correlation_id != context.message_id:
-        headers["catga-correlation-id"] = _quoted(context.correlation_id, "correlation_id")
+        headers["catga-correlation-id"] = quoted(context.correlation_id, "correlation_id")
     if context.causation_id is not None:
-        headers["catga-causation-id"] = _quoted(context.causation_id, "causation_id")
+        headers["catga-causation-id"] = quoted(context.causation_id, "causation_id")
     # Neither infinity nor "not a number" is a limit.
     if deadline is not None and abs(deadline) < _FAR:
         headers["catga-deadline"] = str(int(deadline * 1000))
@@ -148,8 +157,8 @@ def encode_result(
         data = b""
     return {
         _STATUS: "error",
-        "catga-code": _quoted(refusal.code),
-        "catga-message": _quoted(refusal.message),
+        "catga-code": quoted(refusal.code),
+        "catga-message": quoted(refusal.message),
         "catga-retryable": "true" if refusal.retryable else "false",
     }, data
 
@@ -200,17 +209,26 @@ def _reserved(key: str) -> bool:
     return key.startswith(("catga-", "nats-")) or key in _TRACE or key in {"status", "description"}
 
 
-def _quoted(value: str, what: str = "") -> str:
+def quoted(value: str, what: str = "") -> str:
+    """Return a text as the value of a header: printable ASCII, percent-encoded where it is not.
+
+    Args:
+        value: The text.
+        what: What it is, for errors.
+
+    Raises:
+        SerializationError: It holds a lone surrogate.
+    """
     try:
-        quoted = quote(value, safe=_SAFE)
+        made = quote(value, safe=_SAFE)
     except UnicodeError:
         text = f"{what} holds a lone surrogate, which has no bytes: write it as valid Unicode"
         raise SerializationError(text) from None
-    if quoted != quoted.strip():
-        head = len(quoted) - len(quoted.lstrip())
-        tail = len(quoted) - len(quoted.rstrip()) if head < len(quoted) else 0
-        quoted = "%20" * head + quoted.strip() + "%20" * tail
-    return quoted
+    if made != made.strip():
+        head = len(made) - len(made.lstrip())
+        tail = len(made) - len(made.rstrip()) if head < len(made) else 0
+        made = "%20" * head + made.strip() + "%20" * tail
+    return made
 
 
 def _expect(what: str, got: str, wanted: str) -> None:
@@ -226,8 +244,10 @@ __all__ = [
     "decode",
     "decode_result",
     "encode",
+    "encode_as",
     "encode_result",
     "is_headers_form",
+    "quoted",
     "shape",
     "size",
 ]

@@ -17,6 +17,7 @@ from catga_core.option_checks import (
     whole_number_problems,
 )
 from catga_core.url_options import is_plain_host, options_in_query
+from catga_nats.jetstream.options import JetStreamOptions
 from catga_nats.subjects import prefix_problem
 
 WhileDisconnected = Literal["fail", "wait"]
@@ -27,6 +28,7 @@ DEFAULT_PORT = 4222
 HEARTBEATS = (0.05, 60.0)
 """Least and most seconds between two signs of life of a stream, whatever a peer asks for."""
 _SCHEMES = ("nats", "tls")
+_ENABLES = re.compile("(^|&)jetstream=")
 _SECRET = ("token", "password", "nkeys_seed", "credentials")
 _ENCODE = "; in a password, write %2C for ',', %2F for '/', %3F for '?', %23 for '#' and %40 for '@'"
 
@@ -70,6 +72,9 @@ class NatsOptions:
         max_pending_messages: How many deliveries of one event may wait for a handler before further ones are dropped
             and counted (requests never wait: over the limit they are refused).
         max_pending_bytes: The same in bytes, headers included.
+        enable_jetstream: Whether durable events and enqueued commands are kept by JetStream; `jetstream=true` in a URL. It adds
+            the feature `queues`.
+        jetstream: How JetStream keeps them.
 
     Raises:
         ConfigurationError: Listing everything that is wrong.
@@ -102,6 +107,8 @@ class NatsOptions:
     max_payload: int | None = None
     max_pending_messages: int = 65_536
     max_pending_bytes: int = 64 * 1024 * 1024
+    enable_jetstream: bool = False
+    jetstream: JetStreamOptions = field(default_factory=JetStreamOptions)
 
     def __post_init__(self) -> None:
         """Check everything, and move credentials out of the URLs so that those can be shown."""
@@ -142,7 +149,12 @@ class NatsOptions:
         servers, _, query = url.partition("?")
         secret = "@" in url or any(f"{option}=" in query for option in _SECRET)
         values = options_in_query(
-            cls, query, system="NATS", without=("servers",), secret=secret, encode=_ENCODE
+            cls,
+            _ENABLES.sub(r"\1enable_jetstream=", query),
+            system="NATS",
+            without=("servers", "jetstream"),
+            secret=secret,
+            encode=_ENCODE,
         )
         return cls(servers, **values)
 

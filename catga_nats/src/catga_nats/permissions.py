@@ -37,7 +37,8 @@ class Permissions:
         self.denied: dict[bytes, int] = {}
         self.denied_subscriptions: set[str] = set()
         self._handled: set[bytes] = set()
-        self._own = prefix + "."
+        # JetStream is asked and not answered: a refusal there is one of a request as well.
+        self._own = (prefix + ".", "$JS.API.", "$KV.")
         self._mux = mux
         self._counters = counters
         self._refusals: dict[bytes, int] = {}

@@ -41,6 +41,21 @@ def add_nats_catga(container: CatgaContainer, options: str | NatsOptions = "nats
         return NatsTransport(settings, serializer, clock, registry)
 
     container.add_singleton(Transport, nats_transport)
+    if settings.enable_jetstream:
+        _add_jetstream(container, settings)
+
+
+def _add_jetstream(container: CatgaContainer, settings: NatsOptions) -> None:
+    from catga_core.features.queues.feature import QueuesFeature
+    from catga_core.interfaces.durable_transport import DurableTransport
+    from catga_nats.jetstream.queues import JetStreamQueues
+
+    def nats_queues(clock: Clock) -> JetStreamQueues:
+        return JetStreamQueues(settings, clock)
+
+    container.add_hosted(DurableTransport, nats_queues, name="durable_transport")
+    if not container.has_feature(QueuesFeature.name):
+        container.add_feature(QueuesFeature())
 
 
 add_nats_transport = add_nats_catga

@@ -44,6 +44,11 @@ class Subscriptions:
         await round_trip(client)
         self._permissions.check_subscriptions(each.subject for each in subscriptions)
 
+    def remove(self, subscription: Subscription) -> None:
+        """Do not subscribe to it on a later client."""
+        if subscription in self._all:
+            self._all.remove(subscription)
+
     async def attach(self, client: CatgaClient) -> None:
         """Subscribe to everything on a new client."""
         for subscription in self._all:

@@ -75,6 +75,10 @@ class FeatureSet:
             self._register_all(again=True)
             raise
 
+    def has(self, name: str) -> bool:
+        """Return whether a feature of a name was added."""
+        return name in self._features
+
     def handler_added(self, handler: HandlerDefinition) -> None:
         """Tell features of a new handler."""
         for notice in tuple(self._contributions.notices):

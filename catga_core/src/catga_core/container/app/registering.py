@@ -256,6 +256,14 @@ class Registering(DynamicContainer):
         self._assembly.forget()
         self._dispatcher.forget()
 
+    def has_feature(self, name: str) -> bool:
+        """Return whether a feature of a name was added, by the application or by the container's options.
+
+        Args:
+            name: The feature's name.
+        """
+        return self._features.has(name)
+
     def add_module(self, module: type[ModuleBase] | ModuleBase) -> None:
         """Let a module register itself; its needs are checked when the container starts.
 

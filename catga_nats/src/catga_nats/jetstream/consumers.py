@@ -1,0 +1,123 @@
+"""Declares the consumers of queues: all or none, and none that exists with other settings is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from catga_core.errors import CatgaError, ConfigurationError
+from catga_core.interfaces.durable_transport import QueueDefinition
+from catga_core.messages import MessageKind
+from catga_nats.connection import NatsConnection
+from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
+from catga_nats.jetstream.layout import SLOTS, UNORDERED, Layout, consumer_name
+from catga_nats.jetstream.streams import consumer_config, differences, nanoseconds
+
+_MAX_ACK_PENDING = 100_000
+"""Messages that wait for another attempt count too, so that the server's default of 1,000 would stop a queue."""
+
+
+class ConsumerName(msgspec.Struct, frozen=True):
+    """One consumer of a queue.
+
+    Args:
+        stream: Its stream.
+        name: Its name.
+        slot: `any`, a priority, or `g` and the number of a group.
+    """
+
+    stream: str
+    name: str
+    slot: str
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its messages have keys."""
+        return self.slot.startswith("g") and self.slot[1:].isdigit()
+
+
+def consumers_of(layout: Layout, queue: QueueDefinition) -> list[ConsumerName]:
+    """Return the consumers of a queue: those without keys first, by priority."""
+    command = queue.kind is MessageKind.COMMAND
+    stream = layout.commands_stream if command else layout.events_stream
+    slots = [*SLOTS.values()] if command else [UNORDERED]
+    slots += [f"g{each}" for each in range(layout.groups)]
+    begin = consumer_name(queue.name)
+    return [ConsumerName(stream, f"{begin}-{slot}", slot) for slot in slots]
+
+
+async def declare_consumers(
+    connection: NatsConnection, layout: Layout, queues: Sequence[QueueDefinition]
+) -> None:
+    """Create the consumers that do not exist; where that fails, none stays behind.
+
+    A consumer that exists takes the messages that a queue has got since: only what it takes grows, no setting is changed.
+
+    Args:
+        connection: The connection.
+        layout: The names.
+        queues: The queues.
+
+    Raises:
+        ConfigurationError: One exists with other settings, or cannot be created.
+        CatgaError: The connection fails.
+    """
+    todo: list[tuple[ConsumerName, dict[str, Any], str]] = []
+    problems: list[str] = []
+    for queue in queues:
+        for each in consumers_of(layout, queue):
+            filters = layout.filters(queue.messages, each.slot, command=queue.kind is MessageKind.COMMAND)
+            config = _config(each, queue)
+            found = await consumer_config(connection, each.stream, each.name)
+            if found is None:
+                todo.append((each, {**config, "filter_subjects": filters}, "create"))
+                continue
+            problems += differences(f"the consumer {each.name} of the queue {queue.name}", config, found)
+            known = found.get("filter_subjects") or [found.get("filter_subject", "")]
+            if not {*filters} <= {*known}:
+                todo.append((each, {**found, "filter_subjects": sorted({*known, *filters})}, "update"))
+    if problems:
+        raise ConfigurationError(problems)
+    await _carry_out(connection, todo)
+
+
+async def _carry_out(
+    connection: NatsConnection, todo: Sequence[tuple[ConsumerName, dict[str, Any], str]]
+) -> None:
+    created: list[ConsumerName] = []
+    for each, config, action in todo:
+        try:
+            body = {"stream_name": each.stream, "action": action, "config": config}
+            try:
+                await call(connection, f"CONSUMER.CREATE.{each.stream}.{each.name}", body)
+            except ApiError as error:
+                # Another replica has created it meanwhile.
+                if action != "create" or await consumer_config(connection, each.stream, each.name) is None:
+                    text = f"the consumer {each.name} cannot be declared: {error.text}. Nothing was created"
+                    raise ConfigurationError(text) from error
+            else:
+                if action == "create":
+                    created.append(each)
+        except BaseException:
+            for one in reversed(created):
+                with suppress(ApiError, NoJetStreamError, CatgaError):
+                    await call(connection, f"CONSUMER.DELETE.{one.stream}.{one.name}")
+            raise
+
+
+def _config(consumer: ConsumerName, queue: QueueDefinition) -> dict[str, Any]:
+    return {
+        "name": consumer.name,
+        "durable_name": consumer.name,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": nanoseconds(queue.lease),
+        # The framework bounds attempts: it writes the dead letter, then ends the message. At a bound of the server, the message
+        # would stay in the stream and be delivered to nobody.
+        "max_deliver": -1,
+        "max_ack_pending": _MAX_ACK_PENDING,
+        "num_replicas": 0,
+    }

@@ -1,0 +1,211 @@
+"""`Intake`: the readers of the queues of this process, and the groups that it owns of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from catga_core.clock import SystemClock
+from catga_core.errors import TransportError
+from catga_core.interfaces.durable_transport import QueueDefinition
+from catga_core.runtime import Worker, background_task
+from catga_nats.connection import NatsConnection
+from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
+from catga_nats.jetstream.attempts import Attempts
+from catga_nats.jetstream.consumers import ConsumerName, consumers_of
+from catga_nats.jetstream.group import Group
+from catga_nats.jetstream.layout import Layout, consumer_name
+from catga_nats.jetstream.options import JetStreamOptions
+from catga_nats.jetstream.ownership import Ownership
+from catga_nats.jetstream.reader import Reader
+from catga_nats.jetstream.received import JetMessage
+from catga_nats.jetstream.settling import Settling
+from catga_nats.jetstream.source import Source
+from catga_nats.jetstream.state import Bucket, failed, unanswered
+
+if TYPE_CHECKING:
+    from catga_nats.client import CatgaClient
+
+_LOOKS_AGAIN = 0.05  # seconds between two looks at what a group that is left still has here
+
+
+class Intake:
+    """Receives the messages of the queues of this process.
+
+    Args:
+        connection: The connection.
+        layout: The names.
+        options: The options.
+        bucket: Where processes agree.
+    """
+
+    def __init__(
+        self, connection: NatsConnection, layout: Layout, options: JetStreamOptions, bucket: Bucket
+    ) -> None:
+        self._connection = connection
+        self._layout = layout
+        self._options = options
+        self._readers: dict[str, Reader] = {}
+        self._by_token: dict[str, Reader] = {}
+        self._consumers: dict[tuple[str, int], ConsumerName] = {}
+        self._sources: dict[tuple[str, int], Source] = {}
+        self.attempts: Attempts = Attempts(bucket)
+        self.settling: Settling = Settling(connection, self.reader, self.attempts)
+        self._ownership = Ownership(
+            bucket, layout.groups, options.membership_seconds, self._take, self._leave, self._lose
+        )
+        self._keeper: Worker | None = None
+        self._clock = SystemClock()
+        connection.on_return.append(self._connected)
+
+    def start(self) -> None:
+        """Begin to renew leases."""
+        self._ownership.start()
+
+    def reader(self, queue: str) -> Reader:
+        """Return the reader of a declared queue.
+
+        Raises:
+            TransportError: It is not declared.
+        """
+        found = self._readers.get(queue)
+        if found is None:
+            text = f"the queue {queue} is not declared in this process. Declare it first."
+            raise TransportError(text, retryable=False)
+        return found
+
+    @property
+    def readers(self) -> Iterator[Reader]:
+        """Every reader."""
+        return iter(self._readers.values())
+
+    async def open(self, queues: Sequence[QueueDefinition]) -> None:
+        """Open readers for queues that are declared at the server.
+
+        Raises:
+            CatgaError: The server does not answer.
+        """
+        new = [each for each in queues if each.name not in self._readers]
+        for queue in new:
+            reader = Reader(
+                queue,
+                self._client,
+                self._layout.name_in,
+                self._give_back,
+                self.settling.acknowledge_again,
+                self._options.max_buffered,
+            )
+            token = consumer_name(queue.name)
+            self._by_token[token] = reader
+            for consumer in consumers_of(self._layout, queue):
+                if consumer.ordered:
+                    self._consumers[token, int(consumer.slot[1:])] = consumer
+                else:
+                    source = Source(queue.name, consumer, reader.on_message, reader.wake)
+                    reader.sources.append(source)
+                    await self._connection.subscribe([source.subscription])
+            self._readers[queue.name] = reader
+        if new:
+            await self._ownership.add(consumer_name(each.name) for each in new)
+            await self._keep(min(each.definition.lease for each in self._readers.values()) / 3)
+
+    async def receive(self, queue: str, limit: int, timeout: float) -> Sequence[JetMessage]:
+        """Return messages of a queue, with the numbers of their attempts."""
+        reader = self.reader(queue)
+        got = await reader.receive(limit, timeout)
+        try:
+            await self.attempts.number(got)
+        except BaseException:
+            self._give_back(got)
+            raise
+        return got
+
+    async def stop(self) -> None:
+        """Give back everything."""
+        if self._keeper is not None:
+            await self._keeper.stop(cancel=True)
+        # Those that wait for another attempt have made theirs.
+        for each in self.settling.stop():
+            self.settling.give_back(each)
+        for reader in self._readers.values():
+            reader.receives = False
+            for source in reader.sources:
+                source.close()
+            await self.settling.release(list(reader.held))
+        await self._ownership.stop()
+
+    # --- groups ---
+
+    async def _take(self, token: str, group: int) -> None:
+        reader, consumer = self._by_token[token], self._consumers[token, group]
+        source = Source(reader.definition.name, consumer, reader.on_message, reader.wake)
+        await self._connection.subscribe([source.subscription])
+        try:
+            info = await call(self._connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.name}")
+        except ApiError as error:
+            raise failed(error) from error
+        except NoJetStreamError as error:
+            raise unanswered() from error
+        taken = Group(
+            reader.give,
+            left=info["num_ack_pending"],
+            last=info["delivered"]["stream_seq"],
+            within=reader.definition.lease,
+            owned_until=lambda: self._ownership.until,
+        )
+        self._sources[token, group] = source
+        reader.own(source, taken)
+
+    async def _leave(self, token: str, group: int) -> None:
+        reader, source = self._by_token[token], self._sources[token, group]
+        back = reader.disown(source)
+        # The server drops what was requested when nobody listens for it.
+        await self._connection.unsubscribe(source.subscription)
+        for each in back:
+            self.settling.drop(each)
+        await self.settling.release(
+            [each for each in reader.held if each.source is source and not each.given]
+        )
+        while reader.has_given(source):
+            await asyncio.sleep(_LOOKS_AGAIN)
+        self._lose(token, group)
+
+    def _lose(self, token: str, group: int) -> None:
+        source = self._sources.pop((token, group), None)
+        if source is None:
+            return
+        source.close()
+        for each in self._by_token[token].lose(source):
+            self.settling.drop(each)
+        background_task(self._connection.unsubscribe(source.subscription))
+
+    # --- inside ---
+
+    def _client(self) -> CatgaClient | None:
+        client = self._connection.client
+        return client if client is not None and client.takes_more else None
+
+    def _give_back(self, messages: Sequence[JetMessage]) -> None:
+        if messages:
+            background_task(self._released(messages))
+
+    async def _released(self, messages: Sequence[JetMessage]) -> None:
+        await self.attempts.uncount(messages)
+        for each in messages:
+            self.settling.give_back(each)
+
+    def _connected(self) -> None:
+        for reader in self._readers.values():
+            reader.connected()
+
+    async def _keep(self, every: float) -> None:
+        """Renew the leases of messages that wait here."""
+        if self._keeper is not None:
+            await self._keeper.stop(cancel=True)
+        self._keeper = Worker("queue messages waiting", self._renew, every=every, clock=self._clock)
+        self._keeper.start()
+
+    async def _renew(self) -> None:
+        for reader in self._readers.values():
+            self.settling.extend([each for each in reader.held if not each.given])

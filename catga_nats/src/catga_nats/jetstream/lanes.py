@@ -1,0 +1,78 @@
+"""Order per key: of each key one message at a time, the earliest first."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable, Iterator
+
+from catga_nats.jetstream.received import JetMessage
+
+
+class _Lane:
+    __slots__ = ("active", "waiting")
+
+    def __init__(self) -> None:
+        self.active: JetMessage | None = None
+        self.waiting: list[JetMessage] = []
+
+
+class Lanes:
+    """The messages with keys of one consumer.
+
+    Args:
+        give: Takes the next message of a key, when no earlier one is unsettled.
+    """
+
+    def __init__(self, give: Callable[[JetMessage], None]) -> None:
+        self._give = give
+        self._lanes: dict[str, _Lane] = {}
+        self.paused: bool = False
+        self.size: int = 0
+
+    def add(self, message: JetMessage) -> None:
+        """Take a message that is not here yet."""
+        lane = self._lanes.setdefault(message.message.key or "", _Lane())
+        insort(lane.waiting, message, key=_sequence)
+        self.size += 1
+        first = lane.waiting[0]
+        active = lane.active
+        if active is not None and first.sequence == active.sequence and active.gone:
+            # The one that all others wait for has come again.
+            lane.active = None
+            self.size -= 1
+        self._next(lane)
+
+    def ended(self, message: JetMessage) -> None:
+        """Go on with the next message of a key: this one is settled."""
+        key = message.message.key or ""
+        lane = self._lanes.get(key)
+        if lane is None or lane.active is None or lane.active.sequence != message.sequence:
+            return
+        lane.active = None
+        self.size -= 1
+        if lane.waiting:
+            self._next(lane)
+        else:
+            del self._lanes[key]
+
+    def resume(self) -> None:
+        """Give the first message of each key."""
+        self.paused = False
+        for lane in tuple(self._lanes.values()):
+            self._next(lane)
+
+    def __iter__(self) -> Iterator[JetMessage]:
+        """Iterate over every message that is here."""
+        for lane in self._lanes.values():
+            if lane.active is not None and not lane.active.gone:
+                yield lane.active
+            yield from lane.waiting
+
+    def _next(self, lane: _Lane) -> None:
+        if not self.paused and lane.active is None and lane.waiting:
+            lane.active = lane.waiting.pop(0)
+            self._give(lane.active)
+
+
+def _sequence(message: JetMessage) -> int:
+    return message.sequence

@@ -1,0 +1,63 @@
+"""What can be set about JetStream, checked as soon as it is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from catga_core.errors import ConfigurationError
+from catga_core.option_checks import named_options, seconds_problems, whole_number_problems
+from catga_nats.jetstream.layout import PARTITIONS
+
+StreamStorage = Literal["file", "memory"]
+_MOST_REPLICAS = 5
+_LEAST_MEMBERSHIP = 2.0  # seconds; the server keeps time to live in whole ones
+
+
+@named_options
+@dataclass(frozen=True, slots=True)
+class JetStreamOptions:
+    """How JetStream keeps durable messages; `docs/nats-layout.md` says what each promises.
+
+    Every process of a subject prefix needs the same. Streams have no limit of age, so that no message is dropped unhandled.
+
+    Args:
+        replicas: How many servers keep each stream: 1, 3 or 5.
+        storage: `"file"`; `"memory"` loses everything with the last server.
+        max_event_bytes: Bytes of events after which further ones are refused; `None` for what the account permits.
+        duplicate_window_seconds: Seconds for which an id is known, so that a repeated publish of it adds nothing.
+        order_groups: How many parts the keys of a queue are divided into. One process handles a part, so that at most so many
+            share the messages with keys of one queue.
+        membership_seconds: Seconds after which another process takes over the parts of one that died.
+        max_buffered: How many messages of a queue wait in one process behind earlier ones of their keys.
+        result_seconds: Seconds for which results of enqueued commands are kept.
+    """
+
+    replicas: int = 1
+    storage: StreamStorage = "file"
+    max_event_bytes: int | None = None
+    duplicate_window_seconds: float = 120.0
+    order_groups: int = 8
+    membership_seconds: float = 10.0
+    max_buffered: int = 1024
+    result_seconds: float = 86_400.0
+
+    def __post_init__(self) -> None:
+        """Check everything.
+
+        Raises:
+            ConfigurationError: Listing everything that is wrong.
+        """
+        problems = [
+            *whole_number_problems(self, ("replicas",), system="JetStream", most=_MOST_REPLICAS),
+            *whole_number_problems(self, ("order_groups",), system="JetStream", most=PARTITIONS),
+            *whole_number_problems(self, ("max_buffered",), system="JetStream"),
+            *seconds_problems(self, ("duplicate_window_seconds", "result_seconds"), system="JetStream"),
+            *seconds_problems(self, ("membership_seconds",), system="JetStream", least=_LEAST_MEMBERSHIP),
+        ]
+        if self.max_event_bytes is not None:
+            problems += whole_number_problems(self, ("max_event_bytes",), system="JetStream")
+        if self.storage not in get_args(StreamStorage):
+            problems.append(f"JetStream option storage={self.storage!r} is not known: use 'file' or 'memory'")
+        if problems:
+            raise ConfigurationError(problems)

@@ -1,0 +1,243 @@
+"""`JetStreamQueues`: the durable transport over NATS JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from catga_core.clock import Clock
+from catga_core.errors import CatgaError, ConfigurationError, TransportError
+from catga_core.interfaces.durable_transport import DurableCapabilities, QueueDefinition, Received
+from catga_core.interfaces.health import Health, HealthStatus
+from catga_core.interfaces.queue import (
+    ALL_QUEUED,
+    QueuedMessage,
+    QueueEntry,
+    QueueFilter,
+    QueuePage,
+    QueueStats,
+)
+from catga_core.runtime.home_loop import HomeLoop
+from catga_nats.connection import NatsConnection
+from catga_nats.counters import Counters
+from catga_nats.jetstream import wire
+from catga_nats.jetstream.api import ApiError, NoJetStreamError
+from catga_nats.jetstream.consumers import declare_consumers
+from catga_nats.jetstream.intake import Intake
+from catga_nats.jetstream.layout import Layout
+from catga_nats.jetstream.looking import Looking
+from catga_nats.jetstream.publishing import Publishing
+from catga_nats.jetstream.received import JetMessage
+from catga_nats.jetstream.schedules import schedule_headers
+from catga_nats.jetstream.state import Bucket, failed, unanswered
+from catga_nats.jetstream.streams import declare_streams, wanted_streams
+from catga_nats.options import NatsOptions
+
+
+class JetStreamQueues:
+    """Keeps events and commands in JetStream until their queues have settled them.
+
+    It has a connection of its own, so that requests do not wait behind deliveries.
+
+    Args:
+        options: The options of NATS, with those of JetStream in them.
+        clock: Tells which commands are due later.
+    """
+
+    def __init__(self, options: NatsOptions, clock: Clock) -> None:
+        self._options = replace(options, name=f"{options.name}-queues")
+        self._jetstream = options.jetstream
+        self._clock = clock
+        self._layout = Layout(options.subject_prefix, self._jetstream.order_groups)
+        self._connection = NatsConnection(self._options, Counters())
+        self._declaring = asyncio.Lock()
+        self._declared: dict[str, QueueDefinition] = {}
+        self._home = HomeLoop()
+        self._open = False
+
+    @property
+    def capabilities(self) -> DurableCapabilities:
+        """It outlives processes, reaches other services, and takes no part in units of work."""
+        return DurableCapabilities(durable=True, remote=True, transactional=False)
+
+    async def start(self) -> None:
+        """Return when the streams are declared and messages can be published.
+
+        Raises:
+            ConfigurationError: The server has no JetStream, or its streams have other settings.
+            CatgaError: `TRANSPORT_FAILED`: no server, or no permission.
+        """
+        connection = self._connection = NatsConnection(self._options, Counters())
+        self._home.enter()
+        await connection.start()
+        try:
+            self._state = Bucket(connection, self._layout.state_bucket)
+            self._results = Bucket(connection, self._layout.results_bucket)
+            await connection.subscribe([self._state.subscription])
+            await declare_streams(connection, wanted_streams(self._layout, self._jetstream))
+        except (ApiError, NoJetStreamError) as error:
+            await connection.close()
+            raise _unusable(error) from error
+        except BaseException:
+            await connection.close()
+            raise
+        self._publishing = Publishing(connection, self._options.request_timeout)
+        self._intake = Intake(connection, self._layout, self._jetstream, self._state)
+        self._looking = Looking(connection, self._layout, self._state, self._results)
+        self._intake.start()
+        self._declared.clear()
+        self._open = True
+
+    async def declare(self, queues: Sequence[QueueDefinition], /) -> None:
+        """Declare queues at the server, and begin to take part in them.
+
+        Raises:
+            ConfigurationError: A consumer exists with other settings, or cannot be declared.
+            CatgaError: The server does not answer.
+        """
+        self._check_open()
+        async with self._declaring:
+            new = [each for each in queues if not _covers(self._declared.get(each.name), each)]
+            if not new:
+                return
+            try:
+                await declare_consumers(self._connection, self._layout, new)
+            except (ApiError, NoJetStreamError) as error:
+                raise _unusable(error) from error
+            self._declared.update({each.name: each for each in new})
+            await self._intake.open(new)
+
+    async def publish(self, message: QueuedMessage, /) -> None:
+        """Add an event to the queues of every service; return when the server has acknowledged it.
+
+        Raises:
+            CatgaError: It is not known to be kept; repeat it with the same id within the duplicate window.
+        """
+        self._check_open()
+        subject = self._layout.event(message.name, message.key)
+        await self._publishing.publish(subject, message.data, wire.encode(message), message.name)
+
+    async def enqueue(self, message: QueuedMessage, /) -> None:
+        """Add a command to its queue, now or at its time; return when the server has acknowledged it.
+
+        Raises:
+            CatgaError: As `publish`.
+        """
+        self._check_open()
+        message_id = message.context.message_id
+        subject = self._layout.command(message.name, message.key, message.priority, message_id)
+        headers = wire.encode(message)
+        if message.due_at > self._clock.time():
+            headers |= schedule_headers(subject, message.due_at)
+            subject = self._layout.schedule(message.name, message_id)
+        await self._publishing.publish(subject, message.data, headers, message.name)
+
+    async def receive(self, queue: str, /, *, limit: int, timeout: float) -> Sequence[JetMessage]:
+        """Return messages of a declared queue; none after the timeout."""
+        self._check_open()
+        return await self._intake.receive(queue, limit, timeout)
+
+    async def extend(self, received: Sequence[Received], /) -> Sequence[Received]:
+        """Keep messages for another lease; return those that are still this process's."""
+        self._check_open()
+        return self._intake.settling.extend([_own(each) for each in received])
+
+    async def complete(self, received: Received, /, *, result: bytes | None = None) -> None:
+        """Acknowledge a message that was handled.
+
+        Raises:
+            LeaseLostError: Another process may have it.
+            CatgaError: It is not known to be acknowledged.
+        """
+        self._check_open()
+        message = _own(received)
+        if result is not None:
+            self._intake.settling.expect(message)
+            await self._looking.keep_result(message, result)
+        await self._intake.settling.complete(message)
+
+    async def retry(self, received: Received, /, *, delay: float, error: str) -> None:  # noqa: ARG002 - the server keeps none
+        """Have a message delivered again after a number of seconds."""
+        self._check_open()
+        self._intake.settling.retry(_own(received), delay)
+
+    async def release(self, received: Sequence[Received], /) -> None:
+        """Give messages back unhandled; their deliveries count as no attempts."""
+        self._check_open()
+        await self._intake.settling.release([_own(each) for each in received])
+
+    async def discard(self, received: Received, /, *, hold_key: bool = False) -> bool:
+        """End a message whose dead letter was written; return `False` where another process may have it."""
+        self._check_open()
+        return await self._intake.settling.discard(_own(received))
+
+    async def release_key(self, queue: str, key: str, /) -> bool:
+        """Deliver the messages of a held key, in order; return whether it was held."""
+        self._check_open()
+        return False
+
+    async def cancel(self, queue: str, message_id: str, /) -> bool:
+        """Remove a command whose time has not come; return whether it was removed."""
+        self._check_open()
+        return await self._looking.cancel(queue, message_id)
+
+    async def get(self, queue: str, message_id: str, /) -> QueueEntry | None:
+        """Return a command that waits, or whose result is kept; `None` for any other message."""
+        self._check_open()
+        return await self._looking.get(queue, message_id)
+
+    async def find(
+        self, filter: QueueFilter = ALL_QUEUED, /, *, after: str | None = None, limit: int = 100
+    ) -> QueuePage:
+        """Return the commands that are not done; the server does not tell which events a queue has."""
+        self._check_open()
+        return await self._looking.find(filter, after, limit)
+
+    async def stats(self) -> Mapping[str, QueueStats]:
+        """Return the state of each queue that is declared here."""
+        self._check_open()
+        return await self._looking.stats(list(self._declared.values()))
+
+    async def stop(self) -> None:
+        """Give back what is here, and close the connection."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            if self._home.is_here:
+                await self._intake.stop()
+        except CatgaError:
+            pass  # the leases run out
+        finally:
+            if self._home.is_here:
+                await self._connection.close()
+            else:
+                self._connection.abandon()
+
+    def health(self) -> Health:
+        """Return the connection's state as it is now."""
+        if not self._open:
+            return Health(HealthStatus.UNHEALTHY, "not started", {"state": "new"})
+        return self._connection.health()
+
+    def _check_open(self) -> None:
+        if not self._open or self._home.loop is not asyncio.get_running_loop():
+            problem = self._home.problem() if self._open else None
+            text = f"the JetStream queues {problem or 'are not started: use them between start and stop'}"
+            raise TransportError(text, retryable=False)
+
+
+def _covers(known: QueueDefinition | None, wanted: QueueDefinition) -> bool:
+    return known is not None and {*wanted.messages} <= {*known.messages}
+
+
+def _own(received: Received) -> JetMessage:
+    if not isinstance(received, JetMessage):
+        msg = f"{type(received).__name__} was not received from this transport. Settle it where it came from."
+        raise TypeError(msg)
+    return received
+
+
+def _unusable(error: ApiError | NoJetStreamError) -> CatgaError | ConfigurationError:
+    return failed(error) if isinstance(error, ApiError) else unanswered()

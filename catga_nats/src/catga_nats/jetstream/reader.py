@@ -1,0 +1,239 @@
+"""`Reader`: the messages of one queue in this process, from their arrival until they are settled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from catga_core.interfaces.durable_transport import QueueDefinition
+from catga_core.messages.delivery import Priority
+from catga_nats.jetstream import wire
+from catga_nats.jetstream.group import Group
+from catga_nats.jetstream.received import Delivery, JetMessage
+from catga_nats.jetstream.source import Source
+
+if TYPE_CHECKING:
+    from catga_nats.client import CatgaClient
+
+_LOOK_AGAIN = 1.0  # seconds after which a waiting receiver looks for requests that were lost
+_KNOWN = 10_000  # settled messages that are remembered, for a delivery that was under way
+SAFE = 0.9
+"""The part of a lease within which a message is surely this process's: the server counts from before it arrives."""
+
+
+class Reader:
+    """Requests, keeps and hands out the messages of one queue.
+
+    Args:
+        definition: The queue.
+        client: Returns the connected client, `None` while there is none.
+        name_in: Returns the wire name in a subject.
+        give_back: Gives messages back that the application has not seen, and forgets them.
+        done_again: Called with a message that was delivered again although it is settled.
+        max_buffered: How many messages may wait behind earlier ones of their keys.
+    """
+
+    def __init__(
+        self,
+        definition: QueueDefinition,
+        client: Callable[[], CatgaClient | None],
+        name_in: Callable[[str], str],
+        give_back: Callable[[Sequence[JetMessage]], None],
+        done_again: Callable[[JetMessage], None],
+        max_buffered: int,
+    ) -> None:
+        self.definition: QueueDefinition = definition
+        self.sources: list[Source] = []
+        self.groups: dict[Source, Group] = {}
+        self._client = client
+        self._name_in = name_in
+        self._give_back = give_back
+        self._done_again = done_again
+        self._max_buffered = max_buffered
+        self._ready: dict[Priority, deque[JetMessage]] = {each: deque() for each in Priority}
+        self._held: dict[tuple[Source, int], JetMessage] = {}
+        self._settled: dict[tuple[str, int], None] = {}
+        self._waiter: asyncio.Future[None] | None = None
+        self.receives: bool = False
+
+    # --- handing out ---
+
+    async def receive(self, limit: int, timeout: float) -> list[JetMessage]:
+        """Return messages; none after the timeout. If the caller is cancelled, none stays here.
+
+        Args:
+            limit: How many at most.
+            timeout: Seconds.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        self.receives = True
+        try:
+            while True:
+                taken = self._take(limit)
+                self._pump(limit - len(taken))
+                left = until - loop.time()
+                if taken or left <= 0:
+                    return taken
+                waiter = self._waiter = loop.create_future()
+                await asyncio.wait([waiter], timeout=min(left, _LOOK_AGAIN))
+        except asyncio.CancelledError:
+            self.receives = False
+            self._give_back([each for each in self._held.values() if not each.given and not each.gone])
+            raise
+
+    def _take(self, limit: int) -> list[JetMessage]:
+        taken: list[JetMessage] = []
+        for waiting in self._ready.values():
+            while waiting and len(taken) < limit:
+                message = waiting.popleft()
+                if message.gone:
+                    continue
+                message.given = True
+                taken.append(message)
+        return taken
+
+    def _pump(self, free: int) -> None:
+        client = self._client()
+        if client is None or not self.receives:
+            return
+        now = asyncio.get_running_loop().time()
+        wanted = free - sum(len(each) for each in self._ready.values())
+        for source in self.sources:
+            source.check(now)
+            if (group := self.groups.get(source)) is not None:
+                group.on_time(now, idle=source.outstanding > 0)
+            wanted -= max(0, source.outstanding - 1)
+        for source in self.sources:
+            group = self.groups.get(source)
+            if group is not None and not group.takes_more(self._max_buffered):
+                continue
+            if not source.outstanding:
+                # One request always waits at the server, so that a message comes at once.
+                count = max(1, min(wanted, source.pending))
+            elif source.pending and wanted >= self.definition.concurrency // 2:
+                # Not for each free slot, so that a request is not sent for every single message.
+                count = min(wanted, source.pending)
+            else:
+                continue
+            source.pull(client, max(1, count))
+            wanted -= count
+        # What did not fit into this round comes in the next one.
+
+    # --- what comes from the server ---
+
+    def on_message(
+        self,
+        source: Source,
+        delivery: Delivery,
+        subject: bytes,
+        reply: bytes,
+        data: bytes,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        """Take a message of a source."""
+        shown = subject.decode(errors="replace")
+        place = f"{source.consumer.stream}:{delivery.sequence}"
+        read = wire.decode(headers, data, name=self._name_in(shown), place=place)
+        message = JetMessage(source, read, delivery, reply)
+        message.expires_at = asyncio.get_running_loop().time() + SAFE * self.definition.lease
+        if (source.consumer.name, delivery.sequence) in self._settled:
+            self._done_again(message)
+            return
+        known = self._held.get((source, delivery.sequence))
+        if known is not None:
+            # Delivered again while it is here: its lease ran out, and this process goes on with it.
+            known.reply, known.count, known.expires_at = reply, delivery.count, message.expires_at
+            return
+        group = self.groups.get(source)
+        if not self.receives or (source.consumer.ordered and group is None):
+            self._give_back([message])
+            return
+        self._held[source, delivery.sequence] = message
+        if group is None:
+            self.give(message)
+        else:
+            group.add(message)
+
+    def give(self, message: JetMessage) -> None:
+        """Hand a message to the next one who receives."""
+        self._ready[message.message.priority].append(message)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the one who waits look again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def connected(self) -> None:
+        """Request messages again: what was requested was lost with the former connection."""
+        for source in self.sources:
+            source.forget()
+        self.wake()
+
+    # --- the groups that this process owns ---
+
+    def own(self, source: Source, group: Group) -> None:
+        """Take messages with keys from a source."""
+        self.sources.append(source)
+        self.groups[source] = group
+        self.wake()
+
+    def disown(self, source: Source) -> list[JetMessage]:
+        """Take nothing more from a source; return its messages that the application does not have."""
+        if source in self.sources:
+            self.sources.remove(source)
+        return [each for each in self.held if each.source is source and not each.given]
+
+    def lose(self, source: Source) -> list[JetMessage]:
+        """Forget everything of a source; return its messages."""
+        self.disown(source)
+        self.groups.pop(source, None)
+        lost = [each for each in self.held if each.source is source]
+        for each in lost:
+            self._forget(each)
+        return lost
+
+    def has_given(self, source: Source) -> bool:
+        """Return whether the application has messages of a source."""
+        return any(each.source is source for each in self._held.values())
+
+    # --- what becomes of them ---
+
+    @property
+    def held(self) -> Iterator[JetMessage]:
+        """The messages that are here."""
+        return iter(tuple(self._held.values()))
+
+    def holds(self, message: JetMessage) -> bool:
+        """Return whether a message is here, whoever may get it meanwhile."""
+        return not message.gone and self._held.get((message.source, message.sequence)) is message
+
+    def is_known(self, message: JetMessage) -> bool:
+        """Return whether a message is here and is surely this process's."""
+        now = asyncio.get_running_loop().time()
+        if not self.holds(message) or now > message.expires_at:
+            return False
+        group = self.groups.get(message.source)
+        return not message.source.consumer.ordered or (group is not None and group.is_owned(now))
+
+    def settled(self, message: JetMessage) -> None:
+        """Forget a message that the server will not deliver again."""
+        self._forget(message)
+        self._settled[message.source.consumer.name, message.sequence] = None
+        if len(self._settled) > _KNOWN:
+            del self._settled[next(iter(self._settled))]
+        group = self.groups.get(message.source)
+        if group is not None:
+            group.ended(message)
+
+    def given_back(self, message: JetMessage) -> None:
+        """Forget a message that the server delivers again; later ones of its key wait for it."""
+        self._forget(message)
+
+    def _forget(self, message: JetMessage) -> None:
+        message.gone = True
+        if self._held.get((message.source, message.sequence)) is message:
+            del self._held[message.source, message.sequence]

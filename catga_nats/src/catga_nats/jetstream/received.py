@@ -1,0 +1,94 @@
+"""A message that a consumer has delivered to this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from catga_core.interfaces.queue import QueuedMessage
+
+if TYPE_CHECKING:
+    from catga_nats.jetstream.source import Source
+
+_SHORT = 9  # words of an acknowledgement's subject; with domain and account there are at least two more
+_FIRST = {False: 2, True: 4}
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """What the subject of an acknowledgement tells.
+
+    Args:
+        count: How often the message was delivered, this time included.
+        sequence: Its place in the stream.
+        pending: How many more messages wait for its consumer.
+    """
+
+    count: int
+    sequence: int
+    pending: int
+
+
+def delivery_in(reply: bytes) -> Delivery:
+    """Read the subject of an acknowledgement.
+
+    Raises:
+        ValueError: It is none.
+    """
+    words = reply.split(b".")
+    first = _FIRST[len(words) > _SHORT]
+    if len(words) < _SHORT:
+        raise ValueError(reply[:80])
+    return Delivery(int(words[first + 2]), int(words[first + 3]), int(words[first + 6]))
+
+
+class JetMessage:
+    """A message of a queue in this process, until it is settled.
+
+    Args:
+        source: The consumer that delivered it.
+        message: The message.
+        delivery: Which delivery it is.
+        reply: Where it is settled.
+
+    Attributes:
+        expires_at: The loop's time until which no other process gets it.
+        given: Whether the application has it.
+        gone: Whether it was given back or settled, so that a further delivery is another attempt.
+        attempt: The number of this attempt.
+    """
+
+    __slots__ = (
+        "attempt",
+        "count",
+        "expires_at",
+        "given",
+        "gone",
+        "message",
+        "reply",
+        "sequence",
+        "settled",
+        "source",
+    )
+
+    def __init__(self, source: Source, message: QueuedMessage, delivery: Delivery, reply: bytes) -> None:
+        self.source: Source = source
+        self.message: QueuedMessage = message
+        self.sequence: int = delivery.sequence
+        self.count: int = delivery.count
+        self.attempt: int = delivery.count
+        self.reply: bytes = reply
+        self.expires_at: float = 0.0
+        self.given: bool = False
+        self.gone: bool = False
+        self.settled: bool = False
+
+    @property
+    def queue(self) -> str:
+        """The queue."""
+        return self.source.queue
+
+    @property
+    def error(self) -> str | None:
+        """Nothing: the server does not know it."""
+        return None

@@ -1,0 +1,175 @@
+"""Tells the server what becomes of messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from catga_core.errors import CatgaError, LeaseLostError
+from catga_core.runtime import background_task
+from catga_nats.connection import NatsConnection
+from catga_nats.jetstream.api import ask
+from catga_nats.jetstream.attempts import Attempts
+from catga_nats.jetstream.reader import SAFE, Reader
+from catga_nats.jetstream.received import JetMessage
+
+_ACK = b"+ACK"
+_END = b"+TERM"
+_AGAIN = b"-NAK"
+_WORKING = b"+WPI"
+_CONFIRM_SECONDS = 5.0
+_ASK_AGAIN_SECONDS = 1.0
+
+
+class Settling:
+    """Acknowledges, gives back and keeps messages.
+
+    Args:
+        connection: The connection.
+        reader_of: Returns the reader of a queue.
+        attempts: Remembers how many deliveries were no attempts.
+    """
+
+    def __init__(
+        self, connection: NatsConnection, reader_of: Callable[[str], Reader], attempts: Attempts
+    ) -> None:
+        self._connection = connection
+        self._reader_of = reader_of
+        self._attempts = attempts
+        self._timers: dict[JetMessage, asyncio.TimerHandle] = {}
+
+    def expect(self, message: JetMessage) -> Reader:
+        """Return the reader of a message that is surely this process's.
+
+        Raises:
+            LeaseLostError: Another process may have it.
+        """
+        reader = self._reader_of(message.queue)
+        if not reader.is_known(message):
+            reason = "its lease ran out, and another process may have it"
+            raise LeaseLostError(f"the message {message.message.context.message_id!r}", reason)
+        return reader
+
+    async def complete(self, message: JetMessage) -> None:
+        """Acknowledge a message.
+
+        One with a key is acknowledged before the next of its key is handed out, so that it is not delivered again after it.
+
+        Raises:
+            LeaseLostError: Another process may have it.
+            CatgaError: It is not known to be acknowledged.
+        """
+        reader = self.expect(message)
+        if reader.definition.confirms or message.source.consumer.ordered:
+            await self._confirmed(message, reader, _ACK)
+            return
+        client = self._connection.client
+        if client is None or not client.takes_more:
+            client = await self._connection.ready(0, _CONFIRM_SECONDS)
+        client.send(message.reply, b"", _ACK, None)
+        reader.settled(message)
+
+    async def discard(self, message: JetMessage) -> bool:
+        """End a message; return `False` where another process may have it."""
+        try:
+            reader = self.expect(message)
+        except LeaseLostError:
+            return False
+        await self._confirmed(message, reader, _END)
+        return True
+
+    def retry(self, message: JetMessage, delay: float) -> None:
+        """Have a message delivered again."""
+        try:
+            reader = self.expect(message)
+        except LeaseLostError:
+            return
+        if not message.source.consumer.ordered:
+            self._send(message, b'-NAK {"delay":%d}' % max(0, int(delay * 1e9)))
+            reader.given_back(message)
+            return
+        # It waits here and keeps its lease: should this process die, others wait for no more than the lease.
+        message.given = False
+        loop = asyncio.get_running_loop()
+        self._timers[message] = loop.call_later(max(0.0, delay), self._due, message, reader)
+
+    async def release(self, messages: Sequence[JetMessage]) -> None:
+        """Give messages back; their deliveries count as no attempts."""
+        mine: list[JetMessage] = []
+        for message in messages:
+            with suppress(LeaseLostError):
+                self.expect(message)
+                mine.append(message)
+        await self._attempts.uncount(mine)
+        for message in mine:
+            self.give_back(message)
+
+    def give_back(self, message: JetMessage) -> None:
+        """Give a message back at once."""
+        self._send(message, _AGAIN)
+        self._reader_of(message.queue).given_back(message)
+
+    def extend(self, messages: Sequence[JetMessage]) -> list[JetMessage]:
+        """Keep messages for another lease; return those that are still this process's."""
+        kept: list[JetMessage] = []
+        client = self._connection.client
+        connected = client is not None and client.takes_more
+        now = asyncio.get_running_loop().time()
+        for message in messages:
+            reader = self._reader_of(message.queue)
+            if not reader.is_known(message):
+                continue
+            kept.append(message)
+            if connected and client is not None:
+                client.send(message.reply, b"", _WORKING, None)
+                message.expires_at = now + SAFE * reader.definition.lease
+        return kept
+
+    def stop(self) -> list[JetMessage]:
+        """Stop the timers; return the messages that waited for another attempt."""
+        waiting = list(self._timers)
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        return waiting
+
+    def drop(self, message: JetMessage) -> None:
+        """Forget the timer of a message that is no longer this process's."""
+        timer = self._timers.pop(message, None)
+        if timer is not None:
+            timer.cancel()
+
+    def acknowledge_again(self, message: JetMessage) -> None:
+        """Acknowledge a message whose first acknowledgement was lost."""
+        self._send(message, _ACK)
+
+    def _due(self, message: JetMessage, reader: Reader) -> None:
+        self._timers.pop(message, None)
+        if reader.is_known(message):
+            self.give_back(message)
+        else:
+            reader.given_back(message)
+
+    async def _confirmed(self, message: JetMessage, reader: Reader, word: bytes) -> None:
+        try:
+            await ask(self._connection, message.reply, word, timeout=_CONFIRM_SECONDS)
+        except CatgaError:
+            # It may be acknowledged. Until that is known, no later one of its key is handed out.
+            background_task(self._ask_again(message, reader, word))
+            raise
+        reader.settled(message)
+
+    async def _ask_again(self, message: JetMessage, reader: Reader, word: bytes) -> None:
+        # Should it be delivered again meanwhile, it is settled by its new delivery.
+        while reader.holds(message):
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+            with suppress(CatgaError):
+                await ask(self._connection, message.reply, word, timeout=_CONFIRM_SECONDS)
+                reader.settled(message)
+                return
+
+    def _send(self, message: JetMessage, word: bytes) -> None:
+        client = self._connection.client
+        if client is not None and client.takes_more:
+            client.send(message.reply, b"", word, None)

@@ -1,0 +1,215 @@
+"""Declares the streams: all or none, and none that exists with other settings is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from catga_core.errors import CatgaError, ConfigurationError
+from catga_nats.connection import NatsConnection
+from catga_nats.jetstream.api import (
+    CONSUMER_NOT_FOUND,
+    STREAM_NOT_FOUND,
+    ApiError,
+    NoJetStreamError,
+    call,
+)
+from catga_nats.jetstream.layout import Layout
+from catga_nats.jetstream.options import JetStreamOptions
+
+_NANOSECONDS = 1_000_000_000
+_API_LEVEL = 2  # nats-server 2.12: schedules, time to live of single messages
+_NOT_ENABLED = (10039, 10076)
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return seconds as the server counts them."""
+    return int(seconds * _NANOSECONDS)
+
+
+def wanted_streams(layout: Layout, options: JetStreamOptions) -> list[dict[str, Any]]:
+    """Return the configuration of every stream.
+
+    Args:
+        layout: The names.
+        options: The options.
+    """
+    shared = {
+        "storage": options.storage,
+        "num_replicas": options.replicas,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "discard": "old",
+        "duplicate_window": nanoseconds(options.duplicate_window_seconds),
+    }
+    bucket = {
+        **shared,
+        "retention": "limits",
+        "max_msgs_per_subject": 1,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "allow_msg_ttl": True,
+    }
+    age = nanoseconds(options.result_seconds)
+    return [
+        {
+            **shared,
+            "name": layout.events_stream,
+            "subjects": [f"{layout.events}.>"],
+            # An event is kept until the last queue has settled it; one that no queue takes is not kept.
+            "retention": "interest",
+            "discard": "new",
+            "max_bytes": options.max_event_bytes or -1,
+        },
+        {
+            **shared,
+            "name": layout.commands_stream,
+            "subjects": [f"{layout.commands}.>", f"{layout.schedules}.>"],
+            "retention": "workqueue",
+            # The server does not combine schedules with "new"; without limits, "old" drops nothing.
+            "allow_msg_schedules": True,
+        },
+        {
+            **shared,
+            "name": layout.parked_stream,
+            "subjects": [f"{layout.parked}.>"],
+            "retention": "workqueue",
+        },
+        {**bucket, "name": f"KV_{layout.state_bucket}", "subjects": [f"$KV.{layout.state_bucket}.>"]},
+        {
+            **bucket,
+            "name": f"KV_{layout.results_bucket}",
+            "subjects": [f"$KV.{layout.results_bucket}.>"],
+            "max_age": age,
+            "duplicate_window": min(age, nanoseconds(options.duplicate_window_seconds)),
+        },
+    ]
+
+
+async def declare_streams(connection: NatsConnection, wanted: Sequence[dict[str, Any]]) -> None:
+    """Create the streams that do not exist; where that fails, none stays behind.
+
+    Args:
+        connection: The connection.
+        wanted: Their configurations.
+
+    Raises:
+        ConfigurationError: The server cannot keep them, or one exists with other settings.
+        CatgaError: The connection fails.
+    """
+    await _check_server(connection)
+    missing: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for config in wanted:
+        found = await stream_config(connection, config["name"])
+        if found is None:
+            missing.append(config)
+            problems += await _owners(connection, config)
+        else:
+            problems += differences(f"the stream {config['name']}", config, found)
+    if problems:
+        raise ConfigurationError(problems)
+    created: list[str] = []
+    try:
+        for config in missing:
+            answer = await call(connection, f"STREAM.CREATE.{config['name']}", config)
+            created += [config["name"]] if answer.get("did_create") else []
+    except BaseException as error:
+        for name in reversed(created):
+            with suppress(ApiError, NoJetStreamError, CatgaError):
+                await call(connection, f"STREAM.DELETE.{name}")
+        if isinstance(error, ApiError):
+            raise ConfigurationError(_refused(config, error)) from error
+        raise
+
+
+async def stream_config(connection: NatsConnection, name: str) -> dict[str, Any] | None:
+    """Return the configuration of a stream, `None` where it does not exist."""
+    return await _existing(connection, f"STREAM.INFO.{name}")
+
+
+async def consumer_config(connection: NatsConnection, stream: str, name: str) -> dict[str, Any] | None:
+    """Return the configuration of a consumer, `None` where it does not exist."""
+    return await _existing(connection, f"CONSUMER.INFO.{stream}.{name}")
+
+
+def differences(what: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Return a problem for each setting that is another one than wanted.
+
+    Args:
+        what: What is compared, as errors name it.
+        wanted: The settings that matter.
+        found: All settings there are. The server leaves out those that are empty.
+    """
+    problems: list[str] = []
+    for setting, value in wanted.items():
+        other = found.get(setting, type(value)())
+        if (sorted(value) if isinstance(value, list) else value) != (
+            sorted(other) if isinstance(value, list) else other
+        ):
+            problems.append(
+                f"{what} exists with {setting}={_shown(setting, other)}, and the options ask for {_shown(setting, value)}. It is not "
+                "changed: correct the options, or edit it with the nats tool"
+            )
+    return problems
+
+
+async def _existing(connection: NatsConnection, what: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = (await call(connection, what))["config"]
+    except ApiError as error:
+        if error.number in (STREAM_NOT_FOUND, CONSUMER_NOT_FOUND):
+            return None
+        raise
+    return found
+
+
+async def _check_server(connection: NatsConnection) -> None:
+    try:
+        info = await call(connection, "INFO")
+    except NoJetStreamError:
+        raise ConfigurationError(_no_jetstream(connection)) from None
+    except ApiError as error:
+        if error.number in _NOT_ENABLED:
+            raise ConfigurationError(_no_jetstream(connection)) from error
+        raise ConfigurationError(f"JetStream at {connection.shown} cannot be used: {error.text}") from error
+    level = info.get("api", {}).get("level", 0)
+    if level < _API_LEVEL:
+        raise ConfigurationError(
+            f"the NATS server at {connection.shown} has JetStream's API level {level}, and queues need {_API_LEVEL}: "
+            "run nats-server 2.12 or newer"
+        )
+
+
+async def _owners(connection: NatsConnection, config: dict[str, Any]) -> list[str]:
+    problems: list[str] = []
+    for subject in config["subjects"]:
+        found = await call(connection, "STREAM.NAMES", {"subject": subject})
+        problems += [
+            f"the subject {subject} belongs to the stream {owner}, and {config['name']} needs it: set another subject_prefix, or "
+            "take the subject out of that stream"
+            for owner in found.get("streams") or ()
+        ]
+    return problems
+
+
+def _no_jetstream(connection: NatsConnection) -> str:
+    return (
+        f"the NATS server at {connection.shown} has no JetStream for this account: enable it there, "
+        "or remove enable_jetstream"
+    )
+
+
+def _refused(config: dict[str, Any], error: ApiError) -> str:
+    return (
+        f"the stream {config['name']} cannot be created: {error.text}. Nothing was created. Check the account's limits and "
+        "permissions, and replicas, storage and max_event_bytes in JetStreamOptions"
+    )
+
+
+def _shown(setting: str, value: Any) -> str:
+    if setting in {"max_age", "duplicate_window", "ack_wait"}:
+        return f"{value / _NANOSECONDS:g}s"
+    return repr(value)

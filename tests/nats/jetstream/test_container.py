@@ -1,0 +1,133 @@
+"""A container whose events and enqueued commands are kept by JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from catga_core import CatgaContainer, CatgaOptions, Command, Event, add_catga
+from catga_core.features.queues.feature import add_queues
+from catga_core.features.queues.options import OnKeyFailure, QueueOptions
+from catga_core.messages.ordering import ordered_by
+from catga_nats import NatsOptions, add_nats_catga
+from catga_testing.servers import NatsServer
+from catga_testing.waiting import eventually
+
+pytestmark = pytest.mark.nats
+
+
+class Placed(Event, frozen=True):
+    number: int
+
+
+@ordered_by(lambda event: event.order)
+class Changed(Event, frozen=True):
+    order: str
+    step: int
+
+
+class Bill(Command[int], frozen=True):
+    number: int
+
+
+Handle = Callable[[Any], Any]
+
+
+def container(server: NatsServer, prefix: str, *handlers: Handle, **options: Any) -> CatgaContainer:
+    made = add_catga(CatgaOptions(service_name="shop"))
+    if options:
+        add_queues(made, QueueOptions(**options))
+    add_nats_catga(made, NatsOptions(server.url, subject_prefix=prefix, enable_jetstream=True))
+    made.add_handlers(*handlers)
+    return made
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"c{uuid.uuid4().hex[:12]}"
+
+
+async def test_an_event_is_handled_in_another_process_that_starts_later(
+    jetstream_shared: NatsServer, prefix: str
+) -> None:
+    seen: list[int] = []
+
+    async def ship(event: Placed) -> None:
+        seen.append(event.number)
+
+    async with container(jetstream_shared, prefix, ship).running():
+        pass
+    publisher = container(jetstream_shared, prefix)
+    async with publisher.running() as app:
+        for number in range(20):
+            await app.mediator.publish(Placed(number))
+    async with container(jetstream_shared, prefix, ship).running():
+        await eventually(lambda: len(seen) == 20, within=15)
+    assert sorted(seen) == [*range(20)]
+
+
+async def test_a_failing_handler_is_called_again_and_its_key_waits(
+    jetstream_shared: NatsServer, prefix: str
+) -> None:
+    seen: list[tuple[str, int]] = []
+    failed: set[str] = set()
+
+    async def note(event: Changed) -> None:
+        if event.step == 1 and event.order not in failed:
+            failed.add(event.order)
+            raise RuntimeError("not yet")
+        seen.append((event.order, event.step))
+
+    async with container(jetstream_shared, prefix, note, retry_delay_seconds=0.2).running() as app:
+        for step in range(5):
+            await asyncio.gather(*(app.mediator.publish(Changed(f"o{each}", step)) for each in range(10)))
+        await eventually(lambda: len(seen) == 50, within=15)
+    for order in {each for each, _ in seen}:
+        assert [step for each, step in seen if each == order] == [0, 1, 2, 3, 4]
+
+
+async def test_a_command_is_handled_and_its_result_kept(jetstream_shared: NatsServer, prefix: str) -> None:
+    async def bill(command: Bill) -> int:
+        return command.number * 2
+
+    async with container(jetstream_shared, prefix, bill, keep_results=True).running() as app:
+        known = await app.mediator.enqueue(Bill(21))
+        later = await app.mediator.enqueue(Bill(1), delay=3600)
+        async with asyncio.timeout(15):
+            while (state := await app.mediator.enqueued(known)) is None or state.result is None:
+                await asyncio.sleep(0.01)
+        assert state.result.value == 42
+        waiting = await app.mediator.enqueued(later)
+        assert waiting is not None and waiting.state == "scheduled"
+        assert await app.mediator.cancel(later)
+        assert await app.mediator.enqueued(later) is None
+
+
+async def test_a_poison_event_becomes_a_dead_letter(jetstream_shared: NatsServer, prefix: str) -> None:
+    async def ship(event: Placed) -> None:
+        raise RuntimeError("never")
+
+    async with container(
+        jetstream_shared, prefix, ship, max_attempts=2, retry_delay_seconds=0.05
+    ).running() as app:
+        await app.mediator.publish(Placed(1), message_id="poison")
+        async with asyncio.timeout(15):
+            while not (letters := (await app.dead_letters.find()).letters):
+                await asyncio.sleep(0.01)
+    (letter,) = letters
+    assert (letter.attempts, letter.context.message_id, letter.queue) == (2, "poison", f"event:shop:{letter.handler}")
+
+
+def test_a_url_turns_it_on() -> None:
+    assert NatsOptions.from_url("nats://a:4222?jetstream=true").enable_jetstream
+    assert NatsOptions.from_url("nats://a:4222?name=x&enable_jetstream=true").enable_jetstream
+    assert not NatsOptions("nats://a:4222").enable_jetstream
+
+
+async def test_options_of_queues_stay_the_applications(jetstream_shared: NatsServer, prefix: str) -> None:
+    made = container(jetstream_shared, prefix, on_failure=OnKeyFailure.PARK_KEY)
+    assert made.has_feature("queues")
