@@ -49,9 +49,7 @@ class Running:
 
 def events(handler: str = "ship", *names: str, lease: float = 3.0, **more: Any) -> QueueDefinition:
     taken = names or ("orders.placed",)
-    return QueueDefinition(
-        event_queue("shop", handler), MessageKind.EVENT, taken, handler, 16, lease, **more
-    )
+    return QueueDefinition(event_queue("shop", handler), MessageKind.EVENT, taken, handler, 16, lease, **more)
 
 
 def commands(name: str = "orders.bill", lease: float = 3.0, **more: Any) -> QueueDefinition:

@@ -119,7 +119,11 @@ async def test_a_poison_event_becomes_a_dead_letter(jetstream_shared: NatsServer
             while not (letters := (await app.dead_letters.find()).letters):
                 await asyncio.sleep(0.01)
     (letter,) = letters
-    assert (letter.attempts, letter.context.message_id, letter.queue) == (2, "poison", f"event:shop:{letter.handler}")
+    assert (letter.attempts, letter.context.message_id, letter.queue) == (
+        2,
+        "poison",
+        f"event:shop:{letter.handler}",
+    )
 
 
 def test_a_url_turns_it_on() -> None:

@@ -34,9 +34,16 @@ async def test_everything_of_a_message_arrives(running: Running) -> None:
     bill = commands()
     await queues.declare([bill])
     context = MessageContext(
-        "id ü.*>", "correlation", "cause", None, {"tenant": "a b\n"}, "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
+        "id ü.*>",
+        "correlation",
+        "cause",
+        None,
+        {"tenant": "a b\n"},
+        "00-" + "1" * 32 + "-" + "2" * 16 + "-01",
     )
-    message = queued(name="orders.bill", key="käy .*", priority=Priority.HIGH, created_at=1.25, data=b"\0\r\n")
+    message = queued(
+        name="orders.bill", key="käy .*", priority=Priority.HIGH, created_at=1.25, data=b"\0\r\n"
+    )
     message = type(message)(
         **{each: getattr(message, each) for each in message.__struct_fields__} | {"context": context}
     )
@@ -178,7 +185,11 @@ async def test_what_cannot_be_read_is_received_with_its_bytes(running: Running) 
     )
     await client.close()
     one, two = await receive(queues, ship, 2)
-    assert (one.message.name, one.message.format, one.message.data) == ("orders.placed", wire.UNREADABLE, b"\xffjunk")
+    assert (one.message.name, one.message.format, one.message.data) == (
+        "orders.placed",
+        wire.UNREADABLE,
+        b"\xffjunk",
+    )
     assert (two.message.context.message_id, two.message.data) == ("m2", b"more")
     assert await queues.discard(one)
 

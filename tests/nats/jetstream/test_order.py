@@ -9,6 +9,7 @@ import pytest
 
 from catga_nats.jetstream.layout import Layout, group_of, partition_of
 from catga_nats.jetstream.queues import JetStreamQueues
+from catga_testing.servers import Link
 from catga_testing.waiting import eventually
 from tests.nats.jetstream.support import Running, events, ids, nothing, queued, receive
 
@@ -64,22 +65,22 @@ async def test_a_discarded_message_lets_the_next_go(running: Running) -> None:
 
 async def test_what_a_process_had_comes_first_at_its_successor(running: Running) -> None:
     ship = events(lease=1.0)
-    first = await running.start()
-    await first.declare([ship])
-    await publish(first, "a", "a1", "a2")
-    (got,) = await receive(first, ship, 1)
-    assert ids([got]) == ["a1"]
-    # As if it were killed: nothing is given back, and no lease is renewed.
-    first._connection.client.abort()  # type: ignore[union-attr]
-    first._connection._closed = True
-    second = await running.start()
-    await second.declare([ship])
-    await publish(second, "a", "a3")
-    seen: list[str] = []
-    for _ in range(3):
-        (one,) = await receive(second, ship, 1)
-        seen += ids([one])
-        await second.complete(one)
+    async with Link(running.url) as link:
+        first = await running.start(url=link.url)
+        await first.declare([ship])
+        await publish(first, "a", "a1", "a2")
+        (got,) = await receive(first, ship, 1)
+        assert ids([got]) == ["a1"]
+        # As if it were killed: nothing is given back, and no lease is renewed.
+        await link.cut()
+        second = await running.start()
+        await second.declare([ship])
+        await publish(second, "a", "a3")
+        seen: list[str] = []
+        for _ in range(3):
+            (one,) = await receive(second, ship, 1)
+            seen += ids([one])
+            await second.complete(one)
     assert seen == ["a1", "a2", "a3"]
 
 
@@ -111,9 +112,7 @@ async def test_processes_share_the_keys_and_hand_them_over(running: Running) -> 
     async def publish_round() -> None:
         nonlocal published
         for _ in range(5):
-            await asyncio.gather(
-                *(first.publish(queued(key=key, data=b"%d" % published)) for key in keys)
-            )
+            await asyncio.gather(*(first.publish(queued(key=key, data=b"%d" % published)) for key in keys))
             published += 1
 
     consuming = [asyncio.create_task(consume(1, first))]

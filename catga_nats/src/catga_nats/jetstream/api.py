@@ -18,7 +18,7 @@ MESSAGE_NOT_FOUND = 10037
 WRONG_LAST_SEQUENCE = 10071
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class ApiError(Exception):
@@ -108,12 +108,10 @@ def checked(data: bytes) -> dict[str, Any]:
     """
     try:
         found = _decode(data)
-    except msgspec.DecodeError:
-        found = None
-    if not isinstance(found, dict):
+    except msgspec.MsgspecError:
         text = "JetStream's answer is not readable: check what listens on $JS.API"
-        raise TransportError(text, outcome=Outcome.UNKNOWN)
-    error = found.get("error")
+        raise TransportError(text, outcome=Outcome.UNKNOWN) from None
+    error: Any = found.get("error")
     if error:
         raise ApiError(int(error.get("err_code", 0)), str(error.get("description", "")))
     return found

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from catga_core.clock import SystemClock
 from catga_core.errors import TransportError
 from catga_core.interfaces.durable_transport import QueueDefinition
-from catga_core.runtime import Worker, background_task
+from catga_core.runtime import Worker
 from catga_nats.connection import NatsConnection
 from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
 from catga_nats.jetstream.attempts import Attempts
+from catga_nats.jetstream.background import Background
 from catga_nats.jetstream.consumers import ConsumerName, consumers_of
 from catga_nats.jetstream.group import Group
 from catga_nats.jetstream.layout import Layout, consumer_name
@@ -26,8 +26,6 @@ from catga_nats.jetstream.state import Bucket, failed, unanswered
 
 if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
-
-_LOOKS_AGAIN = 0.05  # seconds between two looks at what a group that is left still has here
 
 
 class Intake:
@@ -50,8 +48,9 @@ class Intake:
         self._by_token: dict[str, Reader] = {}
         self._consumers: dict[tuple[str, int], ConsumerName] = {}
         self._sources: dict[tuple[str, int], Source] = {}
+        self._background = Background()
         self.attempts: Attempts = Attempts(bucket)
-        self.settling: Settling = Settling(connection, self.reader, self.attempts)
+        self.settling: Settling = Settling(connection, self.reader, self.attempts, self._background)
         self._ownership = Ownership(
             bucket, layout.groups, options.membership_seconds, self._take, self._leave, self._lose
         )
@@ -133,7 +132,13 @@ class Intake:
             for source in reader.sources:
                 source.close()
             await self.settling.release(list(reader.held))
-        await self._ownership.stop()
+            for each in reader.held:
+                # Another process may have it.
+                reader.given_back(each)
+        try:
+            await self._ownership.stop()
+        finally:
+            self._background.cancel()
 
     # --- groups ---
 
@@ -167,8 +172,7 @@ class Intake:
         await self.settling.release(
             [each for each in reader.held if each.source is source and not each.given]
         )
-        while reader.has_given(source):
-            await asyncio.sleep(_LOOKS_AGAIN)
+        await reader.emptied(source)
         self._lose(token, group)
 
     def _lose(self, token: str, group: int) -> None:
@@ -178,7 +182,7 @@ class Intake:
         source.close()
         for each in self._by_token[token].lose(source):
             self.settling.drop(each)
-        background_task(self._connection.unsubscribe(source.subscription))
+        self._background.start(self._connection.unsubscribe(source.subscription))
 
     # --- inside ---
 
@@ -188,7 +192,7 @@ class Intake:
 
     def _give_back(self, messages: Sequence[JetMessage]) -> None:
         if messages:
-            background_task(self._released(messages))
+            self._background.start(self._released(messages))
 
     async def _released(self, messages: Sequence[JetMessage]) -> None:
         await self.attempts.uncount(messages)

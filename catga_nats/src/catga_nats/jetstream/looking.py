@@ -167,7 +167,7 @@ class Looking:
         while True:
             body = {"subjects_filter": pattern, "offset": len(found)}
             info = await self._ask(f"STREAM.INFO.{self._layout.commands_stream}", body)
-            some = info["state"].get("subjects") or {}
+            some: dict[str, int] = info["state"].get("subjects") or {}
             found += some
             if len(some) < _PAGE:
                 return found

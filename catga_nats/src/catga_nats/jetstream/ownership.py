@@ -126,25 +126,7 @@ class Ownership:
     async def _divide(self, queue: str, members: list[str], entry: Entry | None) -> bool:
         """Change the owners of a queue's groups as far as this process may; return whether another one was faster."""
         owners = {} if entry is None else _owners(entry.value)
-        changed = dict(owners)
-        taken: list[int] = []
-        for group in range(self._groups):
-            number, place = str(group), (queue, group)
-            owner = owners.get(number, _NOBODY)
-            wanted = _owner_of(queue, group, members)
-            if owner == self._member:
-                if place in self._leaving:
-                    if self._leaving[place].done():
-                        changed[number] = _NOBODY
-                elif wanted != self._member and place in self._owned:
-                    self._begin_to_leave(queue, group)
-                elif place not in self._owned:
-                    changed[number] = self._member if wanted == self._member else _NOBODY
-                    if wanted == self._member:
-                        taken.append(group)
-            elif wanted == self._member and owner not in members:
-                changed[number] = self._member
-                taken.append(group)
+        changed, taken = self._plan(queue, members, owners)
         if changed == owners and not taken:
             return False
         revision = 0 if entry is None else entry.revision
@@ -158,6 +140,29 @@ class Ownership:
             await self._take(queue, group)
             self._owned.add((queue, group))
         return False
+
+    def _plan(
+        self, queue: str, members: list[str], owners: Mapping[str, str]
+    ) -> tuple[dict[str, str], list[int]]:
+        """Return who is to own each group, and which ones this process takes now."""
+        changed = dict(owners)
+        taken: list[int] = []
+        for group in range(self._groups):
+            number, place = str(group), (queue, group)
+            owner = owners.get(number, _NOBODY)
+            mine = _owner_of(queue, group, members) == self._member
+            if owner == self._member and place in self._leaving:
+                if self._leaving[place].done():
+                    changed[number] = _NOBODY
+            elif owner == self._member and place in self._owned:
+                if not mine:
+                    self._begin_to_leave(queue, group)
+            elif mine and (owner == self._member or owner not in members):
+                changed[number] = self._member
+                taken.append(group)
+            elif owner == self._member:
+                changed[number] = _NOBODY
+        return changed, taken
 
     def _begin_to_leave(self, queue: str, group: int) -> None:
         place = (queue, group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from catga_core.clock import Clock
@@ -33,6 +34,8 @@ from catga_nats.jetstream.schedules import schedule_headers
 from catga_nats.jetstream.state import Bucket, failed, unanswered
 from catga_nats.jetstream.streams import declare_streams, wanted_streams
 from catga_nats.options import NatsOptions
+
+_STOP_SECONDS = 5.0
 
 
 class JetStreamQueues:
@@ -206,9 +209,10 @@ class JetStreamQueues:
         self._open = False
         try:
             if self._home.is_here:
-                await self._intake.stop()
-        except CatgaError:
-            pass  # the leases run out
+                # Without an answer of the server, the leases run out.
+                with suppress(CatgaError, TimeoutError):
+                    async with asyncio.timeout(_STOP_SECONDS):
+                        await self._intake.stop()
         finally:
             if self._home.is_here:
                 await self._connection.close()

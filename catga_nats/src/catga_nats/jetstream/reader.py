@@ -56,6 +56,8 @@ class Reader:
         self._held: dict[tuple[Source, int], JetMessage] = {}
         self._settled: dict[tuple[str, int], None] = {}
         self._waiter: asyncio.Future[None] | None = None
+        # Set when a message is forgotten, where somebody waits for that.
+        self._forgotten: asyncio.Future[None] | None = None
         self.receives: bool = False
 
     # --- handing out ---
@@ -196,9 +198,11 @@ class Reader:
             self._forget(each)
         return lost
 
-    def has_given(self, source: Source) -> bool:
-        """Return whether the application has messages of a source."""
-        return any(each.source is source for each in self._held.values())
+    async def emptied(self, source: Source) -> None:
+        """Return when the application has settled all messages of a source."""
+        while any(each.source is source for each in self._held.values()):
+            forgotten = self._forgotten = self._forgotten or asyncio.get_running_loop().create_future()
+            await asyncio.wait([forgotten])
 
     # --- what becomes of them ---
 
@@ -237,3 +241,6 @@ class Reader:
         message.gone = True
         if self._held.get((message.source, message.sequence)) is message:
             del self._held[message.source, message.sequence]
+        if self._forgotten is not None:
+            self._forgotten.set_result(None)
+            self._forgotten = None

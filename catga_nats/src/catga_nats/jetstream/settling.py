@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from catga_core.errors import CatgaError, LeaseLostError
-from catga_core.runtime import background_task
 from catga_nats.connection import NatsConnection
 from catga_nats.jetstream.api import ask
 from catga_nats.jetstream.attempts import Attempts
+from catga_nats.jetstream.background import Background
 from catga_nats.jetstream.reader import SAFE, Reader
 from catga_nats.jetstream.received import JetMessage
 
@@ -29,11 +29,17 @@ class Settling:
         connection: The connection.
         reader_of: Returns the reader of a queue.
         attempts: Remembers how many deliveries were no attempts.
+        background: Runs what nobody waits for.
     """
 
     def __init__(
-        self, connection: NatsConnection, reader_of: Callable[[str], Reader], attempts: Attempts
+        self,
+        connection: NatsConnection,
+        reader_of: Callable[[str], Reader],
+        attempts: Attempts,
+        background: Background,
     ) -> None:
+        self._background = background
         self._connection = connection
         self._reader_of = reader_of
         self._attempts = attempts
@@ -156,7 +162,7 @@ class Settling:
             await ask(self._connection, message.reply, word, timeout=_CONFIRM_SECONDS)
         except CatgaError:
             # It may be acknowledged. Until that is known, no later one of its key is handed out.
-            background_task(self._ask_again(message, reader, word))
+            self._background.start(self._ask_again(message, reader, word))
             raise
         reader.settled(message)
 

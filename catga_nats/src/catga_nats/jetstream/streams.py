@@ -114,15 +114,21 @@ async def declare_streams(connection: NatsConnection, wanted: Sequence[dict[str,
     created: list[str] = []
     try:
         for config in missing:
-            answer = await call(connection, f"STREAM.CREATE.{config['name']}", config)
-            created += [config["name"]] if answer.get("did_create") else []
-    except BaseException as error:
+            created += await _create(connection, config)
+    except BaseException:
         for name in reversed(created):
             with suppress(ApiError, NoJetStreamError, CatgaError):
                 await call(connection, f"STREAM.DELETE.{name}")
-        if isinstance(error, ApiError):
-            raise ConfigurationError(_refused(config, error)) from error
         raise
+
+
+async def _create(connection: NatsConnection, config: dict[str, Any]) -> list[str]:
+    """Create a stream; return its name where no other process has created it meanwhile."""
+    try:
+        answer = await call(connection, f"STREAM.CREATE.{config['name']}", config)
+    except ApiError as error:
+        raise ConfigurationError(_refused(config, error)) from error
+    return [config["name"]] if answer.get("did_create") else []
 
 
 async def stream_config(connection: NatsConnection, name: str) -> dict[str, Any] | None:
@@ -146,9 +152,7 @@ def differences(what: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) 
     problems: list[str] = []
     for setting, value in wanted.items():
         other = found.get(setting, type(value)())
-        if (sorted(value) if isinstance(value, list) else value) != (
-            sorted(other) if isinstance(value, list) else other
-        ):
+        if _comparable(value) != _comparable(other):
             problems.append(
                 f"{what} exists with {setting}={_shown(setting, other)}, and the options ask for {_shown(setting, value)}. It is not "
                 "changed: correct the options, or edit it with the nats tool"
@@ -207,6 +211,11 @@ def _refused(config: dict[str, Any], error: ApiError) -> str:
         f"the stream {config['name']} cannot be created: {error.text}. Nothing was created. Check the account's limits and "
         "permissions, and replicas, storage and max_event_bytes in JetStreamOptions"
     )
+
+
+def _comparable(value: Any) -> Any:
+    """Return a setting so that the order of several does not matter."""
+    return {*map(str, value)} if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
 
 
 def _shown(setting: str, value: Any) -> str:
