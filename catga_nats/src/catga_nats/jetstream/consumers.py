@@ -13,7 +13,7 @@ from catga_core.interfaces.durable_transport import QueueDefinition
 from catga_core.messages import MessageKind
 from catga_nats.connection import NatsConnection
 from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
-from catga_nats.jetstream.layout import SLOTS, UNORDERED, Layout, consumer_name
+from catga_nats.jetstream.layout import SLOTS, UNORDERED, Layout, consumer_name, token
 from catga_nats.jetstream.streams import consumer_config, differences, nanoseconds
 
 _MAX_ACK_PENDING = 100_000
@@ -47,6 +47,24 @@ def consumers_of(layout: Layout, queue: QueueDefinition) -> list[ConsumerName]:
     slots += [f"g{each}" for each in range(layout.groups)]
     begin = consumer_name(queue.name)
     return [ConsumerName(stream, f"{begin}-{slot}", slot) for slot in slots]
+
+
+def parked_consumer(
+    layout: Layout, queue: QueueDefinition, key: str, group: int
+) -> tuple[ConsumerName, dict[str, Any]]:
+    """Return the consumer of what was parked of a key, and its configuration.
+
+    Args:
+        layout: The names.
+        queue: The queue.
+        key: The key.
+        group: The group that the key belongs to.
+    """
+    name = f"{consumer_name(queue.name)}-parked-{token(key)}"
+    consumer = ConsumerName(layout.parked_stream, name, f"g{group}")
+    # One at a time: a message that waits for another attempt holds up those behind it.
+    config = {**_config(consumer, queue), "max_ack_pending": 1}
+    return consumer, {**config, "filter_subject": layout.parked_subject(queue.name, key)}
 
 
 async def declare_consumers(

@@ -10,19 +10,20 @@ from catga_core.errors import TransportError
 from catga_core.interfaces.durable_transport import QueueDefinition
 from catga_core.runtime import Worker
 from catga_nats.connection import NatsConnection
-from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
 from catga_nats.jetstream.attempts import Attempts
 from catga_nats.jetstream.background import Background
 from catga_nats.jetstream.consumers import ConsumerName, consumers_of
-from catga_nats.jetstream.group import Group
+from catga_nats.jetstream.groups import Groups
+from catga_nats.jetstream.held import HeldKeys
 from catga_nats.jetstream.layout import Layout, consumer_name
 from catga_nats.jetstream.options import JetStreamOptions
 from catga_nats.jetstream.ownership import Ownership
+from catga_nats.jetstream.publishing import Publishing
 from catga_nats.jetstream.reader import Reader
 from catga_nats.jetstream.received import JetMessage
 from catga_nats.jetstream.settling import Settling
 from catga_nats.jetstream.source import Source
-from catga_nats.jetstream.state import Bucket, failed, unanswered
+from catga_nats.jetstream.state import Bucket
 
 if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
@@ -36,10 +37,16 @@ class Intake:
         layout: The names.
         options: The options.
         bucket: Where processes agree.
+        publishing: Publishes what is parked.
     """
 
     def __init__(
-        self, connection: NatsConnection, layout: Layout, options: JetStreamOptions, bucket: Bucket
+        self,
+        connection: NatsConnection,
+        layout: Layout,
+        options: JetStreamOptions,
+        bucket: Bucket,
+        publishing: Publishing,
     ) -> None:
         self._connection = connection
         self._layout = layout
@@ -47,12 +54,22 @@ class Intake:
         self._readers: dict[str, Reader] = {}
         self._by_token: dict[str, Reader] = {}
         self._consumers: dict[tuple[str, int], ConsumerName] = {}
-        self._sources: dict[tuple[str, int], Source] = {}
         self._background = Background()
         self.attempts: Attempts = Attempts(bucket)
         self.settling: Settling = Settling(connection, self.reader, self.attempts, self._background)
         self._ownership = Ownership(
             bucket, layout.groups, options.membership_seconds, self._take, self._leave, self._lose
+        )
+        self._groups = Groups(connection, self.settling, self._background, lambda: self._ownership.until)
+        self.held: HeldKeys = HeldKeys(
+            connection,
+            layout,
+            bucket,
+            publishing,
+            self.settling,
+            self._groups,
+            self._background,
+            options.membership_seconds / 3,
         )
         self._keeper: Worker | None = None
         self._clock = SystemClock()
@@ -61,6 +78,7 @@ class Intake:
     def start(self) -> None:
         """Begin to renew leases."""
         self._ownership.start()
+        self.held.start()
 
     def reader(self, queue: str) -> Reader:
         """Return the reader of a declared queue.
@@ -124,13 +142,17 @@ class Intake:
         """Give back everything."""
         if self._keeper is not None:
             await self._keeper.stop(cancel=True)
+        await self.held.stop()
+        for reader in self._readers.values():
+            reader.receives = False
+        # First, so that nothing that is given back comes here again.
+        await self._groups.unsubscribe(
+            [source for reader in self._readers.values() for source in reader.sources]
+        )
         # Those that wait for another attempt have made theirs.
         for each in self.settling.stop():
             self.settling.give_back(each)
         for reader in self._readers.values():
-            reader.receives = False
-            for source in reader.sources:
-                source.close()
             await self.settling.release(list(reader.held))
             for each in reader.held:
                 # Another process may have it.
@@ -143,46 +165,15 @@ class Intake:
     # --- groups ---
 
     async def _take(self, token: str, group: int) -> None:
-        reader, consumer = self._by_token[token], self._consumers[token, group]
-        source = Source(reader.definition.name, consumer, reader.on_message, reader.wake)
-        await self._connection.subscribe([source.subscription])
-        try:
-            info = await call(self._connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.name}")
-        except ApiError as error:
-            raise failed(error) from error
-        except NoJetStreamError as error:
-            raise unanswered() from error
-        taken = Group(
-            reader.give,
-            left=info["num_ack_pending"],
-            last=info["delivered"]["stream_seq"],
-            within=reader.definition.lease,
-            owned_until=lambda: self._ownership.until,
-        )
-        self._sources[token, group] = source
-        reader.own(source, taken)
+        reader = self._by_token[token]
+        await self.held.load(token, reader)
+        await self._groups.open((token, group), reader, self._consumers[token, group], self.held.route)
 
     async def _leave(self, token: str, group: int) -> None:
-        reader, source = self._by_token[token], self._sources[token, group]
-        back = reader.disown(source)
-        # The server drops what was requested when nobody listens for it.
-        await self._connection.unsubscribe(source.subscription)
-        for each in back:
-            self.settling.drop(each)
-        await self.settling.release(
-            [each for each in reader.held if each.source is source and not each.given]
-        )
-        await reader.emptied(source)
-        self._lose(token, group)
+        await self._groups.leave((token, group))
 
     def _lose(self, token: str, group: int) -> None:
-        source = self._sources.pop((token, group), None)
-        if source is None:
-            return
-        source.close()
-        for each in self._by_token[token].lose(source):
-            self.settling.drop(each)
-        self._background.start(self._connection.unsubscribe(source.subscription))
+        self._groups.lose((token, group))
 
     # --- inside ---
 

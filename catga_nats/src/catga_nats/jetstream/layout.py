@@ -96,7 +96,7 @@ class Layout:
 
     def parked_subject(self, queue: str, key: str) -> str:
         """Return the subject where the messages of a held key wait."""
-        return f"{self.parked}.{token(consumer_name(queue)[-12:])}.{token(key)}"
+        return f"{self.parked}.{consumer_name(queue)[-12:]}.{token(key)}"
 
     def filters(self, names: tuple[str, ...], slot: str, *, command: bool) -> list[str]:
         """Return what the consumer of a slot takes.

@@ -86,7 +86,7 @@ class JetStreamQueues:
             await connection.close()
             raise
         self._publishing = Publishing(connection, self._options.request_timeout)
-        self._intake = Intake(connection, self._layout, self._jetstream, self._state)
+        self._intake = Intake(connection, self._layout, self._jetstream, self._state, self._publishing)
         self._looking = Looking(connection, self._layout, self._state, self._results)
         self._intake.start()
         self._declared.clear()
@@ -173,12 +173,23 @@ class JetStreamQueues:
     async def discard(self, received: Received, /, *, hold_key: bool = False) -> bool:
         """End a message whose dead letter was written; return `False` where another process may have it."""
         self._check_open()
-        return await self._intake.settling.discard(_own(received))
+        message = _own(received)
+        held = self._intake.held
+        if (
+            hold_key
+            and message.message.key is not None
+            and self._intake.reader(message.queue).is_known(message)
+        ):
+            await held.hold(message)
+        removed = await self._intake.settling.discard(message)
+        if removed and hold_key:
+            held.discarded(message)
+        return removed
 
     async def release_key(self, queue: str, key: str, /) -> bool:
         """Deliver the messages of a held key, in order; return whether it was held."""
         self._check_open()
-        return False
+        return await self._intake.held.release(queue, key)
 
     async def cancel(self, queue: str, message_id: str, /) -> bool:
         """Remove a command whose time has not come; return whether it was removed."""

@@ -1,0 +1,119 @@
+"""`Groups`: the consumers of keys that this process owns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from catga_nats.connection import NatsConnection
+from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
+from catga_nats.jetstream.background import Background
+from catga_nats.jetstream.consumers import ConsumerName
+from catga_nats.jetstream.group import Group
+from catga_nats.jetstream.reader import Reader
+from catga_nats.jetstream.received import JetMessage
+from catga_nats.jetstream.settling import Settling
+from catga_nats.jetstream.source import Source
+from catga_nats.jetstream.state import failed, unanswered
+
+
+class Groups:
+    """Opens and closes the consumers of groups.
+
+    Args:
+        connection: The connection.
+        settling: Gives messages back.
+        background: Runs what nobody waits for.
+        owned_until: Returns the loop's time until which all groups are surely this process's.
+    """
+
+    def __init__(
+        self,
+        connection: NatsConnection,
+        settling: Settling,
+        background: Background,
+        owned_until: Callable[[], float],
+    ) -> None:
+        self._connection = connection
+        self._settling = settling
+        self._background = background
+        self._owned_until = owned_until
+        self._sources: dict[tuple[str, int], list[tuple[Reader, Source]]] = {}
+
+    def owns(self, token: str, group: int) -> bool:
+        """Return whether this process takes messages of a group of a queue."""
+        return (token, group) in self._sources
+
+    async def open(
+        self,
+        place: tuple[str, int],
+        reader: Reader,
+        consumer: ConsumerName,
+        give: Callable[[JetMessage], None],
+    ) -> Source:
+        """Take the messages of a consumer.
+
+        Args:
+            place: The queue's word in names, and the group.
+            reader: The queue's reader.
+            consumer: The consumer.
+            give: Hands out a message whose turn it is.
+
+        Raises:
+            CatgaError: The server does not answer.
+        """
+        source = Source(reader.definition.name, consumer, reader.on_message, reader.wake)
+        await self._connection.subscribe([source.subscription])
+        try:
+            info = await call(self._connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.name}")
+        except ApiError as error:
+            raise failed(error) from error
+        except NoJetStreamError as error:
+            raise unanswered() from error
+        group = Group(
+            give,
+            left=info["num_ack_pending"],
+            last=info["delivered"]["stream_seq"],
+            within=reader.definition.lease,
+            owned_until=self._owned_until,
+        )
+        self._sources.setdefault(place, []).append((reader, source))
+        reader.own(source, group)
+        return source
+
+    async def leave(self, place: tuple[str, int]) -> None:
+        """Take nothing more of a group; return when the application has settled what it has."""
+        opened = self._sources.get(place, [])
+        for reader, source in opened:
+            reader.disown(source)
+        # The server drops what was requested when nobody listens for it.
+        await self.unsubscribe([source for _, source in opened])
+        for reader, source in opened:
+            await self._settling.release(
+                [each for each in reader.held if each.source is source and not each.given]
+            )
+            await reader.emptied(source)
+        self.lose(place)
+
+    def lose(self, place: tuple[str, int]) -> None:
+        """Forget a group that another process may own."""
+        for reader, source in self._sources.pop(place, ()):
+            self._forget(reader, source)
+
+    def close(self, place: tuple[str, int], source: Source) -> None:
+        """Forget one consumer of a group."""
+        for each in self._sources.get(place, ()):
+            if each[1] is source:
+                self._sources[place].remove(each)
+                self._forget(*each)
+                return
+
+    async def unsubscribe(self, sources: Sequence[Source]) -> None:
+        """Return when the server delivers nothing more of some consumers."""
+        await asyncio.gather(*(self._connection.unsubscribe(each.subscription) for each in sources))
+
+    def _forget(self, reader: Reader, source: Source) -> None:
+        source.close()
+        for each in reader.lose(source):
+            self._settling.drop(each)
+        self._background.start(self._connection.unsubscribe(source.subscription))

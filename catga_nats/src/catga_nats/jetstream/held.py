@@ -1,0 +1,232 @@
+"""`HeldKeys`: keys with a message in the dead letters. Their later messages wait, in order, in a stream of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from catga_core.clock import SystemClock
+from catga_core.errors import CatgaError
+from catga_core.log import QUEUE_UNREACHABLE, logger
+from catga_core.runtime import Worker
+from catga_nats.connection import NatsConnection
+from catga_nats.jetstream import wire
+from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
+from catga_nats.jetstream.background import Background
+from catga_nats.jetstream.consumers import ConsumerName, parked_consumer
+from catga_nats.jetstream.groups import Groups
+from catga_nats.jetstream.layout import Layout, consumer_name, group_of, partition_of, token
+from catga_nats.jetstream.publishing import Publishing
+from catga_nats.jetstream.reader import Reader
+from catga_nats.jetstream.received import JetMessage
+from catga_nats.jetstream.settling import Settling
+from catga_nats.jetstream.source import Source
+from catga_nats.jetstream.state import Bucket, failed, unanswered
+
+
+class _Kept(msgspec.Struct):
+    key: str
+    released: bool
+
+
+class _Held(msgspec.Struct, eq=False):
+    released: bool
+    writing: bool = False
+    parked: int = 0
+    source: Source | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Kept).decode
+
+
+class HeldKeys:
+    """Parks the messages of held keys, and hands them out again, before newer ones, when their key is released.
+
+    Only the owner of a key parks its messages and hands them out.
+
+    Args:
+        connection: The connection.
+        layout: The names.
+        bucket: Where held keys are kept.
+        publishing: Publishes into the stream of parked messages.
+        settling: Settles what was parked.
+        groups: The consumers that this process owns.
+        background: Runs what nobody waits for.
+        seconds: Seconds between two looks at which keys were released.
+    """
+
+    def __init__(
+        self,
+        connection: NatsConnection,
+        layout: Layout,
+        bucket: Bucket,
+        publishing: Publishing,
+        settling: Settling,
+        groups: Groups,
+        background: Background,
+        seconds: float,
+    ) -> None:
+        self._connection = connection
+        self._layout = layout
+        self._bucket = bucket
+        self._publishing = publishing
+        self._settling = settling
+        self._groups = groups
+        self._background = background
+        self._readers: dict[str, Reader] = {}
+        self._keys: dict[tuple[str, str], _Held] = {}
+        self._worker = Worker(
+            "held keys", self._turn, every=seconds, clock=SystemClock(), first=False, on_error=_unreachable
+        )
+
+    def start(self) -> None:
+        """Begin to look for released keys."""
+        self._worker.start()
+
+    async def stop(self) -> None:
+        """Look no more."""
+        await self._worker.stop(cancel=True)
+
+    async def load(self, queue: str, reader: Reader) -> None:
+        """Learn which keys of a queue are held.
+
+        Args:
+            queue: The queue's word in names.
+            reader: Its reader.
+
+        Raises:
+            CatgaError: They cannot be read.
+        """
+        self._readers[queue] = reader
+        found = await self._bucket.list([f"held.{queue}.*"])
+        kept = {each.key: each for each in (_decode(entry.value) for entry in found.values())}
+        self._update(queue, kept)
+
+    def route(self, message: JetMessage) -> None:
+        """Hand out a message whose turn it is, or park it where its key is held."""
+        queue = consumer_name(message.queue)
+        held = self._keys.get((queue, message.message.key or ""))
+        if held is None:
+            self._readers[queue].give(message)
+            return
+        held.parked += 1
+        self._background.start(self._park(message))
+
+    async def hold(self, message: JetMessage) -> None:
+        """Hold the key of a message that goes to the dead letters.
+
+        Raises:
+            CatgaError: It is not known to be held.
+        """
+        queue, key = consumer_name(message.queue), message.message.key or ""
+        held = self._keys.setdefault((queue, key), _Held(released=False))
+        held.released, held.writing = False, True
+        try:
+            await self._bucket.put(_place(queue, key), _encode(_Kept(key, released=False)))
+        finally:
+            held.writing = False
+
+    def discarded(self, message: JetMessage) -> None:
+        """Take no more of the parked messages of a key that is held again."""
+        queue, key = consumer_name(message.queue), message.message.key or ""
+        held = self._keys.get((queue, key))
+        if held is not None and held.source is message.source:
+            self._groups.close(self._group(queue, key), message.source)
+            held.source = None
+
+    async def release(self, queue: str, key: str) -> bool:
+        """Have the owner of a key hand out its messages; return whether it was held.
+
+        Raises:
+            CatgaError: It is not known to be released.
+        """
+        place = _place(consumer_name(queue), key)
+        while (entry := await self._bucket.get(place)) is not None:
+            if _decode(entry.value).released:
+                return False
+            released = _encode(_Kept(key, released=True))
+            if await self._bucket.put(place, released, last=entry.revision) is not None:
+                self._worker.wake()
+                return True
+        return False
+
+    async def _turn(self) -> None:
+        for queue, reader in tuple(self._readers.items()):
+            await self.load(queue, reader)
+        for (queue, key), held in tuple(self._keys.items()):
+            if not held.released or not self._groups.owns(*self._group(queue, key)):
+                held.source = None
+            elif held.source is None or held.source not in self._readers[queue].groups:
+                await self._hand_out(queue, key, held)
+            else:
+                await self._finish(queue, key, held)
+
+    async def _hand_out(self, queue: str, key: str, held: _Held) -> None:
+        reader, place = self._readers[queue], self._group(queue, key)
+        consumer, config = parked_consumer(self._layout, reader.definition, key, place[1])
+        body = {"stream_name": consumer.stream, "config": config}
+        await self._ask(f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}", body)
+        held.source = await self._groups.open(place, reader, consumer, reader.give)
+
+    async def _finish(self, queue: str, key: str, held: _Held) -> None:
+        """Hold a key no more when everything that was parked is handled."""
+        source, parked = held.source, held.parked
+        assert source is not None  # noqa: S101  # as the caller has seen
+        consumer: ConsumerName = source.consumer
+        info = await self._ask(f"CONSUMER.INFO.{consumer.stream}.{consumer.name}")
+        if info["num_pending"] or info["num_ack_pending"] or held.parked != parked or not held.released:
+            return
+        # From here on, messages of the key are handed out as they come: all that were parked are handled.
+        held.writing = True
+        del self._keys[queue, key]
+        self._groups.close(self._group(queue, key), source)
+        await self._bucket.delete(_place(queue, key))
+        with suppress(CatgaError):
+            await self._ask(f"CONSUMER.DELETE.{consumer.stream}.{consumer.name}")
+
+    async def _park(self, message: JetMessage) -> None:
+        """Move a message into the stream of parked ones: first kept there, then acknowledged here."""
+        headers = wire.encode(message.message)
+        headers[wire.MESSAGE_ID] = f"{message.source.consumer.name}.{message.sequence}"
+        subject = self._layout.parked_subject(message.queue, message.message.key or "")
+        try:
+            await self._publishing.publish(
+                subject.encode(), message.message.data, headers, message.message.name
+            )
+            await self._settling.complete(message)
+        except CatgaError:
+            self._settling.retry(message, 1.0)
+
+    def _update(self, queue: str, kept: Mapping[str, _Kept]) -> None:
+        for key, each in kept.items():
+            held = self._keys.setdefault((queue, key), _Held(each.released))
+            if not held.writing:
+                held.released = each.released
+        for place, held in tuple(self._keys.items()):
+            if place[0] == queue and place[1] not in kept and not held.writing:
+                del self._keys[place]
+
+    def _group(self, queue: str, key: str) -> tuple[str, int]:
+        return queue, group_of(partition_of(key), self._layout.groups)
+
+    async def _ask(self, what: str, body: dict[str, Any] | None = None) -> dict[str, int]:
+        try:
+            return await call(self._connection, what, body)
+        except ApiError as error:
+            raise failed(error) from error
+        except NoJetStreamError as error:
+            raise unanswered() from error
+
+
+def _place(queue: str, key: str) -> str:
+    return f"held.{queue}.{token(key)}"
+
+
+def _unreachable(error: Exception, delay: float) -> None:
+    logger().error(
+        QUEUE_UNREACHABLE, error=f"{type(error).__name__}: {error}", retry_in_seconds=round(delay, 3)
+    )
