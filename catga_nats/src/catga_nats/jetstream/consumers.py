@@ -86,6 +86,7 @@ async def declare_consumers(
     todo: list[tuple[ConsumerName, dict[str, Any], str]] = []
     problems: list[str] = []
     for queue in queues:
+        wrong: list[str] = []
         for each in consumers_of(layout, queue):
             filters = layout.filters(queue.messages, each.slot, command=queue.kind is MessageKind.COMMAND)
             config = _config(each, queue)
@@ -93,10 +94,12 @@ async def declare_consumers(
             if found is None:
                 todo.append((each, {**config, "filter_subjects": filters}, "create"))
                 continue
-            problems += differences(f"the consumer {each.name} of the queue {queue.name}", config, found)
+            wrong += differences(f"the consumer {each.name} of the queue {queue.name}", config, found)
             known = found.get("filter_subjects") or [found.get("filter_subject", "")]
             if not {*filters} <= {*known}:
                 todo.append((each, {**found, "filter_subjects": sorted({*known, *filters})}, "update"))
+        # Its other consumers have the same settings.
+        problems += wrong[:1]
     if problems:
         raise ConfigurationError(problems)
     await _carry_out(connection, todo)

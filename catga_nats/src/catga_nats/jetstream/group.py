@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from catga_nats.jetstream.lanes import Lanes
-from catga_nats.jetstream.received import JetMessage
+from catga_nats.jetstream.received import Delivery, JetMessage
 
 _SETTLES = 1.0  # seconds within which the server delivers again what it may
 _LEAST_ROOM = 32  # newer messages that are taken while those of the former owner are awaited
@@ -15,14 +15,15 @@ _LEAST_ROOM = 32  # newer messages that are taken while those of the former owne
 class Group:
     """Hands out the messages of some keys in order.
 
-    What the former owner had when it died is delivered again when its leases run out. Until all of it is here, nothing newer is
-    given: it could be of the same key.
+    What was delivered and did not arrive here is delivered again when its lease runs out: what a former owner had when it died, and
+    what was lost with a connection. Until all of it is here, nothing newer is given: it could be of the same key.
 
     Args:
         give: Hands out a message.
         left: How many messages the former owner had, as the server counts them.
         last: The last place in the stream that was delivered to the former owner.
-        within: Seconds after which the leases of the former owner have run out.
+        number: The number of the last delivery to it.
+        within: Seconds after which leases that nobody renews have run out.
         owned_until: Returns the loop's time until which the group is surely this process's.
     """
 
@@ -32,6 +33,7 @@ class Group:
         *,
         left: int,
         last: int,
+        number: int,
         within: float,
         owned_until: Callable[[], float],
     ) -> None:
@@ -39,10 +41,26 @@ class Group:
         self._owned_until = owned_until
         self._left = left
         self._last = last
+        self._number = number
+        self._within = within
         self._seen: set[int] = set()
         self._newer = 0
         self._until = asyncio.get_running_loop().time() + within
         self.lanes.paused = left > 0
+
+    def delivered(self, delivery: Delivery) -> None:
+        """Note a delivery, before its message is taken: earlier ones may have been lost, or have gone to a former owner."""
+        lost = delivery.number - self._number - 1
+        self._number = delivery.number
+        if lost <= 0:
+            return
+        if not self.lanes.paused:
+            self._left, self._newer = 0, 0
+            self._seen.clear()
+        self._left += lost
+        self._last = max(self._last, delivery.sequence - (delivery.count == 1))
+        self._until = asyncio.get_running_loop().time() + self._within
+        self.lanes.paused = True
 
     def is_owned(self, now: float) -> bool:
         """Return whether no other process can own it now."""

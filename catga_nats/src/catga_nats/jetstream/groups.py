@@ -74,6 +74,7 @@ class Groups:
             give,
             left=info["num_ack_pending"],
             last=info["delivered"]["stream_seq"],
+            number=info["delivered"]["consumer_seq"],
             within=reader.definition.lease,
             owned_until=self._owned_until,
         )

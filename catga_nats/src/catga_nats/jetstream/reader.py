@@ -141,15 +141,19 @@ class Reader:
         read = wire.decode(headers, data, name=self._name_in(shown), place=place)
         message = JetMessage(source, read, delivery, reply)
         message.expires_at = asyncio.get_running_loop().time() + SAFE * self.definition.lease
+        group = self.groups.get(source)
+        if group is not None:
+            group.delivered(delivery)
         if (source.consumer.name, delivery.sequence) in self._settled:
             self._done_again(message)
             return
         known = self._held.get((source, delivery.sequence))
-        if known is not None:
-            # Delivered again while it is here: its lease ran out, and this process goes on with it.
+        if known is not None and not (known.given and known.is_abandoned):
+            # Delivered again while it is here: a renewal was lost, and this process goes on with it.
             known.reply, known.count, known.expires_at = reply, delivery.count, message.expires_at
             return
-        group = self.groups.get(source)
+        if known is not None:
+            self._forget(known)
         if not self.receives or (source.consumer.ordered and group is None):
             self._give_back([message])
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,11 +22,13 @@ class Delivery(msgspec.Struct, frozen=True):
     Args:
         count: How often the message was delivered, this time included.
         sequence: Its place in the stream.
+        number: The number of the delivery, counted by the consumer over all messages.
         pending: How many more messages wait for its consumer.
     """
 
     count: int
     sequence: int
+    number: int
     pending: int
 
 
@@ -39,7 +42,9 @@ def delivery_in(reply: bytes) -> Delivery:
     first = _FIRST[len(words) > _SHORT]
     if len(words) < _SHORT:
         raise ValueError(reply[:80])
-    return Delivery(int(words[first + 2]), int(words[first + 3]), int(words[first + 6]))
+    return Delivery(
+        int(words[first + 2]), int(words[first + 3]), int(words[first + 4]), int(words[first + 6])
+    )
 
 
 class JetMessage:
@@ -55,6 +60,7 @@ class JetMessage:
         expires_at: The loop's time until which no other process gets it.
         given: Whether the application has it.
         gone: Whether it was given back or settled, so that a further delivery is another attempt.
+        unsettled: Whether the application failed to settle it, and has done with it.
         attempt: The number of this attempt.
     """
 
@@ -67,8 +73,8 @@ class JetMessage:
         "message",
         "reply",
         "sequence",
-        "settled",
         "source",
+        "unsettled",
     )
 
     def __init__(self, source: Source, message: QueuedMessage, delivery: Delivery, reply: bytes) -> None:
@@ -81,12 +87,17 @@ class JetMessage:
         self.expires_at: float = 0.0
         self.given: bool = False
         self.gone: bool = False
-        self.settled: bool = False
+        self.unsettled: bool = False
 
     @property
     def queue(self) -> str:
         """The queue."""
         return self.source.queue
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody renews its lease any more."""
+        return self.unsettled or asyncio.get_running_loop().time() > self.expires_at
 
     @property
     def error(self) -> str | None:

@@ -72,7 +72,11 @@ class Settling:
             return
         client = self._connection.client
         if client is None or not client.takes_more:
-            client = await self._connection.ready(0, _CONFIRM_SECONDS)
+            try:
+                client = await self._connection.ready(0, _CONFIRM_SECONDS)
+            except CatgaError:
+                message.unsettled = True
+                raise
         client.send(message.reply, b"", _ACK, None)
         reader.settled(message)
 

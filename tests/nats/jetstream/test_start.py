@@ -1,0 +1,163 @@
+"""What cannot work is said at start, and nothing stays half declared."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.js.api import StorageType, StreamConfig
+
+from catga_core.errors import CatgaError, ConfigurationError
+from catga_nats import NatsOptions
+from catga_nats.jetstream import JetStreamOptions
+from catga_testing.servers import NatsServer
+from tests.nats.jetstream.support import Running, commands, events, queued
+
+pytestmark = pytest.mark.nats
+
+
+@pytest.fixture
+async def client(jetstream_shared: NatsServer) -> AsyncIterator[Client]:
+    connected = await nats.connect(jetstream_shared.url)
+    yield connected
+    await connected.close()
+
+
+async def streams(client: Client, prefix: str) -> list[str]:
+    found = await client.jetstream().streams_info()
+    return sorted(str(each.config.name) for each in found if prefix in str(each.config.name))
+
+
+async def test_declaring_twice_changes_nothing(running: Running, client: Client) -> None:
+    for _ in range(2):
+        queues = await running.start()
+        await queues.declare([events(), commands()])
+        await queues.declare([events(), commands()])
+    assert len(await streams(client, running.prefix)) == 5
+    stream = await client.jetstream().stream_info(f"{running.prefix}_events")
+    assert stream.config.max_age in {None, 0}
+    assert stream.state.consumer_count == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "setting"),
+    [
+        ({"storage": "memory"}, "storage='file'"),
+        ({"duplicate_window_seconds": 60.0}, "duplicate_window=120s"),
+        ({"max_event_bytes": 1000}, "max_bytes=-1"),
+        ({"result_seconds": 60.0}, "max_age=86400s"),
+    ],
+)
+async def test_streams_with_other_settings_are_named(
+    running: Running, options: dict[str, Any], setting: str
+) -> None:
+    await running.start()
+    with pytest.raises(ConfigurationError, match="exists with") as raised:
+        await running.start(**options)
+    assert setting in str(raised.value)
+
+
+async def test_a_consumer_with_another_lease_is_named(running: Running, client: Client) -> None:
+    queues = await running.start()
+    await queues.declare([events(lease=3.0)])
+    other = await running.start()
+    with pytest.raises(ConfigurationError, match="ack_wait=3s, and the options ask for 5s"):
+        await other.declare([events("new"), events(lease=5.0)])
+    # Not even the queue that could have been declared.
+    stream = await client.jetstream().stream_info(f"{running.prefix}_events")
+    assert stream.state.consumer_count == 9
+
+
+async def test_a_queue_takes_more_messages_later(running: Running) -> None:
+    queues = await running.start()
+    await queues.declare([events("ship", "a")])
+    await queues.declare([events("ship", "a", "b")])
+    await queues.publish(queued("m1", name="b"))
+    (got,) = await queues.receive(events().name, limit=1, timeout=5.0)
+    assert got.message.name == "b"
+
+
+async def test_subjects_of_another_stream_are_named(running: Running, client: Client) -> None:
+    await client.jetstream().add_stream(
+        StreamConfig(
+            name=f"OWNER{running.prefix}",
+            subjects=[f"{running.prefix}.js.command.x"],
+            storage=StorageType.MEMORY,
+        )
+    )
+    with pytest.raises(ConfigurationError, match=f"belongs to the stream OWNER{running.prefix}"):
+        await running.start()
+    assert await streams(client, running.prefix) == [f"OWNER{running.prefix}"]
+
+
+async def test_replicas_without_a_cluster_are_refused_whole(running: Running, client: Client) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be created: replicas > 1"):
+        await running.start(replicas=3)
+    assert await streams(client, running.prefix) == []
+
+
+async def test_too_little_storage(tmp_path: Path) -> None:
+    small = {"jetstream": {"store_dir": str(tmp_path), "max_file_store": 1_000_000}}
+    async with NatsServer(jetstream=True, extra_config=small) as server:
+        with pytest.raises(ConfigurationError, match="cannot be created: insufficient storage"):
+            await Running(server.url).start(max_event_bytes=10_000_000)
+        client = await nats.connect(server.url)
+        assert await client.jetstream().streams_info() == []
+        await client.close()
+
+
+async def test_no_jetstream_on_the_server() -> None:
+    async with NatsServer() as server:
+        with pytest.raises(ConfigurationError, match="has no JetStream for this account"):
+            await Running(server.url).start()
+
+
+async def test_an_account_without_permission() -> None:
+    user = {"user": "u", "password": "p", "permissions": {"publish": ["_INBOX.>"], "subscribe": [">"]}}
+    config = {"authorization": {"users": [user]}}
+    async with NatsServer(jetstream=True, extra_config=config) as server:
+        with pytest.raises(CatgaError, match=r"permission to publish to \$JS.API.INFO"):
+            await Running(server.url.replace("//", "//u:p@")).start()
+
+
+async def test_a_message_name_that_cannot_be_a_subject(running: Running) -> None:
+    queues = await running.start()
+    with pytest.raises(ConfigurationError, match="cannot be part of a NATS subject"):
+        await queues.declare([events("ship", "no good")])
+
+
+async def test_a_full_stream_refuses_and_drops_nothing(running: Running) -> None:
+    queues = await running.start(max_event_bytes=2000)
+    await queues.declare([events()])
+    await queues.publish(queued("m1", data=b"x" * 1000))
+    with pytest.raises(CatgaError, match="maximum bytes exceeded") as raised:
+        await queues.publish(queued("m2", data=b"x" * 1000))
+    assert raised.value.details["outcome"] == "not_written"
+    assert [
+        each.message.context.message_id for each in await queues.receive(events().name, limit=5, timeout=5)
+    ] == ["m1"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"replicas": 0},
+        {"replicas": 6},
+        {"storage": "disk"},
+        {"order_groups": 65},
+        {"membership_seconds": 1},
+        {"max_buffered": 0},
+        {"max_event_bytes": 0},
+    ],
+)
+def test_options_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        JetStreamOptions(**options)
+
+
+def test_options_of_jetstream_stand_beside_those_of_nats() -> None:
+    assert NatsOptions("nats://a", jetstream=JetStreamOptions(replicas=3)).jetstream.replicas == 3
