@@ -102,7 +102,8 @@ async def test_a_command_is_handled_and_its_result_kept(jetstream_shared: NatsSe
                 await asyncio.sleep(0.01)
         assert state.result.value == 42
         waiting = await app.mediator.enqueued(later)
-        assert waiting is not None and waiting.state == "scheduled"
+        assert waiting is not None
+        assert waiting.state == "scheduled"
         assert await app.mediator.cancel(later)
         assert await app.mediator.enqueued(later) is None
 

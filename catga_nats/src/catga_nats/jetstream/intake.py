@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -202,5 +203,8 @@ class Intake:
         self._keeper.start()
 
     async def _renew(self) -> None:
+        now = asyncio.get_running_loop().time()
         for reader in self._readers.values():
+            if reader.is_busy(now):
+                reader.pause()
             self.settling.extend([each for each in reader.held if not each.given])

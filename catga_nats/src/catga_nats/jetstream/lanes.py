@@ -32,8 +32,11 @@ class Lanes:
     def add(self, message: JetMessage) -> None:
         """Take a message that is not here yet."""
         lane = self._lanes.setdefault(message.message.key or "", _Lane())
+        known = len(lane.waiting)
+        # One that was given back keeps its place until it comes again.
+        lane.waiting = [each for each in lane.waiting if each.sequence != message.sequence]
+        self.size += 1 + len(lane.waiting) - known
         insort(lane.waiting, message, key=_sequence)
-        self.size += 1
         first = lane.waiting[0]
         active = lane.active
         if active is not None and first.sequence == active.sequence and active.gone:
@@ -71,7 +74,8 @@ class Lanes:
     def _next(self, lane: _Lane) -> None:
         if not self.paused and lane.active is None and lane.waiting:
             lane.active = lane.waiting.pop(0)
-            self._give(lane.active)
+            if not lane.active.gone:
+                self._give(lane.active)
 
 
 def _sequence(message: JetMessage) -> int:

@@ -59,11 +59,12 @@ class Reader:
         # Set when a message is forgotten, where somebody waits for that.
         self._forgotten: asyncio.Future[None] | None = None
         self.receives: bool = False
+        self._received_at = 0.0
 
     # --- handing out ---
 
     async def receive(self, limit: int, timeout: float) -> list[JetMessage]:
-        """Return messages; none after the timeout. If the caller is cancelled, none stays here.
+        """Return messages; none after the timeout. If the caller is cancelled, none is handed out.
 
         Args:
             limit: How many at most.
@@ -81,10 +82,22 @@ class Reader:
                     return taken
                 waiter = self._waiter = loop.create_future()
                 await asyncio.wait([waiter], timeout=min(left, _LOOK_AGAIN))
+                self._waiter = None
         except asyncio.CancelledError:
-            self.receives = False
-            self._give_back([each for each in self._held.values() if not each.given and not each.gone])
+            self.pause()
             raise
+        finally:
+            self._received_at = loop.time()
+
+    def pause(self) -> None:
+        """Let other processes have what waits here; messages with keys are this process's alone, and stay."""
+        self.receives = False
+        self._give_back([each for each in self.held if not each.given and not each.source.consumer.ordered])
+
+    def is_busy(self, now: float) -> bool:
+        """Return whether nobody has asked for messages for a while: all handlers are at work."""
+        waits = self._waiter is not None and not self._waiter.done()
+        return self.receives and not waits and now > self._received_at + self.definition.lease / 3
 
     def _take(self, limit: int) -> list[JetMessage]:
         taken: list[JetMessage] = []
@@ -154,7 +167,7 @@ class Reader:
             return
         if known is not None:
             self._forget(known)
-        if not self.receives or (source.consumer.ordered and group is None):
+        if group is None and (source.consumer.ordered or not self.receives):
             self._give_back([message])
             return
         self._held[source, delivery.sequence] = message
