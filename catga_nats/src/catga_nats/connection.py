@@ -114,11 +114,7 @@ class NatsConnection:
         await self._subscriptions.add(self.client, subscriptions)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
-        """Return when the servers send nothing more for a subscription, as far as they answer.
-
-        Args:
-            subscription: What was subscribed to.
-        """
+        """Return when the servers send nothing more for a subscription, as far as they answer."""
         self._subscriptions.remove(subscription)
         await subscription.drain()
         await self.flush()

@@ -48,9 +48,13 @@ class Looking:
         layout: The names.
         state: The bucket that processes agree in.
         results: The bucket of results.
+        window: Seconds for which the server knows an id.
     """
 
-    def __init__(self, connection: NatsConnection, layout: Layout, state: Bucket, results: Bucket) -> None:
+    def __init__(
+        self, connection: NatsConnection, layout: Layout, state: Bucket, results: Bucket, window: float
+    ) -> None:
+        self._window = window
         self._connection = connection
         self._layout = layout
         self._state = state
@@ -70,8 +74,17 @@ class Looking:
         if not queue.startswith(_COMMAND):
             return False
         subject = self._layout.schedule(queue.removeprefix(_COMMAND), message_id).decode()
+        if await self._last(subject) is None:
+            return False
+        # Before it is removed, so that the id can be enqueued again in any case: the server still knows it.
+        await self._state.put(_cancelled_key(queue, message_id), b"", ttl=int(self._window) + 1)
         found = await self._ask(f"STREAM.PURGE.{self._layout.commands_stream}", {"filter": subject})
         return bool(found["purged"])
+
+    async def cancelled(self, queue: str, message_id: str) -> int | None:
+        """Return which cancellation of an id the server does not know of; `None` for none."""
+        found = await self._state.get(_cancelled_key(queue, message_id))
+        return None if found is None else found.revision
 
     async def get(self, queue: str, message_id: str) -> QueueEntry | None:
         """Return a command."""
@@ -200,6 +213,10 @@ def _seconds(time: str) -> float:
     # The server writes nanoseconds.
     whole, _, rest = time.removesuffix("Z").partition(".")
     return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{rest or 0}")
+
+
+def _cancelled_key(queue: str, message_id: str) -> str:
+    return f"cancelled.{consumer_name(queue)}.{token(message_id)}"
 
 
 def _result_key(queue: str, message_id: str) -> str:

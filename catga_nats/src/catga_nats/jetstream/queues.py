@@ -9,7 +9,12 @@ from dataclasses import replace
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError, ConfigurationError, TransportError
-from catga_core.interfaces.durable_transport import DurableCapabilities, QueueDefinition, Received
+from catga_core.interfaces.durable_transport import (
+    DurableCapabilities,
+    QueueDefinition,
+    Received,
+    command_queue,
+)
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.queue import (
     ALL_QUEUED,
@@ -87,7 +92,9 @@ class JetStreamQueues:
             raise
         self._publishing = Publishing(connection, self._options.request_timeout)
         self._intake = Intake(connection, self._layout, self._jetstream, self._state, self._publishing)
-        self._looking = Looking(connection, self._layout, self._state, self._results)
+        self._looking = Looking(
+            connection, self._layout, self._state, self._results, self._jetstream.duplicate_window_seconds
+        )
         self._intake.start()
         self._declared.clear()
         self._open = True
@@ -134,7 +141,13 @@ class JetStreamQueues:
         if message.due_at > self._clock.time():
             headers |= schedule_headers(subject, message.due_at)
             subject = self._layout.schedule(message.name, message_id)
-        await self._publishing.publish(subject, message.data, headers, message.name)
+        kept = await self._publishing.publish(subject, message.data, headers, message.name)
+        if kept.duplicate:
+            cancelled = await self._looking.cancelled(command_queue(message.name), message_id)
+            if cancelled is not None:
+                # The server knows the id of a command that was cancelled since; this one is another, and is kept once too.
+                headers[wire.MESSAGE_ID] += f":{cancelled}"
+                await self._publishing.publish(subject, message.data, headers, message.name)
 
     async def receive(self, queue: str, /, *, limit: int, timeout: float) -> Sequence[JetMessage]:
         """Return messages of a declared queue; none after the timeout."""

@@ -1,0 +1,85 @@
+"""Commands wait at the server until their time, can be found there, and be cancelled."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from catga_core.interfaces.queue import QueueFilter, QueueState
+from tests.nats.jetstream.support import Running, commands, events, ids, nothing, queued, receive
+
+pytestmark = pytest.mark.nats
+
+BILL = "orders.bill"
+
+
+async def test_a_command_comes_at_its_time_whoever_runs_then(running: Running) -> None:
+    first = await running.start()
+    due = time.time() + 1.5
+    await first.enqueue(queued("m1", name=BILL, due_at=due, key="a"))
+    await first.stop()
+    second = await running.start()
+    bill = commands()
+    await second.declare([bill])
+    (got,) = await receive(second, bill, 1)
+    assert time.time() >= due - 0.01
+    assert (ids([got]), got.message.due_at, got.message.key) == (["m1"], due, "a")
+    await second.complete(got)
+    assert (await second.stats())[bill.name].scheduled == 0
+
+
+async def test_an_id_is_scheduled_once(running: Running) -> None:
+    queues = await running.start()
+    bill = commands()
+    await queues.declare([bill])
+    for _ in range(2):
+        await queues.enqueue(queued("m1", name=BILL, due_at=time.time() + 1.0))
+    assert (await queues.stats())[bill.name].scheduled == 1
+    assert ids(await receive(queues, bill, 1)) == ["m1"]
+    assert await nothing(queues, bill, 1.5)
+
+
+async def test_a_cancelled_command_never_comes(running: Running) -> None:
+    queues = await running.start()
+    bill = commands()
+    await queues.declare([bill])
+    await queues.enqueue(queued("m1", name=BILL, due_at=time.time() + 1.0))
+    assert await queues.cancel(bill.name, "m1")
+    assert not await queues.cancel(bill.name, "m1")
+    assert not await queues.cancel(events().name, "m1")
+    assert await nothing(queues, bill, 2.0)
+    assert await queues.get(bill.name, "m1") is None
+
+
+async def test_the_id_of_a_cancelled_command_can_be_enqueued_again(running: Running) -> None:
+    queues = await running.start()
+    bill = commands()
+    await queues.declare([bill])
+    for _ in range(2):
+        await queues.enqueue(queued("m1", name=BILL, due_at=time.time() + 60))
+        assert await queues.cancel(bill.name, "m1")
+    for _ in range(2):
+        await queues.enqueue(queued("m1", name=BILL))
+    assert ids(await receive(queues, bill, 1)) == ["m1"]
+    assert await nothing(queues, bill)
+
+
+async def test_waiting_commands_are_found_a_page_at_a_time(running: Running) -> None:
+    queues = await running.start()
+    await queues.enqueue(queued("now", name=BILL))
+    await queues.enqueue(queued("later", name=BILL, due_at=time.time() + 60, key="a"))
+    await queues.enqueue(queued("other", name="orders.other", due_at=time.time() + 60))
+    wanted = QueueFilter(queue=commands().name)
+    first = await queues.find(wanted, limit=1)
+    second = await queues.find(wanted, after=first.next, limit=1)
+    found = [*first.entries, *second.entries]
+    assert [(each.message.context.message_id, each.state) for each in found] == [
+        ("now", QueueState.READY),
+        ("later", QueueState.SCHEDULED),
+    ]
+    assert second.next is None
+    (by_key,) = (await queues.find(QueueFilter(key="a"))).entries
+    assert by_key == found[1]
+    assert len((await queues.find()).entries) == 3
+    assert await queues.get(commands().name, "later") == found[1]
