@@ -86,6 +86,13 @@ class Looking:
         found = await self._state.get(_cancelled_key(queue, message_id))
         return None if found is None else found.revision
 
+    async def fingerprint_at(self, stream: str, sequence: int) -> str | None:
+        """Return the fingerprint of a message that a stream keeps; `None` where it is gone, and empty for an unknown one."""
+        found = await self._message(stream, {"seq": sequence})
+        if found is None:
+            return None
+        return wire.fingerprint(_headers(base64.b64decode(found.get("hdrs", ""))))
+
     async def get(self, queue: str, message_id: str) -> QueueEntry | None:
         """Return a command."""
         if not queue.startswith(_COMMAND):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ConfigurationError, TransportError
+from catga_core.errors import CatgaError, ConfigurationError, MessageIdConflictError, TransportError
 from catga_core.interfaces.durable_transport import (
     DurableCapabilities,
     QueueDefinition,
@@ -24,6 +24,7 @@ from catga_core.interfaces.queue import (
     QueuePage,
     QueueStats,
 )
+from catga_core.messages.fingerprints import same_content
 from catga_core.runtime.home_loop import HomeLoop
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
@@ -122,11 +123,14 @@ class JetStreamQueues:
         """Add an event to the queues of every service; return when the server has acknowledged it.
 
         Raises:
+            MessageIdConflictError: The server knows the id, and still has another message under it.
             CatgaError: It is not known to be kept; repeat it with the same id within the duplicate window.
         """
         self._check_open()
         subject = self._layout.event(message.name, message.key)
-        await self._publishing.publish(subject, message.data, wire.encode(message), message.name)
+        kept = await self._publishing.publish(subject, message.data, wire.encode(message), message.name)
+        if kept.duplicate:
+            await self._check_repetition(message, kept)
 
     async def enqueue(self, message: QueuedMessage, /) -> None:
         """Add a command to its queue, now or at its time; return when the server has acknowledged it.
@@ -148,6 +152,14 @@ class JetStreamQueues:
                 # The server knows the id of a command that was cancelled since; this one is another, and is kept once too.
                 headers[wire.MESSAGE_ID] += f":{cancelled}"
                 await self._publishing.publish(subject, message.data, headers, message.name)
+            else:
+                await self._check_repetition(message, kept)
+
+    async def _check_repetition(self, message: QueuedMessage, kept: wire.Acknowledged) -> None:
+        """Refuse another message under an id that the server knows, as long as it has the first one to compare with."""
+        known = await self._looking.fingerprint_at(kept.stream, kept.seq)
+        if known is not None and not same_content(known, message.fingerprint):
+            raise MessageIdConflictError(message.context.message_id, "JetStream")
 
     async def receive(self, queue: str, /, *, limit: int, timeout: float) -> Sequence[JetMessage]:
         """Return messages of a declared queue; none after the timeout."""

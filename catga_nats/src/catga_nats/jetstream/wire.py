@@ -67,6 +67,11 @@ def decode(headers: Mapping[str, str] | None, data: bytes, *, name: str, place: 
         return QueuedMessage(name, 1, UNREADABLE, data, context, 0.0, 0.0)
 
 
+def fingerprint(headers: Mapping[str, str]) -> str:
+    """Return the fingerprint in the headers of a message, empty for none."""
+    return headers.get(_FINGERPRINT, "")
+
+
 def _read(headers: Mapping[str, str], data: bytes, name: str) -> QueuedMessage:
     context = headers_form.decode(headers)
     version = headers["catga-version"]

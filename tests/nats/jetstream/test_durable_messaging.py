@@ -1,0 +1,45 @@
+"""JetStream keeps the contract of durable messaging."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from catga_core import CatgaContainer, CatgaOptions, add_catga
+from catga_core.clock import Clock
+from catga_core.container import add_stores
+from catga_core.interfaces import Stores
+from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
+from catga_core.reliability import QueueOptions, add_queues
+from catga_nats import NatsOptions, add_nats_catga
+from catga_nats.jetstream import JetStreamOptions
+from catga_testing.contracts import Compose, DurableMessagingContract
+from catga_testing.servers import NatsServer
+
+
+@pytest.mark.nats
+class TestDurableMessagingOverJetStream(DurableMessagingContract):
+    remote, transactional = True, False
+
+    @pytest.fixture
+    def compose(self, jetstream_shared: NatsServer) -> Compose:
+        storage, prefix = MemoryStorage(), f"k{uuid.uuid4().hex[:12]}"
+
+        def stores(clock: Clock) -> Stores:
+            return memory_stores(clock, storage)
+
+        def composed(options: CatgaOptions, queues: QueueOptions) -> CatgaContainer:
+            catga = add_catga(options)
+            add_stores(catga, stores, MEMORY_PORTS, name="memory")
+            add_queues(catga, queues)
+            nats = NatsOptions(
+                jetstream_shared.url,
+                subject_prefix=prefix,
+                enable_jetstream=True,
+                jetstream=JetStreamOptions(membership_seconds=2.0),
+            )
+            add_nats_catga(catga, nats)
+            return catga
+
+        return composed
