@@ -78,6 +78,10 @@ class Graph(Protocol):
         """Tell whether something provides a service."""
         ...
 
+    def has_feature(self, name: str, /) -> bool:
+        """Tell whether a feature of a name was added."""
+        ...
+
 
 class Builder(Protocol):
     """What a feature adds to a container. It may be called again for the same container: contributions are replaced."""

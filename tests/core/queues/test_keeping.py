@@ -18,13 +18,15 @@ from catga_core import (
     Priority,
     Query,
     ScheduledId,
+    SystemClock,
     add_catga,
     message,
     message_type,
     scheduled_id,
 )
 from catga_core.builtin_plugins import add_memory_transport
-from catga_core.interfaces import QueueState
+from catga_core.features.queues.stored import StoredQueues, StoredSettings
+from catga_core.interfaces import DurableCapabilities, DurableTransport, QueueState, QueueStore, Storage
 from catga_core.reliability import QueueOptions, add_queues
 from catga_testing.waiting import eventually
 
@@ -222,3 +224,53 @@ async def test_queues_in_memory_are_emptied_at_the_stop() -> None:
             await app.mediator.enqueue(Do(number))
 
     assert sorted(had) == list(range(100))
+
+
+class Elsewhere(StoredQueues):
+    """A durable transport outside of the container's storage, as a broker is; it is only asked what it can do."""
+
+    @property
+    def capabilities(self) -> DurableCapabilities:
+        return DurableCapabilities(durable=True, remote=True, transactional=False)
+
+
+def beside(handler: Any, **options: Any) -> CatgaContainer:
+    catga = add_catga(CatgaOptions(enable_queues=True, **options))
+    queues = Elsewhere(
+        lambda: catga.get(QueueStore),
+        lambda: catga.get(Storage),
+        SystemClock(),
+        StoredSettings(lease=30.0, poll=1.0, longest_delay=600.0),
+    )
+    catga.add_singleton(DurableTransport, queues, instance=True)
+    catga.add_handlers(handler)
+    return catga
+
+
+@message(delivery="exactly_once")
+class Paid(Event):
+    pass
+
+
+@message(delivery="exactly_once")
+class Pay(Command[None]):
+    pass
+
+
+async def on_paid(event: Paid) -> None:
+    raise AssertionError
+
+
+async def pay(command: Pay) -> None:
+    raise AssertionError
+
+
+def test_exactly_once_over_a_broker_requires_the_inbox() -> None:
+    with pytest.raises(ConfigurationError, match="enable_inbox"):
+        beside(on_paid).validate()
+    beside(on_paid, enable_inbox=True).validate()
+
+
+def test_command_exactly_once_over_a_broker_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="@idempotent"):
+        beside(pay, enable_inbox=True).validate()

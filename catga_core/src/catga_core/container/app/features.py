@@ -86,7 +86,7 @@ class FeatureSet:
 
     def problems(self, roles: frozenset[str]) -> list[str]:
         """Return what features find wrong with the composition."""
-        graph = _Graph(self._resolver, self._handlers(), roles)
+        graph = _Graph(self._resolver, self._handlers(), roles, self.has)
         return [problem.text for each in self._features.values() for problem in each.validate(graph)]
 
     def health(self) -> dict[str, Health]:
@@ -237,9 +237,14 @@ class _Services:
 
 class _Graph:
     def __init__(
-        self, resolver: Resolver, handlers: Sequence[HandlerDefinition], roles: frozenset[str]
+        self,
+        resolver: Resolver,
+        handlers: Sequence[HandlerDefinition],
+        roles: frozenset[str],
+        has_feature: Callable[[str], bool],
     ) -> None:
         self._resolver = resolver
+        self._has_feature = has_feature
         self.roles: frozenset[str] = roles
         self.handlers: Sequence[HandlerDefinition] = handlers
 
@@ -254,6 +259,9 @@ class _Graph:
 
     def is_provided(self, service: Any, /) -> bool:
         return self._resolver.effective(service) is not None
+
+    def has_feature(self, name: str, /) -> bool:
+        return self._has_feature(name)
 
 
 def _check_feature(feature: object) -> None:

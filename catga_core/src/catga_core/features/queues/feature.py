@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from catga_core.clock import Clock
@@ -76,6 +76,27 @@ class QueuesFeature:
         yield from duplicate_names(graph, "a queue")
         durable = [each.message_type for each in graph.handlers if self._is_kept(each.message_type)]
         yield from without_message_id(durable, "A queue")
+        yield from self._without_filter(graph)
+
+    def _without_filter(self, graph: Graph) -> Iterator[Problem]:
+        """Yield a problem for each message whose redeliveries nothing would filter."""
+        transport = None if self._services is None else self._services.get(DurableTransport)
+        if transport is None or transport.capabilities.transactional:
+            return
+        named = type(transport).__name__
+        for described in dict.fromkeys(each.message_type for each in graph.handlers):
+            if self._delivery_of(described) is not Delivery.EXACTLY_ONCE:
+                continue
+            if described.kind is MessageKind.COMMAND:
+                yield Problem(
+                    f"{described.name} declares delivery='exactly_once', but {named} is not in the container's storage, so that a "
+                    "redelivered command would be handled again. Use @idempotent and delivery='at_least_once'."
+                )
+            elif described.kind is MessageKind.EVENT and not graph.has_feature("inbox"):
+                yield Problem(
+                    f"{described.name} is delivered exactly once, but {named} is not in the container's storage, and no inbox "
+                    "filters its redeliveries. Set CatgaOptions(enable_inbox=True)."
+                )
 
     def health(self) -> Mapping[str, Health]:
         """Report nothing: transport, consumers and monitor report."""
