@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from catga_core.errors import CatgaError, HandlerNotFoundError, InternalError, Outcome
 from catga_core.interfaces.endpoints import (
-    Delivered,
     EventEndpoint,
     HandlerEndpoint,
     RequestEndpoint,
@@ -16,31 +15,21 @@ from catga_core.interfaces.endpoints import (
 )
 from catga_core.interfaces.outbox import ToEnqueue
 from catga_core.interfaces.transport import EventTransport
-from catga_core.mediator.delivery import Delivery
-from catga_core.mediator.endpoints import DeliverInContext, EventDelivery, Handling, failing
-from catga_core.mediator.failures import FailedDeliveries, Settling
+from catga_core.mediator.endpoints import EventDelivery, Handling, failing
+from catga_core.mediator.event_deliveries import EventDeliveries, PublishHere
+from catga_core.mediator.failures import FailedDeliveries
 from catga_core.mediator.gate import Gate
 from catga_core.mediator.keeping import KeepingEndpoint, publisher_keeps, receiver_keeps
-from catga_core.mediator.overlap import Overlap
 from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.recording import Outgoing, Recordings, current_recording
 from catga_core.mediator.refusals import stopped, warn_of_namesake
 from catga_core.mediator.routes import NotPrepared, Route, RouteSource
 from catga_core.mediator.streaming import Streams
 from catga_core.messages import Event, Message, MessageKind, MessageType, Request, message_type
-from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.pipeline import Chain, Dispatch, Handle
 from catga_core.runtime.unit_of_work import open_unit_of_work
-
-
-class PublishHere(Protocol):
-    """Publishes an event to the handlers of this process."""
-
-    def __call__(self, event: Any, context: MessageContext | None = None, /) -> Coroutine[Any, Any, None]:
-        """Publish an event, in a context that is given or in one that continues the publisher's."""
-        ...
 
 
 class Dispatcher:
@@ -58,12 +47,11 @@ class Dispatcher:
         self._retired: list[Dispatch] = []
         self._handles: dict[Any, Handle] = {}
         self._endpoints: dict[Any, Handling] = {}
-        self._deliveries: dict[type[Any], DeliverInContext] = {}
         self._forget_senders: Callable[[], None] | None = None
         self._send_again: Chain | None = None
-        self._overlap = Overlap()
         self.gate: Gate = Gate(source)
         self.failed_deliveries: FailedDeliveries = FailedDeliveries()
+        self._events = EventDeliveries(source, self.gate, self.failed_deliveries)
         self.recordings: Recordings = Recordings(self.forget)
 
     # --- endpoints ---
@@ -84,7 +72,7 @@ class Dispatcher:
                 described, durable, lambda: self.handlers_of(described.cls), self.failed_deliveries
             )
         return EventDelivery(
-            described, self._deliveries, self._find_delivery, self.handler_endpoints, self._keep_undecoded
+            described, self._events.known, self._events.find, self.handler_endpoints, self._keep_undecoded
         )
 
     def delivers_in_queues(self, described: MessageType, /) -> bool:
@@ -160,7 +148,7 @@ class Dispatcher:
         if transport is not None:
             await transport.publish(described, event, context)
             return
-        deliver = await prepared(self._source, lambda: self._delivery(described, report=False))
+        deliver = await prepared(self._source, lambda: self._events.with_outcomes(described, report=False))
         for each in await deliver(event, context):
             if each.unkept is not None:
                 raise each.unkept
@@ -274,7 +262,7 @@ class Dispatcher:
         Raises:
             NotPrepared: When `prepare` has to be awaited first.
         """
-        delivery = self._to_handlers(described, report=True)
+        delivery = self._events.to_handlers(described, report=True)
         if not delivery.pipelines:
             warn_of_namesake(described, self._source.namesake(described))
             return _to_none
@@ -308,11 +296,11 @@ class Dispatcher:
         """How many messages this process is handling."""
         self._retired = [each for each in self._retired if each.in_flight]
         running = (each.in_flight for each in (*self._dispatches.values(), *self._retired))
-        return self.gate.waiting + len(self._overlap.pending) + sum(running)
+        return self.gate.waiting + self._events.waiting + sum(running)
 
     def open(self) -> None:
         """Accept messages from now on."""
-        self._overlap.reset()
+        self._events.reset()
         self.gate.open()
         self.forget()
 
@@ -336,7 +324,7 @@ class Dispatcher:
                 dispatch.redirect(self._send_again, endpoint.handle)
         self._dispatches.clear()
         self._handles.clear()
-        self._deliveries.clear()
+        self._events.known.clear()
         if self._forget_senders is not None:
             self._forget_senders()
 
@@ -397,69 +385,9 @@ class Dispatcher:
 
         return handle
 
-    def _find_delivery(self, described: MessageType) -> DeliverInContext:
-        if self.gate.ended:
-            return self._refusing(described)
-        try:
-            found = self._delivery(described, report=True)
-        except NotPrepared:
-            return self._preparing_delivery(described)
-        except Exception as error:  # noqa: BLE001 - an override's factory that fails is this event's failure
-            return self._failing_delivery(described, error)
-        self._deliveries[described.cls] = found
-        return found
-
-    def _to_handlers(self, described: MessageType, *, report: bool) -> Delivery:
-        routes = self._source.event_routes(described.cls)
-        settling = Settling(self.failed_deliveries, self._source.failure_sink, report=report)
-        pipelines = [route.pipeline for route in routes]
-        return Delivery(pipelines, settling, self._overlap, self.gate, described.context)
-
-    def _delivery(self, described: MessageType, *, report: bool) -> DeliverInContext:
-        delivery = self._to_handlers(described, report=report)
-        if not delivery.pipelines:
-            return _to_none_in
-        return delivery.deliver_with_outcomes()
-
-    def _refusing(self, described: MessageType) -> DeliverInContext:
-        async def handle(_event: Any, _context: MessageContext) -> Sequence[Delivered]:
-            error = stopped(described, self._source.service_name)
-            return [Delivered(name, Failure(error)) for name in self._source.handlers_of(described.cls)]
-
-        return handle
-
-    def _preparing_delivery(self, described: MessageType) -> DeliverInContext:
-        async def handle(event: Any, context: MessageContext) -> Sequence[Delivered]:
-            try:
-                await self._source.prepare()
-            except Exception as error:  # noqa: BLE001 - as above
-                return await self._failing_delivery(described, error)(event, context)
-            return await self._find_delivery(described)(event, context)
-
-        return handle
-
-    def _failing_delivery(self, described: MessageType, error: Exception) -> DeliverInContext:
-        async def handle(event: Any, context: MessageContext) -> Sequence[Delivered]:
-            settling = Settling(self.failed_deliveries, self._source.failure_sink, report=True)
-            failure: Failure[Any] = Failure(not_built(described, error))
-            token = active_context.set(context)
-            try:
-                return [
-                    await settling.settle(event, context, name, failure)
-                    for name in self._source.handlers_of(described.cls)
-                ]
-            finally:
-                active_context.reset(token)
-
-        return handle
-
 
 async def _to_none(_event: Any, _context: MessageContext | None = None) -> None:
     return
-
-
-async def _to_none_in(_event: Any, _context: MessageContext) -> Sequence[Delivered]:
-    return ()
 
 
 def _no_handler(described: MessageType, handler: str) -> CatgaError:

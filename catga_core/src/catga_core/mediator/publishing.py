@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.identifiers import new_id
 from catga_core.interfaces.transport import EventTransport
-from catga_core.mediator.dispatcher import Dispatcher, PublishHere
+from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.durable import DurableMessages
+from catga_core.mediator.event_deliveries import PublishHere
 from catga_core.mediator.keeping import publisher_keeps
 from catga_core.mediator.options import PUBLISH, PublishOptions, check_options, frozen
 from catga_core.mediator.preparing import not_built, prepared

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
@@ -13,11 +13,21 @@ from catga_core.container.app.contributions import Contributions
 from catga_core.container.app.entries import BehaviorEntry, HandlerEntry, ValidatorEntry
 from catga_core.container.app.handler_table import HandlerTable
 from catga_core.container.app.options import CatgaOptions
+from catga_core.container.app.placing import (
+    Placed,
+    code_of,
+    constant,
+    in_scope,
+    is_bare,
+    placed,
+    placed_validation,
+    with_make,
+)
 from catga_core.container.di.products import AsyncNeeded
 from catga_core.container.di.registration import Lifetime, Registration, SourceKind
 from catga_core.container.di.resolver import Resolver
 from catga_core.handlers import HandlerDefinition
-from catga_core.handlers.hints import class_of, with_place
+from catga_core.handlers.hints import with_place
 from catga_core.interfaces.transport import EventTransport, RequestTransport, StreamTransport
 from catga_core.mediator import DurableMessages, EventOutbox, FailureSink, NotPrepared, Route
 from catga_core.mediator.keeping import not_kept
@@ -32,7 +42,6 @@ from catga_core.pipeline import (
     BoundBehavior,
     BoundHandler,
     Fail,
-    Stage,
     Supply,
     compile_pipeline,
     failure_of,
@@ -40,7 +49,7 @@ from catga_core.pipeline import (
 )
 from catga_core.pipeline.logging import LoggingBehavior
 from catga_core.pipeline.timeout import TimeoutBehavior
-from catga_core.validation.behavior import ValidationBehavior, has_constraints
+from catga_core.validation.behavior import has_constraints
 from catga_core.validation.returned import item_check, returned_for
 
 
@@ -295,7 +304,7 @@ class Assembly:
     def _injected(self, handler: Supply) -> Supply:
         if self.opaque and not handler.scoped and self._resolver.has_scoped:
             # Services injected into the handler's body find the message's scope by its variable.
-            return _in_scope(handler)
+            return in_scope(handler)
         return handler
 
     def _handler(self, entry: HandlerEntry) -> Supply:
@@ -307,21 +316,21 @@ class Assembly:
         make = supply.make
         if supply.constant:
             handle = make(None)
-            bare = layer is not None and _is_bare(handle)
-            return _constant(handle if bare else handle.handle)
+            bare = layer is not None and is_bare(handle)
+            return constant(handle if bare else handle.handle)
         if registration.kind is SourceKind.CLASS:
             return self._resolver.supply_for(registration, method="handle")
-        return _replace(supply, lambda scope: make(scope).handle)
+        return with_make(supply, lambda scope: make(scope).handle)
 
     def _function(self, registration: Registration) -> Supply:
         resolver = self._resolver
         needed = list(resolver.needs(registration))
         supply = resolver.supply_for(registration)
         if not registration.parameters:
-            return _constant(registration.source)
+            return constant(registration.source)
         if all(each.lifetime is Lifetime.SINGLETON for _, each in needed) and not supply.scoped:
-            return _constant(supply.make(None))
-        return _replace(supply, supply.make)
+            return constant(supply.make(None))
+        return with_make(supply, supply.make)
 
     def _object(self, registration: Registration, lifetime: Lifetime | None) -> Supply:
         """Return a supply of a handler or behavior, kept for good where all it holds lives as long."""
@@ -331,29 +340,29 @@ class Assembly:
             return supply
         lasting = all(needed.lifetime is Lifetime.SINGLETON for _, needed in resolver.needs(registration))
         if lifetime is Lifetime.SINGLETON or (lifetime is None and lasting):
-            return _constant(resolver.kept(registration))
+            return constant(resolver.kept(registration))
         return supply
 
     def _behaviors(self, definition: HandlerDefinition) -> list[BoundBehavior]:
         described = definition.message_type
         found = self._built_in(described)
-        found += [_fixed(each) for each in self._contributions.behaviors(definition)]
+        found += [placed(each) for each in self._contributions.behaviors(definition)]
         for entry in self.behaviors:
             if entry.fits(described):
                 layer = self._resolver.overrides.top(entry.registration.service)
                 registration = entry.registration if layer is None else layer.registration
                 supply = self._object(registration, entry.lifetime)
-                bound = BoundBehavior(entry.registration.name, supply, _code_of(registration.source))
+                bound = BoundBehavior(entry.registration.name, supply, code_of(registration.source))
                 found.append(((entry.stage, entry.order), bound))
         return [bound for _, bound in sorted(found, key=lambda each: each[0])]
 
-    def _built_in(self, described: MessageType) -> list[_Placed]:
+    def _built_in(self, described: MessageType) -> list[Placed]:
         options, clock = self._options, self.clock
-        found: list[_Placed] = []
+        found: list[Placed] = []
         if options.enable_logging:
-            found.append(_fixed(LoggingBehavior(clock)))
+            found.append(placed(LoggingBehavior(clock)))
         if options.timeout_seconds is not None and described.kind in {MessageKind.COMMAND, MessageKind.QUERY}:
-            found.append(_fixed(TimeoutBehavior(options.timeout_seconds, clock)))
+            found.append(placed(TimeoutBehavior(options.timeout_seconds, clock)))
         validators = [each for each in self.validators if issubclass(described.cls, each.applies_to)]
         wanted = options.enable_validation
         if wanted is not False and (wanted or validators or has_constraints(described.cls)):
@@ -361,49 +370,5 @@ class Assembly:
                 self._object(self._resolver.effective(each.registration.service) or each.registration, None)
                 for each in validators
             ]
-            found.append(_validation(described.cls, supplies, self._fail(described)))
+            found.append(placed_validation(described.cls, supplies, self._fail(described)))
         return found
-
-
-_Placed: TypeAlias = tuple[tuple[Stage, int], BoundBehavior]
-
-
-def _validation(cls: type[Message], supplies: Sequence[Supply], fail: Fail) -> _Placed:
-    if all(supply.constant for supply in supplies):
-        return _fixed(ValidationBehavior(cls, [supply.make(None) for supply in supplies], fail))
-    checks = ValidationBehavior(cls, (), fail)
-    supply = Supply(
-        lambda scope: checks.with_validators([each.make(scope) for each in supplies]),
-        scoped=any(each.scoped for each in supplies),
-        prepare=tuple(dict.fromkeys(step for each in supplies for step in each.prepare)),
-    )
-    bound = BoundBehavior("ValidationBehavior", supply, _code_of(ValidationBehavior))
-    return (ValidationBehavior.stage, 0), bound
-
-
-def _code_of(target: Any) -> object:
-    return getattr(getattr(target, "handle", None), "__code__", None)
-
-
-def _is_bare(handler: Any) -> bool:
-    return callable(handler) and not hasattr(handler, "handle")
-
-
-def _fixed(behavior: Any) -> _Placed:
-    cls: Any = class_of(behavior)
-    return (cls.stage, 0), BoundBehavior(cls.__name__, _constant(behavior), _code_of(cls))
-
-
-def _constant(value: Any) -> Supply:
-    return Supply(lambda _scope: value, constant=True)
-
-
-def _in_scope(supply: Supply) -> Supply:
-    make = supply.make
-    if supply.constant:
-        make = _constant(make(None)).make
-    return Supply(make, scoped=True, prepare=supply.prepare)
-
-
-def _replace(supply: Supply, make: Callable[[Any], Any]) -> Supply:
-    return Supply(make, scoped=supply.scoped, prepare=supply.prepare)
