@@ -178,7 +178,7 @@ def uncrashed(arguments: list[str]) -> list[str]:
     return kept
 
 
-MESSAGING = ("letters",)
+MESSAGING = ("messaging", "letters")
 """The fault runs of messaging: packages of `tests.faults`."""
 
 
@@ -187,16 +187,17 @@ def faults(session: nox.Session) -> None:
     """Kill and break what promises to keep state: `nox -s faults`.
 
     `nox -s faults -- --kills 200 --store sqlite` runs the kills alone, and `nox -s faults -- histories --rounds 5 --seed 7`
-    the histories that models have to explain; `nox -s faults -- --messaging` what delivers messages, dead letters among it.
+    the histories that models have to explain; `nox -s faults -- messaging --messages 10000` runs queues and schedules alone, and
+    `nox -s faults -- --messaging` all that delivers messages, dead letters among it.
     """
     install_workspace(session, "tests")
     runs: dict[str, list[str]] = {"kills": [], "histories": [], **{each: [] for each in MESSAGING}}
     if session.posargs:
         name, *rest = session.posargs
         if name == "--messaging":
-            runs = dict.fromkeys(MESSAGING, rest)
+            runs = {each: list(rest) for each in MESSAGING}
         else:
-            runs = {"histories": rest} if name == "histories" else {"kills": [name, *rest]}
+            runs = {name: rest} if name in runs else {"kills": [name, *rest]}
     failed = [
         name
         for name, arguments in runs.items()
