@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from contextvars import Context
 
 from catga_core.clock import Clock
+from catga_core.features.queues.attempt import Attempt
 from catga_core.features.queues.handling import Handling
 from catga_core.interfaces.durable_transport import DurableTransport, QueueDefinition, Received
 from catga_core.log import QUEUE_UNREACHABLE, WORKER_FAILED, logger, traceback_of
@@ -42,7 +43,8 @@ class QueueConsumer:
         self._definition = definition
         self._handling = handling
         self._transport = transport
-        self._running: dict[asyncio.Task[None], Received] = {}
+        self._clock = clock
+        self._running: dict[asyncio.Task[None], Attempt] = {}
         self._worker = Worker(
             f"queue {definition.name}",
             self._turn,
@@ -60,8 +62,8 @@ class QueueConsumer:
         return self._definition
 
     @property
-    def received(self) -> Collection[Received]:
-        """The messages that are being handled."""
+    def attempts(self) -> Collection[Attempt]:
+        """What is being handled."""
         return self._running.values()
 
     @property
@@ -73,22 +75,13 @@ class QueueConsumer:
         """Begin to receive."""
         self._worker.start()
 
-    async def stop(self, *, flush: bool) -> None:
-        """Receive nothing more, and finish what is handled; if cancelled, give it back.
-
-        Args:
-            flush: Whether to handle everything that is due first, because nothing keeps it.
-        """
+    async def stop(self) -> None:
+        """Receive nothing more."""
         await self._worker.stop(cancel=True)
-        try:
-            if flush:
-                await self._flush()
-            while self._running:
-                await asyncio.wait(self._running)
-        finally:
-            await cleanup(self._give_back())
 
-    async def _flush(self) -> None:
+    async def flush(self) -> bool:
+        """Handle what is due, once this consumer receives nothing more by itself; return whether there was anything."""
+        handled = False
         while True:
             free = self._definition.concurrency - len(self._running)
             if free:
@@ -97,8 +90,19 @@ class QueueConsumer:
                 )
                 self._take(got)
             if not self._running:
-                return
+                return handled
+            handled = True
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+
+    async def finish(self) -> None:
+        """Finish what is handled."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def give_back(self) -> None:
+        """Cancel what is handled still, and give it back."""
+        if self._running:
+            await cleanup(self._give_back())
 
     async def _turn(self) -> bool:
         free = self._definition.concurrency - len(self._running)
@@ -111,10 +115,16 @@ class QueueConsumer:
         return True
 
     def _take(self, received: Collection[Received]) -> None:
+        definition = self._definition
+        until = self._clock.monotonic() + definition.lease
+        # What is committed with the end of its message is refused from a process that has lost it.
+        fenced = definition.confirms and self._transport().capabilities.transactional
         for each in received:
+            attempt = Attempt(each, until=until, strict=each.message.key is not None and not fenced)
             # An empty context: nothing of the worker's leaks into a handler.
-            task = background_task(self._handling.handle(self._definition, each), context=Context())
-            self._running[task] = each
+            task = background_task(self._handling.handle(definition, attempt), context=Context())
+            attempt.task = task
+            self._running[task] = attempt
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -128,8 +138,7 @@ class QueueConsumer:
         left = dict(self._running)
         for task in left:
             await cancel_and_wait(task)
-        if left:
-            await self._transport().release(list(left.values()))
+        await self._transport().release([each.received for each in left.values()])
 
     def _unreachable(self, error: Exception, delay: float) -> None:
         logger().error(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from catga_core.clock import Clock
+from catga_core.features.queues.attempt import attempt_id
 from catga_core.features.queues.consumer import QueueConsumer
 from catga_core.features.queues.handling import Handling
 from catga_core.features.queues.settling import Counters
@@ -15,6 +16,8 @@ from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import LEASE_NOT_RENEWED, LEFT_IN_FLIGHT, logger
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.runtime.worker import Worker
+
+T = TypeVar("T")
 
 _SHARE = 0.8
 
@@ -55,6 +58,7 @@ class QueueConsumers:
         self._counters = counters
         self._patience = patience
         self._consumers: list[QueueConsumer] = []
+        self._lease = lease
         third, tenth = lease / 3, lease / 10
         self._renewals = Worker(
             "queue lease renewal",
@@ -89,22 +93,29 @@ class QueueConsumers:
 
     async def stop(self) -> None:
         """Receive nothing more, and finish what is handled."""
-        flush = self.stops_after_messages
+        consumers = self._consumers
         try:
             # A part of the time is left for giving back.
-            async with asyncio.timeout(_SHARE * self._patience()), asyncio.TaskGroup() as stopping:
-                for each in self._consumers:
-                    stopping.create_task(each.stop(flush=flush))
+            async with asyncio.timeout(_SHARE * self._patience()):
+                await _together([each.stop() for each in consumers])
+                if self.stops_after_messages:
+                    # What is handled may publish for a queue that was empty before.
+                    while any(await _together([each.flush() for each in consumers])):
+                        pass
+                await _together([each.finish() for each in consumers])
         except TimeoutError:
             logger().warning(LEFT_IN_FLIGHT, queues=[each.definition.name for each in self._consumers])
         finally:
-            await self._renewals.stop(cancel=True)
+            try:
+                await _together([each.give_back() for each in consumers])
+            finally:
+                await self._renewals.stop(cancel=True)
 
     def health(self) -> Health:
         """Return whether every queue can be read, and what was done."""
         details = {
             "queues": len(self._consumers),
-            "in_flight": sum(len(each.received) for each in self._consumers),
+            "in_flight": sum(len(each.attempts) for each in self._consumers),
             "handled": self._counters.handled,
             "retried": self._counters.retried,
             "dead": self._counters.dead,
@@ -116,10 +127,35 @@ class QueueConsumers:
         return Health(HealthStatus.HEALTHY, "", details)
 
     async def _renew(self) -> None:
-        received = [message for each in self._consumers for message in each.received]
-        if received:
-            await self._transport().extend(received)
+        """Extend what is handled; cancel the handlers of messages that are not this process's any more."""
+        attempts = [attempt for each in self._consumers for attempt in each.attempts]
+        if not attempts:
+            return
+        began, tenth = self._clock.monotonic(), self._lease / 10
+        first = min(each.until for each in attempts)
+        try:
+            # A transport that hangs must not keep handlers from learning that their time is over.
+            async with asyncio.timeout(max(first - began, tenth)):
+                kept = await self._transport().extend([each.received for each in attempts])
+        except Exception:
+            for each in attempts:
+                # By the next try it would be too late.
+                if each.strict and self._clock.monotonic() >= each.until - 1.5 * tenth:
+                    each.lose()
+            raise
+        own = set(map(attempt_id, kept))
+        for each in attempts:
+            if attempt_id(each.received) in own:
+                each.until = began + self._lease
+            else:
+                each.lose()
 
 
 def _not_renewed(error: Exception, _delay: float) -> None:
     logger().warning(LEASE_NOT_RENEWED, thing="messages of queues", error=f"{type(error).__name__}: {error}")
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in work]
+    return [each.result() for each in tasks]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
+from catga_core.features.queues.attempt import Attempt
 from catga_core.features.queues.results import ResultCodecs
 from catga_core.features.queues.settling import Settling
 from catga_core.interfaces.durable_transport import DurableTransport, QueueDefinition, Received
@@ -52,13 +53,14 @@ class Handling:
         self._transport = transport
         self._storage = storage
 
-    async def handle(self, definition: QueueDefinition, received: Received) -> None:
+    async def handle(self, definition: QueueDefinition, attempt: Attempt) -> None:
         """Handle a message and settle it.
 
         Args:
             definition: Its queue.
-            received: The message.
+            attempt: The message.
         """
+        received = attempt.received
         if not self._settling.allows(received.attempt):
             await self._settling.failed(definition, received, _ended_each_time(received), retryable=False)
             return
@@ -77,31 +79,33 @@ class Handling:
             return
         endpoint = self._endpoint(definition, described)
         if definition.confirms and self._transport().capabilities.transactional:
-            await self._handle_in_transaction(definition, received, endpoint, decoded)
+            await self._handle_in_transaction(definition, attempt, endpoint, decoded)
             return
-        result = await _result_of(endpoint, decoded, received)
+        result = await _result_of(endpoint, decoded, attempt)
         if isinstance(result, Failure):
             await self._failed(definition, received, decoded, result)
             return
         await self._settling.done(received, self._encoded(described, result))
 
     async def _handle_in_transaction(
-        self, definition: QueueDefinition, received: Received, endpoint: RequestEndpoint, decoded: Any
+        self, definition: QueueDefinition, attempt: Attempt, endpoint: RequestEndpoint, decoded: Any
     ) -> None:
         """Commit the handler's effects and the end of the message together, so that they happen once."""
+        received = attempt.received
         result: CatgaResult[Any] | None = None
         try:
             async with self._storage().unit_of_work():
-                result = await _result_of(endpoint, decoded, received)
+                result = await _result_of(endpoint, decoded, attempt)
                 if isinstance(result, Failure):
                     raise result.error
                 kept = self._encoded(endpoint.message_type, result)
                 await self._transport().complete(received, result=kept)
-        except LeaseLostError:
-            # Another process has the message, and nothing of this attempt was committed.
-            return
         except CatgaError as error:
-            if not (isinstance(result, Failure) and result.error is error):
+            of_handler = isinstance(result, Failure) and result.error is error
+            if isinstance(error, LeaseLostError) and not of_handler:
+                # Another process has the message, and nothing of this attempt was committed.
+                return
+            if not (isinstance(result, Failure) and of_handler):
                 result = Failure(error)
             await self._failed(definition, received, decoded, result)
         else:
@@ -129,13 +133,16 @@ class Handling:
         return self._results.encode(described, result.value)
 
 
-async def _result_of(endpoint: RequestEndpoint, message: Any, received: Received) -> CatgaResult[Any]:
+async def _result_of(endpoint: RequestEndpoint, message: Any, attempt: Attempt) -> CatgaResult[Any]:
+    queued = attempt.received.message
     try:
-        return await endpoint.handle(message, received.message.context)
+        result = await endpoint.handle(message, queued.context)
     except asyncio.CancelledError:
         if being_cancelled():
             raise
-        return Failure(cancelled_itself(received.message.name))
+        result = Failure(cancelled_itself(queued.name))
+    attempt.handled = True
+    return result
 
 
 def _ended_each_time(received: Received) -> CatgaError:

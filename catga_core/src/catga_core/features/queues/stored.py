@@ -33,6 +33,7 @@ from catga_core.runtime.shielded import acquire_or_release, cleanup
 from catga_core.runtime.worker import Worker
 
 _FIRST_RETRY_SECONDS = 0.1
+_FRESH = 0.1  # the part of a lease in which it is not asked whose a message is
 
 
 class StoredSettings(msgspec.Struct, frozen=True):
@@ -107,6 +108,7 @@ class StoredQueues:
     ) -> None:
         self._store = store
         self._storage = storage
+        self._clock = clock
         self._settings = settings
         self._subscribed: dict[str, list[str]] = {}
         self._names: dict[str, None] = {}
@@ -242,14 +244,8 @@ class StoredQueues:
             if taken:
                 await store.release(taken)
 
-        leased = await acquire_or_release(
-            store.lease(
-                {queue: demand.limit for queue, demand in wanted.items()},
-                lease=self._settings.lease,
-                longest_delay=self._settings.longest_delay,
-            ),
-            give_back,
-        )
+        demands = {queue: demand.limit for queue, demand in wanted.items()}
+        leased = await acquire_or_release(self._lease(store, demands), give_back)
         by_queue: dict[str, list[StoredMessage]] = {}
         for each in leased:
             by_queue.setdefault(each.queue, []).append(StoredMessage(each, store))
@@ -262,6 +258,15 @@ class StoredQueues:
             else:
                 await store.release([each.leased for each in messages])
         return bool(leased) and bool(self._demands)
+
+    async def _lease(self, store: QueueStore, demands: Mapping[str, int]) -> Sequence[QueueLease]:
+        settings, clock = self._settings, self._clock
+        began = clock.monotonic()
+        leased = await store.lease(demands, lease=settings.lease, longest_delay=settings.longest_delay)
+        if leased and clock.monotonic() - began > _FRESH * settings.lease:
+            # The store was slow, or this process stood still: some of them may be another's by now.
+            leased = await store.renew(leased, lease=settings.lease)
+        return leased
 
     async def _idle(self, seconds: float) -> None:
         queues = list(self._demands)

@@ -1,0 +1,55 @@
+"""`Attempt`: a received message that this process handles, for as long as it is this process's."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeAlias
+
+from catga_core.interfaces.durable_transport import Received
+from catga_core.log import LEASE_LOST, logger
+
+AttemptId: TypeAlias = tuple[str, str, int]
+"""Queue, message id and number of the attempt: a process may have a message again that it has lost."""
+
+
+class Attempt:
+    """One attempt to handle a message.
+
+    Args:
+        received: The message.
+        until: When its lease is over, by the container's monotonic clock, unless it is extended.
+        strict: Whether the message is lost when its time is over and nobody answers whose it is: its effects are in nobody's
+            transaction, and later messages of its key may be handled elsewhere by then.
+    """
+
+    __slots__ = ("handled", "received", "strict", "task", "until")
+
+    def __init__(self, received: Received, *, until: float, strict: bool) -> None:
+        self.received: Received = received
+        self.until: float = until
+        self.strict: bool = strict
+        self.handled: bool = False
+        self.task: asyncio.Task[None] | None = None
+
+    def lose(self) -> None:
+        """Cancel the handler, because another process has the message; what is handled already is settled all the same."""
+        if self.handled or self.task is None or self.task.done():
+            return
+        # Its end, if there is one, is refused by the transport.
+        self.handled = True
+        received = self.received
+        logger().warning(
+            LEASE_LOST,
+            thing=f"the message {received.message.context.message_id!r} of the queue {received.queue!r}",
+            attempt=received.attempt,
+        )
+        self.task.cancel()
+
+
+def attempt_id(received: Received) -> AttemptId:
+    """Return what an attempt is known by.
+
+    Args:
+        received: Its message.
+    """
+    return received.queue, received.message.context.message_id, received.attempt
