@@ -81,6 +81,12 @@ def _redis(rounds: int) -> list[Row]:
     return redis_stores.run(rounds)
 
 
+def _queues(rounds: int) -> list[Row]:
+    from benchmarks import queues
+
+    return queues.run(rounds)
+
+
 def _event_sourcing(rounds: int) -> list[Row]:
     from benchmarks import event_sourcing
 
@@ -108,6 +114,7 @@ SUITES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "faststream": ("FastStream on the same messages (higher is better)", _faststream),
     "sqlite": ("The SQLite stores, synchronous=FULL on both sides (higher is better)", _sqlite),
     "redis": ("The Redis stores, client and server on one CPU (higher is better)", _redis),
+    "queues": ("Queues, with synchronous=FULL in SQLite (higher is better)", _queues),
     "aggregates": ("Aggregates of 100 events, as time (lower is better)", _event_sourcing),
     "large": ("A long history beside a short one, as time (lower is better)", _large),
     "imports": ("Import time (lower is better)", _imports),

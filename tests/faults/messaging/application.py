@@ -35,7 +35,7 @@ SERVICE = "messaging"
 BOOKED_LIST = "{catga}:app:messaging:booked"
 BOOKED_TABLE = "CREATE TABLE IF NOT EXISTS messaging_booked (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, key TEXT, number INTEGER)"
 
-QUEUES_OF = {
+QUEUES_OF: dict[str, tuple[str, ...]] = {
     TOLD: (event_queue(SERVICE, "Tell"), event_queue(SERVICE, "Audit")),
     MOVED: (event_queue(SERVICE, "Track"),),
     BOOKED: (event_queue(SERVICE, "Book"),),
