@@ -139,18 +139,33 @@ class QueuesFeature:
     def _add_publisher(self, builder: Builder) -> None:
         services = builder.services
 
+        made: tuple[Sequence[object], DurableMessages] | None = None
+
         def publisher() -> DurableMessages:
             from catga_core.features.queues.publisher import QueuePublisher
 
-            return QueuePublisher(
-                lambda: services.get(DurableTransport),
-                self._definitions(services),
-                self._delivery_of,
+            # Asked for by each message: what it has compiled is kept until one of these is replaced.
+            nonlocal made
+            serializer, clock, registry = (
                 services.get(Serializer),
                 services.get(Clock),
                 services.get(MessageRegistry),
-                ResultCodecs(services.get(Serializer), services.get(MessageRegistry)),
             )
+            given = (serializer, clock, registry, services.get(Dispatcher))
+            if made is None or any(one is not other for one, other in zip(made[0], given, strict=True)):
+                made = (
+                    given,
+                    QueuePublisher(
+                        lambda: services.get(DurableTransport),
+                        self._definitions(services),
+                        self._delivery_of,
+                        serializer,
+                        clock,
+                        registry,
+                        ResultCodecs(serializer, registry),
+                    ),
+                )
+            return made[1]
 
         builder.set_durable(publisher)
 
