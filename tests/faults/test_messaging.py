@@ -8,7 +8,8 @@ from tests.faults.kills.places import PLACES
 from tests.faults.messaging import campaign, schedules
 from tests.faults.messaging.checks import Effect, Found, check_order
 
-pytestmark = pytest.mark.slow
+# Far longer than it takes: what is not settled in time is to be told, and not cut off.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 _SEED = 20261130
 

@@ -22,6 +22,7 @@ class Attempt:
             transaction, and later messages of its key may be handled elsewhere by then.
     """
 
+    # `handled`: what is left is to settle it.
     __slots__ = ("handled", "received", "strict", "task", "until")
 
     def __init__(self, received: Received, *, until: float, strict: bool) -> None:

@@ -62,6 +62,7 @@ class Handling:
         """
         received = attempt.received
         if not self._settling.allows(received.attempt):
+            attempt.handled = True
             await self._settling.failed(definition, received, _ended_each_time(received), retryable=False)
             return
         message = received.message
@@ -75,6 +76,7 @@ class Handling:
                 Event if definition.kind is MessageKind.EVENT else Request,
             )
         except CatgaError as error:
+            attempt.handled = True
             await self._settling.failed(definition, received, error, retryable=error.retryable)
             return
         endpoint = self._endpoint(definition, described)
