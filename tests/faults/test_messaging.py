@@ -16,7 +16,7 @@ _SEED = 20261130
 
 @pytest.mark.parametrize("store", sorted(PLACES))
 async def test_whatever_is_killed_each_message_is_handled_or_a_dead_letter(store: str) -> None:
-    count = await campaign.run(store, messages=320, seed=_SEED, seconds=6)
+    count = await campaign.run(store, messages=320, seed=_SEED, seconds=4)
 
     assert count.problems == []
     assert count.counts["published"] + count.counts["not acknowledged"] == 320
