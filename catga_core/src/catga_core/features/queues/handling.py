@@ -66,6 +66,7 @@ class Handling:
             await self._settling.failed(definition, received, _ended_each_time(received), retryable=False)
             return
         message = received.message
+        of: type[Any] = Event if definition.kind is MessageKind.EVENT else Request
         try:
             described, decoded = self._registry.decode(
                 message.name,
@@ -73,7 +74,7 @@ class Handling:
                 message.format,
                 message.data,
                 self._serializer,
-                Event if definition.kind is MessageKind.EVENT else Request,
+                of,
             )
         except CatgaError as error:
             attempt.handled = True
@@ -137,6 +138,7 @@ class Handling:
 
 async def _result_of(endpoint: RequestEndpoint, message: Any, attempt: Attempt) -> CatgaResult[Any]:
     queued = attempt.received.message
+    result: CatgaResult[Any]
     try:
         result = await endpoint.handle(message, queued.context)
     except asyncio.CancelledError:

@@ -13,7 +13,7 @@ from catga_core.features.queues.results import ResultCodecs
 from catga_core.interfaces.durable_transport import DurableTransport, command_queue
 from catga_core.interfaces.queue import QueuedMessage, QueueState
 from catga_core.mediator.durable import Enqueued
-from catga_core.messages import Event, MessageType, Request
+from catga_core.messages import Event, Message, MessageType, Request
 from catga_core.messages.delivery import Delivery, Priority
 from catga_core.messages.exact import exact_encoder
 from catga_core.messages.fingerprints import fingerprint
@@ -126,7 +126,7 @@ class QueuePublisher:
         return Enqueued(scheduled, entry.state, entry.attempts, entry.due_at, entry.error, result)
 
     def _message(
-        self, described: MessageType, message: Any, context: MessageContext, *, key: str | None
+        self, described: MessageType, message: Message, context: MessageContext, *, key: str | None
     ) -> QueuedMessage:
         cls = type(message)
         encode = self._encoders.get(cls)
