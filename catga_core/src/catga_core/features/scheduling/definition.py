@@ -71,14 +71,19 @@ class ScheduleDefinition(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ConfigurationError: The function returned something else than a command.
         """
-        if isinstance(self.command, Command):
-            return self.command
-        made: object = self.command(moment_of(tick, self.ticks.timezone))
-        if not isinstance(made, Command):
+        given: Any = self.command
+        made: Any = given if is_command(given) else given(moment_of(tick, self.ticks.timezone))
+        if not is_command(made):
             msg = f"the schedule {self.name!r} requires a function that returns a command; it returned {type(made).__name__}."
             raise ConfigurationError(msg)
-        return made
+        found: Command[Any] = made
+        return found
 
     def message_id(self, tick: int) -> str:
         """Return the message id of a tick's command, the same in every replica."""
         return f"schedule:{self.name}:{moment_of(tick, UTC).isoformat()}"
+
+
+def is_command(given: object) -> bool:
+    """Return whether something is a command, and neither its class nor a function."""
+    return isinstance(given, Command)

@@ -160,7 +160,8 @@ class ScheduleWorker:
         self._enqueued += 1
 
     async def _is_waiting(self, definition: ScheduleDefinition, command: Any, last: int) -> bool:
-        name = message_type(type(command)).name
+        cls: type[Any] = command.__class__
+        name = message_type(cls).name
         state = await self._mediator.enqueued(scheduled_as(name, definition.message_id(last)))
         return state is not None and state.state is not QueueState.DONE
 
