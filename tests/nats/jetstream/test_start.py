@@ -28,8 +28,11 @@ async def client(jetstream_shared: NatsServer) -> AsyncIterator[Client]:
 
 
 async def streams(client: Client, prefix: str) -> list[str]:
-    found = await client.jetstream().streams_info()
-    return sorted(str(each.config.name) for each in found if prefix in str(each.config.name))
+    found: list[str] = []
+    # A page at a time: other tests have streams on the server, too.
+    while page := await client.jetstream().streams_info(offset=len(found)):
+        found += [str(each.config.name) for each in page]
+    return sorted(name for name in found if prefix in name)
 
 
 async def test_declaring_twice_changes_nothing(running: Running, client: Client) -> None:
