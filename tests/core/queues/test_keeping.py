@@ -10,6 +10,7 @@ import pytest
 
 from catga_core import (
     CatgaContainer,
+    CatgaError,
     CatgaOptions,
     Command,
     ConfigurationError,
@@ -234,8 +235,7 @@ class Elsewhere(StoredQueues):
         return DurableCapabilities(durable=True, remote=True, transactional=False)
 
 
-def beside(handler: Any, **options: Any) -> CatgaContainer:
-    catga = add_catga(CatgaOptions(enable_queues=True, **options))
+def beside_storage(catga: CatgaContainer) -> None:
     queues = Elsewhere(
         lambda: catga.get(QueueStore),
         lambda: catga.get(Storage),
@@ -243,6 +243,11 @@ def beside(handler: Any, **options: Any) -> CatgaContainer:
         StoredSettings(lease=30.0, poll=1.0, longest_delay=600.0),
     )
     catga.add_singleton(DurableTransport, queues, instance=True)
+
+
+def beside(handler: Any, **options: Any) -> CatgaContainer:
+    catga = add_catga(CatgaOptions(enable_queues=True, **options))
+    beside_storage(catga)
     catga.add_handlers(handler)
     return catga
 
@@ -274,3 +279,43 @@ def test_exactly_once_over_a_broker_requires_the_inbox() -> None:
 def test_command_exactly_once_over_a_broker_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="@idempotent"):
         beside(pay, enable_inbox=True).validate()
+
+
+async def test_message_in_a_unit_of_work_without_the_outbox_is_refused_over_a_broker() -> None:
+    catga = add_catga(CatgaOptions(enable_queues=True))
+    beside_storage(catga)
+    async with catga.running() as app:
+        await app.mediator.publish(Kept(1))
+        async with catga.unit_of_work():
+            for call in (lambda: app.mediator.publish(Kept(2)), lambda: app.mediator.enqueue(Do(2))):
+                with pytest.raises(CatgaError, match="enable_outbox") as refused:
+                    await call()
+                assert refused.value.code == "INTERNAL_ERROR"
+        assert (await app.message_queues.find()).entries == []
+
+
+async def test_message_in_a_unit_of_work_goes_through_the_outbox_to_a_broker() -> None:
+    catga = add_catga(CatgaOptions(enable_queues=True, enable_outbox=True, outbox_poll_seconds=0.05))
+    beside_storage(catga)
+    had: list[str] = []
+
+    async def on_kept(event: Kept) -> None:
+        had.append(f"event {event.number}")
+
+    async def do(command: Do) -> int:
+        had.append(f"command {command.number}")
+        return 1
+
+    catga.add_handlers(on_kept, do)
+    async with catga.running() as app:
+        with pytest.raises(ZeroDivisionError):
+            async with catga.unit_of_work():
+                await app.mediator.publish(Kept(1))
+                await app.mediator.enqueue(Do(1))
+                raise ZeroDivisionError
+        async with catga.unit_of_work():
+            await app.mediator.publish(Kept(2))
+            scheduled = await app.mediator.enqueue(Do(2), key="k", message_id="two")
+
+        await eventually(lambda: sorted(had) == ["command 2", "event 2"])
+        assert scheduled == scheduled_id(Do, "two")

@@ -9,6 +9,7 @@ from catga_core.errors import ConfigurationError
 from catga_core.interfaces.outbox import ToEnqueue
 from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.durable import DurableMessages, Enqueued
+from catga_core.mediator.keeping import refuse_in_unit_of_work
 from catga_core.mediator.options import PUBLISH, check_options
 from catga_core.mediator.preparing import prepared
 from catga_core.mediator.recording import Outgoing, current_recording
@@ -64,10 +65,12 @@ class Enqueueing:
             recording.enqueued.append(Outgoing(command, context, due_at, key))
             return scheduled_as(described.name, context.message_id)
         outbox = await prepared(self._source, lambda: self._source.outbox)
-        if not durable.transactional and outbox is not None and outbox.applies():
-            enqueue = ToEnqueue(due_at or 0.0, key, chosen)
-            await outbox.store_command(described, command, context, enqueue)
-            return scheduled_as(described.name, context.message_id)
+        if not durable.transactional:
+            if outbox is not None and outbox.applies():
+                enqueue = ToEnqueue(due_at or 0.0, key, chosen)
+                await outbox.store_command(described, command, context, enqueue)
+                return scheduled_as(described.name, context.message_id)
+            refuse_in_unit_of_work(described)
         return await durable.enqueue(described, command, context, due_at=due_at, key=key, priority=chosen)
 
     async def cancel(self, scheduled: ScheduledId) -> bool:

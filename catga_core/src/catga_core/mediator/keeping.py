@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from catga_core.errors import CatgaError, ConfigurationError
+from catga_core.errors import CatgaError, ConfigurationError, InternalError, Outcome
 from catga_core.interfaces.endpoints import Delivered, HandlerEndpoint
 from catga_core.mediator.durable import DurableMessages
 from catga_core.mediator.failures import FailedDeliveries
@@ -14,6 +14,7 @@ from catga_core.messages import MessageType
 from catga_core.messages.delivery import Delivery
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.results import Failure
+from catga_core.runtime.unit_of_work import open_unit_of_work
 
 
 def publisher_keeps(source: RouteSource, described: MessageType) -> DurableMessages | None:
@@ -93,6 +94,20 @@ class KeepingEndpoint:
                 self._failed.record(event, name, failure, context)
             return [Delivered(name, failure, error) for name in self._names()]
         return ()
+
+
+def refuse_in_unit_of_work(described: MessageType) -> None:
+    """Refuse to publish or enqueue in a unit of work what its commit would not keep and its roll back would not take back.
+
+    Raises:
+        CatgaError: `INTERNAL_ERROR`: a unit of work is open.
+    """
+    if open_unit_of_work() is not None:
+        text = (
+            f"{described.name} was not kept: a unit of work is open, and the durable transport takes no part in it, so that a roll "
+            "back would leave the message. Set CatgaOptions(enable_outbox=True), or publish it after the unit of work."
+        )
+        raise InternalError(text, outcome=Outcome.NOT_SENT)
 
 
 def not_kept(described: MessageType) -> str:

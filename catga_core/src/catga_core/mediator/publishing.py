@@ -11,7 +11,7 @@ from catga_core.interfaces.transport import EventTransport
 from catga_core.mediator.dispatcher import Dispatcher
 from catga_core.mediator.durable import DurableMessages
 from catga_core.mediator.event_deliveries import PublishHere
-from catga_core.mediator.keeping import publisher_keeps
+from catga_core.mediator.keeping import publisher_keeps, refuse_in_unit_of_work
 from catga_core.mediator.options import PUBLISH, PublishOptions, check_options, frozen
 from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.recording import Outgoing, current_recording
@@ -107,7 +107,7 @@ class Publishing:
             durable, transport = publisher_keeps(source, described), source.event_transport
             outbox = source.outbox
             if durable is not None:
-                publish_in = _durable(described, durable)
+                publish_in = _durable(described, durable, alone=not durable.transactional and outbox is None)
                 # It is part of the unit of work by itself.
                 outbox = None if durable.transactional else outbox
             elif transport is None:
@@ -154,10 +154,12 @@ def _remote(described: MessageType, transport: EventTransport) -> PublishHere:
     return publish
 
 
-def _durable(described: MessageType, durable: DurableMessages) -> PublishHere:
+def _durable(described: MessageType, durable: DurableMessages, *, alone: bool) -> PublishHere:
     publish_durable = durable.publish
 
     def publish(event: Any, context: MessageContext | None = None) -> Coroutine[Any, Any, None]:
+        if alone:
+            refuse_in_unit_of_work(described)
         return publish_durable(described, event, context or begin_event_context())
 
     return publish

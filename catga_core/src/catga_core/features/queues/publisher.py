@@ -83,8 +83,9 @@ class QueuePublisher:
         transport = self._transport()
         cls = type(event)
         if cls not in self._published or transport is not self._declared_to:
+            # Known once it is declared: others publish it meanwhile, and a declaration may fail.
+            await transport.declare(self._definitions.events([*self._published, cls]))
             self._published[cls] = None
-            await transport.declare(self._definitions.events(self._published))
             self._declared_to = transport
         await transport.publish(self._message(described, event, context, key=handling_key(event)))
 

@@ -249,6 +249,7 @@ class StoredQueues:
         by_queue: dict[str, list[StoredMessage]] = {}
         for each in leased:
             by_queue.setdefault(each.queue, []).append(StoredMessage(each, store))
+        left: list[QueueLease] = []
         for queue, messages in by_queue.items():
             demand = wanted[queue]
             # The one who asked may have left meanwhile.
@@ -256,7 +257,9 @@ class StoredQueues:
                 del self._demands[queue]
                 demand.future.set_result(messages)
             else:
-                await store.release([each.leased for each in messages])
+                left += [each.leased for each in messages]
+        # After all others have theirs: a store that is away must not keep them from their messages.
+        await give_back(left)
         return bool(leased) and bool(self._demands)
 
     async def _lease(self, store: QueueStore, demands: Mapping[str, int]) -> Sequence[QueueLease]:

@@ -65,6 +65,11 @@ class ScheduleDefinition(msgspec.Struct, frozen=True, kw_only=True):
         digest = blake2b(self.ticks.text.encode(), digest_size=8).hexdigest()
         return f"schedule:{self.name}:{digest}"
 
+    @property
+    def enqueued_key(self) -> str:
+        """The name under which the last tick is kept whose command was enqueued; `OnOverlap.SKIP` asks what became of it."""
+        return f"{self.key}:enqueued"
+
     def command_of(self, tick: int) -> Command[Any]:
         """Return the command of a tick.
 

@@ -12,6 +12,7 @@ from catga_core.feature import Builder, FeatureHost, Graph, Problem
 from catga_core.features.queues.feature import QueuesFeature
 from catga_core.features.scheduling.definition import CommandOf, OnMissed, OnOverlap, ScheduleDefinition
 from catga_core.features.scheduling.ticks import ticks_of
+from catga_core.interfaces.durable_transport import DurableTransport
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.storage import Storage
@@ -129,6 +130,7 @@ class SchedulingFeature:
                 lambda: services.get(Storage),
                 mediator,
                 clock,
+                lambda: services.get(DurableTransport).capabilities.transactional,
             )
 
         def operator(worker: ScheduleWorker, mediator: CatgaMediator, clock: Clock) -> Schedules:
@@ -139,6 +141,7 @@ class SchedulingFeature:
             "clock": Clock,
             "values": NamedValueStore,
             "storage": Storage,
+            "transport": DurableTransport,
         }
         builder.add_worker(ScheduleWorker, worker, needs, name="schedule_worker")
         builder.add_service(

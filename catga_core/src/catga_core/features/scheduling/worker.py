@@ -46,7 +46,7 @@ class ScheduleWorker:
     """A hosted service that runs the schedules of this process.
 
     The last tick of each schedule is kept in the storage and moved on in the transaction that enqueues the command, so that of
-    several replicas one does it. A tick that was moved past is never run again, also when the clock is set back.
+    several replicas one does it. Over a broker the command is enqueued before, under an id that every replica gives it. A tick that was moved past is never run again, also when the clock is set back.
 
     Args:
         definitions: Returns the schedules.
@@ -54,6 +54,7 @@ class ScheduleWorker:
         storage: Returns the current storage.
         mediator: Enqueues the commands.
         clock: The container's clock.
+        joins: Returns whether an enqueued command is part of the storage's unit of work.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class ScheduleWorker:
         storage: Callable[[], Storage],
         mediator: CatgaMediator,
         clock: Clock,
+        joins: Callable[[], bool],
     ) -> None:
         self._definitions = definitions
         self._values = values
         self._storage = storage
         self._mediator = mediator
         self._clock = clock
+        self._joins = joins
         self._enqueued = 0
         self._worker = Worker(
             "schedules",
@@ -144,22 +147,33 @@ class ScheduleWorker:
         if latest is None or latest <= last:
             return False
         due, until = _due(definition, last, latest, now)
-        async with self._storage().unit_of_work():
-            await values.compare_and_set(definition.key, until, expected=last)
-            for tick in due:
-                await self._enqueue(definition, tick, last)
+        if self._joins():
+            async with self._storage().unit_of_work():
+                await values.compare_and_set(definition.key, until, expected=last)
+                for tick in due:
+                    await self._enqueue(definition, tick)
+            return until < latest
+        # First enqueued: a crash between the two repeats the tick under the same id, and never leaves it out.
+        for tick in due:
+            await self._enqueue(definition, tick)
+        await values.compare_and_set(definition.key, until, expected=last)
         return until < latest
 
-    async def _enqueue(self, definition: ScheduleDefinition, tick: int, last: int) -> None:
+    async def _enqueue(self, definition: ScheduleDefinition, tick: int) -> None:
         command: Any = definition.command_of(tick)
-        if definition.overlap is OnOverlap.SKIP and await self._is_waiting(definition, command, last):
+        if definition.overlap is OnOverlap.SKIP and await self._is_waiting(definition, command):
             logger().warning(TICK_SKIPPED, schedule=definition.name, message_id=definition.message_id(tick))
             return
         key = f"schedule:{definition.name}" if definition.overlap is OnOverlap.WAIT else None
         await self._mediator.enqueue(command, message_id=definition.message_id(tick), key=key)
+        if definition.overlap is OnOverlap.SKIP:
+            await self._values().set(definition.enqueued_key, tick)
         self._enqueued += 1
 
-    async def _is_waiting(self, definition: ScheduleDefinition, command: Any, last: int) -> bool:
+    async def _is_waiting(self, definition: ScheduleDefinition, command: Any) -> bool:
+        last = await self._values().get(definition.enqueued_key)
+        if last is None:
+            return False
         cls: type[Any] = command.__class__
         name = message_type(cls).name
         state = await self._mediator.enqueued(scheduled_as(name, definition.message_id(last)))
