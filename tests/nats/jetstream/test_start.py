@@ -46,6 +46,13 @@ async def test_declaring_twice_changes_nothing(running: Running, client: Client)
     assert stream.state.consumer_count == 9
 
 
+async def test_another_number_of_groups_is_refused(running: Running) -> None:
+    await running.start(order_groups=8)
+
+    with pytest.raises(ConfigurationError, match=r"order_groups.* have 8; got 4"):
+        await running.start(order_groups=4)
+
+
 @pytest.mark.parametrize(
     ("options", "setting"),
     [

@@ -29,6 +29,7 @@ from catga_core.runtime.home_loop import HomeLoop
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
 from catga_nats.jetstream import wire
+from catga_nats.jetstream.agreement import agree_on_groups
 from catga_nats.jetstream.api import ApiError, NoJetStreamError
 from catga_nats.jetstream.consumers import declare_consumers
 from catga_nats.jetstream.intake import Intake
@@ -85,6 +86,7 @@ class JetStreamQueues:
             self._results = Bucket(connection, self._layout.results_bucket)
             await connection.subscribe([self._state.subscription])
             await declare_streams(connection, wanted_streams(self._layout, self._jetstream))
+            await agree_on_groups(self._state, self._jetstream.order_groups)
         except (ApiError, NoJetStreamError) as error:
             await connection.close()
             raise _unusable(error) from error
