@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 
+from catga_core.errors import MessageIdConflictError
 from catga_core.interfaces.queue import QueueFilter, QueueState
 from tests.nats.jetstream.support import Running, commands, events, ids, nothing, queued, receive
 
@@ -38,6 +40,22 @@ async def test_an_id_is_scheduled_once(running: Running) -> None:
     assert (await queues.stats())[bill.name].scheduled == 1
     assert ids(await receive(queues, bill, 1)) == ["m1"]
     assert await nothing(queues, bill, 1.5)
+
+
+async def test_a_repetition_after_the_duplicate_window_postpones_nothing(running: Running) -> None:
+    queues = await running.start(duplicate_window_seconds=0.2)
+    bill = commands()
+    await queues.declare([bill])
+    due = time.time() + 1.5
+    await queues.enqueue(queued("m1", name=BILL, due_at=due, fingerprint="orders.bill@1#aa"))
+    await asyncio.sleep(0.5)  # the server's window, which no clock moves
+
+    await queues.enqueue(queued("m1", name=BILL, due_at=due + 60, fingerprint="orders.bill@1#aa"))
+    with pytest.raises(MessageIdConflictError):
+        await queues.enqueue(queued("m1", name=BILL, due_at=due + 60, fingerprint="orders.bill@1#bb"))
+
+    (got,) = await receive(queues, bill, 1)
+    assert got.message.due_at == due
 
 
 async def test_a_cancelled_command_never_comes(running: Running) -> None:

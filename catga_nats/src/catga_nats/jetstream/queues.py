@@ -8,7 +8,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, ConfigurationError, MessageIdConflictError, TransportError
+from catga_core.errors import (
+    CatgaError,
+    ConfigurationError,
+    MessageIdConflictError,
+    PersistenceError,
+    TransportError,
+)
 from catga_core.interfaces.durable_transport import (
     DurableCapabilities,
     QueueDefinition,
@@ -30,7 +36,7 @@ from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
 from catga_nats.jetstream import wire
 from catga_nats.jetstream.agreement import agree_on_groups
-from catga_nats.jetstream.api import ApiError, NoJetStreamError
+from catga_nats.jetstream.api import WRONG_LAST_SEQUENCE, ApiError, NoJetStreamError
 from catga_nats.jetstream.consumers import declare_consumers
 from catga_nats.jetstream.intake import Intake
 from catga_nats.jetstream.layout import Layout
@@ -146,8 +152,16 @@ class JetStreamQueues:
         headers = wire.encode(message)
         if message.due_at > self._clock.time():
             headers |= schedule_headers(subject, message.due_at)
+            # One that waits keeps its time, also when it is repeated after the duplicate window.
+            headers["Nats-Expected-Last-Subject-Sequence"] = "0"
             subject = self._layout.schedule(message.name, message_id)
-        kept = await self._publishing.publish(subject, message.data, headers, message.name)
+        try:
+            kept = await self._publishing.publish(subject, message.data, headers, message.name)
+        except PersistenceError as error:
+            if error.details.get("jetstream_error") != WRONG_LAST_SEQUENCE:
+                raise
+            await self._check_scheduled(message)
+            return
         if kept.duplicate:
             cancelled = await self._looking.cancelled(command_queue(message.name), message_id)
             if cancelled is not None:
@@ -156,6 +170,12 @@ class JetStreamQueues:
                 await self._publishing.publish(subject, message.data, headers, message.name)
             else:
                 await self._check_repetition(message, kept)
+
+    async def _check_scheduled(self, message: QueuedMessage) -> None:
+        """Refuse another command under the id of one that waits for its time."""
+        waiting = await self._looking.get(command_queue(message.name), message.context.message_id)
+        if waiting is not None and not same_content(waiting.message.fingerprint, message.fingerprint):
+            raise MessageIdConflictError(message.context.message_id, "JetStream")
 
     async def _check_repetition(self, message: QueuedMessage, kept: wire.Acknowledged) -> None:
         """Refuse another message under an id that the server knows, as long as it has the first one to compare with."""
