@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from catga_nats.connection import NatsConnection
 from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
@@ -63,13 +64,12 @@ class Groups:
             CatgaError: The server does not answer.
         """
         source = Source(reader.definition.name, consumer, reader.on_message, reader.wake)
-        await self._connection.subscribe([source.subscription])
         try:
-            info = await call(self._connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.name}")
-        except ApiError as error:
-            raise failed(error) from error
-        except NoJetStreamError as error:
-            raise unanswered() from error
+            await self._connection.subscribe([source.subscription])
+            info = await self._info(consumer)
+        except BaseException:
+            self._background.start(self._connection.unsubscribe(source.subscription))
+            raise
         group = Group(
             give,
             left=info["num_ack_pending"],
@@ -83,16 +83,17 @@ class Groups:
         return source
 
     async def leave(self, place: tuple[str, int]) -> None:
-        """Take nothing more of a group; return when the application has settled what it has."""
+        """Take nothing more of a group; return when the application has settled what it has, or its leases have run out."""
         opened = self._sources.get(place, [])
-        for reader, source in opened:
-            reader.disown(source)
+        withdrawn = [each for reader, source in opened for each in self._withdraw(reader, source)]
         # The server drops what was requested when nobody listens for it.
         await self.unsubscribe([source for _, source in opened])
+        # What has arrived meanwhile.
+        withdrawn += [each for reader, source in opened for each in self._withdraw(reader, source)]
+        for _, source in opened:
+            self._settling.end_waiting(source)
+        await self._settling.give_withdrawn(withdrawn)
         for reader, source in opened:
-            await self._settling.release(
-                [each for each in reader.held if each.source is source and not each.given]
-            )
             await reader.emptied(source)
         self.lose(place)
 
@@ -112,6 +113,20 @@ class Groups:
     async def unsubscribe(self, sources: Sequence[Source]) -> None:
         """Return when the server delivers nothing more of some consumers."""
         await asyncio.gather(*(self._connection.unsubscribe(each.subscription) for each in sources))
+
+    def _withdraw(self, reader: Reader, source: Source) -> list[JetMessage]:
+        """Take from a source nothing more, and out of it what was never handed out."""
+        found = [each for each in reader.disown(source) if not self._settling.waits(each)]
+        self._settling.withdraw(found)
+        return found
+
+    async def _info(self, consumer: ConsumerName) -> dict[str, Any]:
+        try:
+            return await call(self._connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.name}")
+        except ApiError as error:
+            raise failed(error) from error
+        except NoJetStreamError as error:
+            raise unanswered() from error
 
     def _forget(self, reader: Reader, source: Source) -> None:
         source.close()

@@ -72,6 +72,8 @@ class Intake:
             self._background,
             options.membership_seconds / 3,
         )
+        # Queues whose groups this process takes part in.
+        self._taking: set[str] = set()
         self._keeper: Worker | None = None
         self._clock = SystemClock()
         connection.on_return.append(self._connected)
@@ -101,6 +103,8 @@ class Intake:
     async def open(self, queues: Sequence[QueueDefinition]) -> None:
         """Open readers for queues that are declared at the server.
 
+        Messages with keys are taken from the first `receive` on: who only publishes must not own keys.
+
         Raises:
             CatgaError: The server does not answer.
         """
@@ -125,12 +129,14 @@ class Intake:
                     await self._connection.subscribe([source.subscription])
             self._readers[queue.name] = reader
         if new:
-            await self._ownership.add(consumer_name(each.name) for each in new)
             await self._keep(min(each.definition.lease for each in self._readers.values()) / 3)
 
     async def receive(self, queue: str, limit: int, timeout: float) -> Sequence[JetMessage]:
         """Return messages of a queue, with the numbers of their attempts."""
         reader = self.reader(queue)
+        if queue not in self._taking:
+            await self._ownership.add([consumer_name(queue)])
+            self._taking.add(queue)
         got = await reader.receive(limit, timeout)
         try:
             await self.attempts.number(got)
@@ -158,10 +164,16 @@ class Intake:
             for each in reader.held:
                 # Another process may have it.
                 reader.given_back(each)
-        try:
-            await self._ownership.stop()
-        finally:
-            self._background.cancel()
+        await self._ownership.stop()
+
+    async def close(self) -> None:
+        """End everything that runs, without the server: what `stop` has not given back waits for the end of its lease."""
+        if self._keeper is not None:
+            await self._keeper.stop(cancel=True)
+        await self.held.stop()
+        await self._ownership.close()
+        self.settling.stop()
+        self._background.cancel()
 
     # --- groups ---
 
@@ -184,12 +196,8 @@ class Intake:
 
     def _give_back(self, messages: Sequence[JetMessage]) -> None:
         if messages:
-            self._background.start(self._released(messages))
-
-    async def _released(self, messages: Sequence[JetMessage]) -> None:
-        await self.attempts.uncount(messages)
-        for each in messages:
-            self.settling.give_back(each)
+            self.settling.withdraw(messages)
+            self._background.start(self.settling.give_withdrawn(messages))
 
     def _connected(self) -> None:
         for reader in self._readers.values():

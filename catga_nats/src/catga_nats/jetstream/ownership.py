@@ -57,6 +57,7 @@ class Ownership:
         self._queues: list[str] = []
         self._owned: set[tuple[str, int]] = set()
         self._leaving: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._revisions: dict[str, int] = {}
         self._turns = asyncio.Lock()
         self.until: float = float("-inf")
         third = self._seconds / 3
@@ -97,6 +98,11 @@ class Ownership:
                 await self._divide(queue, [], found.get(_owner_key(queue)))
             await self._bucket.delete(f"member.{self._member}")
 
+    async def close(self) -> None:
+        """End everything that runs; the lease runs out by itself."""
+        await self._worker.stop(cancel=True)
+        self._lose_all()
+
     async def turn(self) -> bool:
         """Renew the lease, then take and leave groups; return whether there is more to do at once.
 
@@ -105,10 +111,13 @@ class Ownership:
         """
         async with self._turns:
             loop = asyncio.get_running_loop()
-            now = loop.time()
-            if now >= self.until:
+            now, until = loop.time(), self.until
+            if now >= until:
                 self._lose_all()
             await self._bucket.put(f"member.{self._member}", _encode(self._queues), ttl=self._seconds)
+            if loop.time() >= until:
+                # It may have come after the end of the former lease, and others have taken what was owned.
+                self._lose_all()
             self.until = now + SAFE * self._seconds
             keys = [_owner_key(each) for each in self._queues]
             found = await self._bucket.list(["member.*", *keys])
@@ -126,12 +135,16 @@ class Ownership:
     async def _divide(self, queue: str, members: list[str], entry: Entry | None) -> bool:
         """Change the owners of a queue's groups as far as this process may; return whether another one was faster."""
         owners = {} if entry is None else _owners(entry.value)
+        revision = 0 if entry is None else entry.revision
+        if revision >= self._revisions.get(queue, 0):
+            self._lose_taken(queue, owners)
         changed, taken = self._plan(queue, members, owners)
         if changed == owners and not taken:
             return False
-        revision = 0 if entry is None else entry.revision
-        if await self._bucket.put(_owner_key(queue), _encode(changed), last=revision) is None:
+        written = await self._bucket.put(_owner_key(queue), _encode(changed), last=revision)
+        if written is None:
             return True
+        self._revisions[queue] = written
         for group in range(self._groups):
             place = (queue, group)
             if place in self._leaving and self._leaving[place].done():
@@ -140,6 +153,16 @@ class Ownership:
             await self._take(queue, group)
             self._owned.add((queue, group))
         return False
+
+    def _lose_taken(self, queue: str, owners: Mapping[str, str]) -> None:
+        """Forget the groups that are no longer this process's: its lease was renewed too late."""
+        for place in [each for each in (*self._owned, *self._leaving) if each[0] == queue]:
+            if owners.get(str(place[1]), _NOBODY) != self._member:
+                self._owned.discard(place)
+                leaving = self._leaving.pop(place, None)
+                if leaving is not None:
+                    leaving.cancel()
+                self._lose(*place)
 
     def _plan(
         self, queue: str, members: list[str], owners: Mapping[str, str]

@@ -109,7 +109,7 @@ class JetStreamQueues:
         self._open = True
 
     async def declare(self, queues: Sequence[QueueDefinition], /) -> None:
-        """Declare queues at the server, and begin to take part in them.
+        """Declare queues at the server; this process takes part in each from its first `receive` on.
 
         Raises:
             ConfigurationError: A consumer exists with other settings, or cannot be declared.
@@ -124,8 +124,8 @@ class JetStreamQueues:
                 await declare_consumers(self._connection, self._layout, new)
             except (ApiError, NoJetStreamError) as error:
                 raise _unusable(error) from error
-            self._declared.update({each.name: each for each in new})
             await self._intake.open(new)
+            self._declared.update({each.name: each for each in new})
 
     async def publish(self, message: QueuedMessage, /) -> None:
         """Add an event to the queues of every service; return when the server has acknowledged it.
@@ -272,10 +272,13 @@ class JetStreamQueues:
                     async with asyncio.timeout(_STOP_SECONDS):
                         await self._intake.stop()
         finally:
-            if self._home.is_here:
-                await self._connection.close()
-            else:
+            if not self._home.is_here:
                 self._connection.abandon()
+            else:
+                try:
+                    await self._intake.close()
+                finally:
+                    await self._connection.close()
 
     def health(self) -> Health:
         """Return the connection's state as it is now."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
 
 _LOOK_AGAIN = 1.0  # seconds after which a waiting receiver looks for requests that were lost
+_LATER = 0.01  # seconds after the end of a lease at which it is surely seen to be over
 _KNOWN = 10_000  # settled messages that are remembered, for a delivery that was under way
 SAFE = 0.9
 """The part of a lease within which a message is surely this process's: the server counts from before it arrives."""
@@ -216,10 +217,15 @@ class Reader:
         return lost
 
     async def emptied(self, source: Source) -> None:
-        """Return when the application has settled all messages of a source."""
-        while any(each.source is source for each in self._held.values()):
-            forgotten = self._forgotten = self._forgotten or asyncio.get_running_loop().create_future()
-            await asyncio.wait([forgotten])
+        """Return when the application has settled all messages of a source, except those that it has abandoned."""
+        loop = asyncio.get_running_loop()
+        while True:
+            left = [each for each in self._held.values() if each.source is source and not each.is_abandoned]
+            if not left:
+                return
+            forgotten = self._forgotten = self._forgotten or loop.create_future()
+            ends = min(each.expires_at for each in left)
+            await asyncio.wait([forgotten], timeout=max(0.0, ends - loop.time()) + _LATER)
 
     # --- what becomes of them ---
 

@@ -13,6 +13,7 @@ from catga_nats.jetstream.attempts import Attempts
 from catga_nats.jetstream.background import Background
 from catga_nats.jetstream.reader import SAFE, Reader
 from catga_nats.jetstream.received import JetMessage
+from catga_nats.jetstream.source import Source
 
 _ACK = b"+ACK"
 _END = b"+TERM"
@@ -53,6 +54,7 @@ class Settling:
         """
         reader = self._reader_of(message.queue)
         if not reader.is_known(message):
+            self._lost(message, reader)
             reason = "its lease ran out, and another process may have it"
             raise LeaseLostError(f"the message {message.message.context.message_id!r}", reason)
         return reader
@@ -99,6 +101,10 @@ class Settling:
             self._send(message, b'-NAK {"delay":%d}' % max(0, int(delay * 1e9)))
             reader.given_back(message)
             return
+        if message.source not in reader.sources:
+            # Its group is being left: the next owner takes it at once, before newer ones of its key.
+            self.give_back(message)
+            return
         # It waits here and keeps its lease: should this process die, others wait for no more than the lease.
         message.given = False
         loop = asyncio.get_running_loop()
@@ -111,9 +117,22 @@ class Settling:
             with suppress(LeaseLostError):
                 self.expect(message)
                 mine.append(message)
-        await self._attempts.uncount(mine)
-        for message in mine:
-            self.give_back(message)
+        self.withdraw(mine)
+        await self.give_withdrawn(mine)
+
+    def withdraw(self, messages: Sequence[JetMessage]) -> None:
+        """Take messages out, so that none of them is handed out or settled from here on."""
+        for message in messages:
+            self._reader_of(message.queue).given_back(message)
+
+    async def give_withdrawn(self, messages: Sequence[JetMessage]) -> None:
+        """Give withdrawn messages back; their deliveries count as no attempts."""
+        await self._attempts.uncount(messages)
+        now = asyncio.get_running_loop().time()
+        for message in messages:
+            # One whose lease has run out meanwhile is delivered again anyway, and that delivery is not to be given back.
+            if now <= message.expires_at:
+                self._send(message, _AGAIN)
 
     def give_back(self, message: JetMessage) -> None:
         """Give a message back at once."""
@@ -129,6 +148,7 @@ class Settling:
         for message in messages:
             reader = self._reader_of(message.queue)
             if not reader.is_known(message):
+                self._lost(message, reader)
                 continue
             kept.append(message)
             if connected and client is not None:
@@ -144,6 +164,16 @@ class Settling:
         self._timers.clear()
         return waiting
 
+    def waits(self, message: JetMessage) -> bool:
+        """Return whether a message waits here for another attempt."""
+        return message in self._timers
+
+    def end_waiting(self, source: Source) -> None:
+        """Have the messages of a source delivered again that wait for another attempt."""
+        for message in [each for each in self._timers if each.source is source]:
+            self._timers[message].cancel()
+            self._due(message, self._reader_of(message.queue))
+
     def drop(self, message: JetMessage) -> None:
         """Forget the timer of a message that is no longer this process's."""
         timer = self._timers.pop(message, None)
@@ -153,6 +183,11 @@ class Settling:
     def acknowledge_again(self, message: JetMessage) -> None:
         """Acknowledge a message whose first acknowledgement was lost."""
         self._send(message, _ACK)
+
+    def _lost(self, message: JetMessage, reader: Reader) -> None:
+        # One with a key comes again to the owner of its key, or is forgotten with its group.
+        if message.given and not message.source.consumer.ordered:
+            reader.given_back(message)
 
     def _due(self, message: JetMessage, reader: Reader) -> None:
         self._timers.pop(message, None)
