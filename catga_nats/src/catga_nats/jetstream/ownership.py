@@ -109,6 +109,8 @@ class Ownership:
         Raises:
             CatgaError: The bucket cannot be read or written.
         """
+        if not self._queues:
+            return False
         async with self._turns:
             loop = asyncio.get_running_loop()
             now, until = loop.time(), self.until
