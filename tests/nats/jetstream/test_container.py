@@ -108,6 +108,23 @@ async def test_a_command_is_handled_and_its_result_kept(jetstream_shared: NatsSe
         assert await app.mediator.enqueued(later) is None
 
 
+async def test_a_handler_of_all_events_gets_each_once(jetstream_shared: NatsServer, prefix: str) -> None:
+    seen: list[Event] = []
+
+    async def audit(event: Event) -> None:
+        seen.append(event)
+
+    async with container(jetstream_shared, prefix, audit).running() as app:
+        await app.mediator.publish(Placed(1))
+        await app.mediator.publish(Changed("o1", 1))
+        await eventually(lambda: len(seen) >= 2, within=15)
+    # Its queue is there by now: what was left in it would come.
+    async with container(jetstream_shared, prefix, audit).running() as app:
+        await app.mediator.publish(Placed(2))
+        await eventually(lambda: Placed(2) in seen, within=15)
+    assert sorted(map(repr, seen)) == sorted(map(repr, [Placed(1), Changed("o1", 1), Placed(2)]))
+
+
 async def test_a_poison_event_becomes_a_dead_letter(jetstream_shared: NatsServer, prefix: str) -> None:
     async def ship(event: Placed) -> None:
         raise RuntimeError("never")

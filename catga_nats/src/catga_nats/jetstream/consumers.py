@@ -69,15 +69,19 @@ def parked_consumer(
 
 async def declare_consumers(
     connection: NatsConnection, layout: Layout, queues: Sequence[QueueDefinition]
-) -> None:
+) -> list[QueueDefinition]:
     """Create the consumers that do not exist; where that fails, none stays behind.
 
-    A consumer that exists takes the messages that a queue has got since: only what it takes grows, no setting is changed.
+    A consumer that exists takes the messages that a queue has got since: only what it takes grows, no setting is changed. A queue
+    that has no messages yet gets no consumers, since without a filter they would take every message.
 
     Args:
         connection: The connection.
         layout: The names.
         queues: The queues.
+
+    Returns:
+        The queues that have consumers.
 
     Raises:
         ConfigurationError: One exists with other settings, or cannot be created.
@@ -85,24 +89,35 @@ async def declare_consumers(
     """
     todo: list[tuple[ConsumerName, dict[str, Any], str]] = []
     problems: list[str] = []
+    existing: list[QueueDefinition] = []
     for queue in queues:
         wrong: list[str] = []
+        complete = True
         for each in consumers_of(layout, queue):
             filters = layout.filters(queue.messages, each.slot, command=queue.kind is MessageKind.COMMAND)
             config = _config(each, queue)
             found = await consumer_config(connection, each.stream, each.name)
             if found is None:
-                todo.append((each, {**config, "filter_subjects": filters}, "create"))
+                if filters:
+                    todo.append((each, {**config, "filter_subjects": filters}, "create"))
+                else:
+                    complete = False
                 continue
             wrong += differences(f"the consumer {each.name} of the queue {queue.name}", config, found)
-            known = found.get("filter_subjects") or [found.get("filter_subject", "")]
-            if not {*filters} <= {*known}:
-                todo.append((each, {**found, "filter_subjects": sorted({*known, *filters})}, "update"))
+            # An empty one is no filter.
+            known = {*(found.get("filter_subjects") or [found.get("filter_subject", "")])} - {""}
+            complete = complete and bool(known or filters)
+            if not {*filters} <= known:
+                config = {key: value for key, value in found.items() if key != "filter_subject"}
+                todo.append((each, {**config, "filter_subjects": sorted({*known, *filters})}, "update"))
         # Its other consumers have the same settings.
         problems += wrong[:1]
+        if complete:
+            existing.append(queue)
     if problems:
         raise ConfigurationError(problems)
     await _carry_out(connection, todo)
+    return existing
 
 
 async def _carry_out(

@@ -95,6 +95,10 @@ class Intake:
             raise TransportError(text, retryable=False)
         return found
 
+    def has(self, queue: str) -> bool:
+        """Return whether a queue has a reader here."""
+        return queue in self._readers
+
     @property
     def readers(self) -> Iterator[Reader]:
         """Every reader."""

@@ -141,7 +141,8 @@ class Looking:
     async def _stats(self, queue: QueueDefinition) -> QueueStats:
         ready = leased = scheduled = 0
         oldest: float | None = None
-        for consumer in consumers_of(self._layout, queue):
+        # Without messages there may be no consumers.
+        for consumer in consumers_of(self._layout, queue) if queue.messages else ():
             info = await self._ask(f"CONSUMER.INFO.{consumer.stream}.{consumer.name}", None)
             waiting = info["num_pending"] + info["num_ack_pending"]
             ready += waiting

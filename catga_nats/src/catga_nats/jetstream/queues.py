@@ -68,6 +68,8 @@ class JetStreamQueues:
         self._layout = Layout(options.subject_prefix, self._jetstream.order_groups)
         self._connection = NatsConnection(self._options, Counters())
         self._declaring = asyncio.Lock()
+        # Set, and replaced, when queues were declared.
+        self._grown = asyncio.Event()
         self._declared: dict[str, QueueDefinition] = {}
         self._home = HomeLoop()
         self._open = False
@@ -121,11 +123,13 @@ class JetStreamQueues:
             if not new:
                 return
             try:
-                await declare_consumers(self._connection, self._layout, new)
+                existing = await declare_consumers(self._connection, self._layout, new)
             except (ApiError, NoJetStreamError) as error:
                 raise _unusable(error) from error
-            await self._intake.open(new)
+            await self._intake.open(existing)
             self._declared.update({each.name: each for each in new})
+            self._grown.set()
+            self._grown = asyncio.Event()
 
     async def publish(self, message: QueuedMessage, /) -> None:
         """Add an event to the queues of every service; return when the server has acknowledged it.
@@ -186,6 +190,11 @@ class JetStreamQueues:
     async def receive(self, queue: str, /, *, limit: int, timeout: float) -> Sequence[JetMessage]:
         """Return messages of a declared queue; none after the timeout."""
         self._check_open()
+        if queue in self._declared and not self._intake.has(queue):
+            # Nothing is known yet that it takes.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._grown.wait(), timeout)
+            return []
         return await self._intake.receive(queue, limit, timeout)
 
     async def extend(self, received: Sequence[Received], /) -> Sequence[Received]:
