@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pytest
 
+from catga_nats.jetstream import wire
+from catga_nats.jetstream.publishing import Publishing
 from catga_nats.jetstream.queues import JetStreamQueues
+from catga_nats.jetstream.state import Bucket, Entry
 from catga_testing.waiting import eventually
 from tests.nats.jetstream.support import Running, events, ids, nothing, queued, receive
 
@@ -90,3 +97,69 @@ async def test_a_released_message_that_fails_again_holds_the_key_again(running: 
 async def test_a_key_that_is_not_held_is_not_released(running: Running) -> None:
     queues = await running.start()
     assert not await queues.release_key("event:shop:ship", "a")
+
+
+async def test_a_key_is_held_until_all_that_is_being_parked_is_kept(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues = await running.start()
+    ship = events()
+    await queues.declare([ship])
+    await publish(queues, "a1", "a2")
+    (first,) = await receive(queues, ship, 1)
+    await queues.discard(first, hold_key=True)
+    assert await nothing(queues, ship)
+    assert await queues.release_key(ship.name, "a")
+    (second,) = await receive(queues, ship, 1)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    real = Publishing.publish
+
+    async def slow(self: Publishing, subject: bytes, *rest: Any) -> wire.Acknowledged:
+        if b".parked." in subject:
+            begun.set()
+            await go_on.wait()
+        return await real(self, subject, *rest)
+
+    monkeypatch.setattr(Publishing, "publish", slow)
+    await publish(queues, "a3")
+    receiving = asyncio.create_task(receive(queues, ship, 1))
+    await asyncio.wait_for(begun.wait(), 10)
+    await queues.complete(second)
+    # Longer than between two looks at whether everything that was parked is handled.
+    await asyncio.wait([receiving], timeout=2.0)
+    assert (await queues.stats())[ship.name].held_keys == 1
+    go_on.set()
+    (third,) = await receiving
+    assert ids([third]) == ["a3"]
+    await queues.complete(third)
+
+
+async def test_a_listing_that_is_older_than_a_hold_changes_nothing(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues = await running.start()
+    ship = events()
+    await queues.declare([ship])
+    await publish(queues, "a1", "a2")
+    (first,) = await receive(queues, ship, 1)
+    listed, held, applied = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    real = Bucket.list
+
+    async def late(self: Bucket, patterns: Sequence[str]) -> Mapping[str, Entry]:
+        found = await real(self, patterns)
+        if any(each.startswith("held.") for each in patterns):
+            if listed.is_set():
+                applied.set()
+            listed.set()
+            await held.wait()
+        return found
+
+    monkeypatch.setattr(Bucket, "list", late)
+    await asyncio.wait_for(listed.wait(), 10)
+    assert await queues.discard(first, hold_key=True)
+    held.set()
+    assert await nothing(queues, ship)
+    await asyncio.wait_for(applied.wait(), 10)
+    assert await nothing(queues, ship)
+    assert await queues.release_key(ship.name, "a")
+    assert ids(await receive(queues, ship, 1)) == ["a2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -33,11 +34,26 @@ class _Kept(msgspec.Struct):
 
 
 class _Held(msgspec.Struct, eq=False):
+    """A held key, as this process knows it.
+
+    Args:
+        released: Whether its parked messages are to be handed out.
+        revision: The revision in the bucket that this is known from.
+        writing: Whether it is being written, so that what is read may be older.
+        parked: How many messages this process began to park.
+        parking: How many of them are not kept in the stream yet, or not known to be.
+        source: Where its parked messages come from.
+    """
+
     released: bool
+    revision: int = 0
     writing: bool = False
     parked: int = 0
+    parking: int = 0
     source: Source | None = None
 
+
+_AT_ONCE = 64  # keys that are asked for at a time
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Kept).decode
@@ -91,20 +107,22 @@ class HeldKeys:
         """Look no more."""
         await self._worker.stop(cancel=True)
 
-    async def load(self, queue: str, reader: Reader) -> None:
-        """Learn which keys of a queue are held.
+    async def load(self, queue: str, reader: Reader, group: int) -> None:
+        """Learn which keys of a group are held, before it is taken: as the leader knows them, since others may be behind.
 
         Args:
             queue: The queue's word in names.
             reader: Its reader.
+            group: The group.
 
         Raises:
             CatgaError: They cannot be read.
         """
         self._readers[queue] = reader
-        found = await self._bucket.list([f"held.{queue}.*"])
-        kept = {each.key: each for each in (_decode(entry.value) for entry in found.values())}
-        self._update(queue, kept)
+        known = self._known(queue)
+        others = {each for each, key in known.items() if self._group(queue, key)[1] != group}
+        places = {*await self._bucket.names(f"held.{queue}.*"), *known}
+        await self._learn(queue, {each: known.get(each) for each in places - others})
 
     def route(self, message: JetMessage) -> None:
         """Hand out a message whose turn it is, or park it where its key is held."""
@@ -114,7 +132,8 @@ class HeldKeys:
             self._readers[queue].give(message)
             return
         held.parked += 1
-        self._background.start(self._park(message))
+        held.parking += 1
+        self._background.start(self._park(message, held))
 
     async def hold(self, message: JetMessage) -> None:
         """Hold the key of a message that goes to the dead letters.
@@ -126,7 +145,8 @@ class HeldKeys:
         held = self._keys.setdefault((queue, key), _Held(released=False))
         held.released, held.writing = False, True
         try:
-            await self._bucket.put(_place(queue, key), _encode(_Kept(key, released=False)))
+            written = await self._bucket.put(_place(queue, key), _encode(_Kept(key, released=False)))
+            held.revision = max(held.revision, written or 0)
         finally:
             held.writing = False
 
@@ -155,8 +175,8 @@ class HeldKeys:
         return False
 
     async def _turn(self) -> None:
-        for queue, reader in tuple(self._readers.items()):
-            await self.load(queue, reader)
+        for queue in tuple(self._readers):
+            await self._look(queue)
         for (queue, key), held in tuple(self._keys.items()):
             if not held.released or not self._groups.owns(*self._group(queue, key)):
                 held.source = None
@@ -175,10 +195,15 @@ class HeldKeys:
     async def _finish(self, queue: str, key: str, held: _Held) -> None:
         """Hold a key no more when everything that was parked is handled."""
         source, parked = held.source, held.parked
+        if held.parking:
+            # What is not in the stream yet is not counted there.
+            return
         assert source is not None  # noqa: S101  # as the caller has seen
         consumer: ConsumerName = source.consumer
         info = await self._ask(f"CONSUMER.INFO.{consumer.stream}.{consumer.name}")
         if info["num_pending"] or info["num_ack_pending"] or held.parked != parked or not held.released:
+            return
+        if self._keys.get((queue, key)) is not held:
             return
         # From here on, messages of the key are handed out as they come: all that were parked are handled.
         held.writing = True
@@ -188,7 +213,7 @@ class HeldKeys:
         with suppress(CatgaError):
             await self._ask(f"CONSUMER.DELETE.{consumer.stream}.{consumer.name}")
 
-    async def _park(self, message: JetMessage) -> None:
+    async def _park(self, message: JetMessage, held: _Held) -> None:
         """Move a message into the stream of parked ones: first kept there, then acknowledged here."""
         headers = wire.encode(message.message)
         headers[wire.MESSAGE_ID] = f"{message.source.consumer.name}.{message.sequence}"
@@ -200,15 +225,52 @@ class HeldKeys:
             await self._settling.complete(message)
         except CatgaError:
             self._settling.retry(message, 1.0)
+        finally:
+            held.parking -= 1
 
-    def _update(self, queue: str, kept: Mapping[str, _Kept]) -> None:
-        for key, each in kept.items():
-            held = self._keys.setdefault((queue, key), _Held(each.released))
-            if not held.writing:
-                held.released = each.released
-        for place, held in tuple(self._keys.items()):
-            if place[0] == queue and place[1] not in kept and not held.writing:
-                del self._keys[place]
+    async def _look(self, queue: str) -> None:
+        """Learn what has changed. A listing may be older than what is known, so that a difference is asked for at the leader."""
+        listed = await self._bucket.list([f"held.{queue}.*"])
+        found = {each: entry.revision for each, entry in listed.items()}
+        keys = self._known(queue)
+        known = {each: self._keys[queue, key].revision for each, key in keys.items()}
+        await self._learn(queue, {each: keys.get(each) for each, _ in found.items() ^ known.items()})
+
+    async def _learn(self, queue: str, keys: Mapping[str, str | None]) -> None:
+        """Read held keys at the leader.
+
+        Args:
+            queue: The queue's word in names.
+            keys: Where each is kept, and the key where it is known.
+        """
+        places = sorted(keys)
+        for start in range(0, len(places), _AT_ONCE):
+            some = places[start : start + _AT_ONCE]
+            await asyncio.gather(*(self._read(queue, each, keys[each]) for each in some))
+
+    async def _read(self, queue: str, place: str, key: str | None) -> None:
+        before = None if key is None else self._keys.get((queue, key))
+        revision = 0 if before is None else before.revision
+        entry = await self._bucket.get(place)
+        if entry is not None:
+            kept = _decode(entry.value)
+            held = self._keys.setdefault((queue, kept.key), _Held(kept.released, entry.revision))
+            if not held.writing and entry.revision >= held.revision:
+                held.released, held.revision = kept.released, entry.revision
+            return
+        if key is None or before is None or self._keys.get((queue, key)) is not before:
+            return
+        if before.writing or before.revision != revision:
+            # Held since the question was asked.
+            return
+        if before.parked and self._groups.owns(*self._group(queue, key)):
+            # Nobody holds it any more, but some of its messages may be parked: they come first.
+            before.released = True
+        else:
+            del self._keys[queue, key]
+
+    def _known(self, queue: str) -> dict[str, str]:
+        return {_place(queue, key): key for each, key in self._keys if each == queue}
 
     def _group(self, queue: str, key: str) -> tuple[str, int]:
         return queue, group_of(partition_of(key), self._layout.groups)

@@ -183,7 +183,7 @@ class Intake:
 
     async def _take(self, token: str, group: int) -> None:
         reader = self._by_token[token]
-        await self.held.load(token, reader)
+        await self.held.load(token, reader, group)
         await self._groups.open((token, group), reader, self._consumers[token, group], self.held.route)
 
     async def _leave(self, token: str, group: int) -> None:

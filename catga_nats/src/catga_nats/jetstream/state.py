@@ -25,6 +25,7 @@ from catga_nats.jetstream.api import (
 from catga_nats.subscription import Subscription
 
 _MOST = 1000  # keys of one listing; the server answers with 1,024 at most
+_SUBJECTS = 100_000  # subjects that the server lists at once
 _END = ("204", "404")
 
 
@@ -124,6 +125,26 @@ class Bucket:
         except NoJetStreamError as error:
             raise unanswered() from error
         return purged > 0
+
+    async def names(self, pattern: str) -> set[str]:
+        """Return the keys that match a pattern, as the stream's leader knows them.
+
+        Raises:
+            CatgaError: They cannot be read.
+        """
+        found: set[str] = set()
+        while True:
+            body = {"subjects_filter": self._prefix + pattern, "offset": len(found)}
+            try:
+                info = await call(self._connection, f"STREAM.INFO.{self._stream}", body)
+            except ApiError as error:
+                raise failed(error) from error
+            except NoJetStreamError as error:
+                raise unanswered() from error
+            some: dict[str, int] = info["state"].get("subjects") or {}
+            found |= {each.removeprefix(self._prefix) for each in some}
+            if len(some) < _SUBJECTS:
+                return found
 
     async def list(self, patterns: Sequence[str]) -> dict[str, Entry]:
         """Return the keys that match patterns such as `member.*`, with their values.
