@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
 
 import pytest
 
 from catga_core.errors import MessageIdConflictError
 from catga_core.interfaces.queue import QueueFilter, QueueState
+from catga_nats.jetstream.received import JetMessage
+from catga_nats.jetstream.schedules import schedule_headers
+from catga_nats.jetstream.state import Bucket
 from tests.nats.jetstream.support import Running, commands, events, ids, nothing, queued, receive
 
 pytestmark = pytest.mark.nats
@@ -101,3 +107,58 @@ async def test_waiting_commands_are_found_a_page_at_a_time(running: Running) -> 
     assert by_key == found[1]
     assert len((await queues.find()).entries) == 3
     assert await queues.get(commands().name, "later") == found[1]
+
+
+async def test_a_cancellation_that_comes_too_late_leaves_the_id_known(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues = await running.start()
+    bill = commands()
+    await queues.declare([bill])
+    await queues.enqueue(queued("m1", name=BILL, due_at=time.time() + 1.0))
+    real = Bucket.put
+    got: list[JetMessage] = []
+
+    async def late(self: Bucket, key: str, value: bytes, **more: Any) -> int | None:
+        if key.startswith("cancelled.") and not got:
+            got.extend(await receive(queues, bill, 1))
+        return await real(self, key, value, **more)
+
+    monkeypatch.setattr(Bucket, "put", late)
+    assert not await queues.cancel(bill.name, "m1")
+    await queues.enqueue(queued("m1", name=BILL))
+    assert ids(got) == ["m1"]
+    assert await nothing(queues, bill)
+
+
+async def test_a_late_cancellation_keeps_an_earlier_one(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues = await running.start()
+    bill = commands()
+    await queues.declare([bill])
+    await queues.enqueue(queued("m1", name=BILL, due_at=time.time() + 60))
+    real = Bucket.put
+    begun: list[bool] = []
+
+    async def overtaken(self: Bucket, key: str, value: bytes, **more: Any) -> int | None:
+        if key.startswith("cancelled.") and not begun:
+            begun.append(True)
+            begun.append(await queues.cancel(bill.name, "m1"))
+        return await real(self, key, value, **more)
+
+    monkeypatch.setattr(Bucket, "put", overtaken)
+    assert not await queues.cancel(bill.name, "m1")
+    assert begun == [True, True]
+    for _ in range(2):
+        await queues.enqueue(queued("m1", name=BILL))
+    assert ids(await receive(queues, bill, 1)) == ["m1"]
+    assert await nothing(queues, bill)
+
+
+@pytest.mark.parametrize("due_at", [1796031660.0039067, 1796031660.1234564, 1796031660.0, 0.1])
+def test_a_schedule_is_no_earlier_than_its_time(due_at: float) -> None:
+    at = schedule_headers(b"x", due_at)["Nats-Schedule"].removeprefix("@at ")
+    whole = datetime.fromisoformat(at) - datetime(1970, 1, 1, tzinfo=UTC)
+    late = Fraction(whole // timedelta(microseconds=1), 1_000_000) - Fraction(due_at)
+    assert 0 <= late < Fraction(1, 1_000_000)

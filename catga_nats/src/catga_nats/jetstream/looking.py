@@ -24,9 +24,10 @@ from catga_nats.jetstream.api import MESSAGE_NOT_FOUND, ApiError, NoJetStreamErr
 from catga_nats.jetstream.consumers import ConsumerName, consumers_of
 from catga_nats.jetstream.layout import Layout, consumer_name, token
 from catga_nats.jetstream.received import JetMessage
-from catga_nats.jetstream.state import Bucket, failed, unanswered
+from catga_nats.jetstream.state import Bucket, Entry, failed, unanswered
 
 _COMMAND = command_queue("")
+_NONE = b"-"  # nothing was cancelled
 _PAGE = 100_000  # subjects that the server lists at once
 
 
@@ -77,14 +78,23 @@ class Looking:
         if await self._last(subject) is None:
             return False
         # Before it is removed, so that the id can be enqueued again in any case: the server still knows it.
-        await self._state.put(_cancelled_key(queue, message_id), b"", ttl=int(self._window) + 1)
+        key, ttl = _cancelled_key(queue, message_id), int(self._window) + 1
+        while True:
+            before = await self._state.get(key)
+            mark = await self._state.put(key, b"", ttl=ttl, last=0 if before is None else before.revision)
+            if mark is not None:
+                break
         found = await self._ask(f"STREAM.PURGE.{self._layout.commands_stream}", {"filter": subject})
-        return bool(found["purged"])
+        if found["purged"]:
+            return True
+        # Nothing was cancelled: what was true before is true again, unless somebody else has cancelled it meanwhile.
+        number = _cancellation(before)
+        await self._state.put(key, _NONE if number is None else str(number).encode(), ttl=ttl, last=mark)
+        return False
 
     async def cancelled(self, queue: str, message_id: str) -> int | None:
         """Return which cancellation of an id the server does not know of; `None` for none."""
-        found = await self._state.get(_cancelled_key(queue, message_id))
-        return None if found is None else found.revision
+        return _cancellation(await self._state.get(_cancelled_key(queue, message_id)))
 
     async def fingerprint_at(self, stream: str, sequence: int) -> str | None:
         """Return the fingerprint of a message that a stream keeps; `None` where it is gone, and empty for an unknown one."""
@@ -221,6 +231,13 @@ def _seconds(time: str) -> float:
     # The server writes nanoseconds.
     whole, _, rest = time.removesuffix("Z").partition(".")
     return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{rest or 0}")
+
+
+def _cancellation(mark: Entry | None) -> int | None:
+    """Return the number of a cancellation: its mark's revision, or what a later mark without a cancellation repeats."""
+    if mark is None or mark.value == _NONE:
+        return None
+    return int(mark.value) if mark.value else mark.revision
 
 
 def _cancelled_key(queue: str, message_id: str) -> str:

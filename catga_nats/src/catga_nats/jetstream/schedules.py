@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from math import ceil
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def schedule_headers(target: bytes, due_at: float) -> dict[str, str]:
@@ -13,5 +17,6 @@ def schedule_headers(target: bytes, due_at: float) -> dict[str, str]:
         due_at: When, seconds since the Unix epoch.
     """
     # Rounded up: it must not come before its time.
-    at = datetime.fromtimestamp(due_at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return {"Nats-Schedule": f"@at {at}", "Nats-Schedule-Target": target.decode()}
+    at = _EPOCH + timedelta(microseconds=ceil(Fraction(due_at) * 1_000_000))
+    text = at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {"Nats-Schedule": f"@at {text}", "Nats-Schedule-Target": target.decode()}
