@@ -66,15 +66,16 @@ class Group:
         """Return whether no other process can own it now."""
         return now < self._owned_until()
 
-    def takes_more(self, most: int) -> bool:
+    def takes_more(self, room: int) -> bool:
         """Return whether more messages are to be requested.
 
         Args:
-            most: How many may wait.
+            room: How many more may wait.
         """
         if self.lanes.paused:
             return self._newer < _LEAST_ROOM or asyncio.get_running_loop().time() >= self._until
-        return self.lanes.size < most
+        # One that was given back comes only when it is requested, and all others of its key wait for it.
+        return room > 0 or self.lanes.awaits
 
     def add(self, message: JetMessage) -> None:
         """Take a message."""

@@ -58,6 +58,11 @@ class Lanes:
         else:
             del self._lanes[key]
 
+    @property
+    def awaits(self) -> bool:
+        """Whether a key waits for a message that was given back and has not come again."""
+        return any(each.active is not None and each.active.gone for each in self._lanes.values())
+
     def resume(self) -> None:
         """Give the first message of each key."""
         self.paused = False

@@ -293,7 +293,17 @@ class JetStreamQueues:
         """Return the connection's state as it is now."""
         if not self._open:
             return Health(HealthStatus.UNHEALTHY, "not started", {"state": "new"})
-        return self._connection.health()
+        health = self._connection.health()
+        if health.status is not HealthStatus.HEALTHY:
+            return health
+        refused = {
+            each.definition.name: why for each in self._intake.readers if (why := each.refused) is not None
+        }
+        if not refused:
+            return health
+        queue, why = next(iter(refused.items()))
+        text = f"JetStream serves no messages of the queue {queue} ({why})"
+        return Health(HealthStatus.DEGRADED, text, {**health.details, "state": "refused", "refused": refused})
 
     def _check_open(self) -> None:
         if not self._open or self._home.loop is not asyncio.get_running_loop():

@@ -55,7 +55,8 @@ class Reader:
         self._max_buffered = max_buffered
         self._ready: dict[Priority, deque[JetMessage]] = {each: deque() for each in Priority}
         self._held: dict[tuple[Source, int], JetMessage] = {}
-        self._settled: dict[tuple[str, int], None] = {}
+        # With their ids: a server that lost its last messages counts on from an earlier place.
+        self._settled: dict[tuple[str, int], str] = {}
         self._waiter: asyncio.Future[None] | None = None
         # Set when a message is forgotten, where somebody waits for that.
         self._forgotten: asyncio.Future[None] | None = None
@@ -122,9 +123,12 @@ class Reader:
             if (group := self.groups.get(source)) is not None:
                 group.on_time(now, idle=source.outstanding > 0)
             wanted -= max(0, source.outstanding - 1)
+        room = self._max_buffered - sum(each.lanes.size for each in self.groups.values())
         for source in self.sources:
             group = self.groups.get(source)
-            if group is not None and not group.takes_more(self._max_buffered):
+            if group is not None and not group.takes_more(room):
+                continue
+            if not source.may_pull(now):
                 continue
             if not source.outstanding:
                 # One request always waits at the server, so that a message comes at once.
@@ -137,6 +141,11 @@ class Reader:
             source.pull(client, max(1, count))
             wanted -= count
         # What did not fit into this round comes in the next one.
+
+    @property
+    def refused(self) -> str | None:
+        """Why the server serves no messages of a consumer; `None` where it serves all."""
+        return next((f"{each.consumer.name}: {each.refused}" for each in self.sources if each.refused), None)
 
     # --- what comes from the server ---
 
@@ -158,10 +167,17 @@ class Reader:
         group = self.groups.get(source)
         if group is not None:
             group.delivered(delivery)
-        if (source.consumer.name, delivery.sequence) in self._settled:
+        message_id = read.context.message_id
+        if self._settled.get((source.consumer.name, delivery.sequence)) == message_id:
             self._done_again(message)
             return
         known = self._held.get((source, delivery.sequence))
+        if known is not None and known.message.context.message_id != message_id:
+            # The server has lost that one.
+            self._forget(known)
+            if group is not None:
+                group.ended(known)
+            known = None
         if known is not None and not (known.given and known.is_abandoned):
             # Delivered again while it is here: a renewal was lost, and this process goes on with it.
             known.reply, known.count, known.expires_at = reply, delivery.count, message.expires_at
@@ -249,7 +265,7 @@ class Reader:
     def settled(self, message: JetMessage) -> None:
         """Forget a message that the server will not deliver again."""
         self._forget(message)
-        self._settled[message.source.consumer.name, message.sequence] = None
+        self._settled[message.source.consumer.name, message.sequence] = message.message.context.message_id
         if len(self._settled) > _KNOWN:
             del self._settled[next(iter(self._settled))]
         group = self.groups.get(message.source)

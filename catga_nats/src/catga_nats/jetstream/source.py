@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
 
 _EXPIRES = 10.0  # seconds that a request for messages waits at the server
+_FIRST_PAUSE = (
+    0.1  # seconds without a request after one was refused; twice as long after each further refusal
+)
+_LONGEST_PAUSE = 5.0
 _LATE = 1.0  # seconds after which a request that was not ended by the server is believed lost
+
+_ENDED = {"404", "408"}
 
 OnMessage = Callable[["Source", Delivery, bytes, bytes, bytes, "Mapping[str, str] | None"], None]
 """Takes source, delivery, subject, acknowledgement's subject, payload and headers of a message."""
@@ -34,6 +40,7 @@ class Source:
     Attributes:
         outstanding: How many messages may still come of what was requested.
         pending: How many wait at the server, as far as it has told.
+        refused: What the server has answered to the last request in place of messages; `None` while it serves them.
     """
 
     def __init__(
@@ -43,6 +50,9 @@ class Source:
         self.consumer: ConsumerName = consumer
         self.outstanding: int = 0
         self.pending: int = 0
+        self.refused: str | None = None
+        self._refusals = 0
+        self._paused_until = 0.0
         self._on_message = on_message
         self._on_change = on_change
         self._request = f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.name}".encode()
@@ -63,6 +73,10 @@ class Source:
         body = b'{"batch":%d,"expires":%d}' % (count, int(_EXPIRES * 1e9))
         client.send(self._request, self._inbox, body, None)
 
+    def may_pull(self, now: float) -> bool:
+        """Return whether messages may be requested: a while after a refusal."""
+        return now >= self._paused_until
+
     def check(self, now: float) -> None:
         """Forget requests that were lost."""
         if self.outstanding and now > self._expires_at:
@@ -71,6 +85,7 @@ class Source:
     def forget(self) -> None:
         """Forget all requests: the connection they were made on is gone."""
         self.outstanding = 0
+        self._served()
 
     def close(self) -> None:
         """Take nothing more of what may still arrive."""
@@ -89,13 +104,27 @@ class Source:
         if self.outstanding:
             self.outstanding -= 1
         self.pending = delivery.pending
+        self._served()
         if self._open:
             self._on_message(self, delivery, subject, reply, data, headers)
 
     def _on_status(self, headers: Mapping[str, str]) -> None:
         # 404, 408: the request has ended with so many messages left; anything else ends all of them.
-        left = headers.get("Nats-Pending-Messages", "")
-        ended = int(left) if left.isdigit() and headers.get("Status") in {"404", "408"} else self.outstanding
+        left, status = headers.get("Nats-Pending-Messages", ""), headers.get("Status", "")
+        ended = int(left) if left.isdigit() and status in _ENDED else self.outstanding
         self.outstanding = max(0, self.outstanding - ended)
         self.pending = 0
-        self._on_change()
+        if status in _ENDED:
+            self._served()
+            self._on_change()
+            return
+        # A request made at once would be refused at once.
+        self.refused = f"{status} {headers.get('Description', '')}".strip()
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._refusals, 10))
+        self._refusals += 1
+        loop = asyncio.get_running_loop()
+        self._paused_until = loop.time() + pause
+        loop.call_at(self._paused_until, self._on_change)
+
+    def _served(self) -> None:
+        self.refused, self._refusals, self._paused_until = None, 0, 0.0
