@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 STARTED = "catga.started"
 STOPPED = "catga.stopped"
 STATE_IN_MEMORY = "catga.state_in_memory"
+JETSTREAM_DURABILITY = "catga.jetstream_durability"
 SIGNALS_IGNORED = "catga.signals_ignored"
 LEFT_IN_FLIGHT = "catga.left_in_flight"
 STOP_FAILED = "catga.stop_failed"

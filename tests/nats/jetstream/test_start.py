@@ -10,6 +10,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.js.api import StorageType, StreamConfig
+from structlog.testing import capture_logs
 
 from catga_core.errors import CatgaError, ConfigurationError
 from catga_nats import NatsOptions
@@ -171,3 +172,23 @@ def test_options_are_checked(options: dict[str, Any]) -> None:
 
 def test_options_of_jetstream_stand_beside_those_of_nats() -> None:
     assert NatsOptions("nats://a", jetstream=JetStreamOptions(replicas=3)).jetstream.replicas == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ({}, ["replicas=1"]),
+        ({"storage": "memory"}, ["replicas=1", "storage='memory'"]),
+    ],
+)
+async def test_settings_that_may_lose_messages_are_logged(
+    running: Running, options: dict[str, Any], settings: list[str]
+) -> None:
+    with capture_logs() as log:
+        await running.start(**options)
+    (line,) = [each for each in log if each["event"] == "catga.jetstream_durability"]
+    assert (line["log_level"], [*line["settings"]]) == ("warning", settings)
+
+
+def test_three_replicas_on_disk_are_safe() -> None:
+    assert JetStreamOptions(replicas=3).weaknesses == {}

@@ -137,9 +137,10 @@ class QueueStats(msgspec.Struct, frozen=True):
         ready: How many messages have become due, whatever they wait for since: leased, retrying and held ones included.
         scheduled: How many messages are not due yet for the first time.
         leased: How many messages consumers have.
-        retrying: How many messages wait for another attempt.
+        retrying: How many messages wait for another attempt; 0 where the transport does not know.
         held_keys: How many keys are held.
-        oldest_at: When the oldest message that is not done became due, seconds since the Unix epoch; `None` for none.
+        oldest_at: When the oldest message that is not done became due, seconds since the Unix epoch; `None` for none. Where
+            the transport does not know which messages wait for another attempt, when the first of them was stored.
     """
 
     ready: int

@@ -42,6 +42,16 @@ class JetStreamOptions:
     max_buffered: int = 1024
     result_seconds: float = 86_400.0
 
+    @property
+    def weaknesses(self) -> dict[str, str]:
+        """The settings with which messages that were acknowledged may be lost, and with what."""
+        weak: dict[str, str] = {}
+        if self.replicas == 1:
+            weak["replicas=1"] = "everything is lost with the server's disk"
+        if self.storage == "memory":
+            weak["storage='memory'"] = "everything is lost when the last server stops"
+        return weak
+
     def __post_init__(self) -> None:
         """Check everything.
 

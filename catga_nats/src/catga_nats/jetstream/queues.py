@@ -30,6 +30,7 @@ from catga_core.interfaces.queue import (
     QueuePage,
     QueueStats,
 )
+from catga_core.log import JETSTREAM_DURABILITY, logger
 from catga_core.messages.fingerprints import same_content
 from catga_core.runtime.home_loop import HomeLoop
 from catga_nats.connection import NatsConnection
@@ -109,6 +110,8 @@ class JetStreamQueues:
         self._intake.start()
         self._declared.clear()
         self._open = True
+        if weak := self._jetstream.weaknesses:
+            logger().warning(JETSTREAM_DURABILITY, settings=weak)
 
     async def declare(self, queues: Sequence[QueueDefinition], /) -> None:
         """Declare queues at the server; this process takes part in each from its first `receive` on.
