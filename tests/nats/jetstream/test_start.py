@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import nats
 import pytest
 from nats.aio.client import Client
@@ -16,7 +18,7 @@ from catga_core.errors import CatgaError, ConfigurationError
 from catga_nats import NatsOptions
 from catga_nats.jetstream import JetStreamOptions
 from catga_testing.servers import NatsServer
-from tests.nats.jetstream.support import Running, commands, events, queued
+from tests.nats.jetstream.support import Running, commands, events, ids, queued, receive
 
 pytestmark = pytest.mark.nats
 
@@ -90,6 +92,31 @@ async def test_a_queue_takes_more_messages_later(running: Running) -> None:
     await queues.publish(queued("m1", name="b"))
     (got,) = await queues.receive(events().name, limit=1, timeout=5.0)
     assert got.message.name == "b"
+
+
+async def test_a_queue_without_messages_has_no_consumers_until_it_takes_some(
+    running: Running, client: Client
+) -> None:
+    queues = await running.start()
+    audit = msgspec.structs.replace(events("audit"), messages=())
+    await queues.declare([audit])
+    stream = await client.jetstream().stream_info(f"{running.prefix}_events")
+    assert stream.state.consumer_count == 0
+    assert (await queues.stats())[audit.name].ready == 0
+    receiving = asyncio.create_task(queues.receive(audit.name, limit=1, timeout=30.0))
+    await asyncio.sleep(0)
+    await queues.declare([events("audit", "a")])
+    # Ended by the declaration, long before its timeout.
+    assert await asyncio.wait_for(receiving, 10) == []
+    await queues.publish(queued("m1", name="a"))
+    assert ids(await receive(queues, audit, 1)) == ["m1"]
+    await queues.publish(queued("m2", name="a"))
+    # What was declared once is there for a process that knows no message yet.
+    other = await running.start()
+    await other.declare([audit])
+    assert (await other.stats())[audit.name].ready == 2
+    await queues.stop()
+    assert sorted(ids(await receive(other, audit, 2))) == ["m1", "m2"]
 
 
 async def test_subjects_of_another_stream_are_named(running: Running, client: Client) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -144,15 +144,21 @@ class Looking:
                 entries.append(entry)
         return QueuePage(entries, str(position) if position < len(subjects) else None)
 
-    async def stats(self, queues: Sequence[QueueDefinition]) -> Mapping[str, QueueStats]:
-        """Return the state of queues."""
-        return {each.name: await self._stats(each) for each in queues}
+    async def stats(
+        self, queues: Sequence[QueueDefinition], has_consumers: Callable[[str], bool]
+    ) -> Mapping[str, QueueStats]:
+        """Return the state of queues.
 
-    async def _stats(self, queue: QueueDefinition) -> QueueStats:
+        Args:
+            queues: The queues.
+            has_consumers: Whether a queue has consumers; without messages it may have none.
+        """
+        return {each.name: await self._stats(each, has_consumers(each.name)) for each in queues}
+
+    async def _stats(self, queue: QueueDefinition, has_consumers: bool) -> QueueStats:
         ready = leased = scheduled = 0
         oldest: float | None = None
-        # Without messages there may be no consumers.
-        for consumer in consumers_of(self._layout, queue) if queue.messages else ():
+        for consumer in consumers_of(self._layout, queue) if has_consumers else ():
             info = await self._ask(f"CONSUMER.INFO.{consumer.stream}.{consumer.name}", None)
             waiting = info["num_pending"] + info["num_ack_pending"]
             ready += waiting

@@ -270,7 +270,7 @@ class JetStreamQueues:
     async def stats(self) -> Mapping[str, QueueStats]:
         """Return the state of each queue that is declared here."""
         self._check_open()
-        return await self._looking.stats(list(self._declared.values()))
+        return await self._looking.stats(list(self._declared.values()), self._intake.has)
 
     async def stop(self) -> None:
         """Give back what is here, and close the connection."""
