@@ -160,6 +160,8 @@ class DurableContractBase(Contract):
 
     remote: ClassVar[bool]
     """Whether other services get the events."""
+    strict_priority: ClassVar[bool] = True
+    """Whether the priority of due messages is kept strictly; else a message that was offered already may come before."""
     transactional: ClassVar[bool]
     """Whether what is published or enqueued in a unit of work is part of it."""
 

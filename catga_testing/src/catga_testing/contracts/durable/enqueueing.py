@@ -19,6 +19,7 @@ from catga_testing.contracts.durable.base import (
     letters,
     refused,
 )
+from catga_testing.contracts.kept import needs
 from catga_testing.waiting import eventually
 
 
@@ -162,6 +163,7 @@ class EnqueueingContract(DurableContractBase):
         await seen.until(lambda: len(seen.had) == 10)
         assert seen.had == [("do", number) for number in range(10)]
 
+    @needs(strict_priority=True)
     async def test_urgent_commands_come_first(self, start: Start, seen: Seen) -> None:
         """Of those that are due."""
         enqueueing = await start("do", roles={"serve"})
