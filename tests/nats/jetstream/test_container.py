@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from catga_core import CatgaContainer, CatgaOptions, Command, Event, add_catga
+from catga_core import CatgaApp, CatgaContainer, CatgaOptions, Command, Event, add_catga
 from catga_core.features.queues.feature import add_queues
 from catga_core.features.queues.options import OnKeyFailure, QueueOptions
 from catga_core.messages.ordering import ordered_by
@@ -108,6 +108,12 @@ async def test_a_command_is_handled_and_its_result_kept(jetstream_shared: NatsSe
         assert await app.mediator.enqueued(later) is None
 
 
+async def settled(app: CatgaApp) -> bool:
+    """Return whether the server knows the end of every message; until then it may deliver one again."""
+    stats = await app.message_queues.stats()
+    return all(each.ready == each.leased == 0 for each in stats.values())
+
+
 async def test_a_handler_of_all_events_gets_each_once(jetstream_shared: NatsServer, prefix: str) -> None:
     seen: list[Event] = []
 
@@ -118,6 +124,7 @@ async def test_a_handler_of_all_events_gets_each_once(jetstream_shared: NatsServ
         await app.mediator.publish(Placed(1))
         await app.mediator.publish(Changed("o1", 1))
         await eventually(lambda: len(seen) >= 2, within=15)
+        await eventually(lambda: settled(app), within=15)
     # Its queue is there by now: what was left in it would come.
     async with container(jetstream_shared, prefix, audit).running() as app:
         await app.mediator.publish(Placed(2))
