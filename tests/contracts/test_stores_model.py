@@ -26,6 +26,9 @@ from tests.contracts.stores_model.outbox import OutboxModel
 from tests.contracts.stores_model.queue import QueueModel
 from tests.contracts.stores_model.snapshots import SnapshotsModel
 
+# What is found takes long to be made small: it is to be shown, and not cut off.
+pytestmark = pytest.mark.timeout(240)
+
 MODELS: list[type[Any]] = [
     LogModel,
     SnapshotsModel,
