@@ -45,6 +45,7 @@ def test_services_agree_to_the_cent_while_a_replica_is_killed(demo: Demo) -> Non
     check_agreement(run)
     assert "payments-2 killed (SIGKILL)" in run.err
     assert run.summary["runs"][1]["sent_again"] > 0  # what the dead replica held
+    assert run.summary["runs"][0]["sent_again"] == 0
 
 
 def test_services_agree_while_the_one_that_decides_is_killed_and_comes_back(demo: Demo, source: Path) -> None:
