@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,6 @@ from tests.contracts.stores_model.snapshots import SnapshotsModel
 # What is found takes long to be made small: it is to be shown, and not cut off.
 pytestmark = pytest.mark.timeout(240)
 
-SAME = "CATGA_RANDOM_MODELS" not in os.environ
-"""Whether each run tries the same histories; with the variable set, others each time, and what is found is made small."""
-
 MODELS: list[type[Any]] = [
     LogModel,
     SnapshotsModel,
@@ -48,39 +44,29 @@ MODELS: list[type[Any]] = [
 
 @pytest.mark.parametrize("model", MODELS)
 def test_memory(model: type[Any]) -> None:
-    run_against_model(model, new_memory, examples=20, steps=25, always_the_same=SAME)
+    run_against_model(model, new_memory, examples=20, steps=25)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_sqlite_in_three_processes(model: type[Any], tmp_path: Path) -> None:
-    run_against_model(model, lambda: in_file(new_file(tmp_path)), examples=12, steps=25, always_the_same=SAME)
+    run_against_model(model, lambda: in_file(new_file(tmp_path)), examples=12, steps=25)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_sqlite_in_one_process(model: type[Any], tmp_path: Path) -> None:
-    run_against_model(
-        model, lambda: shared(in_file(new_file(tmp_path))), examples=12, steps=25, always_the_same=SAME
-    )
+    run_against_model(model, lambda: shared(in_file(new_file(tmp_path))), examples=12, steps=25)
 
 
 @pytest.mark.redis
 @pytest.mark.parametrize("model", MODELS)
 def test_redis_in_three_processes(model: type[Any], valkey_server_shared: ValkeyServer) -> None:
-    run_against_model(
-        model, lambda: under_a_prefix(valkey_server_shared), examples=12, steps=25, always_the_same=SAME
-    )
+    run_against_model(model, lambda: under_a_prefix(valkey_server_shared), examples=12, steps=25)
 
 
 @pytest.mark.redis
 @pytest.mark.parametrize("model", MODELS)
 def test_redis_in_one_process(model: type[Any], valkey_server_shared: ValkeyServer) -> None:
-    run_against_model(
-        model,
-        lambda: shared(under_a_prefix(valkey_server_shared)),
-        examples=12,
-        steps=25,
-        always_the_same=SAME,
-    )
+    run_against_model(model, lambda: shared(under_a_prefix(valkey_server_shared)), examples=12, steps=25)
 
 
 def new_memory() -> StoresFactory:
