@@ -18,11 +18,19 @@ def explained(models: list[Any], outcomes: list[list[Outcome]], *, immediate: bo
         immediate: whether units of work write at once, and so are never told of a conflict at the commit.
     """
     found: list[Any] = []
-    queues = tuple(tuple(each) for each in outcomes)
+    queues = tuple(
+        tuple(part for each in several for part in _parts(each, immediate=immediate)) for several in outcomes
+    )
     left = [(model, queues) for model in models]
+    # Orders that come to the same are followed once.
+    known: dict[tuple[int, ...], list[Any]] = {}
     while left:
         before, queues = left.pop()
-        if not any(queues) and before not in found:
+        same = known.setdefault(tuple(map(len, queues)), [])
+        if before in same:
+            continue
+        same.append(before)
+        if not any(queues):
             found.append(before)
         for number, queue in enumerate(queues):
             after = before.copy()
@@ -34,6 +42,17 @@ def explained(models: list[Any], outcomes: list[list[Outcome]], *, immediate: bo
 def seen(models: list[Any], looks: list[tuple[Call, Answer]]) -> list[Any]:
     """Return those of the models that show what was seen."""
     return [model for model in models if all(_step(model, call, answer) for call, answer in looks)]
+
+
+def _parts(outcome: Outcome, *, immediate: bool) -> list[Outcome]:
+    """Return what has to be explained at one point of the order each.
+
+    Where writes are collected, each call looks at its own time, and only a commit looks at all of it once more.
+    """
+    if immediate or not outcome.work.unit or outcome.work.commits or outcome.code is not None:
+        return [outcome]
+    pairs = zip(outcome.calls, outcome.answers, strict=True)
+    return [Outcome(outcome.work, [call], [answer]) for call, answer in pairs]
 
 
 def _explains(model: Any, outcome: Outcome, *, immediate: bool) -> bool:
