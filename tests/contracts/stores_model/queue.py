@@ -183,8 +183,9 @@ class QueueModel(BaseModel):
         if sorted({each.queue for each in given} - demands.keys()):
             return False
         for name, limit in demands.items():
+            self._end_waits(name, longest_delay)
             due = sorted(
-                (each for each in self._heads(name) if self._is_due(self.rows[name, each], longest_delay)),
+                (each for each in self._heads(name) if self.rows[name, each].due_at <= self.now),
                 key=lambda each: self.rows[name, each].message.priority,
             )
             mine = [each for each in given if each.queue == name]
@@ -318,9 +319,11 @@ class QueueModel(BaseModel):
                 keys.add(key)
         return heads
 
-    def _is_due(self, row: Row, longest_delay: float | None) -> bool:
-        late = longest_delay is not None and not row.leased and row.due_at > self.now + longest_delay
-        return row.due_at <= self.now or late
+    def _end_waits(self, name: str, longest_delay: float | None) -> None:
+        for message_id in self.placed[name]:
+            row = self.rows[name, message_id]
+            if longest_delay is not None and not row.leased and row.due_at > self.now + longest_delay:
+                self.rows[name, message_id] = msgspec.structs.replace(row, due_at=0.0)
 
     def _leased(self, given: QueueLease, lease: float) -> bool:
         row = self._row(given)

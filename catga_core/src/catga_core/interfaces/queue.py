@@ -189,8 +189,8 @@ class QueueStore(Protocol):
             demands: How many messages at most, by queue.
             lease: Seconds they are the caller's.
             longest_delay: Seconds that a message waits for its next attempt at most. One that waits for longer was given back
-                before the clock stepped back, and is due at once; `None` leaves it waiting. Scheduled messages wait for their
-                own time.
+                before the clock stepped back: this call ends its wait, and it is due from then on. `None` leaves it waiting.
+                Scheduled messages wait for their own time.
 
         Returns:
             The messages. Each lease counts as an attempt.

@@ -48,13 +48,13 @@ _OFFER: Final = (
     "AND NOT EXISTS (SELECT 1 FROM catga_held_keys WHERE queue = :queue AND key = :key)"
 )
 _EXPIRE: Final = tuple(
-    f"UPDATE catga_queued SET state = 1 WHERE number IN (SELECT number FROM catga_queued INDEXED BY {index} "
+    f"UPDATE catga_queued SET {now_it_is} WHERE number IN (SELECT number FROM catga_queued INDEXED BY {index} "
     f"WHERE queue = ? AND state = {state} AND due_at {due} ? ORDER BY due_at LIMIT ?)"
-    for index, state, due in (
-        ("catga_queued_leased", 2, "<="),
-        ("catga_queued_retrying", 3, "<="),
-        # What waits for a time after that was given back before the clock stepped back.
-        ("catga_queued_retrying", 3, ">"),
+    for now_it_is, index, state, due in (
+        ("state = 1", "catga_queued_leased", 2, "<="),
+        ("state = 1", "catga_queued_retrying", 3, "<="),
+        # What waits for a time after that was given back before the clock stepped back: its wait is over.
+        ("state = 1, due_at = 0", "catga_queued_retrying", 3, ">"),
     )
 )
 _LEASE: Final = (

@@ -155,8 +155,9 @@ class Queue:
         for _ in range(most):
             if (given := self.retrying.last) is None or given[0] <= far:
                 break
-            self.retrying.discard(given, unit)
-            self._ready_now(given, unit)
+            # Given back before the clock stepped back: the wait is over.
+            row = rows[given[2]]
+            self.change(row, msgspec.structs.replace(row, due_at=0.0), unit)
         return last_place
 
     def _ready_now(self, item: tuple[float, int, str], unit: Unit) -> None:

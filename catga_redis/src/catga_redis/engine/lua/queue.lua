@@ -161,16 +161,20 @@ local function q_ripen(queue, most, far)
     redis.call('ZREM', scheduled, n)
   end
   local function ready(set, from, to)
-    for _, n in ipairs(redis.call('ZRANGEBYSCORE', set, from, to, 'LIMIT', 0, most)) do
+    local found = redis.call('ZRANGEBYSCORE', set, from, to, 'LIMIT', 0, most)
+    for _, n in ipairs(found) do
       q_ready(queue, n)
       redis.call('ZREM', set, n)
     end
+    return found
   end
   ready(Q .. 'leased:' .. queue, '-inf', exact(now()))
   ready(Q .. 'retrying:' .. queue, '-inf', exact(now()))
   if far then
-    -- Given back before the clock stepped back.
-    ready(Q .. 'retrying:' .. queue, '(' .. exact(now() + far), '+inf')
+    -- Given back before the clock stepped back: the wait is over.
+    for _, n in ipairs(ready(Q .. 'retrying:' .. queue, '(' .. exact(now() + far), '+inf')) do
+      redis.call('HSET', Q .. 'm:' .. n, 'u', 0)
+    end
   end
 end
 

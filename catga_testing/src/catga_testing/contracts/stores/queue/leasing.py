@@ -240,6 +240,23 @@ class QueueLeasingContract(QueueContractBase):
         assert [(each.message.context.message_id, each.attempt) for each in given] == [("k-1", 2)]
         assert names(await queue.renew(others, lease=60)) == ["-2", "l-3"]
 
+    async def test_a_wait_that_a_lease_ended_is_over_for_those_it_does_not_give(
+        self, queue: QueueStore
+    ) -> None:
+        """They are shown as ready, and given also without `longest_delay`."""
+        await filled(queue, "-1", "-2")
+        for each in await lease(queue):
+            await queue.retry(each, delay=5000, error="no connection")
+
+        given = await lease(queue, limit=1, longest_delay=100)
+
+        assert names(given) == ["-1"]
+        entry = await queue.get(QUEUE, "-2")
+        assert entry is not None
+        assert entry.state is QueueState.READY
+        assert (await queue.stats())[QUEUE].retrying == 0
+        assert names(await lease(queue)) == ["-2"]
+
     async def test_nothing_that_was_due_waits_for_a_clock_that_stepped_back(
         self, make_stores: StoresFactory
     ) -> None:
