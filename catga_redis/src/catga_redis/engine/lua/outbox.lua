@@ -16,6 +16,8 @@ end
 
 local function offer(sequence, due)
   if due > now() then
+    -- One whose lease has run out may have become ready since.
+    redis.call('ZREM', O .. 'ready', sequence)
     redis.call('ZADD', O .. 'later', exact(due), sequence)
   else
     redis.call('ZREM', O .. 'later', sequence)

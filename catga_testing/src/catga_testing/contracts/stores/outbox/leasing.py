@@ -91,6 +91,32 @@ class LeasingContract(OutboxContractBase):
         assert names(due) == ["a-1", "a-2", "a-3"]
         assert [each.attempts for each in due] == [1, 0, 0]
 
+    async def test_a_message_given_back_after_its_lease_ran_out_waits_for_its_next_try(
+        self, outbox: OutboxStore, time: StoreTime
+    ) -> None:
+        """Also where a lease that asked for fewer has looked at it since."""
+        await filled(outbox, "-1", "-2")
+        _, late = await lease(outbox, lease=time.lease)
+        await time.passes(1.1)
+        taken = await lease(outbox, 1)
+        await outbox.retry(late, delay=AMPLE, error="refused")
+
+        assert names(taken) == ["-1"]
+        assert await lease(outbox) == []
+
+    async def test_a_message_of_a_key_given_back_after_its_lease_ran_out_waits_for_its_next_try(
+        self, outbox: OutboxStore, time: StoreTime
+    ) -> None:
+        """Also where it has become the first of its key since."""
+        await filled(outbox, "a-1", "a-2", "a-3")
+        first, late, _ = await lease(outbox, lease=time.lease)
+        await time.passes(1.1)
+        await outbox.complete([first])
+        await outbox.retry(late, delay=AMPLE, error="refused")
+
+        assert await lease(outbox) == []
+        assert (await outbox.stats()).retrying == 1
+
     async def test_messages_without_a_key_have_no_order(self, outbox: OutboxStore) -> None:
         """One that waits holds up none."""
         await filled(outbox, "-1", "-2")
