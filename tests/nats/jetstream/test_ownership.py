@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from catga_core.errors import CatgaError, LeaseLostError
+from catga_core.interfaces.durable_transport import QueueDefinition
 from catga_nats.jetstream.api import NoJetStreamError
 from catga_nats.jetstream.layout import consumer_name
 from catga_nats.jetstream.ownership import Ownership, _owner_of
@@ -17,11 +18,13 @@ from catga_nats.jetstream.queues import JetStreamQueues
 from catga_nats.jetstream.state import Bucket
 from catga_testing.servers import Link
 from catga_testing.waiting import eventually
-from tests.nats.jetstream.support import Running, events, ids, nothing, queued, receive
+from tests.nats.jetstream.support import SECONDS, Running, events, ids, nothing, queued, receive
 
 pytestmark = pytest.mark.nats
 
 SHIP = events()
+# For tests that hold messages without renewing them.
+LONG = events(lease=30.0)
 KEYS = [f"k{each}" for each in range(24)]
 
 
@@ -30,16 +33,18 @@ async def publish_all(queues: JetStreamQueues, word: str) -> None:
         await queues.publish(queued(f"{word}-{each}", key=each))
 
 
-async def second_of(running: Running, first: JetStreamQueues, **options: Any) -> JetStreamQueues:
+async def second_of(
+    running: Running, first: JetStreamQueues, queue: QueueDefinition = SHIP, **options: Any
+) -> JetStreamQueues:
     """Start a second process that receives, and wait until the first one leaves groups to it."""
     second = await running.start(**options)
     # Which groups it gets is computed from its id: one that gets some, and not all.
-    members, queue = second._intake._ownership, consumer_name(SHIP.name)
+    members, token = second._intake._ownership, consumer_name(queue.name)
     here = first._intake._ownership
-    while len({_owner_of(queue, each, [here._member, members._member]) for each in range(here._groups)}) == 1:
+    while len({_owner_of(token, each, [here._member, members._member]) for each in range(here._groups)}) == 1:
         members._member = secrets.token_hex(8)
-    await second.declare([SHIP])
-    assert await nothing(second, SHIP, 0.01)
+    await second.declare([queue])
+    assert await nothing(second, queue, 0.01)
     while not here._leaving:
         await here.turn()
     return second
@@ -73,13 +78,13 @@ async def test_a_group_is_left_when_the_lease_of_an_unsettled_message_ends(runni
 
 async def test_a_retry_while_a_group_is_left_does_not_keep_the_group(running: Running) -> None:
     first = await running.start(order_groups=4)
-    await first.declare([SHIP])
+    await first.declare([LONG])
     await publish_all(first, "m")
-    had = await receive(first, SHIP, len(KEYS))
+    had = await receive(first, LONG, len(KEYS))
     # Half of them wait for another attempt before the group is left, half of them fail after that.
     for each in had[::2]:
         await first.retry(each, delay=60.0, error="no")
-    second = await second_of(running, first, order_groups=4)
+    second = await second_of(running, first, LONG, order_groups=4)
     for each in had[1::2]:
         await first.retry(each, delay=60.0, error="no")
     leaving = {group for _, group in first._intake._ownership._leaving}
@@ -87,10 +92,27 @@ async def test_a_retry_while_a_group_is_left_does_not_keep_the_group(running: Ru
         each.message.context.message_id: each for each in had if int(each.source.consumer.slot[1:]) in leaving
     }
     assert moved
-    again = await receive(second, SHIP, len(moved))
+    again = await receive(second, LONG, len(moved))
     assert {*ids(again)} == {*moved}
     # They were attempts.
     assert {each.attempt for each in again} == {2}
+
+
+async def test_all_that_a_former_owner_had_is_requested_at_once(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A receiver that must look again by itself has not requested what it waits for.
+    monkeypatch.setattr("catga_nats.jetstream.reader._LOOK_AGAIN", 2 * SECONDS)
+    first = await running.start(order_groups=1)
+    await first.declare([LONG])
+    await publish_all(first, "m")
+    had = await receive(first, LONG, len(KEYS))
+    await first.release(had)
+    await first.stop()
+    second = await running.start(order_groups=1)
+    await second.declare([LONG])
+    got = await second.receive(LONG.name, limit=len(KEYS), timeout=SECONDS)
+    assert got
 
 
 async def test_while_a_group_is_left_no_waiting_message_is_handed_out(running: Running) -> None:

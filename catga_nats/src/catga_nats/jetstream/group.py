@@ -66,6 +66,11 @@ class Group:
         """Return whether no other process can own it now."""
         return now < self._owned_until()
 
+    @property
+    def awaited(self) -> int:
+        """How many messages of the former owner are to come before anything newer is given."""
+        return max(0, self._left - len(self._seen)) if self.lanes.paused else 0
+
     def takes_more(self, room: int) -> bool:
         """Return whether more messages are to be requested.
 

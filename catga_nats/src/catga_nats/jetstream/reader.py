@@ -130,7 +130,11 @@ class Reader:
                 continue
             if not source.may_pull(now):
                 continue
-            if not source.outstanding:
+            awaited = 0 if group is None else group.awaited
+            if awaited > source.outstanding:
+                # The server does not tell how many it delivers again, only how many are new.
+                count = awaited - source.outstanding
+            elif not source.outstanding:
                 # One request always waits at the server, so that a message comes at once.
                 count = max(1, min(wanted, source.pending))
             elif source.pending and wanted >= self.definition.concurrency // 2:
@@ -192,6 +196,8 @@ class Reader:
             self.give(message)
         else:
             group.add(message)
+            if group.awaited > source.outstanding:
+                self.wake()
 
     def give(self, message: JetMessage) -> None:
         """Hand a message to the next one who receives."""
