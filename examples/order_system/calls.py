@@ -19,18 +19,22 @@ class Patience(msgspec.Struct, frozen=True):
     """How long to keep asking.
 
     Args:
-        attempts: How often the request is sent at most.
-        timeout: Seconds to wait for each answer.
+        attempts: Number of times that a request is sent at most.
+        timeout: Seconds to wait for each response; `None` waits until it comes.
         pause: Seconds between the first two attempts, doubled each time up to one second.
     """
 
     attempts: int
-    timeout: float
+    timeout: float | None
     pause: float
 
 
-# Within one order: short, so that the loss of a replica costs an order about a second.
-PATIENT = Patience(attempts=4, timeout=1.0, pause=0.05)
+# In one process no response is lost, so a slow one is not asked for again.
+IN_PROCESS = Patience(attempts=4, timeout=None, pause=0.05)
+# Between the services of one order: short, so that the loss of a replica costs an order about a second.
+BETWEEN_SERVICES = Patience(attempts=4, timeout=1.0, pause=0.05)
+# At the edge: long enough for a server to restart and for every service to reconnect.
+AT_THE_EDGE = Patience(attempts=10, timeout=3.0, pause=0.1)
 
 
 class Caller:
@@ -41,17 +45,21 @@ class Caller:
 
     A request that timed out may have been handled all the same: only its answer was lost. So whoever handles it
     must give the same answer to the same request, and every module here does.
+
+    Args:
+        mediator: Sends the requests.
+        patience: How long to keep asking.
     """
 
-    def __init__(self, mediator: CatgaMediator) -> None:
+    def __init__(self, mediator: CatgaMediator, patience: Patience) -> None:
         self._mediator = mediator
+        self._patience = patience
         self.sent_again = 0
         self.found_nobody = asyncio.Event()
 
-    async def ask(
-        self, request: Request[R], *, message_id: str | None = None, patience: Patience = PATIENT
-    ) -> CatgaResult[R]:
+    async def ask(self, request: Request[R], *, message_id: str | None = None) -> CatgaResult[R]:
         """Return the first answer, or the last failure."""
+        patience = self._patience
         message_id = message_id or uuid4().hex
         pause = patience.pause
         for _ in range(patience.attempts - 1):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from catga_core import CatgaContainer, CatgaOptions, ConfigurationError, Module, add_catga, add_memory_catga
 
-from .calls import Caller
+from .calls import BETWEEN_SERVICES, IN_PROCESS, Caller, Patience
 from .inventory.domain import Catalog, load_catalog
 from .inventory.module import InventoryModule
 from .notifications.module import NotificationsModule
@@ -94,12 +94,14 @@ def over_nats(catga: CatgaContainer, nats: str) -> CatgaContainer:
     # Here, so that the one process runs where catga-nats is not even installed.
     from catga_nats import add_nats_catga
 
+    catga.add_singleton(Patience, BETWEEN_SERVICES)
     add_nats_catga(catga, nats)
     return catga
 
 
 def _compose(name: str, *modules: type[Module]) -> CatgaContainer:
     catga = add_catga(_options(name, tells=OrdersModule in modules))
+    catga.add_singleton(Patience, IN_PROCESS)
     catga.add_singleton(Caller)
     catga.add_singleton(Bank, ExampleBank())
     catga.add_singleton(Catalog, load_catalog(DATA / "catalog.json"))

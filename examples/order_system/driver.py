@@ -17,8 +17,6 @@ from .report import Report
 from .source import BadLine, OrderLine, read_orders
 from .tally import Tally
 
-# Long enough for a server to be restarted and everybody to find the way back; short enough to give up some time.
-_STUBBORN = Patience(attempts=10, timeout=3.0, pause=0.1)
 # After so many orders that nobody could decide, the others would fare no better.
 _HOPELESS = 20
 # How long nothing may change until what is still missing is taken for lost; and how often one looks.
@@ -30,37 +28,40 @@ class Driver:
     """One run of a file of orders.
 
     Args:
-        mediator: Where the orders are sent.
+        caller: Sends the orders.
         concurrency: How many orders may be under way at the same time.
         before: What orders has decided up to now.
         known: The numbers of those orders.
     """
 
-    def __init__(
-        self, mediator: CatgaMediator, *, concurrency: int, before: Sales, known: frozenset[str]
-    ) -> None:
+    def __init__(self, caller: Caller, *, concurrency: int, before: Sales, known: frozenset[str]) -> None:
         self.tally = Tally(known)
         self.under_way = 0
         self._before = before
-        self._caller = Caller(mediator)
+        self._caller = caller
         self._free = asyncio.Semaphore(concurrency)
 
     @classmethod
-    async def begin(cls, mediator: CatgaMediator, *, concurrency: int) -> Driver:
+    async def begin(cls, mediator: CatgaMediator, patience: Patience, *, concurrency: int) -> Driver:
         """Ask what there is from earlier runs, and return a driver that goes on from there.
+
+        Args:
+            mediator: Where the orders are sent.
+            patience: How long to keep asking.
+            concurrency: How many orders may be under way at the same time.
 
         Raises:
             CatgaError: When orders does not answer.
         """
-        caller = Caller(mediator)
-        before = (await caller.ask(SalesReport(), patience=_STUBBORN)).unwrap()
+        caller = Caller(mediator, patience)
+        before = (await caller.ask(SalesReport())).unwrap()
         known: set[str] = set()
         # No more than those: another run may be going on on the same store.
         while missing := before.decided - len(known):
             asked = ListDecisions(len(known), min(missing, _PAGE))
-            page = (await caller.ask(asked, patience=_STUBBORN)).unwrap()
+            page = (await caller.ask(asked)).unwrap()
             known.update(decision.order_id for decision in page)
-        return cls(mediator, concurrency=concurrency, before=before, known=frozenset(known))
+        return cls(caller, concurrency=concurrency, before=before, known=frozenset(known))
 
     async def run(self, source: FileIO) -> float:
         """Hand every order in and return the seconds it took; give up when it is of no use."""
@@ -94,9 +95,9 @@ class Driver:
             CatgaError: When a module does not answer.
         """
         await self._everybody_told()
-        mailing = await self._caller.ask(CatchUp(), patience=_STUBBORN)
-        sales = await self._caller.ask(SalesReport(), patience=_STUBBORN)
-        stock = await self._caller.ask(StockLevels(), patience=_STUBBORN)
+        mailing = await self._caller.ask(CatchUp())
+        sales = await self._caller.ask(SalesReport())
+        stock = await self._caller.ask(StockLevels())
         return Report.of(
             title,
             self.tally,
@@ -114,7 +115,7 @@ class Driver:
         try:
             # The same id each time it is sent: that is how orders knows it from another order of the same number.
             message_id = f"{line.order.order_id}@{line.number}"
-            result = await self._caller.ask(line.order, message_id=message_id, patience=_STUBBORN)
+            result = await self._caller.ask(line.order, message_id=message_id)
         finally:
             self.under_way -= 1
             self._free.release()
@@ -129,8 +130,8 @@ class Driver:
         seen: tuple[int, int] | None = None
         changed = time.monotonic()
         while True:
-            sales = (await self._caller.ask(SalesReport(), patience=_STUBBORN)).unwrap()
-            mailing: Mailing = (await self._caller.ask(MailingReport(), patience=_STUBBORN)).unwrap()
+            sales = (await self._caller.ask(SalesReport())).unwrap()
+            mailing: Mailing = (await self._caller.ask(MailingReport())).unwrap()
             if not sales.to_tell and mailing.sent >= sales.decided:
                 return
             if (sales.to_tell, mailing.sent) != seen:

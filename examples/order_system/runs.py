@@ -14,6 +14,7 @@ import msgspec
 from catga_core import CatgaContainer, CatgaError
 
 from . import fleet
+from .calls import AT_THE_EDGE, IN_PROCESS
 from .compositions import client
 from .driver import Driver
 from .report import Report
@@ -51,7 +52,7 @@ async def run_one_process(plan: Plan, narrator: Narrator, catga: CatgaContainer)
     """Run the orders through handlers in this very process."""
     narrator.say(f"one process: every module in one container, no server; state in {plan.store}")
     async with catga.running() as app:
-        driver = await Driver.begin(app.mediator, concurrency=plan.concurrency)
+        driver = await Driver.begin(app.mediator, IN_PROCESS, concurrency=plan.concurrency)
         drive = _drive(driver, plan, narrator, "One process")
         if plan.crash_after is None:
             return await drive
@@ -84,7 +85,7 @@ async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
         async with NatsServer() as server, fleet.running(server.url, plan.store) as services:
             narrator.say(f"services over {server.url}: orders with notifications, inventory, payments twice")
             async with client(server.url).running() as app:
-                driver = await Driver.begin(app.mediator, concurrency=plan.concurrency)
+                driver = await Driver.begin(app.mediator, AT_THE_EDGE, concurrency=plan.concurrency)
                 trouble = Trouble(plan, narrator, driver)
                 drive = _drive(driver, plan, narrator, "Services over NATS")
                 try:

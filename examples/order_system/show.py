@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, suppress
 
-from .calls import PATIENT
+from .calls import BETWEEN_SERVICES
 from .report import Report
 from .tally import Tally
 
@@ -71,7 +71,7 @@ def text_of_trouble(report: Report) -> str:
         return "nothing had to be sent again"
     return (
         "sent again and p99: what has no answer, as the requests that a killed process held, is sent again after "
-        f"{PATIENT.timeout:g} s"
+        f"{BETWEEN_SERVICES.timeout:g} s"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from catga_core import CatgaContainer
+from catga_core import CatgaContainer, current_context
 from catga_core.event_sourcing.projections import project
 from examples.order_system import compositions
 from examples.order_system.cli import main
@@ -20,7 +20,7 @@ from examples.order_system.inventory.warehouse import Warehouse
 from examples.order_system.notifications.domain import Mail, MailRoom
 from examples.order_system.orders.messages import OrderAccepted
 from examples.order_system.orders.read_models import SalesBook
-from examples.order_system.payments.domain import Bank, Declined
+from examples.order_system.payments.domain import Bank, Declined, ExampleBank
 from examples.order_system.stores import Store
 
 
@@ -110,3 +110,21 @@ def test_what_does_not_balance_is_named(
 def test_the_same_few_balance_when_nothing_is_broken(few: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([few, "--quiet"]) == 0
     assert "everything balances" in capsys.readouterr().out
+
+
+def test_one_process_sends_no_request_with_a_deadline(few: str) -> None:
+    # With one, a busy machine would make a slow request be sent again.
+    deadlines: set[float | None] = set()
+
+    class Looks(ExampleBank):
+        async def authorize(self, reference: str, card: str, amount: Decimal) -> str | Declined:
+            deadlines.add(current_context().deadline)
+            return await super().authorize(reference, card, amount)
+
+    def compose(store: Store) -> CatgaContainer:
+        catga = compositions.one_process(store)
+        catga.add_singleton(Bank, Looks)
+        return catga
+
+    assert main([few, "--quiet", "--store", "memory"], compose=compose) == 0
+    assert deadlines == {None}
