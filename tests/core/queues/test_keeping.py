@@ -252,6 +252,16 @@ def beside(handler: Any, **options: Any) -> CatgaContainer:
     return catga
 
 
+async def do_it(command: Do) -> int:
+    raise AssertionError
+
+
+def test_default_delivery_is_not_that_of_commands() -> None:
+    catga = beside(do_it)
+    add_queues(catga, QueueOptions(delivery=Delivery.EXACTLY_ONCE))
+    catga.validate()
+
+
 @message(delivery="exactly_once")
 class Paid(Event):
     pass

@@ -268,11 +268,12 @@ class QueuesFeature:
         return services.get(DurableTransport).capabilities.transactional
 
     def _delivery_of(self, described: MessageType) -> Delivery:
-        declared = described.delivery or self._options.delivery
-        if declared is not None:
-            return declared
+        if described.delivery is not None:
+            return described.delivery
         if described.kind is MessageKind.COMMAND:
             return Delivery.AT_LEAST_ONCE
+        if self._options.delivery is not None:
+            return self._options.delivery
         services = self._services
         if services is not None and services.get(DurableTransport).capabilities.remote:
             return Delivery.AT_LEAST_ONCE
