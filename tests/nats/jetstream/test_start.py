@@ -16,7 +16,9 @@ from structlog.testing import capture_logs
 
 from catga_core.errors import CatgaError, ConfigurationError
 from catga_nats import NatsOptions
+from catga_nats.connection import NatsConnection
 from catga_nats.jetstream import JetStreamOptions
+from catga_nats.jetstream.streams import stream_config
 from catga_testing.servers import NatsServer
 from tests.nats.jetstream.support import Running, commands, events, ids, queued, receive
 
@@ -47,6 +49,26 @@ async def test_declaring_twice_changes_nothing(running: Running, client: Client)
     stream = await client.jetstream().stream_info(f"{running.prefix}_events")
     assert stream.config.max_age in {None, 0}
     assert stream.state.consumer_count == 9
+
+
+async def test_streams_that_another_process_has_just_created_are_its_own(
+    running: Running, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = 1
+
+    async def stream_config_before_another_process(
+        connection: NatsConnection, name: str
+    ) -> dict[str, Any] | None:
+        nonlocal others
+        found = await stream_config(connection, name)
+        if others:
+            others -= 1
+            await running.start()
+        return found
+
+    monkeypatch.setattr("catga_nats.jetstream.streams.stream_config", stream_config_before_another_process)
+    await running.start()
+    assert len(await streams(client, running.prefix)) == 5
 
 
 async def test_another_number_of_groups_is_refused(running: Running) -> None:

@@ -195,6 +195,8 @@ async def _owners(connection: NatsConnection, config: dict[str, Any]) -> list[st
             f"the subject {subject} belongs to the stream {owner}, and {config['name']} needs it: set another subject_prefix, or "
             "take the subject out of that stream"
             for owner in found.get("streams") or ()
+            # Its own is there by now where another process has just created it.
+            if owner != config["name"]
         ]
     return problems
 
