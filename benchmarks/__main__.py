@@ -59,6 +59,12 @@ def _streams(rounds: int) -> list[Row]:
     return nats_streams.run(rounds)
 
 
+def _jetstream(rounds: int) -> list[Row]:
+    from benchmarks import nats_jetstream
+
+    return nats_jetstream.run(rounds)
+
+
 def _faststream(rounds: int) -> list[Row]:
     try:
         import faststream  # noqa: F401
@@ -111,6 +117,7 @@ SUITES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "requests": ("Requests over NATS, three processes on one CPU (higher is better)", _requests),
     "publish": ("Events over NATS, three processes on one CPU (higher is better)", _publish),
     "streams": ("Streams over NATS, three processes on one CPU (higher is better)", _streams),
+    "jetstream": ("JetStream, client and server on one CPU (higher is better)", _jetstream),
     "faststream": ("FastStream on the same messages (higher is better)", _faststream),
     "sqlite": ("The SQLite stores, synchronous=FULL on both sides (higher is better)", _sqlite),
     "redis": ("The Redis stores, client and server on one CPU (higher is better)", _redis),

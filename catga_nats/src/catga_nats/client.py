@@ -158,7 +158,7 @@ class CatgaClient(Client):
         if headers is None:
             command = b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(payload), payload)
         else:
-            lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+            lines = "".join([f"{key}: {value}\r\n" for key, value in headers.items()])
             block = f"NATS/1.0\r\n{lines}\r\n".encode()
             total = len(block) + len(payload)
             command = b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject, reply, len(block), total, block, payload)

@@ -23,6 +23,8 @@ MARK = "catga-format"
 _STATUS = "catga-status"
 _FAR = 1e12  # seconds
 _LONG = 10  # digits of a version
+# What `quoted` leaves as it is.
+_PLAIN = re.compile(r"(?:[!-$&-~](?:[ -$&-~]*[!-$&-~])?)?")
 _KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # Printable ASCII stays as it is; "%" itself, everything else and a space at either end are percent-encoded, because a
 # NATS header is trimmed, loses line breaks, and is read in different encodings by different clients.
@@ -202,7 +204,7 @@ def decode_result(
 
 def size(headers: Mapping[str, str]) -> int:
     """Return how many bytes headers take at most; the server counts them as part of the payload."""
-    return 12 + sum(len(key) + len(value) + 4 for key, value in headers.items())
+    return 12 + 4 * len(headers) + sum(map(len, headers)) + sum(map(len, headers.values()))
 
 
 def _reserved(key: str) -> bool:
@@ -219,6 +221,8 @@ def quoted(value: str, what: str = "") -> str:
     Raises:
         SerializationError: It holds a lone surrogate.
     """
+    if _PLAIN.fullmatch(value):
+        return value
     try:
         made = quote(value, safe=_SAFE)
     except UnicodeError:

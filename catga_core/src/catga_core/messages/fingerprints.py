@@ -19,7 +19,7 @@ import msgspec
 from catga_core.codecs.foreign import encode_foreign
 from catga_core.messages.types import MessageType
 
-_DIGEST_BYTES: Final = 16
+DIGEST_BYTES: Final = 16
 # Sets and dictionaries in one order, in every process.
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _LEAVES: Final = frozenset({str, int, bool, bytes, type(None)})
@@ -43,7 +43,7 @@ def content_digest(message: object, fallback: Callable[[object], bytes] | None =
         16 bytes; empty where the content cannot be encoded.
     """
     try:
-        content = _canonical(message)
+        content = canonical(message)
         try:
             data = _encode(content)
         except TypeError:
@@ -61,7 +61,7 @@ def content_digest(message: object, fallback: Callable[[object], bytes] | None =
             data = encoder.encode(content)
     except Exception:  # noqa: BLE001 - a foreign class's own code may raise anything
         return b""
-    return blake2b(data, digest_size=_DIGEST_BYTES).digest()
+    return blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
 def fingerprint(described: MessageType, message: object, fallback: Callable[[object], bytes] | None) -> str:
@@ -104,7 +104,12 @@ def _parts(text: str) -> tuple[str, str, str]:
     return name, version, digest
 
 
-def _canonical(value: Any) -> Any:  # noqa: PLR0911, RUF100 - one line for each kind of value
+def canonical(value: Any) -> Any:  # noqa: PLR0911, RUF100 - one line for each kind of value
+    """Return the canonical form of a value: fields by name, without those that have their default.
+
+    Args:
+        value: Anything that a message may hold.
+    """
     cls: Any = value.__class__
     if cls in _LEAVES:
         return value
@@ -115,23 +120,30 @@ def _canonical(value: Any) -> Any:  # noqa: PLR0911, RUF100 - one line for each 
     if fields is not None:
         tag, known = fields
         content = {
-            name: _canonical(found)
+            name: canonical(found)
             for attribute, name, default, factory in known
-            if not _is_default(found := getattr(value, attribute, _NO_VALUE), default, factory)
+            if not is_default(found := getattr(value, attribute, _NO_VALUE), default, factory)
         }
         return content if tag is None else [tag, content]
     if issubclass(cls, Mapping):
-        return {key: _canonical(each) for key, each in value.items()}
+        return {key: canonical(each) for key, each in value.items()}
     if issubclass(cls, AbstractSet):
-        return sorted((_canonical(each) for each in value), key=_encode)
+        return sorted((canonical(each) for each in value), key=_encode)
     if issubclass(cls, Sequence) and not issubclass(cls, str | bytes | bytearray | memoryview):
-        return [_canonical(each) for each in value]
+        return [canonical(each) for each in value]
     dump: Any = getattr(value, "model_dump", None)
     # Pydantic's own models, without importing pydantic.
-    return value if dump is None else _canonical(dump(exclude_defaults=True))
+    return value if dump is None else canonical(dump(exclude_defaults=True))
 
 
-def _is_default(found: Any, default: Any, factory: Callable[[], Any] | None) -> bool:
+def is_default(found: Any, default: Any, factory: Callable[[], Any] | None) -> bool:
+    """Return whether a field has its default, or no value at all.
+
+    Args:
+        found: The field's value.
+        default: The declared default, `msgspec.NODEFAULT` for none.
+        factory: Makes the default, `None` for none.
+    """
     if found is _NO_VALUE or found is msgspec.UNSET:
         return True
     if default is msgspec.NODEFAULT:

@@ -12,8 +12,8 @@ from catga_core.clock import Clock
 from catga_core.interfaces.outbox import OutboxMessage, OutboxStore, ToEnqueue
 from catga_core.interfaces.storage import Storage, UnitOfWork
 from catga_core.messages import Event, MessageType, Request
+from catga_core.messages.compiled_fingerprints import fingerprinter
 from catga_core.messages.exact import exact_encoder
-from catga_core.messages.fingerprints import fingerprint
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.ordering import key_of
 from catga_core.messages.registry import MessageRegistry
@@ -32,7 +32,7 @@ class OutboxWriter:
         registry: Learns which classes are published, so that the relay can decode them.
     """
 
-    __slots__ = ("_clock", "_conversations", "_encoders", "_outbox", "_registry", "_serializer", "_storage")
+    __slots__ = ("_clock", "_compiled", "_conversations", "_outbox", "_registry", "_serializer", "_storage")
 
     def __init__(
         self,
@@ -47,7 +47,8 @@ class OutboxWriter:
         self._serializer = serializer
         self._clock = clock
         self._registry = registry
-        self._encoders: dict[type[Any], Callable[[Any], bytes]] = {}
+        # By class: encodes its messages, and fingerprints what was encoded.
+        self._compiled: dict[type[Any], tuple[Callable[[Any], bytes], Callable[[object], str]]] = {}
         self._conversations: WeakKeyDictionary[UnitOfWork, str] = WeakKeyDictionary()
 
     def applies(self) -> bool:
@@ -97,11 +98,13 @@ class OutboxWriter:
         self, described: MessageType, message: Event | Request[Any], context: MessageContext, key: str | None
     ) -> OutboxMessage:
         cls = type(message)
-        encode = self._encoders.get(cls)
-        if encode is None:
-            encode = exact_encoder(self._serializer, cls)
+        compiled = self._compiled.get(cls)
+        if compiled is None:
+            serializer = self._serializer
+            compiled = exact_encoder(serializer, cls), fingerprinter(described, serializer.encode)
             self._registry.use(cls)
-            self._encoders[cls] = encode
+            self._compiled[cls] = compiled
+        encode, fingerprint_of = compiled
         return OutboxMessage(
             name=described.name,
             schema_version=described.version,
@@ -110,7 +113,7 @@ class OutboxWriter:
             context=context,
             key=key,
             created_at=self._clock.time(),
-            fingerprint=fingerprint(described, message, self._serializer.encode),
+            fingerprint=fingerprint_of(message),
         )
 
     def _conversation_of(self, context: MessageContext) -> str:

@@ -14,9 +14,9 @@ from catga_core.interfaces.durable_transport import DurableTransport, command_qu
 from catga_core.interfaces.queue import QueuedMessage, QueueState
 from catga_core.mediator.durable import Enqueued
 from catga_core.messages import Event, Message, MessageType, Request
+from catga_core.messages.compiled_fingerprints import fingerprinter
 from catga_core.messages.delivery import Delivery, Priority
 from catga_core.messages.exact import exact_encoder
-from catga_core.messages.fingerprints import fingerprint
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.ordering import handling_key
 from catga_core.messages.registry import MessageRegistry
@@ -54,7 +54,8 @@ class QueuePublisher:
         self._clock = clock
         self._registry = registry
         self._results = results
-        self._encoders: dict[type[Any], Callable[[Any], bytes]] = {}
+        # By class: encodes its messages, and fingerprints what was encoded.
+        self._compiled: dict[type[Any], tuple[Callable[[Any], bytes], Callable[[object], str]]] = {}
         self._published: dict[type[Event], None] = {}
         # The transport that knows of them; another one may stand in for it later.
         self._declared_to: DurableTransport | None = None
@@ -130,11 +131,13 @@ class QueuePublisher:
         self, described: MessageType, message: Message, context: MessageContext, *, key: str | None
     ) -> QueuedMessage:
         cls = type(message)
-        encode = self._encoders.get(cls)
-        if encode is None:
-            encode = exact_encoder(self._serializer, cls)
+        compiled = self._compiled.get(cls)
+        if compiled is None:
+            serializer = self._serializer
+            compiled = exact_encoder(serializer, cls), fingerprinter(described, serializer.encode)
             self._registry.use(cls)
-            self._encoders[cls] = encode
+            self._compiled[cls] = compiled
+        encode, fingerprint_of = compiled
         return QueuedMessage(
             name=described.name,
             schema_version=described.version,
@@ -144,5 +147,5 @@ class QueuePublisher:
             due_at=0.0,
             created_at=self._clock.time(),
             key=key,
-            fingerprint=fingerprint(described, message, self._serializer.encode),
+            fingerprint=fingerprint_of(message),
         )
