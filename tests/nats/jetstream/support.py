@@ -35,8 +35,11 @@ class Running:
         return queues
 
     def make(self, *, url: str | None = None, **options: Any) -> JetStreamQueues:
-        given = {"membership_seconds": 2.0, **options}
         nats: dict[str, Any] = {"reconnect_wait": 0.05, "reconnect_jitter": 0.05, "request_timeout": 5.0}
+        nats |= {
+            each: options.pop(each) for each in ("while_disconnected", "request_timeout") if each in options
+        }
+        given = {"membership_seconds": 2.0, **options}
         settings = NatsOptions(
             url or self.url, subject_prefix=self.prefix, jetstream=JetStreamOptions(**given), **nats
         )

@@ -12,7 +12,7 @@ from catga_core.errors import CatgaError
 from catga_nats.jetstream.queues import JetStreamQueues
 from catga_testing.servers import Link, NatsServer
 from catga_testing.waiting import eventually
-from tests.nats.jetstream.support import SECONDS, Running, events, ids, queued, receive
+from tests.nats.jetstream.support import SECONDS, Running, events, ids, nothing, queued, receive
 
 pytestmark = pytest.mark.nats
 
@@ -163,3 +163,33 @@ async def test_an_acknowledgement_that_is_lost_leaves_the_outcome_unknown(runnin
                     await asyncio.sleep(0.02)
         await queues.publish(queued("m2"))
         assert sorted(ids(await receive(queues, SHIP, 2))) == ["m1", "m2"]
+
+
+async def test_a_publish_that_waits_is_sent_again_over_the_next_connection(running: Running) -> None:
+    async with Link(running.url) as link:
+        queues = await running.start(url=link.url, while_disconnected="wait", request_timeout=60.0)
+        await queues.declare([SHIP])
+        await link.stall("to_client")
+        publishing = [asyncio.create_task(queues.publish(queued(f"m{each}"))) for each in range(3)]
+        await eventually(lambda: queues._connection.mux.pending == len(publishing), within=SECONDS)
+        await link.cut()
+        await link.restore()
+        async with asyncio.timeout(SECONDS):
+            await asyncio.gather(*publishing)
+        assert sorted(ids(await receive(queues, SHIP, 3))) == ["m0", "m1", "m2"]
+        assert await nothing(queues, SHIP)
+
+
+async def test_a_publish_outlives_the_death_of_its_server(server: NatsServer) -> None:
+    running = Running(server.url)
+    queues = await running.start(while_disconnected="wait", request_timeout=60.0)
+    await queues.declare([SHIP])
+    await server.stop()
+    publishing = asyncio.create_task(queues.publish(queued("m1")))
+    await eventually(lambda: queues._connection.mux.pending == 1, within=SECONDS)
+    await server.kill()
+    await server.restart()
+    async with asyncio.timeout(SECONDS):
+        await publishing
+    assert ids(await receive(queues, SHIP, 1)) == ["m1"]
+    await running.stop()

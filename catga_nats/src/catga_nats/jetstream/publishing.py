@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from catga_core.errors import CatgaError, Outcome, PersistenceError, TransportError
 from catga_nats import headers as headers_form
 from catga_nats.connection import NatsConnection
 from catga_nats.failures import too_large
-from catga_nats.jetstream.api import ask
 from catga_nats.jetstream.wire import Acknowledged, Refusal
 from catga_nats.mux import Answer
 
 _decode = msgspec.json.Decoder(Acknowledged).decode
 
+_LEADERLESS_TRIES = 3
+_LEADERLESS_SECONDS = 0.25  # as long as an election lasts at best, and as nats.go waits
 _FULL = (10047, 10077, 10023)  # insufficient resources, maximum bytes, insufficient storage
+
+
+class _Sent:
+    """A message under way.
+
+    Args:
+        subject: Where to.
+        data: The payload.
+        headers: The headers.
+
+    Attributes:
+        again: Whether it was sent over another connection before.
+    """
+
+    __slots__ = ("again", "data", "headers", "subject")
+
+    def __init__(self, subject: bytes, data: bytes, headers: dict[str, str]) -> None:
+        self.subject = subject
+        self.data = data
+        self.headers = headers
+        self.again = False
 
 
 class Publishing:
@@ -28,14 +52,16 @@ class Publishing:
     def __init__(self, connection: NatsConnection, timeout: float) -> None:
         self._connection = connection
         self._timeout = timeout
+        self._open: dict[bytes, _Sent] = {}
+        connection.on_return.append(self._send_again)
 
     async def publish(self, subject: bytes, data: bytes, headers: dict[str, str], what: str) -> Acknowledged:
-        """Publish a message.
+        """Publish a message; over a lost connection again, as soon as there is another one.
 
         Args:
             subject: Where to.
             data: The payload.
-            headers: The headers, the id among them.
+            headers: The headers, the id among them, so that the server keeps it once.
             what: The message's name, for errors.
 
         Raises:
@@ -45,14 +71,48 @@ class Publishing:
         size = len(data) + headers_form.size(headers)
         if size > connection.payload_limit:
             raise too_large(what, size, connection.payload_limit)
-        return _acknowledged(await ask(connection, subject, data, headers, timeout=self._timeout), what)
+        sent = _Sent(subject, data, headers)
+        for tries in range(1, _LEADERLESS_TRIES + 1):
+            answer = await self._answer(sent, size)
+            # The server's word that no stream listens on the subject: it has none, or is electing its leader.
+            if not isinstance(answer, tuple) or tries == _LEADERLESS_TRIES:
+                break
+            await asyncio.sleep(_LEADERLESS_SECONDS)
+        if isinstance(answer, CatgaError):
+            raise answer
+        return _acknowledged(answer, what, again=sent.again)
+
+    async def _answer(self, sent: _Sent, size: int) -> Answer:
+        connection = self._connection
+        client = connection.client
+        if client is None or not client.takes_more:
+            client = await connection.ready(size, self._timeout)
+        reply, future = connection.mux.open(sent.subject, self._timeout)
+        self._open[reply] = sent
+        try:
+            client.send(sent.subject, reply, sent.data, sent.headers)
+            return await future
+        except BaseException:
+            connection.mux.forget(reply)
+            raise
+        finally:
+            del self._open[reply]
+
+    def _send_again(self) -> None:
+        client = self._connection.client
+        if client is None or not client.takes_more:
+            return
+        for reply, sent in self._open.items():
+            # The server knows by its id whether it has got it.
+            sent.again = True
+            client.send(sent.subject, reply, sent.data, sent.headers)
 
 
-def _acknowledged(answer: Answer, what: str) -> Acknowledged:
+def _acknowledged(answer: Answer, what: str, *, again: bool) -> Acknowledged:
     if type(answer) is not bytes:
-        # The server's word that no stream listens on the subject.
         text = f"{what} was not kept: JetStream does not answer. Check the stream and its leader, then publish it again."
-        raise TransportError(text, outcome=Outcome.NOT_SENT)
+        # What was sent over an earlier connection may have been kept.
+        raise TransportError(text, outcome=Outcome.UNKNOWN if again else Outcome.NOT_SENT)
     try:
         found = _decode(answer)
     except msgspec.MsgspecError:
