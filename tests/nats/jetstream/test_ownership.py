@@ -150,6 +150,20 @@ async def test_what_is_given_back_is_not_handed_out_meanwhile(running: Running) 
     await queues.complete(first)
 
 
+async def test_a_message_whose_lease_ran_out_here_is_not_handed_out(running: Running) -> None:
+    short = events(lease=1.0)
+    queues = await running.start()
+    await queues.declare([short])
+    await queues.publish(queued("m1", key="k"))
+    assert await nothing(queues, short, 0.01)
+    await eventually(lambda: [*queues._intake.reader(short.name).held])
+    (here,) = queues._intake.reader(short.name).held
+    # As in a process that has stood still.
+    here.expires_at = 0.0
+    (again,) = await receive(queues, short, 1)
+    assert (again is here, again.attempt) == (False, 2)
+
+
 async def test_messages_whose_lease_was_lost_are_forgotten(running: Running) -> None:
     short = events(lease=1.0)
     first = await running.start()

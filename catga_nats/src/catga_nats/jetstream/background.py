@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from catga_core.log import WORKER_FAILED, logger, traceback_of
+from catga_core.log import QUEUE_UNREACHABLE, WORKER_FAILED, logger, traceback_of
 from catga_core.runtime import background_task
 
 
@@ -31,3 +31,10 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger().error(WORKER_FAILED, worker="jetstream queues", stack=traceback_of(error))
+
+
+def log_unreachable(error: Exception, delay: float) -> None:
+    """Log that a worker could not ask the server, and when it will again."""
+    logger().error(
+        QUEUE_UNREACHABLE, error=f"{type(error).__name__}: {error}", retry_in_seconds=round(delay, 3)
+    )

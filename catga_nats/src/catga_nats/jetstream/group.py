@@ -8,15 +8,16 @@ from collections.abc import Callable
 from catga_nats.jetstream.lanes import Lanes
 from catga_nats.jetstream.received import Delivery, JetMessage
 
-_SETTLES = 1.0  # seconds within which the server delivers again what it may
-_LEAST_ROOM = 32  # newer messages that are taken while those of the former owner are awaited
+_LEAST_ROOM = 32  # newer messages that are taken while earlier ones are awaited
 
 
 class Group:
     """Hands out the messages of some keys in order.
 
     What was delivered and did not arrive here is delivered again when its lease runs out: what a former owner had when it died, and
-    what was lost with a connection. Until all of it is here, nothing newer is given: it could be of the same key.
+    what was lost with a connection. Until all of it is here, nothing newer is given: it could be of the same key. How many they are
+    is known where a group is taken over; else the server is asked. No time tells it: a process may have stood still, with messages
+    in its socket that it has not read.
 
     Args:
         give: Hands out a message.
@@ -25,6 +26,7 @@ class Group:
         number: The number of the last delivery to it.
         within: Seconds after which leases that nobody renews have run out.
         owned_until: Returns the loop's time until which the group is surely this process's.
+        on_pause: Called when earlier messages are awaited, so that the server is asked for them.
     """
 
     def __init__(
@@ -36,17 +38,22 @@ class Group:
         number: int,
         within: float,
         owned_until: Callable[[], float],
+        on_pause: Callable[[], None],
     ) -> None:
         self.lanes: Lanes = Lanes(give)
         self._owned_until = owned_until
-        self._left = left
+        self._on_pause = on_pause
+        # `None` where only the server knows.
+        self._left: int | None = left
+        self._missing = 0
         self._last = last
         self._number = number
         self._within = within
         self._seen: set[int] = set()
         self._newer = 0
-        self._until = asyncio.get_running_loop().time() + within
-        self.lanes.paused = left > 0
+        self._until = 0.0
+        if left:
+            self._pause()
 
     def delivered(self, delivery: Delivery) -> None:
         """Note a delivery, before its message is taken: earlier ones may have been lost, or have gone to a former owner."""
@@ -54,13 +61,9 @@ class Group:
         self._number = delivery.number
         if lost <= 0:
             return
-        if not self.lanes.paused:
-            self._left, self._newer = 0, 0
-            self._seen.clear()
-        self._left += lost
+        self._left = None
         self._last = max(self._last, delivery.sequence - (delivery.count == 1))
-        self._until = asyncio.get_running_loop().time() + self._within
-        self.lanes.paused = True
+        self._pause()
 
     def is_owned(self, now: float) -> bool:
         """Return whether no other process can own it now."""
@@ -68,8 +71,10 @@ class Group:
 
     @property
     def awaited(self) -> int:
-        """How many messages of the former owner are to come before anything newer is given."""
-        return max(0, self._left - len(self._seen)) if self.lanes.paused else 0
+        """How many earlier messages are to come before anything newer is given, as far as it is known."""
+        if not self.lanes.paused:
+            return 0
+        return self._missing if self._left is None else max(0, self._left - len(self._seen))
 
     def takes_more(self, room: int) -> bool:
         """Return whether more messages are to be requested.
@@ -91,20 +96,31 @@ class Group:
             self._seen.add(message.sequence)
         else:
             self._newer += 1
-        # The server delivers again before it delivers anew.
-        late = message.sequence > self._last and asyncio.get_running_loop().time() >= self._until
-        if late or len(self._seen) >= self._left:
+        if self._left is not None and len(self._seen) >= self._left:
             self.lanes.resume()
 
-    def on_time(self, now: float, *, idle: bool) -> None:
-        """Go on where nothing of the former owner is left to come: it was settled after all.
+    def compare(self, *, unsettled: int, number: int, here: int) -> None:
+        """Go on where everything that the server has delivered and not settled is here.
 
         Args:
-            now: The loop's time.
-            idle: Whether a request waits at the server that brings nothing.
+            unsettled: How many messages the server waits for.
+            number: The number of its last delivery.
+            here: How many of them are here.
         """
-        if self.lanes.paused and now >= self._until + _SETTLES and idle:
+        if number != self._number:
+            # Some are under way.
+            return
+        self._missing = max(0, unsettled - here)
+        if not self._missing:
             self.lanes.resume()
+
+    def _pause(self) -> None:
+        self._until = asyncio.get_running_loop().time() + self._within
+        if not self.lanes.paused:
+            self.lanes.paused = True
+            self._missing = self._newer = 0
+            self._seen.clear()
+            self._on_pause()
 
     def ended(self, message: JetMessage) -> None:
         """Go on with the next message of a key."""

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from catga_core.clock import SystemClock
+from catga_core.runtime import RetryPolicy, Worker
 from catga_nats.connection import NatsConnection
 from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
-from catga_nats.jetstream.background import Background
+from catga_nats.jetstream.background import Background, log_unreachable
 from catga_nats.jetstream.consumers import ConsumerName
 from catga_nats.jetstream.group import Group
 from catga_nats.jetstream.reader import Reader
@@ -17,9 +19,11 @@ from catga_nats.jetstream.settling import Settling
 from catga_nats.jetstream.source import Source
 from catga_nats.jetstream.state import failed, unanswered
 
+_LOOK_SECONDS = 0.25
+
 
 class Groups:
-    """Opens and closes the consumers of groups.
+    """Opens and closes the consumers of groups, and asks the server what of them is still to come.
 
     Args:
         connection: The connection.
@@ -40,6 +44,23 @@ class Groups:
         self._background = background
         self._owned_until = owned_until
         self._sources: dict[tuple[str, int], list[tuple[Reader, Source]]] = {}
+        self._worker = Worker(
+            "queue messages awaited",
+            self._look,
+            every=None,
+            clock=SystemClock(),
+            first=False,
+            retry=RetryPolicy(max_attempts=None, delay_seconds=_LOOK_SECONDS, max_delay_seconds=5.0),
+            on_error=log_unreachable,
+        )
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._worker.start()
+
+    async def stop(self) -> None:
+        """Look no more."""
+        await self._worker.stop(cancel=True)
 
     def owns(self, token: str, group: int) -> bool:
         """Return whether this process takes messages of a group of a queue."""
@@ -77,6 +98,7 @@ class Groups:
             number=info["delivered"]["consumer_seq"],
             within=reader.definition.lease,
             owned_until=self._owned_until,
+            on_pause=self._worker.wake,
         )
         self._sources.setdefault(place, []).append((reader, source))
         reader.own(source, group)
@@ -119,6 +141,29 @@ class Groups:
         found = [each for each in reader.disown(source) if not self._settling.waits(each)]
         self._settling.withdraw(found)
         return found
+
+    async def _look(self) -> None:
+        """Ask until nothing is awaited any more."""
+        while True:
+            opened = [each for some in self._sources.values() for each in some]
+            waiting = [
+                (reader, source)
+                for reader, source in opened
+                if (group := reader.groups.get(source)) is not None and group.lanes.paused
+            ]
+            if not waiting:
+                return
+            await asyncio.gather(*(self._compare(*each) for each in waiting))
+            if await self._worker.wait(timeout=_LOOK_SECONDS) and self._worker.stopping:
+                return
+
+    async def _compare(self, reader: Reader, source: Source) -> None:
+        info = await self._info(source.consumer)
+        group, here = reader.groups.get(source), reader.unsettled(source)
+        if group is not None and here is not None and group.lanes.paused:
+            delivered = info["delivered"]["consumer_seq"]
+            group.compare(unsettled=info["num_ack_pending"], number=delivered, here=here)
+            reader.wake()
 
     async def _info(self, consumer: ConsumerName) -> dict[str, Any]:
         try:

@@ -11,12 +11,11 @@ import msgspec
 
 from catga_core.clock import SystemClock
 from catga_core.errors import CatgaError
-from catga_core.log import QUEUE_UNREACHABLE, logger
 from catga_core.runtime import Worker
 from catga_nats.connection import NatsConnection
 from catga_nats.jetstream import wire
 from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
-from catga_nats.jetstream.background import Background
+from catga_nats.jetstream.background import Background, log_unreachable
 from catga_nats.jetstream.consumers import ConsumerName, parked_consumer
 from catga_nats.jetstream.groups import Groups
 from catga_nats.jetstream.layout import Layout, consumer_name, group_of, partition_of, token
@@ -96,7 +95,7 @@ class HeldKeys:
         self._readers: dict[str, Reader] = {}
         self._keys: dict[tuple[str, str], _Held] = {}
         self._worker = Worker(
-            "held keys", self._turn, every=seconds, clock=SystemClock(), first=False, on_error=_unreachable
+            "held keys", self._turn, every=seconds, clock=SystemClock(), first=False, on_error=log_unreachable
         )
 
     def start(self) -> None:
@@ -286,9 +285,3 @@ class HeldKeys:
 
 def _place(queue: str, key: str) -> str:
     return f"held.{queue}.{token(key)}"
-
-
-def _unreachable(error: Exception, delay: float) -> None:
-    logger().error(
-        QUEUE_UNREACHABLE, error=f"{type(error).__name__}: {error}", retry_in_seconds=round(delay, 3)
-    )

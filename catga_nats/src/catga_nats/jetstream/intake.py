@@ -81,6 +81,7 @@ class Intake:
     def start(self) -> None:
         """Begin to renew leases."""
         self._ownership.start()
+        self._groups.start()
         self.held.start()
 
     def reader(self, queue: str) -> Reader:
@@ -154,6 +155,7 @@ class Intake:
         if self._keeper is not None:
             await self._keeper.stop(cancel=True)
         await self.held.stop()
+        await self._groups.stop()
         for reader in self._readers.values():
             reader.receives = False
         # First, so that nothing that is given back comes here again.
@@ -175,6 +177,7 @@ class Intake:
         if self._keeper is not None:
             await self._keeper.stop(cancel=True)
         await self.held.stop()
+        await self._groups.stop()
         await self._ownership.close()
         self.settling.stop()
         self._background.cancel()

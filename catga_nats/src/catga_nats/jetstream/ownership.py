@@ -10,8 +10,8 @@ from hashlib import blake2b
 import msgspec
 
 from catga_core.clock import SystemClock
-from catga_core.log import QUEUE_UNREACHABLE, logger
 from catga_core.runtime import RetryPolicy, Worker, background_task
+from catga_nats.jetstream.background import log_unreachable
 from catga_nats.jetstream.reader import SAFE
 from catga_nats.jetstream.state import Bucket, Entry
 
@@ -68,7 +68,7 @@ class Ownership:
             clock=SystemClock(),
             first=False,
             retry=RetryPolicy(max_attempts=None, delay_seconds=0.5, max_delay_seconds=third),
-            on_error=_unreachable,
+            on_error=log_unreachable,
         )
 
     def start(self) -> None:
@@ -224,9 +224,3 @@ def _owner_of(queue: str, group: int, members: Iterable[str]) -> str | None:
 
 def _owner_key(queue: str) -> str:
     return f"owner.{queue}"
-
-
-def _unreachable(error: Exception, delay: float) -> None:
-    logger().error(
-        QUEUE_UNREACHABLE, error=f"{type(error).__name__}: {error}", retry_in_seconds=round(delay, 3)
-    )

@@ -108,6 +108,10 @@ class Reader:
                 message = waiting.popleft()
                 if message.gone:
                     continue
+                if not self.is_known(message):
+                    # This process stood still: another one may have it, and the server delivers it again.
+                    self._forget(message)
+                    continue
                 message.given = True
                 taken.append(message)
         return taken
@@ -120,8 +124,6 @@ class Reader:
         wanted = free - sum(len(each) for each in self._ready.values())
         for source in self.sources:
             source.check(now)
-            if (group := self.groups.get(source)) is not None:
-                group.on_time(now, idle=source.outstanding > 0)
             wanted -= max(0, source.outstanding - 1)
         room = self._max_buffered - sum(each.lanes.size for each in self.groups.values())
         for source in self.sources:
@@ -267,6 +269,11 @@ class Reader:
             return False
         group = self.groups.get(message.source)
         return not message.source.consumer.ordered or (group is not None and group.is_owned(now))
+
+    def unsettled(self, source: Source) -> int | None:
+        """Return how many messages of a source are here; `None` while the server may have settled one of them."""
+        here = [each for each in self._held.values() if each.source is source]
+        return None if any(each.confirming for each in here) else len(here)
 
     def settled(self, message: JetMessage) -> None:
         """Forget a message that the server will not deliver again."""

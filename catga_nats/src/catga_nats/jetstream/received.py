@@ -59,6 +59,7 @@ class JetMessage:
     Attributes:
         expires_at: The loop's time until which no other process gets it.
         given: Whether the application has it.
+        confirming: Whether the server may have settled it already, and has not confirmed it yet.
         gone: Whether it was given back or settled, so that a further delivery is another attempt.
         unsettled: Whether the application failed to settle it, and has done with it.
         attempt: The number of this attempt.
@@ -66,6 +67,7 @@ class JetMessage:
 
     __slots__ = (
         "attempt",
+        "confirming",
         "count",
         "expires_at",
         "given",
@@ -86,6 +88,7 @@ class JetMessage:
         self.reply: bytes = reply
         self.expires_at: float = 0.0
         self.given: bool = False
+        self.confirming: bool = False
         self.gone: bool = False
         self.unsettled: bool = False
 

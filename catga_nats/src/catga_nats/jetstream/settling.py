@@ -197,6 +197,7 @@ class Settling:
             reader.given_back(message)
 
     async def _confirmed(self, message: JetMessage, reader: Reader, word: bytes) -> None:
+        message.confirming = True
         try:
             await ask(self._connection, message.reply, word, timeout=_CONFIRM_SECONDS)
         except CatgaError:
