@@ -40,6 +40,10 @@ def state(made: Any) -> Any:
     return made.health().details["state"]
 
 
+async def succeeds(sender: Any, message: Any) -> bool:
+    return (await send(sender, message)).is_success
+
+
 async def answer_blob(_: Any, __: Any) -> Success[bytes]:
     return Success(b"")
 
@@ -228,7 +232,8 @@ async def test_nobody_listens_is_no_final_answer_shortly_after_an_outage(
             assert (result.error.code, result.error.details["outcome"]) == ("TRANSPORT_FAILED", "not_started")
             assert result.error.retryable
         await eventually(lambda: state(receiver) == "connected", within=10)
-        assert (await send(sender, Add(1, 2))).is_success
+        # The server may read its subscriptions a little later.
+        await eventually(lambda: succeeds(sender, Add(1, 2)))
         await eventually(lambda: not sender._connected().settling)
         assert (await send(sender, Slow(1))).error.code == "HANDLER_NOT_FOUND"
 

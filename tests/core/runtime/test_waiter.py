@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 from typing import Any
 
 import pytest
@@ -136,6 +137,18 @@ async def test_work_is_not_started_after_a_wake() -> None:
         waiter.wake()
         assert await expected.wait(work())
     assert not begun
+
+
+async def test_a_wait_that_is_cancelled_after_a_wake_leaves_no_work_behind() -> None:
+    with Waiter().expect() as expectation:
+        expectation.wake()
+        work = asyncio.sleep(0)
+        task = asyncio.create_task(expectation.wait(work))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert inspect.getcoroutinestate(work) == inspect.CORO_CLOSED
 
 
 async def test_closed_waiter_lets_every_wait_end_at_once() -> None:

@@ -154,8 +154,8 @@ async def test_a_message_whose_lease_ran_out_here_is_not_handed_out(running: Run
     short = events(lease=1.0)
     queues = await running.start()
     await queues.declare([short])
-    await queues.publish(queued("m1", key="k"))
     assert await nothing(queues, short, 0.01)
+    await queues.publish(queued("m1", key="k"))
     await eventually(lambda: [*queues._intake.reader(short.name).held])
     (here,) = queues._intake.reader(short.name).held
     # As in a process that has stood still.

@@ -146,8 +146,9 @@ class Expectation:
         """
         if self._woken or self._waiter.closed:
             self._woken = False
-            await asyncio.sleep(0)
+            # First, so that a cancellation leaves no coroutine that nobody awaits.
             await _drop(work)
+            await asyncio.sleep(0)
             return True
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()

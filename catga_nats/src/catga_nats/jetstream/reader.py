@@ -126,27 +126,35 @@ class Reader:
             source.check(now)
             wanted -= max(0, source.outstanding - 1)
         room = self._max_buffered - sum(each.lanes.size for each in self.groups.values())
+        # What was requested takes room too; but each group may request one, so that none waits for another's slow key.
+        spare = room - sum(each.outstanding for each in self.groups)
         for source in self.sources:
             group = self.groups.get(source)
             if group is not None and not group.takes_more(room):
                 continue
             if not source.may_pull(now):
                 continue
-            awaited = 0 if group is None else group.awaited
-            if awaited > source.outstanding:
-                # The server does not tell how many it delivers again, only how many are new.
-                count = awaited - source.outstanding
-            elif not source.outstanding:
-                # One request always waits at the server, so that a message comes at once.
-                count = max(1, min(wanted, source.pending))
-            elif source.pending and wanted >= self.definition.concurrency // 2:
-                # Not for each free slot, so that a request is not sent for every single message.
-                count = min(wanted, source.pending)
-            else:
-                continue
-            source.pull(client, max(1, count))
-            wanted -= count
+            count = self._count(source, 0 if group is None else group.awaited, wanted)
+            if group is not None and not group.awaited:
+                count = min(count, spare if source.outstanding else max(1, spare))
+                spare -= count
+            if count > 0:
+                source.pull(client, count)
+                wanted -= count
         # What did not fit into this round comes in the next one.
+
+    def _count(self, source: Source, awaited: int, wanted: int) -> int:
+        """Return how many messages to request of a source."""
+        if awaited > source.outstanding:
+            # The server does not tell how many it delivers again, only how many are new.
+            return awaited - source.outstanding
+        if not source.outstanding:
+            # One request always waits at the server, so that a message comes at once.
+            return max(1, min(wanted, source.pending))
+        if wanted >= self.definition.concurrency // 2:
+            # Not for each free slot, so that a request is not sent for every single message.
+            return min(wanted, source.pending)
+        return 0
 
     @property
     def refused(self) -> str | None:
