@@ -907,3 +907,37 @@ async def test_what_neither_a_handler_nor_the_dead_letters_took_stays_in_the_out
         assert len(set(runs)) == 1
         assert await app.dead_letters.count() == 0
         assert app.health()["dead_letters"].details["lost_dead_letters"] == 0
+
+
+class SlowToRecord:
+    """An outbox whose `complete` waits for a gate."""
+
+    def __init__(self, inner: OutboxStore, gate: Gate) -> None:
+        self.inner = inner
+        self.gate = gate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def complete(self, leased: Sequence[LeasedMessage], /) -> None:
+        await self.gate.pass_through()
+        await self.inner.complete(leased)
+
+
+async def test_relay_sends_more_while_sent_messages_are_recorded_within_bounds(place: Place):
+    wire, gate = Wire(), Gate()
+    catga = placing(place, wire, outbox_batch_size=2)
+    async with catga.running() as app:
+        with catga.override(OutboxStore, SlowToRecord(app.outbox, gate)):
+            async with app.unit_of_work():
+                for number in range(6):
+                    await app.mediator.publish(Loose(number))
+            await eventually(lambda: len(wire.sent) == 4)
+            held = app.health()["outbox_relay"].details["in_flight"]
+            sent = len(wire.sent)
+
+            gate.open()
+            await eventually(lambda: is_empty(app))
+
+    assert (held, sent) == (4, 4)
+    assert sorted(event.number for event in wire.events) == list(range(6))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from catga_core.errors import CatgaError, HandlerNotFoundError, InternalError, Outcome
@@ -19,6 +19,7 @@ from catga_core.mediator.endpoints import EventDelivery, Handling, failing
 from catga_core.mediator.event_deliveries import EventDeliveries, PublishHere
 from catga_core.mediator.failures import FailedDeliveries
 from catga_core.mediator.gate import Gate
+from catga_core.mediator.handing_over import HandingOver
 from catga_core.mediator.keeping import KeepingEndpoint, publisher_keeps, receiver_keeps
 from catga_core.mediator.preparing import not_built, prepared
 from catga_core.mediator.recording import Outgoing, Recordings, current_recording
@@ -52,6 +53,7 @@ class Dispatcher:
         self.gate: Gate = Gate(source)
         self.failed_deliveries: FailedDeliveries = FailedDeliveries()
         self._events = EventDeliveries(source, self.gate, self.failed_deliveries)
+        self._handing_over = HandingOver(source, self.gate, self._events)
         self.recordings: Recordings = Recordings(self.forget)
 
     # --- endpoints ---
@@ -121,7 +123,9 @@ class Dispatcher:
 
     # --- for the outbox and for replays ---
 
-    async def hand_over(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
+    def hand_over(
+        self, described: MessageType, event: Event, context: MessageContext, /
+    ) -> Coroutine[Any, Any, None]:
         """Send a stored event: into queues where it is durable, else over the transport, or to this process's handlers where there is none.
 
         Args:
@@ -133,25 +137,16 @@ class Dispatcher:
             CatgaError: When it could not be sent, and when a handler failed for it and neither it nor the dead letters
                 have taken it, so that it has to be sent again.
         """
-        refusal = self.gate.refusal_of_stored(described)
-        if refusal is not None:
-            raise refusal
-        recording = current_recording()
-        if recording is not None:
-            recording.published.append(Outgoing(event, context))
-            return
-        durable = await prepared(self._source, lambda: publisher_keeps(self._source, described))
-        if durable is not None:
-            await durable.publish(described, event, context)
-            return
-        transport = await self.event_transport()
-        if transport is not None:
-            await transport.publish(described, event, context)
-            return
-        deliver = await prepared(self._source, lambda: self._events.with_outcomes(described, report=False))
-        for each in await deliver(event, context):
-            if each.unkept is not None:
-                raise each.unkept
+        return self._handing_over.hand_over(described, event, context)
+
+    @property
+    def carries_events(self) -> bool:
+        """Whether events are known to go over a transport; `False` until one was handed over."""
+        return self._handing_over.carries_events
+
+    def runs_handlers(self, described: MessageType, /) -> bool:
+        """Return whether handlers of this process may run while `hand_over` sends an event of a type."""
+        return self._handing_over.runs_handlers(described)
 
     async def enqueue(
         self, described: MessageType, command: Request[Any], context: MessageContext, enqueue: ToEnqueue, /
@@ -189,11 +184,11 @@ class Dispatcher:
 
     async def event_transport(self) -> EventTransport | None:
         """Return what carries events to every service, `None` where they are all handled in this process."""
-        return await prepared(self._source, lambda: self._source.event_transport)
+        return await self._handing_over.event_transport()
 
     async def reaches(self, event_type: type[Message], /) -> bool:
         """Return whether `hand_over` has somewhere to send an event: a transport, or a handler in this process."""
-        return bool(self._source.handlers_of(event_type)) or await self.event_transport() is not None
+        return await self._handing_over.reaches(event_type)
 
     async def redeliver(
         self, described: MessageType, handler: str, message: Message, context: MessageContext, /
@@ -325,6 +320,7 @@ class Dispatcher:
         self._dispatches.clear()
         self._handles.clear()
         self._events.known.clear()
+        self._handing_over.forget()
         if self._forget_senders is not None:
             self._forget_senders()
 

@@ -14,19 +14,33 @@ class Completions:
     """Marks messages as sent; what is added while a write runs goes into the next write.
 
     Args:
-        outbox: The store.
         written: Called with messages that need not be held any longer.
     """
 
-    def __init__(self, outbox: OutboxStore, written: Callable[[Sequence[LeasedMessage]], None]) -> None:
-        self._outbox = outbox
+    def __init__(self, written: Callable[[Sequence[LeasedMessage]], None]) -> None:
         self._written = written
-        self._gathered: list[LeasedMessage] = []
+        self._gathered: dict[OutboxStore, list[LeasedMessage]] = {}
         self._writing: asyncio.Task[None] | None = None
+        self._count = 0
 
-    def add(self, leased: LeasedMessage) -> None:
-        """Mark a message as sent."""
-        self._gathered.append(leased)
+    def __len__(self) -> int:
+        """Return how many messages are sent and not yet recorded."""
+        return self._count
+
+    @property
+    def writing(self) -> asyncio.Task[None] | None:
+        """The write that runs, and those after it; `None` while everything is recorded."""
+        return self._writing
+
+    def add(self, outbox: OutboxStore, leased: LeasedMessage) -> None:
+        """Mark a message as sent.
+
+        Args:
+            outbox: The store that it is from.
+            leased: The message.
+        """
+        self._count += 1
+        self._gathered.setdefault(outbox, []).append(leased)
         if self._writing is None:
             self._writing = background_task(self._write())
 
@@ -38,12 +52,13 @@ class Completions:
     async def _write(self) -> None:
         try:
             while self._gathered:
-                batch, self._gathered = self._gathered, []
+                outbox, batch = self._gathered.popitem()
                 try:
-                    await self._outbox.complete(batch)
+                    await outbox.complete(batch)
                 except Exception as error:  # noqa: BLE001 - their leases end, and they are sent once more
                     logger().warning(OUTBOX_UNREACHABLE, error=f"{type(error).__name__}: {error}")
                 finally:
+                    self._count -= len(batch)
                     self._written(batch)
         finally:
             self._writing = None

@@ -122,6 +122,7 @@ class OutboxFeature:
             sender = OutboxSender(
                 receivers.hand_over,
                 dispatcher.enqueue,
+                dispatcher.runs_handlers,
                 registry,
                 serializer,
                 clock,

@@ -85,7 +85,8 @@ class Receivers:
             HandlerNotFoundError: Only another process handles it; `retryable` is true.
             CatgaError: It could not be sent, or a handler failed for it and nothing has kept it.
         """
-        if not await self._dispatcher.reaches(described.cls):
+        dispatcher = self._dispatcher
+        if not (dispatcher.carries_events or await dispatcher.reaches(described.cls)):
             if self._shared() and await self._handled_elsewhere(described.name):
                 raise HandlerNotFoundError(
                     f"{described.name} has no handler in this process, and another process that uses this outbox has one. "
@@ -94,7 +95,7 @@ class Receivers:
                     retryable=True,
                 )
             self._without_handlers(described)
-        await self._dispatcher.hand_over(described, event, context)
+        await dispatcher.hand_over(described, event, context)
 
     async def _handled_elsewhere(self, name: str) -> bool:
         values, oldest = self._values(), self._clock.time() - _NOTED_SECONDS

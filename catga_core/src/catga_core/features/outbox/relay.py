@@ -23,6 +23,7 @@ from catga_core.runtime.tasks import background_task
 from catga_core.runtime.worker import Worker
 
 _FIRST_RETRY_SECONDS = 0.1
+_MOST_HELD = 2  # times the batch, with those that are being recorded
 _NOT_RELAYED = "this process has neither an event transport nor event handlers, so it leaves the outbox to a process that has"
 
 
@@ -84,6 +85,7 @@ class OutboxRelay:
         self._settings = settings
         self._lasting = lasting
         self._held = HeldMessages(clock, settings.lease)
+        self._completions = Completions(self._recorded)
         self._lanes: set[asyncio.Task[None]] = set()
         self._flushing = False
         # The store of the held messages; another one may stand in for it later.
@@ -211,8 +213,13 @@ class OutboxRelay:
 
     async def _flush(self) -> None:
         try:
-            while await self._turn() or self._lanes:
-                await asyncio.wait(self._lanes, return_when=asyncio.FIRST_COMPLETED)
+            again = True
+            while again:
+                # The end of a message, while a turn looks for others, may make another one of its key due.
+                again = bool(self._under_way)
+                again = await self._turn() or again
+                if under_way := self._under_way:
+                    await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
         except Exception as error:  # noqa: BLE001 - the process stops: there is no later attempt
             _unreachable(error, 0.0)
 
@@ -223,14 +230,21 @@ class OutboxRelay:
         self._held.forget(self._held.leases)
 
     async def _all_lanes(self) -> None:
-        while self._lanes:
-            await asyncio.wait(self._lanes)
+        while under_way := self._under_way:
+            await asyncio.wait(under_way)
 
     # --- messages in flight ---
 
     @property
     def _room(self) -> int:
-        return self._settings.batch - len(self._held)
+        """How many more messages may be sent; those that are being recorded take no part, within bounds."""
+        batch, held = self._settings.batch, len(self._held)
+        return min(batch + len(self._completions), _MOST_HELD * batch) - held
+
+    @property
+    def _under_way(self) -> set[asyncio.Task[None]]:
+        writing = self._completions.writing
+        return self._lanes if writing is None else {*self._lanes, writing}
 
     def _take(self, outbox: OutboxStore, leased: Sequence[LeasedMessage], asked_at: float) -> None:
         self._held.add(leased, asked_at=asked_at)
@@ -238,9 +252,8 @@ class OutboxRelay:
         for each in leased:
             key = each.message.key
             lanes.setdefault(each.sequence if key is None else key, []).append(each)
-        completions = Completions(outbox, self._held.forget)
         for messages in lanes.values():
-            lane = background_task(self._lane(outbox, messages, completions))
+            lane = background_task(self._lane(outbox, messages))
             self._lanes.add(lane)
             lane.add_done_callback(self._ended)
 
@@ -251,9 +264,11 @@ class OutboxRelay:
             # Its leases end, and another relay sends its messages.
             logger().error(OUTBOX_UNREACHABLE, error=type(error).__name__, stack=traceback_of(error))
 
-    async def _lane(
-        self, outbox: OutboxStore, messages: list[LeasedMessage], completions: Completions
-    ) -> None:
+    def _recorded(self, leased: Sequence[LeasedMessage]) -> None:
+        self._held.forget(leased)
+        self._worker.wake()
+
+    async def _lane(self, outbox: OutboxStore, messages: list[LeasedMessage]) -> None:
         """Send the messages of one key in order, until one fails or the relay stops."""
         rest = list(messages)
         try:
@@ -266,12 +281,12 @@ class OutboxRelay:
                     self._held.forget([rest.pop(0)])
                     break
                 rest.pop(0)
-                completions.add(leased)
+                self._completions.add(outbox, leased)
         finally:
-            try:
-                await cleanup(completions.flush())
-            finally:
-                if rest:
+            if rest:
+                try:
+                    await cleanup(self._completions.flush())
+                finally:
                     await cleanup(_release(outbox, [self._held.latest(each) for each in rest]))
                     self._held.forget(rest)
 

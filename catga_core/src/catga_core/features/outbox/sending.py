@@ -36,6 +36,7 @@ class OutboxSender:
     Args:
         hand_over: Sends an event.
         enqueue: Enqueues a command.
+        runs_handlers: Returns whether handlers may run while an event of a type is sent; one may cancel the task that it runs in.
         registry: Knows the events' classes and upcasters.
         serializer: The container's serializer.
         clock: The container's clock.
@@ -48,6 +49,7 @@ class OutboxSender:
         self,
         hand_over: HandOver,
         enqueue: Enqueue,
+        runs_handlers: Callable[[MessageType], bool],
         registry: MessageRegistry,
         serializer: Serializer,
         clock: Clock,
@@ -57,6 +59,7 @@ class OutboxSender:
     ) -> None:
         self._hand_over = hand_over
         self._enqueue = enqueue
+        self._runs_handlers = runs_handlers
         self._registry = registry
         self._serializer = serializer
         self._clock = clock
@@ -84,7 +87,11 @@ class OutboxSender:
             described, decoded = self._registry.decode(
                 message.name, message.schema_version, message.format, message.data, self._serializer, Message
             )
-            await delivering(self._send(described, decoded, message))
+            sending = self._send(described, decoded, message)
+            if message.enqueue is None and self._runs_handlers(described):
+                await delivering(sending)
+            else:
+                await sending
         except asyncio.CancelledError:
             if being_cancelled():
                 raise
