@@ -56,6 +56,32 @@ def test_one_that_comes_again_before_its_turn_is_there_once() -> None:
     assert (given, lanes.size) == ([first, again], 0)
 
 
+def test_the_end_of_a_former_delivery_lets_nothing_pass_the_new_one() -> None:
+    given: list[Any] = []
+    lanes = Lanes(given.append)
+    first, second, again = message(1), message(2), message(1)
+    lanes.add(first)
+    lanes.add(second)
+    first.gone = True
+    lanes.add(again)
+    lanes.ended(first)
+    assert given == [first, again]
+    lanes.ended(again)
+    assert (given, lanes.size) == ([first, again, second], 1)
+
+
+def test_one_that_ends_while_it_waits_is_not_awaited() -> None:
+    given: list[Any] = []
+    lanes = Lanes(given.append)
+    first, second = message(1), message(2)
+    lanes.paused = True
+    lanes.add(first)
+    lanes.add(second)
+    lanes.ended(first)
+    lanes.resume()
+    assert (given, lanes.size) == ([second], 1)
+
+
 def test_keys_do_not_wait_for_each_other() -> None:
     given: list[Any] = []
     lanes = Lanes(given.append)

@@ -148,3 +148,35 @@ def test_every_partition_has_one_consumer() -> None:
         each for group in range(7) for each in layout.filters(("a", "a.b"), f"g{group}", command=False)
     ]
     assert len(filters) == len({*filters}) == 128
+
+
+@pytest.mark.parametrize("handed_out", [False, True])
+async def test_a_late_acknowledgement_lets_no_later_message_pass_a_redelivery(
+    running: Running, handed_out: bool
+) -> None:
+    short = events(lease=1.0)
+    async with Link(running.url) as link:
+        queues = await running.start(url=link.url, order_groups=1, membership_seconds=30.0)
+        await queues.declare([short])
+        await publish(queues, "k", "m1", "m2")
+        reader = queues._intake.reader(short.name)
+        (first,) = await receive(queues, short, 1)
+        # They request the second message, which waits for the first, and one more.
+        assert await nothing(queues, short, 0.0)
+        await eventually(lambda: len([*reader.held]) == 2)
+        assert await nothing(queues, short, 0.0)
+        assert await queues._connection.flush()
+        await link.stall("to_server")
+        completing = asyncio.create_task(queues.complete(first))
+        place = first.sequence
+        await eventually(
+            lambda: any(each.sequence == place and each is not first for each in reader.held), within=10
+        )
+        again = await reader.receive(1, 0.0) if handed_out else []
+        assert ids(again) == ["m1"] * handed_out
+        await link.restore()
+        await completing
+        for each in again:
+            assert await nothing(queues, short, 0.05)
+            await queues.complete(each)
+        assert ids(await receive(queues, short, 1)) == ["m2"]

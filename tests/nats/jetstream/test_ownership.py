@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from catga_nats.jetstream.api import NoJetStreamError
 from catga_nats.jetstream.layout import consumer_name
 from catga_nats.jetstream.ownership import Ownership, _owner_of
 from catga_nats.jetstream.queues import JetStreamQueues
+from catga_nats.jetstream.received import JetMessage
 from catga_nats.jetstream.state import Bucket
 from catga_testing.servers import Link
 from catga_testing.waiting import eventually
@@ -162,6 +163,27 @@ async def test_a_message_whose_lease_ran_out_here_is_not_handed_out(running: Run
     here.expires_at = 0.0
     (again,) = await receive(queues, short, 1)
     assert (again is here, again.attempt) == (False, 2)
+
+
+async def test_a_message_whose_lease_ran_out_while_it_was_numbered_is_not_handed_out(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = events(lease=1.0)
+    queues = await running.start()
+    await queues.declare([short])
+    await queues.publish(queued("m1", key="k"))
+    number = queues._intake.attempts.number
+    numbered: list[JetMessage] = []
+
+    async def stand_still(messages: Sequence[JetMessage]) -> None:
+        await number(messages)
+        if messages and not numbered:
+            numbered.extend(messages)
+            messages[0].expires_at = 0.0
+
+    monkeypatch.setattr(queues._intake.attempts, "number", stand_still)
+    (again,) = await receive(queues, short, 1)
+    assert (ids(numbered), ids([again]), again.attempt) == (["m1"], ["m1"], 2)
 
 
 async def test_messages_whose_lease_was_lost_are_forgotten(running: Running) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from catga_core.interfaces.health import HealthStatus
 from catga_nats.jetstream.api import call
 from catga_nats.jetstream.layout import Layout, group_of, partition_of
 from catga_nats.jetstream.source import Source
-from tests.nats.jetstream.support import Running, events, ids, nothing, queued, receive
+from catga_testing.waiting import eventually
+from tests.nats.jetstream.support import SECONDS, Running, events, ids, nothing, queued, receive
 
 pytestmark = pytest.mark.nats
 
@@ -94,3 +97,19 @@ async def test_one_that_failed_comes_again_though_there_is_no_room(running: Runn
     await queues.retry(first, delay=0.0, error="not yet")
     (again,) = await receive(queues, ship, 1)
     assert (ids([again]), again.attempt) == (["a0"], 2)
+
+
+async def test_a_receiver_that_waits_goes_on_requesting(running: Running) -> None:
+    queues = await running.start(order_groups=1)
+    ship = events()
+    await queues.declare([ship])
+    loop = asyncio.get_running_loop()
+    receiving = asyncio.create_task(queues.receive(ship.name, limit=1, timeout=SECONDS))
+    reader = queues._intake.reader(ship.name)
+    await eventually(lambda: reader._waiter is not None)
+    # After a process stood still, a wake-up and the renewal of leases come in one turn of the loop.
+    reader.wake()
+    assert not reader.is_busy(loop.time() + 60)
+    await queues.publish(queued("m1"))
+    assert ids(await receiving) == ["m1"]
+    assert reader.is_busy(loop.time() + 60)

@@ -46,16 +46,23 @@ class Lanes:
         self._next(lane)
 
     def ended(self, message: JetMessage) -> None:
-        """Go on with the next message of a key: this one is settled."""
+        """Go on with the next message of a key: this one is settled.
+
+        One that was delivered again since is another one: those behind it wait for that.
+        """
         key = message.message.key or ""
         lane = self._lanes.get(key)
-        if lane is None or lane.active is None or lane.active.sequence != message.sequence:
+        if lane is None:
             return
-        lane.active = None
-        self.size -= 1
-        if lane.waiting:
-            self._next(lane)
+        if lane.active is message:
+            lane.active = None
+        elif message in lane.waiting:
+            lane.waiting.remove(message)
         else:
+            return
+        self.size -= 1
+        self._next(lane)
+        if lane.active is None and not lane.waiting:
             del self._lanes[key]
 
     @property

@@ -61,6 +61,7 @@ class Reader:
         # Set when a message is forgotten, where somebody waits for that.
         self._forgotten: asyncio.Future[None] | None = None
         self.receives: bool = False
+        self._receiving = False
         self._received_at = 0.0
 
     # --- handing out ---
@@ -74,7 +75,7 @@ class Reader:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
-        self.receives = True
+        self.receives = self._receiving = True
         try:
             while True:
                 taken = self._take(limit)
@@ -89,6 +90,7 @@ class Reader:
             self.pause()
             raise
         finally:
+            self._receiving = False
             self._received_at = loop.time()
 
     def pause(self) -> None:
@@ -98,8 +100,7 @@ class Reader:
 
     def is_busy(self, now: float) -> bool:
         """Return whether nobody has asked for messages for a while: all handlers are at work."""
-        waits = self._waiter is not None and not self._waiter.done()
-        return self.receives and not waits and now > self._received_at + self.definition.lease / 3
+        return self.receives and not self._receiving and now > self._received_at + self.definition.lease / 3
 
     def _take(self, limit: int) -> list[JetMessage]:
         taken: list[JetMessage] = []
@@ -290,6 +291,12 @@ class Reader:
         if len(self._settled) > _KNOWN:
             del self._settled[next(iter(self._settled))]
         group = self.groups.get(message.source)
+        again = self._held.get((message.source, message.sequence))
+        if again is not None and not again.given:
+            # Delivered again while its acknowledgement was under way, and not handed out since.
+            self._forget(again)
+            if group is not None:
+                group.ended(again)
         if group is not None:
             group.ended(message)
 
