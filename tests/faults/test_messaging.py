@@ -1,12 +1,13 @@
-"""A few hundred messages while processes and servers are killed; `nox -s faults -- messaging` publishes 10,000 for each store."""
+"""A few hundred messages while processes and servers are killed; `nox -s faults -- messaging` publishes 10,000 for each place."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.faults.kills.places import PLACES
+from tests.faults.kills.places import PLACES as STORES
 from tests.faults.messaging import campaign, schedules
 from tests.faults.messaging.checks import Effect, Found, check_order
+from tests.faults.messaging.places import PLACES
 
 # Far longer than it takes: what is not settled in time is to be told, and not cut off.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -27,7 +28,7 @@ async def test_whatever_is_killed_each_message_is_handled_or_a_dead_letter(store
     assert sum(count.faults.values()) > 3
 
 
-@pytest.mark.parametrize("store", sorted(PLACES))
+@pytest.mark.parametrize("store", sorted(STORES))
 async def test_whatever_is_killed_each_tick_is_run_once(store: str) -> None:
     count = await schedules.run(store, seconds=5, seed=_SEED)
 

@@ -226,6 +226,17 @@ async def test_monitoring_tells_the_servers_name() -> None:
         assert (await asyncio.to_thread(varz))["server_name"] == "watched"
 
 
+async def test_sync_interval_is_the_streams() -> None:
+    async with NatsServer(jetstream=True, monitoring=True, sync_interval="always") as server:
+
+        def jsz() -> dict[str, Any]:
+            with urllib.request.urlopen(f"{server.monitor_url}/jsz?config=true", timeout=5) as page:
+                config: dict[str, Any] = json.loads(page.read())["config"]
+                return config
+
+        assert (await asyncio.to_thread(jsz))["sync_always"] is True
+
+
 async def test_without_monitoring_there_is_no_page() -> None:
     async with NatsServer() as server:
         assert server.monitor_url is None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from catga_core import (
@@ -22,12 +23,15 @@ from catga_core import (
 )
 from catga_core.interfaces import Storage
 from catga_core.interfaces.durable_transport import command_queue, event_queue
-from catga_core.reliability import QueueOptions, add_queues, ordered_by
+from catga_core.reliability import QueueOptions, add_inbox, add_queues, ordered_by
 from catga_core.unit_of_work import connection_of
+from catga_nats import NatsOptions, add_nats_catga
+from catga_nats.jetstream import JetStreamOptions
 from catga_redis import RedisConnection
 from catga_sqlite import SqliteConnection
 from tests.faults.histories.history import Recorder
 from tests.faults.messaging.plan import BOOKED, MOVED, TOLD, WORK, Planned
+from tests.faults.messaging.ways import Way, stored_over
 
 LEASE = 1.5  # seconds
 MAX_ATTEMPTS = 8
@@ -41,7 +45,19 @@ QUEUES_OF: dict[str, tuple[str, ...]] = {
     BOOKED: (event_queue(SERVICE, "Book"),),
     WORK: (command_queue("messaging.work"),),
 }
-"""The queues of each kind of message."""
+"""The queues of each kind of message, where one service handles all."""
+
+
+def queues_of(way: Way, kind: str) -> Sequence[str]:
+    """Return the queues of a kind of message.
+
+    Args:
+        way: How processes reach the place; over JetStream each inbox is of a service of its own.
+        kind: The kind.
+    """
+    if kind == BOOKED and way.inboxes:
+        return [event_queue(_booking(each), "Book") for each in way.inboxes]
+    return QUEUES_OF[kind]
 
 
 @message(name="messaging.told", delivery="at_least_once")
@@ -189,14 +205,53 @@ async def behave(behaviour: str) -> None:
         )
 
 
-def compose(url: str, *, record: Recorder | None = None) -> CatgaContainer:
-    """Put the application together.
+def compose(way: Way, *, record: Recorder | None = None) -> CatgaContainer:
+    """Put the application together, except for what handles exactly once over JetStream.
 
     Args:
-        url: Where its state is.
+        way: How it reaches its state and its messages.
         record: Where its handlers' effects go.
     """
-    catga = add_catga(CatgaOptions(service_name=SERVICE, store=url, enable_dead_letter_queue=True))
+    catga = _composed(way, SERVICE, way.store)
+    catga.add_singleton(Effects, Effects(record), instance=True)
+    catga.add_handlers(Tell, Audit, Track, DoWork)
+    if not way.inboxes:
+        catga.add_handlers(Book)
+    return catga
+
+
+def compose_booking(way: Way, inbox: str) -> CatgaContainer:
+    """Put a service together that handles exactly once over JetStream.
+
+    Args:
+        way: How it reaches its messages.
+        inbox: The URL of its storage.
+    """
+    catga = _composed(way, _booking(inbox), inbox)
+    add_inbox(catga)
+    catga.add_handlers(Book)
+    return catga
+
+
+def services_of(way: Way, *, record: Recorder | None = None) -> list[Callable[[], CatgaContainer]]:
+    """Return what puts each service together that one process runs.
+
+    Args:
+        way: How they reach their states and their messages.
+        record: Where their handlers' effects go.
+    """
+    return [
+        partial(compose, way, record=record),
+        *(partial(compose_booking, way, each) for each in way.inboxes),
+    ]
+
+
+def _booking(inbox: str) -> str:
+    return f"booking-{stored_over(inbox)}"
+
+
+def _composed(way: Way, service: str, store: str) -> CatgaContainer:
+    catga = add_catga(CatgaOptions(service_name=service, store=store, enable_dead_letter_queue=True))
     add_queues(
         catga,
         QueueOptions(
@@ -208,8 +263,19 @@ def compose(url: str, *, record: Recorder | None = None) -> CatgaContainer:
             retry_max_delay_seconds=0.3,
         ),
     )
-    catga.add_singleton(Effects, Effects(record), instance=True)
-    catga.add_handlers(Tell, Audit, Track, Book, DoWork)
+    if way.servers:
+        options = NatsOptions(
+            way.servers,
+            connect_timeout=2.0,
+            request_timeout=5.0,
+            reconnect_wait=0.1,
+            reconnect_jitter=0.1,
+            # A node that stands still is left after at most twice as long.
+            ping_interval=1.0,
+            enable_jetstream=True,
+            jetstream=JetStreamOptions(replicas=way.replicas, order_groups=4, membership_seconds=2.0),
+        )
+        add_nats_catga(catga, options)
     return catga
 
 

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sqlite3
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from catga_core import CatgaApp
 from catga_testing.waiting import NotInTimeError, eventually
 from tests.faults.histories.history import read_history
-from tests.faults.kills.places import PLACES, Place
 from tests.faults.messaging import checks
-from tests.faults.messaging.application import BOOKED_LIST, BOOKED_TABLE, LEASE, QUEUES_OF, compose
-from tests.faults.messaging.checks import Effect
+from tests.faults.messaging.application import LEASE, compose, services_of
+from tests.faults.messaging.bookings import booked, prepare_bookings
 from tests.faults.messaging.counts import Count
-from tests.faults.messaging.places import way_of
-from tests.faults.messaging.plan import BOOKED, LANES, planned
+from tests.faults.messaging.places import PLACES, Place
+from tests.faults.messaging.plan import LANES, planned
 from tests.faults.messaging.processes import Process
+from tests.faults.messaging.streams import consumers_in, left_in
+from tests.faults.messaging.ways import Way
 
 _MODULE = "tests.faults.messaging.process"
 _WORKERS = 3
@@ -30,20 +28,21 @@ _PUBLISHERS = 2
 _BETWEEN = (0.2, 1.2)  # seconds between two faults
 _LONGEST_PAUSE = 2 * LEASE
 _SETTLED_WITHIN = 180.0
+_TURNS_OF_10_000 = 20  # how often each thing that breaks in turn does so in a run of 10,000 messages
 
 
 async def run(store: str, *, messages: int, seed: int, seconds: float) -> Count:
-    """Publish so many messages over one store, and check what became of them.
+    """Publish so many messages over one place, and check what became of them.
 
     Args:
-        store: `sqlite` or `redis`.
+        store: The place, one of `PLACES`.
         messages: How many.
         seed: Decides what is published, and the faults.
         seconds: How long publishing takes at least.
     """
     count = Count(f"messages over {store}")
     began = time.monotonic()
-    async with PLACES[store]() as place:
+    async with PLACES[store](_WORKERS + _PUBLISHERS) as place:
         with tempfile.TemporaryDirectory(prefix="catga-messaging-") as folder:
             await _run(place, Path(folder), max(1, messages // LANES), seed, seconds, count)
     count.seconds = time.monotonic() - began
@@ -51,42 +50,49 @@ async def run(store: str, *, messages: int, seed: int, seconds: float) -> Count:
 
 
 async def _run(place: Place, folder: Path, each_lane: int, seed: int, seconds: float, count: Count) -> None:
-    url = way_of(place)
-    async with compose(url).running(roles={"admin"}):
-        if not place.can_break:
-            with closing(sqlite3.connect(_path_of(place))) as connection:
-                connection.execute(BOOKED_TABLE)
-    workers = [Process(f"worker-{number}", _MODULE, "work", (url,), folder) for number in range(_WORKERS)]
+    look = place.look
+    await _prepare(look)
+    ways = iter(place.ways)
+    workers = [
+        Process(f"worker-{number}", _MODULE, "work", (next(ways).written(),), folder)
+        for number in range(_WORKERS)
+    ]
     publishers = [
         Process(
             f"publisher-{number}",
             _MODULE,
             "publish",
-            (url, str(seed), f"{number}/{_PUBLISHERS}", str(each_lane), str(seconds / each_lane)),
+            (
+                next(ways).written(),
+                str(seed),
+                f"{number}/{_PUBLISHERS}",
+                str(each_lane),
+                str(seconds / each_lane),
+            ),
             folder,
         )
         for number in range(_PUBLISHERS)
     ]
-    chance = random.Random(f"{seed} faults")
+    plan = {
+        each.id: each
+        for lane in range(LANES)
+        for number in range(each_lane)
+        for each in [planned(seed, lane, number)]
+    }
     try:
         for each in [*workers, *publishers]:
             await each.start()
-        await _break(place, workers, publishers, chance, count)
-        async with compose(url).running(roles={"admin"}) as app:
-            await _settle(app, count)
+        async with asyncio.TaskGroup() as group:
+            turns = max(1, round(_TURNS_OF_10_000 * len(plan) / 10_000))
+            group.create_task(_break_in_turn(place, turns, seconds, seed, count))
+            await _break(place, workers, publishers, random.Random(f"{seed} faults"), count)
+        await (_settle_streams(look, count) if look.servers else _settle(look, count))
         for each in [*workers, *publishers]:
             count.problems += await each.end()
         pauses = [pause for each in workers for pause in each.pauses]
         effects = checks.effects_of(read_history([each.log for each in workers]), pauses)
         published = read_history([each.log for each in publishers])
-        plan = {
-            each.id: each
-            for lane in range(LANES)
-            for number in range(each_lane)
-            for each in [planned(seed, lane, number)]
-        }
-        async with compose(url).running(roles={"admin"}) as app:
-            found = await checks.look(app, plan, published, effects, await _booked(place))
+        found = await checks.look(look, plan, published, effects, await booked(look))
     finally:
         for each in [*workers, *publishers]:
             await each.abandon()
@@ -94,6 +100,24 @@ async def _run(place: Place, folder: Path, each_lane: int, seed: int, seconds: f
     count.problems += found.problems
     if found.counts["published"] + found.counts["not acknowledged"] < len(plan):
         count.problems.append("not everything was published")
+
+
+async def _prepare(look: Way) -> None:
+    """Declare the queues, so that nothing is published that no queue takes yet, and the tables."""
+    for made in services_of(look):
+        async with made().running(roles={"work"} if look.servers else {"admin"}):
+            pass
+    prepare_bookings(look)
+
+
+async def _break_in_turn(place: Place, turns: int, seconds: float, seed: int, count: Count) -> None:
+    """Break each of what breaks in turn so many times, evenly over the time of publishing."""
+    chance = random.Random(f"{seed} turns")
+    for _ in range(turns if place.turns else 0):
+        for name, fault in place.turns.items():
+            await asyncio.sleep(chance.uniform(0.5, 1) * seconds / turns / len(place.turns))
+            count.faults[name] += 1
+            await fault(chance)
 
 
 async def _break(
@@ -128,45 +152,39 @@ def _choose(
 ) -> tuple[str, Callable[[], Awaitable[None]]]:
     worker, publisher = chance.choice(workers), chance.choice(publishers)
     seconds = chance.uniform(0.1, _LONGEST_PAUSE)
+    # A fault of its own draws from a generator of its own, so that the order of the faults is that of the seed.
+    own = random.Random(chance.random())
     faults: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         ("worker is killed", worker.kill_and_start),
         ("worker stands still", lambda: worker.pause(seconds)),
         ("publisher is killed", publisher.kill_and_start),
+        *((name, partial(fault, own)) for name, fault in place.faults.items()),
     ]
-    if place.can_break:
-        faults.append(("server is killed", place.break_and_mend))
     return chance.choice(faults)
 
 
-async def _settle(app: CatgaApp, count: Count) -> None:
+async def _settle_streams(look: Way, count: Count) -> None:
+    """Wait until every stream is empty, which drops a message when its last queue has settled it."""
+
     async def is_settled() -> bool:
-        stats = await app.message_queues.stats()
-        return not any(each.ready or each.scheduled for each in stats.values())
+        return not await left_in(look.servers)
 
     try:
-        await eventually(is_settled, within=_SETTLED_WITHIN, every=0.2)
-    except NotInTimeError:
-        stats = await app.message_queues.stats()
-        count.problems.append(f"what was left was not finished within {_SETTLED_WITHIN:g} s: {stats}")
+        await eventually(is_settled, within=_SETTLED_WITHIN, every=0.5)
+    except NotInTimeError as error:
+        count.problems.append(f"what was left was not finished within {_SETTLED_WITHIN:g} s: {error}")
+        count.problems += await consumers_in(look.servers)
 
 
-def _path_of(place: Place) -> str:
-    return place.url.removeprefix("sqlite:///")
+async def _settle(look: Way, count: Count) -> None:
+    async with compose(look).running(roles={"admin"}) as app:
 
+        async def is_settled() -> bool:
+            stats = await app.message_queues.stats()
+            return not any(each.ready or each.scheduled for each in stats.values())
 
-async def _booked(place: Place) -> list[Effect]:
-    """Return what handlers have written in their units of work, in its order."""
-    if place.can_break:
-        from redis.asyncio import Redis
-
-        async with Redis.from_url(place.url, decode_responses=True) as redis:
-            rows: list[Any] = [str(row).split() for row in await redis.lrange(BOOKED_LIST, 0, -1)]
-    else:
-        with closing(sqlite3.connect(_path_of(place))) as connection:
-            rows = connection.execute("SELECT id, key, number FROM messaging_booked ORDER BY seq").fetchall()
-    queue = QUEUES_OF[BOOKED][0]
-    # Numbered by their order, which is all that is known of their times.
-    return [
-        Effect(queue, id, key, int(number), float(at), float(at), stale=False)
-        for at, (id, key, number) in enumerate(rows)
-    ]
+        try:
+            await eventually(is_settled, within=_SETTLED_WITHIN, every=0.2)
+        except NotInTimeError:
+            stats = await app.message_queues.stats()
+            count.problems.append(f"what was left was not finished within {_SETTLED_WITHIN:g} s: {stats}")

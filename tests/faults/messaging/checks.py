@@ -10,9 +10,10 @@ import msgspec
 from catga_core import CatgaApp
 from catga_core.interfaces import ALL_LETTERS, QueueState
 from tests.faults.histories.history import Entry
-from tests.faults.messaging.application import LEASE, QUEUES_OF
+from tests.faults.messaging.application import LEASE, compose, queues_of, services_of
 from tests.faults.messaging.plan import BOOKED, Planned
 from tests.faults.messaging.processes import Pause
+from tests.faults.messaging.ways import Way
 
 
 class Found(msgspec.Struct):
@@ -45,7 +46,7 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 async def look(
-    app: CatgaApp,
+    way: Way,
     plan: dict[str, Planned],
     published: Sequence[Entry],
     effects: Sequence[Effect],
@@ -54,7 +55,7 @@ async def look(
     """Compare what is stored, and what handlers have left, with what was published.
 
     Args:
-        app: Reads the storage.
+        way: Reaches the storages and the servers.
         plan: What was to be published.
         published: What publishers have said.
         effects: What handlers have done, in its order.
@@ -65,14 +66,40 @@ async def look(
     acknowledged = {each["id"] for each in published if each.kind == "acknowledged"}
     found.counts["published"] = len(acknowledged)
     found.counts["not acknowledged"] = len(tried - acknowledged)
-    letters = await _letters(app)
-    done = await _ends(app, plan, tried, acknowledged, letters, found)
+    copies = {(queue, id) for id in tried for queue in queues_of(way, plan[id].kind)}
+    lost = {(queue, id) for queue, id in copies if id in acknowledged}
+    if way.servers:
+        letters = set[tuple[str, str]]()
+        for made in services_of(way):
+            async with made().running(roles={"admin"}) as app:
+                letters |= await _letters(app)
+        # The server keeps no message that is done; there is no other trace of those.
+        done = {(each.queue, each.id) for each in (*effects, *booked)}
+        found.counts["handled"] = len(done)
+        found.counts["dead letters of what took effect before"] = len(letters & done)
+    else:
+        async with compose(way).running(roles={"admin"}) as app:
+            letters = await _letters(app)
+            done = await _done(app, copies, found)
+            for queue, stats in (await app.message_queues.stats()).items():
+                found.problems.append(f"{queue} is not empty: {stats}")
+        found.problems += [
+            f"{id} in {queue} is done, and a dead letter" for queue, id in sorted(done & letters)
+        ]
+    found.problems += [
+        f"{id} in {queue} was acknowledged and is lost" for queue, id in sorted(lost - done - letters)
+    ]
+    found.problems += [
+        f"{id} in {queue} is a dead letter, and was never published" for queue, id in letters - copies
+    ]
+    found.counts["dead letters"] = len(letters - done)
+    found.counts["dead letters after attempts that were cut off"] = sum(
+        not plan[id].may_die for _, id in letters - done
+    )
     _check_effects([*effects, *booked], plan, tried, done, letters, found)
     check_order(effects, acknowledged, found)
     check_order(booked, acknowledged, found)
     _check_delays(published, effects, plan, found)
-    for queue, stats in (await app.message_queues.stats()).items():
-        found.problems.append(f"{queue} is not empty: {stats}")
     return found
 
 
@@ -137,33 +164,16 @@ async def _letters(app: CatgaApp) -> set[tuple[str, str]]:
             return found
 
 
-async def _ends(
-    app: CatgaApp,
-    plan: dict[str, Planned],
-    tried: set[str],
-    acknowledged: set[str],
-    letters: set[tuple[str, str]],
-    found: Found,
-) -> set[tuple[str, str]]:
+async def _done(app: CatgaApp, copies: Iterable[tuple[str, str]], found: Found) -> set[tuple[str, str]]:
     """Return what is done, by queue and message."""
     done: set[tuple[str, str]] = set()
-    for id in sorted(tried):
-        for queue in QUEUES_OF[plan[id].kind]:
-            entry = await app.message_queues.get(queue, id)
-            dead = (queue, id) in letters
-            if entry is not None and entry.state is not QueueState.DONE:
-                found.problems.append(f"{id} in {queue} is {entry.state}")
-            elif entry is not None:
-                done.add((queue, id))
-                found.counts["handled"] += 1
-                if dead:
-                    found.problems.append(f"{id} in {queue} is done, and a dead letter")
-            elif dead:
-                found.counts["dead letters"] += 1
-                if not plan[id].may_die:
-                    found.counts["dead letters after attempts that were cut off"] += 1
-            elif id in acknowledged:
-                found.problems.append(f"{id} in {queue} was acknowledged and is lost")
+    for queue, id in sorted(copies):
+        entry = await app.message_queues.get(queue, id)
+        if entry is not None and entry.state is not QueueState.DONE:
+            found.problems.append(f"{id} in {queue} is {entry.state}")
+        elif entry is not None:
+            done.add((queue, id))
+    found.counts["handled"] = len(done)
     return done
 
 

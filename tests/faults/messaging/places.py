@@ -1,16 +1,179 @@
-"""How processes reach the place of a run."""
+"""Where the messages of a run are kept, and what can go wrong there; each process has its own way to it."""
 
 from __future__ import annotations
 
-from tests.faults.kills.places import Place
+import asyncio
+import random
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from catga_testing.servers import Link, NatsCluster, NatsServer
+from tests.faults.kills.places import PLACES as STORES
+from tests.faults.kills.places import Place as Store
+from tests.faults.messaging.ways import Way
+
+Fault: TypeAlias = Callable[[random.Random], Awaitable[None]]
+"""Breaks something for a moment, and mends it."""
+
+_LONGEST_CUT = 0.5  # seconds
+_LONGEST_OUTAGE = 2.5  # seconds that a node of a cluster is away
+_READY_WITHIN = 60.0
 
 
-def way_of(place: Place) -> str:
-    """Return its URL, with short timeouts where it is a server that is killed.
+class Place(msgspec.Struct, frozen=True):
+    """One place.
 
     Args:
-        place: The place.
+        ways: How each process reaches it.
+        look: How the run itself reaches it, past what breaks connections.
+        faults: What goes wrong at random, by name.
+        turns: What goes wrong in turn, evenly over the run, by name.
     """
-    if not place.can_break:
-        return place.url
-    return f"{place.url}/0?command_timeout=1&connect_timeout=1&recover_timeout=2"
+
+    ways: Sequence[Way]
+    look: Way
+    faults: Mapping[str, Fault]
+    turns: Mapping[str, Fault]
+
+
+def way_of(store: Store) -> str:
+    """Return the URL of a store, with short timeouts where it is a server that is killed.
+
+    Args:
+        store: The store.
+    """
+    if not store.can_break:
+        return store.url
+    return f"{store.url}/0?command_timeout=1&connect_timeout=1&recover_timeout=2"
+
+
+def _stored(name: str) -> Callable[[int], AbstractAsyncContextManager[Place]]:
+    @asynccontextmanager
+    async def place(processes: int) -> AsyncGenerator[Place]:
+        async with STORES[name]() as store:
+            way = Way(way_of(store))
+            faults = {"server is killed": _killed(store)} if store.can_break else {}
+            yield Place([way] * processes, way, faults, {})
+
+    return place
+
+
+@asynccontextmanager
+async def _jetstream(processes: int) -> AsyncGenerator[Place]:
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(NatsServer(jetstream=True, sync_interval="always"))
+
+        async def kill(_chance: random.Random) -> None:
+            await server.kill()
+            await server.restart()
+
+        turns: dict[str, Fault] = {"NATS server is killed": kill}
+        yield await _over_nats(stack, processes, [server.url], 1, turns)
+
+
+@asynccontextmanager
+async def _jetstream_cluster(processes: int) -> AsyncGenerator[Place]:
+    async with AsyncExitStack() as stack:
+        made = NatsCluster(sync_interval="always", advertise=False, ready_within=_READY_WITHIN)
+        cluster = await stack.enter_async_context(made)
+        numbers = {"kill": 0, "stop": 0}
+
+        def next_node(action: str) -> NatsServer:
+            numbers[action] += 1
+            return cluster.nodes[numbers[action] % len(cluster.nodes)]
+
+        async def kill(chance: random.Random) -> None:
+            node = next_node("kill")
+            await node.kill()
+            await asyncio.sleep(chance.uniform(0, _LONGEST_OUTAGE))
+            await node.restart()
+            await cluster.ready()
+
+        async def stop(chance: random.Random) -> None:
+            node = next_node("stop")
+            await node.stop()
+            await asyncio.sleep(chance.uniform(0.1, _LONGEST_OUTAGE))
+            await node.resume()
+            await cluster.ready()
+
+        turns: dict[str, Fault] = {"NATS node is killed": kill, "NATS node stands still": stop}
+        yield await _over_nats(stack, processes, cluster.urls, len(cluster.nodes), turns)
+
+
+async def _over_nats(
+    stack: AsyncExitStack,
+    processes: int,
+    servers: Sequence[str],
+    replicas: int,
+    turns: Mapping[str, Fault],
+) -> Place:
+    """Put a place together whose messages are in JetStream: with inboxes over SQLite and over Redis, and links to cut."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="catga-jetstream-")))
+    redis = await stack.enter_async_context(STORES["redis"]())
+    letters = f"sqlite:///{folder / 'letters.db'}"
+    inboxes = (f"sqlite:///{folder / 'inbox.db'}", way_of(redis))
+    links = [[await stack.enter_async_context(Link(each)) for each in servers] for _ in range(processes)]
+    ways = [Way(letters, tuple(each.url for each in some), replicas, inboxes) for some in links]
+    faults = {"Redis server is killed": _killed(redis), **_faults_of(links)}
+    return Place(ways, Way(letters, tuple(servers), replicas, inboxes), faults, turns)
+
+
+def _faults_of(links: Sequence[Sequence[Link]]) -> dict[str, Fault]:
+    """Return what can go wrong with the connections of one process."""
+
+    async def restored(some: Sequence[Link], chance: random.Random) -> None:
+        await asyncio.sleep(chance.uniform(0, _LONGEST_CUT))
+        for each in some:
+            await each.restore()
+
+    async def cut(chance: random.Random) -> None:
+        some = chance.choice(links)
+        for each in some:
+            await each.cut()
+        await restored(some, chance)
+
+    async def lose_answers(chance: random.Random) -> None:
+        """Have the server keep what it is sent, and acknowledge it to nobody."""
+        some = chance.choice(links)
+        for each in some:
+            await each.stall("to_client")
+        await asyncio.sleep(chance.uniform(0.02, _LONGEST_CUT))
+        for each in some:
+            await each.cut()
+        await restored(some, chance)
+
+    async def lose_requests(chance: random.Random) -> None:
+        """Lose publishes and acknowledgements on their way."""
+        some = chance.choice(links)
+        for each in some:
+            await each.stall("to_server")
+        await asyncio.sleep(chance.uniform(0.02, _LONGEST_CUT))
+        for each in some:
+            await each.cut()
+        await restored(some, chance)
+
+    return {
+        "connection is cut": cut,
+        "acknowledgements are lost": lose_answers,
+        "requests are lost": lose_requests,
+    }
+
+
+def _killed(store: Store) -> Fault:
+    async def kill(_chance: random.Random) -> None:
+        await store.break_and_mend()
+
+    return kill
+
+
+PLACES: dict[str, Callable[[int], AbstractAsyncContextManager[Place]]] = {
+    **{name: _stored(name) for name in STORES},
+    "jetstream": _jetstream,
+    "jetstream-cluster": _jetstream_cluster,
+}
+"""Opens a place for a number of processes, by its name."""

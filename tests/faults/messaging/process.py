@@ -1,4 +1,4 @@
-"""One process of a run: `python -m tests.faults.messaging.process ROLE URL LOG ARGUMENTS`."""
+"""One process of a run: `python -m tests.faults.messaging.process ROLE WAY LOG ARGUMENTS`."""
 
 from __future__ import annotations
 
@@ -9,25 +9,33 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from catga_core import CatgaError, CatgaMediator
+from catga_core import CatgaContainer, CatgaError, CatgaMediator
 from tests.faults.histories.history import Recorder, read_history
-from tests.faults.messaging.application import compose, event_of, work_of
+from tests.faults.messaging.application import compose, event_of, services_of, work_of
 from tests.faults.messaging.plan import LANES, WORK, Planned, planned
+from tests.faults.messaging.ways import Way, read_way
 
 _AGAIN = 0.1  # seconds before what a fault hit is tried again
 
 
-async def work(url: str, log: Path, stop: asyncio.Event) -> None:
+async def work(way: Way, log: Path, stop: asyncio.Event) -> None:
     """Handle messages until SIGTERM."""
     record = Recorder(log, str(os.getpid()))
+    async with asyncio.TaskGroup() as group:
+        for each in services_of(way, record=record):
+            group.create_task(_serve(each, record, stop))
+
+
+async def _serve(made: Callable[[], CatgaContainer], record: Recorder, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
-            async with compose(url, record=record).running(roles={"work"}):
+            async with made().running(roles={"work"}):
                 record("ready")
                 await stop.wait()
         except CatgaError as error:
@@ -36,7 +44,7 @@ async def work(url: str, log: Path, stop: asyncio.Event) -> None:
 
 
 async def publish(
-    url: str, log: Path, stop: asyncio.Event, seed: int, share: str, each_lane: int, pause: float
+    way: Way, log: Path, stop: asyncio.Event, seed: int, share: str, each_lane: int, pause: float
 ) -> None:
     """Publish the messages of some lanes, beginning with those that no earlier process has tried."""
     record = Recorder(log, str(os.getpid()))
@@ -47,7 +55,7 @@ async def publish(
             last[entry["lane"]] = (entry["number"], entry.kind == "acknowledged")
     while not stop.is_set():
         try:
-            async with compose(url).running(roles={"admin"}) as app, asyncio.TaskGroup() as group:
+            async with compose(way).running(roles={"admin"}) as app, asyncio.TaskGroup() as group:
                 for lane, (tried, acknowledged) in last.items():
                     publisher = Lane(seed, lane, each_lane, pause, app.mediator, record)
                     group.create_task(publisher.publish(tried + acknowledged))
@@ -107,15 +115,15 @@ class Lane:
         )
 
 
-async def main(role: str, url: str, log: str, *arguments: str) -> None:
+async def main(role: str, way: str, log: str, *arguments: str) -> None:
     """Run one process until SIGTERM, or until all is published."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     if role == "work":
-        await work(url, Path(log), stop)
+        await work(read_way(way), Path(log), stop)
     else:
         seed, share, each_lane, pause = arguments
-        await publish(url, Path(log), stop, int(seed), share, int(each_lane), float(pause))
+        await publish(read_way(way), Path(log), stop, int(seed), share, int(each_lane), float(pause))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class NatsSettings:
     name: str
     jetstream: bool
     store_dir: Path
+    sync_interval: str | None
     monitoring: bool
     auth: NatsAuth | None
     tls: NatsTls | None
@@ -63,7 +64,7 @@ class NatsSettings:
         if monitor_port is not None:
             entries["http"] = f"{LOOPBACK}:{monitor_port}"
         if self.jetstream:
-            entries["jetstream"] = {"store_dir": str(self.store_dir)}
+            entries["jetstream"] = {"store_dir": str(self.store_dir), **self._sync()}
         if self.auth is not None:
             entries |= self.auth.config()
         if self.tls is not None:
@@ -74,3 +75,6 @@ class NatsSettings:
             entries["max_pending"] = max(self.max_payload, 64 * 1024 * 1024)
         # NATS's configuration language contains JSON; \u escapes it does not know.
         return json.dumps({**entries, **self.extra_config}, indent=2, ensure_ascii=False)
+
+    def _sync(self) -> dict[str, object]:
+        return {} if self.sync_interval is None else {"sync_interval": self.sync_interval}

@@ -31,6 +31,7 @@ class NatsCluster(ServerGroup):
         size: int = 3,
         *,
         jetstream: bool = True,
+        sync_interval: str | None = None,
         advertise: bool = True,
         auth: NatsAuth | None = None,
         tls: NatsTls | None = None,
@@ -42,6 +43,7 @@ class NatsCluster(ServerGroup):
         Args:
             size: How many servers.
             jetstream: Whether they keep streams together.
+            sync_interval: How often streams are flushed to disk, as of `NatsServer`.
             advertise: Whether clients are told of the other servers' addresses; switch it off for clients that
                 must stay behind a `Link`.
             auth: What clients must show; anybody may connect without it.
@@ -66,6 +68,7 @@ class NatsCluster(ServerGroup):
             return NatsServer(
                 name=f"{name}-{index}",
                 jetstream=jetstream,
+                sync_interval=sync_interval,
                 monitoring=True,
                 auth=auth,
                 tls=tls,

@@ -30,6 +30,7 @@ class NatsServer(Server):
         *,
         jetstream: bool = False,
         store_dir: Path | None = None,
+        sync_interval: str | None = None,
         monitoring: bool = False,
         auth: NatsAuth | None = None,
         tls: NatsTls | None = None,
@@ -43,6 +44,8 @@ class NatsServer(Server):
         Args:
             jetstream: Whether it keeps streams.
             store_dir: Where they are kept; they then survive `close`. Without it, a directory that is removed.
+            sync_interval: How often streams are flushed to disk: `"always"` before each acknowledgement, or a duration such
+                as `"10s"`; the server's own default (two minutes) without it.
             monitoring: Whether it serves its monitoring pages over HTTP.
             auth: What clients must show; anybody may connect without it.
             tls: Its certificate; connections are plain without it.
@@ -60,6 +63,7 @@ class NatsServer(Server):
                 name=self.name,
                 jetstream=jetstream,
                 store_dir=store_dir or directory / "store",
+                sync_interval=sync_interval,
                 monitoring=monitoring,
                 auth=auth,
                 tls=tls,

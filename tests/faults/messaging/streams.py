@@ -1,0 +1,52 @@
+"""What JetStream has left of a run, asked by another client than Catga's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import nats
+
+_KEEPS_MESSAGES = ("catga_events", "catga_commands", "catga_parked")
+_HELD = "$KV.catga_queues.held.>"
+
+
+async def left_in(servers: Sequence[str]) -> Counter[str]:
+    """Return how many messages each stream has that are not settled, and how many keys are held.
+
+    A stream drops a message when its last queue has settled it.
+
+    Args:
+        servers: The NATS servers.
+    """
+    client = await nats.connect(list(servers), max_reconnect_attempts=2)
+    try:
+        jetstream = client.jetstream()
+        left: Counter[str] = Counter()
+        for name in _KEEPS_MESSAGES:
+            left[name] = (await jetstream.stream_info(name)).state.messages
+        bucket = await jetstream.stream_info("KV_catga_queues", subjects_filter=_HELD)
+        left["held keys"] = len(bucket.state.subjects or {})
+    finally:
+        await client.close()
+    return +left
+
+
+async def consumers_in(servers: Sequence[str]) -> list[str]:
+    """Return the consumers that have something to do, for a report.
+
+    Args:
+        servers: The NATS servers.
+    """
+    client = await nats.connect(list(servers), max_reconnect_attempts=2)
+    try:
+        jetstream = client.jetstream()
+        return [
+            f"{each.name}: {each.num_pending} pending, {each.num_ack_pending} unacknowledged, floor {each.ack_floor}, "
+            f"delivered {each.delivered}, {each.num_waiting} requests"
+            for name in _KEEPS_MESSAGES
+            for each in await jetstream.consumers_info(name)
+            if each.num_pending or each.num_ack_pending
+        ]
+    finally:
+        await client.close()
