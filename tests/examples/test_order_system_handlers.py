@@ -12,15 +12,13 @@ from catga_core import CatgaMediator
 from catga_testing.waiting import eventually
 from examples.order_system import compositions
 from examples.order_system.inventory.messages import Line, ReleaseStock, ReserveStock, StockLevel, StockLevels
-from examples.order_system.notifications.handlers import TellAccepted
-from examples.order_system.notifications.messages import CatchUp, Mailing, MailingReport
+from examples.order_system.notifications.messages import Mailing, MailingReport
 from examples.order_system.orders.messages import (
     CreateOrder,
     Customer,
     Decision,
     GetOrder,
     Item,
-    OrderAccepted,
     SalesReport,
 )
 from examples.order_system.payments.domain import Bank, Declined, passes_luhn
@@ -62,7 +60,7 @@ async def test_the_same_message_gets_the_same_answer_and_counts_once(mediator: C
     assert (sales.accepted, sales.charges, sales.revenue) == (1, 1, Decimal("22.02"))
     assert (await tea(mediator)).reserved == 2
     await told(mediator, 1)
-    assert (await mediator.send(CatchUp())).unwrap() == Mailing(sent=1, caught_up=0)
+    assert (await mediator.send(MailingReport())).unwrap() == Mailing(sent=1, orders=1, waiting=0)
 
 
 async def test_another_message_with_the_same_order_is_a_duplicate(mediator: CatgaMediator) -> None:
@@ -108,24 +106,6 @@ async def test_the_rules_of_an_order_are_all_told_at_once(mediator: CatgaMediato
     told = str(result.error.details)
     for field in ("items[0].price", "items[1].product", "discount_percent"):
         assert field in told
-
-
-class Deaf:
-    """Stands in for a handler whose event was lost on the way."""
-
-    async def handle(self, message: OrderAccepted) -> None:
-        return
-
-
-async def test_customers_are_told_also_when_the_event_was_lost() -> None:
-    catga = compositions.one_process()
-    async with catga.running() as app:
-        with catga.override(TellAccepted, Deaf()):
-            assert (await app.mediator.send(ORDER)).is_success
-            await told(app.mediator, 0)
-        assert (await app.mediator.send(MailingReport())).unwrap() == Mailing(sent=0, caught_up=0)
-        for _ in range(2):
-            assert (await app.mediator.send(CatchUp())).unwrap() == Mailing(sent=1, caught_up=1)
 
 
 async def test_an_order_without_an_answer_from_payments_is_not_decided_and_may_come_again() -> None:

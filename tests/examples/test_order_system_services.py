@@ -38,12 +38,15 @@ def check_agreement(run: Run, source: Path = DATA / "orders.jsonl") -> None:
     expected.pop("bad_lines")
     assert one_process["totals"] == services["totals"] == expected
     assert services["undecided"] == []
+    assert services["notified"] == services["totals"]["notifications"]
 
 
 def test_services_agree_to_the_cent_while_a_replica_is_killed(demo: Demo) -> None:
     run = demo("--services", "--json", timeout=100)
     check_agreement(run)
-    assert "payments-2 killed (SIGKILL)" in run.err
+    (broken,) = run.summary["runs"][1]["broken"]
+    assert "payments-2 killed (SIGKILL)" in broken
+    assert broken in run.err
     assert run.summary["runs"][1]["sent_again"] > 0  # what the dead replica held
     assert run.summary["runs"][0]["sent_again"] == 0
 
@@ -64,13 +67,31 @@ def test_a_person_reads_what_the_killed_replica_cost(demo: Demo, source: Path) -
     assert "sent again and p99" not in one_process
 
 
-@pytest.mark.slow
-def test_services_agree_while_the_server_is_restarted(demo: Demo, source: Path) -> None:
-    run = demo(str(source), "--services", "--restart-nats", "--json", timeout=100)
+def test_no_notification_is_lost_or_sent_twice_when_the_server_is_killed(demo: Demo, source: Path) -> None:
+    # Notifications is down meanwhile, so that the server has the only copy of what it has to be told.
+    options = ("--no-kill-replica", "--kill-notifications", "--restart-nats")
+    run = demo(str(source), "--services", *options, "--json", timeout=100)
     check_agreement(run, source)
-    assert "nats-server killed (SIGKILL)" in run.err
-    assert "nats-server started again" in run.err
+    _, killed, started, _ = run.summary["runs"][1]["broken"]
+    assert killed.endswith("nats-server killed (SIGKILL)")
+    assert started == "nats-server started again, with the events that it had kept"
     assert run.summary["runs"][1]["sent_again"] > 0
+
+
+def test_a_killed_service_gets_the_events_that_it_missed(demo: Demo, source: Path) -> None:
+    run = demo(str(source), "--services", "--no-kill-replica", "--kill-notifications", "--json", timeout=100)
+    check_agreement(run, source)
+    killed, started = run.summary["runs"][1]["broken"]
+    assert killed.endswith("notifications killed (SIGKILL)")
+    assert started == "notifications started again, after all orders were decided"
+
+
+@pytest.mark.slow
+def test_services_agree_while_services_and_the_server_are_killed(demo: Demo, source: Path) -> None:
+    options = ("--kill-orders", "--restart-nats")
+    run = demo(str(source), "--services", *options, "--json", timeout=100)
+    check_agreement(run, source)
+    assert len(run.summary["runs"][1]["broken"]) == 5
 
 
 def test_one_at_a_time_even_the_last_one_in_stock_goes_to_the_same_order(
@@ -98,7 +119,25 @@ def test_each_service_goes_on_from_a_store_of_its_own(demo: Demo, tmp_path: Path
         for report in run.summary["runs"]:
             assert report["decided_before"] == (report["totals"]["notifications"] if again else 0)
     kept = {each.name for each in tmp_path.glob("*.db")}
-    assert kept == {"shop.db", "shop-orders.db", "shop-inventory.db"}
+    assert kept == {"shop.db", "shop-orders.db", "shop-notifications.db", "shop-inventory.db"}
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_the_next_run_gets_the_events_that_a_killed_run_left_on_the_server(
+    demo: Demo, tmp_path: Path, source: Path
+) -> None:
+    options = [str(source), "--services", "--store", f"sqlite:///{tmp_path / 'shop.db'}"]
+    command = [sys.executable, "-m", "examples.order_system", *options, "--kill-notifications"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as driver:
+        assert driver.stderr
+        # Notifications is down since a fifth of the orders, and payments-2 is killed after two.
+        assert any("payments-2 killed" in line for line in driver.stderr)
+        started = services_of(driver.pid)
+        driver.send_signal(signal.SIGKILL)
+    until(lambda: not [pid for pid in started if alive(pid)], within=20)
+    run = demo(*options, "--no-kill-replica", "--json", timeout=100)
+    check_agreement(run, source)
+    assert run.summary["runs"][1]["decided_before"] > 0
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
@@ -121,7 +160,7 @@ def test_nothing_is_left_behind_when_the_driver_is_killed(source: Path) -> None:
     options = ["--services", "--no-kill-replica"]
     command = [sys.executable, "-m", "examples.order_system", str(source), *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
-        started = until(lambda: len(services_of(driver.pid)) == 4 and services_of(driver.pid), within=40)
+        started = until(lambda: len(services_of(driver.pid)) == 5 and services_of(driver.pid), within=40)
         driver.send_signal(signal.SIGKILL)
     assert until(lambda: not [pid for pid in started if alive(pid)] and [True], within=20)
 

@@ -13,10 +13,8 @@ class MailSent(Event, frozen=True):
         order_id: The order.
         to: The customer's address.
         text: What was written.
-        caught_up: Whether it was sent without the event that should have been the reason.
     """
 
     order_id: str
     to: str
     text: str
-    caught_up: bool

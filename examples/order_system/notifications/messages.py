@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
-from catga_core import Command, Query, message
+from catga_core import Query, message
 
 
 class Mailing(msgspec.Struct, frozen=True):
-    """How many customers were told, and for how many of them the event was not here when it was asked for."""
+    """The figures of all mail.
+
+    Args:
+        sent: Number of mails.
+        orders: Number of orders that they are about.
+        waiting: Number of events in the queues of notifications that are not handled.
+    """
 
     sent: int
-    caught_up: int
-
-
-@message(name="notifications.catch-up", version=1)
-class CatchUp(Command[Mailing], frozen=True):
-    """Tell every customer who should have been told by now and was not."""
+    orders: int
+    waiting: int
 
 
 @message(name="notifications.report", version=1)
 class MailingReport(Query[Mailing], frozen=True):
-    """How many customers were told."""
+    """The figures of all mail."""

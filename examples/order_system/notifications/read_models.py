@@ -8,13 +8,13 @@ from .events import MailSent
 
 
 class MailBook(Projection, name="mail-book"):
-    """Every order whose customer was told."""
+    """All mails, and the orders that they are about."""
 
     def __init__(self) -> None:
-        self.told: set[str] = set()
-        self.caught_up = 0
+        self.mails = 0
+        self.orders: set[str] = set()
 
     @project
     def sent(self, event: MailSent) -> None:
-        self.told.add(event.order_id)
-        self.caught_up += event.caught_up
+        self.mails += 1
+        self.orders.add(event.order_id)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from catga_core import Command, Event, Query, message
+from catga_core import Command, Delivery, Event, Query, message
 
 from ..inventory.messages import ProductCode, Quantity, StockRefusal
 from ..payments.messages import CardNumber, PaymentRefusal
@@ -61,7 +61,7 @@ class CreateOrder(Command[OrderPlaced], frozen=True):
     discount_percent: Decimal = Decimal(0)
 
 
-@message(name="orders.accepted", version=1)
+@message(name="orders.accepted", version=1, delivery=Delivery.EXACTLY_ONCE)
 class OrderAccepted(Event, frozen=True):
     """An order was paid and its goods are set aside."""
 
@@ -70,7 +70,7 @@ class OrderAccepted(Event, frozen=True):
     total: Decimal
 
 
-@message(name="orders.refused", version=1)
+@message(name="orders.refused", version=1, delivery=Delivery.EXACTLY_ONCE)
 class OrderRefused(Event, frozen=True):
     """An order will not be carried out."""
 
