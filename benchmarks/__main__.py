@@ -24,6 +24,11 @@ _PACKAGES = (
     "python-cqrs",
     "faststream",
     "eventsourcing",
+    "taskiq",
+    "saq",
+    "dramatiq",
+    "celery",
+    "huey",
 )
 _BEGIN = "<!-- table: begin -->"
 _END = "<!-- table: end -->"
@@ -93,6 +98,12 @@ def _queues(rounds: int) -> list[Row]:
     return queues.run(rounds)
 
 
+def _queue_peers(rounds: int) -> list[Row]:
+    from benchmarks import queue_peers
+
+    return queue_peers.run(max(3, rounds // 2))
+
+
 def _event_sourcing(rounds: int) -> list[Row]:
     from benchmarks import event_sourcing
 
@@ -122,6 +133,7 @@ SUITES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "sqlite": ("The SQLite stores, synchronous=FULL on both sides (higher is better)", _sqlite),
     "redis": ("The Redis stores, client and server on one CPU (higher is better)", _redis),
     "queues": ("Queues, with synchronous=FULL in SQLite (higher is better)", _queues),
+    "queue-peers": ("Queues of others, callers and worker on one CPU (higher is better)", _queue_peers),
     "aggregates": ("Aggregates of 100 events, as time (lower is better)", _event_sourcing),
     "large": ("A long history beside a short one, as time (lower is better)", _large),
     "imports": ("Import time (lower is better)", _imports),
