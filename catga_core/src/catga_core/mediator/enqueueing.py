@@ -14,12 +14,13 @@ from catga_core.mediator.options import PUBLISH, check_options
 from catga_core.mediator.preparing import prepared
 from catga_core.mediator.recording import Outgoing, current_recording
 from catga_core.mediator.refusals import expect
-from catga_core.mediator.routes import RouteSource
+from catga_core.mediator.routes import EventOutbox, RouteSource
 from catga_core.messages import MessageKind, Request
 from catga_core.messages.context import begin_event_context
 from catga_core.messages.delivery import Priority
 from catga_core.messages.scheduled import ScheduledId, scheduled_as
 from catga_core.option_checks import MOST_SECONDS, check_name, check_seconds
+from catga_core.runtime.unit_of_work import open_unit_of_work
 
 _COMMANDS = frozenset({MessageKind.COMMAND})
 
@@ -32,11 +33,17 @@ class Enqueueing:
         dispatcher: Refuses messages of a container that is not running.
     """
 
-    __slots__ = ("_gate", "_source")
+    __slots__ = ("_found", "_gate", "_source")
 
     def __init__(self, source: RouteSource, dispatcher: Dispatcher) -> None:
         self._source = source
         self._gate = dispatcher.gate
+        # What keeps commands, and the outbox where these are no part of a unit of work; found once until something changes.
+        self._found: tuple[DurableMessages, EventOutbox | None] | None = None
+
+    def forget(self) -> None:
+        """Find everything again when it is next needed."""
+        self._found = None
 
     async def enqueue(
         self,
@@ -49,27 +56,29 @@ class Enqueueing:
     ) -> ScheduledId:
         """Enqueue a command; see `CatgaMediator.enqueue`."""
         described = expect(type(command), _COMMANDS, "enqueue() takes a Command")
-        check_options("enqueue", {"message_id": message_id}, PUBLISH)
-        due_at = due_time(delay, at, self._source.clock.time())
+        if message_id is not None:
+            check_options("enqueue", {"message_id": message_id}, PUBLISH)
+        due_at = None
+        if delay is not None or at is not None:
+            due_at = due_time(delay, at, self._source.clock.time())
         if key is not None:
             check_name("key", key)
         chosen = Priority.NORMAL if priority is None else _priority(priority)
         refusal = self._gate.refusal(described)
         if refusal is not None:
             raise refusal
-        durable = await self._durable("enqueue()")
+        durable, outbox = self._found or await self._find()
         # Like an event's: what is handled later has no deadline of what is handled now.
         context = begin_event_context(message_id=message_id)
         recording = current_recording()
         if recording is not None:
             recording.enqueued.append(Outgoing(command, context, due_at, key))
             return scheduled_as(described.name, context.message_id)
-        outbox = await prepared(self._source, lambda: self._source.outbox)
-        if not durable.transactional:
-            if outbox is not None and outbox.applies():
-                enqueue = ToEnqueue(due_at or 0.0, key, chosen)
-                await outbox.store_command(described, command, context, enqueue)
-                return scheduled_as(described.name, context.message_id)
+        if outbox is not None and outbox.applies():
+            enqueue = ToEnqueue(due_at or 0.0, key, chosen)
+            await outbox.store_command(described, command, context, enqueue)
+            return scheduled_as(described.name, context.message_id)
+        if open_unit_of_work() is not None and not durable.transactional:
             refuse_in_unit_of_work(described)
         return await durable.enqueue(described, command, context, due_at=due_at, key=key, priority=chosen)
 
@@ -85,6 +94,15 @@ class Enqueueing:
     async def enqueued(self, scheduled: ScheduledId) -> Enqueued | None:
         """Return the state of an enqueued command; see `CatgaMediator.enqueued`."""
         return await (await self._durable("enqueued()")).enqueued(scheduled)
+
+    async def _find(self) -> tuple[DurableMessages, EventOutbox | None]:
+        durable = await self._durable("enqueue()")
+        # What takes part in the unit of work needs no outbox.
+        outbox = None if durable.transactional else await prepared(self._source, lambda: self._source.outbox)
+        found = durable, outbox
+        if self._gate.is_open:
+            self._found = found
+        return found
 
     async def _durable(self, call: str) -> DurableMessages:
         durable = await prepared(self._source, lambda: self._source.durable)

@@ -57,6 +57,7 @@ class CatgaMediator:
     def _forget(self) -> None:
         self._sending.forget()
         self._publishing.forget()
+        self._enqueueing.forget()
 
     # The options are **options, not three keywords: empty they cost a fifth of a bare send less (docs/benchmarks.md).
     def send(

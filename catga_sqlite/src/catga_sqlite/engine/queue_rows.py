@@ -10,14 +10,12 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from catga_core.errors import MessageIdConflictError
 from catga_core.interfaces.queue import QueuedMessage, QueueLease
 from catga_core.messages.delivery import Priority
-from catga_core.messages.fingerprints import same_content
 from catga_core.storage_support.queues import lost_message, most_at_once
-from catga_core.storage_support.records import decode_context, encode_context
+from catga_core.storage_support.records import decode_context
 from catga_sqlite.engine.ids import pack_id, unpack_id
 
 SCHEDULED: Final = 0
@@ -27,12 +25,7 @@ BEHIND: Final = 4
 MESSAGE: Final = "message_id, name, schema_version, format, data, context, message_due_at, created_at, key, priority, fingerprint"
 """The columns of a message, in the order of `message_of`."""
 
-_KNOWN: Final = "SELECT fingerprint FROM catga_queued WHERE queue = ? AND message_id = ?"
 _NUMBERS: Final = "UPDATE catga_queue_numbers SET last = last + ? RETURNING last"
-_ADD: Final = (
-    f"INSERT INTO catga_queued (number, queue, state, place, due_at, ready_at, {MESSAGE}) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
 _SCHEDULED: Final = (
     "SELECT number, key FROM catga_queued INDEXED BY catga_queued_scheduled "
     "WHERE queue = ? AND state = 0 AND due_at <= ? ORDER BY due_at, number LIMIT ?"
@@ -108,49 +101,6 @@ def message_of(
         Priority(priority),
         fingerprint,
     )
-
-
-def columns_of(message: QueuedMessage) -> tuple[Any, ...]:
-    """Return the columns of a message."""
-    return (
-        pack_id(message.context.message_id),
-        message.name,
-        message.schema_version,
-        message.format,
-        message.data,
-        encode_context(message.context),
-        message.due_at,
-        message.created_at,
-        message.key,
-        int(message.priority),
-        message.fingerprint,
-    )
-
-
-def add(
-    connection: sqlite3.Connection, columns: tuple[Any, ...], due_at: float, queues: Sequence[str], now: float
-) -> None:
-    """Add a message to the queues that do not have it."""
-    packed, key, fingerprint = columns[0], columns[-3], columns[-1]
-    fresh: list[str] = []
-    for queue in queues:
-        known = connection.execute(_KNOWN, (queue, packed)).fetchone()
-        if known is None:
-            fresh.append(queue)
-        elif not same_content(known[0], fingerprint):
-            raise MessageIdConflictError(unpack_id(packed), f"the queue {queue!r}")
-    if not fresh:
-        return
-    number = _take_numbers(connection, len(fresh))
-    ready_at = max(now, due_at)
-    for queue in fresh:
-        number += 1
-        # Behind those whose time has come, and which have no place yet.
-        if due_at > now or connection.execute(_SCHEDULED, (queue, now, 1)).fetchall():
-            position: tuple[Any, ...] = (SCHEDULED, None, ready_at)
-        else:
-            position = (_state(connection, queue, key), number, 0.0)
-        connection.execute(_ADD, (number, queue, *position, ready_at, *columns))
 
 
 def lease(
@@ -246,19 +196,19 @@ def _place_due(connection: sqlite3.Connection, queue: str, now: float, most: int
     due = connection.execute(_SCHEDULED, (queue, now, most)).fetchall()
     if not due:
         return
-    place = _take_numbers(connection, len(due))
+    place = take_numbers(connection, len(due))
     for number, key in due:
         place += 1
-        connection.execute(_PLACE, (_state(connection, queue, key), place, number))
+        connection.execute(_PLACE, (state_of_next(connection, queue, key), place, number))
 
 
-def _take_numbers(connection: sqlite3.Connection, count: int) -> int:
+def take_numbers(connection: sqlite3.Connection, count: int) -> int:
     """Return the number before those that were taken."""
     [(last,)] = connection.execute(_NUMBERS, (count,)).fetchall()
     return int(last) - count
 
 
-def _state(connection: sqlite3.Connection, queue: str, key: str | None) -> int:
+def state_of_next(connection: sqlite3.Connection, queue: str, key: str | None) -> int:
     """Return the state of a message that takes a place at the end."""
     if key is None:
         return READY

@@ -22,6 +22,7 @@ from catga_core.runtime.unit_of_work import joined_unit_of_work
 from catga_core.storage_support.queues import PageMark, mark_of, next_of, state_of
 from catga_sqlite.engine import queue_rows as rows
 from catga_sqlite.engine.ids import pack_id
+from catga_sqlite.engine.queue_adding import add_together
 from catga_sqlite.engine.wakeups import QUEUES
 from catga_sqlite.storage import SqliteStorage
 
@@ -78,10 +79,8 @@ class SqliteQueueStore:
     async def add(self, message: QueuedMessage, /, *, queues: Sequence[str]) -> None:
         """Add a message to the end of some queues, to all or to none; joins the ambient unit of work."""
         if queues:
-            columns = rows.columns_of(message)
-            await self._storage.write(
-                rows.add, columns, message.due_at, tuple(queues), self._clock.time(), topics=QUEUES
-            )
+            request = message, tuple(queues), self._clock.time()
+            await self._storage.write_together(add_together, request, QUEUES)
 
     async def lease(
         self, demands: Mapping[str, int], /, *, lease: float, longest_delay: float | None = None

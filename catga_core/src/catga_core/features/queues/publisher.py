@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from catga_core.clock import Clock
 from catga_core.features.queues.definitions import Definitions, DeliveryOf
 from catga_core.features.queues.results import ResultCodecs
@@ -107,10 +105,8 @@ class QueuePublisher:
             SerializationError: The command cannot be encoded, or would not be read back as it is.
             CatgaError: It is not known to be kept.
         """
-        message = self._message(described, command, context, key=key)
-        await self._transport().enqueue(
-            msgspec.structs.replace(message, due_at=due_at or 0.0, priority=priority)
-        )
+        message = self._message(described, command, context, key=key, due_at=due_at or 0.0, priority=priority)
+        await self._transport().enqueue(message)
         return scheduled_as(described.name, context.message_id)
 
     async def cancel(self, scheduled: ScheduledId, /) -> bool:
@@ -128,7 +124,14 @@ class QueuePublisher:
         return Enqueued(scheduled, entry.state, entry.attempts, entry.due_at, entry.error, result)
 
     def _message(
-        self, described: MessageType, message: Message, context: MessageContext, *, key: str | None
+        self,
+        described: MessageType,
+        message: Message,
+        context: MessageContext,
+        *,
+        key: str | None,
+        due_at: float = 0.0,
+        priority: Priority = Priority.NORMAL,
     ) -> QueuedMessage:
         cls = type(message)
         compiled = self._compiled.get(cls)
@@ -144,8 +147,9 @@ class QueuePublisher:
             format=self._serializer.name,
             data=encode(message),
             context=context,
-            due_at=0.0,
+            due_at=due_at,
             created_at=self._clock.time(),
             key=key,
+            priority=priority,
             fingerprint=fingerprint_of(message),
         )
