@@ -32,7 +32,7 @@ _ANSWERS = 8 * BACKLOG  # bytes that may wait to be written before responses wai
 _DEFAULT_LIMIT = 1024 * 1024  # NATS' own, until a server has sent its limit
 _SETTLED_WITHIN = 5.0  # seconds after an outage after which "no responders" is believed
 _LEAST_WAIT = 0.1  # seconds between two new clients, whatever the options say
-_CLOSE_WITHIN = 2.0  # seconds for the last bytes before the connection is cut
+_CLOSE_WITHIN = 2.0
 _CUT_WITHIN = 1.0  # seconds for it to end after that, and once more after its cancellation
 _REAL_TIME = SystemClock()
 
@@ -243,8 +243,13 @@ class NatsConnection:
             HealthStatus.HEALTHY, f"connected to {server}{known}", {**details, "state": "connected"}
         )
 
-    async def close(self) -> None:
-        """Send what is left, as far as the server takes it, and release everything."""
+    async def close(self, within: float | None = None) -> None:
+        """Send what is left, as far as the server takes it, and release everything.
+
+        Args:
+            within: Seconds for the last bytes; then the connection is cut. `None` gives it 2.
+        """
+        within = _CLOSE_WITHIN if within is None else within
         self._closed = True
         self.mux.close()
         self._room.wake()
@@ -254,8 +259,8 @@ class NatsConnection:
         client = self.client
         if client is None:
             return
-        closing = background_task(self._close(client))
-        done, _ = await asyncio.wait({closing}, timeout=_CLOSE_WITHIN)
+        closing = background_task(self._close(client, within))
+        done, _ = await asyncio.wait({closing}, timeout=within)
         if not done:
             client.abort()
             done, _ = await asyncio.wait({closing}, timeout=_CUT_WITHIN)
@@ -271,8 +276,8 @@ class NatsConnection:
         if self.client is not None:
             self.client.abandon()
 
-    async def _close(self, client: CatgaClient) -> None:
-        await self.flush(_CLOSE_WITHIN / 2)
+    async def _close(self, client: CatgaClient, within: float) -> None:
+        await self.flush(within / 2)
         with suppress(Exception):  # a socket that breaks while it is closed is as closed as any
             await client.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from catga_core import CatgaContainer, CatgaOptions, Command, Event, add_catga
+from catga_core import CatgaContainer, CatgaOptions, Command, Delivery, Event, add_catga
 from catga_core.features.queues.feature import add_queues
 from catga_core.features.queues.options import OnKeyFailure, QueueOptions
 from catga_core.messages.ordering import ordered_by
@@ -190,3 +190,26 @@ def test_a_url_turns_it_on() -> None:
 async def test_options_of_queues_stay_the_applications(jetstream_shared: NatsServer, prefix: str) -> None:
     made = container(jetstream_shared, prefix, on_failure=OnKeyFailure.PARK_KEY)
     assert made.has_feature("queues")
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize("mode", ["fail", "wait"])
+async def test_a_stop_without_the_server_is_clean_and_within_its_limit(
+    server: NatsServer, prefix: str, end: str, mode: str
+) -> None:
+    seen: list[int] = []
+
+    async def ship(event: Placed) -> None:
+        seen.append(event.number)
+
+    made = add_catga(CatgaOptions(service_name="shop", shutdown_timeout_seconds=1.0))
+    add_queues(made, QueueOptions(delivery=Delivery.AT_LEAST_ONCE))
+    options: Any = {"while_disconnected": mode, "subject_prefix": prefix, "enable_jetstream": True}
+    add_nats_catga(made, NatsOptions(server.url, **options))
+    made.add_handlers(ship)
+    async with made.running() as app:
+        await app.mediator.publish(Placed(number=1))
+        await eventually(lambda: seen == [1], within=10)
+        # A stop over its limit would raise.
+        await getattr(server, end)()
+    assert seen == [1]

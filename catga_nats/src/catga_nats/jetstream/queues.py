@@ -49,6 +49,7 @@ from catga_nats.jetstream.state import Bucket, failed, unanswered
 from catga_nats.jetstream.streams import declare_streams, wanted_streams
 from catga_nats.options import NatsOptions
 
+_ANSWER_SECONDS = 0.5
 _STOP_SECONDS = 5.0
 
 
@@ -277,20 +278,22 @@ class JetStreamQueues:
         if not self._open:
             return
         self._open = False
+        if not self._home.is_here:
+            self._connection.abandon()
+            return
+        # Asked first, so that a server that hangs or is away does not use up the time that a stop may take.
+        answers = await self._connection.flush(_ANSWER_SECONDS)
         try:
-            if self._home.is_here:
-                # Without an answer of the server, the leases run out.
+            if answers:
+                # Where it ends to answer, the leases run out.
                 with suppress(CatgaError, TimeoutError):
                     async with asyncio.timeout(_STOP_SECONDS):
                         await self._intake.stop()
         finally:
-            if not self._home.is_here:
-                self._connection.abandon()
-            else:
-                try:
-                    await self._intake.close()
-                finally:
-                    await self._connection.close()
+            try:
+                await self._intake.close()
+            finally:
+                await (self._connection.close() if answers else self._connection.close(0))
 
     def health(self) -> Health:
         """Return the connection's state as it is now."""
