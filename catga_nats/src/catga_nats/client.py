@@ -22,7 +22,7 @@ from nats.protocol.parser import Parser
 
 from catga_core.errors import ConfigurationError
 from catga_nats.opening import BACKLOG
-from catga_nats.parser import RAISED, Deliver, FastParser, not_taken
+from catga_nats.parser import RAISED, Deliver, FastParser, not_taken, plain_headers
 
 # Error lines after which the server keeps the connection; nats-py would close it after the second.
 _REFUSALS = ("permissions violation", "maximum subscriptions exceeded")
@@ -239,7 +239,9 @@ class CatgaClient(Client):
         if sink is None:
             await super()._process_msg(sid, subject, reply, data, headers)
             return
-        known = await self._process_headers(headers) if headers else None
+        known: Mapping[str, str] | None = None
+        if headers:
+            known = plain_headers(bytes(headers)) or await self._process_headers(headers)
         try:
             sink(subject, reply, data, known)
         except RAISED as error:  # it would end nats-py's read loop, and all subscriptions with it

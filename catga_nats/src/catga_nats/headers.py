@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +30,8 @@ _KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # Printable ASCII stays as it is; "%" itself, everything else and a space at either end are percent-encoded, because a
 # NATS header is trimmed, loses line breaks, and is read in different encodings by different clients.
 _SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+# Kinds of headers: of the sender, one of ours, and one of ours that a foreign peer has written in another case.
+_OWN, _RESERVED, _RESPELT = range(3)
 _TRACE = ("traceparent", "tracestate")
 
 
@@ -106,7 +109,14 @@ def decode(headers: Mapping[str, str]) -> MessageContext:
     Raises:
         CatgaError: `SERIALIZATION_FAILED` for another format, or a deadline that is not a number.
     """
-    known = {key.lower(): value for key, value in headers.items()}
+    own: dict[str, str] = {}
+    known = headers
+    for key, value in headers.items():
+        kind = _kind_of(key)
+        if kind == _OWN:
+            own[key] = unquote(value)
+        elif kind == _RESPELT:
+            known = {key.lower(): value for key, value in headers.items()}
     _expect("envelope format", known[MARK], str(FORMAT))
     message_id = unquote(known.get("catga-message-id", "")) or new_id()
     causation = known.get("catga-causation-id")
@@ -117,7 +127,6 @@ def decode(headers: Mapping[str, str]) -> MessageContext:
         raise SerializationError(
             "the header catga-deadline is not a number: send milliseconds since 1970 UTC",
         ) from None
-    own = {key: unquote(value) for key, value in headers.items() if not _reserved(key.lower())}
     context = MessageContext(
         message_id,
         unquote(known.get("catga-correlation-id", "")) or message_id,
@@ -209,6 +218,14 @@ def size(headers: Mapping[str, str]) -> int:
 
 def _reserved(key: str) -> bool:
     return key.startswith(("catga-", "nats-")) or key in _TRACE or key in {"status", "description"}
+
+
+@functools.lru_cache(maxsize=1024)
+def _kind_of(key: str) -> int:
+    lower = key.lower()
+    if not _reserved(lower):
+        return _OWN
+    return _RESERVED if key == lower or lower.startswith("nats-") else _RESPELT
 
 
 def quoted(value: str, what: str = "") -> str:

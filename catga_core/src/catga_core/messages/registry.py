@@ -44,6 +44,8 @@ class MessageRegistry:
 
     __slots__ = (
         "_closed",
+        "_decoders",
+        "_decoders_at",
         "_found",
         "_found_at",
         "_handled",
@@ -62,6 +64,11 @@ class MessageRegistry:
         self.changes: int = 0
         self._found: dict[tuple[str, int, type[Message]], MessageType | None] = {}
         self._found_at = -1
+        # What decodes stored messages, with the serializer that it was asked for; by name, version, format and base.
+        self._decoders: dict[
+            tuple[str, int, str, type[Message]], tuple[Serializer, MessageType, Callable[[bytes], Any]]
+        ] = {}
+        self._decoders_at = -1
         self._closed = catalog is not None and catalog.closed
         if catalog is not None:
             self.register(*catalog.classes)
@@ -327,6 +334,13 @@ class MessageRegistry:
             SerializationError: For bytes of an unknown serializer, for bytes that do not fit the class,
                 and for an upcaster that fails.
         """
+        if self._decoders_at != self.revision:
+            self._decoders.clear()
+            self._decoders_at = self.revision
+        shape = name, version, format, base
+        known = self._decoders.get(shape)
+        if known is not None and known[0] is serializer:
+            return known[1], known[2](data)
         reader = reader_of(format, serializer)
         described, decode = self.decoder(name, version, reader or serializer, base)
         if reader is None:
@@ -335,6 +349,7 @@ class MessageRegistry:
                 "Keep the serializer until everything that was stored with it is processed."
             )
             raise SerializationError(text)
+        self._decoders[shape] = serializer, described, decode
         return described, decode(data)
 
     # --- inside ---
