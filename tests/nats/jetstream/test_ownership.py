@@ -322,7 +322,7 @@ def owning(bucket: Bucket, lost: Callable[[tuple[str, int]], None]) -> Ownership
     async def step(_: str, __: int) -> None:
         """Take and leave at once."""
 
-    return Ownership(bucket, 2, 1.0, step, step, lambda queue, group: lost((queue, group)))
+    return Ownership(bucket, 2, 1.0, step, step, lambda queue, group: lost((queue, group)), lambda: None)
 
 
 async def fails(*_: object) -> None:

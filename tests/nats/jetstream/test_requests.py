@@ -8,6 +8,7 @@ import pytest
 
 from catga_core.interfaces.health import HealthStatus
 from catga_nats.jetstream.api import call
+from catga_nats.jetstream.declaring import Declarations
 from catga_nats.jetstream.layout import Layout, group_of, partition_of
 from catga_nats.jetstream.source import Source
 from catga_testing.waiting import eventually
@@ -27,6 +28,8 @@ async def test_a_refused_request_is_not_repeated_at_once(
         real(self, *rest)  # type: ignore[arg-type]  # passed through
 
     monkeypatch.setattr(Source, "pull", pull)
+    # As if the consumer could not be declared again.
+    monkeypatch.setattr(Declarations, "missing", lambda _: None)
     queues = await running.start(order_groups=1)
     ship = events()
     await queues.declare([ship])

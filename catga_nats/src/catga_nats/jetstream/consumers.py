@@ -16,6 +16,9 @@ from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
 from catga_nats.jetstream.layout import SLOTS, UNORDERED, Layout, consumer_name, token
 from catga_nats.jetstream.streams import consumer_config, differences, nanoseconds
 
+QUEUE_KEY = "catga-queue"
+"""In the metadata of a consumer: the name of its queue."""
+
 _MAX_ACK_PENDING = 100_000
 """Messages that wait for another attempt count too, so that the server's default of 1,000 would stop a queue."""
 
@@ -69,7 +72,7 @@ def parked_consumer(
 
 async def declare_consumers(
     connection: NatsConnection, layout: Layout, queues: Sequence[QueueDefinition]
-) -> list[QueueDefinition]:
+) -> tuple[list[QueueDefinition], list[str]]:
     """Create the consumers that do not exist; where that fails, none stays behind.
 
     A consumer that exists takes the messages that a queue has got since: only what it takes grows, no setting is changed. A queue
@@ -81,7 +84,7 @@ async def declare_consumers(
         queues: The queues.
 
     Returns:
-        The queues that have consumers.
+        The queues that have consumers, and the consumers that were created.
 
     Raises:
         ConfigurationError: One exists with other settings, or cannot be created.
@@ -99,7 +102,10 @@ async def declare_consumers(
             found = await consumer_config(connection, each.stream, each.name)
             if found is None:
                 if filters:
-                    todo.append((each, {**config, "filter_subjects": filters}, "create"))
+                    metadata = {QUEUE_KEY: queue.name}
+                    todo.append(
+                        (each, {**config, "filter_subjects": filters, "metadata": metadata}, "create")
+                    )
                 else:
                     complete = False
                 continue
@@ -116,13 +122,12 @@ async def declare_consumers(
             existing.append(queue)
     if problems:
         raise ConfigurationError(problems)
-    await _carry_out(connection, todo)
-    return existing
+    return existing, await _carry_out(connection, todo)
 
 
 async def _carry_out(
     connection: NatsConnection, todo: Sequence[tuple[ConsumerName, dict[str, Any], str]]
-) -> None:
+) -> list[str]:
     created: list[ConsumerName] = []
     for each, config, action in todo:
         try:
@@ -142,6 +147,7 @@ async def _carry_out(
                 with suppress(ApiError, NoJetStreamError, CatgaError):
                     await call(connection, f"CONSUMER.DELETE.{one.stream}.{one.name}")
             raise
+    return [each.name for each in created]
 
 
 def _config(consumer: ConsumerName, queue: QueueDefinition) -> dict[str, Any]:

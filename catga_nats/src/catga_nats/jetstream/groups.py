@@ -84,7 +84,7 @@ class Groups:
         Raises:
             CatgaError: The server does not answer.
         """
-        source = Source(reader.definition.name, consumer, reader.on_message, reader.wake)
+        source = Source(reader.definition.name, consumer, reader.on_message, reader.wake, reader.missing)
         try:
             await self._connection.subscribe([source.subscription])
             info = await self._info(consumer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from catga_core.clock import SystemClock
@@ -39,6 +39,7 @@ class Intake:
         options: The options.
         bucket: Where processes agree.
         publishing: Publishes what is parked.
+        missing: Called when the server does not know a stream or a consumer.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class Intake:
         options: JetStreamOptions,
         bucket: Bucket,
         publishing: Publishing,
+        missing: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._layout = layout
         self._options = options
+        self._missing = missing
         self._readers: dict[str, Reader] = {}
         self._by_token: dict[str, Reader] = {}
         self._consumers: dict[tuple[str, int], ConsumerName] = {}
@@ -59,7 +62,7 @@ class Intake:
         self.attempts: Attempts = Attempts(bucket)
         self.settling: Settling = Settling(connection, self.reader, self.attempts, self._background)
         self._ownership = Ownership(
-            bucket, layout.groups, options.membership_seconds, self._take, self._leave, self._lose
+            bucket, layout.groups, options.membership_seconds, self._take, self._leave, self._lose, missing
         )
         self._groups = Groups(connection, self.settling, self._background, lambda: self._ownership.until)
         self.held: HeldKeys = HeldKeys(
@@ -114,6 +117,7 @@ class Intake:
             CatgaError: The server does not answer.
         """
         new = [each for each in queues if each.name not in self._readers]
+        missing = self._missing
         for queue in new:
             reader = Reader(
                 queue,
@@ -122,6 +126,7 @@ class Intake:
                 self._give_back,
                 self.settling.acknowledge_again,
                 self._options.max_buffered,
+                missing,
             )
             token = consumer_name(queue.name)
             self._by_token[token] = reader
@@ -129,7 +134,7 @@ class Intake:
                 if consumer.ordered:
                     self._consumers[token, int(consumer.slot[1:])] = consumer
                 else:
-                    source = Source(queue.name, consumer, reader.on_message, reader.wake)
+                    source = Source(queue.name, consumer, reader.on_message, reader.wake, missing)
                     reader.sources.append(source)
                     await self._connection.subscribe([source.subscription])
             self._readers[queue.name] = reader

@@ -21,7 +21,7 @@ from catga_core.messages import MessageKind
 from catga_nats.connection import NatsConnection
 from catga_nats.jetstream import wire
 from catga_nats.jetstream.api import MESSAGE_NOT_FOUND, ApiError, NoJetStreamError, call
-from catga_nats.jetstream.consumers import ConsumerName, consumers_of
+from catga_nats.jetstream.consumers import QUEUE_KEY, consumers_of
 from catga_nats.jetstream.layout import Layout, consumer_name, token
 from catga_nats.jetstream.received import JetMessage
 from catga_nats.jetstream.state import Bucket, Entry, failed, unanswered
@@ -147,13 +147,14 @@ class Looking:
     async def stats(
         self, queues: Sequence[QueueDefinition], has_consumers: Callable[[str], bool]
     ) -> Mapping[str, QueueStats]:
-        """Return the state of queues.
+        """Return the state of queues, and of those that their services had before and do not have any more.
 
         Args:
             queues: The queues.
             has_consumers: Whether a queue has consumers; without messages it may have none.
         """
-        return {each.name: await self._stats(each, has_consumers(each.name)) for each in queues}
+        stats = {each.name: await self._stats(each, has_consumers(each.name)) for each in queues}
+        return {**stats, **await self._left_behind(queues)}
 
     async def _stats(self, queue: QueueDefinition, has_consumers: bool) -> QueueStats:
         ready = leased = scheduled = 0
@@ -164,7 +165,7 @@ class Looking:
             ready += waiting
             leased += info["num_ack_pending"]
             if waiting:
-                first = await self._oldest(consumer, info)
+                first = await self._oldest(consumer.stream, info)
                 oldest = first if oldest is None or (first is not None and first < oldest) else oldest
         if queue.kind is MessageKind.COMMAND:
             name = queue.messages[0]
@@ -172,13 +173,46 @@ class Looking:
         held = await self._state.list([f"held.{consumer_name(queue.name)}.*"])
         return QueueStats(ready, scheduled, leased, 0, len(held), oldest)
 
-    async def _oldest(self, consumer: ConsumerName, info: Mapping[str, Any]) -> float | None:
+    async def _left_behind(self, queues: Sequence[QueueDefinition]) -> dict[str, QueueStats]:
+        """Return the queues of renamed and removed event handlers that still have messages."""
+        # Queues of other services are theirs to watch.
+        services = tuple(
+            each.name.removesuffix(each.handler) for each in queues if each.kind is MessageKind.EVENT
+        )
+        stream = self._layout.events_stream
+        known = {consumer.name for each in queues for consumer in consumers_of(self._layout, each)}
+        found: dict[str, QueueStats] = {}
+        for name in sorted(await self._consumers(stream) - known):
+            info = await self._ask(f"CONSUMER.INFO.{stream}.{name}", None)
+            metadata: dict[str, str] = info["config"].get("metadata") or {}
+            queue = metadata.get(QUEUE_KEY, "")
+            unsettled = info["num_ack_pending"]
+            waiting = info["num_pending"] + unsettled
+            if not waiting or not queue.startswith(services):
+                continue
+            oldest = await self._oldest(stream, info)
+            before = found.get(queue, QueueStats(0, 0, 0, 0, 0, None))
+            times = [each for each in (oldest, before.oldest_at) if each is not None]
+            ready, leased = before.ready + waiting, before.leased + unsettled
+            found[queue] = QueueStats(ready, 0, leased, 0, 0, min(times, default=None))
+        return found
+
+    async def _consumers(self, stream: str) -> set[str]:
+        found: set[str] = set()
+        while True:
+            page = await self._ask(f"CONSUMER.NAMES.{stream}", {"offset": len(found)})
+            names: list[str] = page["consumers"] or []
+            found.update(names)
+            if not names or len(found) >= page["total"]:
+                return found
+
+    async def _oldest(self, stream: str, info: Mapping[str, Any]) -> float | None:
         """Return when the first message that a consumer has not settled was stored."""
         start = info["ack_floor"]["stream_seq"] + 1
         config = info["config"]
         times: list[float] = []
         for subject in config.get("filter_subjects") or [config.get("filter_subject", ">")]:
-            found = await self._message(consumer.stream, {"seq": start, "next_by_subj": subject})
+            found = await self._message(stream, {"seq": start, "next_by_subj": subject})
             if found is not None:
                 times.append(_seconds(found["time"]))
         return min(times, default=None)

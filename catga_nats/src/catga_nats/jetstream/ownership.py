@@ -36,6 +36,7 @@ class Ownership:
         take: Begins to take the messages of a group.
         leave: Takes nothing more of a group, and returns when nothing of it is unsettled here.
         lose: Forgets a group that another process may own by now.
+        on_unread: Called when the bucket cannot be read: it may be gone.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Ownership:
         take: Step,
         leave: Step,
         lose: Callable[[str, int], None],
+        on_unread: Callable[[], None],
     ) -> None:
         self._bucket = bucket
         self._groups = groups
@@ -53,6 +55,7 @@ class Ownership:
         self._take = take
         self._leave = leave
         self._lose = lose
+        self._on_unread = on_unread
         self._member = secrets.token_hex(8)
         self._queues: list[str] = []
         self._owned: set[tuple[str, int]] = set()
@@ -68,7 +71,7 @@ class Ownership:
             clock=SystemClock(),
             first=False,
             retry=RetryPolicy(max_attempts=None, delay_seconds=0.5, max_delay_seconds=third),
-            on_error=log_unreachable,
+            on_error=self._unreachable,
         )
 
     def start(self) -> None:
@@ -152,6 +155,10 @@ class Ownership:
             if place in self._leaving and self._leaving[place].done():
                 del self._leaving[place]
         for group in taken:
+            if (queue, group) in self._owned:
+                # The bucket was lost, and with it that this process owns the group.
+                self._owned.discard((queue, group))
+                self._lose(queue, group)
             await self._take(queue, group)
             self._owned.add((queue, group))
         return False
@@ -195,6 +202,10 @@ class Ownership:
             self._owned.discard(place)
             task = self._leaving[place] = background_task(self._left(queue, group))
             task.add_done_callback(lambda _: self._worker.wake())
+
+    def _unreachable(self, error: Exception, delay: float) -> None:
+        log_unreachable(error, delay)
+        self._on_unread()
 
     async def _left(self, queue: str, group: int) -> None:
         await self._leave(queue, group)

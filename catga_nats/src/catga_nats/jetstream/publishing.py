@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -15,7 +16,7 @@ from catga_nats.mux import Answer
 
 _decode = msgspec.json.Decoder(Acknowledged).decode
 
-_LEADERLESS_TRIES = 3
+_LEADERLESS_TRIES = 4
 _LEADERLESS_SECONDS = 0.25  # as long as an election lasts at best, and as nats.go waits
 _FULL = (10047, 10077, 10023)  # insufficient resources, maximum bytes, insufficient storage
 
@@ -47,11 +48,13 @@ class Publishing:
     Args:
         connection: The connection.
         timeout: Seconds that an acknowledgement may take.
+        on_missing: Called when no stream takes a message.
     """
 
-    def __init__(self, connection: NatsConnection, timeout: float) -> None:
+    def __init__(self, connection: NatsConnection, timeout: float, on_missing: Callable[[], None]) -> None:
         self._connection = connection
         self._timeout = timeout
+        self._on_missing = on_missing
         self._open: dict[bytes, _Sent] = {}
         connection.on_return.append(self._send_again)
 
@@ -72,12 +75,14 @@ class Publishing:
         if size > connection.payload_limit:
             raise too_large(what, size, connection.payload_limit)
         sent = _Sent(subject, data, headers)
-        for tries in range(1, _LEADERLESS_TRIES + 1):
-            answer = await self._answer(sent, size)
-            # The server's word that no stream listens on the subject: it has none, or is electing its leader.
-            if not isinstance(answer, tuple) or tries == _LEADERLESS_TRIES:
+        answer = await self._answer(sent, size)
+        for _ in range(_LEADERLESS_TRIES - 1):
+            if not isinstance(answer, tuple):
                 break
+            # The server's word that no stream listens on the subject: it is electing its leader, or there is none.
+            self._on_missing()
             await asyncio.sleep(_LEADERLESS_SECONDS)
+            answer = await self._answer(sent, size)
         if isinstance(answer, CatgaError):
             raise answer
         return _acknowledged(answer, what, again=sent.again)

@@ -36,9 +36,8 @@ from catga_core.runtime.home_loop import HomeLoop
 from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
 from catga_nats.jetstream import wire
-from catga_nats.jetstream.agreement import agree_on_groups
 from catga_nats.jetstream.api import WRONG_LAST_SEQUENCE, ApiError, NoJetStreamError
-from catga_nats.jetstream.consumers import declare_consumers
+from catga_nats.jetstream.declaring import Declarations
 from catga_nats.jetstream.intake import Intake
 from catga_nats.jetstream.layout import Layout
 from catga_nats.jetstream.looking import Looking
@@ -46,7 +45,6 @@ from catga_nats.jetstream.publishing import Publishing
 from catga_nats.jetstream.received import JetMessage
 from catga_nats.jetstream.schedules import schedule_headers
 from catga_nats.jetstream.state import Bucket, failed, unanswered
-from catga_nats.jetstream.streams import declare_streams, wanted_streams
 from catga_nats.options import NatsOptions
 
 _ANSWER_SECONDS = 0.5
@@ -72,7 +70,6 @@ class JetStreamQueues:
         self._declaring = asyncio.Lock()
         # Set, and replaced, when queues were declared.
         self._grown = asyncio.Event()
-        self._declared: dict[str, QueueDefinition] = {}
         self._home = HomeLoop()
         self._open = False
 
@@ -95,21 +92,25 @@ class JetStreamQueues:
             self._state = Bucket(connection, self._layout.state_bucket)
             self._results = Bucket(connection, self._layout.results_bucket)
             await connection.subscribe([self._state.subscription])
-            await declare_streams(connection, wanted_streams(self._layout, self._jetstream))
-            await agree_on_groups(self._state, self._jetstream.order_groups)
+            self._declarations = Declarations(
+                connection, self._layout, self._jetstream, self._state, self._declared_again
+            )
+            await self._declarations.start()
         except (ApiError, NoJetStreamError) as error:
             await connection.close()
             raise _unusable(error) from error
         except BaseException:
             await connection.close()
             raise
-        self._publishing = Publishing(connection, self._options.request_timeout)
-        self._intake = Intake(connection, self._layout, self._jetstream, self._state, self._publishing)
+        missing = self._declarations.missing
+        self._publishing = Publishing(connection, self._options.request_timeout, missing)
+        self._intake = Intake(
+            connection, self._layout, self._jetstream, self._state, self._publishing, missing
+        )
         self._looking = Looking(
             connection, self._layout, self._state, self._results, self._jetstream.duplicate_window_seconds
         )
         self._intake.start()
-        self._declared.clear()
         self._open = True
         if weak := self._jetstream.weaknesses:
             logger().warning(JETSTREAM_DURABILITY, settings=weak)
@@ -123,15 +124,15 @@ class JetStreamQueues:
         """
         self._check_open()
         async with self._declaring:
-            new = [each for each in queues if not _covers(self._declared.get(each.name), each)]
+            new = [each for each in queues if not self._declarations.covers(each)]
             if not new:
                 return
             try:
-                existing = await declare_consumers(self._connection, self._layout, new)
+                existing = await self._declarations.declare(new)
             except (ApiError, NoJetStreamError) as error:
                 raise _unusable(error) from error
             await self._intake.open(existing)
-            self._declared.update({each.name: each for each in new})
+            self._declarations.add(new)
             self._grown.set()
             self._grown = asyncio.Event()
 
@@ -194,7 +195,7 @@ class JetStreamQueues:
     async def receive(self, queue: str, /, *, limit: int, timeout: float) -> Sequence[JetMessage]:
         """Return messages of a declared queue; none after the timeout."""
         self._check_open()
-        if queue in self._declared and not self._intake.has(queue):
+        if queue in self._declarations and not self._intake.has(queue):
             # Nothing is known yet that it takes.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._grown.wait(), timeout)
@@ -269,9 +270,9 @@ class JetStreamQueues:
         return await self._looking.find(filter, after, limit)
 
     async def stats(self) -> Mapping[str, QueueStats]:
-        """Return the state of each queue that is declared here."""
+        """Return the state of each queue that is declared here, and of those that a renamed or removed handler has left behind."""
         self._check_open()
-        return await self._looking.stats(list(self._declared.values()), self._intake.has)
+        return await self._looking.stats(self._declarations.queues, self._intake.has)
 
     async def stop(self) -> None:
         """Give back what is here, and close the connection."""
@@ -281,6 +282,7 @@ class JetStreamQueues:
         if not self._home.is_here:
             self._connection.abandon()
             return
+        await self._declarations.stop()
         # Asked first, so that a server that hangs or is away does not use up the time that a stop may take.
         answers = await self._connection.flush(_ANSWER_SECONDS)
         try:
@@ -311,15 +313,15 @@ class JetStreamQueues:
         text = f"JetStream serves no messages of the queue {queue} ({why})"
         return Health(HealthStatus.DEGRADED, text, {**health.details, "state": "refused", "refused": refused})
 
+    def _declared_again(self) -> None:
+        for each in self._intake.readers:
+            each.connected()
+
     def _check_open(self) -> None:
         if not self._open or self._home.loop is not asyncio.get_running_loop():
             problem = self._home.problem() if self._open else None
             text = f"the JetStream queues {problem or 'are not started: use them between start and stop'}"
             raise TransportError(text, retryable=False)
-
-
-def _covers(known: QueueDefinition | None, wanted: QueueDefinition) -> bool:
-    return known is not None and {*wanted.messages} <= {*known.messages}
 
 
 def _own(received: Received) -> JetMessage:

@@ -34,6 +34,7 @@ class Reader:
         give_back: Gives messages back that the application has not seen, and forgets them.
         done_again: Called with a message that was delivered again although it is settled.
         max_buffered: How many messages may wait behind earlier ones of their keys.
+        missing: Called when the server does not know a consumer.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class Reader:
         give_back: Callable[[Sequence[JetMessage]], None],
         done_again: Callable[[JetMessage], None],
         max_buffered: int,
+        missing: Callable[[], None],
     ) -> None:
         self.definition: QueueDefinition = definition
+        self.missing: Callable[[], None] = missing
         self.sources: list[Source] = []
         self.groups: dict[Source, Group] = {}
         self._client = client

@@ -23,6 +23,8 @@ _LONGEST_PAUSE = 5.0
 _LATE = 1.0  # seconds after which a request that was not ended by the server is believed lost
 
 _ENDED = {"404", "408"}
+_NOBODY = "503"
+_DELETED = "Deleted"
 
 OnMessage = Callable[["Source", Delivery, bytes, bytes, bytes, "Mapping[str, str] | None"], None]
 """Takes source, delivery, subject, acknowledgement's subject, payload and headers of a message."""
@@ -36,6 +38,7 @@ class Source:
         consumer: The consumer.
         on_message: Takes each message.
         on_change: Called when a request has ended.
+        on_missing: Called when the server does not know the consumer.
 
     Attributes:
         outstanding: How many messages may still come of what was requested.
@@ -44,7 +47,12 @@ class Source:
     """
 
     def __init__(
-        self, queue: str, consumer: ConsumerName, on_message: OnMessage, on_change: Callable[[], None]
+        self,
+        queue: str,
+        consumer: ConsumerName,
+        on_message: OnMessage,
+        on_change: Callable[[], None],
+        on_missing: Callable[[], None],
     ) -> None:
         self.queue: str = queue
         self.consumer: ConsumerName = consumer
@@ -55,6 +63,7 @@ class Source:
         self._paused_until = 0.0
         self._on_message = on_message
         self._on_change = on_change
+        self._on_missing = on_missing
         self._request = f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.name}".encode()
         self._inbox = b"_INBOX.%b" % secrets.token_hex(12).encode()
         self._expires_at = 0.0
@@ -120,6 +129,8 @@ class Source:
             return
         # A request made at once would be refused at once.
         self.refused = f"{status} {headers.get('Description', '')}".strip()
+        if status == _NOBODY or _DELETED in self.refused:
+            self._on_missing()
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._refusals, 10))
         self._refusals += 1
         loop = asyncio.get_running_loop()

@@ -88,12 +88,15 @@ def wanted_streams(layout: Layout, options: JetStreamOptions) -> list[dict[str, 
     ]
 
 
-async def declare_streams(connection: NatsConnection, wanted: Sequence[dict[str, Any]]) -> None:
+async def declare_streams(connection: NatsConnection, wanted: Sequence[dict[str, Any]]) -> list[str]:
     """Create the streams that do not exist; where that fails, none stays behind.
 
     Args:
         connection: The connection.
         wanted: Their configurations.
+
+    Returns:
+        The streams that were created.
 
     Raises:
         ConfigurationError: The server cannot keep them, or one exists with other settings.
@@ -120,6 +123,7 @@ async def declare_streams(connection: NatsConnection, wanted: Sequence[dict[str,
             with suppress(ApiError, NoJetStreamError, CatgaError):
                 await call(connection, f"STREAM.DELETE.{name}")
         raise
+    return created
 
 
 async def _create(connection: NatsConnection, config: dict[str, Any]) -> list[str]:
