@@ -11,6 +11,7 @@ import pytest
 
 from catga_core.errors import CatgaError, LeaseLostError
 from catga_core.interfaces.durable_transport import QueueDefinition
+from catga_core.interfaces.health import HealthStatus
 from catga_nats.jetstream.api import NoJetStreamError
 from catga_nats.jetstream.layout import consumer_name
 from catga_nats.jetstream.ownership import Ownership, _owner_of
@@ -184,6 +185,20 @@ async def test_a_message_whose_lease_ran_out_while_it_was_numbered_is_not_handed
     monkeypatch.setattr(queues._intake.attempts, "number", stand_still)
     (again,) = await receive(queues, short, 1)
     assert (ids(numbered), ids([again]), again.attempt) == (["m1"], ["m1"], 2)
+
+
+async def test_leases_are_not_kept_without_a_connection(running: Running) -> None:
+    async with Link(running.url) as link:
+        queues = await running.start(url=link.url)
+        await queues.declare([LONG])
+        await queues.publish(queued("m1", key="k"))
+        had = await receive(queues, LONG, 1)
+        assert await queues.extend(had) == had
+        await link.cut()
+        await eventually(lambda: queues.health().status is HealthStatus.UNHEALTHY)
+        # The handler of a message with a key has to learn it: later ones of the key may be handled elsewhere soon.
+        with pytest.raises(CatgaError):
+            await queues.extend(had)
 
 
 async def test_messages_whose_lease_was_lost_are_forgotten(running: Running) -> None:

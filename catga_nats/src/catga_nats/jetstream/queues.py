@@ -12,6 +12,7 @@ from catga_core.errors import (
     CatgaError,
     ConfigurationError,
     MessageIdConflictError,
+    Outcome,
     PersistenceError,
     TransportError,
 )
@@ -203,8 +204,16 @@ class JetStreamQueues:
         return await self._intake.receive(queue, limit, timeout)
 
     async def extend(self, received: Sequence[Received], /) -> Sequence[Received]:
-        """Keep messages for another lease; return those that are still this process's."""
+        """Keep messages for another lease; return those that are still this process's.
+
+        Raises:
+            TransportError: There is no connection to keep them over.
+        """
         self._check_open()
+        client = self._connection.client
+        if client is None or not client.takes_more:
+            text = "JetStream cannot be told to keep the leases of messages: there is no connection to it"
+            raise TransportError(text, outcome=Outcome.NOT_SENT)
         return self._intake.settling.extend([_own(each) for each in received])
 
     async def complete(self, received: Received, /, *, result: bytes | None = None) -> None:
