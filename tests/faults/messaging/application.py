@@ -23,7 +23,7 @@ from catga_core import (
 )
 from catga_core.interfaces import Storage
 from catga_core.interfaces.durable_transport import command_queue, event_queue
-from catga_core.reliability import QueueOptions, add_inbox, add_queues, ordered_by
+from catga_core.reliability import OnKeyFailure, QueueOptions, add_inbox, add_queues, ordered_by
 from catga_core.unit_of_work import connection_of
 from catga_nats import NatsOptions, add_nats_catga
 from catga_nats.jetstream import JetStreamOptions
@@ -227,7 +227,8 @@ def compose_booking(way: Way, inbox: str) -> CatgaContainer:
         way: How it reaches its messages.
         inbox: The URL of its storage.
     """
-    catga = _composed(way, _booking(inbox), inbox)
+    failure = OnKeyFailure.PARK_KEY if parks(inbox) else OnKeyFailure.SKIP
+    catga = _composed(way, _booking(inbox), inbox, failure)
     add_inbox(catga)
     catga.add_handlers(Book)
     return catga
@@ -250,7 +251,14 @@ def _booking(inbox: str) -> str:
     return f"booking-{stored_over(inbox)}"
 
 
-def _composed(way: Way, service: str, store: str) -> CatgaContainer:
+def parks(inbox: str) -> bool:
+    """Return whether a service parks the messages behind a dead letter of their key."""
+    return stored_over(inbox) == "redis"
+
+
+def _composed(
+    way: Way, service: str, store: str, on_failure: OnKeyFailure = OnKeyFailure.SKIP
+) -> CatgaContainer:
     catga = add_catga(CatgaOptions(service_name=service, store=store, enable_dead_letter_queue=True))
     add_queues(
         catga,
@@ -261,6 +269,7 @@ def _composed(way: Way, service: str, store: str) -> CatgaContainer:
             max_attempts=MAX_ATTEMPTS,
             retry_delay_seconds=0.05,
             retry_max_delay_seconds=0.3,
+            on_failure=on_failure,
         ),
     )
     if way.servers:

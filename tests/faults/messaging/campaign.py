@@ -16,6 +16,7 @@ from tests.faults.messaging import checks
 from tests.faults.messaging.application import LEASE, compose, services_of
 from tests.faults.messaging.bookings import booked, prepare_bookings
 from tests.faults.messaging.counts import Count
+from tests.faults.messaging.operators import Operator
 from tests.faults.messaging.places import PLACES, Place
 from tests.faults.messaging.plan import LANES, planned
 from tests.faults.messaging.processes import Process
@@ -79,6 +80,8 @@ async def _run(place: Place, folder: Path, each_lane: int, seed: int, seconds: f
         for number in range(each_lane)
         for each in [planned(seed, lane, number)]
     }
+    operator = Operator(look)
+    purging = asyncio.create_task(operator.work())
     try:
         for each in [*workers, *publishers]:
             await each.start()
@@ -87,13 +90,17 @@ async def _run(place: Place, folder: Path, each_lane: int, seed: int, seconds: f
             group.create_task(_break_in_turn(place, turns, seconds, seed, count))
             await _break(place, workers, publishers, random.Random(f"{seed} faults"), count)
         await (_settle_streams(look, count) if look.servers else _settle(look, count))
+        if purging.done():
+            purging.result()
+        purging.cancel()
         for each in [*workers, *publishers]:
             count.problems += await each.end()
         pauses = [pause for each in workers for pause in each.pauses]
         effects = checks.effects_of(read_history([each.log for each in workers]), pauses)
         published = read_history([each.log for each in publishers])
-        found = await checks.look(look, plan, published, effects, await booked(look))
+        found = await checks.look(look, plan, published, effects, await booked(look), purged=operator.purged)
     finally:
+        purging.cancel()
         for each in [*workers, *publishers]:
             await each.abandon()
     count.counts += found.counts

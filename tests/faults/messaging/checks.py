@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -51,6 +51,8 @@ async def look(
     published: Sequence[Entry],
     effects: Sequence[Effect],
     booked: Sequence[Effect],
+    *,
+    purged: Collection[tuple[str, str]] = (),
 ) -> Found:
     """Compare what is stored, and what handlers have left, with what was published.
 
@@ -60,6 +62,7 @@ async def look(
         published: What publishers have said.
         effects: What handlers have done, in its order.
         booked: What handlers have written in their units of work, in its order.
+        purged: The dead letters that were purged meanwhile, by queue and message.
     """
     found = Found()
     tried = {each["id"] for each in published if each.kind == "try"}
@@ -67,9 +70,10 @@ async def look(
     found.counts["published"] = len(acknowledged)
     found.counts["not acknowledged"] = len(tried - acknowledged)
     copies = {(queue, id) for id in tried for queue in queues_of(way, plan[id].kind)}
-    lost = {(queue, id) for queue, id in copies if id in acknowledged}
+    wanted = {(queue, id) for queue, id in copies if id in acknowledged}
     if way.servers:
-        letters = set[tuple[str, str]]()
+        letters = {*purged}
+        found.counts["dead letters that were purged to release their keys"] = len(purged)
         for made in services_of(way):
             async with made().running(roles={"admin"}) as app:
                 letters |= await _letters(app)
@@ -87,11 +91,14 @@ async def look(
             f"{id} in {queue} is done, and a dead letter" for queue, id in sorted(done & letters)
         ]
     found.problems += [
-        f"{id} in {queue} was acknowledged and is lost" for queue, id in sorted(lost - done - letters)
+        f"{id} in {queue} was acknowledged and is lost" for queue, id in sorted(wanted - done - letters)
     ]
     found.problems += [
         f"{id} in {queue} is a dead letter, and was never published" for queue, id in letters - copies
     ]
+    # Handled and dead letters are together as many as these two, or something is lost.
+    found.counts["published, for each queue"] = len(wanted)
+    found.counts["not acknowledged, and in a queue all the same"] = len((done | letters) - wanted)
     found.counts["dead letters"] = len(letters - done)
     found.counts["dead letters after attempts that were cut off"] = sum(
         not plan[id].may_die for _, id in letters - done
