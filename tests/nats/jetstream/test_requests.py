@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from catga_core.errors import CatgaError
 from catga_core.interfaces.health import HealthStatus
 from catga_nats.jetstream.api import call
 from catga_nats.jetstream.declaring import Declarations
@@ -100,6 +101,24 @@ async def test_one_that_failed_comes_again_though_there_is_no_room(running: Runn
     await queues.retry(first, delay=0.0, error="not yet")
     (again,) = await receive(queues, ship, 1)
     assert (ids([again]), again.attempt) == (["a0"], 2)
+
+
+async def test_an_acknowledgement_that_no_consumer_takes_is_none(running: Running) -> None:
+    queues = await running.start(order_groups=1)
+    ship = events(lease=30.0)
+    await queues.declare([ship])
+    for each in ("m1", "m2"):
+        await queues.publish(queued(each, key="k"))
+    (first,) = await receive(queues, ship, 1)
+    assert await nothing(queues, ship, 0.0)
+    await eventually(lambda: len([*queues._intake.reader(ship.name).held]) == 2)
+    # As while the consumer's peers choose a leader: the server answers at once that nobody listens.
+    name = first.source.consumer
+    await call(queues._connection, f"CONSUMER.DELETE.{name.stream}.{name.name}")
+    with pytest.raises(CatgaError) as raised:
+        await queues.complete(first)
+    assert raised.value.details["outcome"] == "unknown"
+    assert await nothing(queues, ship)
 
 
 async def test_a_receiver_that_waits_goes_on_requesting(running: Running) -> None:

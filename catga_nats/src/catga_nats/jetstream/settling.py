@@ -14,6 +14,7 @@ from catga_nats.jetstream.background import Background
 from catga_nats.jetstream.reader import SAFE, Reader
 from catga_nats.jetstream.received import JetMessage
 from catga_nats.jetstream.source import Source
+from catga_nats.jetstream.state import unanswered
 
 _ACK = b"+ACK"
 _END = b"+TERM"
@@ -199,19 +200,25 @@ class Settling:
     async def _confirmed(self, message: JetMessage, reader: Reader, word: bytes) -> None:
         message.confirming = True
         try:
-            await ask(self._connection, message.reply, word, timeout=_CONFIRM_SECONDS)
+            await self._ask(message, word)
         except CatgaError:
             # It may be acknowledged. Until that is known, no later one of its key is handed out.
             self._background.start(self._ask_again(message, reader, word))
             raise
         reader.settled(message)
 
+    async def _ask(self, message: JetMessage, word: bytes) -> None:
+        answer = await ask(self._connection, message.reply, word, timeout=_CONFIRM_SECONDS)
+        if type(answer) is not bytes:
+            # The server's word that nobody listens: the consumer has no leader now, and knows nothing of this.
+            raise unanswered()
+
     async def _ask_again(self, message: JetMessage, reader: Reader, word: bytes) -> None:
         # Should it be delivered again meanwhile, it is settled by its new delivery.
         while reader.holds(message):
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
             with suppress(CatgaError):
-                await ask(self._connection, message.reply, word, timeout=_CONFIRM_SECONDS)
+                await self._ask(message, word)
                 reader.settled(message)
                 return
 
