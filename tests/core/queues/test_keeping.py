@@ -16,6 +16,7 @@ from catga_core import (
     ConfigurationError,
     Delivery,
     Event,
+    EventHandler,
     Priority,
     Query,
     ScheduledId,
@@ -26,8 +27,10 @@ from catga_core import (
     scheduled_id,
 )
 from catga_core.builtin_plugins import add_memory_transport
+from catga_core.errors import TransportError
 from catga_core.features.queues.stored import StoredQueues, StoredSettings
 from catga_core.interfaces import DurableCapabilities, DurableTransport, QueueState, QueueStore, Storage
+from catga_core.interfaces.durable_transport import Received, event_queue
 from catga_core.reliability import QueueOptions, add_queues
 from catga_testing.waiting import eventually
 
@@ -235,8 +238,8 @@ class Elsewhere(StoredQueues):
         return DurableCapabilities(durable=True, remote=True, transactional=False)
 
 
-def beside_storage(catga: CatgaContainer) -> None:
-    queues = Elsewhere(
+def beside_storage(catga: CatgaContainer, made: type[Elsewhere] = Elsewhere) -> None:
+    queues = made(
         lambda: catga.get(QueueStore),
         lambda: catga.get(Storage),
         SystemClock(),
@@ -284,6 +287,40 @@ def test_exactly_once_over_a_broker_requires_the_inbox() -> None:
     with pytest.raises(ConfigurationError, match="enable_inbox"):
         beside(on_paid).validate()
     beside(on_paid, enable_inbox=True).validate()
+
+
+class Forgetful(Elsewhere):
+    """Does not learn that the first attempt has ended, as a broker whose connection is lost."""
+
+    async def complete(self, received: Received, /, *, result: bytes | None = None) -> None:
+        if received.attempt == 1:
+            await self.retry(received, delay=0.0, error="lost")
+            raise TransportError("the connection was lost")
+        await super().complete(received, result=result)
+
+
+async def test_message_whose_effects_were_committed_is_no_dead_letter() -> None:
+    catga = add_catga(CatgaOptions(service_name="shop", enable_inbox=True, enable_dead_letter_queue=True))
+    add_queues(catga, QueueOptions(max_attempts=1))
+    beside_storage(catga, Forgetful)
+    paid: list[str] = []
+
+    class Note(EventHandler[Paid]):
+        async def handle(self, message: Paid) -> None:
+            paid.append("paid")
+
+    catga.add_handlers(Note)
+    queue = event_queue("shop", "Note")
+    async with catga.running() as app:
+        await app.mediator.publish(Paid(), message_id="p1")
+
+        async def is_done() -> bool:
+            entry = await app.message_queues.get(queue, "p1")
+            return entry is not None and entry.state is QueueState.DONE
+
+        await eventually(is_done)
+        assert await app.dead_letters.count() == 0
+    assert paid == ["paid"]
 
 
 def test_command_exactly_once_over_a_broker_is_refused() -> None:

@@ -18,6 +18,7 @@ from catga_core.handlers import HandlerDefinition
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.durable_transport import DurableTransport, QueueDefinition
 from catga_core.interfaces.health import Health
+from catga_core.interfaces.inbox import InboxStore
 from catga_core.interfaces.queue import QueueStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import Dispatcher, DurableMessages
@@ -199,7 +200,11 @@ class QueuesFeature:
                 transport, lambda: services.get(DeadLetterStore), storage, clock, policy, options.on_failure
             )
             results = ResultCodecs(serializer, registry) if options.keep_results else None
-            handling = Handling(dispatcher, registry, serializer, results, settling, transport, storage)
+
+            async def had(message_id: str, handler: str) -> bool:
+                return await services.get(InboxStore).seen(message_id, handler)
+
+            handling = Handling(dispatcher, registry, serializer, results, settling, transport, storage, had)
             definitions = self._definitions(services)
 
             def all_queues() -> Sequence[QueueDefinition]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
@@ -33,6 +33,7 @@ class Handling:
         settling: Settles.
         transport: Returns the current durable transport.
         storage: Returns the current storage.
+        had: Returns whether the inbox knows that a handler has had a message.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Handling:
         settling: Settling,
         transport: Callable[[], DurableTransport],
         storage: Callable[[], Storage],
+        had: Callable[[str, str], Awaitable[bool]],
     ) -> None:
         self._dispatcher = dispatcher
         self._registry = registry
@@ -52,6 +54,7 @@ class Handling:
         self._settling = settling
         self._transport = transport
         self._storage = storage
+        self._had = had
 
     async def handle(self, definition: QueueDefinition, attempt: Attempt) -> None:
         """Handle a message and settle it.
@@ -63,7 +66,7 @@ class Handling:
         received = attempt.received
         if not self._settling.allows(received.attempt):
             attempt.handled = True
-            await self._settling.failed(definition, received, _ended_each_time(received), retryable=False)
+            await self._exhausted(definition, received)
             return
         message = received.message
         of: type[Any] = Event if definition.kind is MessageKind.EVENT else Request
@@ -113,6 +116,20 @@ class Handling:
             await self._failed(definition, received, decoded, result)
         else:
             self._settling.counters.handled += 1
+
+    async def _exhausted(self, definition: QueueDefinition, received: Received) -> None:
+        """End a message whose attempts did not end by themselves."""
+        if definition.confirms and not self._transport().capabilities.transactional:
+            try:
+                done = await self._had(received.message.context.message_id, definition.handler)
+            except CatgaError:
+                # Nor could a dead letter be written. It is delivered again after its lease.
+                return
+            if done:
+                # An attempt has committed its effects, and the transport did not learn it.
+                await self._settling.done(received, None)
+                return
+        await self._settling.failed(definition, received, _ended_each_time(received), retryable=False)
 
     def _endpoint(self, definition: QueueDefinition, described: MessageType) -> RequestEndpoint:
         if definition.kind is MessageKind.EVENT:
