@@ -52,4 +52,4 @@ async def _rows(url: str) -> list[Any]:
 
 
 def _path_of(url: str) -> str:
-    return url.removeprefix("sqlite:///")
+    return url.removeprefix("sqlite:///").partition("?")[0]

@@ -116,7 +116,8 @@ async def _over_nats(
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="catga-jetstream-")))
     redis = await stack.enter_async_context(STORES["redis"]())
     letters = f"sqlite:///{folder / 'letters.db'}"
-    inboxes = (f"sqlite:///{folder / 'inbox.db'}", way_of(redis))
+    # A process may stand still in the middle of a transaction, with several slow ones waiting behind it.
+    inboxes = (f"sqlite:///{folder / 'inbox.db'}?busy_timeout=30", way_of(redis))
     links = [[await stack.enter_async_context(Link(each)) for each in servers] for _ in range(processes)]
     ways = [Way(letters, tuple(each.url for each in some), replicas, inboxes) for some in links]
     faults = {"Redis server is killed": _killed(redis), **_faults_of(links)}
