@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import nats
 
 _KEEPS_MESSAGES = ("catga_events", "catga_commands", "catga_parked")
+_BUCKET = "KV_catga_queues"
+_REMOVED = b"removed"
 _HELD = "$KV.catga_queues.held.>"
 
 
@@ -25,8 +27,9 @@ async def left_in(servers: Sequence[str]) -> Counter[str]:
         left: Counter[str] = Counter()
         for name in _KEEPS_MESSAGES:
             left[name] = (await jetstream.stream_info(name)).state.messages
-        bucket = await jetstream.stream_info("KV_catga_queues", subjects_filter=_HELD)
-        left["held keys"] = len(bucket.state.subjects or {})
+        bucket = await jetstream.stream_info(_BUCKET, subjects_filter=_HELD)
+        for each in bucket.state.subjects or {}:
+            left["held keys"] += (await jetstream.get_last_msg(_BUCKET, each)).data != _REMOVED
     finally:
         await client.close()
     return +left

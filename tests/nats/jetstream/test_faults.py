@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from catga_core.errors import CatgaError
+from catga_core.interfaces.health import HealthStatus
 from catga_nats.jetstream.queues import JetStreamQueues
 from catga_testing.servers import Link, NatsServer
 from catga_testing.waiting import eventually
@@ -86,6 +87,22 @@ async def test_a_killed_server_loses_nothing_that_it_acknowledged(server: NatsSe
     for key in range(4):
         first = dict.fromkeys(each for each in seen if each.startswith(f"k{key}-"))
         assert list(first) == sorted(first)
+
+
+async def test_a_killed_server_holds_no_key_again(server: NatsServer) -> None:
+    running = Running(server.url)
+    queues = await running.start()
+    bucket = queues._state
+    await bucket.put("held.q.k", b"it is held")
+    await bucket.put("held.q.k", b"it is released")
+    await bucket.remove("held.q.k")
+    await server.kill()
+    await server.restart()
+    await eventually(lambda: queues.health().status is HealthStatus.HEALTHY, within=SECONDS)
+    # Of a key that was deleted instead, the server would have the value before the last one.
+    assert await bucket.get("held.q.k") is None
+    assert await bucket.list(["held.q.*"]) == {}
+    await running.stop()
 
 
 async def test_a_killed_consumer_loses_nothing(running: Running) -> None:

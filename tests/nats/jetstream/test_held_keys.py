@@ -160,3 +160,13 @@ async def test_a_listing_that_is_older_than_a_hold_changes_nothing(
     assert await nothing(queues, ship)
     assert await queues.release_key(ship.name, "a")
     assert ids(await receive(queues, ship, 1)) == ["a2"]
+
+
+async def test_more_keys_are_listed_than_the_server_lists_at_once(running: Running) -> None:
+    bucket = (await running.start())._state
+    await asyncio.gather(*(bucket.put(f"held.q.k{each}", b"held") for each in range(1_100)))
+    await asyncio.gather(*(bucket.remove(f"held.q.k{each}") for each in range(20)))
+
+    listed = await bucket.list(["held.q.*", "owner.q"])
+
+    assert len(listed) == 1_080

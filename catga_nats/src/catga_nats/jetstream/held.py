@@ -208,7 +208,7 @@ class HeldKeys:
         held.writing = True
         del self._keys[queue, key]
         self._groups.close(self._group(queue, key), source)
-        await self._bucket.delete(_place(queue, key))
+        await self._bucket.remove(_place(queue, key))
         with suppress(CatgaError):
             await self._ask(f"CONSUMER.DELETE.{consumer.stream}.{consumer.name}")
 

@@ -99,7 +99,7 @@ class Ownership:
             found = await self._bucket.list([_owner_key(each) for each in self._queues])
             for queue in self._queues:
                 await self._divide(queue, [], found.get(_owner_key(queue)))
-            await self._bucket.delete(f"member.{self._member}")
+            await self._bucket.remove(f"member.{self._member}", seconds=self._seconds)
 
     async def close(self) -> None:
         """End everything that runs; the lease runs out by itself."""

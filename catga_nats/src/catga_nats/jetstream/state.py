@@ -27,6 +27,9 @@ from catga_nats.subscription import Subscription
 _MOST = 1000  # keys of one listing; the server answers with 1,024 at most
 _SUBJECTS = 100_000  # subjects that the server lists at once
 _END = ("204", "404")
+_TOO_MANY = "413"
+_REMOVED = b"removed"  # instead of a value
+_REMOVED_SECONDS = 3600
 
 
 class Entry(NamedTuple):
@@ -59,7 +62,7 @@ class Bucket:
         self.subscription: Subscription = Subscription(self._inbox.decode() + "*", "", self._deliver)
 
     async def get(self, key: str) -> Entry | None:
-        """Return the value of a key, `None` for none; as the stream's leader knows it.
+        """Return the value of a key, `None` for none or a removed one; as the stream's leader knows it.
 
         Raises:
             CatgaError: It cannot be read.
@@ -75,7 +78,8 @@ class Bucket:
         except NoJetStreamError as error:
             raise unanswered() from error
         message = found["message"]
-        return Entry(base64.b64decode(message.get("data", "")), message["seq"])
+        entry = Entry(base64.b64decode(message.get("data", "")), message["seq"])
+        return None if entry.value == _REMOVED else entry
 
     async def put(
         self, key: str, value: bytes, *, ttl: int | None = None, last: int | None = None
@@ -111,23 +115,23 @@ class Bucket:
             raise failed(error) from error
         return revision
 
-    async def delete(self, key: str) -> bool:
-        """Remove a key; return whether it was there.
+    async def remove(self, key: str, *, seconds: int = _REMOVED_SECONDS) -> None:
+        """Remove a key, so that it stays removed when the server is killed.
+
+        Of a key that was deleted, a server that is killed has the value before the last one again. So it is overwritten, and deleted
+        later.
+
+        Args:
+            key: The key.
+            seconds: Whole seconds after which it is deleted: no less than the time to live of its value.
 
         Raises:
             CatgaError: It is not known to be removed.
         """
-        try:
-            body = {"filter": self._prefix + key}
-            purged: int = (await call(self._connection, f"STREAM.PURGE.{self._stream}", body))["purged"]
-        except ApiError as error:
-            raise failed(error) from error
-        except NoJetStreamError as error:
-            raise unanswered() from error
-        return purged > 0
+        await self.put(key, _REMOVED, ttl=seconds)
 
     async def names(self, pattern: str) -> set[str]:
-        """Return the keys that match a pattern, as the stream's leader knows them.
+        """Return the keys that match a pattern, as the stream's leader knows them; removed ones may be among them.
 
         Raises:
             CatgaError: They cannot be read.
@@ -154,10 +158,16 @@ class Bucket:
         """
         found: dict[str, Entry] = {}
         for start in range(0, len(patterns), _MOST):
-            found.update(await self._list(patterns[start : start + _MOST]))
+            some = patterns[start : start + _MOST]
+            if (listed := await self._list(some)) is None:
+                keys = sorted({key for each in some for key in await self.names(each)})
+                # One may be gone by then, which is no key to list.
+                listed = await self.list(keys)
+            found.update(listed)
         return found
 
-    async def _list(self, patterns: Sequence[str]) -> dict[str, Entry]:
+    async def _list(self, patterns: Sequence[str]) -> dict[str, Entry] | None:
+        """Return what matches some patterns, `None` where it is more than the server lists at once."""
         self._number += 1
         inbox = b"%b%d" % (self._inbox, self._number)
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -172,6 +182,8 @@ class Bucket:
             del self._listings[inbox]
         if not future.done():
             raise unanswered()
+        if future.result() == _TOO_MANY:
+            return None
         if future.result() not in _END:
             text = f"the bucket {self._stream} cannot be read: status {future.result()}. Try again."
             raise PersistenceError(text)
@@ -186,6 +198,8 @@ class Bucket:
         if status is not None:
             if not future.done():
                 future.set_result(status)
+            return
+        if data == _REMOVED:
             return
         key = headers.get("Nats-Subject", "").removeprefix(self._prefix)
         found[key] = Entry(data, int(headers.get("Nats-Sequence", "0")))
