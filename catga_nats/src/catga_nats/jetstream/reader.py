@@ -99,7 +99,7 @@ class Reader:
     def pause(self) -> None:
         """Let other processes have what waits here; messages with keys are this process's alone, and stay."""
         self.receives = False
-        self._give_back([each for each in self.held if not each.given and not each.source.consumer.ordered])
+        self._give_back([each for each in self.held if not each.given and not each.source.ordered])
 
     def is_busy(self, now: float) -> bool:
         """Return whether nobody has asked for messages for a while: all handlers are at work."""
@@ -202,7 +202,7 @@ class Reader:
             return
         if known is not None:
             self._forget(known)
-        if group is None and (source.consumer.ordered or not self.receives):
+        if group is None and (source.ordered or not self.receives):
             self._give_back([message])
             return
         self._held[source, delivery.sequence] = message
@@ -276,11 +276,17 @@ class Reader:
 
     def is_known(self, message: JetMessage) -> bool:
         """Return whether a message is here and is surely this process's."""
-        now = asyncio.get_running_loop().time()
-        if not self.holds(message) or now > message.expires_at:
+        source = message.source
+        # As `holds`: this is asked three times for each message.
+        if message.gone or self._held.get((source, message.sequence)) is not message:
             return False
-        group = self.groups.get(message.source)
-        return not message.source.consumer.ordered or (group is not None and group.is_owned(now))
+        now = asyncio.get_running_loop().time()
+        if now > message.expires_at:
+            return False
+        if not source.ordered:
+            return True
+        group = self.groups.get(source)
+        return group is not None and group.is_owned(now)
 
     def unsettled(self, source: Source) -> int | None:
         """Return how many messages of a source are here; `None` while the server may have settled one of them."""

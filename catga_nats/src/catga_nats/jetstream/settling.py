@@ -70,7 +70,7 @@ class Settling:
             CatgaError: It is not known to be acknowledged.
         """
         reader = self.expect(message)
-        if reader.definition.confirms or message.source.consumer.ordered:
+        if reader.definition.confirms or message.source.ordered:
             await self._confirmed(message, reader, _ACK)
             return
         client = self._connection.client
@@ -98,7 +98,7 @@ class Settling:
             reader = self.expect(message)
         except LeaseLostError:
             return
-        if not message.source.consumer.ordered:
+        if not message.source.ordered:
             self._send(message, b'-NAK {"delay":%d}' % max(0, int(delay * 1e9)))
             reader.given_back(message)
             return
@@ -187,7 +187,7 @@ class Settling:
 
     def _lost(self, message: JetMessage, reader: Reader) -> None:
         # One with a key comes again to the owner of its key, or is forgotten with its group.
-        if message.given and not message.source.consumer.ordered:
+        if message.given and not message.source.ordered:
             reader.given_back(message)
 
     def _due(self, message: JetMessage, reader: Reader) -> None:

@@ -41,6 +41,7 @@ class Source:
         on_missing: Called when the server does not know the consumer.
 
     Attributes:
+        ordered: Whether its messages have keys.
         outstanding: How many messages may still come of what was requested.
         pending: How many wait at the server, as far as it has told.
         refused: What the server has answered to the last request in place of messages; `None` while it serves them.
@@ -56,6 +57,7 @@ class Source:
     ) -> None:
         self.queue: str = queue
         self.consumer: ConsumerName = consumer
+        self.ordered: bool = consumer.ordered
         self.outstanding: int = 0
         self.pending: int = 0
         self.refused: str | None = None
