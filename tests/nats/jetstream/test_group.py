@@ -13,7 +13,7 @@ from catga_nats.jetstream.received import Delivery
 class Opened:
     """A group of one key, and what it gives and asks."""
 
-    def __init__(self, *, left: int = 0, last: int = 0, number: int = 0) -> None:
+    def __init__(self, *, left: int = 0, last: int = 0, number: int = 0, within: float = 0.0) -> None:
         self.given: list[int] = []
         self.asked = 0
         self.group = Group(
@@ -21,7 +21,7 @@ class Opened:
             left=left,
             last=last,
             number=number,
-            within=0.0,
+            within=within,
             owned_until=lambda: float("inf"),
             on_pause=self._ask,
         )
@@ -60,19 +60,19 @@ async def test_after_a_lost_delivery_the_server_is_asked() -> None:
     # Another one that is delivered again is not the lost one.
     opened.deliver(2, 3, count=2)
     assert opened.given == []
-    opened.group.compare(unsettled=2, number=3, here=1)
+    opened.group.compare(unsettled=2, number=3, here=1, shared=False)
     assert (opened.given, opened.group.awaited) == ([], 1)
     opened.deliver(1, 4, count=2)
-    opened.group.compare(unsettled=2, number=4, here=2)
+    opened.group.compare(unsettled=2, number=4, here=2, shared=False)
     assert (sorted(set(opened.given)), opened.group.awaited) == ([1, 2], 0)
 
 
 async def test_an_answer_that_is_older_than_a_delivery_tells_nothing() -> None:
     opened = Opened()
     opened.deliver(2, 2)
-    opened.group.compare(unsettled=1, number=1, here=1)
+    opened.group.compare(unsettled=1, number=1, here=1, shared=False)
     assert opened.given == []
-    opened.group.compare(unsettled=1, number=2, here=1)
+    opened.group.compare(unsettled=1, number=2, here=1, shared=False)
     assert opened.given == [2]
 
 
@@ -81,8 +81,26 @@ async def test_a_loss_while_a_former_owner_is_awaited_is_awaited_too() -> None:
     opened.deliver(7, 7)
     opened.deliver(5, 8, count=2)
     assert opened.given == []
-    opened.group.compare(unsettled=3, number=8, here=2)
+    opened.group.compare(unsettled=3, number=8, here=2, shared=False)
     assert opened.given == []
     opened.deliver(6, 9, count=2)
-    opened.group.compare(unsettled=3, number=9, here=3)
+    opened.group.compare(unsettled=3, number=9, here=3, shared=False)
     assert sorted(opened.given) == [5, 6, 7]
+
+
+async def test_a_redelivered_message_that_another_settles_is_not_taken_for_a_missing_one() -> None:
+    opened = Opened(left=2, last=5, number=7, within=60.0)
+    opened.deliver(3, 8, count=2)
+    opened.deliver(6, 9)
+    # The former owner's acknowledgement of 3 has arrived late; 5 is still to come.
+    opened.group.compare(unsettled=2, number=9, here=2, shared=True)
+    assert opened.given == []
+    opened.deliver(5, 10, count=2)
+    assert sorted(opened.given) == [3, 5, 6]
+
+
+async def test_after_a_lease_nothing_that_others_had_is_awaited() -> None:
+    opened = Opened(left=2, last=5, number=7)
+    opened.deliver(3, 8, count=2)
+    opened.group.compare(unsettled=1, number=8, here=1, shared=True)
+    assert opened.given == [3]

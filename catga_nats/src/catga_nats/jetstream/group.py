@@ -99,19 +99,24 @@ class Group:
         if self._left is not None and len(self._seen) >= self._left:
             self.lanes.resume()
 
-    def compare(self, *, unsettled: int, number: int, here: int) -> None:
+    def compare(self, *, unsettled: int, number: int, here: int, shared: bool) -> None:
         """Go on where everything that the server has delivered and not settled is here.
+
+        Of messages that others had before, one may be settled by them still, so that as many here as there are unsettled may not be
+        the same ones. Then a lease has to pass, in which everything unsettled comes here.
 
         Args:
             unsettled: How many messages the server waits for.
             number: The number of its last delivery.
             here: How many of them are here.
+            shared: Whether one of those was delivered before, to another process perhaps.
         """
         if number != self._number:
             # Some are under way.
             return
         self._missing = max(0, unsettled - here)
-        if not self._missing:
+        late = asyncio.get_running_loop().time() >= self._until
+        if not self._missing and (late or not shared):
             self.lanes.resume()
 
     def _pause(self) -> None:

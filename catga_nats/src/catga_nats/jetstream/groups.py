@@ -162,7 +162,12 @@ class Groups:
         group, here = reader.groups.get(source), reader.unsettled(source)
         if group is not None and here is not None and group.lanes.paused:
             delivered = info["delivered"]["consumer_seq"]
-            group.compare(unsettled=info["num_ack_pending"], number=delivered, here=here)
+            group.compare(
+                unsettled=info["num_ack_pending"],
+                number=delivered,
+                here=here,
+                shared=reader.has_redelivered(source),
+            )
             reader.wake()
 
     async def _info(self, consumer: ConsumerName) -> dict[str, Any]:

@@ -293,6 +293,10 @@ class Reader:
         here = [each for each in self._held.values() if each.source is source]
         return None if any(each.confirming for each in here) else len(here)
 
+    def has_redelivered(self, source: Source) -> bool:
+        """Return whether a message of a source is here that was delivered before, to another process perhaps."""
+        return any(each.source is source and each.count > 1 for each in self._held.values())
+
     def settled(self, message: JetMessage) -> None:
         """Forget a message that the server will not deliver again."""
         self._forget(message)
