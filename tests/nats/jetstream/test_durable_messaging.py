@@ -15,7 +15,25 @@ from catga_core.reliability import QueueOptions, add_queues
 from catga_nats import NatsOptions, add_nats_catga
 from catga_nats.jetstream import JetStreamOptions
 from catga_testing.contracts import Compose, DurableMessagingContract
+from catga_testing.contracts.durable.enqueueing import EnqueueingContract
 from catga_testing.servers import NatsServer
+
+
+def composed_over(server: NatsServer, options: JetStreamOptions) -> Compose:
+    storage, prefix = MemoryStorage(), f"k{uuid.uuid4().hex[:12]}"
+
+    def stores(clock: Clock) -> Stores:
+        return memory_stores(clock, storage)
+
+    def composed(catga_options: CatgaOptions, queues: QueueOptions) -> CatgaContainer:
+        catga = add_catga(catga_options)
+        add_stores(catga, stores, MEMORY_PORTS, name="memory")
+        add_queues(catga, queues)
+        nats = NatsOptions(server.url, subject_prefix=prefix, enable_jetstream=True, jetstream=options)
+        add_nats_catga(catga, nats)
+        return catga
+
+    return composed
 
 
 @pytest.mark.nats
@@ -26,22 +44,16 @@ class TestDurableMessagingOverJetStream(DurableMessagingContract):
 
     @pytest.fixture
     def compose(self, jetstream_shared: NatsServer) -> Compose:
-        storage, prefix = MemoryStorage(), f"k{uuid.uuid4().hex[:12]}"
+        return composed_over(jetstream_shared, JetStreamOptions(membership_seconds=2.0))
 
-        def stores(clock: Clock) -> Stores:
-            return memory_stores(clock, storage)
 
-        def composed(options: CatgaOptions, queues: QueueOptions) -> CatgaContainer:
-            catga = add_catga(options)
-            add_stores(catga, stores, MEMORY_PORTS, name="memory")
-            add_queues(catga, queues)
-            nats = NatsOptions(
-                jetstream_shared.url,
-                subject_prefix=prefix,
-                enable_jetstream=True,
-                jetstream=JetStreamOptions(membership_seconds=2.0),
-            )
-            add_nats_catga(catga, nats)
-            return catga
+@pytest.mark.nats
+class TestEnqueueingWithTheFrameworksSchedules(EnqueueingContract):
+    remote, transactional = True, False
+    strict_priority = False
 
-        return composed
+    @pytest.fixture
+    def compose(self, jetstream_shared: NatsServer) -> Compose:
+        return composed_over(
+            jetstream_shared, JetStreamOptions(membership_seconds=2.0, schedules="framework")
+        )

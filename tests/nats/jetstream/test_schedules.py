@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -13,13 +14,23 @@ import pytest
 from catga_core.errors import MessageIdConflictError
 from catga_core.interfaces.queue import QueueFilter, QueueState
 from catga_nats.jetstream.received import JetMessage
-from catga_nats.jetstream.schedules import schedule_headers
+from catga_nats.jetstream.schedules import OwnSchedules, schedule_headers
 from catga_nats.jetstream.state import Bucket
+from catga_testing.servers import NatsServer
+from catga_testing.waiting import eventually
 from tests.nats.jetstream.support import Running, commands, events, ids, nothing, queued, receive
 
 pytestmark = pytest.mark.nats
 
 BILL = "orders.bill"
+
+
+@pytest.fixture(params=["server", "framework"])
+async def running(jetstream_shared: NatsServer, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    """Starts transports whose commands are published by the server, and by themselves."""
+    running = Running(jetstream_shared.url, schedules=request.param)
+    yield running
+    await running.stop()
 
 
 async def test_a_command_comes_at_its_time_whoever_runs_then(running: Running) -> None:
@@ -154,6 +165,33 @@ async def test_a_late_cancellation_keeps_an_earlier_one(
         await queues.enqueue(queued("m1", name=BILL))
     assert ids(await receive(queues, bill, 1)) == ["m1"]
     assert await nothing(queues, bill)
+
+
+async def test_a_process_that_dies_after_the_publish_enqueues_nothing_twice(
+    jetstream_shared: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledged: list[bytes] = []
+    real = OwnSchedules._send
+
+    def send(self: OwnSchedules, reply: bytes, word: bytes) -> None:
+        if word == b"+ACK":
+            acknowledged.append(word)
+            if len(acknowledged) == 1:
+                return
+        real(self, reply, word)
+
+    monkeypatch.setattr(OwnSchedules, "_send", send)
+    running = Running(jetstream_shared.url, schedules="framework", duplicate_window_seconds=3.0)
+    queues = await running.start()
+    bill = commands()
+    await queues.declare([bill])
+    await queues.enqueue(queued("m1", name=BILL, due_at=time.time() + 0.2))
+    (got,) = await receive(queues, bill, 1)
+    await queues.complete(got)
+    await eventually(lambda: len(acknowledged) == 2, within=10)
+    assert await nothing(queues, bill, 0.2)
+    assert (await queues.stats())[bill.name].scheduled == 0
+    await running.stop()
 
 
 @pytest.mark.parametrize("due_at", [1796031660.0039067, 1796031660.1234564, 1796031660.0, 0.1])

@@ -15,8 +15,9 @@ from catga_nats.jetstream.background import log_unreachable
 from catga_nats.jetstream.consumers import declare_consumers
 from catga_nats.jetstream.layout import Layout
 from catga_nats.jetstream.options import JetStreamOptions
+from catga_nats.jetstream.schedules import declare_schedules
 from catga_nats.jetstream.state import Bucket
-from catga_nats.jetstream.streams import declare_streams, wanted_streams
+from catga_nats.jetstream.streams import declare_streams, server_schedules, wanted_streams
 
 _AT_MOST_EVERY = 1.0  # seconds
 # A stream that is created while the server still removes the one of that name answers requests and takes no messages (2.15.1).
@@ -35,6 +36,9 @@ class Declarations:
         options: The options.
         state: Where processes agree.
         on_return: Called when something was declared again.
+
+    Attributes:
+        server_schedules: Whether the server publishes commands whose time has come.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Declarations:
         self._state = state
         self._on_return = on_return
         self._queues: dict[str, QueueDefinition] = {}
+        self.server_schedules: bool = True
         self._turns = asyncio.Lock()
         retry = RetryPolicy(max_attempts=None, delay_seconds=_AT_MOST_EVERY, max_delay_seconds=15.0)
         self._worker = Worker(
@@ -114,7 +119,13 @@ class Declarations:
         self._worker.wake()
 
     async def _declare_streams(self) -> list[str]:
-        created = await declare_streams(self._connection, wanted_streams(self._layout, self._options))
+        self.server_schedules = by_server = await server_schedules(
+            self._connection, self._layout, self._options
+        )
+        wanted = wanted_streams(self._layout, self._options, server_schedules=by_server)
+        created = await declare_streams(self._connection, wanted)
+        if not by_server:
+            await declare_schedules(self._connection, self._layout, self._options)
         await agree_on_groups(self._state, self._options.order_groups)
         return created
 

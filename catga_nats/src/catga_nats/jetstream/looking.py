@@ -50,11 +50,20 @@ class Looking:
         state: The bucket that processes agree in.
         results: The bucket of results.
         window: Seconds for which the server knows an id.
+        server_schedules: Whether the server publishes commands whose time has come.
     """
 
     def __init__(
-        self, connection: NatsConnection, layout: Layout, state: Bucket, results: Bucket, window: float
+        self,
+        connection: NatsConnection,
+        layout: Layout,
+        state: Bucket,
+        results: Bucket,
+        window: float,
+        *,
+        server_schedules: bool,
     ) -> None:
+        self._server_schedules = server_schedules
         self._window = window
         self._connection = connection
         self._layout = layout
@@ -85,7 +94,8 @@ class Looking:
             if mark is not None:
                 break
         found = await self._ask(f"STREAM.PURGE.{self._layout.commands_stream}", {"filter": subject})
-        if found["purged"]:
+        # Where a process publishes what is due, it may have done so before it could remove it.
+        if found["purged"] and (self._server_schedules or await self._ready(queue, message_id) is None):
             return True
         # Nothing was cancelled: what was true before is true again, unless somebody else has cancelled it meanwhile.
         number = _cancellation(before)
@@ -111,7 +121,7 @@ class Looking:
         scheduled = await self._last(self._layout.schedule(name, message_id).decode())
         if scheduled is not None:
             return self._entry(scheduled, QueueState.SCHEDULED)
-        waiting = await self._last(f"{self._layout.commands}.{name}.*.{token(message_id)}")
+        waiting = await self._ready(queue, message_id)
         if waiting is not None:
             return self._entry(waiting, QueueState.READY)
         kept = await self._results.get(_result_key(queue, message_id))
@@ -216,6 +226,10 @@ class Looking:
             if found is not None:
                 times.append(_seconds(found["time"]))
         return min(times, default=None)
+
+    async def _ready(self, queue: str, message_id: str) -> dict[str, Any] | None:
+        name = queue.removeprefix(_COMMAND)
+        return await self._last(f"{self._layout.commands}.{name}.*.{token(message_id)}")
 
     async def _last(self, subject: str) -> dict[str, Any] | None:
         return await self._message(self._layout.commands_stream, {"last_by_subj": subject})

@@ -10,6 +10,7 @@ from catga_core.option_checks import named_options, seconds_problems, whole_numb
 from catga_nats.jetstream.layout import PARTITIONS
 
 StreamStorage = Literal["file", "memory"]
+Schedules = Literal["server", "framework"]
 _MOST_REPLICAS = 5
 _LEAST_MEMBERSHIP = 2.0  # seconds; the server keeps time to live in whole ones
 
@@ -31,6 +32,9 @@ class JetStreamOptions:
         membership_seconds: Seconds after which another process takes over the parts of one that died.
         max_buffered: How many messages of a queue wait in one process behind earlier ones of their keys.
         result_seconds: Seconds for which results of enqueued commands are kept.
+        schedules: Who publishes commands whose time has come: `"server"` needs nats-server 2.12; `"framework"`, a process that receives,
+            works with 2.11 and where another stream sources the stream of commands. `None`: the server, where it can and the stream
+            was not declared otherwise.
     """
 
     replicas: int = 1
@@ -41,6 +45,7 @@ class JetStreamOptions:
     membership_seconds: float = 10.0
     max_buffered: int = 1024
     result_seconds: float = 86_400.0
+    schedules: Schedules | None = None
 
     @property
     def weaknesses(self) -> dict[str, str]:
@@ -69,5 +74,9 @@ class JetStreamOptions:
             problems += whole_number_problems(self, ("max_event_bytes",), system="JetStream")
         if self.storage not in get_args(StreamStorage):
             problems.append(f"JetStream option storage={self.storage!r} is not known: use 'file' or 'memory'")
+        if self.schedules is not None and self.schedules not in get_args(Schedules):
+            problems.append(
+                f"JetStream option schedules={self.schedules!r} is not known: use 'server', 'framework' or None"
+            )
         if problems:
             raise ConfigurationError(problems)

@@ -44,7 +44,7 @@ from catga_nats.jetstream.layout import Layout
 from catga_nats.jetstream.looking import Looking
 from catga_nats.jetstream.publishing import Publishing
 from catga_nats.jetstream.received import JetMessage
-from catga_nats.jetstream.schedules import schedule_headers
+from catga_nats.jetstream.schedules import OwnSchedules, schedule_headers
 from catga_nats.jetstream.state import Bucket, failed, unanswered
 from catga_nats.options import NatsOptions
 
@@ -108,8 +108,19 @@ class JetStreamQueues:
         self._intake = Intake(
             connection, self._layout, self._jetstream, self._state, self._publishing, missing
         )
+        by_server = self._declarations.server_schedules
         self._looking = Looking(
-            connection, self._layout, self._state, self._results, self._jetstream.duplicate_window_seconds
+            connection,
+            self._layout,
+            self._state,
+            self._results,
+            self._jetstream.duplicate_window_seconds,
+            server_schedules=by_server,
+        )
+        self._schedules = (
+            None
+            if by_server
+            else OwnSchedules(connection, self._layout, self._publishing, self._clock, missing)
         )
         self._intake.start()
         self._open = True
@@ -161,7 +172,8 @@ class JetStreamQueues:
         subject = self._layout.command(message.name, message.key, message.priority, message_id)
         headers = wire.encode(message)
         if message.due_at > self._clock.time():
-            headers |= schedule_headers(subject, message.due_at)
+            if self._schedules is None:
+                headers |= schedule_headers(subject, message.due_at)
             # One that waits keeps its time, also when it is repeated after the duplicate window.
             headers["Nats-Expected-Last-Subject-Sequence"] = "0"
             subject = self._layout.schedule(message.name, message_id)
@@ -196,6 +208,8 @@ class JetStreamQueues:
     async def receive(self, queue: str, /, *, limit: int, timeout: float) -> Sequence[JetMessage]:
         """Return messages of a declared queue; none after the timeout."""
         self._check_open()
+        if self._schedules is not None:
+            await self._schedules.start()
         if queue in self._declarations and not self._intake.has(queue):
             # Nothing is known yet that it takes.
             with suppress(TimeoutError):
@@ -299,9 +313,13 @@ class JetStreamQueues:
                 # Where it ends to answer, the leases run out.
                 with suppress(CatgaError, TimeoutError):
                     async with asyncio.timeout(_STOP_SECONDS):
+                        if self._schedules is not None:
+                            await self._schedules.stop()
                         await self._intake.stop()
         finally:
             try:
+                if self._schedules is not None:
+                    await self._schedules.close()
                 await self._intake.close()
             finally:
                 await (self._connection.close() if answers else self._connection.close(0))

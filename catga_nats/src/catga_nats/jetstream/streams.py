@@ -19,7 +19,9 @@ from catga_nats.jetstream.layout import Layout
 from catga_nats.jetstream.options import JetStreamOptions
 
 _NANOSECONDS = 1_000_000_000
-_API_LEVEL = 2  # nats-server 2.12: schedules, time to live of single messages
+_API_LEVEL = 1  # nats-server 2.11: time to live of single messages
+_SCHEDULES = "allow_msg_schedules"
+_SCHEDULES_LEVEL = 2  # nats-server 2.12
 _NOT_ENABLED = (10039, 10076)
 
 
@@ -28,12 +30,15 @@ def nanoseconds(seconds: float) -> int:
     return int(seconds * _NANOSECONDS)
 
 
-def wanted_streams(layout: Layout, options: JetStreamOptions) -> list[dict[str, Any]]:
+def wanted_streams(
+    layout: Layout, options: JetStreamOptions, *, server_schedules: bool
+) -> list[dict[str, Any]]:
     """Return the configuration of every stream.
 
     Args:
         layout: The names.
         options: The options.
+        server_schedules: Whether the server publishes commands whose time has come.
     """
     shared = {
         "storage": options.storage,
@@ -69,7 +74,7 @@ def wanted_streams(layout: Layout, options: JetStreamOptions) -> list[dict[str, 
             "subjects": [f"{layout.commands}.>", f"{layout.schedules}.>"],
             "retention": "workqueue",
             # The server does not combine schedules with "new"; without limits, "old" drops nothing.
-            "allow_msg_schedules": True,
+            _SCHEDULES: server_schedules,
         },
         {
             **shared,
@@ -88,6 +93,30 @@ def wanted_streams(layout: Layout, options: JetStreamOptions) -> list[dict[str, 
     ]
 
 
+async def server_schedules(connection: NatsConnection, layout: Layout, options: JetStreamOptions) -> bool:
+    """Return whether the server publishes commands whose time has come: as the options say, else as it was declared, else if it can.
+
+    Args:
+        connection: The connection.
+        layout: The names.
+        options: The options.
+
+    Raises:
+        ConfigurationError: The server cannot do what is asked of it.
+        CatgaError: The connection fails.
+    """
+    can = await _api_level(connection) >= _SCHEDULES_LEVEL
+    if options.schedules is None:
+        found = await stream_config(connection, layout.commands_stream)
+        return can if found is None else bool(found.get(_SCHEDULES))
+    if options.schedules == "server" and not can:
+        raise ConfigurationError(
+            f"the NATS server at {connection.shown} has no schedules: run nats-server 2.12 or newer, or set schedules='framework' in "
+            "JetStreamOptions"
+        )
+    return options.schedules == "server"
+
+
 async def declare_streams(connection: NatsConnection, wanted: Sequence[dict[str, Any]]) -> list[str]:
     """Create the streams that do not exist; where that fails, none stays behind.
 
@@ -102,7 +131,6 @@ async def declare_streams(connection: NatsConnection, wanted: Sequence[dict[str,
         ConfigurationError: The server cannot keep them, or one exists with other settings.
         CatgaError: The connection fails.
     """
-    await _check_server(connection)
     missing: list[dict[str, Any]] = []
     problems: list[str] = []
     for config in wanted:
@@ -129,7 +157,9 @@ async def declare_streams(connection: NatsConnection, wanted: Sequence[dict[str,
 async def _create(connection: NatsConnection, config: dict[str, Any]) -> list[str]:
     """Create a stream; return its name where no other process has created it meanwhile."""
     try:
-        answer = await call(connection, f"STREAM.CREATE.{config['name']}", config)
+        # An older server refuses a setting that it does not know, whatever its value.
+        known = {key: value for key, value in config.items() if value is not False}
+        answer = await call(connection, f"STREAM.CREATE.{config['name']}", known)
     except ApiError as error:
         raise ConfigurationError(_refused(config, error)) from error
     return [config["name"]] if answer.get("did_create") else []
@@ -174,7 +204,13 @@ async def _existing(connection: NatsConnection, what: str) -> dict[str, Any] | N
     return found
 
 
-async def _check_server(connection: NatsConnection) -> None:
+async def _api_level(connection: NatsConnection) -> int:
+    """Return which features JetStream has there.
+
+    Raises:
+        ConfigurationError: There is no JetStream, or it is too old.
+        CatgaError: The connection fails.
+    """
     try:
         info = await call(connection, "INFO")
     except NoJetStreamError:
@@ -183,12 +219,13 @@ async def _check_server(connection: NatsConnection) -> None:
         if error.number in _NOT_ENABLED:
             raise ConfigurationError(_no_jetstream(connection)) from error
         raise ConfigurationError(f"JetStream at {connection.shown} cannot be used: {error.text}") from error
-    level = info.get("api", {}).get("level", 0)
+    level: int = info.get("api", {}).get("level", 0)
     if level < _API_LEVEL:
         raise ConfigurationError(
             f"the NATS server at {connection.shown} has JetStream's API level {level}, and queues need {_API_LEVEL}: "
-            "run nats-server 2.12 or newer"
+            "run nats-server 2.11 or newer"
         )
+    return level
 
 
 async def _owners(connection: NatsConnection, config: dict[str, Any]) -> list[str]:

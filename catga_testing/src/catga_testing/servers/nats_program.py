@@ -20,9 +20,15 @@ class NatsProgram:
     name = "nats-server"
 
     def __init__(
-        self, settings: Callable[[Path], NatsSettings], *, monitoring: bool, keeps_data: bool
+        self,
+        settings: Callable[[Path], NatsSettings],
+        *,
+        monitoring: bool,
+        keeps_data: bool,
+        program: Path | None = None,
     ) -> None:
         """Prepare; `settings` gets the server's own directory."""
+        self._program = program
         self._settings = settings
         self.ports: int = 2 if monitoring else 1
         self.keeps_data: bool = keeps_data
@@ -30,7 +36,7 @@ class NatsProgram:
 
     def find(self) -> Path:
         """Return the program."""
-        return find_nats_server()
+        return self._program or find_nats_server()
 
     def command(self, program: Path, directory: Path, ports: Sequence[int]) -> list[str]:
         """Write the configuration and return how to start with it."""

@@ -37,6 +37,7 @@ class NatsServer(Server):
         max_payload: int | None = None,
         extra_config: Mapping[str, object] | None = None,
         name: str | None = None,
+        program: Path | None = None,
         start_within: float = 10.0,
     ) -> None:
         """Describe a server; nothing is started yet.
@@ -52,6 +53,7 @@ class NatsServer(Server):
             max_payload: The largest message in bytes; the server's own default (1 MiB) without it.
             extra_config: Further top-level entries of its configuration file; they win over all others.
             name: Its name, unique in a cluster; a random one without it.
+            program: The nats-server to run, such as one of another version; that of this environment without it.
             start_within: Seconds that a start may take, also a restart.
 
         """
@@ -71,8 +73,8 @@ class NatsServer(Server):
                 extra_config=extra_config or {},
             )
 
-        program = NatsProgram(settings, monitoring=monitoring, keeps_data=store_dir is not None)
-        super().__init__(BlockingServer(program, start_within=start_within))
+        runs = NatsProgram(settings, monitoring=monitoring, keeps_data=store_dir is not None, program=program)
+        super().__init__(BlockingServer(runs, start_within=start_within))
         self._monitoring = monitoring
 
     @property
