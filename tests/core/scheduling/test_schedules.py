@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from catga_core import CatgaApp, CatgaError, CatgaOptions, Clock, Command, ConfigurationError, add_catga
 from catga_core.container import add_stores
+from catga_core.interfaces.queue import QueueStats
 from catga_core.log import TICK_SKIPPED
 from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
 from catga_core.reliability import QueueOptions, add_queues
@@ -42,7 +43,9 @@ class Places:
     async def stop(self) -> None:
         await self.running.aclose()
 
-    async def start(self, *, queues: QueueOptions | None = None, **schedule: Any) -> CatgaApp:
+    async def start(
+        self, *, queues: QueueOptions | None = None, also: Sequence[str] = (), **schedule: Any
+    ) -> CatgaApp:
         catga = add_catga(CatgaOptions(service_name="reports"))
         catga.add_singleton(Clock, self.clock)
         add_stores(catga, lambda clock: memory_stores(clock, self.storage), MEMORY_PORTS, name="memory")
@@ -56,7 +59,8 @@ class Places:
 
         catga.add_handlers(report)
         given = {"every": 60.0, **schedule} if "cron" not in schedule else schedule
-        add_schedule(catga, "report", lambda tick: Report(tick.strftime("%H:%M")), **given)
+        for name in ("report", *also):
+            add_schedule(catga, name, lambda tick: Report(tick.strftime("%H:%M")), **given)
         return await self.running.enter_async_context(catga.running())
 
     async def until(self, *times: str) -> None:
@@ -142,6 +146,66 @@ async def test_overlapping_tick_is_skipped(places: Places, log: list[MutableMapp
     assert places.had == []
 
 
+async def test_schedules_of_one_key_share_their_ticks(places: Places) -> None:
+    await places.start(also=("again", "once more"), key="all reports")
+    await places.start(also=("again", "once more"), key="all reports")
+
+    for times in (["12:01"], ["12:01", "12:02"], ["12:01", "12:02", "12:03"]):
+        await places.clock.run_for(60)
+        await places.until(*times)
+
+
+async def test_overlap_looks_at_the_ticks_of_the_key(
+    places: Places, log: list[MutableMapping[str, Any]]
+) -> None:
+    places.fails = 1
+    patient = QueueOptions(poll_seconds=0.05, retry_delay_seconds=250)
+    await places.start(also=("again",), key="all reports", overlap=OnOverlap.SKIP, queues=patient)
+    await places.clock.run_for(60)
+    await eventually(lambda: places.fails == 0)
+
+    await places.clock.run_for(60)
+
+    await eventually(lambda: sum(line["event"] == TICK_SKIPPED for line in log) == 2)
+    assert places.had == []
+
+
+async def test_debounced_runs_are_one(places: Places) -> None:
+    app = await places.start(debounce=20)
+    ids = set()
+    for _ in range(3):
+        ids.add(await app.schedules.run_now("report"))
+        await places.clock.run_for(5)
+    assert (len(ids), places.had) == (3, [])
+
+    await places.clock.run_for(20)
+
+    await places.until("12:00")
+    # At 12:01, and 20 seconds later.
+    await places.clock.run_for(30)
+    await places.until("12:00", "12:01")
+
+
+async def test_a_debounced_run_replaces_a_tick_that_waits(places: Places) -> None:
+    app = await places.start(debounce=timedelta(seconds=20))
+    await places.clock.run_for(31)
+    await eventually(lambda: waiting(app, 1))
+
+    await app.schedules.run_now("report")
+
+    await places.clock.run_for(19)
+    assert await waiting(app, 1)
+    assert places.had == []
+    await places.clock.run_for(2)
+    await places.until("12:01")
+    assert await waiting(app, 0)
+
+
+async def waiting(app: CatgaApp, count: int) -> bool:
+    stats: Iterable[QueueStats] = (await app.message_queues.stats()).values()
+    return sum(each.ready + each.scheduled for each in stats) == count
+
+
 async def test_schedule_is_run_now(places: Places) -> None:
     app = await places.start()
 
@@ -209,6 +273,10 @@ async def test_failing_command_function_degrades_and_is_repeated(places: Places)
         (Report("x"), {"every": 60, "overlap": "never"}),
         (Report("x"), {"every": 60, "grace_seconds": -1}),
         (Report("x"), {"cron": "* * *"}),
+        (Report("x"), {"every": 60, "key": ""}),
+        (Report("x"), {"every": 60, "debounce": 0}),
+        (Report("x"), {"every": 60, "debounce": 60}),
+        (Report("x"), {"cron": "* * * * *", "debounce": timedelta(minutes=1)}),
     ],
 )
 def test_impossible_schedules_are_refused(command: Any, options: dict[str, Any]) -> None:

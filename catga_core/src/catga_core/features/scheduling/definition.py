@@ -50,6 +50,8 @@ class ScheduleDefinition(msgspec.Struct, frozen=True, kw_only=True):
         missed: What happens to missed ticks.
         overlap: What happens at a tick whose predecessor is not done.
         grace_seconds: How late a tick may be run with `OnMissed.NONE`.
+        work: What its ticks are about: schedules of one command with the same work share each tick, and `overlap`.
+        debounce_seconds: How long a tick waits for a later one in its place; `None` for not at all.
     """
 
     name: str
@@ -58,6 +60,8 @@ class ScheduleDefinition(msgspec.Struct, frozen=True, kw_only=True):
     missed: OnMissed
     overlap: OnOverlap
     grace_seconds: float
+    work: str
+    debounce_seconds: float | None = None
 
     @property
     def key(self) -> str:
@@ -67,8 +71,8 @@ class ScheduleDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def enqueued_key(self) -> str:
-        """The name under which the last tick is kept whose command was enqueued; `OnOverlap.SKIP` asks what became of it."""
-        return f"{self.key}:enqueued"
+        """The name under which the last tick is kept whose command was enqueued, where it matters what became of it."""
+        return f"{self.key if self.work == self.name else f'schedule-key:{self.work}'}:enqueued"
 
     def command_of(self, tick: int) -> Command[Any]:
         """Return the command of a tick.
@@ -86,7 +90,7 @@ class ScheduleDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     def message_id(self, tick: int) -> str:
         """Return the message id of a tick's command, the same in every replica."""
-        return f"schedule:{self.name}:{moment_of(tick, UTC).isoformat()}"
+        return f"schedule:{self.work}:{moment_of(tick, UTC).isoformat()}"
 
 
 def is_command(given: object) -> bool:

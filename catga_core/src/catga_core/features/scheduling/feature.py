@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta, tzinfo
+from itertools import islice, pairwise
 from typing import Any
 
 from catga_core.clock import Clock
@@ -11,7 +12,7 @@ from catga_core.errors import ConfigurationError
 from catga_core.feature import Builder, FeatureHost, Graph, Problem
 from catga_core.features.queues.feature import QueuesFeature
 from catga_core.features.scheduling.definition import CommandOf, OnMissed, OnOverlap, ScheduleDefinition
-from catga_core.features.scheduling.ticks import ticks_of
+from catga_core.features.scheduling.ticks import Ticks, ticks_of
 from catga_core.interfaces.durable_transport import DurableTransport
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.named_values import NamedValueStore
@@ -19,6 +20,8 @@ from catga_core.interfaces.storage import Storage
 from catga_core.mediator import CatgaMediator
 from catga_core.messages import Command
 from catga_core.option_checks import check_name, check_seconds
+
+_LOOKED_AT = 100  # ticks, to find the shortest interval
 
 
 def add_schedule(
@@ -32,6 +35,8 @@ def add_schedule(
     missed: OnMissed = OnMissed.ONCE,
     overlap: OnOverlap = OnOverlap.ALLOW,
     grace_seconds: float = 60.0,
+    key: str | None = None,
+    debounce: float | timedelta | None = None,
 ) -> None:
     """Enqueue a command at recurring times, once for each tick across all replicas.
 
@@ -48,6 +53,10 @@ def add_schedule(
         missed: What happens to the ticks that were missed while no process ran.
         overlap: What happens at a tick whose predecessor is not handled yet.
         grace_seconds: How late a tick may be enqueued with `OnMissed.NONE`.
+        key: What the ticks are about, where several schedules enqueue the same command: a tick that two of them have is handled
+            once, and `overlap` and `debounce` look at the ticks of the key. `None` for the schedule's name.
+        debounce: How long a tick waits for a later one, in seconds or as a `timedelta`: the later one is handled in its place, and
+            waits in turn. Shorter than the interval; `run_now` counts as a tick. `None` for not at all.
 
     Raises:
         ConfigurationError: An argument cannot be.
@@ -55,19 +64,37 @@ def add_schedule(
     try:
         check_name("name", name)
         check_seconds("grace_seconds", grace_seconds, least=0)
+        if key is not None:
+            check_name("key", key)
         _check_command(command)
+        ticks = ticks_of(every, cron, timezone)
         definition = ScheduleDefinition(
             name=name,
             command=command,
-            ticks=ticks_of(every, cron, timezone),
+            ticks=ticks,
             missed=OnMissed(missed),
             overlap=OnOverlap(overlap),
             grace_seconds=grace_seconds,
+            work=name if key is None else key,
+            debounce_seconds=_debounce_seconds(debounce, ticks),
         )
     except (TypeError, ValueError) as error:
         msg = f"add_schedule({name!r}): {error}"
         raise ConfigurationError(msg) from None
     container.add_feature(_ScheduleFeature(definition))
+
+
+def _debounce_seconds(debounce: float | timedelta | None, ticks: Ticks) -> float | None:
+    if debounce is None:
+        return None
+    seconds = debounce.total_seconds() if isinstance(debounce, timedelta) else debounce
+    check_seconds("debounce", seconds)
+    some = list(islice(ticks.after(0), _LOOKED_AT))
+    shortest = min((after - before for before, after in pairwise(some)), default=None)
+    if shortest is not None and seconds * 1_000 >= shortest:
+        msg = f"debounce must be shorter than the interval of {shortest / 1_000:g} s, or no tick is ever handled; got {seconds:g}."
+        raise ValueError(msg)
+    return seconds
 
 
 def _check_command(command: object) -> None:

@@ -42,7 +42,7 @@ class Schedules:
         return await self._worker.states()
 
     async def run_now(self, name: str, /) -> ScheduledId:
-        """Enqueue the command of a schedule now, besides its ticks.
+        """Enqueue the command of a schedule now, besides its ticks; with `debounce`, as a tick that a later one replaces.
 
         Args:
             name: The schedule.
@@ -51,6 +51,8 @@ class Schedules:
             CatgaError: `NOT_FOUND` for an unknown schedule; else as `enqueue`.
         """
         definition = self._named(name)
+        if definition.debounce_seconds is not None:
+            return await self._worker.run_now(definition)
         return await self._mediator.enqueue(definition.command_of(int(self._clock.time() * 1_000)))
 
     async def backfill(self, name: str, /, *, start: datetime, end: datetime) -> Sequence[ScheduledId]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC
 from itertools import islice
 from typing import Any
 
@@ -11,6 +13,7 @@ import msgspec
 
 from catga_core.clock import Clock
 from catga_core.features.scheduling.definition import OnMissed, OnOverlap, ScheduleDefinition
+from catga_core.features.scheduling.ticks import moment_of
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.interfaces.named_values import NamedValueConflictError, NamedValueStore
 from catga_core.interfaces.queue import QueueState
@@ -18,7 +21,7 @@ from catga_core.interfaces.storage import Storage
 from catga_core.log import SCHEDULE_FAILED, TICK_SKIPPED, TICKS_MISSED, logger
 from catga_core.mediator import CatgaMediator
 from catga_core.messages import message_type
-from catga_core.messages.scheduled import scheduled_as
+from catga_core.messages.scheduled import ScheduledId, scheduled_as
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.runtime.worker import Worker
 
@@ -151,33 +154,70 @@ class ScheduleWorker:
             async with self._storage().unit_of_work():
                 await values.compare_and_set(definition.key, until, expected=last)
                 for tick in due:
-                    await self._enqueue(definition, tick)
+                    await self._tick(definition, tick)
             return until < latest
         # First enqueued: a crash between the two repeats the tick under the same id, and never leaves it out.
         for tick in due:
-            await self._enqueue(definition, tick)
+            await self._tick(definition, tick)
         await values.compare_and_set(definition.key, until, expected=last)
         return until < latest
 
-    async def _enqueue(self, definition: ScheduleDefinition, tick: int) -> None:
-        command: Any = definition.command_of(tick)
-        if definition.overlap is OnOverlap.SKIP and await self._is_waiting(definition, command):
-            logger().warning(TICK_SKIPPED, schedule=definition.name, message_id=definition.message_id(tick))
-            return
-        key = f"schedule:{definition.name}" if definition.overlap is OnOverlap.WAIT else None
-        await self._mediator.enqueue(command, message_id=definition.message_id(tick), key=key)
-        if definition.overlap is OnOverlap.SKIP:
-            await self._values().set(definition.enqueued_key, tick)
-        self._enqueued += 1
+    async def run_now(self, definition: ScheduleDefinition) -> ScheduledId:
+        """Enqueue the command of a schedule now, in the place of one that waits for a later one; return its id.
 
-    async def _is_waiting(self, definition: ScheduleDefinition, command: Any) -> bool:
+        Raises:
+            CatgaError: As `enqueue`.
+        """
+        while True:
+            try:
+                if not self._joins():
+                    return await self._enqueue(definition, self._now())
+                async with self._storage().unit_of_work():
+                    return await self._enqueue(definition, self._now())
+            except NamedValueConflictError:
+                # Another replica was first.
+                await asyncio.sleep(0)
+
+    async def _tick(self, definition: ScheduleDefinition, tick: int) -> None:
+        """Enqueue the command of a tick, where it is not to be left out."""
+        if definition.overlap is OnOverlap.SKIP:
+            last, state = await self._last(definition)
+            replaced = definition.debounce_seconds is not None and state is QueueState.SCHEDULED
+            if last != tick and not replaced and state not in {None, QueueState.DONE}:
+                message_id = definition.message_id(tick)
+                logger().warning(TICK_SKIPPED, schedule=definition.name, message_id=message_id)
+                return
+        await self._enqueue(definition, tick)
+
+    async def _enqueue(self, definition: ScheduleDefinition, tick: int) -> ScheduledId:
+        """Enqueue the command of a tick; return its id."""
+        debounce = definition.debounce_seconds
+        if definition.overlap is OnOverlap.SKIP or debounce is not None:
+            last, state = await self._last(definition)
+            if debounce is not None and last is not None and last != tick and state is QueueState.SCHEDULED:
+                await self._mediator.cancel(self._id(definition, last))
+            # Before it is enqueued: after a crash between the two it is enqueued again, and known by its id.
+            await self._values().compare_and_set(definition.enqueued_key, tick, expected=last)
+        key = f"schedule:{definition.work}" if definition.overlap is OnOverlap.WAIT else None
+        at = None if debounce is None else moment_of(tick + round(debounce * 1_000), UTC)
+        command: Any = definition.command_of(tick)
+        message_id = definition.message_id(tick)
+        made = await self._mediator.enqueue(command, message_id=message_id, key=key, at=at)
+        self._enqueued += 1
+        return made
+
+    async def _last(self, definition: ScheduleDefinition) -> tuple[int | None, QueueState | None]:
+        """Return the last tick of the same work that was enqueued, and the state of its command."""
         last = await self._values().get(definition.enqueued_key)
         if last is None:
-            return False
-        cls: type[Any] = command.__class__
-        name = message_type(cls).name
-        state = await self._mediator.enqueued(scheduled_as(name, definition.message_id(last)))
-        return state is not None and state.state is not QueueState.DONE
+            return None, None
+        found = await self._mediator.enqueued(self._id(definition, last))
+        return last, None if found is None else found.state
+
+    @staticmethod
+    def _id(definition: ScheduleDefinition, tick: int) -> ScheduledId:
+        cls: type[Any] = definition.command_of(tick).__class__
+        return scheduled_as(message_type(cls).name, definition.message_id(tick))
 
     async def _state(self, definition: ScheduleDefinition) -> ScheduleState:
         last = await self._values().get(definition.key)
