@@ -135,3 +135,20 @@ async def test_a_receiver_that_waits_goes_on_requesting(running: Running) -> Non
     await queues.publish(queued("m1"))
     assert ids(await receiving) == ["m1"]
     assert reader.is_busy(loop.time() + 60)
+
+
+async def test_what_waits_behind_a_key_is_bounded_in_bytes(running: Running) -> None:
+    queues = await running.start(order_groups=1, max_buffered_bytes=10_000)
+    ship = events()
+    await queues.declare([ship])
+    for number in range(60):
+        await queues.publish(queued(f"m{number:02}", key="k", data=b"." * 5_000))
+    seen: list[str] = []
+    async with asyncio.timeout(SECONDS):
+        while len(seen) < 60:
+            for each in await queues.receive(ship.name, limit=16, timeout=1.0):
+                # Two of them, and what free handlers had requested before.
+                assert len([*queues._intake.reader(ship.name).held]) <= 2 + 16
+                seen += ids([each])
+                await queues.complete(each)
+    assert seen == sorted(seen)

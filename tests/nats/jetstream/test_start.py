@@ -211,6 +211,7 @@ async def test_a_full_stream_refuses_and_drops_nothing(running: Running) -> None
         {"order_groups": 65},
         {"membership_seconds": 1},
         {"max_buffered": 0},
+        {"max_buffered_bytes": 0},
         {"max_event_bytes": 0},
     ],
 )

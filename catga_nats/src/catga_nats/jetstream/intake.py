@@ -125,7 +125,7 @@ class Intake:
                 self._layout.name_in,
                 self._give_back,
                 self.settling.acknowledge_again,
-                self._options.max_buffered,
+                (self._options.max_buffered, self._options.max_buffered_bytes),
                 missing,
             )
             token = consumer_name(queue.name)

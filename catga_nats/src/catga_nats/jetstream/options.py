@@ -35,6 +35,7 @@ class JetStreamOptions:
         schedules: Who publishes commands whose time has come: `"server"` needs nats-server 2.12; `"framework"`, a process that receives,
             works with 2.11 and where another stream sources the stream of commands. `None`: the server, where it can and the stream
             was not declared otherwise.
+        max_buffered_bytes: The same as `max_buffered`, in bytes of their payloads.
     """
 
     replicas: int = 1
@@ -46,6 +47,7 @@ class JetStreamOptions:
     max_buffered: int = 1024
     result_seconds: float = 86_400.0
     schedules: Schedules | None = None
+    max_buffered_bytes: int = 64 * 1024 * 1024
 
     @property
     def weaknesses(self) -> dict[str, str]:
@@ -66,7 +68,7 @@ class JetStreamOptions:
         problems = [
             *whole_number_problems(self, ("replicas",), system="JetStream", most=_MOST_REPLICAS),
             *whole_number_problems(self, ("order_groups",), system="JetStream", most=PARTITIONS),
-            *whole_number_problems(self, ("max_buffered",), system="JetStream"),
+            *whole_number_problems(self, ("max_buffered", "max_buffered_bytes"), system="JetStream"),
             *seconds_problems(self, ("duplicate_window_seconds", "result_seconds"), system="JetStream"),
             *seconds_problems(self, ("membership_seconds",), system="JetStream", least=_LEAST_MEMBERSHIP),
         ]

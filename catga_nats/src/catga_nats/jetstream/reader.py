@@ -33,7 +33,7 @@ class Reader:
         name_in: Returns the wire name in a subject.
         give_back: Gives messages back that the application has not seen, and forgets them.
         done_again: Called with a message that was delivered again although it is settled.
-        max_buffered: How many messages may wait behind earlier ones of their keys.
+        max_buffered: How many messages may wait behind earlier ones of their keys, and how many bytes may be here for that.
         missing: Called when the server does not know a consumer.
     """
 
@@ -44,7 +44,7 @@ class Reader:
         name_in: Callable[[str], str],
         give_back: Callable[[Sequence[JetMessage]], None],
         done_again: Callable[[JetMessage], None],
-        max_buffered: int,
+        max_buffered: tuple[int, int],
         missing: Callable[[], None],
     ) -> None:
         self.definition: QueueDefinition = definition
@@ -55,7 +55,8 @@ class Reader:
         self._name_in = name_in
         self._give_back = give_back
         self._done_again = done_again
-        self._max_buffered = max_buffered
+        self._max_buffered, self._max_bytes = max_buffered
+        self._bytes = 0
         self._ready: dict[Priority, deque[JetMessage]] = {each: deque() for each in Priority}
         self._held: dict[tuple[Source, int], JetMessage] = {}
         # With their ids: a server that lost its last messages counts on from an earlier place.
@@ -130,6 +131,8 @@ class Reader:
             source.check(now)
             wanted -= max(0, source.outstanding - 1)
         room = self._max_buffered - sum(each.lanes.size for each in self.groups.values())
+        if self._bytes >= self._max_bytes:
+            room = 0
         # What was requested takes room too; but each group may request one, so that none waits for another's slow key.
         spare = room - sum(each.outstanding for each in self.groups)
         for source in self.sources:
@@ -206,6 +209,7 @@ class Reader:
             self._give_back([message])
             return
         self._held[source, delivery.sequence] = message
+        self._bytes += len(message.message.data)
         if group is None:
             self.give(message)
         else:
@@ -321,6 +325,7 @@ class Reader:
         message.gone = True
         if self._held.get((message.source, message.sequence)) is message:
             del self._held[message.source, message.sequence]
+            self._bytes -= len(message.message.data)
         if self._forgotten is not None:
             self._forgotten.set_result(None)
             self._forgotten = None
