@@ -127,7 +127,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests, by default all on the oldest and the newest Python: `nox -s tests -- tests/core -k send`."""
     report_interpreters(session)
     install_workspace(session, "tests")
-    session.env["CATGA_OLD_NATS_SERVER"] = str(older_nats_server(session))
+    session.env["OLD_NATS_SERVER"] = str(older_nats_server(session))
     arguments = session.posargs
     if not arguments:
         # One more than there are cores: many tests wait for a server.

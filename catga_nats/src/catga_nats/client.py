@@ -104,6 +104,11 @@ class CatgaClient(Client):
         return str(self._server_info.get("server_name", ""))
 
     @property
+    def server_version(self) -> str:
+        """The server's version, empty before the first connection."""
+        return str(self._server_info.get("version", ""))
+
+    @property
     def takes_more(self) -> bool:
         """Whether there is a connection, and room in the buffer before it."""
         if self._fast:

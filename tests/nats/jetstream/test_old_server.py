@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from catga_core.errors import ConfigurationError
 from catga_nats.jetstream.layout import Layout
@@ -15,7 +16,7 @@ from catga_nats.jetstream.streams import stream_config
 from catga_testing.servers import NatsServer
 from tests.nats.jetstream.support import Running, commands, events, ids, queued, receive
 
-PROGRAM = os.environ.get("CATGA_OLD_NATS_SERVER", "")
+PROGRAM = os.environ.get("OLD_NATS_SERVER", "")
 
 pytestmark = [
     pytest.mark.nats,
@@ -31,7 +32,10 @@ async def old_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
 
 async def test_queues_and_schedules_work_without_its_help(old_server: NatsServer) -> None:
     running = Running(old_server.url)
-    queues = await running.start()
+    with capture_logs() as log:
+        queues = await running.start()
+    (line,) = [each for each in log if each["event"] == "catga.jetstream_durability"]
+    assert any(each.startswith("nats-server 2.11.") for each in line["settings"])
     bill, ship = commands(), events()
     await queues.declare([bill, ship])
     due = time.time() + 1.0

@@ -18,6 +18,8 @@ from catga_core.errors import CatgaError, ConfigurationError
 from catga_nats import NatsOptions
 from catga_nats.connection import NatsConnection
 from catga_nats.jetstream import JetStreamOptions
+from catga_nats.jetstream.api import call
+from catga_nats.jetstream.layout import Layout
 from catga_nats.jetstream.streams import stream_config
 from catga_testing.servers import NatsServer
 from tests.nats.jetstream.support import Running, commands, events, ids, queued, receive
@@ -229,6 +231,7 @@ def test_options_of_jetstream_stand_beside_those_of_nats() -> None:
     [
         ({}, ["replicas=1"]),
         ({"storage": "memory"}, ["replicas=1", "storage='memory'"]),
+        ({"duplicate_window_seconds": 9.0}, ["replicas=1", "duplicate_window_seconds=9"]),
     ],
 )
 async def test_settings_that_may_lose_messages_are_logged(
@@ -238,6 +241,17 @@ async def test_settings_that_may_lose_messages_are_logged(
         await running.start(**options)
     (line,) = [each for each in log if each["event"] == "catga.jetstream_durability"]
     assert (line["log_level"], [*line["settings"]]) == ("warning", settings)
+
+
+async def test_a_stream_that_sources_schedules_is_named(running: Running) -> None:
+    first = await running.start()
+    stream = Layout(running.prefix, 8).commands_stream
+    config = {"name": f"{running.prefix}_copy", "sources": [{"name": stream}], "storage": "memory"}
+    await call(first._connection, f"STREAM.CREATE.{config['name']}", config)
+    with capture_logs() as log:
+        await running.start()
+    (line,) = [each for each in log if each["event"] == "catga.jetstream_durability"]
+    assert f"the stream {running.prefix}_copy sources {stream}" in line["settings"]
 
 
 def test_three_replicas_on_disk_are_safe() -> None:

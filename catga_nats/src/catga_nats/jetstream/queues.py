@@ -46,6 +46,7 @@ from catga_nats.jetstream.publishing import Publishing
 from catga_nats.jetstream.received import JetMessage
 from catga_nats.jetstream.schedules import OwnSchedules, schedule_headers
 from catga_nats.jetstream.state import Bucket, failed, unanswered
+from catga_nats.jetstream.weaknesses import weaknesses_at
 from catga_nats.options import NatsOptions
 
 _ANSWER_SECONDS = 0.5
@@ -97,6 +98,14 @@ class JetStreamQueues:
                 connection, self._layout, self._jetstream, self._state, self._declared_again
             )
             await self._declarations.start()
+            by_server = self._declarations.server_schedules
+            weak = await weaknesses_at(
+                connection,
+                self._layout,
+                self._jetstream,
+                server_schedules=by_server,
+                request_timeout=self._options.request_timeout,
+            )
         except (ApiError, NoJetStreamError) as error:
             await connection.close()
             raise _unusable(error) from error
@@ -108,7 +117,6 @@ class JetStreamQueues:
         self._intake = Intake(
             connection, self._layout, self._jetstream, self._state, self._publishing, missing
         )
-        by_server = self._declarations.server_schedules
         self._looking = Looking(
             connection,
             self._layout,
@@ -124,7 +132,7 @@ class JetStreamQueues:
         )
         self._intake.start()
         self._open = True
-        if weak := self._jetstream.weaknesses:
+        if weak:
             logger().warning(JETSTREAM_DURABILITY, settings=weak)
 
     async def declare(self, queues: Sequence[QueueDefinition], /) -> None:
