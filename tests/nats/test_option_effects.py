@@ -18,8 +18,9 @@ from catga_core.interfaces import Inbound
 from catga_core.messages.results import Success
 from catga_core.messages.serialization import json_serializer
 from catga_nats import NatsOptions, NatsTransport
-from catga_nats.connection import NatsConnection, reopening
+from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
+from catga_nats.opening import reopening
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import eventually
 from tests.nats.support import Add, Endpoint, Happened, Slow, Sum, adder, publish, running, send, transport

@@ -13,11 +13,11 @@ from catga_core.clock import SystemClock
 from catga_core.errors import CatgaError, ConfigurationError, Outcome, TransportError
 from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, STOP_FAILED, logger
-from catga_core.runtime import RetryPolicy, Worker, background_task
+from catga_core.runtime import Worker, background_task
 from catga_nats.counters import Counters
 from catga_nats.failures import interrupted, stream_interrupted
 from catga_nats.mux import RequestMux
-from catga_nats.opening import BACKLOG, describe, discard, open_client
+from catga_nats.opening import BACKLOG, describe, discard, open_client, reopening
 from catga_nats.options import NatsOptions
 from catga_nats.permissions import Permissions
 from catga_nats.pulse import Pulse
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _ANSWERS = 8 * BACKLOG  # bytes that may wait to be written before responses wait too
 _DEFAULT_LIMIT = 1024 * 1024  # NATS' own, until a server has sent its limit
 _SETTLED_WITHIN = 5.0  # seconds after an outage after which "no responders" is believed
-_LEAST_WAIT = 0.1  # seconds between two new clients, whatever the options say
 _CLOSE_WITHIN = 2.0
 _CUT_WITHIN = 1.0  # seconds for it to end after that, and once more after its cancellation
 _REAL_TIME = SystemClock()
@@ -387,19 +386,3 @@ class NatsConnection:
         if client is not None and client.is_connected:
             await self._subscriptions.retry_denied(client)
             await self._pulse.beat(client)
-
-
-def reopening(options: NatsOptions) -> RetryPolicy:
-    """Return the delays between two new clients: `reconnect_wait`, and up to `reconnect_jitter` more.
-
-    Args:
-        options: The options of the connection.
-    """
-    least = max(options.reconnect_wait, _LEAST_WAIT)
-    most = least + options.reconnect_jitter
-    return RetryPolicy(
-        max_attempts=None,
-        delay_seconds=most,
-        max_delay_seconds=most,
-        jitter=options.reconnect_jitter / most,
-    )

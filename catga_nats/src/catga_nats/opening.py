@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from catga_core.errors import CatgaError, Outcome, TransportError
 from catga_core.log import CONNECTION_ERROR, logger
+from catga_core.runtime import RetryPolicy
 from catga_nats.failures import whereabouts
 from catga_nats.options import NatsOptions
 from catga_nats.signing import connect_arguments
@@ -18,6 +19,7 @@ from catga_nats.signing import connect_arguments
 if TYPE_CHECKING:
     from catga_nats.client import CatgaClient
 
+_LEAST_WAIT = 0.1  # seconds between two new clients, whatever the options say
 BACKLOG = 2 * 1024 * 1024
 """Bytes that may wait to be written before senders wait too (nats-py's own figure)."""
 
@@ -234,3 +236,19 @@ def _is_unencrypted(error: Exception) -> bool:
 
 def _is_final(error: Exception) -> bool:
     return _is_auth(error) or _is_unencrypted(error) or isinstance(error, ssl.SSLError)
+
+
+def reopening(options: NatsOptions) -> RetryPolicy:
+    """Return the delays between two new clients: `reconnect_wait`, and up to `reconnect_jitter` more.
+
+    Args:
+        options: The options of the connection.
+    """
+    least = max(options.reconnect_wait, _LEAST_WAIT)
+    most = least + options.reconnect_jitter
+    return RetryPolicy(
+        max_attempts=None,
+        delay_seconds=most,
+        max_delay_seconds=most,
+        jitter=options.reconnect_jitter / most,
+    )
