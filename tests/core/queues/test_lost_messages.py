@@ -21,6 +21,7 @@ from catga_core import (
     add_catga,
     message,
 )
+from catga_core.clock import SystemClock
 from catga_core.container import add_stores
 from catga_core.interfaces import Stores
 from catga_core.interfaces.queue import QueueLease, QueueStore
@@ -254,3 +255,44 @@ async def test_queues_in_memory_are_emptied_of_what_their_handlers_enqueue_meanw
         stopping.set()
 
     assert had == ["first 1", "step 1", "first 0", "step 0"]
+
+
+class Standing(SystemClock):
+    """The clock of a process that has stood still for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+async def test_process_that_stood_still_commits_nothing_of_what_it_was_handling() -> None:
+    clock = Standing()
+    attempts: list[str] = []
+    catga = add_catga(CatgaOptions(service_name="replicas"))
+    catga.add_singleton(Clock, clock)
+    add_queues(catga, QueueOptions(lease_seconds=LEASE, poll_seconds=0.02))
+
+    async def note(event: Ordered) -> None:
+        attempts.append(event.key)
+        async with app.unit_of_work():
+            await app.event_store.append("notes", [Noted(len(attempts))])
+            if len(attempts) == 1:
+                clock.ahead = 60.0
+
+    catga.add_handlers(note)
+    async with catga.running() as app:
+        await app.mediator.publish(Ordered("a"))
+        await eventually(lambda: len(attempts) == 2)
+        await eventually(lambda: noted(app), message="the second attempt has committed")
+        assert await noted(app) == [2]
+
+
+class Noted(Event):
+    attempt: int
+
+
+async def noted(app: CatgaApp) -> list[int]:
+    return [each.event.attempt async for each in app.event_store.read("notes")]

@@ -79,6 +79,11 @@ class Received(Protocol):
         """What the last failed attempt failed with, `None` where that is not known."""
         ...
 
+    @property
+    def held(self) -> bool:
+        """Whether it is this process's, as far as is known here without asking: `False` once another one may have it."""
+        ...
+
 
 @port("durable_transport")
 @runtime_checkable

@@ -22,6 +22,9 @@ active_unit_of_work: ContextVar[Any] = ContextVar("catga_unit_of_work", default=
 
 A storage sets it around a `unit_of_work()` block. A store finds the one of its own storage with `joined_unit_of_work`."""
 
+commit_guard: ContextVar[Callable[[], None] | None] = ContextVar("catga_commit_guard", default=None)
+"""Raises where what is handled is no longer this process's; called right before each commit."""
+
 U = TypeVar("U", bound="BaseUnitOfWork")
 
 
@@ -184,6 +187,9 @@ class BaseUnitOfWork(ABC):
                 if inspect.isawaitable(pending):
                     await pending
             self._require_whole()
+            guard = commit_guard.get()
+            if guard is not None:
+                guard()
             self.over = True
             cancelled = await _to_its_end(self._commit())
         except BaseException as error:

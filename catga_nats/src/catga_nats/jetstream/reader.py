@@ -185,7 +185,7 @@ class Reader:
         read = wire.decode(headers, data, name=self._name_in(shown), place=place)
         message = JetMessage(source, read, delivery, reply)
         message.expires_at = asyncio.get_running_loop().time() + SAFE * self.definition.lease
-        group = self.groups.get(source)
+        group = message.group = self.groups.get(source)
         if group is not None:
             group.delivered(delivery)
         message_id = read.context.message_id

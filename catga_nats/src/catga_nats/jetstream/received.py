@@ -10,6 +10,7 @@ import msgspec
 from catga_core.interfaces.queue import QueuedMessage
 
 if TYPE_CHECKING:
+    from catga_nats.jetstream.group import Group
     from catga_nats.jetstream.source import Source
 
 _SHORT = 9  # words of an acknowledgement's subject; with domain and account there are at least two more
@@ -61,6 +62,7 @@ class JetMessage:
         given: Whether the application has it.
         confirming: Whether the server may have settled it already, and has not confirmed it yet.
         gone: Whether it was given back or settled, so that a further delivery is another attempt.
+        group: The keys that it belongs to, `None` for one without a key.
         unsettled: Whether the application failed to settle it, and has done with it.
         attempt: The number of this attempt.
     """
@@ -72,6 +74,7 @@ class JetMessage:
         "expires_at",
         "given",
         "gone",
+        "group",
         "message",
         "reply",
         "sequence",
@@ -90,6 +93,7 @@ class JetMessage:
         self.given: bool = False
         self.confirming: bool = False
         self.gone: bool = False
+        self.group: Group | None = None
         self.unsettled: bool = False
 
     @property
@@ -101,6 +105,12 @@ class JetMessage:
     def is_abandoned(self) -> bool:
         """Whether nobody renews its lease any more."""
         return self.unsettled or asyncio.get_running_loop().time() > self.expires_at
+
+    @property
+    def held(self) -> bool:
+        """Whether no other process has it, as far as this process's clock tells."""
+        now = asyncio.get_running_loop().time()
+        return not self.gone and now <= self.expires_at and (self.group is None or self.group.is_owned(now))
 
     @property
     def error(self) -> str | None:

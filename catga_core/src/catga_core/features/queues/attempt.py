@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TypeAlias
 
+from catga_core.errors import LeaseLostError
 from catga_core.interfaces.durable_transport import Received
 from catga_core.log import LEASE_LOST, logger
 
@@ -20,17 +22,35 @@ class Attempt:
         until: When its lease is over, by the container's monotonic clock, unless it is extended.
         strict: Whether the message is lost when its time is over and nobody answers whose it is: its effects are in nobody's
             transaction, and later messages of its key may be handled elsewhere by then.
+        now: The container's monotonic clock.
     """
 
     # `handled`: what is left is to settle it.
-    __slots__ = ("handled", "received", "strict", "task", "until")
+    __slots__ = ("_now", "handled", "received", "strict", "task", "until")
 
-    def __init__(self, received: Received, *, until: float, strict: bool) -> None:
+    def __init__(self, received: Received, *, until: float, strict: bool, now: Callable[[], float]) -> None:
+        self._now = now
         self.received: Received = received
         self.until: float = until
         self.strict: bool = strict
         self.handled: bool = False
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether no other process has the message, as far as is known here."""
+        return self._now() < self.until and self.received.held
+
+    def guard(self) -> None:
+        """Let a commit pass while the message is this process's: a process may have stood still since it was asked.
+
+        Raises:
+            LeaseLostError: Another process may have it, and may have handled later messages of its key.
+        """
+        if not self.holds:
+            message_id = self.received.message.context.message_id
+            reason = "its lease ran out, and another process may have it"
+            raise LeaseLostError(f"the message {message_id!r}", reason)
 
     def lose(self) -> None:
         """Cancel the handler, because another process has the message; what is handled already is settled all the same."""

@@ -120,7 +120,8 @@ class QueueConsumer:
         # What is committed with the end of its message is refused from a process that has lost it.
         fenced = definition.confirms and self._transport().capabilities.transactional
         for each in received:
-            attempt = Attempt(each, until=until, strict=each.message.key is not None and not fenced)
+            strict = each.message.key is not None and not fenced
+            attempt = Attempt(each, until=until, strict=strict, now=self._clock.monotonic)
             # An empty context: nothing of the worker's leaks into a handler.
             task = background_task(self._handling.handle(definition, attempt), context=Context())
             attempt.task = task

@@ -20,6 +20,7 @@ from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.messages.serializer import Serializer
 from catga_core.pipeline import raised_of
 from catga_core.runtime.cancellation import being_cancelled, cancelled_itself
+from catga_core.runtime.unit_of_work import commit_guard
 
 
 class Handling:
@@ -87,8 +88,14 @@ class Handling:
         if definition.confirms and self._transport().capabilities.transactional:
             await self._handle_in_transaction(definition, attempt, endpoint, decoded)
             return
+        if attempt.strict:
+            # The task is this attempt's alone.
+            commit_guard.set(attempt.guard)
         result = await _result_of(endpoint, decoded, attempt)
         if isinstance(result, Failure):
+            if isinstance(result.error, LeaseLostError) and not attempt.holds:
+                # Another process has the message, and nothing of this attempt was committed.
+                return
             await self._failed(definition, received, decoded, result)
             return
         await self._settling.done(received, self._encoded(described, result))

@@ -81,6 +81,11 @@ class StoredMessage(msgspec.Struct, frozen=True):
         """What the last failed attempt failed with."""
         return self.leased.error
 
+    @property
+    def held(self) -> bool:
+        """As far as is known here: only the store can tell that another process has it."""
+        return True
+
 
 class _Demand(msgspec.Struct, eq=False):
     limit: int
