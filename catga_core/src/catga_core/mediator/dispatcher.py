@@ -13,7 +13,7 @@ from catga_core.interfaces.endpoints import (
     StreamEndpoint,
     Undecoded,
 )
-from catga_core.interfaces.outbox import ToEnqueue
+from catga_core.interfaces.outbox import OutboxMessage, ToEnqueue
 from catga_core.interfaces.transport import EventTransport
 from catga_core.mediator.endpoints import EventDelivery, Handling, failing
 from catga_core.mediator.event_deliveries import EventDeliveries, PublishHere
@@ -124,7 +124,12 @@ class Dispatcher:
     # --- for the outbox and for replays ---
 
     def hand_over(
-        self, described: MessageType, event: Event, context: MessageContext, /
+        self,
+        described: MessageType,
+        event: Event,
+        context: MessageContext,
+        stored: OutboxMessage | None = None,
+        /,
     ) -> Coroutine[Any, Any, None]:
         """Send a stored event: into queues where it is durable, else over the transport, or to this process's handlers where there is none.
 
@@ -132,12 +137,13 @@ class Dispatcher:
             described: The event's type.
             event: The event.
             context: As it was published with.
+            stored: The event as the outbox has it, so that it need not be encoded again; `None` for one that is not from there.
 
         Raises:
             CatgaError: When it could not be sent, and when a handler failed for it and neither it nor the dead letters
                 have taken it, so that it has to be sent again.
         """
-        return self._handing_over.hand_over(described, event, context)
+        return self._handing_over.hand_over(described, event, context, stored)
 
     @property
     def carries_events(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from catga_core.interfaces.outbox import OutboxMessage
 from catga_core.interfaces.queue import QueueState
 from catga_core.messages import Event, MessageType, Request
 from catga_core.messages.delivery import Priority
@@ -52,8 +53,22 @@ class DurableMessages(Protocol):
         """Return whether events of a type are kept in queues."""
         ...
 
-    async def publish(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
+    async def publish(
+        self,
+        described: MessageType,
+        event: Event,
+        context: MessageContext,
+        stored: OutboxMessage | None = None,
+        /,
+    ) -> None:
         """Publish an event; return when it is kept.
+
+        Args:
+            described: The event's type.
+            event: The event.
+            context: Its context.
+            stored: The event as the outbox has it, whose bytes are kept where they are what it would be encoded to;
+                `None` for one that is not from there.
 
         Raises:
             CatgaError: It is not known to be kept.

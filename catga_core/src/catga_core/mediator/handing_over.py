@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeAlias
 
+from catga_core.interfaces.outbox import OutboxMessage
 from catga_core.interfaces.transport import EventTransport
 from catga_core.mediator.event_deliveries import EventDeliveries
 from catga_core.mediator.gate import Gate
@@ -16,7 +17,7 @@ from catga_core.mediator.routes import RouteSource
 from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.message_context import MessageContext
 
-_Way: TypeAlias = Callable[[Any, MessageContext], Awaitable[object]]
+_Way: TypeAlias = Callable[[Any, MessageContext, OutboxMessage | None], Coroutine[Any, Any, None]]
 
 
 class HandingOver:
@@ -46,17 +47,32 @@ class HandingOver:
         self._sent.clear()
         self._transport = None
 
-    async def hand_over(self, described: MessageType, event: Event, context: MessageContext) -> None:
+    def hand_over(
+        self,
+        described: MessageType,
+        event: Event,
+        context: MessageContext,
+        stored: OutboxMessage | None = None,
+    ) -> Coroutine[Any, Any, None]:
         """Send a stored event; see `Dispatcher.hand_over`.
 
         Args:
             described: The event's type.
             event: The event.
             context: As it was published with.
+            stored: The event as the outbox has it; `None` for one that is not from there.
 
         Raises:
             CatgaError: It could not be sent, or a handler failed for it and nothing has kept it.
         """
+        if described.cls in self._sent and self._gate.is_open and current_recording() is None:
+            # A coroutine less to go through, each time one of those in it waits.
+            return self._known[described.cls](event, context, stored)
+        return self._hand_over(described, event, context, stored)
+
+    async def _hand_over(
+        self, described: MessageType, event: Event, context: MessageContext, stored: OutboxMessage | None
+    ) -> None:
         refusal = self._gate.refusal_of_stored(described)
         if refusal is not None:
             raise refusal
@@ -67,7 +83,7 @@ class HandingOver:
         way = self._known.get(described.cls)
         if way is None:
             way = await self._way(described)
-        await way(event, context)
+        await way(event, context, stored)
 
     async def event_transport(self) -> EventTransport | None:
         """Return what carries events to every service, `None` where they are all handled in this process."""
@@ -110,7 +126,7 @@ class HandingOver:
         if durable is not None:
             way = partial(durable.publish, described)
         elif (transport := await self.event_transport()) is not None:
-            way = partial(transport.publish, described)
+            way = _over(transport, described)
         else:
             way = await self._to_handlers(described)
         if self._gate.is_open:
@@ -122,9 +138,18 @@ class HandingOver:
     async def _to_handlers(self, described: MessageType) -> _Way:
         deliver = await prepared(self._source, lambda: self._events.with_outcomes(described, report=False))
 
-        async def to_handlers(event: Any, context: MessageContext) -> None:
+        async def to_handlers(event: Any, context: MessageContext, _stored: OutboxMessage | None) -> None:
             for each in await deliver(event, context):
                 if each.unkept is not None:
                     raise each.unkept
 
         return to_handlers
+
+
+def _over(transport: EventTransport, described: MessageType) -> _Way:
+    publish = transport.publish
+
+    def over(event: Any, context: MessageContext, _stored: OutboxMessage | None) -> Coroutine[Any, Any, None]:
+        return publish(described, event, context)
+
+    return over

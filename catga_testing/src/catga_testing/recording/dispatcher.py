@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from catga_core.errors import CatgaError
+from catga_core.interfaces.outbox import OutboxMessage
 from catga_core.mediator import Dispatcher
 from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.message_context import MessageContext
@@ -40,12 +41,19 @@ class RecordingDispatcher(Dispatcher):
             return object.__getattribute__(self, name)
         return getattr(object.__getattribute__(self, "_inner"), name)
 
-    async def hand_over(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
+    async def hand_over(
+        self,
+        described: MessageType,
+        event: Event,
+        context: MessageContext,
+        stored: OutboxMessage | None = None,
+        /,
+    ) -> None:
         """Send a stored event, and count it until that is done."""
         with self._network.working(f"{self._service} relays {described.name} ({context.message_id})"):
             published = self._published(event, context)
             try:
-                await self._inner.hand_over(described, event, context)
+                await self._inner.hand_over(described, event, context, stored)
             except CatgaError as error:
                 if published is not None:
                     published.error, published.outcome = error, Outcome.FAILED

@@ -11,7 +11,8 @@ class OutboxOptions(FeatureOptions, frozen=True, kw_only=True):
 
     Args:
         relay: Whether this process sends the outbox's messages; otherwise another process has to.
-        batch_size: How many messages the relay sends at the same time; as many others may be recorded as sent meanwhile.
+        batch_size: How many messages the relay sends at the same time. It has leased twice as many at most: the others are being
+            recorded as sent, or are the next ones, where sending is quick.
         lease_seconds: Seconds after which another relay takes over the messages of one that died; renewed meanwhile.
         poll_seconds: Seconds between two looks at the outbox where no notification announces new messages.
         max_attempts: Attempts after which a message goes to the dead letters.

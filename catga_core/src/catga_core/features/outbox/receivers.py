@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from catga_core.clock import Clock
 from catga_core.errors import HandlerNotFoundError
 from catga_core.interfaces.named_values import NamedValueStore
+from catga_core.interfaces.outbox import OutboxMessage
 from catga_core.log import OUTBOX_EVENT_UNHANDLED, logger
 from catga_core.mediator import Dispatcher
 from catga_core.messages import Event, MessageType, message_type
@@ -73,20 +74,30 @@ class Receivers:
         for name in sorted(names):
             await values.set(_PREFIX + name, now)
 
-    async def hand_over(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
+    def hand_over(
+        self, described: MessageType, event: Event, context: MessageContext, stored: OutboxMessage, /
+    ) -> Coroutine[Any, Any, None]:
         """Send an event over the transport, or to this process's handlers where there is none.
 
         Args:
             described: The event's type.
             event: The event.
             context: As it was published with.
+            stored: The event as the outbox has it.
 
         Raises:
             HandlerNotFoundError: Only another process handles it; `retryable` is true.
             CatgaError: It could not be sent, or a handler failed for it and nothing has kept it.
         """
+        if self._dispatcher.carries_events:
+            return self._dispatcher.hand_over(described, event, context, stored)
+        return self._hand_over(described, event, context, stored)
+
+    async def _hand_over(
+        self, described: MessageType, event: Event, context: MessageContext, stored: OutboxMessage
+    ) -> None:
         dispatcher = self._dispatcher
-        if not (dispatcher.carries_events or await dispatcher.reaches(described.cls)):
+        if not await dispatcher.reaches(described.cls):
             if self._shared() and await self._handled_elsewhere(described.name):
                 raise HandlerNotFoundError(
                     f"{described.name} has no handler in this process, and another process that uses this outbox has one. "
@@ -95,7 +106,7 @@ class Receivers:
                     retryable=True,
                 )
             self._without_handlers(described)
-        await dispatcher.hand_over(described, event, context)
+        await dispatcher.hand_over(described, event, context, stored)
 
     async def _handled_elsewhere(self, name: str) -> bool:
         values, oldest = self._values(), self._clock.time() - _NOTED_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -23,7 +24,8 @@ from catga_core.runtime.tasks import background_task
 from catga_core.runtime.worker import Worker
 
 _FIRST_RETRY_SECONDS = 0.1
-_MOST_HELD = 2  # times the batch, with those that are being recorded
+_MOST_HELD = 2  # times the batch, with those that are leased ahead or being recorded
+_QUICK_SECONDS = 0.1  # to send the messages of a key in: what is leased ahead then waits for little longer
 _NOT_RELAYED = "this process has neither an event transport nor event handlers, so it leaves the outbox to a process that has"
 
 
@@ -47,7 +49,8 @@ class OutboxRelay:
     """A hosted service that sends the outbox's messages.
 
     Messages of one key are sent one after the other, messages of different keys at the same time. A message that fails
-    waits for its retry, and the later ones of its key wait with it. When the relay stops, it finishes the messages that it
+    waits for its retry, and the later ones of its key wait with it. As long as messages are sent quickly, the next ones are leased
+    meanwhile; slow ones are left to other relays until there is room. When the relay stops, it finishes the messages that it
     is sending and releases the rest; an outbox in memory is first emptied of what is due.
 
     A process without an event transport and without event handlers relays nothing from a storage that others may use: it would
@@ -87,6 +90,9 @@ class OutboxRelay:
         self._held = HeldMessages(clock, settings.lease)
         self._completions = Completions(self._recorded)
         self._lanes: set[asyncio.Task[None]] = set()
+        # Leased ahead: the messages of one key each, which none under way has.
+        self._ahead: deque[tuple[OutboxStore, list[LeasedMessage]]] = deque()
+        self._quick = False
         self._flushing = False
         # The store of the held messages; another one may stand in for it later.
         self._store: OutboxStore | None = None
@@ -205,8 +211,11 @@ class OutboxRelay:
             if not being_cancelled():
                 if self._flushing:
                     await self._flush()
+                await self._give_back_ahead()
                 await self._all_lanes()
         finally:
+            # Released with all that is still held; no lane goes on with them.
+            self._ahead.clear()
             for lane in self._lanes:
                 lane.cancel()
             await cleanup(self._leave())
@@ -223,6 +232,12 @@ class OutboxRelay:
         except Exception as error:  # noqa: BLE001 - the process stops: there is no later attempt
             _unreachable(error, 0.0)
 
+    async def _give_back_ahead(self) -> None:
+        while self._ahead:
+            outbox, messages = self._ahead.popleft()
+            await cleanup(_release(outbox, [self._held.latest(each) for each in messages]))
+            self._held.forget(messages)
+
     async def _leave(self) -> None:
         await self._all_lanes()
         if self._store is not None:
@@ -236,10 +251,21 @@ class OutboxRelay:
     # --- messages in flight ---
 
     @property
+    def _goes_on(self) -> bool:
+        return self._flushing or not self._worker.stopping
+
+    @property
     def _room(self) -> int:
-        """How many more messages may be sent; those that are being recorded take no part, within bounds."""
+        """How many more messages may be leased: as many as are sent at a time, and while that is quick as many ahead.
+
+        Those that are being recorded take no part, within bounds.
+        """
         batch, held = self._settings.batch, len(self._held)
-        return min(batch + len(self._completions), _MOST_HELD * batch) - held
+        most = _MOST_HELD * batch
+        if not self._quick:
+            return min(batch + len(self._completions), most) - held
+        # Not one by one, while there is something to send.
+        return 0 if self._ahead and 2 * (most - held) < batch else most - held
 
     @property
     def _under_way(self) -> set[asyncio.Task[None]]:
@@ -252,13 +278,21 @@ class OutboxRelay:
         for each in leased:
             key = each.message.key
             lanes.setdefault(each.sequence if key is None else key, []).append(each)
-        for messages in lanes.values():
-            lane = background_task(self._lane(outbox, messages))
+        self._ahead.extend((outbox, messages) for messages in lanes.values())
+        self._open_lanes()
+
+    def _open_lanes(self) -> None:
+        if not self._goes_on:
+            return
+        for _ in range(min(len(self._ahead), self._settings.batch - len(self._lanes))):
+            lane = background_task(self._lane())
             self._lanes.add(lane)
             lane.add_done_callback(self._ended)
 
     def _ended(self, lane: asyncio.Task[None]) -> None:
         self._lanes.discard(lane)
+        # A turn may have found this one still counted.
+        self._open_lanes()
         self._worker.wake()
         if not lane.cancelled() and (error := lane.exception()) is not None:
             # Its leases end, and another relay sends its messages.
@@ -268,27 +302,34 @@ class OutboxRelay:
         self._held.forget(leased)
         self._worker.wake()
 
-    async def _lane(self, outbox: OutboxStore, messages: list[LeasedMessage]) -> None:
-        """Send the messages of one key in order, until one fails or the relay stops."""
-        rest = list(messages)
-        try:
-            while rest and (self._flushing or not self._worker.stopping):
-                # Once a lease may be over, another relay may have sent this message and those after it.
-                if not self._held.is_held(rest[0]):
-                    break
-                leased = self._held.latest(rest[0])
-                if not await self._sender.send(leased, outbox):
-                    self._held.forget([rest.pop(0)])
-                    break
-                rest.pop(0)
-                self._completions.add(outbox, leased)
-        finally:
-            if rest:
-                try:
-                    await cleanup(self._completions.flush())
-                finally:
-                    await cleanup(_release(outbox, [self._held.latest(each) for each in rest]))
-                    self._held.forget(rest)
+    async def _lane(self) -> None:
+        """Send the messages of one key after those of another."""
+        held, clock = self._held, self._clock
+        while self._ahead and self._goes_on:
+            outbox, rest = self._ahead.popleft()
+            began = clock.monotonic()
+            try:
+                # In order, until one fails or the relay stops.
+                while rest and self._goes_on:
+                    # Once a lease may be over, another relay may have sent this message and those after it.
+                    if not held.is_held(rest[0]):
+                        break
+                    leased = held.latest(rest[0])
+                    if not await self._sender.send(leased, outbox):
+                        held.forget([rest.pop(0)])
+                        self._quick = False
+                        break
+                    rest.pop(0)
+                    self._completions.add(outbox, leased)
+                else:
+                    self._quick = clock.monotonic() - began < _QUICK_SECONDS
+            finally:
+                if rest:
+                    try:
+                        await cleanup(self._completions.flush())
+                    finally:
+                        await cleanup(_release(outbox, [held.latest(each) for each in rest]))
+                        held.forget(rest)
 
 
 def _unreachable(error: Exception, delay: float) -> None:

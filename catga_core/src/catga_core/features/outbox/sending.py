@@ -23,7 +23,7 @@ from catga_core.runtime.retry import RetryPolicy
 
 _BURST_SECONDS = 5.0
 
-HandOver: TypeAlias = Callable[[MessageType, Event, MessageContext], Coroutine[Any, Any, None]]
+HandOver: TypeAlias = Callable[[MessageType, Event, MessageContext, OutboxMessage], Coroutine[Any, Any, None]]
 """Delivers an event to the transport, or to this process's handlers where there is none; raises if it fails."""
 
 Enqueue: TypeAlias = Callable[[MessageType, Any, MessageContext, ToEnqueue], Coroutine[Any, Any, None]]
@@ -112,7 +112,7 @@ class OutboxSender:
     def _send(self, described: MessageType, message: Any, stored: OutboxMessage) -> Coroutine[Any, Any, None]:
         if stored.enqueue is not None:
             return self._enqueue(described, message, stored.context, stored.enqueue)
-        return self._hand_over(described, message, stored.context)
+        return self._hand_over(described, message, stored.context, stored)
 
     async def _after(self, leased: LeasedMessage, outbox: OutboxStore, error: CatgaError) -> None:
         attempts = leased.attempts + 1

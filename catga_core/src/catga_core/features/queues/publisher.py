@@ -9,6 +9,7 @@ from catga_core.clock import Clock
 from catga_core.features.queues.definitions import Definitions, DeliveryOf
 from catga_core.features.queues.results import ResultCodecs
 from catga_core.interfaces.durable_transport import DurableTransport, command_queue
+from catga_core.interfaces.outbox import OutboxMessage
 from catga_core.interfaces.queue import QueuedMessage, QueueState
 from catga_core.mediator.durable import Enqueued
 from catga_core.messages import Event, Message, MessageType, Request
@@ -72,8 +73,21 @@ class QueuePublisher:
         """Return whether events of a type are kept in queues."""
         return self._delivery_of(described) is not Delivery.AT_MOST_ONCE
 
-    async def publish(self, described: MessageType, event: Event, context: MessageContext, /) -> None:
+    async def publish(
+        self,
+        described: MessageType,
+        event: Event,
+        context: MessageContext,
+        stored: OutboxMessage | None = None,
+        /,
+    ) -> None:
         """Publish an event; return when it is kept.
+
+        Args:
+            described: The event's type.
+            event: The event.
+            context: Its context.
+            stored: The event as the outbox has it; where nothing was upcast, its bytes and fingerprint are those of the event.
 
         Raises:
             SerializationError: The event cannot be encoded, or would not be read back as it is.
@@ -83,10 +97,27 @@ class QueuePublisher:
         cls = type(event)
         if cls not in self._published or transport is not self._declared_to:
             # Known once it is declared: others publish it meanwhile, and a declaration may fail.
+            self._registry.use(cls)
             await transport.declare(self._definitions.events([*self._published, cls]))
             self._published[cls] = None
             self._declared_to = transport
-        await transport.publish(self._message(described, event, context, key=handling_key(event)))
+        key = handling_key(event)
+        if stored is not None and self._is_as_stored(described, stored):
+            message = QueuedMessage(
+                stored.name,
+                stored.schema_version,
+                stored.format,
+                stored.data,
+                context,
+                0.0,
+                self._clock.time(),
+                key,
+                Priority.NORMAL,
+                stored.fingerprint,
+            )
+        else:
+            message = self._message(described, event, context, key=key)
+        await transport.publish(message)
 
     async def enqueue(
         self,
@@ -122,6 +153,15 @@ class QueuePublisher:
             return None
         result = self._results.decode(name, entry.result) if entry.state is QueueState.DONE else None
         return Enqueued(scheduled, entry.state, entry.attempts, entry.due_at, entry.error, result)
+
+    def _is_as_stored(self, described: MessageType, stored: OutboxMessage) -> bool:
+        """Return whether encoding an event again would only repeat what is stored."""
+        return (
+            stored.schema_version == described.version
+            and stored.name == described.name
+            and stored.format == self._serializer.name
+            and bool(stored.fingerprint)
+        )
 
     def _message(
         self,

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from catga_core.reliability import OutboxRelay
+from catga_testing import ManualClock
+from catga_testing.waiting import eventually
+from tests.core.reliability.support import moved
+from tests.core.reliability.test_outbox import Loose, Wire, is_empty, placing
+from tests.core.support import Gate
+from tests.stores import Place
+
+
+class Gated(Wire):
+    """A transport whose second event and those after it wait for a gate."""
+
+    def __init__(self, clock: ManualClock, seconds: float = 0.0) -> None:
+        super().__init__(self._hold)
+        self.gate = Gate()
+        self._clock = clock
+        self._seconds = seconds
+
+    def _hold(self, event: Any) -> Any:
+        if event.number:
+            return self.gate.pass_through()
+        # That is how long the first one takes.
+        self._clock.advance(self._seconds)
+        return None
+
+
+@asynccontextmanager
+async def stuck_after_one(place: Place, wire: Gated, clock: ManualClock) -> AsyncGenerator[Any]:
+    """Relay one event, then have nine others whose sending waits."""
+    async with moved(placing(place, wire, outbox_batch_size=2), clock) as app:
+        async with app.unit_of_work():
+            await app.mediator.publish(Loose(0))
+        await eventually(lambda: is_empty(app))
+        async with app.unit_of_work():
+            for number in range(1, 10):
+                await app.mediator.publish(Loose(number))
+        await eventually(lambda: wire.gate.arrived == 2)
+        try:
+            yield app
+        finally:
+            wire.gate.open()
+
+
+def held(app: Any) -> Any:
+    return app.health()["outbox_relay"].details["in_flight"]
+
+
+async def left(app: Any) -> list[int]:
+    """Lease what another relay would get."""
+    found = await app.outbox.lease(limit=20, lease=60)
+    await app.outbox.release(found)
+    return [each.sequence for each in found]
+
+
+async def test_relay_that_sends_quickly_leases_a_batch_ahead_and_not_more(place: Place):
+    clock = ManualClock()
+    wire = Gated(clock)
+    async with stuck_after_one(place, wire, clock) as app:
+        await eventually(lambda: held(app) == 4)
+        assert len(await left(app)) == 5
+        assert wire.gate.arrived == 2
+        wire.gate.open()
+        await eventually(lambda: is_empty(app))
+    assert sorted(event.number for event in wire.events) == list(range(10))
+
+
+async def test_relay_that_sends_slowly_leaves_the_next_messages_to_others(place: Place):
+    clock = ManualClock()
+    wire = Gated(clock, seconds=1.0)
+    async with stuck_after_one(place, wire, clock) as app:
+        assert held(app) == 2
+        assert len(await left(app)) == 7
+        wire.gate.open()
+        await eventually(lambda: is_empty(app))
+
+
+async def test_relay_that_stops_gives_back_at_once_what_it_had_leased_ahead(place: Place):
+    clock = ManualClock()
+    wire = Gated(clock)
+    async with stuck_after_one(place, wire, clock) as app:
+        await eventually(lambda: held(app) == 4)
+        relay = app.get(OutboxRelay)
+        relay._lasting = lambda: True
+        stopping = asyncio.create_task(relay.stop())
+        await eventually(lambda: held(app) == 2)
+        assert len(await left(app)) == 7
+        assert not stopping.done()
+        wire.gate.open()
+        await stopping
+        # What was being sent ends; nothing else begins.
+        assert wire.gate.arrived == 2
