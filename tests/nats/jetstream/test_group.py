@@ -60,19 +60,19 @@ async def test_after_a_lost_delivery_the_server_is_asked() -> None:
     # Another one that is delivered again is not the lost one.
     opened.deliver(2, 3, count=2)
     assert opened.given == []
-    opened.group.compare(unsettled=2, number=3, here=1, shared=False)
+    opened.group.compare(pending=0, unsettled=2, number=3, here=1, shared=False)
     assert (opened.given, opened.group.awaited) == ([], 1)
     opened.deliver(1, 4, count=2)
-    opened.group.compare(unsettled=2, number=4, here=2, shared=False)
+    opened.group.compare(pending=0, unsettled=2, number=4, here=2, shared=False)
     assert (sorted(set(opened.given)), opened.group.awaited) == ([1, 2], 0)
 
 
 async def test_an_answer_that_is_older_than_a_delivery_tells_nothing() -> None:
     opened = Opened()
     opened.deliver(2, 2)
-    opened.group.compare(unsettled=1, number=1, here=1, shared=False)
+    opened.group.compare(pending=0, unsettled=1, number=1, here=1, shared=False)
     assert opened.given == []
-    opened.group.compare(unsettled=1, number=2, here=1, shared=False)
+    opened.group.compare(pending=0, unsettled=1, number=2, here=1, shared=False)
     assert opened.given == [2]
 
 
@@ -81,10 +81,10 @@ async def test_a_loss_while_a_former_owner_is_awaited_is_awaited_too() -> None:
     opened.deliver(7, 7)
     opened.deliver(5, 8, count=2)
     assert opened.given == []
-    opened.group.compare(unsettled=3, number=8, here=2, shared=False)
+    opened.group.compare(pending=0, unsettled=3, number=8, here=2, shared=False)
     assert opened.given == []
     opened.deliver(6, 9, count=2)
-    opened.group.compare(unsettled=3, number=9, here=3, shared=False)
+    opened.group.compare(pending=0, unsettled=3, number=9, here=3, shared=False)
     assert sorted(opened.given) == [5, 6, 7]
 
 
@@ -93,7 +93,7 @@ async def test_a_redelivered_message_that_another_settles_is_not_taken_for_a_mis
     opened.deliver(3, 8, count=2)
     opened.deliver(6, 9)
     # The former owner's acknowledgement of 3 has arrived late; 5 is still to come.
-    opened.group.compare(unsettled=2, number=9, here=2, shared=True)
+    opened.group.compare(pending=0, unsettled=2, number=9, here=2, shared=True)
     assert opened.given == []
     opened.deliver(5, 10, count=2)
     assert sorted(opened.given) == [3, 5, 6]
@@ -102,5 +102,18 @@ async def test_a_redelivered_message_that_another_settles_is_not_taken_for_a_mis
 async def test_after_a_lease_nothing_that_others_had_is_awaited() -> None:
     opened = Opened(left=2, last=5, number=7)
     opened.deliver(3, 8, count=2)
-    opened.group.compare(unsettled=1, number=8, here=1, shared=True)
+    opened.group.compare(pending=0, unsettled=1, number=8, here=1, shared=True)
     assert opened.given == [3]
+
+
+async def test_a_killed_server_that_has_forgotten_deliveries_is_believed() -> None:
+    opened = Opened()
+    opened.deliver(4, 5)
+    # It delivers again what it has forgotten.
+    opened.group.compare(unsettled=1, pending=1, number=3, here=1, shared=False)
+    assert opened.given == []
+    for given in ([], [4]):
+        opened.group.compare(unsettled=1, pending=0, number=3, here=1, shared=False)
+        assert opened.given == given
+    opened.deliver(5, 4)
+    assert opened.given == [4, 5]

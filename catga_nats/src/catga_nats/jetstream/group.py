@@ -48,6 +48,8 @@ class Group:
         self._missing = 0
         self._last = last
         self._number = number
+        # What the server counted at the last look, and this process, where it was more.
+        self._behind: tuple[int, int] | None = None
         self._within = within
         self._seen: set[int] = set()
         self._newer = 0
@@ -99,7 +101,7 @@ class Group:
         if self._left is not None and len(self._seen) >= self._left:
             self.lanes.resume()
 
-    def compare(self, *, unsettled: int, number: int, here: int, shared: bool) -> None:
+    def compare(self, *, unsettled: int, pending: int, number: int, here: int, shared: bool) -> None:
         """Go on where everything that the server has delivered and not settled is here.
 
         Of messages that others had before, one may be settled by them still, so that as many here as there are unsettled may not be
@@ -107,10 +109,16 @@ class Group:
 
         Args:
             unsettled: How many messages the server waits for.
+            pending: How many it has not delivered yet.
             number: The number of its last delivery.
             here: How many of them are here.
             shared: Whether one of those was delivered before, to another process perhaps.
         """
+        behind = (number, self._number) if number < self._number and not pending else None
+        if behind is not None and behind == self._behind:
+            # Not an answer that a delivery has overtaken: the server was killed, and counts on from what it had kept.
+            self._number = number
+        self._behind = behind
         if number != self._number:
             # Some are under way.
             return

@@ -164,6 +164,7 @@ class Groups:
             delivered = info["delivered"]["consumer_seq"]
             group.compare(
                 unsettled=info["num_ack_pending"],
+                pending=info["num_pending"],
                 number=delivered,
                 here=here,
                 shared=reader.has_redelivered(source),
