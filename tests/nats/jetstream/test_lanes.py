@@ -42,6 +42,24 @@ def test_one_that_was_given_back_is_awaited() -> None:
     assert (given, lanes.size) == ([first, again, third], 1)
 
 
+def test_an_earlier_one_that_comes_again_goes_first() -> None:
+    given: list[Any] = []
+    lanes = Lanes(given.append)
+    second, third = message(2), message(3)
+    lanes.add(second)
+    lanes.add(third)
+    second.gone = True
+    # Settled, as this process believes; a killed server has forgotten it.
+    first, again = message(1), message(2)
+    lanes.add(first)
+    assert given == [second]
+    lanes.add(again)
+    assert given == [second, first]
+    lanes.ended(first)
+    lanes.ended(again)
+    assert (given, lanes.size) == ([second, first, again, third], 1)
+
+
 def test_one_that_comes_again_before_its_turn_is_there_once() -> None:
     given: list[Any] = []
     lanes = Lanes(given.append)

@@ -37,10 +37,13 @@ class Lanes:
         lane.waiting = [each for each in lane.waiting if each.sequence != message.sequence]
         self.size += 1 + len(lane.waiting) - known
         insort(lane.waiting, message, key=_sequence)
-        first = lane.waiting[0]
         active = lane.active
-        if active is not None and first.sequence == active.sequence and active.gone:
-            # The one that all others wait for has come again.
+        if (
+            active is not None
+            and active.gone
+            and any(each.sequence == active.sequence for each in lane.waiting)
+        ):
+            # The one that all later ones wait for has come again; an earlier one may have come again too.
             lane.active = None
             self.size -= 1
         self._next(lane)
