@@ -236,6 +236,23 @@ async def test_a_group_that_another_process_has_taken_is_lost(running: Running) 
     assert lost[0] not in ownership._owned
 
 
+async def test_a_server_that_has_lost_its_last_writes_is_believed(running: Running) -> None:
+    bucket = (await running.start())._state
+    lost: list[tuple[str, int]] = []
+    ownership = owning(bucket, lost.append)
+    await ownership.add(["shop"])
+    entry = await bucket.get("owner.shop")
+    assert entry is not None
+    other = entry.value.replace(ownership._member.encode(), b"other")
+    await bucket.put("member.other", b'["shop"]')
+    await bucket.put("owner.shop", other)
+    # What it had written is gone.
+    ownership._revisions["shop"] += 1000
+    await ownership.turn()
+    assert sorted(lost) == [("shop", 0), ("shop", 1)]
+    assert not ownership._owned
+
+
 async def test_after_a_late_renewal_every_group_is_lost(running: Running) -> None:
     queues = await running.start()
     lost: list[tuple[str, int]] = []

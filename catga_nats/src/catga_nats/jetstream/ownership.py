@@ -139,10 +139,14 @@ class Ownership:
 
     async def _divide(self, queue: str, members: list[str], entry: Entry | None) -> bool:
         """Change the owners of a queue's groups as far as this process may; return whether another one was faster."""
+        if (0 if entry is None else entry.revision) < self._revisions.get(queue, 0):
+            # Older than what this process has written: as a listing may be. The leader is believed, also one that was killed and has
+            # lost its last writes.
+            entry = await self._bucket.get(_owner_key(queue))
+            self._revisions[queue] = 0 if entry is None else entry.revision
         owners = {} if entry is None else _owners(entry.value)
         revision = 0 if entry is None else entry.revision
-        if revision >= self._revisions.get(queue, 0):
-            self._lose_taken(queue, owners)
+        self._lose_taken(queue, owners)
         changed, taken = self._plan(queue, members, owners)
         if changed == owners and not taken:
             return False
