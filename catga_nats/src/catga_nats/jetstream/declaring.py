@@ -35,7 +35,7 @@ class Declarations:
         layout: The names.
         options: The options.
         state: Where processes agree.
-        on_return: Called when something was declared again.
+        on_return: Called when nothing is missing any more.
 
     Attributes:
         server_schedules: Whether the server publishes commands whose time has come.
@@ -141,5 +141,6 @@ class Declarations:
                 consumers=len(consumers),
                 hint="They were missing while this process ran. What was in the streams is lost; see who removed them.",
             )
-            self._on_return()
+        # Another process may have declared them again.
+        self._on_return()
         await asyncio.sleep(_AT_MOST_EVERY)

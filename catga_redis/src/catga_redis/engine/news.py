@@ -91,7 +91,8 @@ class News:
         pubsub = client.pubsub()
         try:
             await pubsub.subscribe(self._channel)
-            while True:
+            # On Python 3.11 a cancellation may be swallowed while the connection is made.
+            while not self._waiter.closed:
                 message = cast("dict[str, Any] | None", await pubsub.get_message(timeout=_READ_SECONDS))
                 if message is None:
                     # A dead connection that does not say so is noticed only by a request.
