@@ -89,7 +89,7 @@ async def test_writer_waits_while_the_keys_are_on_both_nodes(cluster: ValkeyClus
 
 
 async def test_writer_is_told_when_a_move_takes_longer_than_the_recovery(cluster: ValkeyCluster) -> None:
-    async with moving(cluster, command_timeout_seconds=0.2, recover_timeout_seconds=0.2) as (
+    async with moving(cluster, command_timeout_seconds=2.0, recover_timeout_seconds=0.2) as (
         kept,
         slot,
         target,
