@@ -21,27 +21,6 @@ _LEADERLESS_SECONDS = 0.25  # as long as an election lasts at best, and as nats.
 _FULL = (10047, 10077, 10023)  # insufficient resources, maximum bytes, insufficient storage
 
 
-class _Sent:
-    """A message under way.
-
-    Args:
-        subject: Where to.
-        data: The payload.
-        headers: The headers.
-
-    Attributes:
-        again: Whether it was sent over another connection before.
-    """
-
-    __slots__ = ("again", "data", "headers", "subject")
-
-    def __init__(self, subject: bytes, data: bytes, headers: dict[str, str]) -> None:
-        self.subject = subject
-        self.data = data
-        self.headers = headers
-        self.again = False
-
-
 class Publishing:
     """Publishes, and returns when the server has kept the message.
 
@@ -55,7 +34,9 @@ class Publishing:
         self._connection = connection
         self._timeout = timeout
         self._on_missing = on_missing
-        self._open: dict[bytes, _Sent] = {}
+        self._open: dict[bytes, tuple[bytes, bytes, dict[str, str]]] = {}
+        # Those that were sent over another connection before.
+        self._again: set[bytes] = set()
         connection.on_return.append(self._send_again)
 
     async def publish(self, subject: bytes, data: bytes, headers: dict[str, str], what: str) -> Acknowledged:
@@ -74,47 +55,46 @@ class Publishing:
         size = len(data) + headers_form.size(headers)
         if size > connection.payload_limit:
             raise too_large(what, size, connection.payload_limit)
-        sent = _Sent(subject, data, headers)
-        answer = await self._answer(sent, size)
-        for _ in range(_LEADERLESS_TRIES - 1):
-            if not isinstance(answer, tuple):
+        again = False
+        answer: Answer = b""
+        for tries in range(1, _LEADERLESS_TRIES + 1):
+            client = connection.client
+            if client is None or not client.takes_more:
+                client = await connection.ready(size, self._timeout)
+            reply, future = connection.mux.open(subject, self._timeout)
+            self._open[reply] = subject, data, headers
+            try:
+                client.send(subject, reply, data, headers)
+                answer = await future
+            except BaseException:
+                connection.mux.forget(reply)
+                raise
+            finally:
+                del self._open[reply]
+                if self._again and reply in self._again:
+                    self._again.discard(reply)
+                    again = True
+            if type(answer) is not tuple or tries == _LEADERLESS_TRIES:
                 break
             # The server's word that no stream listens on the subject: it is electing its leader, or there is none.
             self._on_missing()
             await asyncio.sleep(_LEADERLESS_SECONDS)
-            answer = await self._answer(sent, size)
-        if isinstance(answer, CatgaError):
-            raise answer
-        return _acknowledged(answer, what, again=sent.again)
-
-    async def _answer(self, sent: _Sent, size: int) -> Answer:
-        connection = self._connection
-        client = connection.client
-        if client is None or not client.takes_more:
-            client = await connection.ready(size, self._timeout)
-        reply, future = connection.mux.open(sent.subject, self._timeout)
-        self._open[reply] = sent
-        try:
-            client.send(sent.subject, reply, sent.data, sent.headers)
-            return await future
-        except BaseException:
-            connection.mux.forget(reply)
-            raise
-        finally:
-            del self._open[reply]
+        return _acknowledged(answer, what, again=again)
 
     def _send_again(self) -> None:
         client = self._connection.client
         if client is None or not client.takes_more:
             return
-        for reply, sent in self._open.items():
+        for reply, (subject, data, headers) in self._open.items():
             # The server knows by its id whether it has got it.
-            sent.again = True
-            client.send(sent.subject, reply, sent.data, sent.headers)
+            self._again.add(reply)
+            client.send(subject, reply, data, headers)
 
 
 def _acknowledged(answer: Answer, what: str, *, again: bool) -> Acknowledged:
     if type(answer) is not bytes:
+        if isinstance(answer, CatgaError):
+            raise answer
         text = f"{what} was not kept: JetStream does not answer. Check the stream and its leader, then publish it again."
         # What was sent over an earlier connection may have been kept.
         raise TransportError(text, outcome=Outcome.UNKNOWN if again else Outcome.NOT_SENT)
