@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +16,7 @@ from catga_nats.jetstream.layout import Layout
 from catga_nats.jetstream.queues import JetStreamQueues
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import eventually
-from tests.nats.jetstream.support import Running, commands, events, queued
+from tests.nats.jetstream.support import Running, commands, events, ids, queued, receive
 
 pytestmark = pytest.mark.nats
 
@@ -118,3 +119,15 @@ async def all_there(queues: JetStreamQueues, layout: Layout) -> bool:
     events_ = await call(queues._connection, f"CONSUMER.NAMES.{layout.events_stream}")
     commands_ = await call(queues._connection, f"CONSUMER.NAMES.{layout.commands_stream}")
     return bool(events_["total"] == 3 and commands_["total"] == 5)
+
+
+async def test_delayed_commands_go_on_as_they_were_declared(running: Running) -> None:
+    # By the framework, also when the next process could leave it to the server.
+    await (await running.start(schedules="framework")).stop()
+    queues = await running.start()
+    await queues.declare([BILL])
+    await call(queues._connection, f"STREAM.DELETE.{Layout(running.prefix, 8).commands_stream}")
+    await queues.enqueue(queued("now", name="orders.bill"))
+    await queues.enqueue(queued("later", name="orders.bill", due_at=time.time() + 0.5))
+    got = await receive(queues, BILL, 2)
+    assert ids(got) == ["now", "later"]

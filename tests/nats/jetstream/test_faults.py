@@ -210,3 +210,21 @@ async def test_a_publish_outlives_the_death_of_its_server(server: NatsServer) ->
         await publishing
     assert ids(await receive(queues, SHIP, 1)) == ["m1"]
     await running.stop()
+
+
+async def test_a_publish_that_is_cancelled_is_not_sent_again(running: Running) -> None:
+    async with Link(running.url) as link:
+        queues = await running.start(url=link.url, while_disconnected="wait", request_timeout=60.0)
+        await queues.declare([SHIP])
+        await link.stall("to_server")
+        publishing = asyncio.create_task(queues.publish(queued("m1")))
+        await eventually(lambda: queues._connection.mux.pending == 1, within=SECONDS)
+        publishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await publishing
+        await link.cut()
+        await link.restore()
+        async with asyncio.timeout(SECONDS):
+            await queues.publish(queued("m2"))
+        assert ids(await receive(queues, SHIP, 1)) == ["m2"]
+        assert await nothing(queues, SHIP)

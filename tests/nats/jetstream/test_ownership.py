@@ -176,11 +176,12 @@ async def test_a_message_whose_lease_ran_out_while_it_was_numbered_is_not_handed
     number = queues._intake.attempts.number
     numbered: list[JetMessage] = []
 
-    async def stand_still(messages: Sequence[JetMessage]) -> None:
+    async def stand_still(messages: Sequence[JetMessage]) -> bool:
         await number(messages)
         if messages and not numbered:
             numbered.extend(messages)
             messages[0].expires_at = 0.0
+        return True
 
     monkeypatch.setattr(queues._intake.attempts, "number", stand_still)
     (again,) = await receive(queues, short, 1)

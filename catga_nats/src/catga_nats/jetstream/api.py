@@ -87,7 +87,7 @@ async def call(
 
     Raises:
         ApiError: The server refuses.
-        NoJetStreamError: Nobody answers.
+        NoJetStreamError: JetStream does not answer.
         CatgaError: The connection fails.
     """
     payload = b"" if body is None else _encode(body)

@@ -41,8 +41,8 @@ class Attempts:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    async def number(self, messages: Sequence[JetMessage]) -> None:
-        """Set the attempt of each message.
+    async def number(self, messages: Sequence[JetMessage]) -> bool:
+        """Set the attempt of each message; return whether the server had to be asked.
 
         Raises:
             CatgaError: It cannot be read.
@@ -50,6 +50,7 @@ class Attempts:
         again = [each for each in messages if each.count > 1]
         if again:
             await asyncio.gather(*(self._number(each) for each in again))
+        return bool(again)
 
     async def uncount(self, messages: Sequence[JetMessage]) -> None:
         """Remember that this delivery of messages was no attempt; where that fails, it is one."""

@@ -1,4 +1,4 @@
-"""Tasks that nobody waits for, kept until they end."""
+"""Background tasks, referenced until they end."""
 
 from __future__ import annotations
 

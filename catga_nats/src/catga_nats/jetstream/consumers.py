@@ -158,7 +158,7 @@ def _config(consumer: ConsumerName, queue: QueueDefinition) -> dict[str, Any]:
         "ack_policy": "explicit",
         "ack_wait": nanoseconds(queue.lease),
         # The framework bounds attempts: it writes the dead letter, then ends the message. At a bound of the server, the message
-        # would stay in the stream and be delivered to nobody.
+        # would stay in the stream without being delivered.
         "max_deliver": -1,
         "max_ack_pending": _MAX_ACK_PENDING,
         "num_replicas": 0,

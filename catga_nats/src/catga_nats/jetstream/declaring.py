@@ -68,16 +68,21 @@ class Declarations:
             on_error=log_unreachable,
         )
 
-    async def start(self) -> None:
-        """Declare the streams.
+    async def prepare(self) -> None:
+        """Declare the streams, and decide who publishes commands whose time has come.
 
         Raises:
             ConfigurationError: The server cannot keep them, or they exist with other settings.
             CatgaError: The connection fails.
             ApiError: JetStream refuses.
-            NoJetStreamError: Nobody answers.
+            NoJetStreamError: JetStream does not answer.
         """
+        # Decided once: this process enqueues accordingly, also when it has to declare the streams again.
+        self.server_schedules = await server_schedules(self._connection, self._layout, self._options)
         await self._declare_streams()
+
+    def start(self) -> None:
+        """Begin to declare again what vanishes."""
         self._worker.start()
 
     async def stop(self) -> None:
@@ -105,7 +110,7 @@ class Declarations:
             ConfigurationError: A consumer exists with other settings, or cannot be declared.
             CatgaError: The connection fails.
             ApiError: JetStream refuses.
-            NoJetStreamError: Nobody answers.
+            NoJetStreamError: JetStream does not answer.
         """
         async with self._turns:
             return (await declare_consumers(self._connection, self._layout, queues))[0]
@@ -115,31 +120,29 @@ class Declarations:
         self._queues.update({each.name: each for each in queues})
 
     def missing(self) -> None:
-        """Look at once what is missing: the server does not know something."""
+        """Declare again what is missing: the server does not know a stream or a consumer."""
         self._worker.wake()
 
-    async def _declare_streams(self) -> list[str]:
-        self.server_schedules = by_server = await server_schedules(
-            self._connection, self._layout, self._options
-        )
-        wanted = wanted_streams(self._layout, self._options, server_schedules=by_server)
-        created = await declare_streams(self._connection, wanted)
-        if not by_server:
-            await declare_schedules(self._connection, self._layout, self._options)
+    async def _declare_streams(self) -> tuple[list[str], list[str]]:
+        """Declare the streams; return the streams and the consumers that were created."""
+        wanted = wanted_streams(self._layout, self._options, server_schedules=self.server_schedules)
+        streams, consumers = await declare_streams(self._connection, wanted), list[str]()
+        if not self.server_schedules:
+            consumers = await declare_schedules(self._connection, self._layout, self._options)
         await agree_on_groups(self._state, self._options.order_groups)
-        return created
+        return streams, consumers
 
     async def _again(self) -> None:
         await asyncio.sleep(_REMOVED_WITHIN)
         async with self._turns:
-            streams = await self._declare_streams()
-            _, consumers = await declare_consumers(self._connection, self._layout, self.queues)
+            streams, consumers = await self._declare_streams()
+            consumers += (await declare_consumers(self._connection, self._layout, self.queues))[1]
         if streams or consumers:
             logger().error(
                 JETSTREAM_DECLARED_AGAIN,
                 streams=streams,
                 consumers=len(consumers),
-                hint="They were missing while this process ran. What was in the streams is lost; see who removed them.",
+                hint="They were missing while this process ran. What was in the streams is lost; find out what removed them.",
             )
         # Another process may have declared them again.
         self._on_return()

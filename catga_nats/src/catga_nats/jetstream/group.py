@@ -16,15 +16,15 @@ class Group:
 
     What was delivered and did not arrive here is delivered again when its lease runs out: what a former owner had when it died, and
     what was lost with a connection. Until all of it is here, nothing newer is given: it could be of the same key. How many they are
-    is known where a group is taken over; else the server is asked. No time tells it: a process may have stood still, with messages
-    in its socket that it has not read.
+    is known where a group is taken over; else the server is asked. A timeout cannot decide it: a process may have been
+    suspended with unread messages in its socket.
 
     Args:
         give: Hands out a message.
         left: How many messages the former owner had, as the server counts them.
         last: The last place in the stream that was delivered to the former owner.
         number: The number of the last delivery to it.
-        within: Seconds after which leases that nobody renews have run out.
+        within: Seconds after which leases that are not renewed expire.
         owned_until: Returns the loop's time until which the group is surely this process's.
         on_pause: Called when earlier messages are awaited, so that the server is asked for them.
     """

@@ -28,7 +28,7 @@ class Groups:
     Args:
         connection: The connection.
         settling: Gives messages back.
-        background: Runs what nobody waits for.
+        background: Runs background tasks.
         owned_until: Returns the loop's time until which all groups are surely this process's.
     """
 
@@ -108,7 +108,7 @@ class Groups:
         """Take nothing more of a group; return when the application has settled what it has, or its leases have run out."""
         opened = self._sources.get(place, [])
         withdrawn = [each for reader, source in opened for each in self._withdraw(reader, source)]
-        # The server drops what was requested when nobody listens for it.
+        # The server drops a request whose inbox has no subscriber.
         await self.unsubscribe([source for _, source in opened])
         # What has arrived meanwhile.
         withdrawn += [each for reader, source in opened for each in self._withdraw(reader, source)]

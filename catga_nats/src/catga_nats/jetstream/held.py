@@ -70,7 +70,7 @@ class HeldKeys:
         publishing: Publishes into the stream of parked messages.
         settling: Settles what was parked.
         groups: The consumers that this process owns.
-        background: Runs what nobody waits for.
+        background: Runs background tasks.
         seconds: Seconds between two looks at which keys were released.
     """
 
@@ -263,7 +263,7 @@ class HeldKeys:
             # Held since the question was asked.
             return
         if before.parked and self._groups.owns(*self._group(queue, key)):
-            # Nobody holds it any more, but some of its messages may be parked: they come first.
+            # The key is released, but some of its messages may be parked: they come first.
             before.released = True
         else:
             del self._keys[queue, key]

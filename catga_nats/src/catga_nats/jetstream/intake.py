@@ -149,17 +149,18 @@ class Intake:
             self._taking.add(queue)
         got = await reader.receive(limit, timeout)
         try:
-            await self.attempts.number(got)
+            asked = await self.attempts.number(got)
         except BaseException:
+            # Cancelled, or unanswered: the messages are another receiver's.
             self._give_back(got)
             raise
-        mine = [each for each in got if reader.is_known(each)]
-        if len(mine) < len(got):
-            # The server has not told their numbers in time, or this process stood still: it delivers them again.
-            for each in got:
-                if each not in mine:
-                    reader.given_back(each)
-        return mine
+        if not asked:
+            return got
+        for each in got:
+            if not reader.is_known(each):
+                # Its lease ran out while the server was asked, so that it is delivered again.
+                reader.given_back(each)
+        return [each for each in got if not each.gone]
 
     async def stop(self) -> None:
         """Give back everything."""

@@ -79,7 +79,7 @@ class Ownership:
         self._worker.start()
 
     async def add(self, queues: Iterable[str]) -> None:
-        """Take part in queues; on return, this process owns what nobody else does.
+        """Join the consumers of queues; on return, this process owns every group without another owner.
 
         Raises:
             CatgaError: The bucket cannot be read or written.
@@ -159,10 +159,6 @@ class Ownership:
             if place in self._leaving and self._leaving[place].done():
                 del self._leaving[place]
         for group in taken:
-            if (queue, group) in self._owned:
-                # The bucket was lost, and with it that this process owns the group.
-                self._owned.discard((queue, group))
-                self._lose(queue, group)
             await self._take(queue, group)
             self._owned.add((queue, group))
         return False

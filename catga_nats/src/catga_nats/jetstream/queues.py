@@ -97,7 +97,7 @@ class JetStreamQueues:
             self._declarations = Declarations(
                 connection, self._layout, self._jetstream, self._state, self._declared_again
             )
-            await self._declarations.start()
+            await self._declarations.prepare()
             by_server = self._declarations.server_schedules
             weak = await weaknesses_at(
                 connection,
@@ -131,6 +131,7 @@ class JetStreamQueues:
             else OwnSchedules(connection, self._layout, self._publishing, self._clock, missing)
         )
         self._intake.start()
+        self._declarations.start()
         self._open = True
         if weak:
             logger().warning(JETSTREAM_DURABILITY, settings=weak)
@@ -234,7 +235,7 @@ class JetStreamQueues:
         self._check_open()
         client = self._connection.client
         if client is None or not client.takes_more:
-            text = "JetStream cannot be told to keep the leases of messages: there is no connection to it"
+            text = "the leases of messages cannot be renewed: there is no connection to NATS. They are renewed once it is back."
             raise TransportError(text, outcome=Outcome.NOT_SENT)
         return self._intake.settling.extend([_own(each) for each in received])
 

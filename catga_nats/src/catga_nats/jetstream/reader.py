@@ -103,7 +103,7 @@ class Reader:
         self._give_back([each for each in self.held if not each.given and not each.source.ordered])
 
     def is_busy(self, now: float) -> bool:
-        """Return whether nobody has asked for messages for a while: all handlers are at work."""
+        """Return whether no receiver has asked for messages for a third of the lease: all handlers are busy."""
         return self.receives and not self._receiving and now > self._received_at + self.definition.lease / 3
 
     def _take(self, limit: int) -> list[JetMessage]:
@@ -275,7 +275,7 @@ class Reader:
         return iter(tuple(self._held.values()))
 
     def holds(self, message: JetMessage) -> bool:
-        """Return whether a message is here, whoever may get it meanwhile."""
+        """Return whether a message is here, even if its lease has expired."""
         return not message.gone and self._held.get((message.source, message.sequence)) is message
 
     def is_known(self, message: JetMessage) -> bool:

@@ -18,7 +18,7 @@ _FIRST = {False: 2, True: 4}
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """What the subject of an acknowledgement tells.
+    """The delivery, as the subject of its acknowledgement describes it.
 
     Args:
         count: How often the message was delivered, this time included.
@@ -103,12 +103,12 @@ class JetMessage:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nobody renews its lease any more."""
+        """Whether its lease is not renewed any more."""
         return self.unsettled or asyncio.get_running_loop().time() > self.expires_at
 
     @property
     def held(self) -> bool:
-        """Whether no other process has it, as far as this process's clock tells."""
+        """Whether its lease and its group are valid by this process's clock."""
         now = asyncio.get_running_loop().time()
         return not self.gone and now <= self.expires_at and (self.group is None or self.group.is_owned(now))
 

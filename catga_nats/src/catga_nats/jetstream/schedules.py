@@ -50,7 +50,9 @@ def schedules_consumer(layout: Layout) -> ConsumerName:
     return ConsumerName(layout.commands_stream, "schedules", "any")
 
 
-async def declare_schedules(connection: NatsConnection, layout: Layout, options: JetStreamOptions) -> None:
+async def declare_schedules(
+    connection: NatsConnection, layout: Layout, options: JetStreamOptions
+) -> list[str]:
     """Create the consumer of the commands that wait for their time, where there is none.
 
     Args:
@@ -58,11 +60,14 @@ async def declare_schedules(connection: NatsConnection, layout: Layout, options:
         layout: The names.
         options: The options.
 
+    Returns:
+        The consumers that were created.
+
     Raises:
         ConfigurationError: It exists with other settings.
         CatgaError: The connection fails.
         ApiError: JetStream refuses.
-        NoJetStreamError: Nobody answers.
+        NoJetStreamError: JetStream does not answer.
     """
     consumer = schedules_consumer(layout)
     config: dict[str, Any] = {
@@ -80,12 +85,14 @@ async def declare_schedules(connection: NatsConnection, layout: Layout, options:
     if found is None:
         body = {"stream_name": consumer.stream, "config": config}
         await call(connection, f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}", body)
-    elif problems := differences(f"the consumer {consumer.name} of scheduled commands", config, found):
+        return [consumer.name]
+    if problems := differences(f"the consumer {consumer.name} of scheduled commands", config, found):
         raise ConfigurationError(problems)
+    return []
 
 
 class OwnSchedules:
-    """Publishes commands whose time has come, where the server does not.
+    """Publishes commands whose time has come, for a server without schedules.
 
     Each command waits in the stream. The server hands it to some process, which gives it back until its time, and then publishes it
     under an id of its own and removes it: after a crash between the two it is published again, and known by that id.
@@ -94,7 +101,7 @@ class OwnSchedules:
         connection: The connection.
         layout: The names.
         publishing: Publishes to the queues.
-        clock: Tells what is due.
+        clock: The container's clock.
         missing: Called when the server does not know the consumer.
     """
 
@@ -111,7 +118,8 @@ class OwnSchedules:
         self._publishing = publishing
         self._clock = clock
         self._under_way: set[asyncio.Task[None]] = set()
-        self._started: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._running = False
         self._source = Source("", schedules_consumer(layout), self._on_message, self._wake, missing)
         retry = RetryPolicy(max_attempts=None, delay_seconds=_AGAIN_SECONDS, max_delay_seconds=15.0)
         self._worker = Worker(
@@ -130,17 +138,20 @@ class OwnSchedules:
         Raises:
             CatgaError: The server does not answer.
         """
-        if self._started is None:
-            self._started = background_task(self._start())
+        if self._running:
+            return
+        starting = self._starting = self._starting or background_task(self._start())
         try:
-            await asyncio.shield(self._started)
+            await asyncio.shield(starting)
         except CatgaError:
-            self._started = None
+            # The next caller tries again; several may have waited for this one.
+            if self._starting is starting:
+                self._starting = None
             raise
 
     async def stop(self) -> None:
         """Take nothing more, and finish what is being published."""
-        if self._started is None:
+        if not self._running:
             return
         await self._worker.stop(cancel=True)
         await self._connection.unsubscribe(self._source.subscription)
@@ -156,13 +167,14 @@ class OwnSchedules:
     async def _start(self) -> None:
         await self._connection.subscribe([self._source.subscription])
         self._worker.start()
+        self._running = True
 
     async def _turn(self) -> None:
         client = self._connection.client
         source, now = self._source, asyncio.get_running_loop().time()
         source.check(now)
         wanted = _AT_ONCE - len(self._under_way) - source.outstanding
-        # Not for each one that ends, so that a request is not sent for every single command.
+        # Requested in batches, so that a request is not sent for every single command.
         if client is not None and client.takes_more and source.may_pull(now) and wanted >= _AT_ONCE // 2:
             source.pull(client, wanted)
 

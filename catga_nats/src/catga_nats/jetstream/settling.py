@@ -31,7 +31,7 @@ class Settling:
         connection: The connection.
         reader_of: Returns the reader of a queue.
         attempts: Remembers how many deliveries were no attempts.
-        background: Runs what nobody waits for.
+        background: Runs background tasks.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class Settling:
     async def _ask(self, message: JetMessage, word: bytes) -> None:
         answer = await ask(self._connection, message.reply, word, timeout=_CONFIRM_SECONDS)
         if type(answer) is not bytes:
-            # The server's word that nobody listens: the consumer has no leader now, and knows nothing of this.
+            # No responders: the consumer has no leader now, and does not know of the acknowledgement.
             raise unanswered()
 
     async def _ask_again(self, message: JetMessage, reader: Reader, word: bytes) -> None:

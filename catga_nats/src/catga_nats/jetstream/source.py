@@ -43,7 +43,7 @@ class Source:
     Attributes:
         ordered: Whether its messages have keys.
         outstanding: How many messages may still come of what was requested.
-        pending: How many wait at the server, as far as it has told.
+        pending: How many wait at the server, as of its last answer.
         refused: What the server has answered to the last request in place of messages; `None` while it serves them.
     """
 

@@ -214,5 +214,5 @@ def failed(error: ApiError) -> CatgaError:
 
 
 def unanswered() -> CatgaError:
-    """Return the error for a request that nobody answers."""
+    """Return the error for a request without a response."""
     return TransportError("JetStream does not answer: check the stream's leader", outcome=Outcome.UNKNOWN)
