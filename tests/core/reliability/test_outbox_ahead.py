@@ -8,8 +8,8 @@ from typing import Any
 from catga_core.reliability import OutboxRelay
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually
+from tests.core.reliability.outbox_support import Loose, Wire, is_empty, placing
 from tests.core.reliability.support import moved
-from tests.core.reliability.test_outbox import Loose, Wire, is_empty, placing
 from tests.core.support import Gate
 from tests.stores import Place
 
