@@ -1,4 +1,4 @@
-"""A test's nats-server is a real one: it can be hurt in every way, and it never outlives the test run."""
+"""A test's nats-server is a real one that starts, fails and restarts on demand."""
 
 from __future__ import annotations
 
@@ -6,108 +6,26 @@ import asyncio
 import json
 import os
 import signal
-import ssl
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import nats.errors
 import pytest
-from nats.aio.client import Client
 
 from catga_testing.servers import (
-    Certificates,
-    JwtAuth,
     NatsServer,
-    NkeyAuth,
     ServerBinaryNotFoundError,
     ServerError,
     ServerNotRunningError,
     ServerStartError,
-    TokenAuth,
-    UserAuth,
     binary,
     find_nats_server,
 )
 from catga_testing.waiting import eventually
+from tests.testing.nats_support import HELLO, connect, is_gone, refuses_tcp
 
 pytestmark = pytest.mark.nats
-
-
-_HELLO = b'CONNECT {"verbose":false}\r\nPING\r\n'
-
-
-async def _ignore(_: Exception) -> None:
-    """Keep nats-py from logging the errors that these tests cause on purpose."""
-
-
-async def connect(url: str, **options: Any) -> Client:
-    """Connect once, without the client's own patience."""
-    client = Client()
-    try:
-        async with asyncio.timeout(5):
-            await client.connect(
-                url,
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                error_cb=_ignore,
-                **options,
-            )
-    except BaseException:
-        await client.close()  # a client that was refused keeps its socket
-        raise
-    return client
-
-
-async def refuses(server: NatsServer, **options: Any) -> bool:
-    """Tell whether the server does not let this client in."""
-    try:
-        client = await connect(server.url, **options)
-    except (nats.errors.Error, OSError):
-        return True
-    await client.close()
-    return False
-
-
-async def refuses_tls(server: NatsServer, context: ssl.SSLContext) -> bool:
-    """Tell whether client and server do not get through TLS to the first answer.
-
-    Not with nats-py: its client hangs in close() after a failed handshake.
-    """
-    async with asyncio.timeout(5):
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        try:
-            await reader.readline()  # INFO, still in the clear
-            await writer.start_tls(context, server_hostname="127.0.0.1")
-            writer.write(_HELLO)
-            answer = await reader.read(4)
-        except OSError:  # ssl.SSLError is one
-            return True
-        finally:
-            writer.transport.abort()
-        return answer != b"PONG"
-
-
-async def refuses_tcp(port: int) -> bool:
-    """Tell whether nobody listens."""
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except ConnectionRefusedError:
-        return True
-    writer.close()
-    return False
-
-
-def is_gone(pid: int) -> bool:
-    """Tell whether the process ended; a zombie that nobody reaps has ended too."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state in "ZX"
 
 
 # --- starting -----------------------------------------------------------------------------------------
@@ -299,7 +217,7 @@ async def test_a_stopped_server_answers_nothing_and_continues_after_resume(nats_
     # Not with nats-py: its client breaks when a PONG comes after the time-out of its flush.
     reader, writer = await asyncio.open_connection("127.0.0.1", nats_server.port)
     await reader.readline()  # INFO
-    writer.write(_HELLO)
+    writer.write(HELLO)
     assert await reader.readline() == b"PONG\r\n"
 
     await nats_server.stop()
@@ -340,152 +258,3 @@ async def test_a_crash_from_outside_is_seen_and_can_be_mended(nats_server: NatsS
     await nats_server.restart()
 
     assert nats_server.is_running
-
-
-# --- ending -------------------------------------------------------------------------------------------
-
-
-async def test_a_closed_server_leaves_no_process_and_no_directory() -> None:
-    server = NatsServer()
-    await server.start()
-    pid, directory = server.pid, server.log.parent
-
-    await server.close()
-    await server.close()
-
-    assert is_gone(pid)
-    assert not directory.exists()
-
-
-_PARENT = """
-import sys
-from catga_testing.servers import NatsServer
-server = NatsServer(jetstream=True)
-server.blocking.start()
-if sys.argv[1] == "restart":
-    server.blocking.kill()
-    server.blocking.restart()
-print(server.pid, server.log.parent, flush=True)
-sys.stdin.readline()
-"""
-
-
-def _start_parent(how: str) -> tuple[subprocess.Popen[str], int, Path]:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", _PARENT, how],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert parent.stdout is not None
-    pid, _, directory = parent.stdout.readline().strip().partition(" ")
-    return parent, int(pid), Path(directory)
-
-
-@pytest.mark.parametrize("how", ["start", "restart"])
-async def test_the_server_ends_when_its_parent_is_killed(how: str) -> None:
-    parent, pid, directory = await asyncio.to_thread(_start_parent, how)
-    with parent:
-        assert not is_gone(pid)
-
-        parent.kill()
-
-        await eventually(lambda: is_gone(pid))
-        await eventually(lambda: not directory.exists(), message="the directory was removed")
-
-
-async def test_the_server_ends_when_its_parent_ends_without_closing_it() -> None:
-    parent, pid, directory = await asyncio.to_thread(_start_parent, "start")
-    with parent:
-        code = (await asyncio.to_thread(parent.communicate, "\n"), parent.returncode)[1]
-
-    assert code == 0
-    assert is_gone(pid)
-    assert not directory.exists()
-
-
-async def test_a_server_started_in_a_thread_outlives_the_thread() -> None:
-    server = NatsServer()
-    try:
-        await asyncio.to_thread(lambda: None)
-        loop = asyncio.get_running_loop()
-        await server.start()
-        await loop.shutdown_default_executor()  # the threads are gone now
-
-        assert not await refuses_tcp(server.port)
-        assert server.is_running
-    finally:
-        server.blocking.close()
-
-
-# --- who may connect ----------------------------------------------------------------------------------
-
-
-async def test_a_token_opens_and_a_wrong_one_does_not() -> None:
-    auth = TokenAuth()
-    async with NatsServer(auth=auth) as server:
-        client = await connect(server.url, token=auth.token)
-        await client.close()
-
-        assert await refuses(server, token="wrong")
-        assert await refuses(server)
-
-
-async def test_a_password_opens_and_a_wrong_one_does_not() -> None:
-    auth = UserAuth("ann")
-    async with NatsServer(auth=auth) as server:
-        client = await connect(server.url, user="ann", password=auth.password)
-        await client.close()
-
-        assert await refuses(server, user="ann", password="wrong")
-        assert await refuses(server)
-
-
-async def test_an_nkey_opens_and_another_one_does_not() -> None:
-    auth, other = NkeyAuth.generate(), NkeyAuth.generate()
-    async with NatsServer(auth=auth) as server:
-        client = await connect(server.url, nkeys_seed_str=auth.seed)
-        await client.close()
-
-        assert await refuses(server, nkeys_seed_str=other.seed)
-
-
-async def test_credentials_open_streams_included_and_those_of_another_operator_do_not(tmp_path: Path) -> None:
-    auth = JwtAuth.generate()
-    right = auth.write_credentials(tmp_path / "right.creds")
-    wrong = JwtAuth.generate().write_credentials(tmp_path / "wrong.creds")
-    async with NatsServer(auth=auth, jetstream=True) as server:
-        client = await connect(server.url, user_credentials=str(right))
-        await client.jetstream().add_stream(name="orders", subjects=["orders"])
-        await client.close()
-
-        assert await refuses(server, user_credentials=str(wrong))
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Certificates for the session: making keys takes a moment."""
-    return Certificates.generate(tmp_path_factory.mktemp("certificates"))
-
-
-async def test_tls_serves_who_trusts_its_authority_only(certificates: Certificates, tmp_path: Path) -> None:
-    stranger = Certificates.generate(tmp_path)
-    async with NatsServer(tls=certificates.server()) as server:
-        client = await connect(server.url, tls=certificates.client_context())
-        await client.flush()
-        await client.close()
-
-        assert server.url.startswith("tls://")
-        assert not await refuses_tls(server, certificates.client_context())
-        assert await refuses_tls(server, stranger.client_context())
-
-
-async def test_verify_demands_a_certificate_of_the_client(certificates: Certificates) -> None:
-    async with NatsServer(tls=certificates.server(verify=True)) as server:
-        known = certificates.client_context(with_certificate=True)
-        client = await connect(server.url, tls=known)
-        await client.close()
-
-        assert not await refuses_tls(server, known)
-        assert await refuses_tls(server, certificates.client_context())
