@@ -15,7 +15,7 @@ from catga_core.interfaces.health import Health, HealthStatus
 from catga_core.log import CONNECTION_ERROR, CONNECTION_LOST, CONNECTION_RESTORED, STOP_FAILED, logger
 from catga_core.runtime import Worker, background_task
 from catga_nats.counters import Counters
-from catga_nats.failures import interrupted, stream_interrupted
+from catga_nats.failures import closed, interrupted, stream_interrupted
 from catga_nats.mux import RequestMux
 from catga_nats.opening import BACKLOG, describe, discard, open_client, reopening
 from catga_nats.options import NatsOptions
@@ -252,13 +252,24 @@ class NatsConnection:
         self._closed = True
         self.mux.close()
         self._room.wake()
-        await self._watch.stop(cancel=True)
-        await self._reviver.stop(cancel=True)
-        self._pulse.forget()
-        client = self.client
-        if client is None:
-            return
-        closing = background_task(self._close(client, within))
+        try:
+            await self._watch.stop(cancel=True)
+            await self._reviver.stop(cancel=True)
+            self._pulse.forget()
+            if self.client is not None:
+                await self._close(self.client, within)
+        finally:
+            # No response arrives any more, and no timer ends the wait for one.
+            self.mux.fail_all(closed(self.shown))
+
+    def abandon(self) -> None:
+        """Give up the connection without waiting: its event loop is closed, or another one runs it."""
+        self._closed = True
+        if self.client is not None:
+            self.client.abandon()
+
+    async def _close(self, client: CatgaClient, within: float) -> None:
+        closing = background_task(self._part(client, within))
         done, _ = await asyncio.wait({closing}, timeout=within)
         if not done:
             client.abort()
@@ -269,13 +280,7 @@ class NatsConnection:
         if not done:
             logger().error(STOP_FAILED, reason="the NATS client does not close", left=1)
 
-    def abandon(self) -> None:
-        """Give up the connection without waiting: its event loop is closed, or another one runs it."""
-        self._closed = True
-        if self.client is not None:
-            self.client.abandon()
-
-    async def _close(self, client: CatgaClient, within: float) -> None:
+    async def _part(self, client: CatgaClient, within: float) -> None:
         await self.flush(within / 2)
         with suppress(Exception):  # a socket that breaks while it is closed is as closed as any
             await client.close()

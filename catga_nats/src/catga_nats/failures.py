@@ -59,6 +59,14 @@ def interrupted(servers: str) -> CatgaError:
     )
 
 
+def closed(servers: str) -> CatgaError:
+    """Return the error for a request whose connection was closed before its response."""
+    return TransportError(
+        f"the connection to NATS at {servers} was closed before the answer came: the request may or may not have been handled",
+        outcome=Outcome.UNKNOWN,
+    )
+
+
 def stream_interrupted(servers: str) -> CatgaError:
     """Return the error for a stream whose connection was lost, so that frames may be missing."""
     return TransportError(

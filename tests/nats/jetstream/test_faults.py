@@ -228,3 +228,18 @@ async def test_a_publish_that_is_cancelled_is_not_sent_again(running: Running) -
             await queues.publish(queued("m2"))
         assert ids(await receive(queues, SHIP, 1)) == ["m2"]
         assert await nothing(queues, SHIP)
+
+
+@pytest.mark.parametrize("mode", ["fail", "wait"])
+async def test_a_publish_that_waits_ends_with_the_stop(running: Running, mode: str) -> None:
+    async with Link(running.url) as link:
+        queues = await running.start(url=link.url, while_disconnected=mode, request_timeout=60.0)
+        await queues.declare([SHIP])
+        await link.stall("to_client")
+        publishing = asyncio.create_task(queues.publish(queued("m1")))
+        await eventually(lambda: queues._connection.mux.pending == 1, within=SECONDS)
+        await queues.stop()
+        with pytest.raises(CatgaError) as raised:
+            async with asyncio.timeout(SECONDS):
+                await publishing
+    assert raised.value.details["outcome"] == "unknown"
