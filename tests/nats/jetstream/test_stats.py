@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from catga_core.interfaces.durable_transport import QueueDefinition, event_queue
+from catga_core.messages import MessageKind
+from catga_nats.jetstream.looking import Looking
 from tests.nats.jetstream.support import Running, events, queued, receive
 
 pytestmark = pytest.mark.nats
@@ -23,9 +28,23 @@ async def test_the_messages_of_a_renamed_handler_are_seen(running: Running) -> N
     assert (left.ready, left.oldest_at is not None) == (2, True)
 
 
-async def test_the_queues_of_another_service_are_its_own(running: Running) -> None:
+async def test_the_queues_of_another_service_are_its_own(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = await running.start()
-    await other.declare([events("ship")])
+    theirs = event_queue("bills", "charge")
+    names = ("orders.placed",)
+    await other.declare([QueueDefinition(theirs, MessageKind.EVENT, names, "charge", 16, 3.0)])
     await other.publish(queued("m1"))
     web = await running.start()
-    assert await web.stats() == {}
+    await web.declare([events("ship")])
+    asked: list[str] = []
+    ask = Looking._ask
+
+    async def asking(self: Looking, what: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        asked.append(what)
+        return await ask(self, what, body)
+
+    monkeypatch.setattr(Looking, "_ask", asking)
+    assert [*await web.stats()] == ["event:shop:ship"]
+    assert not [each for each in asked if "bills" in each]

@@ -41,10 +41,15 @@ def token(text: str) -> str:
     return "x" + blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
+def consumer_prefix(queue: str) -> str:
+    """Return how the consumers of every queue begin whose name begins so."""
+    return _UNSAFE.sub("_", queue)[:_READABLE]
+
+
 def consumer_name(queue: str) -> str:
     """Return how the names of a queue's consumers begin: readable, and unique by a digest."""
     digest = blake2b(queue.encode(errors="surrogatepass"), digest_size=6).hexdigest()
-    return f"{_UNSAFE.sub('_', queue)[:_READABLE]}-{digest}"
+    return f"{consumer_prefix(queue)}-{digest}"
 
 
 class Layout:

@@ -22,7 +22,7 @@ from catga_nats.connection import NatsConnection
 from catga_nats.jetstream import wire
 from catga_nats.jetstream.api import MESSAGE_NOT_FOUND, ApiError, NoJetStreamError, call
 from catga_nats.jetstream.consumers import QUEUE_KEY, consumers_of
-from catga_nats.jetstream.layout import Layout, consumer_name, token
+from catga_nats.jetstream.layout import Layout, consumer_name, consumer_prefix, token
 from catga_nats.jetstream.received import JetMessage
 from catga_nats.jetstream.state import Bucket, Entry, failed, unanswered
 
@@ -187,12 +187,14 @@ class Looking:
         """Return the queues of renamed and removed event handlers that still have messages."""
         # Queues of other services are theirs to watch.
         services = tuple(
-            each.name.removesuffix(each.handler) for each in queues if each.kind is MessageKind.EVENT
+            {each.name.removesuffix(each.handler) for each in queues if each.kind is MessageKind.EVENT}
         )
         stream = self._layout.events_stream
         known = {consumer.name for each in queues for consumer in consumers_of(self._layout, each)}
         found: dict[str, QueueStats] = {}
-        for name in sorted(await self._consumers(stream) - known):
+        # Other services may have thousands: theirs are not asked for.
+        begins = tuple(map(consumer_prefix, services))
+        for name in sorted(each for each in await self._consumers(stream) - known if each.startswith(begins)):
             info = await self._ask(f"CONSUMER.INFO.{stream}.{name}", None)
             metadata: dict[str, str] = info["config"].get("metadata") or {}
             queue = metadata.get(QUEUE_KEY, "")
