@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -10,11 +11,25 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from catga_core import CatgaApp, CatgaError, CatgaOptions, Clock, Command, ConfigurationError, add_catga
+from catga_core import (
+    CatgaApp,
+    CatgaError,
+    CatgaMediator,
+    CatgaOptions,
+    Clock,
+    Command,
+    ConfigurationError,
+    ErrorCode,
+    add_catga,
+)
 from catga_core.container import add_stores
+from catga_core.features.scheduling.definition import ScheduleDefinition
+from catga_core.features.scheduling.worker import ScheduleWorker
+from catga_core.interfaces.named_values import NamedValueConflictError
 from catga_core.interfaces.queue import QueueStats
 from catga_core.log import TICK_SKIPPED
 from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
+from catga_core.memory.stores.named_values import MemoryNamedValueStore
 from catga_core.reliability import QueueOptions, add_queues
 from catga_core.scheduling import OnMissed, OnOverlap, add_schedule
 from catga_testing import ManualClock
@@ -59,8 +74,9 @@ class Places:
 
         catga.add_handlers(report)
         given = {"every": 60.0, **schedule} if "cron" not in schedule else schedule
+        command = given.pop("command", lambda tick: Report(tick.strftime("%H:%M")))
         for name in ("report", *also):
-            add_schedule(catga, name, lambda tick: Report(tick.strftime("%H:%M")), **given)
+            add_schedule(catga, name, command, **given)
         return await self.running.enter_async_context(catga.running())
 
     async def until(self, *times: str) -> None:
@@ -83,6 +99,25 @@ async def test_replicas_run_each_tick_once(places: Places) -> None:
         await eventually(lambda minute=minute: len(places.had) == minute)  # type: ignore[misc]
 
     assert places.had == ["12:01", "12:02", "12:03", "12:04", "12:05"]
+
+
+async def test_a_tick_that_comes_during_a_turn_is_enqueued_after_it(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, slow = ScheduleWorker._run, False
+
+    async def run(self: ScheduleWorker, definition: ScheduleDefinition) -> bool:
+        nonlocal slow
+        more = await real(self, definition)
+        if not slow:
+            slow = True
+            places.clock.advance(31)
+        return more
+
+    monkeypatch.setattr(ScheduleWorker, "_run", run)
+    await places.start()
+
+    await places.until("12:01")
 
 
 async def test_first_start_runs_no_past_tick(places: Places) -> None:
@@ -199,6 +234,112 @@ async def test_a_debounced_run_replaces_a_tick_that_waits(places: Places) -> Non
     await places.clock.run_for(2)
     await places.until("12:01")
     assert await waiting(app, 0)
+
+
+async def over_a_broker(places: Places, **schedule: Any) -> CatgaApp:
+    """Start a replica whose queues take no part in the storage's transactions."""
+    app = await places.start(**schedule)
+    app.get(ScheduleWorker)._joins = lambda: False
+    return app
+
+
+@pytest.mark.parametrize("how", ["refused", "cancelled"])
+async def test_a_debounced_run_that_fails_leaves_the_waiting_tick(
+    places: Places, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    app = await over_a_broker(places, debounce=20)
+    await places.clock.run_for(31)
+    await eventually(lambda: waiting(app, 1))
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        if how == "refused":
+            raise CatgaError("no answer", code=ErrorCode.PERSISTENCE_FAILED)
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(CatgaMediator, "enqueue", fail)
+        with pytest.raises((CatgaError, asyncio.CancelledError)):
+            await app.schedules.run_now("report")
+
+    assert await waiting(app, 1)
+    await places.clock.run_for(21)
+    await places.until("12:01")
+
+
+async def test_a_failing_command_function_leaves_the_waiting_tick(places: Places) -> None:
+    broken = False
+
+    def made(tick: datetime) -> Report:
+        if broken and tick.second:
+            raise RuntimeError("not ready")
+        return Report(tick.strftime("%H:%M"))
+
+    app = await over_a_broker(places, debounce=20, command=made)
+    await places.clock.run_for(31)
+    await eventually(lambda: waiting(app, 1))
+    broken = True
+
+    with pytest.raises(RuntimeError, match="not ready"):
+        await app.schedules.run_now("report")
+
+    assert await waiting(app, 1)
+
+
+async def test_a_debounced_tick_that_is_repeated_after_a_crash_runs_once(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await over_a_broker(places, debounce=40)
+    await app.schedules.run_now("report")
+    real, crashed = MemoryNamedValueStore.compare_and_set, False
+
+    async def crash(self: MemoryNamedValueStore, name: str, value: int, *, expected: int | None) -> None:
+        nonlocal crashed
+        if name.endswith(":enqueued") and not crashed:
+            crashed = True
+            raise RuntimeError("killed")
+        await real(self, name, value, expected=expected)
+
+    monkeypatch.setattr(MemoryNamedValueStore, "compare_and_set", crash)
+    await places.clock.run_for(31)
+    await eventually(lambda: crashed)
+    await places.clock.run_for(5)
+
+    await eventually(lambda: waiting(app, 1))
+    await places.clock.run_for(40)
+    await places.until("12:01")
+
+
+async def test_debounced_runs_of_two_replicas_at_once_are_one(places: Places) -> None:
+    first = await over_a_broker(places, debounce=20)
+    places.clock = ManualClock(BEGIN + timedelta(seconds=1))
+    second = await over_a_broker(places, debounce=20)
+
+    ids = await asyncio.gather(*(each.schedules.run_now("report") for each in (first, second)))
+
+    assert len(set(ids)) == 2
+    assert await waiting(first, 1)
+
+
+async def test_a_tick_of_the_key_that_comes_in_between_is_seen(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"also": ("again",), "key": "all reports", "overlap": OnOverlap.SKIP}
+    app = await over_a_broker(places, queues=QueueOptions(poll_seconds=600), **given)
+    worker = app.get(ScheduleWorker)
+    one, other = worker._definitions()
+    real, overtaken = ScheduleWorker._last, False
+
+    async def last(self: ScheduleWorker, definition: ScheduleDefinition) -> Any:
+        nonlocal overtaken
+        found = await real(self, definition)
+        if not overtaken:
+            overtaken = True
+            await worker._tick(other, 61_000)
+        return found
+
+    monkeypatch.setattr(ScheduleWorker, "_last", last)
+    with pytest.raises(NamedValueConflictError):
+        await worker._tick(one, 60_000)
 
 
 async def waiting(app: CatgaApp, count: int) -> bool:

@@ -76,6 +76,8 @@ class ScheduleWorker:
         self._clock = clock
         self._joins = joins
         self._enqueued = 0
+        # When the last turn began, in milliseconds since the Unix epoch.
+        self._looked_at = 0
         self._worker = Worker(
             "schedules",
             self._turn,
@@ -113,6 +115,7 @@ class ScheduleWorker:
     async def _turn(self) -> bool:
         more = False
         errors: list[Exception] = []
+        self._looked_at = self._now()
         for each in self._definitions():
             try:
                 more |= await self._run(each)
@@ -133,9 +136,10 @@ class ScheduleWorker:
                 await values.compare_and_set(definition.key, self._now(), expected=None)
 
     async def _until_next(self, seconds: float) -> None:
+        # After the last look, not after now: a tick that came during the turn is not left for the next one.
+        ticks = [next(each.ticks.after(self._looked_at), None) for each in self._definitions()]
         now = self._now()
-        ticks = [next(each.ticks.after(now), None) for each in self._definitions()]
-        left = [(tick - now) / 1_000 for tick in ticks if tick is not None]
+        left = [max(0.0, (tick - now) / 1_000) for tick in ticks if tick is not None]
         await self._clock.sleep(min([seconds, *left]))
 
     async def _run(self, definition: ScheduleDefinition) -> bool:
@@ -166,48 +170,67 @@ class ScheduleWorker:
         """Enqueue the command of a schedule now, in the place of one that waits for a later one; return its id.
 
         Raises:
-            CatgaError: As `enqueue`.
+            CatgaError: As `enqueue`; the one that waits goes on waiting then.
         """
+        tick = self._now()
         while True:
             try:
                 if not self._joins():
-                    return await self._enqueue(definition, self._now())
+                    return await self._enqueue(definition, tick, *await self._last(definition))
                 async with self._storage().unit_of_work():
-                    return await self._enqueue(definition, self._now())
+                    return await self._enqueue(definition, tick, *await self._last(definition))
             except NamedValueConflictError:
                 # Another replica was first.
                 await asyncio.sleep(0)
 
     async def _tick(self, definition: ScheduleDefinition, tick: int) -> None:
-        """Enqueue the command of a tick, where it is not to be left out."""
+        """Enqueue the command of a tick, unless `overlap` skips it."""
+        last, state = await self._last(definition)
         if definition.overlap is OnOverlap.SKIP:
-            last, state = await self._last(definition)
             replaced = definition.debounce_seconds is not None and state is QueueState.SCHEDULED
             if last != tick and not replaced and state not in {None, QueueState.DONE}:
                 message_id = definition.message_id(tick)
                 logger().warning(TICK_SKIPPED, schedule=definition.name, message_id=message_id)
                 return
-        await self._enqueue(definition, tick)
+        await self._enqueue(definition, tick, last, state)
 
-    async def _enqueue(self, definition: ScheduleDefinition, tick: int) -> ScheduledId:
-        """Enqueue the command of a tick; return its id."""
+    async def _enqueue(
+        self, definition: ScheduleDefinition, tick: int, last: int | None, state: QueueState | None
+    ) -> ScheduledId:
+        """Enqueue the command of a tick; return its id.
+
+        Args:
+            definition: The schedule.
+            tick: The tick.
+            last: The tick before it, as `_last` found it.
+            state: The state of that one's command.
+
+        Raises:
+            NamedValueConflictError: Another tick of the same work was enqueued since `last` was read.
+            CatgaError: As `enqueue`.
+        """
+        # First of all: the application's function may fail.
+        command: Any = definition.command_of(tick)
         debounce = definition.debounce_seconds
-        if definition.overlap is OnOverlap.SKIP or debounce is not None:
-            last, state = await self._last(definition)
-            if debounce is not None and last is not None and last != tick and state is QueueState.SCHEDULED:
-                await self._mediator.cancel(self._id(definition, last))
-            # Before it is enqueued: after a crash between the two it is enqueued again, and known by its id.
+        if debounce is None and definition.overlap is OnOverlap.SKIP:
+            # Before it is enqueued, so that of two ticks at once one sees the other. After a crash between the two it is
+            # enqueued again, and known by its id.
             await self._values().compare_and_set(definition.enqueued_key, tick, expected=last)
         key = f"schedule:{definition.work}" if definition.overlap is OnOverlap.WAIT else None
         at = None if debounce is None else moment_of(tick + round(debounce * 1_000), UTC)
-        command: Any = definition.command_of(tick)
-        message_id = definition.message_id(tick)
-        made = await self._mediator.enqueue(command, message_id=message_id, key=key, at=at)
+        made = await self._mediator.enqueue(command, message_id=definition.message_id(tick), key=key, at=at)
+        if debounce is not None:
+            # Once the later one is kept: a failure or a crash before leaves the earlier one waiting.
+            if last is not None and last != tick and state is QueueState.SCHEDULED:
+                await self._mediator.cancel(self._id(definition, last))
+            await self._values().compare_and_set(definition.enqueued_key, tick, expected=last)
         self._enqueued += 1
         return made
 
     async def _last(self, definition: ScheduleDefinition) -> tuple[int | None, QueueState | None]:
-        """Return the last tick of the same work that was enqueued, and the state of its command."""
+        """Return the last tick of the same work that was enqueued, and the state of its command, where these matter."""
+        if definition.overlap is not OnOverlap.SKIP and definition.debounce_seconds is None:
+            return None, None
         last = await self._values().get(definition.enqueued_key)
         if last is None:
             return None, None
