@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,7 @@ class Reach(MemoryQueueStore):
     def __init__(self, storage: MemoryStorage, clock: Clock) -> None:
         super().__init__(storage, clock)
         self.away = False
+        self.loses = False
         self.answers = asyncio.Event()
         self.answers.set()
         self.leases = 0
@@ -70,7 +72,8 @@ class Reach(MemoryQueueStore):
 
     async def renew(self, leased: Sequence[QueueLease], /, *, lease: float) -> list[QueueLease]:
         self._reach()
-        return await super().renew(leased, lease=lease)
+        # What it answers where another process has them all.
+        return [] if self.loses else await super().renew(leased, lease=lease)
 
     def _reach(self) -> None:
         if self.away:
@@ -83,6 +86,7 @@ class Replica:
     def __init__(self, storage: MemoryStorage) -> None:
         self.storage = storage
         self.store: Reach | None = None
+        self.handlers: Sequence[Callable[[Any], Awaitable[None]]] = ()
         self.began: list[Event] = []
         self.ended: list[Event] = []
         self.cancelled: list[Event] = []
@@ -123,7 +127,7 @@ class Replica:
         async def once(event: Once) -> None:
             await wait(event)
 
-        catga.add_handlers(ordered, unordered, once)
+        catga.add_handlers(*(self.handlers or (ordered, unordered, once)))
         return await running.enter_async_context(catga.running())
 
 
@@ -288,6 +292,67 @@ async def test_process_that_stood_still_commits_nothing_of_what_it_was_handling(
         await eventually(lambda: len(attempts) == 2)
         await eventually(lambda: noted(app), message="the second attempt has committed")
         assert await noted(app) == [2]
+
+
+async def test_a_task_that_a_handler_left_behind_commits_after_it_has_returned() -> None:
+    clock = Standing()
+    returned = asyncio.Event()
+    left: list[asyncio.Task[None]] = []
+    catga = add_catga(CatgaOptions(service_name="replicas"))
+    catga.add_singleton(Clock, clock)
+    add_queues(catga, QueueOptions(lease_seconds=LEASE, poll_seconds=0.02))
+
+    async def later() -> None:
+        await returned.wait()
+        clock.ahead = 60.0
+        async with app.unit_of_work():
+            await app.event_store.append("notes", [Noted(1)])
+
+    async def start(event: Ordered) -> None:
+        left.append(asyncio.create_task(later()))
+
+    catga.add_handlers(start)
+    async with catga.running() as app:
+        await app.mediator.publish(Ordered("a"))
+        await eventually(lambda: app.health()["queue_consumers"].details["handled"] == 1)
+        returned.set()
+        await asyncio.gather(*left)
+        assert await noted(app) == [1]
+
+
+async def test_a_handler_that_goes_on_after_its_message_is_lost_commits_nothing() -> None:
+    storage = MemoryStorage()
+    replica = Replica(storage)
+    refused: list[LeaseLostError] = []
+    stubborn = asyncio.Event()
+
+    async def note(event: Ordered) -> None:
+        if stubborn.is_set():
+            return
+        async with app.unit_of_work():
+            await app.event_store.append("notes", [Noted(1)])
+            stubborn.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                replica.reach.loses = False
+
+    async def noting(event: Ordered) -> None:
+        try:
+            await note(event)
+        except LeaseLostError as error:
+            refused.append(error)
+            raise
+
+    replica.handlers = (noting,)
+    async with AsyncExitStack() as running:
+        app = await replica.start(running)
+        await app.mediator.publish(Ordered("k"))
+        await stubborn.wait()
+        replica.reach.loses = True
+
+        await eventually(lambda: refused)
+        assert await noted(app) == []
 
 
 class Noted(Event):

@@ -23,7 +23,7 @@ active_unit_of_work: ContextVar[Any] = ContextVar("catga_unit_of_work", default=
 A storage sets it around a `unit_of_work()` block. A store finds the one of its own storage with `joined_unit_of_work`."""
 
 commit_guard: ContextVar[Callable[[], None] | None] = ContextVar("catga_commit_guard", default=None)
-"""Raises where what is handled is no longer this process's; called right before each commit."""
+"""Raises `LeaseLostError` when the message being handled may be another process's; called right before each commit."""
 
 U = TypeVar("U", bound="BaseUnitOfWork")
 

@@ -146,7 +146,7 @@ class Expectation:
         """
         if self._woken or self._waiter.closed:
             self._woken = False
-            # First, so that a cancellation leaves no coroutine that nobody awaits.
+            # First, so that a cancellation leaves no coroutine unawaited.
             await _drop(work)
             await asyncio.sleep(0)
             return True

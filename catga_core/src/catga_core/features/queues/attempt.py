@@ -25,29 +25,33 @@ class Attempt:
         now: The container's monotonic clock.
     """
 
-    # `handled`: what is left is to settle it.
-    __slots__ = ("_now", "handled", "received", "strict", "task", "until")
+    # `handled`: what is left is to settle it. `returned`: the handler has returned, so that later commits are not its own.
+    __slots__ = ("_lost", "_now", "handled", "received", "returned", "strict", "task", "until")
 
     def __init__(self, received: Received, *, until: float, strict: bool, now: Callable[[], float]) -> None:
         self._now = now
+        self._lost = False
         self.received: Received = received
         self.until: float = until
         self.strict: bool = strict
         self.handled: bool = False
+        self.returned: bool = False
         self.task: asyncio.Task[None] | None = None
 
     @property
     def holds(self) -> bool:
         """Whether no other process has the message, as far as is known here."""
-        return self._now() < self.until and self.received.held
+        return not self._lost and self._now() < self.until and self.received.held
 
     def guard(self) -> None:
-        """Let a commit pass while the message is this process's: a process may have stood still since it was asked.
+        """Refuse a commit of the handler once the lease is lost: a process may have stood still since it was renewed.
+
+        Tasks that the handler has left behind commit as they like once it has returned.
 
         Raises:
-            LeaseLostError: Another process may have it, and may have handled later messages of its key.
+            LeaseLostError: Another process may have the message, and may have handled later messages of its key.
         """
-        if not self.holds:
+        if not self.returned and not self.holds:
             message_id = self.received.message.context.message_id
             reason = "its lease ran out, and another process may have it"
             raise LeaseLostError(f"the message {message_id!r}", reason)
@@ -56,8 +60,8 @@ class Attempt:
         """Cancel the handler, because another process has the message; what is handled already is settled all the same."""
         if self.handled or self.task is None or self.task.done():
             return
-        # Its end, if there is one, is refused by the transport.
-        self.handled = True
+        # Its end, if there is one, is refused by the transport, and by `guard` what a handler commits that goes on all the same.
+        self.handled = self._lost = True
         received = self.received
         logger().warning(
             LEASE_LOST,

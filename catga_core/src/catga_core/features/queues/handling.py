@@ -89,7 +89,7 @@ class Handling:
             await self._handle_in_transaction(definition, attempt, endpoint, decoded)
             return
         if attempt.strict:
-            # The task is this attempt's alone.
+            # The task is this attempt's alone; those that the handler starts inherit it.
             commit_guard.set(attempt.guard)
         result = await _result_of(endpoint, decoded, attempt)
         if isinstance(result, Failure):
@@ -169,7 +169,7 @@ async def _result_of(endpoint: RequestEndpoint, message: Any, attempt: Attempt) 
         if being_cancelled():
             raise
         result = Failure(cancelled_itself(queued.name))
-    attempt.handled = True
+    attempt.handled = attempt.returned = True
     return result
 
 
