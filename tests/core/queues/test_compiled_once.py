@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from catga_core import CatgaContainer, Command, Event, Serializer, add_catga, message
-from catga_core.features.queues import publisher
 from catga_core.interfaces import QueueState
+from catga_core.messages import compiled_encoders
 from catga_core.messages.exact import exact_encoder
 from catga_core.messages.serialization import json_serializer
 from catga_core.reliability import QueueOptions, add_queues
@@ -46,7 +46,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append(type_)
         return exact_encoder(serializer, type_, subject)
 
-    monkeypatch.setattr(publisher, "exact_encoder", counted)
+    monkeypatch.setattr(compiled_encoders, "exact_encoder", counted)
     return asked
 
 

@@ -67,8 +67,8 @@ class DurableMessages(Protocol):
             described: The event's type.
             event: The event.
             context: Its context.
-            stored: The event as the outbox has it, whose bytes are kept where they are what it would be encoded to;
-                `None` for one that is not from there.
+            stored: The event as the outbox has it: its bytes are reused unless the name, version or format has changed. `None`
+                for one that is not from the outbox.
 
         Raises:
             CatgaError: It is not known to be kept.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,8 +11,7 @@ from catga_core.clock import Clock
 from catga_core.interfaces.outbox import OutboxMessage, OutboxStore, ToEnqueue
 from catga_core.interfaces.storage import Storage, UnitOfWork
 from catga_core.messages import Event, MessageType, Request
-from catga_core.messages.compiled_fingerprints import fingerprinter
-from catga_core.messages.exact import exact_encoder
+from catga_core.messages.compiled_encoders import CompiledEncoders
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.ordering import key_of
 from catga_core.messages.registry import MessageRegistry
@@ -32,7 +30,7 @@ class OutboxWriter:
         registry: Learns which classes are published, so that the relay can decode them.
     """
 
-    __slots__ = ("_clock", "_compiled", "_conversations", "_outbox", "_registry", "_serializer", "_storage")
+    __slots__ = ("_clock", "_compiled", "_conversations", "_outbox", "_serializer", "_storage")
 
     def __init__(
         self,
@@ -46,9 +44,7 @@ class OutboxWriter:
         self._storage = storage
         self._serializer = serializer
         self._clock = clock
-        self._registry = registry
-        # By class: encodes its messages, and fingerprints what was encoded.
-        self._compiled: dict[type[Any], tuple[Callable[[Any], bytes], Callable[[object], str]]] = {}
+        self._compiled = CompiledEncoders(serializer, registry)
         self._conversations: WeakKeyDictionary[UnitOfWork, str] = WeakKeyDictionary()
 
     def applies(self) -> bool:
@@ -97,14 +93,7 @@ class OutboxWriter:
     def _message(
         self, described: MessageType, message: Event | Request[Any], context: MessageContext, key: str | None
     ) -> OutboxMessage:
-        cls = type(message)
-        compiled = self._compiled.get(cls)
-        if compiled is None:
-            serializer = self._serializer
-            compiled = exact_encoder(serializer, cls), fingerprinter(described, serializer.encode)
-            self._registry.use(cls)
-            self._compiled[cls] = compiled
-        encode, fingerprint_of = compiled
+        encode, fingerprint_of = self._compiled[type(message)]
         return OutboxMessage(
             name=described.name,
             schema_version=described.version,

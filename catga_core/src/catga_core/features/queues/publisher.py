@@ -13,9 +13,8 @@ from catga_core.interfaces.outbox import OutboxMessage
 from catga_core.interfaces.queue import QueuedMessage, QueueState
 from catga_core.mediator.durable import Enqueued
 from catga_core.messages import Event, Message, MessageType, Request
-from catga_core.messages.compiled_fingerprints import fingerprinter
+from catga_core.messages.compiled_encoders import CompiledEncoders
 from catga_core.messages.delivery import Delivery, Priority
-from catga_core.messages.exact import exact_encoder
 from catga_core.messages.message_context import MessageContext
 from catga_core.messages.ordering import handling_key
 from catga_core.messages.registry import MessageRegistry
@@ -53,8 +52,7 @@ class QueuePublisher:
         self._clock = clock
         self._registry = registry
         self._results = results
-        # By class: encodes its messages, and fingerprints what was encoded.
-        self._compiled: dict[type[Any], tuple[Callable[[Any], bytes], Callable[[object], str]]] = {}
+        self._compiled = CompiledEncoders(serializer, registry)
         self._published: dict[type[Event], None] = {}
         # The transport that knows of them; another one may stand in for it later.
         self._declared_to: DurableTransport | None = None
@@ -81,13 +79,7 @@ class QueuePublisher:
         stored: OutboxMessage | None = None,
         /,
     ) -> None:
-        """Publish an event; return when it is kept.
-
-        Args:
-            described: The event's type.
-            event: The event.
-            context: Its context.
-            stored: The event as the outbox has it; where nothing was upcast, its bytes and fingerprint are those of the event.
+        """Publish an event; see `DurableMessages.publish`.
 
         Raises:
             SerializationError: The event cannot be encoded, or would not be read back as it is.
@@ -173,14 +165,7 @@ class QueuePublisher:
         due_at: float = 0.0,
         priority: Priority = Priority.NORMAL,
     ) -> QueuedMessage:
-        cls = type(message)
-        compiled = self._compiled.get(cls)
-        if compiled is None:
-            serializer = self._serializer
-            compiled = exact_encoder(serializer, cls), fingerprinter(described, serializer.encode)
-            self._registry.use(cls)
-            self._compiled[cls] = compiled
-        encode, fingerprint_of = compiled
+        encode, fingerprint_of = self._compiled[type(message)]
         return QueuedMessage(
             name=described.name,
             schema_version=described.version,
