@@ -96,23 +96,30 @@ class Enqueueing:
         return await (await self._durable("enqueued()")).enqueued(scheduled)
 
     async def _find(self) -> tuple[DurableMessages, EventOutbox | None]:
-        durable = await self._durable("enqueue()")
-        # What takes part in the unit of work needs no outbox.
-        outbox = None if durable.transactional else await prepared(self._source, lambda: self._source.outbox)
-        found = durable, outbox
+        durable, outbox = await prepared(self._source, self._ask)
+        found = _required(durable, "enqueue()"), outbox
         if self._gate.is_open:
             self._found = found
         return found
 
+    def _ask(self) -> tuple[DurableMessages | None, EventOutbox | None]:
+        # At once, so that nothing is remembered of before a `forget`.
+        durable = self._source.durable
+        # What takes part in the unit of work needs no outbox.
+        return durable, None if durable is None or durable.transactional else self._source.outbox
+
     async def _durable(self, call: str) -> DurableMessages:
-        durable = await prepared(self._source, lambda: self._source.durable)
-        if durable is None:
-            msg = (
-                f"{call} requires queues, and this container has none. Set CatgaOptions(enable_queues=True), or call "
-                "add_queues(catga)."
-            )
-            raise ConfigurationError(msg)
-        return durable
+        return _required(await prepared(self._source, lambda: self._source.durable), call)
+
+
+def _required(durable: DurableMessages | None, call: str) -> DurableMessages:
+    if durable is None:
+        msg = (
+            f"{call} requires queues, and this container has none. Set CatgaOptions(enable_queues=True), or call "
+            "add_queues(catga)."
+        )
+        raise ConfigurationError(msg)
+    return durable
 
 
 def due_time(delay: float | timedelta | None, at: datetime | None, now: float) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from catga_core.interfaces.outbox import OutboxMessage
 from catga_core.interfaces.transport import EventTransport
+from catga_core.mediator.endpoints import DeliverInContext
 from catga_core.mediator.event_deliveries import EventDeliveries
 from catga_core.mediator.gate import Gate
 from catga_core.mediator.keeping import publisher_keeps
@@ -17,7 +18,7 @@ from catga_core.mediator.routes import RouteSource
 from catga_core.messages import Event, Message, MessageType
 from catga_core.messages.message_context import MessageContext
 
-_Way: TypeAlias = Callable[[Any, MessageContext, OutboxMessage | None], Coroutine[Any, Any, None]]
+_Route: TypeAlias = Callable[[Any, MessageContext, OutboxMessage | None], Coroutine[Any, Any, None]]
 
 
 class HandingOver:
@@ -35,7 +36,7 @@ class HandingOver:
         self._source = source
         self._gate = gate
         self._events = events
-        self._known: dict[type[Any], _Way] = {}
+        self._known: dict[type[Any], _Route] = {}
         # The types that go into queues or to other processes.
         self._sent: set[type[Any]] = set()
         # `None` also where it was not asked for yet.
@@ -54,17 +55,7 @@ class HandingOver:
         context: MessageContext,
         stored: OutboxMessage | None = None,
     ) -> Coroutine[Any, Any, None]:
-        """Send a stored event; see `Dispatcher.hand_over`.
-
-        Args:
-            described: The event's type.
-            event: The event.
-            context: As it was published with.
-            stored: The event as the outbox has it; `None` for one that is not from there.
-
-        Raises:
-            CatgaError: It could not be sent, or a handler failed for it and nothing has kept it.
-        """
+        """Send a stored event; see `Dispatcher.hand_over`."""
         if described.cls in self._sent and self._gate.is_open and current_recording() is None:
             # A coroutine less to go through, each time one of those in it waits.
             return self._known[described.cls](event, context, stored)
@@ -80,10 +71,10 @@ class HandingOver:
         if recording is not None:
             recording.published.append(Outgoing(event, context))
             return
-        way = self._known.get(described.cls)
-        if way is None:
-            way = await self._way(described)
-        await way(event, context, stored)
+        route = self._known.get(described.cls)
+        if route is None:
+            route = await prepared(self._source, lambda: self._find(described))
+        await route(event, context, stored)
 
     async def event_transport(self) -> EventTransport | None:
         """Return what carries events to every service, `None` where they are all handled in this process."""
@@ -112,44 +103,45 @@ class HandingOver:
         return self._transport is not None
 
     def runs_handlers(self, described: MessageType) -> bool:
-        """Return whether handlers here may run while an event of a type is handed over; `True` until its way is known.
+        """Return whether handlers here may run while an event of a type is handed over; `True` until its route is known.
 
         Args:
             described: The event's type.
         """
         return described.cls not in self._sent
 
-    async def _way(self, described: MessageType) -> _Way:
-        way: _Way
+    def _find(self, described: MessageType) -> _Route:
+        # At once, so that nothing is remembered of before a `forget`.
+        route: _Route
         transport: EventTransport | None = None
-        durable = await prepared(self._source, lambda: publisher_keeps(self._source, described))
+        durable = publisher_keeps(self._source, described)
         if durable is not None:
-            way = partial(durable.publish, described)
-        elif (transport := await self.event_transport()) is not None:
-            way = _over(transport, described)
+            route = partial(durable.publish, described)
+        elif (transport := self._source.event_transport) is not None:
+            route = _over(transport, described)
         else:
-            way = await self._to_handlers(described)
+            route = _to_handlers(self._events.with_outcomes(described, report=False))
         if self._gate.is_open:
-            self._known[described.cls] = way
+            self._known[described.cls] = route
+            self._transport = transport or self._transport
             if durable is not None or (transport is not None and transport.capabilities.remote):
                 self._sent.add(described.cls)
-        return way
-
-    async def _to_handlers(self, described: MessageType) -> _Way:
-        deliver = await prepared(self._source, lambda: self._events.with_outcomes(described, report=False))
-
-        async def to_handlers(event: Any, context: MessageContext, _stored: OutboxMessage | None) -> None:
-            for each in await deliver(event, context):
-                if each.unkept is not None:
-                    raise each.unkept
-
-        return to_handlers
+        return route
 
 
-def _over(transport: EventTransport, described: MessageType) -> _Way:
+def _over(transport: EventTransport, described: MessageType) -> _Route:
     publish = transport.publish
 
     def over(event: Any, context: MessageContext, _stored: OutboxMessage | None) -> Coroutine[Any, Any, None]:
         return publish(described, event, context)
 
     return over
+
+
+def _to_handlers(deliver: DeliverInContext) -> _Route:
+    async def to_handlers(event: Any, context: MessageContext, _stored: OutboxMessage | None) -> None:
+        for each in await deliver(event, context):
+            if each.unkept is not None:
+                raise each.unkept
+
+    return to_handlers
