@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from catga_core import CatgaError, ErrorCode
-from catga_core.errors import ConcurrencyError
+from catga_core.errors import ConcurrencyError, MessageIdConflictError
 from catga_core.interfaces import NO_STREAM, Stores
+from catga_core.interfaces.queue import QueuedMessage, QueueStore
+from catga_core.messages.message_context import MessageContext
 from catga_sqlite import SqliteOptions, sqlite_stores
 from tests.sqlite.support import append, log_of, prepare_writer, record
 
@@ -202,3 +205,70 @@ async def test_stores_of_another_event_loop_are_refused(stores: Stores) -> None:
 
     with pytest.raises(CatgaError, match="another event loop"):
         await asyncio.to_thread(asyncio.run, elsewhere())
+
+
+async def test_a_queued_message_whose_caller_is_cancelled_leaves_the_others(stores: Stores) -> None:
+    queue = stores[QueueStore]
+    began, go = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with stores.storage.unit_of_work():
+            await queue.add(queued("holder"), queues=["bills"])
+            began.set()
+            await go.wait()
+
+    holding = asyncio.create_task(hold())
+    await began.wait()
+    waiting = [
+        asyncio.create_task(queue.add(queued(name), queues=["bills"])) for name in ("one", "cancelled", "two")
+    ]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    await asyncio.wait({waiting[1]})
+    go.set()
+    await asyncio.gather(holding, waiting[0], waiting[2])
+
+    assert await leased(queue) == ["holder", "one", "two"]
+
+
+async def test_a_refused_message_is_its_own_callers(stores: Stores) -> None:
+    queue = stores[QueueStore]
+    await queue.add(queued("one", "a@1#aa"), queues=["bills"])
+
+    outcomes = await asyncio.gather(
+        queue.add(queued("two"), queues=["bills"]),
+        # In none of its queues then.
+        queue.add(queued("one", "a@1#bb"), queues=["others", "bills"]),
+        queue.add(queued("three", key="k"), queues=["bills"]),
+        queue.add(queued("two"), queues=["bills"]),
+        return_exceptions=True,
+    )
+
+    assert [type(each) for each in outcomes] == [type(None), MessageIdConflictError, type(None), type(None)]
+    assert await leased(queue) == ["one", "two", "three"]
+
+
+async def test_a_queued_message_that_breaks_halfway_fails_alone(stores: Stores) -> None:
+    queue = stores[QueueStore]
+    broken = msgspec.structs.replace(queued("broken"), created_at="now")
+
+    outcomes = await asyncio.gather(
+        queue.add(queued("before"), queues=["bills"]),
+        queue.add(broken, queues=["bills"]),
+        queue.add(queued("after"), queues=["bills"]),
+        return_exceptions=True,
+    )
+
+    assert [isinstance(each, CatgaError) for each in outcomes] == [False, True, False]
+    assert await leased(queue) == ["before", "after"]
+
+
+def queued(message_id: str, fingerprint: str = "", key: str | None = None) -> QueuedMessage:
+    return QueuedMessage(
+        "bill", 1, "json", b"{}", MessageContext(message_id, "c"), 0.0, 1.0, key, fingerprint=fingerprint
+    )
+
+
+async def leased(queue: QueueStore) -> list[str]:
+    found = await queue.lease({"bills": 10, "others": 10}, lease=60)
+    return [each.message.context.message_id for each in found]
