@@ -236,6 +236,9 @@ class NatsOptions:
                 f"NATS option serializer={self.serializer!r} is not known: use 'msgpack', 'json', "
                 "or None for the serializer of the container"
             )
+        given: object = self.jetstream
+        if not isinstance(given, JetStreamOptions):
+            problems.append(invalid("NATS", "jetstream", given, "Pass JetStreamOptions(...)."))
         problem = prefix_problem(self.subject_prefix)
         if problem:
             problems.append(problem)

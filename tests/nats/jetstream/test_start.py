@@ -209,6 +209,8 @@ async def test_a_full_stream_refuses_and_drops_nothing(running: Running) -> None
     [
         {"replicas": 0},
         {"replicas": 6},
+        {"replicas": 2},
+        {"replicas": "3"},
         {"storage": "disk"},
         {"order_groups": 65},
         {"membership_seconds": 1},
@@ -252,6 +254,12 @@ async def test_a_stream_that_sources_schedules_is_named(running: Running) -> Non
         await running.start()
     (line,) = [each for each in log if each["event"] == "catga.jetstream_durability"]
     assert f"the stream {running.prefix}_copy sources {stream}" in line["settings"]
+
+
+@pytest.mark.parametrize("given", [{"schedules": "framework"}, 5, None])
+def test_options_of_another_class_are_refused(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="JetStreamOptions"):
+        NatsOptions("nats://a", jetstream=given)
 
 
 def test_three_replicas_on_disk_are_safe() -> None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from catga_core.errors import ConfigurationError
-from catga_core.option_checks import named_options, seconds_problems, whole_number_problems
+from catga_core.option_checks import choice_problems, named_options, seconds_problems, whole_number_problems
 from catga_nats.jetstream.layout import PARTITIONS
 
 StreamStorage = Literal["file", "memory"]
 Schedules = Literal["server", "framework"]
-_MOST_REPLICAS = 5
+_REPLICAS = (1, 3, 5)  # an even number survives no more failures than the odd one below it
 _LEAST_MEMBERSHIP = 2.0  # seconds; the server keeps time to live in whole ones
 
 
@@ -66,7 +66,9 @@ class JetStreamOptions:
             ConfigurationError: Listing everything that is wrong.
         """
         problems = [
-            *whole_number_problems(self, ("replicas",), system="JetStream", most=_MOST_REPLICAS),
+            *choice_problems(self, "replicas", _REPLICAS, system="JetStream"),
+            *choice_problems(self, "storage", get_args(StreamStorage), system="JetStream"),
+            *choice_problems(self, "schedules", (*get_args(Schedules), None), system="JetStream"),
             *whole_number_problems(self, ("order_groups",), system="JetStream", most=PARTITIONS),
             *whole_number_problems(self, ("max_buffered", "max_buffered_bytes"), system="JetStream"),
             *seconds_problems(self, ("duplicate_window_seconds", "result_seconds"), system="JetStream"),
@@ -74,11 +76,5 @@ class JetStreamOptions:
         ]
         if self.max_event_bytes is not None:
             problems += whole_number_problems(self, ("max_event_bytes",), system="JetStream")
-        if self.storage not in get_args(StreamStorage):
-            problems.append(f"JetStream option storage={self.storage!r} is not known: use 'file' or 'memory'")
-        if self.schedules is not None and self.schedules not in get_args(Schedules):
-            problems.append(
-                f"JetStream option schedules={self.schedules!r} is not known: use 'server', 'framework' or None"
-            )
         if problems:
             raise ConfigurationError(problems)
