@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+from catga_testing.waiting import eventually
 from tests.examples import oracle
 from tests.examples.runner import DATA, ROOT, Run
 
 pytestmark = [pytest.mark.nats, pytest.mark.timeout(120)]
 
 Demo = Callable[..., Run]
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -134,7 +137,7 @@ def test_the_next_run_gets_the_events_that_a_killed_run_left_on_the_server(
         assert any("payments-2 killed" in line for line in driver.stderr)
         started = services_of(driver.pid)
         driver.send_signal(signal.SIGKILL)
-    until(lambda: not [pid for pid in started if alive(pid)], within=20)
+    until(lambda: not any(map(alive, started)), within=20)
     run = demo(*options, "--no-kill-replica", "--json", timeout=100)
     check_agreement(run, source)
     assert run.summary["runs"][1]["decided_before"] > 0
@@ -160,9 +163,9 @@ def test_nothing_is_left_behind_when_the_driver_is_killed(source: Path) -> None:
     options = ["--services", "--no-kill-replica"]
     command = [sys.executable, "-m", "examples.order_system", str(source), *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
-        started = until(lambda: len(services_of(driver.pid)) == 5 and services_of(driver.pid), within=40)
+        started = until(lambda: found if len(found := services_of(driver.pid)) == 5 else [], within=40)
         driver.send_signal(signal.SIGKILL)
-    assert until(lambda: not [pid for pid in started if alive(pid)] and [True], within=20)
+    until(lambda: not any(map(alive, started)), within=20)
 
 
 def services_of(parent: int) -> list[int]:
@@ -184,11 +187,5 @@ def alive(pid: int) -> bool:
         return False
 
 
-def until(check: Callable[[], list[int] | list[bool] | bool], *, within: float) -> list[int]:
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        found = check()
-        if found:
-            return [int(each) for each in found] if isinstance(found, list) else []
-        time.sleep(0.05)
-    pytest.fail(f"not within {within} s; our pid is {os.getpid()}")
+def until(check: Callable[[], T], *, within: float) -> T:
+    return asyncio.run(eventually(check, within=within, every=0.05))

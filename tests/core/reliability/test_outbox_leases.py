@@ -39,10 +39,27 @@ async def test_what_a_dead_relay_had_is_taken_over_after_its_lease(memory: Place
         assert len(await one.outbox.lease(limit=10, lease=30)) == 2
 
         async with moved(placing(memory, wire), clock):
-            await asyncio.sleep(0.1)
-            assert wire.tries == []
+            await one.mediator.send(Place_((3,)))
+            await eventually(lambda: wire.events == [Placed(3)])
+            assert wire.tries == [Placed(3)]
             clock.advance(31)
-            await eventually(lambda: wire.events == [Placed(1), Placed(2)])
+            await eventually(lambda: wire.events == [Placed(3), Placed(1), Placed(2)])
+
+
+class Renewing:
+    """An outbox that counts the renewals."""
+
+    def __init__(self, inner: OutboxStore) -> None:
+        self.inner = inner
+        self.renewals = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def renew(self, leased: Sequence[LeasedMessage], /, *, lease: float) -> list[LeasedMessage]:
+        renewed = await self.inner.renew(leased, lease=lease)
+        self.renewals += 1
+        return list(renewed)
 
 
 async def test_the_lease_is_renewed_while_a_message_is_sent(memory: Place):
@@ -53,19 +70,22 @@ async def test_the_lease_is_renewed_while_a_message_is_sent(memory: Place):
         await gate.pass_through()
 
     slow, other = Wire(lambda event: stuck()), Wire()
-    async with moved(placing(memory, slow), clock) as one, moved(placing(memory, other), clock):
-        while not slow.tries:
-            await one.mediator.send(Place_())
-            await eventually(lambda: slow.tries or other.events)
-        other.sent.clear()
-        for _ in range(10):
-            clock.advance(10)
-            await asyncio.sleep(0.005)
-        assert other.sent == []
-        gate.open()
-        await eventually(lambda: len(slow.sent) == 1)
-        await asyncio.sleep(0.1)
-        assert other.sent == []
+    catga = placing(memory, slow)
+    async with moved(catga, clock) as one, moved(placing(memory, other), clock):
+        store = Renewing(one.outbox)
+        with catga.override(OutboxStore, store):
+            while not slow.tries:
+                await one.mediator.send(Place_())
+                await eventually(lambda: slow.tries or other.events)
+            other.sent.clear()
+            for number in range(1, 11):
+                # A third of the lease, and what the time between two renewals is spread by.
+                clock.advance(12.1)
+                await eventually(lambda number=number: store.renewals >= number)  # type: ignore[misc]
+            assert other.sent == []
+            gate.open()
+            await eventually(lambda: is_empty(one))
+            assert (len(slow.sent), other.sent) == (1, [])
 
 
 async def test_a_relay_that_stood_still_for_longer_than_its_lease_sends_no_more_of_what_it_had(memory: Place):

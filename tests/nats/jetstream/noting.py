@@ -1,4 +1,4 @@
-"""A process that notes events in its store, and may have to wait before it does."""
+"""A process that notes events in its store, once a file permits it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 
 from catga_core import CatgaContainer, CatgaOptions, Event, EventStore, LeaseLostError, add_catga, message
 from catga_core.interfaces import Storage
+from catga_core.interfaces.durable_transport import DurableTransport
 from catga_core.reliability import QueueOptions, add_queues, ordered_by
 from catga_nats import NatsOptions, add_nats_catga
 from catga_nats.jetstream import JetStreamOptions
+from catga_nats.jetstream.queues import JetStreamQueues
+from catga_testing.waiting import eventually
 
 
 @ordered_by(lambda event: event.order)
@@ -25,12 +28,22 @@ class Noted(Event, frozen=True):
     by: str
 
 
-def composed(url: str, prefix: str, store: Path, name: str, go: Path | None = None) -> CatgaContainer:
-    """Return a container whose handler notes each event in a unit of work of its own, when it may go on."""
-    catga = add_catga(CatgaOptions(service_name="notes", store=f"sqlite:///{store}"))
+def _queued(name: str, url: str, prefix: str, store: str | None = None) -> CatgaContainer:
+    catga = add_catga(CatgaOptions(service_name=name, store=store))
     add_queues(catga, QueueOptions(lease_seconds=2.0))
-    options = JetStreamOptions(membership_seconds=2.0, order_groups=1)
-    add_nats_catga(catga, NatsOptions(url, subject_prefix=prefix, enable_jetstream=True, jetstream=options))
+    jetstream = JetStreamOptions(membership_seconds=2.0, order_groups=1)
+    add_nats_catga(catga, NatsOptions(url, subject_prefix=prefix, enable_jetstream=True, jetstream=jetstream))
+    return catga
+
+
+def publishing(url: str, prefix: str) -> CatgaContainer:
+    """Return a container that only publishes."""
+    return _queued("web", url, prefix)
+
+
+def composed(url: str, prefix: str, store: Path, name: str, go: Path | None = None) -> CatgaContainer:
+    """Return a container whose handler notes each event in its own unit of work, once the file `go` exists."""
+    catga = _queued("notes", url, prefix, store=f"sqlite:///{store}")
 
     async def note(event: Changed, storage: Storage, events: EventStore) -> None:
         try:
@@ -53,9 +66,10 @@ def composed(url: str, prefix: str, store: Path, name: str, go: Path | None = No
 
 async def main(url: str, prefix: str, store: str, go: str) -> None:
     """Note events until the end."""
-    async with composed(url, prefix, Path(store), "slow", Path(go)).running():
-        # It owns every key before another process comes.
-        await asyncio.sleep(0.5)
+    async with composed(url, prefix, Path(store), "slow", Path(go)).running() as app:
+        transport = app.get(DurableTransport)
+        assert isinstance(transport, JetStreamQueues)
+        await eventually(lambda: transport._intake._ownership._owned)
         print("started", flush=True)
         await asyncio.Event().wait()
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from catga_core.clock import SystemClock
+from catga_core.errors import CatgaError
 from catga_core.interfaces.durable_transport import QueueDefinition, command_queue, event_queue
 from catga_core.interfaces.queue import QueuedMessage
 from catga_core.messages import MessageKind
@@ -73,6 +74,17 @@ async def receive(queues: JetStreamQueues, queue: QueueDefinition, count: int) -
         while len(got) < count:
             got += await queues.receive(queue.name, limit=count - len(got), timeout=1.0)
     return got
+
+
+async def consume(queues: JetStreamQueues, queue: QueueDefinition, seen: list[str]) -> None:
+    """Complete every message until cancelled, and continue after errors of the transport."""
+    while True:
+        try:
+            for each in await queues.receive(queue.name, limit=16, timeout=1.0):
+                seen.extend(ids([each]))
+                await queues.complete(each)
+        except CatgaError:
+            await asyncio.sleep(0.02)
 
 
 async def nothing(queues: JetStreamQueues, queue: QueueDefinition, seconds: float = 0.4) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from catga_core import CatgaContainer, CatgaOptions, Command, Delivery, Event, add_catga
 from catga_core.features.queues.feature import add_queues
 from catga_core.features.queues.options import OnKeyFailure, QueueOptions
+from catga_core.interfaces.dead_letters import DeadLetter
 from catga_core.messages.ordering import ordered_by
 from catga_nats import NatsOptions, add_nats_catga
 from catga_testing.servers import NatsServer
@@ -98,10 +99,12 @@ async def test_a_command_is_handled_and_its_result_kept(jetstream_shared: NatsSe
     async with container(jetstream_shared, prefix, bill, keep_results=True).running() as app:
         known = await app.mediator.enqueue(Bill(21))
         later = await app.mediator.enqueue(Bill(1), delay=3600)
-        async with asyncio.timeout(15):
-            while (state := await app.mediator.enqueued(known)) is None or state.result is None:
-                await asyncio.sleep(0.01)
-        assert state.result.value == 42
+
+        async def kept() -> Any:
+            state = await app.mediator.enqueued(known)
+            return state is not None and state.result
+
+        assert (await eventually(kept, within=15)).value == 42
         waiting = await app.mediator.enqueued(later)
         assert waiting is not None
         assert waiting.state == "scheduled"
@@ -170,10 +173,11 @@ async def test_a_poison_event_becomes_a_dead_letter(jetstream_shared: NatsServer
         jetstream_shared, prefix, ship, max_attempts=2, retry_delay_seconds=0.05
     ).running() as app:
         await app.mediator.publish(Placed(1), message_id="poison")
-        async with asyncio.timeout(15):
-            while not (letters := (await app.dead_letters.find()).letters):
-                await asyncio.sleep(0.01)
-    (letter,) = letters
+
+        async def dead() -> Sequence[DeadLetter]:
+            return (await app.dead_letters.find()).letters
+
+        (letter,) = await eventually(dead, within=15)
     assert (letter.attempts, letter.context.message_id, letter.queue) == (
         2,
         "poison",

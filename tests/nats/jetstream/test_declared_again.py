@@ -10,28 +10,17 @@ from typing import Self
 
 import pytest
 
-from catga_core.errors import CatgaError
 from catga_nats.jetstream.api import call
 from catga_nats.jetstream.layout import Layout
 from catga_nats.jetstream.queues import JetStreamQueues
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import eventually
-from tests.nats.jetstream.support import Running, commands, events, ids, queued, receive
+from tests.nats.jetstream.support import Running, commands, consume, events, ids, queued, receive
 
 pytestmark = pytest.mark.nats
 
 SHIP = events()
 BILL = commands()
-
-
-async def consume(queues: JetStreamQueues, queue: str, seen: list[str]) -> None:
-    while True:
-        try:
-            for each in await queues.receive(queue, limit=16, timeout=1.0):
-                seen.append(each.message.context.message_id)
-                await queues.complete(each)
-        except CatgaError:
-            await asyncio.sleep(0.02)
 
 
 class Consuming:
@@ -44,9 +33,7 @@ class Consuming:
 
     async def __aenter__(self) -> Self:
         await self._queues.declare([SHIP, BILL])
-        self._tasks = [
-            asyncio.create_task(consume(self._queues, each.name, self.seen)) for each in (SHIP, BILL)
-        ]
+        self._tasks = [asyncio.create_task(consume(self._queues, each, self.seen)) for each in (SHIP, BILL)]
         await self.handles("first")
         return self
 

@@ -13,7 +13,7 @@ from catga_core.interfaces.health import HealthStatus
 from catga_nats.jetstream.queues import JetStreamQueues
 from catga_testing.servers import Link, NatsServer
 from catga_testing.waiting import eventually
-from tests.nats.jetstream.support import SECONDS, Running, events, ids, nothing, queued, receive
+from tests.nats.jetstream.support import SECONDS, Running, consume, events, ids, nothing, queued, receive
 
 pytestmark = pytest.mark.nats
 
@@ -21,7 +21,7 @@ SHIP = events(lease=2.0)
 
 _CONSUMER = """
 import asyncio, sys
-from tests.nats.jetstream.support import Running, events
+from tests.nats.jetstream.support import Running, events, consume
 async def main():
     running = Running(sys.argv[1])
     running.prefix = sys.argv[2]
@@ -53,23 +53,13 @@ async def publish_all(queues: JetStreamQueues, count: int, accepted: list[str], 
         accepted.append(message.context.message_id)
 
 
-async def consume(queues: JetStreamQueues, seen: list[str]) -> None:
-    while True:
-        try:
-            for each in await queues.receive(SHIP.name, limit=16, timeout=1.0):
-                seen.extend(ids([each]))
-                await queues.complete(each)
-        except CatgaError:
-            await asyncio.sleep(0.02)
-
-
 async def test_a_killed_server_loses_nothing_that_it_acknowledged(server: NatsServer) -> None:
     running = Running(server.url)
     queues = await running.start()
     await queues.declare([SHIP])
     seen: list[str] = []
     accepted: list[str] = []
-    consuming = asyncio.create_task(consume(queues, seen))
+    consuming = asyncio.create_task(consume(queues, SHIP, seen))
     publishing = asyncio.gather(
         publish_all(queues, 300, accepted),
         *(publish_all(queues, 60, accepted, key=f"k{each}") for each in range(4)),
@@ -135,7 +125,7 @@ async def test_connections_cut_in_the_middle_of_publishes_and_acknowledgements(r
         await queues.declare([SHIP])
         seen: list[str] = []
         accepted: list[str] = []
-        consuming = asyncio.create_task(consume(queues, seen))
+        consuming = asyncio.create_task(consume(queues, SHIP, seen))
         publishing = asyncio.gather(
             *(publish_all(queues, 100, accepted, key=f"k{each}") for each in range(5))
         )
