@@ -126,17 +126,8 @@ class FastStreamConsuming:
 
     def _broker(self) -> Any:
         from faststream.nats import JStream, NatsBroker, PullSub
-        from pydantic import BaseModel
 
-        class Line(BaseModel):
-            sku: str
-            quantity: int
-            price: str
-
-        class Order(BaseModel):
-            order_id: str
-            customer_id: str
-            items: list[Line]
+        from benchmarks.faststream_models import Order
 
         broker = NatsBroker(self._url, logger=None)
         progress = self._progress
@@ -144,7 +135,7 @@ class FastStreamConsuming:
         async def pack(order: Order) -> None:
             progress.one()
 
-        # What is postponed cannot be resolved here, because the models are local.
+        # FastStream does not resolve a postponed annotation whose class is imported locally.
         pack.__annotations__["order"] = Order
         subscriber = broker.subscriber(
             "bench.faststream.stored",

@@ -26,24 +26,8 @@ EVENTS = 1500
 async def serve(url: str) -> None:
     """Be the process that answers and listens."""
     from faststream.nats import NatsBroker
-    from pydantic import BaseModel
 
-    class Item(BaseModel):
-        sku: str
-        quantity: int
-        price: str
-
-    class Order(BaseModel):
-        order_id: str
-        customer_id: str
-        items: list[Item]
-
-    class Accepted(BaseModel):
-        order_id: str
-        customer_id: str
-        total: str
-        lines: int
-        remarks: str
+    from benchmarks.faststream_models import Accepted, Order
 
     _, size, _ = sizes()
     raw = await nats.connect(url)
