@@ -7,12 +7,13 @@ import random
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
-from catga_testing.servers import Link, NatsCluster, NatsServer
+from catga_testing.servers import Direction, Link, NatsCluster, NatsServer
 from tests.faults.kills.places import PLACES as STORES
 from tests.faults.kills.places import Place as Store
 from tests.faults.messaging.ways import Way
@@ -138,21 +139,10 @@ def _faults_of(links: Sequence[Sequence[Link]]) -> dict[str, Fault]:
             await each.cut()
         await restored(some, chance)
 
-    async def lose_answers(chance: random.Random) -> None:
-        """Have the server keep what it is sent, and acknowledge it to nobody."""
+    async def lose(direction: Direction, chance: random.Random) -> None:
         some = chance.choice(links)
         for each in some:
-            await each.stall("to_client")
-        await asyncio.sleep(chance.uniform(0.02, _LONGEST_CUT))
-        for each in some:
-            await each.cut()
-        await restored(some, chance)
-
-    async def lose_requests(chance: random.Random) -> None:
-        """Lose publishes and acknowledgements on their way."""
-        some = chance.choice(links)
-        for each in some:
-            await each.stall("to_server")
+            await each.stall(direction)
         await asyncio.sleep(chance.uniform(0.02, _LONGEST_CUT))
         for each in some:
             await each.cut()
@@ -160,8 +150,10 @@ def _faults_of(links: Sequence[Sequence[Link]]) -> dict[str, Fault]:
 
     return {
         "connection is cut": cut,
-        "acknowledgements are lost": lose_answers,
-        "requests are lost": lose_requests,
+        # The server keeps what it is sent, and its acknowledgements are lost.
+        "acknowledgements are lost": partial(lose, "to_client"),
+        # Publishes and the client's acknowledgements are lost.
+        "requests are lost": partial(lose, "to_server"),
     }
 
 

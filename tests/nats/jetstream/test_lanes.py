@@ -12,12 +12,19 @@ def message(sequence: int, key: str = "a") -> Any:
     return SimpleNamespace(sequence=sequence, gone=False, message=SimpleNamespace(key=key))
 
 
-def test_the_next_of_a_key_waits_for_the_end_of_the_first() -> None:
+def lanes_of(*messages: Any, paused: bool = False) -> tuple[Lanes, list[Any]]:
+    """Return lanes with messages in them, and the list of what they give."""
     given: list[Any] = []
     lanes = Lanes(given.append)
-    first, second, third = message(1), message(2), message(3)
-    for each in (first, third, second):
+    lanes.paused = paused
+    for each in messages:
         lanes.add(each)
+    return lanes, given
+
+
+def test_the_next_of_a_key_waits_for_the_end_of_the_first() -> None:
+    first, second, third = message(1), message(2), message(3)
+    lanes, given = lanes_of(first, third, second)
     assert given == [first]
     lanes.ended(first)
     assert given == [first, second]
@@ -27,11 +34,8 @@ def test_the_next_of_a_key_waits_for_the_end_of_the_first() -> None:
 
 
 def test_one_that_was_given_back_is_awaited() -> None:
-    given: list[Any] = []
-    lanes = Lanes(given.append)
     first, second, third = message(1), message(2), message(3)
-    for each in (first, second, third):
-        lanes.add(each)
+    lanes, given = lanes_of(first, second, third)
     second.gone = True
     lanes.ended(first)
     assert given == [first]
@@ -43,11 +47,8 @@ def test_one_that_was_given_back_is_awaited() -> None:
 
 
 def test_an_earlier_one_that_comes_again_goes_first() -> None:
-    given: list[Any] = []
-    lanes = Lanes(given.append)
     second, third = message(2), message(3)
-    lanes.add(second)
-    lanes.add(third)
+    lanes, given = lanes_of(second, third)
     second.gone = True
     # Settled, as this process believes; a killed server has forgotten it.
     first, again = message(1), message(2)
@@ -61,11 +62,8 @@ def test_an_earlier_one_that_comes_again_goes_first() -> None:
 
 
 def test_one_that_comes_again_before_its_turn_is_there_once() -> None:
-    given: list[Any] = []
-    lanes = Lanes(given.append)
     first, second, again = message(1), message(2), message(2)
-    lanes.add(first)
-    lanes.add(second)
+    lanes, given = lanes_of(first, second)
     second.gone = True
     lanes.add(again)
     assert lanes.size == 2
@@ -75,11 +73,8 @@ def test_one_that_comes_again_before_its_turn_is_there_once() -> None:
 
 
 def test_the_end_of_a_former_delivery_lets_nothing_pass_the_new_one() -> None:
-    given: list[Any] = []
-    lanes = Lanes(given.append)
     first, second, again = message(1), message(2), message(1)
-    lanes.add(first)
-    lanes.add(second)
+    lanes, given = lanes_of(first, second)
     first.gone = True
     lanes.add(again)
     lanes.ended(first)
@@ -89,24 +84,16 @@ def test_the_end_of_a_former_delivery_lets_nothing_pass_the_new_one() -> None:
 
 
 def test_one_that_ends_while_it_waits_is_not_awaited() -> None:
-    given: list[Any] = []
-    lanes = Lanes(given.append)
     first, second = message(1), message(2)
-    lanes.paused = True
-    lanes.add(first)
-    lanes.add(second)
+    lanes, given = lanes_of(first, second, paused=True)
     lanes.ended(first)
     lanes.resume()
     assert (given, lanes.size) == ([second], 1)
 
 
 def test_keys_do_not_wait_for_each_other() -> None:
-    given: list[Any] = []
-    lanes = Lanes(given.append)
     messages = [message(1, "a"), message(2, "b"), message(3, "a")]
-    lanes.paused = True
-    for each in messages:
-        lanes.add(each)
+    lanes, given = lanes_of(*messages, paused=True)
     assert given == []
     lanes.resume()
     assert given == messages[:2]
