@@ -5,6 +5,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+import pytest
+
+from catga_core import CatgaError, ErrorCode
 from catga_core.reliability import OutboxRelay
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually
@@ -96,3 +100,62 @@ async def test_relay_that_stops_gives_back_at_once_what_it_had_leased_ahead(plac
         await stopping
         # What was being sent ends; nothing else begins.
         assert wire.gate.arrived == 2
+
+
+async def test_what_another_relay_took_over_meanwhile_is_not_sent(place: Place):
+    """Those that were being sent then are: that is at least once."""
+    clock = ManualClock()
+    wire = Gated(clock)
+    async with stuck_after_one(place, wire, clock) as app:
+        await eventually(lambda: held(app) == 4)
+        clock.advance(3600)
+        taken = await app.outbox.lease(limit=20, lease=7200)
+        wire.gate.open()
+        await eventually(lambda: held(app) == 0)
+    numbers = {msgspec.msgpack.decode(each.message.data)["number"] for each in taken}
+    assert len(numbers) >= 5
+    assert numbers & {event.number for event in wire.events} <= {1, 2}
+
+
+async def test_relay_whose_stop_is_cancelled_gives_back_all_it_has(place: Place):
+    clock = ManualClock()
+    wire = Gated(clock)
+    async with stuck_after_one(place, wire, clock) as app:
+        await eventually(lambda: held(app) == 4)
+        relay = app.get(OutboxRelay)
+        stopping = asyncio.create_task(relay.stop())
+        await asyncio.sleep(0)
+        stopping.cancel()
+        await asyncio.wait({stopping})
+
+        assert held(app) == 0
+        assert len(await left(app)) == 9
+        assert wire.gate.arrived == 2
+
+
+async def test_what_could_not_be_recorded_as_sent_is_sent_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+):
+    clock = ManualClock()
+    wire = Wire()
+    async with moved(placing(place, wire, outbox_batch_size=2), clock) as app:
+        store: Any = type(app.outbox)
+        refused: list[Any] = []
+        real = store.complete
+
+        async def complete(self: Any, leased: Any) -> None:
+            if not refused:
+                refused.extend(leased)
+                # As when they end: other relays have them at once.
+                await self.release(leased)
+                raise CatgaError("no answer", code=ErrorCode.PERSISTENCE_FAILED)
+            await real(self, leased)
+
+        monkeypatch.setattr(store, "complete", complete)
+        async with app.unit_of_work():
+            for number in range(5):
+                await app.mediator.publish(Loose(number))
+        await eventually(lambda: is_empty(app))
+    sent = sorted(event.number for event in wire.events)
+    assert sorted(set(sent)) == list(range(5))
+    assert len(sent) == 5 + len(refused)
