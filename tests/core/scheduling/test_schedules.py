@@ -221,6 +221,17 @@ async def test_debounced_runs_are_one(places: Places) -> None:
     await places.until("12:00", "12:01")
 
 
+@pytest.mark.parametrize("key", ["all reports", "report"])
+async def test_debounced_runs_of_two_schedules_of_one_key_are_one(places: Places, key: str) -> None:
+    app = await places.start(also=("again",), key=key, debounce=20)
+    await app.schedules.run_now("report")
+    await places.clock.run_for(5)
+
+    await app.schedules.run_now("again")
+
+    assert await waiting(app, 1)
+
+
 async def test_a_debounced_run_replaces_a_tick_that_waits(places: Places) -> None:
     app = await places.start(debounce=timedelta(seconds=20))
     await places.clock.run_for(31)

@@ -50,7 +50,7 @@ class ScheduleDefinition(msgspec.Struct, frozen=True, kw_only=True):
         missed: What happens to missed ticks.
         overlap: What happens at a tick whose predecessor is not done.
         grace_seconds: How late a tick may be run with `OnMissed.NONE`.
-        work: What its ticks are about: schedules of one command with the same work share each tick, and `overlap`.
+        work: Names the work of its ticks: schedules of one command with the same work share each tick, `overlap` and `debounce`.
         debounce_seconds: How long a tick waits for a later one in its place; `None` for not at all.
     """
 
@@ -71,8 +71,8 @@ class ScheduleDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def enqueued_key(self) -> str:
-        """The name under which the last tick is kept whose command was enqueued, where it matters what became of it."""
-        return f"{self.key if self.work == self.name else f'schedule-key:{self.work}'}:enqueued"
+        """The name under which the last enqueued tick of the work is kept, for `overlap` and `debounce`."""
+        return f"schedule:{self.work}:enqueued"
 
     def command_of(self, tick: int) -> Command[Any]:
         """Return the command of a tick.

@@ -53,10 +53,10 @@ def add_schedule(
         missed: What happens to the ticks that were missed while no process ran.
         overlap: What happens at a tick whose predecessor is not handled yet.
         grace_seconds: How late a tick may be enqueued with `OnMissed.NONE`.
-        key: What the ticks are about, where several schedules enqueue the same command: a tick that two of them have is handled
-            once, and `overlap` and `debounce` look at the ticks of the key. `None` for the schedule's name.
-        debounce: How long a tick waits for a later one, in seconds or as a `timedelta`: the later one is handled in its place, and
-            waits in turn. Shorter than the interval; `run_now` counts as a tick. `None` for not at all.
+        key: Deduplication key of the ticks, for several schedules that enqueue the same command: a tick that two of them have is
+            handled once, and `overlap` and `debounce` apply to the ticks of the key. Default: the schedule's name.
+        debounce: Delay of each tick, in seconds or as a `timedelta`, shorter than the interval: a later tick within it, or a
+            `run_now`, replaces the earlier one and is delayed in turn. `None` for no delay.
 
     Raises:
         ConfigurationError: An argument cannot be.
