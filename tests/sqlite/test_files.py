@@ -7,6 +7,8 @@ import os
 import sqlite3
 import stat
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -102,19 +104,23 @@ async def test_a_folder_is_no_file(tmp_path: Path) -> None:
     assert "is a directory" in await refused(SqliteOptions(tmp_path))
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that another user may enter, which pytest's own and those above it may refuse."""
+    with tempfile.TemporaryDirectory(dir="/tmp" if os.name == "posix" else None) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
 @pytest.mark.parametrize("what", ["file", "folder"])
-def test_what_cannot_be_written_is_refused(tmp_path: Path, what: str) -> None:
-    folder = tmp_path / "kept"
+def test_what_cannot_be_written_is_refused(open_folder: Path, what: str) -> None:
+    folder = open_folder / "kept"
     folder.mkdir()
     file = folder / "app.db"
     asyncio.run(used(file))
     file.chmod(0o444 if what == "file" else 0o666)
     folder.chmod(0o777 if what == "file" else 0o555)
-    # pytest's own folders are closed to others.
-    for above in tmp_path.parents:
-        if above.stat().st_uid == os.getuid() and above != Path("/tmp") and str(above).startswith("/tmp"):
-            above.chmod(0o755)
-    tmp_path.chmod(0o755)
     program = """
 import asyncio, os, sys
 from catga_core import ConfigurationError
@@ -131,6 +137,7 @@ except ConfigurationError as error:
 """
     process = run(program, file)
     output, errors = process.communicate(timeout=30)
+    folder.chmod(0o755)  # so that it can be removed
 
     problem = {"file": "may not read and write", "folder": "which holds the write-ahead log"}[what]
     assert problem in output, errors
