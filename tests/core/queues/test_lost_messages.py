@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -26,6 +26,7 @@ from catga_core.clock import SystemClock
 from catga_core.container import add_stores
 from catga_core.interfaces import Stores
 from catga_core.interfaces.queue import QueueLease, QueueStore
+from catga_core.log import LEASE_LOST
 from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
 from catga_core.memory.stores.queue import MemoryQueueStore
 from catga_core.reliability import QueueOptions, add_queues, ordered_by
@@ -272,7 +273,9 @@ class Standing(SystemClock):
         return super().monotonic() + self.ahead
 
 
-async def test_process_that_stood_still_commits_nothing_of_what_it_was_handling() -> None:
+async def test_process_that_stood_still_commits_nothing_of_what_it_was_handling(
+    log: list[MutableMapping[str, Any]],
+) -> None:
     clock = Standing()
     attempts: list[str] = []
     catga = add_catga(CatgaOptions(service_name="replicas"))
@@ -292,6 +295,7 @@ async def test_process_that_stood_still_commits_nothing_of_what_it_was_handling(
         await eventually(lambda: len(attempts) == 2)
         await eventually(lambda: noted(app), message="the second attempt has committed")
         assert await noted(app) == [2]
+    assert [line["attempt"] for line in log if line["event"] == LEASE_LOST] == [1]
 
 
 async def test_a_task_that_a_handler_left_behind_commits_after_it_has_returned() -> None:

@@ -254,11 +254,12 @@ async def over_a_broker(places: Places, **schedule: Any) -> CatgaApp:
     return app
 
 
+@pytest.mark.parametrize("broker", [True, False], ids=["over a broker", "in the storage"])
 @pytest.mark.parametrize("how", ["refused", "cancelled"])
 async def test_a_debounced_run_that_fails_leaves_the_waiting_tick(
-    places: Places, monkeypatch: pytest.MonkeyPatch, how: str
+    places: Places, monkeypatch: pytest.MonkeyPatch, how: str, broker: bool
 ) -> None:
-    app = await over_a_broker(places, debounce=20)
+    app = await (over_a_broker(places, debounce=20) if broker else places.start(debounce=20))
     await places.clock.run_for(31)
     await eventually(lambda: waiting(app, 1))
 
@@ -317,6 +318,29 @@ async def test_a_debounced_tick_that_is_repeated_after_a_crash_runs_once(
 
     await eventually(lambda: waiting(app, 1))
     await places.clock.run_for(40)
+    await places.until("12:01")
+
+
+async def test_a_tick_that_was_noted_and_not_enqueued_is_not_skipped(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await over_a_broker(places, overlap=OnOverlap.SKIP)
+    real, crashed = CatgaMediator.enqueue, False
+
+    async def crash(self: CatgaMediator, command: Any, **options: Any) -> Any:
+        nonlocal crashed
+        if not crashed:
+            crashed = True
+            raise RuntimeError("killed")
+        return await real(self, command, **options)
+
+    monkeypatch.setattr(CatgaMediator, "enqueue", crash)
+    await places.clock.run_for(31)
+    await eventually(lambda: crashed)
+    # The wait for the retry may begin after the first of them.
+    await places.clock.run_for(10)
+    await places.clock.run_for(10)
+
     await places.until("12:01")
 
 

@@ -61,14 +61,21 @@ class Attempt:
         if self.handled or self.task is None or self.task.done():
             return
         # Its end, if there is one, is refused by the transport, and by `guard` what a handler commits that goes on all the same.
-        self.handled = self._lost = True
+        self.handled = True
+        self.report_lost()
+        self.task.cancel()
+
+    def report_lost(self) -> None:
+        """Log, once, that the message may be another process's, and refuse what its handler commits from now on."""
+        if self._lost:
+            return
+        self._lost = True
         received = self.received
         logger().warning(
             LEASE_LOST,
             thing=f"the message {received.message.context.message_id!r} of the queue {received.queue!r}",
             attempt=received.attempt,
         )
-        self.task.cancel()
 
 
 def attempt_id(received: Received) -> AttemptId:

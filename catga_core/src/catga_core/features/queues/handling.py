@@ -95,6 +95,7 @@ class Handling:
         if isinstance(result, Failure):
             if isinstance(result.error, LeaseLostError) and not attempt.holds:
                 # Another process has the message, and nothing of this attempt was committed.
+                attempt.report_lost()
                 return
             await self._failed(definition, received, decoded, result)
             return
@@ -117,6 +118,7 @@ class Handling:
             of_handler = isinstance(result, Failure) and result.error is error
             if isinstance(error, LeaseLostError) and not of_handler:
                 # Another process has the message, and nothing of this attempt was committed.
+                attempt.report_lost()
                 return
             if not (isinstance(result, Failure) and of_handler):
                 result = Failure(error)
