@@ -360,6 +360,12 @@ async def test_number_of_partitions_may_change_before_there_is_a_checkpoint(plac
         add_subscription(catga, "shared", listen, partitions=partitions, **fast())
         async with catga.running() as app:
             assert await app.get(NamedValueStore).get("subscription:shared:partitions") == partitions
+            # The process has taken a partition, and handled nothing.
+            await eventually(lambda: _took_one(app))
+
+
+async def _took_one(app: CatgaApp) -> bool:
+    return any(each.fencing_token for each in await app.checkpoints.list())
 
 
 def test_shares_are_equal_and_the_rest_goes_to_the_first() -> None:

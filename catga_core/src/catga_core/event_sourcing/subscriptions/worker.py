@@ -234,4 +234,5 @@ class SubscriptionWorker:
     async def _has_checkpoints(self) -> bool:
         stem = self._definition.stem
         kept = await self._ports.checkpoints.list()
-        return any(each.name == stem or each.name.startswith(f"{stem}:") for each in kept)
+        # One at 0 was saved when a process took the partition, which may be long before its first event.
+        return any(each.position and (each.name == stem or each.name.startswith(f"{stem}:")) for each in kept)
