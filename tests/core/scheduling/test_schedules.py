@@ -24,6 +24,8 @@ from catga_core import (
 )
 from catga_core.container import add_stores
 from catga_core.features.scheduling.definition import ScheduleDefinition
+from catga_core.features.scheduling.enqueueing import TickEnqueuer
+from catga_core.features.scheduling.run import ScheduleRun
 from catga_core.features.scheduling.worker import ScheduleWorker
 from catga_core.interfaces.named_values import NamedValueConflictError
 from catga_core.interfaces.queue import QueueStats
@@ -104,17 +106,17 @@ async def test_replicas_run_each_tick_once(places: Places) -> None:
 async def test_a_tick_that_comes_during_a_turn_is_enqueued_after_it(
     places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, slow = ScheduleWorker._run, False
+    real, slow = ScheduleRun._turn, False
 
-    async def run(self: ScheduleWorker, definition: ScheduleDefinition) -> bool:
+    async def run(self: ScheduleRun) -> bool:
         nonlocal slow
-        more = await real(self, definition)
+        more = await real(self)
         if not slow:
             slow = True
             places.clock.advance(31)
         return more
 
-    monkeypatch.setattr(ScheduleWorker, "_run", run)
+    monkeypatch.setattr(ScheduleRun, "_turn", run)
     await places.start()
 
     await places.until("12:01")
@@ -250,7 +252,7 @@ async def test_a_debounced_run_replaces_a_tick_that_waits(places: Places) -> Non
 async def over_a_broker(places: Places, **schedule: Any) -> CatgaApp:
     """Start a replica whose queues take no part in the storage's transactions."""
     app = await places.start(**schedule)
-    app.get(ScheduleWorker)._joins = lambda: False
+    app.get(TickEnqueuer)._joins = lambda: False
     return app
 
 
@@ -360,21 +362,21 @@ async def test_a_tick_of_the_key_that_comes_in_between_is_seen(
 ) -> None:
     given = {"also": ("again",), "key": "all reports", "overlap": OnOverlap.SKIP}
     app = await over_a_broker(places, queues=QueueOptions(poll_seconds=600), **given)
-    worker = app.get(ScheduleWorker)
-    one, other = worker._definitions()
-    real, overtaken = ScheduleWorker._last, False
+    enqueuer = app.get(TickEnqueuer)
+    one, other = app.get(ScheduleWorker)._definitions()
+    real, overtaken = TickEnqueuer._last, False
 
-    async def last(self: ScheduleWorker, definition: ScheduleDefinition) -> Any:
+    async def last(self: TickEnqueuer, definition: ScheduleDefinition) -> Any:
         nonlocal overtaken
         found = await real(self, definition)
         if not overtaken:
             overtaken = True
-            await worker._tick(other, 61_000)
+            await enqueuer.enqueue(other, 61_000)
         return found
 
-    monkeypatch.setattr(ScheduleWorker, "_last", last)
+    monkeypatch.setattr(TickEnqueuer, "_last", last)
     with pytest.raises(NamedValueConflictError):
-        await worker._tick(one, 60_000)
+        await enqueuer.enqueue(one, 60_000)
 
 
 async def waiting(app: CatgaApp, count: int) -> bool:

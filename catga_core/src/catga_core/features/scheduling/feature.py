@@ -147,36 +147,37 @@ class SchedulingFeature:
         builder.need(Storage, NamedValueStore)
         services = builder.services
 
+        from catga_core.features.scheduling.enqueueing import TickEnqueuer
         from catga_core.features.scheduling.operator import Schedules
         from catga_core.features.scheduling.worker import ScheduleWorker
 
-        def worker(mediator: CatgaMediator, clock: Clock, **_services: object) -> ScheduleWorker:
-            return ScheduleWorker(
-                self._all,
-                lambda: services.get(NamedValueStore),
+        def values() -> NamedValueStore:
+            return services.get(NamedValueStore)
+
+        def enqueuer(mediator: CatgaMediator, clock: Clock, **_services: object) -> TickEnqueuer:
+            return TickEnqueuer(
+                values,
                 lambda: services.get(Storage),
                 mediator,
                 clock,
                 lambda: services.get(DurableTransport).capabilities.transactional,
             )
 
-        def operator(worker: ScheduleWorker, mediator: CatgaMediator, clock: Clock) -> Schedules:
-            return Schedules(self._all, worker, mediator, clock)
+        def worker(enqueuer: TickEnqueuer, clock: Clock) -> ScheduleWorker:
+            return ScheduleWorker(self._all, values, enqueuer, clock)
 
-        needs = {
-            "mediator": CatgaMediator,
-            "clock": Clock,
-            "values": NamedValueStore,
-            "storage": Storage,
-            "transport": DurableTransport,
-        }
+        def operator(
+            worker: ScheduleWorker, enqueuer: TickEnqueuer, mediator: CatgaMediator, clock: Clock
+        ) -> Schedules:
+            return Schedules(self._all, worker, enqueuer, mediator, clock)
+
+        own = {"mediator": CatgaMediator, "clock": Clock}
+        stores = {"values": NamedValueStore, "storage": Storage, "transport": DurableTransport}
+        builder.add_service(TickEnqueuer, enqueuer, {**own, **stores}, name="tick_enqueuer")
+        needs = {"enqueuer": TickEnqueuer, "clock": Clock}
         builder.add_worker(ScheduleWorker, worker, needs, name="schedule_worker")
-        builder.add_service(
-            Schedules,
-            operator,
-            {"worker": ScheduleWorker, "mediator": CatgaMediator, "clock": Clock},
-            name="schedules",
-        )
+        needs = {"worker": ScheduleWorker, "enqueuer": TickEnqueuer, **own}
+        builder.add_service(Schedules, operator, needs, name="schedules")
 
     def validate(self, graph: Graph, /) -> Iterable[Problem]:
         """Check that last ticks are kept where units of work are."""

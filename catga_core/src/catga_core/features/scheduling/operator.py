@@ -8,6 +8,7 @@ from datetime import datetime
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError, ErrorCode
 from catga_core.features.scheduling.definition import ScheduleDefinition
+from catga_core.features.scheduling.enqueueing import TickEnqueuer
 from catga_core.features.scheduling.worker import ScheduleState, ScheduleWorker
 from catga_core.mediator import CatgaMediator
 from catga_core.messages.scheduled import ScheduledId
@@ -21,6 +22,7 @@ class Schedules:
     Args:
         definitions: Returns the schedules.
         worker: Runs them.
+        enqueuer: Enqueues the commands of debounced schedules.
         mediator: Enqueues commands.
         clock: The container's clock.
     """
@@ -29,11 +31,13 @@ class Schedules:
         self,
         definitions: Callable[[], Sequence[ScheduleDefinition]],
         worker: ScheduleWorker,
+        enqueuer: TickEnqueuer,
         mediator: CatgaMediator,
         clock: Clock,
     ) -> None:
         self._definitions = definitions
         self._worker = worker
+        self._enqueuer = enqueuer
         self._mediator = mediator
         self._clock = clock
 
@@ -52,7 +56,7 @@ class Schedules:
         """
         definition = self._named(name)
         if definition.debounce_seconds is not None:
-            return await self._worker.run_now(definition)
+            return await self._enqueuer.run_now(definition)
         return await self._mediator.enqueue(definition.command_of(int(self._clock.time() * 1_000)))
 
     async def backfill(self, name: str, /, *, start: datetime, end: datetime) -> Sequence[ScheduledId]:
