@@ -27,6 +27,7 @@ from catga_core.features.scheduling.definition import ScheduleDefinition
 from catga_core.features.scheduling.enqueueing import TickEnqueuer
 from catga_core.features.scheduling.run import ScheduleRun
 from catga_core.features.scheduling.worker import ScheduleWorker
+from catga_core.interfaces.health import HealthStatus
 from catga_core.interfaces.named_values import NamedValueConflictError
 from catga_core.interfaces.queue import QueueStats
 from catga_core.log import TICK_SKIPPED
@@ -460,3 +461,23 @@ async def test_failing_command_function_degrades_and_is_repeated(places: Places)
 def test_impossible_schedules_are_refused(command: Any, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="report"):
         add_schedule(add_catga(), "report", command, **options)
+
+
+async def test_a_tick_that_another_replica_has_enqueued_over_a_broker_is_no_failure(places: Places) -> None:
+    made = iter(range(100))
+    [app, other] = [await over_a_broker(places, command=lambda _: Report(f"{next(made)}")) for _ in range(2)]
+    last = (await app.schedules.list())[0].last_at
+    await other.mediator.enqueue(
+        Report("first"), message_id="schedule:report:2026-01-01T12:01:00+00:00", delay=60
+    )
+
+    await places.clock.run_for(31)
+
+    await eventually(lambda: moved(app, last))
+    assert app.get(ScheduleWorker).health().status is HealthStatus.HEALTHY
+    await places.clock.run_for(30)
+    await places.until("first")
+
+
+async def moved(app: CatgaApp, last: float | None) -> bool:
+    return bool((await app.schedules.list())[0].last_at != last)

@@ -9,6 +9,7 @@ from datetime import UTC
 from typing import Any
 
 from catga_core.clock import Clock
+from catga_core.errors import MessageIdConflictError
 from catga_core.features.scheduling.definition import OnOverlap, ScheduleDefinition
 from catga_core.features.scheduling.ticks import moment_of
 from catga_core.interfaces.named_values import NamedValueConflictError, NamedValueStore
@@ -113,7 +114,14 @@ class TickEnqueuer:
             await self._values().compare_and_set(definition.enqueued_key, tick, expected=last)
         key = f"schedule:{definition.work}" if definition.overlap is OnOverlap.WAIT else None
         at = None if debounce is None else moment_of(tick + round(debounce * 1_000), UTC)
-        made = await self._mediator.enqueue(command, message_id=definition.message_id(tick), key=key, at=at)
+        message_id = definition.message_id(tick)
+        try:
+            made = await self._mediator.enqueue(command, message_id=message_id, key=key, at=at)
+        except MessageIdConflictError:
+            if self._joins():
+                raise
+            # Another replica was first, with a command that the application's function made another time.
+            made = scheduled_as(message_type(type(command)).name, message_id)
         if debounce is not None:
             # Once the later one is kept: a failure or a crash before leaves the earlier one waiting.
             if last is not None and last != tick and state is QueueState.SCHEDULED:
