@@ -28,9 +28,12 @@ async def test_whatever_is_killed_each_message_is_handled_or_a_dead_letter(store
     assert sum(count.faults.values()) > 3
 
 
-@pytest.mark.parametrize("store", sorted(STORES))
-async def test_whatever_is_killed_each_tick_is_run_once(store: str) -> None:
-    count = await schedules.run(store, seconds=5, seed=_SEED)
+@pytest.mark.parametrize(
+    ("store", "ticks"),
+    [*((store, store) for store in sorted(STORES)), ("jetstream", "sqlite"), ("jetstream-cluster", "redis")],
+)
+async def test_whatever_is_killed_each_tick_is_run_once(store: str, ticks: str) -> None:
+    count = await schedules.run(store, seconds=5, seed=_SEED, ticks=ticks)
 
     assert count.problems == []
     assert count.counts["ticks"] > 20

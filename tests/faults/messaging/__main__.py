@@ -2,8 +2,9 @@
 
 `python -m tests.faults.messaging --messages 10000 --store sqlite --store redis --seed 7` (or `nox -s faults -- messaging`) prints
 what it counted, and ends with 1 when a promise was broken. The seed repeats what is published and the order of the faults.
-Over JetStream (`--store jetstream`, `--store jetstream-cluster`) there are no schedules of their own: their ticks are in the storage.
-`--delayed 100000` measures so many commands that are due in one minute, without faults.
+Over JetStream schedules run twice: with their last ticks in SQLite, and in Redis.
+`--delayed 100000` measures so many commands that are due in one minute; with `--faults`, processes are killed and stand still in it, and so
+are NATS servers.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", choices=("messages", "schedules"), help="leave out the other one")
     parser.add_argument("--delayed", type=int, help="measure so many delayed commands, and nothing else")
+    parser.add_argument("--faults", action="store_true", help="break things while delayed commands are due")
     parser.add_argument("--seed", type=int, default=None, help="repeats an earlier run")
     options = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -52,16 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _runs(store: str, options: argparse.Namespace, seed: int) -> Sequence[Count]:
-    if options.delayed and store in STORES:
-        return [asyncio.run(delayed.run(store, commands=options.delayed))]
-    counts: list[Count] = []
     if options.delayed:
-        return counts
+        faults = seed if options.faults else None
+        return [asyncio.run(delayed.run(store, commands=options.delayed, faults=faults))]
+    counts: list[Count] = []
     if options.only != "schedules":
         going = campaign.run(store, messages=options.messages, seed=seed, seconds=options.seconds)
         counts.append(asyncio.run(going))
-    if options.only != "messages" and store in STORES:
-        counts.append(asyncio.run(schedules.run(store, seconds=options.seconds, seed=seed)))
+    if options.only != "messages":
+        for ticks in ("sqlite",) if store in STORES else ("sqlite", "redis"):
+            going = schedules.run(store, seconds=options.seconds, seed=seed, ticks=ticks)
+            counts.append(asyncio.run(going))
     return counts
 
 

@@ -25,13 +25,11 @@ from catga_core.interfaces import Storage
 from catga_core.interfaces.durable_transport import command_queue, event_queue
 from catga_core.reliability import OnKeyFailure, QueueOptions, add_inbox, add_queues, ordered_by
 from catga_core.unit_of_work import connection_of
-from catga_nats import NatsOptions, add_nats_catga
-from catga_nats.jetstream import JetStreamOptions
 from catga_redis import RedisConnection
 from catga_sqlite import SqliteConnection
 from tests.faults.histories.history import Recorder
 from tests.faults.messaging.plan import BOOKED, MOVED, TOLD, WORK, Planned
-from tests.faults.messaging.ways import Way, stored_over
+from tests.faults.messaging.ways import Way, add_servers, stored_over
 
 LEASE = 1.5  # seconds
 MAX_ATTEMPTS = 8
@@ -272,19 +270,7 @@ def _composed(
             on_failure=on_failure,
         ),
     )
-    if way.servers:
-        options = NatsOptions(
-            way.servers,
-            connect_timeout=2.0,
-            request_timeout=5.0,
-            reconnect_wait=0.1,
-            reconnect_jitter=0.1,
-            # A node that stands still is left after at most twice as long.
-            ping_interval=1.0,
-            enable_jetstream=True,
-            jetstream=JetStreamOptions(replicas=way.replicas, order_groups=4, membership_seconds=2.0),
-        )
-        add_nats_catga(catga, options)
+    add_servers(catga, way)
     return catga
 
 

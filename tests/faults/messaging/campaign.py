@@ -87,7 +87,7 @@ async def _run(place: Place, folder: Path, each_lane: int, seed: int, seconds: f
             await each.start()
         async with asyncio.TaskGroup() as group:
             turns = max(1, round(_TURNS_OF_10_000 * len(plan) / 10_000))
-            group.create_task(_break_in_turn(place, turns, seconds, seed, count))
+            group.create_task(break_in_turn(place, turns, seconds, seed, count))
             await _break(place, workers, publishers, random.Random(f"{seed} faults"), count)
         await (_settle_streams(look, count) if look.servers else _settle(look, count))
         if purging.done():
@@ -117,8 +117,16 @@ async def _prepare(look: Way) -> None:
     prepare_bookings(look)
 
 
-async def _break_in_turn(place: Place, turns: int, seconds: float, seed: int, count: Count) -> None:
-    """Break each of what breaks in turn so many times, evenly over the time of publishing."""
+async def break_in_turn(place: Place, turns: int, seconds: float, seed: int, count: Count) -> None:
+    """Break each of what breaks in turn so many times, evenly over a time.
+
+    Args:
+        place: What breaks.
+        turns: How often each does.
+        seconds: The time.
+        seed: Decides the moments.
+        count: Counts the faults.
+    """
     chance = random.Random(f"{seed} turns")
     for _ in range(turns if place.turns else 0):
         for name, fault in place.turns.items():

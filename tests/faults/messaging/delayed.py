@@ -1,6 +1,6 @@
-"""Very many commands that are due within one minute: how late they are handled.
+"""Very many commands that are due within one minute: how late they are handled, and whether each one is whatever is killed.
 
-`python -m tests.faults.messaging.delayed work URL LOG` is one process that handles them.
+`python -m tests.faults.messaging.delayed work WAY LOG` is one process that handles them.
 """
 
 from __future__ import annotations
@@ -8,18 +8,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
 from catga_core import (
+    CatgaApp,
     CatgaContainer,
+    CatgaError,
     CatgaMediator,
     CatgaOptions,
     Command,
@@ -30,16 +33,22 @@ from catga_core import (
 from catga_core.reliability import QueueOptions, add_queues
 from catga_testing.waiting import eventually
 from tests.faults.histories.history import Recorder, read_history
-from tests.faults.kills.places import PLACES
+from tests.faults.messaging.campaign import break_in_turn
 from tests.faults.messaging.counts import Count, Log
-from tests.faults.messaging.places import way_of
+from tests.faults.messaging.places import PLACES, REDIS_IS_KILLED, Place
 from tests.faults.messaging.processes import Process
+from tests.faults.messaging.streams import left_in
+from tests.faults.messaging.ways import Way, add_servers, read_way
 
 _WORKERS = 2
 _CALLERS = 64
 _MINUTE = 60.0
 _A_SECOND = 1_000  # that this many are enqueued in a second is expected; who is faster waits
 _WITHIN = 600.0
+_LEASE = 5.0  # seconds
+_BETWEEN = (0.2, 1.2)  # seconds between two faults
+_TURNS = 10  # how often each thing that breaks in turn does so
+_AGAIN = 0.1
 
 
 @message(name="delayed.remind")
@@ -61,69 +70,99 @@ class RemindHandler(RequestHandler[Remind, None]):
         self._record("handled", number=message.number, late=time.time() - message.at)
 
 
-def compose(url: str, record: Recorder) -> CatgaContainer:
+def compose(way: Way, record: Recorder) -> CatgaContainer:
     """Put the application together.
 
     Args:
-        url: Where its state is.
+        way: How it reaches its commands.
         record: Where its handlers' effects go.
     """
-    catga = add_catga(CatgaOptions(service_name="delayed", store=url))
-    add_queues(catga, QueueOptions(concurrency=128))
+    catga = add_catga(CatgaOptions(service_name="delayed", store=way.store))
+    add_queues(
+        catga, QueueOptions(concurrency=128, lease_seconds=_LEASE, max_attempts=50, retry_delay_seconds=0.1)
+    )
+    add_servers(catga, way)
     catga.add_singleton(Log, Log(record))
     catga.add_handlers(RemindHandler)
     return catga
 
 
-async def run(store: str, *, commands: int) -> Count:
+async def run(store: str, *, commands: int, faults: int | None = None) -> Count:
     """Enqueue so many commands that are due in the same minute, and measure.
 
     Args:
-        store: `sqlite` or `redis`.
+        store: The place, one of `PLACES`.
         commands: How many.
+        faults: Decides what breaks while they are due; `None` for nothing.
     """
     count = Count(f"{commands:,} delayed commands over {store}")
     began = time.monotonic()
-    async with PLACES[store]() as place:
+    async with PLACES[store](_WORKERS) as place:
         with tempfile.TemporaryDirectory(prefix="catga-delayed-") as folder:
-            record = Recorder(Path(folder) / "look.jsonl", "look")
-            async with compose(way_of(place), record).running(roles={"admin"}) as app:
-                due = time.time() + commands / _A_SECOND
-                numbers = iter(range(commands))
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(_CALLERS):
-                        group.create_task(_enqueue(app.mediator, numbers, due, commands))
-                seconds = time.monotonic() - began
-                count.counts["enqueued a second"] = round(commands / seconds)
-                if time.time() > due:
-                    count.problems.append("enqueueing took until the first was due")
-                workers = [
-                    Process(
-                        f"worker-{n}",
-                        "tests.faults.messaging.delayed",
-                        "work",
-                        (way_of(place),),
-                        Path(folder),
-                    )
-                    for n in range(_WORKERS)
-                ]
-                try:
-                    for each in workers:
-                        await each.start()
-
-                    async def is_empty() -> bool:
-                        stats = await app.message_queues.stats()
-                        return not any(each.ready or each.scheduled for each in stats.values())
-
-                    await eventually(is_empty, within=_WITHIN, every=0.5)
-                    for each in workers:
-                        count.problems += await each.end()
-                finally:
-                    for each in workers:
-                        await each.abandon()
-            _check([each.log for each in workers], commands, count)
+            await _run(place, Path(folder), commands, faults, count)
     count.seconds = time.monotonic() - began
     return count
+
+
+async def _run(place: Place, folder: Path, commands: int, faults: int | None, count: Count) -> None:
+    record = Recorder(folder / "look.jsonl", "look")
+    workers = [
+        Process(f"worker-{n}", "tests.faults.messaging.delayed", "work", (way.written(),), folder)
+        for n, way in enumerate(place.ways)
+    ]
+    async with compose(place.look, record).running(roles={"admin"}) as app:
+        began = time.monotonic()
+        due = time.time() + commands / _A_SECOND
+        numbers = iter(range(commands))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_CALLERS):
+                group.create_task(_enqueue(app.mediator, numbers, due, commands))
+        count.counts["enqueued a second"] = round(commands / (time.monotonic() - began))
+        if time.time() > due:
+            count.problems.append("enqueueing took until the first was due")
+        try:
+            for each in workers:
+                await each.start()
+            if faults is not None:
+                await asyncio.sleep(due - time.time())
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(break_in_turn(place, _TURNS, _MINUTE, faults, count))
+                    await _break(place, workers, random.Random(f"{faults} delayed"), count)
+            await _emptied(place.look, app)
+            for each in workers:
+                count.problems += await each.end()
+        finally:
+            for each in workers:
+                await each.abandon()
+        if letters := await app.dead_letter_queue.count():
+            count.problems.append(f"{letters} are in the dead letters")
+    _check([each.log for each in workers], commands, faults is not None, count)
+
+
+async def _break(place: Place, workers: Sequence[Process], chance: random.Random, count: Count) -> None:
+    until = time.monotonic() + _MINUTE
+    faults = {name: fault for name, fault in place.faults.items() if name != REDIS_IS_KILLED}
+    while time.monotonic() < until:
+        await asyncio.sleep(chance.uniform(*_BETWEEN))
+        worker, pause = chance.choice(workers), chance.uniform(0.1, 2 * _LEASE)
+        name = chance.choice(["worker is killed", "worker stands still", *faults])
+        count.faults[name] += 1
+        if name == "worker is killed":
+            await worker.kill_and_start()
+        elif name == "worker stands still":
+            await worker.pause(pause)
+        else:
+            await faults[name](random.Random(chance.random()))
+
+
+async def _emptied(look: Way, app: CatgaApp) -> None:
+    async def is_empty() -> bool:
+        if look.servers:
+            return not await left_in(look.servers)
+        stats = await app.message_queues.stats()
+        return not any(each.ready or each.scheduled for each in stats.values())
+
+    await eventually(is_empty, within=_WITHIN, every=0.5)
 
 
 async def _enqueue(mediator: CatgaMediator, numbers: Iterator[int], due: float, commands: int) -> None:
@@ -132,14 +171,14 @@ async def _enqueue(mediator: CatgaMediator, numbers: Iterator[int], due: float, 
         await mediator.enqueue(Remind(number, at), at=datetime.fromtimestamp(at, UTC))
 
 
-def _check(logs: list[Path], commands: int, count: Count) -> None:
+def _check(logs: list[Path], commands: int, broken: bool, count: Count) -> None:
     handled = [each for each in read_history(logs) if each.kind == "handled"]
     numbers = {each["number"] for each in handled}
     count.counts["handled"] = len(numbers)
     count.counts["handled again"] = len(handled) - len(numbers)
     if numbers != set(range(commands)):
         count.problems.append(f"{commands - len(numbers)} were not handled")
-    if len(handled) != len(numbers):
+    if len(handled) != len(numbers) and not broken:
         count.problems.append("commands were handled twice, though nothing was killed")
     late = sorted(each["late"] for each in handled)
     if late and late[0] < 0:
@@ -149,14 +188,20 @@ def _check(logs: list[Path], commands: int, count: Count) -> None:
         count.counts[f"milliseconds late: {name}, at most"] = round(1_000 * at)
 
 
-async def work(url: str, log: Path) -> None:
+async def work(way: Way, log: Path) -> None:
     """Handle commands until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with compose(url, Recorder(log, str(os.getpid()))).running(roles={"work"}):
-        await stop.wait()
+    record = Recorder(log, str(os.getpid()))
+    while not stop.is_set():
+        try:
+            async with compose(way, record).running(roles={"work"}):
+                await stop.wait()
+        except CatgaError as error:
+            record("not started", error=error.message)
+            await asyncio.sleep(_AGAIN)
 
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    asyncio.run(work(sys.argv[2], Path(sys.argv[3])))
+    asyncio.run(work(read_way(sys.argv[2]), Path(sys.argv[3])))

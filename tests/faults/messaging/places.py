@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from catga_nats.jetstream.options import Schedules
 from catga_testing.servers import Direction, Link, NatsCluster, NatsServer
 from tests.faults.kills.places import PLACES as STORES
 from tests.faults.kills.places import Place as Store
@@ -20,6 +21,9 @@ from tests.faults.messaging.ways import Way
 
 Fault: TypeAlias = Callable[[random.Random], Awaitable[None]]
 """Breaks something for a moment, and mends it."""
+
+REDIS_IS_KILLED = "Redis server is killed"
+"""The fault of a place over JetStream that meets its storages alone."""
 
 _LONGEST_CUT = 0.5  # seconds
 _LONGEST_OUTAGE = 2.5  # seconds that a node of a cluster is away
@@ -64,17 +68,22 @@ def _stored(name: str) -> Callable[[int], AbstractAsyncContextManager[Place]]:
     return place
 
 
-@asynccontextmanager
-async def _jetstream(processes: int) -> AsyncGenerator[Place]:
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(NatsServer(jetstream=True, sync_interval="always"))
+def _jetstream(
+    *, sync_interval: str | None = "always", schedules: Schedules | None = None
+) -> Callable[[int], AbstractAsyncContextManager[Place]]:
+    @asynccontextmanager
+    async def place(processes: int) -> AsyncGenerator[Place]:
+        async with AsyncExitStack() as stack:
+            server = await stack.enter_async_context(NatsServer(jetstream=True, sync_interval=sync_interval))
 
-        async def kill(_chance: random.Random) -> None:
-            await server.kill()
-            await server.restart()
+            async def kill(_chance: random.Random) -> None:
+                await server.kill()
+                await server.restart()
 
-        turns: dict[str, Fault] = {"NATS server is killed": kill}
-        yield await _over_nats(stack, processes, [server.url], 1, turns)
+            turns: dict[str, Fault] = {"NATS server is killed": kill}
+            yield await _over_nats(stack, processes, [server.url], 1, turns, schedules)
+
+    return place
 
 
 @asynccontextmanager
@@ -112,6 +121,7 @@ async def _over_nats(
     servers: Sequence[str],
     replicas: int,
     turns: Mapping[str, Fault],
+    schedules: Schedules | None = None,
 ) -> Place:
     """Put a place together whose messages are in JetStream: with inboxes over SQLite and over Redis, and links to cut."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="catga-jetstream-")))
@@ -120,9 +130,10 @@ async def _over_nats(
     # A process may stand still in the middle of a transaction, with several slow ones waiting behind it.
     inboxes = (f"sqlite:///{folder / 'inbox.db'}?busy_timeout=30", way_of(redis))
     links = [[await stack.enter_async_context(Link(each)) for each in servers] for _ in range(processes)]
-    ways = [Way(letters, tuple(each.url for each in some), replicas, inboxes) for some in links]
-    faults = {"Redis server is killed": _killed(redis), **_faults_of(links)}
-    return Place(ways, Way(letters, tuple(servers), replicas, inboxes), faults, turns)
+    look = Way(letters, tuple(servers), replicas, inboxes, schedules)
+    ways = [msgspec.structs.replace(look, servers=tuple(each.url for each in some)) for some in links]
+    faults = {REDIS_IS_KILLED: _killed(redis), **_faults_of(links)}
+    return Place(ways, look, faults, turns)
 
 
 def _faults_of(links: Sequence[Sequence[Link]]) -> dict[str, Fault]:
@@ -166,7 +177,11 @@ def _killed(store: Store) -> Fault:
 
 PLACES: dict[str, Callable[[int], AbstractAsyncContextManager[Place]]] = {
     **{name: _stored(name) for name in STORES},
-    "jetstream": _jetstream,
+    "jetstream": _jetstream(),
     "jetstream-cluster": _jetstream_cluster,
+    # Processes publish the commands whose time has come.
+    "jetstream-framework": _jetstream(schedules="framework"),
+    # The server flushes its files every two minutes, as it does by default.
+    "jetstream-unsynced": _jetstream(sync_interval=None),
 }
 """Opens a place for a number of processes, by its name."""

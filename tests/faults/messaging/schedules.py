@@ -1,6 +1,7 @@
 """Replicas with the same schedules are killed and stopped: each tick has one command, and none is missing.
 
-`python -m tests.faults.messaging.schedules work URL LOG` is one replica.
+Over JetStream the last ticks are in a storage that the replicas share, and the commands at the server, which is killed too.
+`python -m tests.faults.messaging.schedules work WAY LOG` is one replica.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from catga_core import (
@@ -36,12 +38,13 @@ from catga_core.reliability import QueueOptions, add_queues
 from catga_core.scheduling import OnMissed, OnOverlap, add_schedule
 from catga_testing.waiting import NotInTimeError, eventually
 from tests.faults.histories.history import Recorder, read_history
-from tests.faults.kills.places import PLACES, Place
 from tests.faults.messaging.application import LEASE
+from tests.faults.messaging.campaign import break_in_turn
 from tests.faults.messaging.checks import Effect, Found, check_order, effects_of
 from tests.faults.messaging.counts import Count, Log
-from tests.faults.messaging.places import way_of
+from tests.faults.messaging.places import PLACES, REDIS_IS_KILLED, Place
 from tests.faults.messaging.processes import Process
+from tests.faults.messaging.ways import Way, add_servers, read_way, stored_over
 
 INTERVAL = 0.25  # seconds between two ticks
 _REPLICAS = 5
@@ -49,6 +52,7 @@ _BETWEEN = (0.1, 0.6)  # seconds between two faults
 _LONGEST_PAUSE = 2 * LEASE
 _SETTLED_WITHIN = 120.0
 _AGAIN = 0.1
+_TURNS_A_MINUTE = 20  # how often each thing that breaks in turn does so
 _OVERLAPS: Mapping[str, OnOverlap] = {"all": OnOverlap.ALLOW, "wait": OnOverlap.WAIT}
 _QUEUE = command_queue("schedules.tick")
 
@@ -84,15 +88,15 @@ class RunTick(RequestHandler[Tick, None]):
         )
 
 
-def compose(url: str, record: Recorder, schedules: Mapping[str, OnOverlap] = _OVERLAPS) -> CatgaContainer:
+def compose(way: Way, record: Recorder, schedules: Mapping[str, OnOverlap] = _OVERLAPS) -> CatgaContainer:
     """Put a replica together.
 
     Args:
-        url: Where its state is.
+        way: How it reaches its state and its commands.
         record: Where its handlers' effects go.
         schedules: The schedules, by name, with what happens at a tick whose predecessor is not done.
     """
-    catga = add_catga(CatgaOptions(service_name="schedules", store=url))
+    catga = add_catga(CatgaOptions(service_name="schedules", store=way.store))
     add_queues(
         catga,
         QueueOptions(
@@ -105,6 +109,7 @@ def compose(url: str, record: Recorder, schedules: Mapping[str, OnOverlap] = _OV
     )
     catga.add_singleton(Log, Log(record))
     catga.add_handlers(RunTick)
+    add_servers(catga, way)
     for name, overlap in schedules.items():
         add_schedule(catga, name, _tick_of(name), every=INTERVAL, missed=OnMissed.ALL, overlap=overlap)
     return catga
@@ -114,43 +119,62 @@ def _tick_of(name: str) -> Callable[[datetime], Tick]:
     return lambda tick: Tick(name, tick.timestamp(), new_id())
 
 
-async def run(store: str, *, seconds: float, seed: int) -> Count:
-    """Run replicas over one store, and check which ticks were run.
+async def run(store: str, *, seconds: float, seed: int, ticks: str = "sqlite") -> Count:
+    """Run replicas over one place, and check which ticks were run.
 
     Args:
-        store: `sqlite` or `redis`.
+        store: The place, one of `PLACES`.
         seconds: How long faults come.
         seed: Decides the faults.
+        ticks: Where last ticks are over JetStream: `sqlite` or `redis`.
     """
     count = Count(f"schedules over {store}")
     began = time.monotonic()
-    async with PLACES[store]() as place:
+    async with PLACES[store](_REPLICAS) as opened:
+        place = opened
+        if opened.look.servers:
+            count.name += f", their last ticks in {ticks}"
+            place = _with_ticks_in(opened, ticks)
         with tempfile.TemporaryDirectory(prefix="catga-schedules-") as folder:
-            await _run(place, Path(folder), seconds, random.Random(f"{seed} schedules"), count)
+            await _run(place, Path(folder), seconds, seed, count)
     count.seconds = time.monotonic() - began
     return count
 
 
-async def _run(place: Place, folder: Path, seconds: float, chance: random.Random, count: Count) -> None:
+def _with_ticks_in(place: Place, ticks: str) -> Place:
+    """Return a place over JetStream whose processes keep their last ticks in one of its storages."""
+    [store] = [each for each in (place.look.store, *place.look.inboxes) if stored_over(each) == ticks][:1]
+    ways = [msgspec.structs.replace(each, store=store) for each in (*place.ways, place.look)]
+    faults = {
+        name: fault for name, fault in place.faults.items() if name != REDIS_IS_KILLED or ticks == "redis"
+    }
+    return Place(ways[:-1], ways[-1], faults, place.turns)
+
+
+async def _run(place: Place, folder: Path, seconds: float, seed: int, count: Count) -> None:
     replicas = [
-        Process(f"replica-{number}", "tests.faults.messaging.schedules", "work", (way_of(place),), folder)
-        for number in range(_REPLICAS)
+        Process(f"replica-{number}", "tests.faults.messaging.schedules", "work", (way.written(),), folder)
+        for number, way in enumerate(place.ways)
     ]
+    chance = random.Random(f"{seed} schedules")
     try:
         for each in replicas:
             await each.start()
         await eventually(lambda: any(b'"ready"' in each.said for each in replicas), within=60)
         ready = time.time()
-        await _break(place, replicas, seconds, chance, count)
+        async with asyncio.TaskGroup() as group:
+            turns = max(1, round(_TURNS_A_MINUTE * seconds / 60))
+            group.create_task(break_in_turn(place, turns, seconds, seed, count))
+            await _break(place, replicas, seconds, chance, count)
         rest = Recorder(folder / "rest.jsonl", str(os.getpid()))
-        async with compose(way_of(place), rest).running(roles={"admin"}) as app:
+        async with compose(place.look, rest).running(roles={"admin"}) as app:
             # Of all replicas one is enough from here on.
             for each in replicas[1:]:
                 count.problems += await each.end()
             await _caught_up(app, time.time(), count)
             count.problems += await replicas[0].end()
             # A tick may have been enqueued while it stopped.
-            async with compose(way_of(place), rest, schedules={}).running(roles={"work"}) as worker:
+            async with compose(place.look, rest, schedules={}).running(roles={"work"}) as worker:
                 await _settled(worker, count)
             pauses = [pause for each in replicas for pause in each.pauses]
             history = read_history([folder / "rest.jsonl", *(each.log for each in replicas)])
@@ -184,19 +208,16 @@ async def _break(
         while time.monotonic() < until:
             await asyncio.sleep(chance.uniform(*_BETWEEN))
             replica, pause = chance.choice(replicas), chance.uniform(0.1, _LONGEST_PAUSE)
-            kinds = [
-                "replica is killed",
-                "replica stands still",
-                *(["server is killed"] if place.can_break else []),
-            ]
-            [name] = chance.choices(kinds, [4, 6, 1][: len(kinds)])
+            kinds = ["replica is killed", "replica stands still", *place.faults]
+            [name] = chance.choices(kinds, [4, 6, *(1 for _ in place.faults)])
+            own = random.Random(chance.random())
             count.faults[name] += 1
             if name == "replica stands still":
                 group.create_task(replica.pause(pause))
             elif name == "replica is killed":
                 await replica.kill_and_start()
             else:
-                await place.break_and_mend()
+                await place.faults[name](own)
 
 
 async def _caught_up(app: CatgaApp, until: float, count: Count) -> None:
@@ -244,14 +265,14 @@ async def _look(app: CatgaApp, effects: Sequence[Effect], last: dict[str, float]
     return found
 
 
-async def work(url: str, log: Path) -> None:
+async def work(way: Way, log: Path) -> None:
     """Run a replica until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     record = Recorder(log, str(os.getpid()))
     while not stop.is_set():
         try:
-            async with compose(url, record).running(roles={"work"}):
+            async with compose(way, record).running(roles={"work"}):
                 record("ready")
                 await stop.wait()
         except CatgaError as error:
@@ -261,4 +282,4 @@ async def work(url: str, log: Path) -> None:
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    asyncio.run(work(sys.argv[2], Path(sys.argv[3])))
+    asyncio.run(work(read_way(sys.argv[2]), Path(sys.argv[3])))
