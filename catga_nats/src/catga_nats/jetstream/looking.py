@@ -24,10 +24,9 @@ from catga_nats.jetstream.api import MESSAGE_NOT_FOUND, ApiError, NoJetStreamErr
 from catga_nats.jetstream.consumers import QUEUE_KEY, consumers_of
 from catga_nats.jetstream.layout import Layout, consumer_name, consumer_prefix, token
 from catga_nats.jetstream.received import JetMessage
-from catga_nats.jetstream.state import Bucket, Entry, failed, unanswered
+from catga_nats.jetstream.state import Bucket, failed, unanswered
 
 _COMMAND = command_queue("")
-_NONE = b"-"  # nothing was cancelled
 _PAGE = 100_000  # subjects that the server lists at once
 
 
@@ -49,22 +48,9 @@ class Looking:
         layout: The names.
         state: The bucket that processes agree in.
         results: The bucket of results.
-        window: Seconds for which the server knows an id.
-        server_schedules: Whether the server publishes commands whose time has come.
     """
 
-    def __init__(
-        self,
-        connection: NatsConnection,
-        layout: Layout,
-        state: Bucket,
-        results: Bucket,
-        window: float,
-        *,
-        server_schedules: bool,
-    ) -> None:
-        self._server_schedules = server_schedules
-        self._window = window
+    def __init__(self, connection: NatsConnection, layout: Layout, state: Bucket, results: Bucket) -> None:
         self._connection = connection
         self._layout = layout
         self._state = state
@@ -79,33 +65,6 @@ class Looking:
         key = _result_key(message.queue, known.context.message_id)
         await self._results.put(key, _encode(_Done(known, message.attempt, result)))
 
-    async def cancel(self, queue: str, message_id: str) -> bool:
-        """Remove a command whose time has not come."""
-        if not queue.startswith(_COMMAND):
-            return False
-        subject = self._layout.schedule(queue.removeprefix(_COMMAND), message_id).decode()
-        if await self._last(subject) is None:
-            return False
-        # Before it is removed, so that the id can be enqueued again in any case: the server still knows it.
-        key, ttl = _cancelled_key(queue, message_id), int(self._window) + 1
-        while True:
-            before = await self._state.get(key)
-            mark = await self._state.put(key, b"", ttl=ttl, last=0 if before is None else before.revision)
-            if mark is not None:
-                break
-        found = await self._ask(f"STREAM.PURGE.{self._layout.commands_stream}", {"filter": subject})
-        # Where a process publishes what is due, it may have done so before it could remove it.
-        if found["purged"] and (self._server_schedules or await self._ready(queue, message_id) is None):
-            return True
-        # Nothing was cancelled: what was true before is true again, unless somebody else has cancelled it meanwhile.
-        number = _cancellation(before)
-        await self._state.put(key, _NONE if number is None else str(number).encode(), ttl=ttl, last=mark)
-        return False
-
-    async def cancelled(self, queue: str, message_id: str) -> int | None:
-        """Return which cancellation of an id the server does not know of; `None` for none."""
-        return _cancellation(await self._state.get(_cancelled_key(queue, message_id)))
-
     async def fingerprint_at(self, stream: str, sequence: int) -> str | None:
         """Return the fingerprint of a message that a stream keeps; `None` where it is gone, and empty for an unknown one."""
         found = await self._message(stream, {"seq": sequence})
@@ -117,11 +76,10 @@ class Looking:
         """Return a command."""
         if not queue.startswith(_COMMAND):
             return None
-        name = queue.removeprefix(_COMMAND)
-        scheduled = await self._last(self._layout.schedule(name, message_id).decode())
+        scheduled = await self.scheduled(queue, message_id)
         if scheduled is not None:
             return self._entry(scheduled, QueueState.SCHEDULED)
-        waiting = await self._ready(queue, message_id)
+        waiting = await self.due(queue, message_id)
         if waiting is not None:
             return self._entry(waiting, QueueState.READY)
         kept = await self._results.get(_result_key(queue, message_id))
@@ -229,7 +187,12 @@ class Looking:
                 times.append(_seconds(found["time"]))
         return min(times, default=None)
 
-    async def _ready(self, queue: str, message_id: str) -> dict[str, Any] | None:
+    async def scheduled(self, queue: str, message_id: str) -> dict[str, Any] | None:
+        """Return a command whose time has not come, as the server describes it."""
+        return await self._last(self._layout.schedule(queue.removeprefix(_COMMAND), message_id).decode())
+
+    async def due(self, queue: str, message_id: str) -> dict[str, Any] | None:
+        """Return a command that is due and not settled, as the server describes it."""
         name = queue.removeprefix(_COMMAND)
         return await self._last(f"{self._layout.commands}.{name}.*.{token(message_id)}")
 
@@ -287,17 +250,6 @@ def _seconds(time: str) -> float:
     # The server writes nanoseconds.
     whole, _, rest = time.removesuffix("Z").partition(".")
     return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{rest or 0}")
-
-
-def _cancellation(mark: Entry | None) -> int | None:
-    """Return the number of a cancellation: its mark's revision, or what a later mark without a cancellation repeats."""
-    if mark is None or mark.value == _NONE:
-        return None
-    return int(mark.value) if mark.value else mark.revision
-
-
-def _cancelled_key(queue: str, message_id: str) -> str:
-    return f"cancelled.{consumer_name(queue)}.{token(message_id)}"
 
 
 def _result_key(queue: str, message_id: str) -> str:

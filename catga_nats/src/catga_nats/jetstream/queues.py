@@ -38,6 +38,7 @@ from catga_nats.connection import NatsConnection
 from catga_nats.counters import Counters
 from catga_nats.jetstream import wire
 from catga_nats.jetstream.api import WRONG_LAST_SEQUENCE, ApiError, NoJetStreamError
+from catga_nats.jetstream.cancelling import Cancelling
 from catga_nats.jetstream.declaring import Declarations
 from catga_nats.jetstream.intake import Intake
 from catga_nats.jetstream.layout import Layout
@@ -117,11 +118,12 @@ class JetStreamQueues:
         self._intake = Intake(
             connection, self._layout, self._jetstream, self._state, self._publishing, missing
         )
-        self._looking = Looking(
+        self._looking = Looking(connection, self._layout, self._state, self._results)
+        self._cancelling = Cancelling(
             connection,
             self._layout,
             self._state,
-            self._results,
+            self._looking,
             self._jetstream.duplicate_window_seconds,
             server_schedules=by_server,
         )
@@ -194,7 +196,7 @@ class JetStreamQueues:
             await self._check_scheduled(message)
             return
         if kept.duplicate:
-            cancelled = await self._looking.cancelled(command_queue(message.name), message_id)
+            cancelled = await self._cancelling.cancelled(command_queue(message.name), message_id)
             if cancelled is not None:
                 # The server knows the id of a command that was cancelled since; this one is another, and is kept once too.
                 headers[wire.MESSAGE_ID] += f":{cancelled}"
@@ -285,9 +287,9 @@ class JetStreamQueues:
         return await self._intake.held.release(queue, key)
 
     async def cancel(self, queue: str, message_id: str, /) -> bool:
-        """Remove a command whose time has not come; return whether it was removed."""
+        """Remove a command that no process has been given; return whether it was removed."""
         self._check_open()
-        return await self._looking.cancel(queue, message_id)
+        return await self._cancelling.cancel(queue, message_id)
 
     async def get(self, queue: str, message_id: str, /) -> QueueEntry | None:
         """Return a command that waits, or whose result is kept; `None` for any other message."""
