@@ -8,7 +8,7 @@ import time
 import nats
 import pytest
 
-from catga_core.errors import CatgaError, LeaseLostError
+from catga_core.errors import CatgaError, LeaseLostError, MessageIdConflictError
 from catga_core.messages.delivery import Priority
 from catga_core.messages.message_context import MessageContext
 from catga_nats.jetstream import wire
@@ -62,6 +62,37 @@ async def test_an_id_is_kept_once(running: Running) -> None:
     got = await receive(queues, ship, 2)
     assert ids(got) == ["m1", "m2"]
     assert await nothing(queues, ship)
+
+
+async def test_other_content_under_an_id_is_a_conflict_until_it_is_handled(running: Running) -> None:
+    queues = await running.start()
+    ship = events()
+    await queues.declare([ship])
+    other = queued("m1", fingerprint="orders.placed@1#bb")
+    await queues.publish(queued("m1", fingerprint="orders.placed@1#aa"))
+    with pytest.raises(MessageIdConflictError):
+        await queues.publish(other)
+    [got] = await receive(queues, ship, 1)
+    with pytest.raises(MessageIdConflictError):
+        await queues.publish(other)
+
+    await queues.complete(got)
+
+    await queues.publish(other)
+    assert await nothing(queues, ship)
+
+
+async def test_an_id_is_new_after_the_duplicate_window(running: Running) -> None:
+    queues = await running.start(duplicate_window_seconds=0.2)
+    ship = events()
+    await queues.declare([ship])
+    await queues.publish(queued("m1", fingerprint="orders.placed@1#aa"))
+    await queues.complete(*await receive(queues, ship, 1))
+    await asyncio.sleep(0.5)  # the server's window, which no clock moves
+
+    await queues.publish(queued("m1", fingerprint="orders.placed@1#bb"))
+
+    assert ids(await receive(queues, ship, 1)) == ["m1"]
 
 
 async def test_many_are_published_at_once(running: Running) -> None:
