@@ -1,7 +1,7 @@
 """Schedules: commands that are enqueued at recurring times."""
 
+from catga_core.features.scheduling.adding import add_schedule
 from catga_core.features.scheduling.definition import OnMissed, OnOverlap
-from catga_core.features.scheduling.feature import add_schedule
 from catga_core.features.scheduling.operator import Schedules
 from catga_core.features.scheduling.worker import ScheduleState
 

@@ -15,9 +15,9 @@ from catga_core.features.scheduling.ticks import moment_of
 from catga_core.interfaces.named_values import NamedValueConflictError, NamedValueStore
 from catga_core.interfaces.queue import QueueState
 from catga_core.interfaces.storage import Storage
-from catga_core.log import TICK_SKIPPED, logger
+from catga_core.log import SCHEDULE_UNHANDLED, TICK_SKIPPED, logger
 from catga_core.mediator import CatgaMediator
-from catga_core.messages import message_type
+from catga_core.messages import Command, MessageType, message_type
 from catga_core.messages.scheduled import ScheduledId, scheduled_as
 
 
@@ -30,6 +30,10 @@ class TickEnqueuer:
         mediator: Enqueues the commands.
         clock: The container's clock.
         joins: Returns whether an enqueued command is part of the storage's unit of work.
+        handles: Returns whether commands of a type have a handler in this process.
+
+    Attributes:
+        without_handler: By the schedule's name, the commands that have no handler in this process.
     """
 
     def __init__(
@@ -39,12 +43,15 @@ class TickEnqueuer:
         mediator: CatgaMediator,
         clock: Clock,
         joins: Callable[[], bool],
+        handles: Callable[[MessageType], bool],
     ) -> None:
+        self.without_handler: dict[str, str] = {}
         self._values = values
         self._storage = storage
         self._mediator = mediator
         self._clock = clock
         self._joins = joins
+        self._handles = handles
 
     @property
     def joins(self) -> bool:
@@ -55,6 +62,21 @@ class TickEnqueuer:
         """Return a unit of work, where the queues take part in one; otherwise a block without effect."""
         return self._storage().unit_of_work() if self._joins() else nullcontext()
 
+    def check_handler(self, definition: ScheduleDefinition, command: Command[Any]) -> None:
+        """Log once for each schedule that its command has no handler in this process: another process may have one."""
+        described = message_type(type(command))
+        if self._handles(described):
+            return
+        if self.without_handler.get(definition.name) != described.name:
+            self.without_handler[definition.name] = described.name
+            logger().warning(
+                SCHEDULE_UNHANDLED,
+                schedule=definition.name,
+                command=described.name,
+                hint="No handler of the command is registered in this process. Check that another process which shares the "
+                "queues has one: the commands wait for it.",
+            )
+
     async def enqueue(self, definition: ScheduleDefinition, tick: int) -> bool:
         """Enqueue the command of a tick, unless `overlap` skips it.
 
@@ -63,6 +85,7 @@ class TickEnqueuer:
 
         Raises:
             NamedValueConflictError: Another tick of the same work was enqueued at the same time.
+            MessageIdConflictError: Another schedule of the key has enqueued another command for the tick.
             CatgaError: As `CatgaMediator.enqueue`.
         """
         last, state = await self._last(definition)
@@ -107,6 +130,8 @@ class TickEnqueuer:
         """
         # First of all: the application's function may fail.
         command: Any = definition.command_of(tick)
+        cls: type[Any] = command.__class__
+        self.check_handler(definition, command)
         debounce = definition.debounce_seconds
         if debounce is None and definition.overlap is OnOverlap.SKIP:
             # Before it is enqueued, so that of two ticks at once one sees the other. After a crash between the two it is
@@ -118,10 +143,10 @@ class TickEnqueuer:
         try:
             made = await self._mediator.enqueue(command, message_id=message_id, key=key, at=at)
         except MessageIdConflictError:
-            if self._joins():
+            if self._joins() or definition.work != definition.name:
                 raise
             # Another replica was first, with a command that the application's function made another time.
-            made = scheduled_as(message_type(type(command)).name, message_id)
+            made = scheduled_as(message_type(cls).name, message_id)
         if debounce is not None:
             # Once the later one is kept: a failure or a crash before leaves the earlier one waiting.
             if last is not None and last != tick and state is QueueState.SCHEDULED:

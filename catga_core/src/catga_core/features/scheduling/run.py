@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
+from typing import Any
 
 from catga_core.clock import Clock
-from catga_core.features.scheduling.definition import OnMissed, ScheduleDefinition
+from catga_core.errors import MessageIdConflictError
+from catga_core.features.scheduling.definition import OnMissed, ScheduleDefinition, is_command
 from catga_core.features.scheduling.enqueueing import TickEnqueuer
 from catga_core.interfaces.named_values import NamedValueConflictError, NamedValueStore
-from catga_core.log import SCHEDULE_FAILED, TICKS_MISSED, logger
+from catga_core.log import SCHEDULE_FAILED, TICK_CONFLICTED, TICKS_MISSED, logger
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.runtime.worker import Worker
 
@@ -30,6 +32,11 @@ class ScheduleRun:
         values: Returns the store of the last ticks.
         enqueuer: Enqueues the commands.
         clock: The container's clock.
+
+    Attributes:
+        enqueued: How many commands were enqueued.
+        conflicts: How many ticks were passed over, because their message id is known for another command.
+        conflict: The message id of the last tick, where it was passed over so; otherwise `None`.
     """
 
     def __init__(
@@ -41,6 +48,8 @@ class ScheduleRun:
     ) -> None:
         self.definition = definition
         self.enqueued: int = 0
+        self.conflicts: int = 0
+        self.conflict: str | None = None
         self._values = values
         self._enqueuer = enqueuer
         self._clock = clock
@@ -75,6 +84,9 @@ class ScheduleRun:
 
     def start(self) -> None:
         """Enqueue from now on."""
+        command: Any = self.definition.command
+        if is_command(command):
+            self._enqueuer.check_handler(self.definition, command)
         self._worker.start()
 
     async def stop(self) -> None:
@@ -102,6 +114,22 @@ class ScheduleRun:
         return until < latest
 
     async def _advance(self, due: Sequence[int], until: int, last: int) -> None:
+        """Enqueue ticks; pass over each whose message id is known for another command, because no retry can enqueue it."""
+        try:
+            await self._enqueue(due, until, last)
+        except MessageIdConflictError as error:
+            if len(due) == 1:
+                # First, so that a tick which another replica has moved past meanwhile is not counted.
+                await self._enqueue((), until, last)
+                self._conflicted(due[0], error)
+                return
+            for tick in due:
+                await self._advance((tick,), tick, last)
+                last = tick
+        else:
+            self.conflict = None
+
+    async def _enqueue(self, due: Sequence[int], until: int, last: int) -> None:
         """Enqueue the commands of ticks, and keep the tick up to which all are done."""
         values, key, joins = self._values(), self.definition.key, self._enqueuer.joins
         enqueued = 0
@@ -114,6 +142,18 @@ class ScheduleRun:
                 # First enqueued: a crash between the two repeats the tick under the same id, and never leaves it out.
                 await values.compare_and_set(key, until, expected=last)
         self.enqueued += enqueued
+
+    def _conflicted(self, tick: int, error: MessageIdConflictError) -> None:
+        self.conflicts += 1
+        self.conflict = self.definition.message_id(tick)
+        logger().error(
+            TICK_CONFLICTED,
+            schedule=self.definition.name,
+            message_id=self.conflict,
+            error=str(error),
+            hint="The tick is passed over. Return equal commands for a tick from every schedule of a key and in every process, or "
+            "give schedules of different commands different keys.",
+        )
 
     async def _until_next(self, seconds: float) -> None:
         # After the last look, not after now: a tick that came during the turn is not left for the next one.

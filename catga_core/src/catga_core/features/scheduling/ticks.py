@@ -89,16 +89,15 @@ class IntervalTicks:
 
     Args:
         seconds: The interval.
-        timezone: The time zone of the times that are given to commands.
 
     Raises:
         ValueError: It is shorter than a millisecond.
     """
 
-    def __init__(self, seconds: float, timezone: tzinfo) -> None:
+    def __init__(self, seconds: float) -> None:
         check_seconds("every", seconds, least=0.001, most=MOST_SECONDS)
         self._interval = round(seconds * _MILLISECOND)
-        self.timezone: tzinfo = timezone
+        self.timezone: tzinfo = UTC
 
     @property
     def text(self) -> str:
@@ -123,10 +122,10 @@ def ticks_of(every: float | timedelta | None, cron: str | None, timezone: str | 
     Args:
         every: The interval, in seconds or as a `timedelta`; `None` with `cron`.
         cron: A cron expression; `None` with `every`.
-        timezone: An IANA name or a time zone; `None` for UTC.
+        timezone: The time zone of `cron`, as an IANA name or a `tzinfo`; `None` for UTC, and with `every`.
 
     Raises:
-        ValueError: Neither or both of `every` and `cron` are given, or one of the arguments cannot be.
+        ValueError: Neither or both of `every` and `cron` are given, or one of the arguments is invalid.
         TypeError: An argument is of a wrong type.
     """
     zone = _timezone(timezone)
@@ -143,7 +142,13 @@ def ticks_of(every: float | timedelta | None, cron: str | None, timezone: str | 
     if isinstance(interval, bool) or not isinstance(interval, int | float):
         msg = f"every must be seconds or a timedelta; got {every!r}. Pass timedelta(hours=1)."
         raise TypeError(msg)
-    return IntervalTicks(interval, zone)
+    if timezone is not None:
+        msg = (
+            f"timezone must be None with every=, whose ticks are multiples of the interval since the Unix epoch; got "
+            f"{timezone!r}. Pass cron= for times of day, or convert the tick in the function: tick.astimezone(...)."
+        )
+        raise ValueError(msg)
+    return IntervalTicks(interval)
 
 
 def moment_of(tick: int, timezone: tzinfo) -> datetime:

@@ -82,6 +82,8 @@ class ScheduleWorker:
             "schedules": len(self._definitions()),
             "enqueued": sum(each.enqueued for each in self._runs),
             "failing": failing,
+            "conflicts": sum(each.conflicts for each in self._runs),
+            "without_handler": self._enqueuer.without_handler,
         }
         if failing:
             first = next(each for each in self._runs if each.definition.name in failing)
@@ -90,6 +92,10 @@ class ScheduleWorker:
                 f"{first.last_error}"
             )
             return Health(HealthStatus.UNHEALTHY, text, details)
+        conflicted = [each.definition.name for each in self._runs if each.conflict is not None]
+        if conflicted:
+            text = f"the last tick was passed over, because its id is known for another command: {', '.join(conflicted)}"
+            return Health(HealthStatus.DEGRADED, text, details)
         return Health(HealthStatus.HEALTHY, "", details)
 
     async def _state(self, definition: ScheduleDefinition) -> ScheduleState:
