@@ -34,7 +34,7 @@ class Report(msgspec.Struct, frozen=True):
         title: Which composition it was.
         totals: What it came to.
         mismatches: The totals that do not balance, one sentence each.
-        bad_lines: The lines that are no orders.
+        bad_lines: The lines that are not valid orders.
         undecided: The orders that nobody could decide.
         decided_before: How many of the orders an earlier run had decided; they got the same answer again.
         sent_again: How many messages were sent more than once, by whoever sent them.

@@ -32,7 +32,7 @@ def _lines(report: Report) -> Iterator[str]:
     for order in report.undecided[:_BAD_LINES_SHOWN]:
         yield f"    UNDECIDED line {order.number}, {order.order_id}: {order.error}"
     if report.bad_lines:
-        yield "  lines that are no orders"
+        yield "  invalid lines"
     for line in report.bad_lines[:_BAD_LINES_SHOWN]:
         yield f"    line {line.number}: {line.reason}"
     if len(report.bad_lines) > _BAD_LINES_SHOWN:

@@ -82,7 +82,7 @@ class Tally:
         return self.sums.decided - self.fresh.decided
 
     def bad(self, line: BadLine) -> None:
-        """Count a line that is no order."""
+        """Count a line that is not a valid order."""
         self.sums.refused[NOT_AN_ORDER] += 1
         self.bad_lines.append(line)
         self._note()

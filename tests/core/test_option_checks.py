@@ -44,6 +44,17 @@ def test_invalid_whole_numbers_are_reported(value: object) -> None:
     assert problem == f"SQLite option readers={value!r} is invalid. Set an int from 1 to 64."
 
 
+def test_number_above_the_largest_is_reported_with_that_bound() -> None:
+    options = SimpleNamespace(bytes=2**80, wait=1e12)
+
+    assert whole_number_problems(options, ("bytes",), system="SQLite") == [
+        f"SQLite option bytes={2**80} is invalid. Set an int from 1 to {2**53 - 1}."
+    ]
+    assert seconds_problems(options, ("wait",), system="SQLite") == [
+        "SQLite option wait=1000000000000.0 is invalid. Set a finite number of seconds above 0 and <= 1e+10."
+    ]
+
+
 def test_valid_whole_numbers_are_not_reported() -> None:
     options = SimpleNamespace(low=1, high=64)
 

@@ -13,7 +13,7 @@ DECLINED = {"4000000000000002", "4000000000009995", "4000000000000069"}
 
 
 def totals(orders: Path, catalog: Path) -> dict[str, Any]:
-    """Return the same figures as the summary's `totals`, and the numbers of the lines that are no orders."""
+    """Return the same figures as the summary's `totals`, and the numbers of the lines that are not valid orders."""
     products = {product["code"]: product for product in json.loads(catalog.read_text())["products"]}
     left = {code: product["stock"] for code, product in products.items()}
     refused: Counter[str] = Counter()

@@ -178,11 +178,12 @@ def seconds_problems(
         The problems found.
     """
     wanted = "above 0" if least is None else f">= {least:g}"
-    return [
-        invalid(system, name, value, f"Set a finite number of seconds {wanted}.")
-        for name, value in _values(options, names)
-        if not is_number(value) or not _in_range(value, least, MOST_SECONDS)
-    ]
+    problems: list[str] = []
+    for name, value in _values(options, names):
+        if not is_number(value) or not _in_range(value, least, MOST_SECONDS):
+            bound = f" and <= {MOST_SECONDS:g}" if is_number(value) and value > MOST_SECONDS else ""
+            problems.append(invalid(system, name, value, f"Set a finite number of seconds {wanted}{bound}."))
+    return problems
 
 
 def whole_number_problems(
@@ -195,17 +196,19 @@ def whole_number_problems(
         names: The options' names.
         system: Whose options they are, for the text.
         least: The smallest number allowed.
-        most: The largest number allowed; `None` for no limit.
+        most: The largest number allowed; `None` for `MOST_COUNT`.
 
     Returns:
         The problems found.
     """
-    wanted = f">= {least}" if most is None else f"from {least} to {most}"
-    return [
-        invalid(system, name, value, f"Set an int {wanted}.")
-        for name, value in _values(options, names)
-        if not is_whole_number(value) or value < least or value > (MOST_COUNT if most is None else most)
-    ]
+    problems: list[str] = []
+    for name, value in _values(options, names):
+        too_high = is_whole_number(value) and value > (MOST_COUNT if most is None else most)
+        if not is_whole_number(value) or value < least or too_high:
+            bound = MOST_COUNT if most is None and too_high else most
+            wanted = f">= {least}" if bound is None else f"from {least} to {bound}"
+            problems.append(invalid(system, name, value, f"Set an int {wanted}."))
+    return problems
 
 
 def choice_problems(options: object, name: str, choices: Collection[Any], *, system: str) -> list[str]:

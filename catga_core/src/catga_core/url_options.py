@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -33,6 +33,7 @@ def options_in_query(
     without: Collection[str] = (),
     secret: bool = False,
     encode: str = "",
+    elsewhere: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the options of a query by their names, each as its dataclass declares it.
 
@@ -47,6 +48,7 @@ def options_in_query(
         secret: Whether the URL may have a password in it; then nothing of what it sets is in an error, for after a
             password with a `?` or `&` in it, parts of it look like options.
         encode: Added to what is said of an unknown option in such a URL: how to write a password.
+        elsewhere: Options that a URL cannot set, with what to pass for each.
 
     Raises:
         ConfigurationError: Listing every option that does not exist or cannot be read.
@@ -55,13 +57,14 @@ def options_in_query(
     known = sorted(
         field.name for field in dataclasses.fields(options) if field.init and field.name not in without
     )
+    other = elsewhere or {}
     values: dict[str, Any] = {}
     problems: list[str] = []
     for written, text in parse_qsl(query, keep_blank_values=True):
         name = f"{written}_seconds" if f"{written}_seconds" in known else written
         if name not in known:
             shown = "something" if secret or not _OPTION.fullmatch(name) else repr(name)
-            fix = f"use one of {', '.join(known)}{encode}" if secret else suggestion(name, known)
+            fix = f"use one of {', '.join(known)}{encode}" if secret else _suggestion(name, known, other)
             problems.append(f"the {system} URL sets {shown}, which is not an option: {fix}")
             continue
         type_ = _without_none(types[name])
@@ -135,6 +138,14 @@ def suggestion(name: str, known: Collection[str]) -> str:
     """
     near = get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
+
+
+def _suggestion(name: str, known: Collection[str], elsewhere: Mapping[str, str]) -> str:
+    near = get_close_matches(name, [*known, *elsewhere], n=1)
+    if not near or near[0] not in elsewhere:
+        return suggestion(name, known)
+    meant = "a URL cannot set it" if near[0] == name else f"did you mean {near[0]!r}? A URL cannot set it"
+    return f"{meant}. Pass {elsewhere[near[0]]}."
 
 
 def _without_none(type_: Any) -> Any:

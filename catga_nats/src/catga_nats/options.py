@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 from urllib.parse import ParseResult, unquote, urlparse
 
@@ -141,7 +141,7 @@ class NatsOptions:
 
         Args:
             url: `nats://user:pass@host:4222,host2:4222?name=orders&request_timeout=5`; every option of this class but
-                `servers` can stand after the question mark.
+                `servers` and `jetstream` can stand after the question mark.
 
         Raises:
             ConfigurationError: For what cannot be read, and for options that do not exist.
@@ -155,6 +155,10 @@ class NatsOptions:
             without=("servers", "jetstream"),
             secret=secret,
             encode=_ENCODE,
+            elsewhere={
+                each.name: f"NatsOptions(url, jetstream=JetStreamOptions({each.name}=...))"
+                for each in fields(JetStreamOptions)
+            },
         )
         return cls(servers, **values)
 

@@ -158,7 +158,7 @@ TROUBLES: tuple[tuple[int, Callable[[Dice, Record], None]], ...] = (
 NEVER_RESERVED = (sold_out, far_too_many, unknown_product, twice_the_same, absurd_discount)
 
 
-# --- lines that are no orders -----------------------------------------------------------------------------
+# --- lines that are not valid orders -----------------------------------------------------------------------------
 
 
 def changed(order: Record, **changes: Any) -> str:
