@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from catga_core import ConfigurationError
-from catga_core.interfaces import Stores
+from catga_core.clock import SystemClock
+from catga_core.interfaces import OutboxStore, Stores
+from catga_core.messages.message_context import MessageContext
+from catga_core.storage_support.records import encode_context
 from catga_sqlite import SqliteOptions, sqlite_stores
 from catga_sqlite.engine import schema
 from catga_sqlite.engine.schema import MIGRATIONS, Migration
+from catga_testing.contracts.stores.records import message
 from tests.sqlite.support import append, log_of, query
 
 VERSIONS = "SELECT version, name FROM catga_schema ORDER BY version"
@@ -81,3 +87,50 @@ async def test_many_that_start_on_a_new_file_at_once_make_its_tables_once(file: 
     for each in several:
         await each.storage.stop()
     assert len(await asyncio.to_thread(query, file, VERSIONS)) == len(MIGRATIONS)
+
+
+async def test_outbox_of_an_earlier_version_goes_on(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "outbox messages apart from their leases"
+    earlier = MIGRATIONS[: [each.name for each in MIGRATIONS].index(name)]
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "MIGRATIONS", earlier)
+        await (await opened(file)).storage.stop()
+    now = SystemClock().time()
+    columns = "sequence, message_id, key, due_at, leased, fencing_token, attempts, error, sent_at"
+    fixed = "name, schema_version, format, data, context, created_at, fingerprint"
+    context = encode_context(MessageContext("m", "m"))
+    rows: list[tuple[object, ...]] = [
+        (1, "sent", None, 0.0, 0, 1, 0, None, now - 100),
+        (2, "retrying", "a", now - 1, 0, 3, 2, "refused", None),
+        (3, "behind", "a", 0.0, 0, 0, 0, None, None),
+        (4, "leased", "b", now + 1000, 1, 1, 0, None, None),
+        (5, "behind-leased", "b", 0.0, 0, 0, 0, None, None),
+        (6, "waiting", None, now + 1000, 0, 1, 1, "refused", None),
+    ]
+
+    def fill() -> None:
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.executemany(
+                f"INSERT INTO catga_outbox ({columns}, {fixed}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'Paid', 1, 'json', x'', ?, 5.0, '')",
+                [(*row, context) for row in rows],
+            )
+
+    await asyncio.to_thread(fill)
+
+    stores = await opened(file)
+    outbox: OutboxStore = stores[OutboxStore]
+    stats = await outbox.stats()
+    given = await outbox.lease(limit=10, lease=60)
+    await outbox.add([message("sent"), message("new")])
+    await outbox.complete(given)
+    [new] = await outbox.lease(limit=10, lease=60)
+    pruned = await outbox.prune(older_than=50)
+    await stores.storage.stop()
+
+    assert (stats.pending, stats.retrying, stats.oldest_created_at) == (5, 2, 5.0)
+    facts = [
+        (each.message.context.message_id, each.attempts, each.fencing_token, each.error) for each in given
+    ]
+    assert facts == [("retrying", 2, 4, "refused"), ("behind", 0, 1, None)]
+    assert (new.message.context.message_id, pruned) == ("new", 1)
+    assert new.sequence > len(rows)

@@ -171,6 +171,16 @@ class UnorderedOutbox(Around):
         ]
 
 
+class DeafOutbox(Around):
+    """Completes nothing when it leases."""
+
+    async def lease(
+        self, *, limit: int, lease: float, sent: Sequence[LeasedMessage] = ()
+    ) -> list[LeasedMessage]:
+        leased: list[LeasedMessage] = await self.inner.lease(limit=limit, lease=lease)
+        return leased
+
+
 class ThoroughOutbox(Around):
     """Removes pending messages too when it tidies up."""
 
@@ -301,7 +311,7 @@ BROKEN: dict[str, tuple[Any, type[Around]]] = {
         EventLog: (SkippingLog, HastyLog, BlindLog, ForgetfulLog, PiecemealLog, PeekingLog),
         LockProvider: (GenerousLocks, LevelLocks),
         IdempotencyStore: (ForgivingIdempotency, StrictIdempotency),
-        OutboxStore: (UnorderedOutbox, ThoroughOutbox),
+        OutboxStore: (UnorderedOutbox, DeafOutbox, ThoroughOutbox),
         InboxStore: (JoiningInbox,),
         DeadLetterStore: (ReplacingLetters, CountingLetters, Unjoined),
         SnapshotStore: (ShapelessSnapshots,),

@@ -72,7 +72,11 @@ class SqliteStorage:
             return
         options = self.options
         writer = Writer(
-            options.file, lambda: open_writer(options), options.busy_timeout_seconds, self.wakeups.wake
+            options.file,
+            lambda: open_writer(options),
+            options.busy_timeout_seconds,
+            options.synchronous,
+            self.wakeups.wake,
         )
         readers = Readers(options.file, lambda: open_reader(options), options.readers)
         try:
@@ -136,7 +140,9 @@ class SqliteStorage:
             )
         return Health(HealthStatus.HEALTHY, f"the SQLite file {file!r} is open", details)
 
-    def write(self, function: Callable[..., T], *arguments: Any, topics: int = 0) -> asyncio.Future[T]:
+    def write(
+        self, function: Callable[..., T], *arguments: Any, topics: int = 0, flush: bool = True
+    ) -> asyncio.Future[T]:
         """Have something written; joins the ambient unit of work, else it is committed when the future is done.
 
         Args:
@@ -144,9 +150,11 @@ class SqliteStorage:
                 to.
             arguments: What it is given.
             topics: Whom to wake after the commit.
+            flush: Whether the commit is flushed to the disk at once. Otherwise a power cut may undo it for about a second; a
+                killed process does not.
         """
         future: asyncio.Future[T] = self._running().create_future()
-        self._submit(Job(future, function, arguments, topics))
+        self._submit(Job(future, function, arguments, topics, flush=flush))
         return future
 
     def write_together(self, many: Many, request: Any, topics: int = 0) -> asyncio.Future[Any]:

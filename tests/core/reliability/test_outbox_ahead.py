@@ -133,6 +133,37 @@ async def test_relay_whose_stop_is_cancelled_gives_back_all_it_has(place: Place)
         assert wire.gate.arrived == 2
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_busy_relay_records_and_leases_in_one_call(
+    place: Place, monkeypatch: pytest.MonkeyPatch, fails: bool
+):
+    wire = Wire()
+    async with placing(place, wire, outbox_batch_size=4).running() as app:
+        store: Any = type(app.outbox)
+        real = store.lease
+        recorded: list[int] = []
+
+        async def lease(self: Any, *, sent: Any = (), **options: Any) -> Any:
+            if sent:
+                recorded.extend(each.sequence for each in sent)
+                if fails and len(recorded) == len(sent):
+                    # As when they end: other relays have them at once.
+                    await self.release(sent)
+                    raise CatgaError("no answer", code=ErrorCode.PERSISTENCE_FAILED)
+            return await real(self, sent=sent, **options)
+
+        monkeypatch.setattr(store, "lease", lease)
+        async with app.unit_of_work():
+            for number in range(40):
+                await app.mediator.publish(Loose(number))
+        await eventually(lambda: is_empty(app))
+        await eventually(lambda: held(app) == 0)
+    sent = [event.number for event in wire.events]
+    assert sorted(set(sent)) == list(range(40))
+    assert len(set(recorded)) >= 20
+    assert fails or len(sent) == 40
+
+
 async def test_what_could_not_be_recorded_as_sent_is_sent_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ):

@@ -165,7 +165,7 @@ async def test_a_process_without_relay_leaves_the_outbox_to_another(place: Place
 
 
 class SlowToRecord:
-    """An outbox whose `complete` waits for a gate."""
+    """An outbox that records what was sent only when a gate is open."""
 
     def __init__(self, inner: OutboxStore, gate: Gate) -> None:
         self.inner = inner
@@ -177,6 +177,11 @@ class SlowToRecord:
     async def complete(self, leased: Sequence[LeasedMessage], /) -> None:
         await self.gate.pass_through()
         await self.inner.complete(leased)
+
+    async def lease(self, *, sent: Sequence[LeasedMessage] = (), **options: Any) -> list[LeasedMessage]:
+        if sent:
+            await self.gate.pass_through()
+        return await self.inner.lease(sent=sent, **options)
 
 
 async def test_relay_sends_more_while_sent_messages_are_recorded_within_bounds(place: Place):

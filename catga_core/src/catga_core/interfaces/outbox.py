@@ -101,7 +101,12 @@ class OutboxStore(Protocol):
         ...
 
     async def lease(
-        self, *, limit: int, lease: float, longest_delay: float | None = None
+        self,
+        *,
+        limit: int,
+        lease: float,
+        longest_delay: float | None = None,
+        sent: Sequence[LeasedMessage] = (),
     ) -> list[LeasedMessage]:
         """Take messages that are due, oldest first.
 
@@ -115,6 +120,8 @@ class OutboxStore(Protocol):
             lease: Seconds they are the caller's.
             longest_delay: Seconds that a message waits for its next try at most. One that waits for longer was given back
                 before the clock stepped back, and is due at once; `None` leaves it waiting.
+            sent: Messages to complete before, as `complete` does; a store that writes both in one transaction spares a relay
+                that is busy every second one. If it fails, they may have been completed.
         """
         ...
 
@@ -123,7 +130,10 @@ class OutboxStore(Protocol):
         ...
 
     async def complete(self, leased: Sequence[LeasedMessage], /) -> None:
-        """Note that messages were sent. Those taken over by another are passed over: it will send them again."""
+        """Note that messages were sent. Those taken over by another are passed over: it will send them again.
+
+        A power cut may undo it, and the messages are sent again.
+        """
         ...
 
     async def retry(self, leased: LeasedMessage, /, *, delay: float, error: str) -> None:

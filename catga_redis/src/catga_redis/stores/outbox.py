@@ -46,9 +46,17 @@ class RedisOutboxStore:
         self._storage.news.wake("o")
 
     async def lease(
-        self, *, limit: int, lease: float, longest_delay: float | None = None
+        self,
+        *,
+        limit: int,
+        lease: float,
+        longest_delay: float | None = None,
+        sent: Sequence[LeasedMessage] = (),
     ) -> list[LeasedMessage]:
-        """Take messages that are due, oldest first."""
+        """Take messages that are due, oldest first; complete others before."""
+        # Two steps: only the first is asked again when its answer is lost.
+        if sent:
+            await self.complete(sent)
         # Not asked again when the answer is lost: what was leased then is free again when its lease ends.
         token, given = await self._commands.run(
             "lease", limit, lease, "" if longest_delay is None else longest_delay, again=False

@@ -29,6 +29,7 @@ class Job(msgspec.Struct, eq=False):
         many: Instead of the function, for requests that are cheaper together; the arguments are the request.
         result: What the function returned.
         error: What it raised.
+        flush: Whether its commit is flushed to the disk before it is answered, where the file's commits are.
         ticket: Set where the loop may give the job up for its caller; the first to pop it owns the job.
     """
 
@@ -39,6 +40,7 @@ class Job(msgspec.Struct, eq=False):
     many: Many | None = None
     result: Any = None
     error: BaseException | None = None
+    flush: bool = True
     ticket: list[None] | None = None
 
 

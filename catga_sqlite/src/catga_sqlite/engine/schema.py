@@ -214,6 +214,42 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             ) STRICT, WITHOUT ROWID""",
         ),
     ),
+    Migration(
+        "outbox messages apart from their leases",
+        (
+            *(f"DROP INDEX catga_outbox_{index}" for index in ("pending", "due", "keys", "sent")),
+            # What changes with each lease has narrow rows of its own, so that a lease and its end write few pages.
+            """CREATE TABLE catga_outbox_pending (
+                sequence INTEGER PRIMARY KEY,
+                key TEXT,
+                created_at REAL NOT NULL,
+                due_at REAL NOT NULL DEFAULT 0,
+                leased INTEGER NOT NULL DEFAULT 0,
+                fencing_token INTEGER NOT NULL DEFAULT 0,
+                attempts INTEGER NOT NULL DEFAULT 0,
+                error TEXT
+            ) STRICT""",
+            """INSERT INTO catga_outbox_pending
+                SELECT sequence, key, created_at, due_at, leased, fencing_token, attempts, error
+                FROM catga_outbox WHERE sent_at IS NULL""",
+            # Those of a key that are leased, or wait for their next attempt.
+            """CREATE INDEX catga_outbox_pending_keys ON catga_outbox_pending (key, due_at, sequence)
+                WHERE key IS NOT NULL AND due_at > 0""",
+            """CREATE TABLE catga_outbox_sent (
+                sent_at REAL NOT NULL,
+                sequence INTEGER NOT NULL,
+                PRIMARY KEY (sent_at, sequence)
+            ) STRICT, WITHOUT ROWID""",
+            "INSERT INTO catga_outbox_sent SELECT sent_at, sequence FROM catga_outbox WHERE sent_at IS NOT NULL",
+            *(
+                f"ALTER TABLE catga_outbox DROP COLUMN {column}"
+                for column in ("due_at", "leased", "fencing_token", "attempts", "error", "sent_at")
+            ),
+            """CREATE TRIGGER catga_outbox_added AFTER INSERT ON catga_outbox BEGIN
+                INSERT INTO catga_outbox_pending (sequence, key, created_at) VALUES (new.sequence, new.key, new.created_at);
+            END""",
+        ),
+    ),
 )
 
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS catga_schema (

@@ -19,12 +19,18 @@ from catga_sqlite.engine.handover import Handover
 from catga_sqlite.engine.jobs import Job, claimed, finish, perform, settle
 from catga_sqlite.engine.opening import identity_of, whole_path
 from catga_sqlite.engine.transaction import Transaction
+from catga_sqlite.options import Synchronous
 
 # Jobs in one transaction: enough to make a flush cheap for each, few enough to keep the first of them from waiting long.
 _MOST: Final = 512
 # Seconds between two tries while another process writes. SQLite's own waiting grows to 100 ms, in which a busy process
 # begins many a transaction; short waits of random length give both their turn.
 _PAUSE: Final = (0.0003, 0.003)
+_FLUSHED: Final = ("FULL", "EXTRA")
+# Seconds after which a commit that was not flushed to the disk is.
+_UNFLUSHED: Final = 1.0
+# Writes a page, without which a commit would flush nothing; fencing numbers only have to rise.
+_WRITE_A_PAGE: Final = "UPDATE catga_fence SET value = value + 1"
 
 
 class Writer:
@@ -34,6 +40,7 @@ class Writer:
         path: The file, for errors.
         open: Opens the connection; called in the thread.
         busy_timeout: Seconds to wait for another process.
+        synchronous: The level of the connection, at which commits are flushed.
         done: Called in the loop after each transaction, with the topics that were written.
     """
 
@@ -42,12 +49,17 @@ class Writer:
         path: str,
         open: Callable[[], sqlite3.Connection],
         busy_timeout: float,
+        synchronous: Synchronous,
         done: Callable[[int], None],
     ) -> None:
         self._path = path
         self._open = open
         self._busy_timeout = busy_timeout
         self._done = done
+        self._synchronous = synchronous
+        # Whether commits are flushed to the disk just now, and since when one is not.
+        self._flushes = True
+        self._unflushed_since: float | None = None
         self._loop = asyncio.get_running_loop()
         self.handover: Handover = Handover(self._loop)
         self._queue: queue.SimpleQueue[Job | Transaction | None] = queue.SimpleQueue()
@@ -91,7 +103,7 @@ class Writer:
             return
         self._tell(finish, opened, None)
         try:
-            while (work := self._next()) is not None:
+            while (work := self._next(connection)) is not None:
                 if isinstance(work, Transaction):
                     self._serve(connection, work)
                 else:
@@ -99,14 +111,23 @@ class Writer:
                 # Nothing that is done may be kept alive until the next comes.
                 del work
         finally:
+            self._flush(connection)
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
             self._tell(finish, closed, None)
 
-    def _next(self) -> Job | Transaction | None:
-        return self._later.popleft() if self._later else self._queue.get()
+    def _next(self, connection: sqlite3.Connection) -> Job | Transaction | None:
+        if self._later:
+            return self._later.popleft()
+        if self._unflushed_since is not None:
+            left = self._unflushed_since + _UNFLUSHED - time.monotonic()
+            if left > 0:
+                with contextlib.suppress(queue.Empty):
+                    return self._queue.get(timeout=left)
+            self._flush(connection)
+        return self._queue.get()
 
     def _companions(self, first: Job) -> list[Job]:
         """Return a job and those that wait behind it, up to a unit of work."""
@@ -129,11 +150,13 @@ class Writer:
 
     def _commit(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         """Do jobs in one transaction; where one of them breaks it, each in one of its own."""
+        flush = any(job.flush for job in jobs)
         try:
-            self._begin(connection)
+            self._begin(connection, flush=flush)
         except sqlite3.Error as error:
             self._failed(jobs, error, Outcome.NOT_WRITTEN)
             return
+        before = connection.total_changes
         try:
             perform(connection, jobs)
         except BaseException as error:  # noqa: BLE001, RUF100
@@ -151,6 +174,8 @@ class Writer:
                 self._alone(connection, jobs, error)
             return
         self.last_error = None
+        if not self._flushes and self._unflushed_since is None and connection.total_changes != before:
+            self._unflushed_since = time.monotonic()
 
     def _alone(self, connection: sqlite3.Connection, jobs: Sequence[Job], error: BaseException) -> None:
         if len(jobs) == 1:
@@ -167,12 +192,30 @@ class Writer:
                 # One for each: an error that is raised in several tasks would collect the tracebacks of all.
                 job.error = self.last_error = persistence_failed(error, self._path, outcome)
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
+    def _flush(self, connection: sqlite3.Connection) -> None:
+        """Flush the commits that were not; whether one after them has done so already is not known, as it may have written nothing."""
+        if self._unflushed_since is None:
+            return
+        try:
+            self._begin(connection)
+            connection.execute(_WRITE_A_PAGE)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            _roll_back(connection)
+            self.last_error = persistence_failed(error, self._path, Outcome.NOT_WRITTEN)
+        else:
+            self._unflushed_since = self.last_error = None
+
+    def _begin(self, connection: sqlite3.Connection, *, flush: bool = True) -> None:
         # Where even a rollback had failed.
         _roll_back(connection)
         # A microsecond or two for each transaction; without, what is acknowledged from here on would be lost.
         if identity_of(self._place) != self._identity:
             raise moved_away()
+        if flush is not self._flushes and self._synchronous in _FLUSHED:
+            # A script is compiled each time, and that is when this takes effect.
+            connection.executescript(f"PRAGMA synchronous = {self._synchronous if flush else 'NORMAL'}")
+            self._flushes = flush
         begun = 0.0
         while True:
             try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from catga_core.errors import MessageIdConflictError
@@ -27,38 +27,55 @@ _ADD: Final = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING"
 )
 _KNOWN: Final = "SELECT fingerprint FROM catga_outbox WHERE message_id = ?"
-_COLUMNS: Final = "sequence, message_id, key, name, schema_version, format, data, context, created_at, attempts, fencing_token, error, fingerprint, enqueue"
 # What waits for a time after :far was given back before the clock stepped back, and is due.
-# Not where an earlier one of its key is not due. What is due before it is taken first, being earlier. The indices are named,
-# because without statistics SQLite would walk over all that was ever sent.
+# Not where an earlier one of its key is not due. The index is named, because without statistics SQLite would walk over all
+# that wait.
 _DUE: Final = (
-    "SELECT sequence FROM catga_outbox o INDEXED BY catga_outbox_pending WHERE sent_at IS NULL AND (due_at <= :now OR (due_at > :far AND leased = 0)) AND (key IS NULL OR NOT EXISTS ("
-    "SELECT 1 FROM catga_outbox e INDEXED BY catga_outbox_keys WHERE e.sent_at IS NULL AND e.key = o.key AND e.due_at > :now AND e.sequence < o.sequence "
-    "AND NOT (e.due_at > :far AND e.leased = 0))) "
-    "ORDER BY sequence LIMIT :limit"
+    "(p.due_at <= :now OR (p.due_at > :far AND p.leased = 0)) AND (p.key IS NULL OR NOT EXISTS ("
+    "SELECT 1 FROM catga_outbox_pending e INDEXED BY catga_outbox_pending_keys "
+    "WHERE e.key = p.key AND e.due_at > 0 AND e.due_at > :now AND e.sequence < p.sequence "
+    "AND NOT (e.due_at > :far AND e.leased = 0)))"
 )
 _LEASE: Final = (
-    "UPDATE catga_outbox SET leased = 1, due_at = :until, fencing_token = fencing_token + 1 "
-    f"WHERE sequence IN ({_DUE}) RETURNING {_COLUMNS}"
+    "SELECT p.sequence, message_id, p.key, name, schema_version, format, data, context, p.created_at, attempts, fencing_token + 1, "
+    "error, fingerprint, enqueue FROM catga_outbox_pending p CROSS JOIN catga_outbox o ON o.sequence = p.sequence "
+    f"WHERE {_DUE} ORDER BY p.sequence LIMIT :limit"
 )
-_IS_OWN: Final = "sequence = ? AND fencing_token = ? AND leased = 1 AND sent_at IS NULL"
-_RENEW: Final = f"UPDATE catga_outbox SET due_at = ? WHERE {_IS_OWN}"
-_COMPLETE: Final = f"UPDATE catga_outbox SET sent_at = ?, leased = 0 WHERE {_IS_OWN}"
-_RETRY: Final = (
-    f"UPDATE catga_outbox SET due_at = ?, leased = 0, attempts = attempts + 1, error = ? WHERE {_IS_OWN}"
+# Rows that one statement changes: every statement releases the GIL and waits to get it back.
+_SIZES: Final = (1, 8, 64)
+
+
+def _for_each_size(text: str) -> dict[int, str]:
+    return {size: f"{text} AND sequence IN ({', '.join('?' * size)})" for size in _SIZES}
+
+
+_TAKE: Final = _for_each_size(
+    "UPDATE catga_outbox_pending SET leased = 1, due_at = ?, fencing_token = fencing_token + 1 WHERE true"
 )
-_RELEASE: Final = f"UPDATE catga_outbox SET due_at = 0, leased = 0 WHERE {_IS_OWN}"
-# The leased messages of a key are its first ones: all others have `due_at = 0`, and are not read here.
+_NOTE_SENT: Final = _for_each_size(
+    "INSERT INTO catga_outbox_sent SELECT ?, sequence FROM catga_outbox_pending WHERE fencing_token = ? AND leased = 1"
+)
+_COMPLETE: Final = _for_each_size("DELETE FROM catga_outbox_pending WHERE fencing_token = ? AND leased = 1")
+_IS_OWN: Final = "sequence = ? AND fencing_token = ? AND leased = 1"
+_RENEW: Final = f"UPDATE catga_outbox_pending SET due_at = ? WHERE {_IS_OWN}"
+_RETRY: Final = f"UPDATE catga_outbox_pending SET due_at = ?, leased = 0, attempts = attempts + 1, error = ? WHERE {_IS_OWN}"
+_RELEASE: Final = f"UPDATE catga_outbox_pending SET due_at = 0, leased = 0 WHERE {_IS_OWN}"
+# The leased messages of a key are its first ones: all others have `due_at = 0`, and are not in the index.
 _END_LEASES_BEHIND: Final = (
-    "UPDATE catga_outbox INDEXED BY catga_outbox_keys SET leased = 0, due_at = 0 "
-    "WHERE sent_at IS NULL AND key = ? AND due_at > 0 AND leased = 1 AND sequence > ?"
+    "UPDATE catga_outbox_pending INDEXED BY catga_outbox_pending_keys SET leased = 0, due_at = 0 "
+    "WHERE key = ? AND due_at > 0 AND leased = 1 AND sequence > ?"
 )
-_DISCARD: Final = f"DELETE FROM catga_outbox WHERE {_IS_OWN}"
-_STATS: Final = "SELECT count(*), min(created_at), count(*) FILTER (WHERE attempts > 0) FROM catga_outbox WHERE sent_at IS NULL"
-_NEXT: Final = "SELECT min(due_at) FROM catga_outbox WHERE sent_at IS NULL AND due_at > ?"
+_DISCARD: Final = f"DELETE FROM catga_outbox_pending WHERE {_IS_OWN}"
+_DELETE: Final = "DELETE FROM catga_outbox WHERE sequence = ?"
+_STATS: Final = (
+    "SELECT count(*), min(created_at), count(*) FILTER (WHERE attempts > 0) FROM catga_outbox_pending"
+)
+_ANY_DUE: Final = f"SELECT 1 FROM catga_outbox_pending p WHERE {_DUE} LIMIT 1"
+_NEXT: Final = "SELECT min(due_at) FROM catga_outbox_pending WHERE due_at > ?"
+_OLD: Final = "FROM catga_outbox_sent WHERE sent_at < ? ORDER BY sent_at, sequence LIMIT ?"
 _PRUNE: Final = (
-    "DELETE FROM catga_outbox WHERE sequence IN ("
-    "SELECT sequence FROM catga_outbox WHERE sent_at < ? ORDER BY sent_at LIMIT ?)"
+    f"DELETE FROM catga_outbox WHERE sequence IN (SELECT sequence {_OLD})",
+    f"DELETE FROM catga_outbox_sent WHERE (sent_at, sequence) IN (SELECT sent_at, sequence {_OLD})",
 )
 
 
@@ -80,18 +97,32 @@ class SqliteOutboxStore:
             await self._storage.write(_add, rows, topics=OUTBOX)
 
     async def lease(
-        self, *, limit: int, lease: float, longest_delay: float | None = None
+        self,
+        *,
+        limit: int,
+        lease: float,
+        longest_delay: float | None = None,
+        sent: Sequence[LeasedMessage] = (),
     ) -> list[LeasedMessage]:
-        """Take messages that are due, oldest first."""
-        return await self._storage.write(_lease, limit, lease, longest_delay, self._clock.time())
+        """Take messages that are due, oldest first; complete others before, in the same transaction."""
+        return await self._storage.write(
+            _lease,
+            limit,
+            lease,
+            longest_delay,
+            tuple(sent),
+            self._clock.time(),
+            topics=OUTBOX if sent else 0,
+            flush=False,
+        )
 
     async def renew(self, leased: Sequence[LeasedMessage], /, *, lease: float) -> list[LeasedMessage]:
         """Extend leases, counted from now; return those that are still the caller's."""
-        return await self._storage.write(_renew, tuple(leased), lease, self._clock.time())
+        return await self._storage.write(_renew, tuple(leased), lease, self._clock.time(), flush=False)
 
     async def complete(self, leased: Sequence[LeasedMessage], /) -> None:
         """Note that messages were sent. Those taken over by another are passed over: it will send them again."""
-        await self._storage.write(_complete, tuple(leased), self._clock.time(), topics=OUTBOX)
+        await self._storage.write(_complete, tuple(leased), self._clock.time(), topics=OUTBOX, flush=False)
 
     async def retry(self, leased: LeasedMessage, /, *, delay: float, error: str) -> None:
         """Give a message back for a later try; passed over when it was taken over by another."""
@@ -150,14 +181,29 @@ def _add(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> Non
             raise MessageIdConflictError(unpack_id(packed), "the outbox")
 
 
+def _filled(sequences: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
+    """Yield sequences in the numbers of them that a statement takes; the last one is repeated to get there."""
+    most = _SIZES[-1]
+    for begin in range(0, len(sequences), most):
+        part = sequences[begin : begin + most]
+        size = next(size for size in _SIZES if len(part) <= size)
+        yield size, [*part, *[part[-1]] * (size - len(part))]
+
+
 def _lease(
-    connection: sqlite3.Connection, limit: int, lease: float, longest: float | None, now: float
+    connection: sqlite3.Connection,
+    limit: int,
+    lease: float,
+    longest: float | None,
+    sent: Sequence[LeasedMessage],
+    now: float,
 ) -> list[LeasedMessage]:
+    _complete(connection, sent, now)
     far = math.inf if longest is None else now + longest
-    values = {"now": now, "far": far, "limit": limit, "until": now + lease}
-    rows = connection.execute(_LEASE, values).fetchall()
-    # RETURNING gives them in no order.
-    leased = [_leased(*row) for row in sorted(rows)]
+    rows = connection.execute(_LEASE, {"now": now, "far": far, "limit": limit}).fetchall()
+    for size, sequences in _filled([row[0] for row in rows]):
+        connection.execute(_TAKE[size], (now + lease, *sequences))
+    leased = [_leased(*row) for row in rows]
     if any(each.fencing_token > 1 for each in leased):
         _end_leases_behind(connection, {each.message.key: each for each in leased}.values())
     return leased
@@ -209,7 +255,14 @@ def _renew(
 
 
 def _complete(connection: sqlite3.Connection, leased: Sequence[LeasedMessage], now: float) -> None:
-    connection.executemany(_COMPLETE, [(now, *_own(each)) for each in leased])
+    # Most are leased for the first time.
+    by_token: dict[int, list[int]] = {}
+    for each in leased:
+        by_token.setdefault(each.fencing_token, []).append(each.sequence)
+    for token, all_sequences in by_token.items():
+        for size, sequences in _filled(all_sequences):
+            connection.execute(_NOTE_SENT[size], (now, token, *sequences))
+            connection.execute(_COMPLETE[size], (token, *sequences))
 
 
 def _retry(
@@ -226,7 +279,10 @@ def _release(connection: sqlite3.Connection, leased: Sequence[LeasedMessage]) ->
 
 
 def _discard(connection: sqlite3.Connection, leased: LeasedMessage) -> bool:
-    return connection.execute(_DISCARD, _own(leased)).rowcount > 0
+    if not connection.execute(_DISCARD, _own(leased)).rowcount:
+        return False
+    connection.execute(_DELETE, (leased.sequence,))
+    return True
 
 
 def _stats(connection: sqlite3.Connection) -> OutboxStats:
@@ -234,11 +290,12 @@ def _stats(connection: sqlite3.Connection) -> OutboxStats:
 
 
 def _due_in(connection: sqlite3.Connection, now: float) -> float | None:
-    if connection.execute(_DUE, {"now": now, "far": math.inf, "limit": 1}).fetchall():
+    if connection.execute(_ANY_DUE, {"now": now, "far": math.inf}).fetchall():
         return 0.0
     (due_at,) = connection.execute(_NEXT, (now,)).fetchone()
     return None if due_at is None else due_at - now
 
 
 def _prune(connection: sqlite3.Connection, now: float, older_than: float, limit: int) -> int:
-    return connection.execute(_PRUNE, (now - older_than, limit)).rowcount
+    counts = [connection.execute(each, (now - older_than, limit)).rowcount for each in _PRUNE]
+    return counts[-1]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from catga_core.interfaces.outbox import LeasedMessage, OutboxStore
-from catga_core.log import OUTBOX_UNREACHABLE, logger
 from catga_core.runtime.tasks import background_task
 
 
@@ -14,11 +13,11 @@ class Completions:
     """Marks messages as sent; what is added while a write runs goes into the next write.
 
     Args:
-        written: Called with messages that need not be held any longer.
+        record: Records messages of a store as sent, and holds them no longer, also where that fails.
     """
 
-    def __init__(self, written: Callable[[Sequence[LeasedMessage]], None]) -> None:
-        self._written = written
+    def __init__(self, record: Callable[[OutboxStore, Sequence[LeasedMessage]], Awaitable[None]]) -> None:
+        self._record = record
         self._gathered: dict[OutboxStore, list[LeasedMessage]] = {}
         self._writing: asyncio.Task[None] | None = None
         self._count = 0
@@ -54,11 +53,8 @@ class Completions:
             while self._gathered:
                 outbox, batch = self._gathered.popitem()
                 try:
-                    await outbox.complete(batch)
-                except Exception as error:  # noqa: BLE001 - their leases end, and they are sent once more
-                    logger().warning(OUTBOX_UNREACHABLE, error=f"{type(error).__name__}: {error}")
+                    await self._record(outbox, batch)
                 finally:
                     self._count -= len(batch)
-                    self._written(batch)
         finally:
             self._writing = None

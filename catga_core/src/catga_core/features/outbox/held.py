@@ -50,6 +50,10 @@ class HeldMessages:
         ends = self._ends.get(leased.sequence)
         return ends is not None and self._clock.monotonic() < ends
 
+    def count(self, leased: Sequence[LeasedMessage]) -> int:
+        """Return how many of some messages are held."""
+        return sum(each.sequence in self._leases for each in leased)
+
     def forget(self, leased: Sequence[LeasedMessage]) -> None:
         """Hold messages no longer."""
         for each in leased:

@@ -88,11 +88,13 @@ class OutboxRelay:
         self._settings = settings
         self._lasting = lasting
         self._held = HeldMessages(clock, settings.lease)
-        self._completions = Completions(self._recorded)
+        self._completions = Completions(self._record)
         self._lanes: set[asyncio.Task[None]] = set()
         # Leased ahead: the messages of one key each, which none under way has.
         self._ahead: deque[tuple[OutboxStore, list[LeasedMessage]]] = deque()
         self._quick = False
+        # Whether the last time there were as many messages as asked for.
+        self._more = False
         self._flushing = False
         # The store of the held messages; another one may stand in for it later.
         self._store: OutboxStore | None = None
@@ -185,10 +187,7 @@ class OutboxRelay:
         if room <= 0:
             return False
         asked_at = self._clock.monotonic()
-        leased = await acquire_or_release(
-            store.lease(limit=room, lease=self._settings.lease, longest_delay=self._settings.longest_delay),
-            lambda taken: _release(store, taken),
-        )
+        leased = await acquire_or_release(self._lease(store, room), lambda taken: _release(store, taken))
         if leased:
             self._take(store, leased, asked_at)
         return bool(leased)
@@ -214,7 +213,8 @@ class OutboxRelay:
                 await self._give_back_ahead()
                 await self._all_lanes()
         finally:
-            # Released with all that is still held; no lane goes on with them.
+            # Released with all that is still held; no lane goes on with them, and none is opened.
+            self._flushing = False
             self._ahead.clear()
             for lane in self._lanes:
                 lane.cancel()
@@ -267,6 +267,14 @@ class OutboxRelay:
         # Not one by one, while there is something to send.
         return 0 if self._ahead and 2 * (most - held) < batch else most - held
 
+    async def _lease(
+        self, store: OutboxStore, limit: int, sent: Sequence[LeasedMessage] = ()
+    ) -> list[LeasedMessage]:
+        seconds, longest_delay = self._settings.lease, self._settings.longest_delay
+        leased = await store.lease(limit=limit, lease=seconds, longest_delay=longest_delay, sent=sent)
+        self._more = len(leased) == limit
+        return leased
+
     @property
     def _under_way(self) -> set[asyncio.Task[None]]:
         writing = self._completions.writing
@@ -298,9 +306,33 @@ class OutboxRelay:
             # Its leases end, and another relay sends its messages.
             logger().error(OUTBOX_UNREACHABLE, error=type(error).__name__, stack=traceback_of(error))
 
-    def _recorded(self, leased: Sequence[LeasedMessage]) -> None:
-        self._held.forget(leased)
-        self._worker.wake()
+    async def _record(self, outbox: OutboxStore, sent: Sequence[LeasedMessage]) -> None:
+        """Record messages as sent, and while there are more to send quickly, lease as many in the same step."""
+        asked_at = self._clock.monotonic()
+        leased: Sequence[LeasedMessage] = ()
+        replaced = self._held.count(sent) if self._replaces(outbox) else 0
+        try:
+            if replaced:
+                leased = await self._lease(outbox, replaced, sent)
+            else:
+                await outbox.complete(sent)
+        except Exception as error:  # noqa: BLE001 - their leases end, and they are sent once more
+            logger().warning(OUTBOX_UNREACHABLE, error=f"{type(error).__name__}: {error}")
+        finally:
+            self._held.forget(sent)
+            if leased:
+                self._take(outbox, leased, asked_at)
+            if not leased or len(leased) < replaced:
+                self._worker.wake()
+
+    def _replaces(self, outbox: OutboxStore) -> bool:
+        return (
+            self._more
+            and self._quick
+            and self._goes_on
+            and outbox is self._store
+            and outbox is self._outbox()
+        )
 
     async def _lane(self) -> None:
         """Send the messages of one key after those of another."""

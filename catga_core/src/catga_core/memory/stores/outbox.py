@@ -96,9 +96,16 @@ class MemoryOutboxStore:
         self._wake()
 
     async def lease(
-        self, *, limit: int, lease: float, longest_delay: float | None = None
+        self,
+        *,
+        limit: int,
+        lease: float,
+        longest_delay: float | None = None,
+        sent: Sequence[LeasedMessage] = (),
     ) -> list[LeasedMessage]:
-        """Take messages that are due, oldest first."""
+        """Take messages that are due, oldest first; complete others before."""
+        if sent:
+            await self.complete(sent)
         pending = self._outbox.pending.write(await self._storage.write())
         now = self._clock.time()
         far = math.inf if longest_delay is None else now + longest_delay

@@ -143,6 +143,39 @@ class EndingContract(OutboxContractBase):
         await time.passes(1.1)
         assert names(await lease(one)) == ["a-1"]
 
+    async def test_a_lease_completes_sent_messages_first(self, outboxes: Two, time: StoreTime) -> None:
+        """So that the next of their keys are given by the same call."""
+        one, other = outboxes
+        await filled(one, "a-1", "a-2", "b-1", "a-3")
+        first = await lease(one, 1, lease=time.lease)
+
+        second = await one.lease(limit=1, lease=AMPLE, sent=first)
+        none = await one.lease(limit=0, lease=AMPLE, sent=[])
+        third = await one.lease(limit=10, lease=AMPLE, sent=second)
+
+        assert (names(second), none, names(third)) == (["a-2"], [], ["b-1", "a-3"])
+        assert (await other.stats()).pending == 2
+        await time.passes(1.1)
+        assert await lease(other) == []
+
+    async def test_a_lease_passes_over_sent_messages_that_are_lost(
+        self, outboxes: Two, time: StoreTime
+    ) -> None:
+        """Their new owner still has them; the others are completed."""
+        one, other = outboxes
+        await filled(one, "a-1", "-1", "-2")
+        lost = await lease(one, 1, lease=time.lease)
+        kept = await lease(one, 1)
+        await time.passes(1.1)
+        taken = await lease(other, 1)
+
+        given = await one.lease(limit=10, lease=AMPLE, sent=[*lost, *kept])
+
+        assert (names(taken), names(given)) == (["a-1"], ["-2"])
+        assert (await one.stats()).pending == 2
+        await other.release(taken)
+        assert names(await lease(one)) == ["a-1"]
+
     async def test_pruning_removes_sent_messages_and_never_pending_ones(
         self, outboxes: Two, time: StoreTime
     ) -> None:
