@@ -84,6 +84,11 @@ class RedisUnitOfWork(BaseUnitOfWork):
             )
         return found
 
+    @property
+    def has_writes(self) -> bool:
+        """Whether anything is collected for the commit."""
+        return bool(self._operations)
+
     def stage(self, *operation: Any, key: object = None) -> None:
         """Collect an operation for the commit.
 

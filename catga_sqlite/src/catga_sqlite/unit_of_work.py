@@ -73,6 +73,11 @@ class SqliteUnitOfWork(BaseUnitOfWork):
         return self._connection
 
     @property
+    def has_writes(self) -> bool:
+        """Whether it has the file: it takes it for its first write."""
+        return self._transaction is not None
+
+    @property
     def begun(self) -> bool:
         """Whether it has the file: reads are made in its transaction from then on."""
         return self._transaction is not None

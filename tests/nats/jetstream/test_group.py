@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+from catga_core.interfaces.durable_transport import KeyFence
 from catga_nats.jetstream.group import Group
 from catga_nats.jetstream.received import Delivery
 
@@ -24,6 +25,7 @@ class Opened:
             within=within,
             owned_until=lambda: float("inf"),
             on_pause=self._ask,
+            fence=KeyFence("group", self._confirm),
         )
 
     def deliver(self, sequence: int, number: int, *, count: int = 1) -> None:
@@ -34,6 +36,9 @@ class Opened:
 
     def _ask(self) -> None:
         self.asked += 1
+
+    async def _confirm(self) -> bool:
+        return True
 
 
 async def test_messages_are_given_as_they_come() -> None:

@@ -13,6 +13,7 @@ from catga_core.interfaces.dead_letters import (
 from catga_core.interfaces.durable_transport import (
     DurableCapabilities,
     DurableTransport,
+    KeyFence,
     QueueDefinition,
     Received,
     command_queue,
@@ -116,6 +117,7 @@ __all__ = [
     "InProgress",
     "Inbound",
     "InboxStore",
+    "KeyFence",
     "LeasedMessage",
     "LockLease",
     "LockProvider",

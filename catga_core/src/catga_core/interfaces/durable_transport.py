@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -56,6 +57,25 @@ class DurableCapabilities(msgspec.Struct, frozen=True):
     transactional: bool
 
 
+class KeyFence(msgspec.Struct, eq=False):
+    """What the effects of the messages of some keys are committed with, while a process owns these keys.
+
+    A transport whose owners are not decided in the container's storage makes a new one each time that this process becomes the owner.
+    The consumer of the queue sets a random token, which it has written to the storage; a commit requires that it is still there.
+
+    Args:
+        name: What the token is kept under: the same in each process that may own these keys, and of no other keys.
+        confirm: Asks whether this process owns the keys, whatever its clock says; may raise `CatgaError`.
+        token: The token; `None` until the first unit of work, and where another one is to be written.
+        turn: Held while the token is written.
+    """
+
+    name: str
+    confirm: Callable[[], Awaitable[bool]]
+    token: int | None = None
+    turn: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+
+
 class Received(Protocol):
     """A message that was received and has to be settled."""
 
@@ -82,6 +102,11 @@ class Received(Protocol):
     @property
     def held(self) -> bool:
         """Whether it is this process's, as far as is known here without asking: `False` once another one may have it."""
+        ...
+
+    @property
+    def fence(self) -> KeyFence | None:
+        """What its effects are committed with; `None` for a message without a key, and where `require` is enough."""
         ...
 
 
@@ -160,6 +185,16 @@ class DurableTransport(Protocol):
             LeaseLostError: In a unit of work that the transport takes part in, another process has the message; where writes are
                 collected, the commit raises it.
             CatgaError: It is not known to be recorded: the message may be delivered again.
+        """
+        ...
+
+    async def require(self, received: Received, /) -> None:
+        """Require that a message is this process's when the ambient unit of work is committed.
+
+        A transport that is not transactional asks at this moment, as far as is known here; `Received.fence` does the rest.
+
+        Raises:
+            LeaseLostError: Another process may have it. Where writes are collected, the commit raises it.
         """
         ...
 

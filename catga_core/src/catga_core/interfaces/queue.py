@@ -217,6 +217,17 @@ class QueueStore(Protocol):
         """
         ...
 
+    async def require(self, leased: QueueLease, /) -> None:
+        """Require that a message is the caller's until the ambient unit of work is committed; outside of one, at this moment.
+
+        A lease that has run out counts as long as nobody has taken the message over.
+
+        Raises:
+            LeaseLostError: The message was given back, taken over by another consumer, or ended. Where writes are collected, the
+                commit raises it.
+        """
+        ...
+
     async def retry(self, leased: QueueLease, /, *, delay: float, error: str) -> None:
         """Give a message back for another attempt; does nothing where it was taken over by another consumer.
 

@@ -63,6 +63,11 @@ class MemoryUnitOfWork(BaseUnitOfWork):
         self.require_open()
         return MemoryConnection(self, self._memory)
 
+    @property
+    def has_writes(self) -> bool:
+        """Whether it has written."""
+        return bool(self._written)
+
     async def begin(self) -> None:
         """Have the storage for itself; wait for the one that has it."""
         if self._memory.writer is self:

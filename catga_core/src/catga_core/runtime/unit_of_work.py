@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar, copy_context
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from catga_core.errors import PersistenceError
 from catga_core.errors.groups import as_catga_error
@@ -22,10 +22,27 @@ active_unit_of_work: ContextVar[Any] = ContextVar("catga_unit_of_work", default=
 
 A storage sets it around a `unit_of_work()` block. A store finds the one of its own storage with `joined_unit_of_work`."""
 
-commit_guard: ContextVar[Callable[[], None] | None] = ContextVar("catga_commit_guard", default=None)
-"""Raises `LeaseLostError` when the message being handled may be another process's; called right before each commit."""
-
 U = TypeVar("U", bound="BaseUnitOfWork")
+
+
+class CommitGuard(Protocol):
+    """Decides whether a task may commit: its work may be another process's by then."""
+
+    async def before_begin(self, storage: object, /) -> None:
+        """Prepare for a unit of work of a storage, outside of it; may raise."""
+        ...
+
+    async def before_commit(self, unit: BaseUnitOfWork, /) -> None:
+        """Check right before a commit, in the transaction; may write to it, and raise to roll back."""
+        ...
+
+    def error_of(self, error: BaseException, /) -> BaseException:
+        """Return the error to raise for one that a commit has failed with: another one where the guard caused it."""
+        ...
+
+
+commit_guard: ContextVar[CommitGuard | None] = ContextVar("catga_commit_guard", default=None)
+"""The guard of the units of work that the running task begins and commits, `None` for no guard."""
 
 
 class BaseUnitOfWork(ABC):
@@ -81,6 +98,11 @@ class BaseUnitOfWork(ABC):
 
     def _release(self, mark: object) -> None:  # noqa: B027 - most storages have nothing to do
         """Forget a mark, and keep what was written since."""
+
+    @property
+    def has_writes(self) -> bool:
+        """Whether a commit may change anything; `True` where that is not known."""
+        return True
 
     def writing(self) -> None:
         """Note that the running task writes: a nested block of another task cannot be rolled back alone any more."""
@@ -180,6 +202,7 @@ class BaseUnitOfWork(ABC):
 
     async def finish(self) -> None:
         """Run the actions before the commit, commit, and run the actions after it; roll back on an error."""
+        guard = commit_guard.get()
         try:
             # The loop includes actions that an action registers.
             for action in self._before:
@@ -187,14 +210,16 @@ class BaseUnitOfWork(ABC):
                 if inspect.isawaitable(pending):
                     await pending
             self._require_whole()
-            guard = commit_guard.get()
             if guard is not None:
-                guard()
+                await guard.before_commit(self)
             self.over = True
             cancelled = await _to_its_end(self._commit())
         except BaseException as error:
-            await self.give_up(error)
-            raise
+            shown = error if guard is None else guard.error_of(error)
+            await self.give_up(shown)
+            if shown is error:
+                raise
+            raise shown from error
         for action in self._after:
             try:
                 action()
@@ -281,6 +306,9 @@ class UnitOfWorkBlock(Generic[U]):
             self._point = found.enter()
             self._unit = found
             return found
+        guard = commit_guard.get()
+        if guard is not None:
+            await guard.before_begin(self._storage)
         unit = self._unit = self._make()
         active_unit_of_work.set(unit)
         return unit

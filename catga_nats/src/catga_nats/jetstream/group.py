@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from catga_core.interfaces.durable_transport import KeyFence
 from catga_nats.jetstream.lanes import Lanes
 from catga_nats.jetstream.received import Delivery, JetMessage
 
@@ -27,6 +28,7 @@ class Group:
         within: Seconds after which leases that are not renewed expire.
         owned_until: Returns the loop's time until which the group is surely this process's.
         on_pause: Called when earlier messages are awaited, so that the server is asked for them.
+        fence: What effects are committed with, the same for all consumers of these keys while this process owns them.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class Group:
         within: float,
         owned_until: Callable[[], float],
         on_pause: Callable[[], None],
+        fence: KeyFence,
     ) -> None:
+        self.fence: KeyFence = fence
         self.lanes: Lanes = Lanes(give)
         self._owned_until = owned_until
         self._on_pause = on_pause

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from catga_core.clock import SystemClock
+from catga_core.interfaces.durable_transport import KeyFence
 from catga_core.runtime import RetryPolicy, Worker
 from catga_nats.connection import NatsConnection
 from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
@@ -30,6 +31,7 @@ class Groups:
         settling: Gives messages back.
         background: Runs background tasks.
         owned_until: Returns the loop's time until which all groups are surely this process's.
+        fence_of: Returns a new fence for a group.
     """
 
     def __init__(
@@ -38,12 +40,16 @@ class Groups:
         settling: Settling,
         background: Background,
         owned_until: Callable[[], float],
+        fence_of: Callable[[tuple[str, int]], KeyFence],
     ) -> None:
         self._connection = connection
         self._settling = settling
         self._background = background
         self._owned_until = owned_until
         self._sources: dict[tuple[str, int], list[tuple[Reader, Source]]] = {}
+        self._fence_of = fence_of
+        # One for each time that this process owns a group.
+        self._fences: dict[tuple[str, int], KeyFence] = {}
         self._worker = Worker(
             "queue messages awaited",
             self._look,
@@ -91,6 +97,9 @@ class Groups:
         except BaseException:
             self._background.start(self._connection.unsubscribe(source.subscription))
             raise
+        fence = self._fences.get(place)
+        if fence is None:
+            fence = self._fences[place] = self._fence_of(place)
         group = Group(
             give,
             left=info["num_ack_pending"],
@@ -99,6 +108,7 @@ class Groups:
             within=reader.definition.lease,
             owned_until=self._owned_until,
             on_pause=self._worker.wake,
+            fence=fence,
         )
         self._sources.setdefault(place, []).append((reader, source))
         reader.own(source, group)
@@ -121,6 +131,7 @@ class Groups:
 
     def lose(self, place: tuple[str, int]) -> None:
         """Forget a group that another process may own."""
+        self._fences.pop(place, None)
         for reader, source in self._sources.pop(place, ()):
             self._forget(reader, source)
 

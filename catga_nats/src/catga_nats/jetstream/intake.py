@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from catga_core.clock import SystemClock
 from catga_core.errors import TransportError
-from catga_core.interfaces.durable_transport import QueueDefinition
+from catga_core.interfaces.durable_transport import KeyFence, QueueDefinition
 from catga_core.runtime import Worker
 from catga_nats.connection import NatsConnection
 from catga_nats.jetstream.attempts import Attempts
@@ -64,7 +64,13 @@ class Intake:
         self._ownership = Ownership(
             bucket, layout.groups, options.membership_seconds, self._take, self._leave, self._lose, missing
         )
-        self._groups = Groups(connection, self.settling, self._background, lambda: self._ownership.until)
+        self._groups = Groups(
+            connection,
+            self.settling,
+            self._background,
+            lambda: self._ownership.until,
+            self._fence,
+        )
         self.held: HeldKeys = HeldKeys(
             connection,
             layout,
@@ -206,6 +212,11 @@ class Intake:
 
     def _lose(self, token: str, group: int) -> None:
         self._groups.lose((token, group))
+
+    def _fence(self, place: tuple[str, int]) -> KeyFence:
+        # With the bucket's name: another deployment has groups of its own.
+        name = f"{self._layout.state_bucket}:{place[0]}-g{place[1]}"
+        return KeyFence(name, lambda: self._ownership.confirm(*place))
 
     # --- inside ---
 

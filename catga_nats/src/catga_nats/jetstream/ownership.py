@@ -88,6 +88,15 @@ class Ownership:
         while await self.turn():
             pass
 
+    async def confirm(self, queue: str, group: int) -> bool:
+        """Return whether this process owns a group, as the bucket's leader knows it: this process's clock may be wrong.
+
+        Raises:
+            CatgaError: The bucket cannot be read.
+        """
+        entry = await self._bucket.get(_owner_key(queue))
+        return entry is not None and _owners(entry.value).get(str(group)) == self._member
+
     async def stop(self) -> None:
         """Give everything up, so that others go on at once."""
         await self._worker.stop(cancel=True)

@@ -255,6 +255,15 @@ class JetStreamQueues:
             await self._looking.keep_result(message, result)
         await self._intake.settling.complete(message)
 
+    async def require(self, received: Received, /) -> None:
+        """Require that a message is this process's by its leases.
+
+        Raises:
+            LeaseLostError: Another process may have it.
+        """
+        self._check_open()
+        self._intake.settling.expect(_own(received))
+
     async def retry(self, received: Received, /, *, delay: float, error: str) -> None:  # noqa: ARG002 - the server keeps none
         """Have a message delivered again after a number of seconds."""
         self._check_open()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from catga_core.interfaces.durable_transport import KeyFence
 from catga_core.interfaces.queue import QueuedMessage
 
 if TYPE_CHECKING:
@@ -111,6 +112,11 @@ class JetMessage:
         """Whether its lease and its group are valid by this process's clock."""
         now = asyncio.get_running_loop().time()
         return not self.gone and now <= self.expires_at and (self.group is None or self.group.is_owned(now))
+
+    @property
+    def fence(self) -> KeyFence | None:
+        """What its effects are committed with: that of its group; `None` without a key."""
+        return None if self.group is None else self.group.fence
 
     @property
     def error(self) -> str | None:

@@ -82,6 +82,7 @@ _READS = (
     "lock_left",
     "outbox_stats",
     "due_in",
+    "require_queued",
     "may_discard",
     "is_key_held",
     "may_cancel",

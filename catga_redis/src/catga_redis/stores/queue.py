@@ -110,6 +110,16 @@ class RedisQueueStore:
         await self._commands.run("complete_queued", *arguments)
         self._storage.news.wake(_TOPIC)
 
+    async def require(self, leased: QueueLease, /) -> None:
+        """Require that a message is the caller's; inside a unit of work, at the commit."""
+        unit = self._storage.joined()
+        if unit is not None:
+            unit.stage("require_queued", *_token(leased))
+            return
+        answer = await self._commands.run("require_queued", *_token(leased))
+        if is_refusal(answer):
+            raise refusal(answer)
+
     async def retry(self, leased: QueueLease, /, *, delay: float, error: str) -> None:
         """Give a message back for another attempt; does nothing where it was taken over by another consumer."""
         await self._commands.run("retry_queued", *_token(leased), delay, error)

@@ -146,11 +146,16 @@ def complete(
 ) -> None:
     """Record that messages were handled; in a unit of work, refuse where one is not the caller's any more."""
     for each in leased if joined else ():
-        if connection.execute(_OWN, _own(each)).fetchone() is None:
-            raise lost_message(each.queue, each.message.context.message_id)
+        require(connection, each)
     for each in leased:
         if connection.execute(_COMPLETE, (now, result, *_own(each))).rowcount:
             _offer_head(connection, each.queue, each.message.key)
+
+
+def require(connection: sqlite3.Connection, leased: QueueLease) -> None:
+    """Refuse where a message is not the caller's any more."""
+    if connection.execute(_OWN, _own(leased)).fetchone() is None:
+        raise lost_message(leased.queue, leased.message.context.message_id)
 
 
 def retry(connection: sqlite3.Connection, leased: QueueLease, delay: float, error: str, now: float) -> None:

@@ -60,7 +60,8 @@ def _compare_and_set(connection: sqlite3.Connection, name: str, value: int, expe
     actual = _get(connection, name)
     if actual != expected:
         raise NamedValueConflictError(name, expected, actual)
-    connection.execute(_SET, (name, value))
+    if actual != value:
+        connection.execute(_SET, (name, value))
 
 
 def _delete(connection: sqlite3.Connection, name: str) -> bool:

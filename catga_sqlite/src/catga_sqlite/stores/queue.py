@@ -99,6 +99,10 @@ class SqliteQueueStore:
             rows.complete, tuple(leased), result, self._clock.time(), joined, topics=QUEUES
         )
 
+    async def require(self, leased: QueueLease, /) -> None:
+        """Require that a message is the caller's until the ambient unit of work is committed."""
+        await self._storage.write(rows.require, leased)
+
     async def retry(self, leased: QueueLease, /, *, delay: float, error: str) -> None:
         """Give a message back for another attempt; does nothing where it was taken over by another consumer."""
         await self._storage.write(rows.retry, leased, delay, error, self._clock.time(), topics=QUEUES)

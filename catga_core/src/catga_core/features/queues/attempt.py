@@ -43,24 +43,28 @@ class Attempt:
         """Whether no other process has the message, as far as is known here."""
         return not self._lost and self._now() < self.until and self.received.held
 
-    def guard(self) -> None:
-        """Refuse a commit of the handler once the lease is lost: a process may have stood still since it was renewed.
-
-        Tasks that the handler has left behind commit as they like once it has returned.
+    def check(self) -> None:
+        """Look whether the message is still this process's, which may have stood still since the lease was renewed.
 
         Raises:
             LeaseLostError: Another process may have the message, and may have handled later messages of its key.
         """
-        if not self.returned and not self.holds:
-            message_id = self.received.message.context.message_id
-            reason = "its lease ran out, and another process may have it"
-            raise LeaseLostError(f"the message {message_id!r}", reason)
+        if not self.holds:
+            raise self.lost("its lease ran out, and another process may have it")
+
+    def lost(self, reason: str) -> LeaseLostError:
+        """Return the error for a message that may be another process's.
+
+        Args:
+            reason: Why, as a clause.
+        """
+        return LeaseLostError(f"the message {self.received.message.context.message_id!r}", reason)
 
     def lose(self) -> None:
         """Cancel the handler, because another process has the message; what is handled already is settled all the same."""
         if self.handled or self.task is None or self.task.done():
             return
-        # Its end, if there is one, is refused by the transport, and by `guard` what a handler commits that goes on all the same.
+        # Its end, if there is one, is refused by the transport, and by the commit fence what a handler commits that goes on all the same.
         self.handled = True
         self.report_lost()
         self.task.cancel()

@@ -121,12 +121,19 @@ class QueueConsumer:
         fenced = definition.confirms and self._transport().capabilities.transactional
         for each in received:
             strict = each.message.key is not None and not fenced
+            if each.fence is not None and self._handles(each):
+                # Delivered again while this process was too late to renew it: the former attempt may be committing still.
+                each.fence.token = None
             attempt = Attempt(each, until=until, strict=strict, now=self._clock.monotonic)
             # An empty context: nothing of the worker's leaks into a handler.
             task = background_task(self._handling.handle(definition, attempt), context=Context())
             attempt.task = task
             self._running[task] = attempt
             task.add_done_callback(self._ended)
+
+    def _handles(self, received: Received) -> bool:
+        message_id = received.message.context.message_id
+        return any(each.received.message.context.message_id == message_id for each in self.attempts)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

@@ -19,6 +19,7 @@ from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.durable_transport import DurableTransport, QueueDefinition
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.inbox import InboxStore
+from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.queue import QueueStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import Dispatcher, DurableMessages
@@ -60,7 +61,7 @@ class QueuesFeature:
         self._commands.clear()
         self._of_all_events.clear()
         builder.on_handler(self._note)
-        builder.need(Storage, QueueStore, DurableTransport, DeadLetterStore)
+        builder.need(Storage, QueueStore, DurableTransport, DeadLetterStore, NamedValueStore)
         builder.use(RetentionFeature).prune("queue", QueueStore, self._prune)
         builder.use(DeadLetterFeature).watch()
         builder.use(DeadLetterFeature).replay_atomically(self._is_confirmed)
@@ -172,6 +173,7 @@ class QueuesFeature:
 
     def _add_consumers(self, builder: Builder) -> None:
         from catga_core.features.queues.consumers import QueueConsumers
+        from catga_core.features.queues.fencing import Fences
         from catga_core.features.queues.handling import Handling
         from catga_core.features.queues.settling import Settling
 
@@ -204,7 +206,10 @@ class QueuesFeature:
             async def had(message_id: str, handler: str) -> bool:
                 return await services.get(InboxStore).seen(message_id, handler)
 
-            handling = Handling(dispatcher, registry, serializer, results, settling, transport, storage, had)
+            fences = Fences(transport, lambda: services.get(NamedValueStore))
+            handling = Handling(
+                dispatcher, registry, serializer, results, settling, transport, storage, had, fences
+            )
             definitions = self._definitions(services)
 
             def all_queues() -> Sequence[QueueDefinition]:
@@ -229,6 +234,7 @@ class QueuesFeature:
             "transport": DurableTransport,
             "storage": Storage,
             "letters": DeadLetterStore,
+            "values": NamedValueStore,
         }
         builder.add_worker(QueueConsumers, make, needs, name="queue_consumers")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from catga_core.errors import CatgaError, ErrorCode, LeaseLostError
 from catga_core.features.queues.attempt import Attempt
+from catga_core.features.queues.fencing import CommitFence, Fences
 from catga_core.features.queues.results import ResultCodecs
 from catga_core.features.queues.settling import Settling
 from catga_core.interfaces.durable_transport import DurableTransport, QueueDefinition, Received
@@ -35,6 +36,7 @@ class Handling:
         transport: Returns the current durable transport.
         storage: Returns the current storage.
         had: Returns whether the inbox knows that a handler has had a message.
+        fences: Refuse commits of messages that are another process's by then.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Handling:
         transport: Callable[[], DurableTransport],
         storage: Callable[[], Storage],
         had: Callable[[str, str], Awaitable[bool]],
+        fences: Fences,
     ) -> None:
+        self._fences = fences
         self._dispatcher = dispatcher
         self._registry = registry
         self._serializer = serializer
@@ -88,15 +92,19 @@ class Handling:
         if definition.confirms and self._transport().capabilities.transactional:
             await self._handle_in_transaction(definition, attempt, endpoint, decoded)
             return
-        if attempt.strict:
-            # The task is this attempt's alone; those that the handler starts inherit it.
-            commit_guard.set(attempt.guard)
+        guard = CommitFence(attempt, self._fences) if attempt.strict else None
+        # The task is this attempt's alone; those that the handler starts inherit it.
+        commit_guard.set(guard)
         result = await _result_of(endpoint, decoded, attempt)
         if isinstance(result, Failure):
-            if isinstance(result.error, LeaseLostError) and not attempt.holds:
-                # Another process has the message, and nothing of this attempt was committed.
-                attempt.report_lost()
-                return
+            if isinstance(result.error, LeaseLostError):
+                if not attempt.holds:
+                    # Another process has the message, and nothing of this attempt was committed.
+                    attempt.report_lost()
+                    return
+                if guard is not None and guard.refused:
+                    await self._refused(attempt)
+                    return
             await self._failed(definition, received, decoded, result)
             return
         await self._settling.done(received, self._encoded(described, result))
@@ -125,6 +133,19 @@ class Handling:
             await self._failed(definition, received, decoded, result)
         else:
             self._settling.counters.handled += 1
+
+    async def _refused(self, attempt: Attempt) -> None:
+        """Have a message handled again that this process still owns: a former owner's token came late, which is no failure."""
+        received = attempt.received
+        try:
+            owned = received.fence is not None and await received.fence.confirm()
+        except CatgaError:
+            owned = False
+        if owned:
+            await self._settling.give_back(received)
+        else:
+            # It is delivered again after its lease, to the owner of its key.
+            attempt.report_lost()
 
     async def _exhausted(self, definition: QueueDefinition, received: Received) -> None:
         """End a message whose attempts did not end by themselves."""

@@ -74,6 +74,13 @@ class Settling:
         else:
             self.counters.handled += 1
 
+    async def give_back(self, received: Received) -> None:
+        """Have a message delivered again at once, without counting the attempt."""
+        try:
+            await self._transport().release([received])
+        except CatgaError as error:
+            _not_settled(received, error)
+
     async def failed(
         self, definition: QueueDefinition, received: Received, error: CatgaError, *, retryable: bool
     ) -> None:

@@ -86,6 +86,10 @@ class StoredMessage(msgspec.Struct, frozen=True):
         """As far as is known here: only the store can tell that another process has it."""
         return True
 
+    @property
+    def fence(self) -> None:
+        """Nothing: the store knows whose it is, so that `StoredQueues.require` is enough."""
+
 
 class _Demand(msgspec.Struct, eq=False):
     limit: int
@@ -192,6 +196,11 @@ class StoredQueues:
         """Record that a message was handled."""
         known = _own(received)
         await known.store.complete([known.leased], result=result)
+
+    async def require(self, received: Received, /) -> None:
+        """Require that a message is this process's until the ambient unit of work is committed."""
+        known = _own(received)
+        await known.store.require(known.leased)
 
     async def retry(self, received: Received, /, *, delay: float, error: str) -> None:
         """Have a message delivered again after a number of seconds."""

@@ -124,6 +124,12 @@ class MemoryQueueStore:
                 queue.done.write(unit)[row.message_id] = Done(message, row.attempts, row.error, now, result)
         self._wake()
 
+    async def require(self, leased: QueueLease, /) -> None:
+        """Require that a message is the caller's until the ambient unit of work is committed."""
+        unit = await self._storage.write()
+        if _owned(self._queues.of(leased.queue), leased, unit) is None:
+            raise lost_message(leased.queue, leased.message.context.message_id)
+
     async def retry(self, leased: QueueLease, /, *, delay: float, error: str) -> None:
         """Give a message back for another attempt; does nothing where it was taken over by another consumer."""
         unit = await self._storage.write()

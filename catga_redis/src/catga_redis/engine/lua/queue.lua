@@ -325,6 +325,15 @@ local function apply_may_discard(a, i)
   return q_owned(a, i) and 1 or 0
 end
 
+-- a[i]: queue, message id, place, token. Refused as a complete is; writes nothing.
+local function check_require_queued(a, i)
+  if q_ended[q_entry(a[i], a[i + 1])] or not q_owned(a, i) then
+    return { 'left', a[i], a[i + 1] }
+  end
+end
+local function apply_require_queued()
+end
+
 -- a[i]: queue, key. Refused when it is not held.
 local function check_release_key(a, i)
   if redis.call('SISMEMBER', Q .. 'held:' .. a[i], a[i + 1]) == 0 then

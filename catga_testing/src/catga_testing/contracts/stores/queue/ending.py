@@ -198,6 +198,60 @@ class QueueEndingContract(QueueContractBase):
         assert found is not None
         assert found.state is QueueState.DONE
 
+    @pytest.mark.parametrize("act", ["complete", "retry", "release", "discard"])
+    async def test_required_message_of_a_queue_that_was_lost_fails_the_unit_of_work(
+        self, pair: tuple[Stores, Stores], time: StoreTime, act: str
+    ) -> None:
+        """Another consumer has the message, or has ended it; nothing of the unit of work is there."""
+        one, other = both(pair, QueueStore)
+        await filled(one, "a-1")
+        [lost] = await lease(one, lease=time.lease)
+        await time.passes(1.1)
+        [taken] = await lease(other)
+
+        for how in ("taken over", "ended"):
+            if how == "ended":
+                await _act(other, act, taken)
+            with pytest.raises(LeaseLostError):
+                async with pair[0].storage.unit_of_work():
+                    await one.add(queued("effect"), queues=["effects"])
+                    await one.require(lost)
+            with pytest.raises(LeaseLostError):
+                await one.require(lost)
+            assert await other.get("effects", "effect") is None
+
+    async def test_required_message_of_a_queue_stays_as_it_is(
+        self, pair: tuple[Stores, Stores], time: StoreTime
+    ) -> None:
+        """Also after its lease, while no consumer has taken it over."""
+        one, other = both(pair, QueueStore)
+        await filled(one, "a-1", "a-2")
+        [late] = await lease(one, lease=time.lease)
+        await one.require(late)
+        await time.passes(1.1)
+
+        async with pair[0].storage.unit_of_work():
+            await one.add(queued("effect"), queues=["effects"])
+            await one.require(late)
+
+        assert await other.get("effects", "effect") is not None
+        assert names(await lease(other)) == ["a-1"]
+
+    async def test_message_of_a_queue_that_the_unit_of_work_ends_is_not_its_own_any_more(
+        self, pair: tuple[Stores, Stores]
+    ) -> None:
+        """Once it is completed."""
+        one, other = both(pair, QueueStore)
+        await filled(one, "a-1")
+        [leased] = await lease(one)
+
+        with pytest.raises(LeaseLostError):
+            async with pair[0].storage.unit_of_work():
+                await one.complete([leased])
+                await one.require(leased)
+
+        await other.require(leased)
+
     async def test_a_message_that_no_attempt_of_runs_is_cancelled(
         self, queue_stores: TwoQueues, time: StoreTime
     ) -> None:
