@@ -104,10 +104,10 @@ class Former:
 
 
 @asynccontextmanager
-async def former(place: Place) -> AsyncGenerator[Former]:
+async def former(place: Place, *, automatic: bool = False) -> AsyncGenerator[Former]:
     clock = Suspended()
     processes: list[Former] = []
-    catga = place.container(service_name="replicas")
+    catga = place.container(service_name="replicas", enable_outbox=automatic)
     catga.add_singleton(Clock, clock)
     # One at a time, so that it does not take its message over itself.
     add_queues(catga, QueueOptions(lease_seconds=LEASE, poll_seconds=0.02, concurrency=1))
@@ -170,6 +170,24 @@ async def test_process_that_stands_still_between_look_and_commit_commits_nothing
             await eventually(lambda: slow.refused)
 
             assert await notes(app) == [(1, "successor"), (2, "successor")]
+
+
+async def test_automatic_unit_of_work_of_a_former_owner_is_refused(
+    place: Place, log: list[MutableMapping[str, Any]]
+) -> None:
+    async with former(place, automatic=True) as slow:
+        for step in (1, 2):
+            await slow.app.mediator.publish(Changed("k", step))
+        await eventually(lambda: slow.begun.is_set())
+        slow.stand_still()
+        async with successor(place) as app:
+            await eventually(lambda: handled(app), within=20)
+
+            slow.go_on.set()
+            await eventually(lambda: [each for each in log if each["event"] == LEASE_LOST])
+
+            assert await notes(app) == [(1, "successor"), (2, "successor")]
+            assert slow.app.health()["queue_consumers"].details["retried"] == 0
 
 
 async def test_late_commit_counts_while_nobody_has_taken_over(place: Place) -> None:
