@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from contextvars import Context
 from pathlib import Path
@@ -19,6 +19,8 @@ from catga_core import CatgaApp, EventStore
 from catga_core.errors import Outcome, TransportError
 from catga_core.interfaces import NamedValueStore, Storage
 from catga_core.interfaces.durable_transport import DurableTransport, Received
+from catga_nats.jetstream.api import call
+from catga_nats.jetstream.queues import JetStreamQueues
 from catga_redis.storage import RedisStorage
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import eventually
@@ -118,6 +120,27 @@ async def test_keys_of_one_group_are_committed_in_parallel(
         assert len(fences) == 1
 
 
+async def test_owner_commits_after_the_bucket_was_lost(
+    jetstream_shared: NatsServer, prefix: str, store: str
+) -> None:
+    async with Noting(jetstream_shared.url, prefix, store) as running:
+        app = await running.start()
+        transport, values = app.get(DurableTransport), app.get(NamedValueStore)
+        assert isinstance(transport, JetStreamQueues)
+        await app.mediator.publish(Changed("o", 1))
+        await eventually(lambda: noted(app, 1), within=20)
+        before = await values.list("catga-fence:")
+
+        await call(transport._connection, f"STREAM.DELETE.KV_{prefix}_queues")
+        await eventually(lambda: is_owned_again(transport, before), within=20)
+        await app.mediator.publish(Changed("o", 2))
+        await eventually(lambda: noted(app, 2), within=20)
+
+        after = await values.list("catga-fence:")
+        assert after.keys() == before.keys()
+        assert after != before
+
+
 @pytest.mark.parametrize("store", ["redis"], indirect=True)
 async def test_commit_of_a_former_attempt_of_one_process_is_refused(
     jetstream_shared: NatsServer, prefix: str, store: str, monkeypatch: pytest.MonkeyPatch
@@ -179,6 +202,13 @@ class Noting(AsyncExitStack):
 
         self.catga.add_handlers(note)
         return await self.enter_async_context(self.catga.running())
+
+
+async def is_owned_again(transport: JetStreamQueues, before: Mapping[str, int]) -> bool:
+    [name] = before
+    token, group = name.rsplit(":", 1)[1].rsplit("-g", 1)
+    fence = transport._intake._groups._fences.get((token, int(group)))
+    return fence is not None and fence.token is None
 
 
 async def overwrite(values: NamedValueStore) -> None:
