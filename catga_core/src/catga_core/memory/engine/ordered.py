@@ -38,9 +38,13 @@ class Ordered(Generic[T]):
         """The last item, `None` for none."""
         return self.items[-1] if self.items else None
 
+    def place(self, begin: tuple[Any, ...]) -> int:
+        """Return the index of the first item that is not before a tuple."""
+        return bisect_left(self.items, begin)
+
     def next(self, begin: tuple[Any, ...]) -> T | None:
         """Return the first item that is not before a tuple, `None` for none."""
-        at = bisect_left(self.items, begin)
+        at = self.place(begin)
         return self.items[at] if at < len(self.items) else None
 
     def add(self, item: T, unit: MemoryUnitOfWork | None) -> None:

@@ -16,6 +16,7 @@ from catga_core.interfaces.memberships import MembershipStore
 from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.queue import QueueStore
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
 from catga_core.memory.storage import MemoryStorage
@@ -29,6 +30,7 @@ from catga_core.memory.stores.memberships import MemoryMembershipStore
 from catga_core.memory.stores.named_values import MemoryNamedValueStore
 from catga_core.memory.stores.outbox import MemoryOutboxStore
 from catga_core.memory.stores.queue import MemoryQueueStore
+from catga_core.memory.stores.sagas import MemorySagaStore
 from catga_core.memory.stores.snapshots import MemorySnapshotStore
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "MemoryNamedValueStore",
     "MemoryOutboxStore",
     "MemoryQueueStore",
+    "MemorySagaStore",
     "MemorySnapshotStore",
     "MemoryStorage",
     "memory_stores",
@@ -56,6 +59,7 @@ _MAKERS: Mapping[Any, Callable[[MemoryStorage, Clock], object]] = {
     InboxStore: MemoryInboxStore,
     OutboxStore: MemoryOutboxStore,
     QueueStore: MemoryQueueStore,
+    SagaStore: MemorySagaStore,
     DeadLetterStore: lambda storage, _: MemoryDeadLetterStore(storage),
     LockProvider: MemoryLockProvider,
     MembershipStore: MemoryMembershipStore,

@@ -1,0 +1,33 @@
+"""What the saga stores of all storages share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from catga_core.errors import LeaseLostError
+from catga_core.interfaces.saga_store import SagaFilter, SagaRecord, SagaState
+
+PRUNED: Final = frozenset({SagaState.COMPLETED, SagaState.COMPENSATED, SagaState.CANCELLED})
+"""The states that are removed after a time; a failed compensation stays for an operator."""
+
+
+def lost_saga(transaction_id: str) -> LeaseLostError:
+    """Return the error for a write of a process that no longer runs a saga.
+
+    Args:
+        transaction_id: The saga.
+    """
+    return LeaseLostError(
+        f"the saga {transaction_id!r}", "it was released, or another process has claimed it since"
+    )
+
+
+def matches(filter: SagaFilter, record: SagaRecord) -> bool:
+    """Return whether a saga matches a filter."""
+    return (
+        (filter.state is None or record.state is filter.state)
+        and (filter.name is None or record.saga.name == filter.name)
+        and (filter.parked is None or (record.problem is not None) is filter.parked)
+        and (filter.updated_before is None or record.updated_at < filter.updated_before)
+        and (filter.parent is None or record.saga.parent == filter.parent)
+    )
