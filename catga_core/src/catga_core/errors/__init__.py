@@ -23,6 +23,13 @@ from catga_core.errors.messaging import (
     UnknownMessageError,
 )
 from catga_core.errors.outcome import Outcome
+from catga_core.errors.sagas import (
+    SagaCancelledError,
+    SagaChangedError,
+    SagaConflictError,
+    SagaNotFoundError,
+    SagaTimeoutError,
+)
 from catga_core.errors.storage import (
     CheckpointConflictError,
     ConflictError,
@@ -58,6 +65,11 @@ __all__ = [
     "PersistenceError",
     "RepeatedEventError",
     "RequestTimeoutError",
+    "SagaCancelledError",
+    "SagaChangedError",
+    "SagaConflictError",
+    "SagaNotFoundError",
+    "SagaTimeoutError",
     "SerializationError",
     "StreamNotFoundError",
     "TransportError",

@@ -26,6 +26,8 @@ class DeadLetterSource(StrEnum):
     """It arrived and could not be decoded."""
     QUEUE = "queue"
     """Its handler failed in every attempt that the queue allows."""
+    SAGA = "saga"
+    """A compensation of the saga failed; its data is the message."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -1,0 +1,142 @@
+"""Runs a step or a compensation: attempts, timeouts, and the identity that receivers see."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from catga_core.clock import Clock
+from catga_core.errors import CatgaError, SagaTimeoutError
+from catga_core.log import SAGA_STEP_RETRIED, logger
+from catga_core.messages.context import active_context
+from catga_core.messages.message_context import MessageContext
+from catga_core.runtime.retry import RetryPolicy
+
+_LONGEST_ID: Final = 200
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a step or a compensation ended.
+
+    Args:
+        value: Its result.
+        error: What its last attempt failed with, `None` where it succeeded.
+        attempts: How many attempts were made.
+    """
+
+    value: Any
+    error: Exception | None
+    attempts: int
+
+
+class Attempts(msgspec.Struct, frozen=True):
+    """How a step is run.
+
+    Args:
+        transaction_id: The saga.
+        name: The step's name.
+        message_id: The id of the step, the same in every attempt and in every process.
+        correlation_id: The conversation that the saga belongs to.
+        traceparent: The trace that the saga belongs to.
+        retry: When it is tried again.
+        timeout: Seconds for one attempt, `None` for no limit.
+    """
+
+    transaction_id: str
+    name: str
+    message_id: str
+    correlation_id: str
+    traceparent: str | None
+    retry: RetryPolicy
+    timeout: float | None
+
+    async def run(
+        self,
+        work: Callable[[], Any],
+        clock: Clock,
+        pause: Callable[[float], Awaitable[None]],
+        time_left: Callable[[], float | None],
+    ) -> Ended:
+        """Run the work until it succeeds or no further attempt is allowed.
+
+        Args:
+            work: One attempt; what it returns is awaited where it can be.
+            clock: Measures timeouts.
+            pause: Waits between two attempts.
+            time_left: Returns the seconds that are left for the whole, `None` for no limit.
+
+        Returns:
+            How it ended: with a result, or with the error of the last attempt.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return Ended(await self._attempt(work, clock, time_left()), None, attempt)
+            except Exception as error:  # noqa: BLE001 - it is recorded
+                again = not isinstance(error, CatgaError) or error.retryable
+                if not (again and self.retry.allows(attempt)):
+                    return Ended(None, error, attempt)
+                delay = self.retry.delay(attempt)
+                logger().warning(
+                    SAGA_STEP_RETRIED,
+                    transaction_id=self.transaction_id,
+                    step=self.name,
+                    attempt=attempt,
+                    error=type(error).__name__,
+                    retry_in_seconds=round(delay, 3),
+                )
+            await pause(delay)
+
+    async def _attempt(self, work: Callable[[], Any], clock: Clock, left: float | None) -> Any:
+        limit = self.timeout if left is None else left if self.timeout is None else min(left, self.timeout)
+        bound = active_context.set(
+            MessageContext(
+                self.message_id, self.correlation_id, self.transaction_id, None, traceparent=self.traceparent
+            )
+        )
+        try:
+            found = work()
+            if not inspect.isawaitable(found):
+                return found
+            if limit is None:
+                return await found
+            return await self._within(found, limit, clock)
+        finally:
+            active_context.reset(bound)
+
+    async def _within(self, work: Awaitable[Any], limit: float, clock: Clock) -> Any:
+        running = asyncio.ensure_future(work)
+        timer = asyncio.ensure_future(clock.sleep(limit))
+        try:
+            await asyncio.wait([running, timer], return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                running.cancel()
+                await asyncio.wait([running])
+                if running.cancelled():
+                    text = f"The step {self.name!r} took longer than {limit:g} s. Its outcome is unknown."
+                    raise SagaTimeoutError(text)
+            return running.result()
+        finally:
+            timer.cancel()
+            if not running.done():
+                running.cancel()
+
+
+def step_id(transaction_id: str, key: str, direction: str) -> str:
+    """Return the message id of a step: the same in every attempt.
+
+    Args:
+        transaction_id: The saga.
+        key: The step: its branch, name and occurrence.
+        direction: `do` or `undo`.
+    """
+    text = f"{transaction_id}/{key}/{direction}"
+    if len(text) <= _LONGEST_ID:
+        return text
+    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,394 @@
+"""`Execution`: one run of a saga's code in this process, along its journal and beyond."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextvars import Context, copy_context
+from typing import Any
+
+import msgspec
+
+from catga_core.clock import Clock
+from catga_core.errors import LeaseLostError, SagaCancelledError, SagaChangedError, SagaTimeoutError
+from catga_core.interfaces.saga_store import ClaimedSaga, SagaStore, SagaWait
+from catga_core.runtime.tasks import background_task
+from catga_core.runtime.waiter import Waiter
+from catga_core.sagas.branches import Branch, Group, current_branch
+from catga_core.sagas.entries import Operation, shown_operation
+from catga_core.sagas.history import History
+from catga_core.sagas.journal import Journal
+from catga_core.sagas.stops import (
+    BranchStop,
+    HandedBack,
+    Interrupted,
+    Lost,
+    Parked,
+    Reason,
+    SagaStop,
+    Suspended,
+)
+
+
+class Block(msgspec.Struct, eq=False):
+    """A branch that waits.
+
+    Args:
+        branch: The branch.
+        until: When its wait ends, seconds since the Unix epoch; `None` for no limit.
+        topic: What it waits for, `None` for a time only.
+        ended: Done when it is to look again.
+    """
+
+    branch: Branch
+    until: float | None
+    topic: str | None
+    ended: asyncio.Future[None]
+
+
+class Execution:
+    """Decides for each operation of the code whether it is recorded, runs now, or ends the run.
+
+    A branch first follows what it has recorded. At the end of that it waits until every other branch is there too, so that what
+    happened in another order in the journal happens in no other order here.
+
+    Args:
+        claimed: The saga.
+        history: Its journal.
+        store: The store.
+        clock: The container's clock.
+        linger: Seconds for which a saga that waits stays in memory.
+    """
+
+    def __init__(
+        self, claimed: ClaimedSaga, history: History, store: SagaStore, clock: Clock, linger: float
+    ) -> None:
+        self.id: str = claimed.record.saga.transaction_id
+        self.clock: Clock = clock
+        self.history: History = history
+        self.store: SagaStore = store
+        self.journal: Journal = Journal(store, claimed.claim, history.entries, clock, self._was_lost)
+        self.reason: Reason | None = None
+        self.committed: bool = False
+        self.replaying: bool = history.left > 0
+        self.root: Branch = history.branch("")
+        self._deadline = claimed.record.saga.deadline
+        self._linger = linger
+        self._running = 1
+        self._blocks: set[Block] = set()
+        self._gated: list[asyncio.Future[None]] = []
+        self._stopped = Waiter()
+        self._timer: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # --- what the run around it says ---
+
+    def stop(self, reason: Reason) -> None:
+        """End the run: at the next operation of each branch, at once where one waits."""
+        if self.reason is not None and not isinstance(reason, Lost):
+            return
+        self.reason = reason
+        self._stopped.close()
+        for block in self._blocks:
+            _end(block.ended)
+        for gated in self._gated:
+            _end(gated)
+
+    def interrupt(self) -> None:
+        """End the run with a cancellation, unless its commit point is behind it."""
+        if not self.committed:
+            self.stop(Interrupted(SagaCancelledError(self.id), cancelled=True))
+
+    def begin_compensation(self) -> None:
+        """Forget why the code ended: from here on only a stop of the process, or the loss of the saga, ends the run."""
+        if not isinstance(self.reason, Lost | HandedBack):
+            self.reason = None
+        self._deadline = None
+        self.committed = True
+        self._stopped = Waiter()
+
+    def abandon(self, task: asyncio.Task[Any] | None) -> None:
+        """Cancel the code, also in the middle of a step.
+
+        Args:
+            task: The task of `execute`.
+        """
+        for each in [*self._tasks, *([] if task is None else [task])]:
+            each.cancel()
+
+    def notify(self, topic: str) -> None:
+        """Have the branches that wait for a topic look again."""
+        for block in self._blocks:
+            if block.topic == topic:
+                _end(block.ended)
+
+    def close(self) -> None:
+        """Release what a run leaves behind."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """What branches wait for."""
+        return [block.topic for block in self._blocks if block.topic is not None]
+
+    # --- what the context asks for ---
+
+    def here(self) -> Branch:
+        """Return the branch of the running task."""
+        branch = current_branch.get(None)
+        if branch is None:
+            msg = "SagaContext was used outside of its saga. Await its methods in execute, or in a branch of saga.gather(...)."
+            raise RuntimeError(msg)
+        return branch
+
+    def recorded(
+        self, branch: Branch, kinds: type[Operation] | tuple[type[Operation], ...], name: str
+    ) -> tuple[int, Any] | None:
+        """Return the next recorded operation of a branch with its index, `None` at the end of what it recorded.
+
+        Args:
+            branch: The branch.
+            kinds: The entries that the operation may have made.
+            name: Its name.
+
+        Raises:
+            SagaStop: The branch recorded another operation here.
+        """
+        if branch.at >= len(branch.recorded):
+            return None
+        found = branch.recorded[branch.at]
+        if not isinstance(found[1], kinds) or found[1].name != name:
+            kind = kinds[0] if isinstance(kinds, tuple) else kinds
+            self.changed(found[1].shown, shown_operation(kind.KIND, name, branch.path))
+        branch.at += 1
+        self.history.left -= 1
+        if not self.history.left:
+            self._pass_gate()
+        return found
+
+    async def go_on(self, branch: Branch) -> None:
+        """Return when the branch may do something new.
+
+        Raises:
+            SagaStop: The run ends here.
+            BranchStop: A sibling has failed.
+        """
+        while self.history.left and self.reason is None:
+            await self._wait_at_gate()
+        self.check(branch)
+
+    def check(self, branch: Branch) -> None:
+        """Do nothing while the branch may go on.
+
+        Raises:
+            SagaStop: The run ends here.
+            BranchStop: A sibling has failed.
+        """
+        if (
+            self.reason is None
+            and self._deadline is not None
+            and not self.committed
+            and self.clock.time() >= self._deadline
+        ):
+            self.stop(
+                Interrupted(
+                    SagaTimeoutError(f"The saga {self.id!r} took longer than its timeout."), cancelled=False
+                )
+            )
+        if self.reason is not None:
+            raise SagaStop
+        if branch.group is not None and branch.has_failed_sibling:
+            raise BranchStop
+
+    def changed(self, recorded: str | None, asked: str | None) -> None:
+        """Park the saga, whose code does not fit its journal.
+
+        Raises:
+            SagaStop: Always.
+        """
+        self.stop(Parked(SagaChangedError(self.id, recorded, asked)))
+        raise SagaStop
+
+    def time_left(self) -> float | None:
+        """Return the seconds until the saga's deadline, `None` for none."""
+        if self._deadline is None or self.committed:
+            return None
+        return max(0.0, self._deadline - self.clock.time())
+
+    async def pause(self, branch: Branch, seconds: float) -> None:
+        """Wait in memory before another attempt; a stop ends it."""
+        await self._stopped.wait(work=self.clock.sleep(seconds))
+        self.check(branch)
+
+    async def wait(self, branch: Branch, until: float | None, topic: str | None) -> None:
+        """Wait for a time or for a signal, in memory or suspended; return when to look again.
+
+        Raises:
+            SagaStop: The run ends here.
+            BranchStop: A sibling has failed.
+        """
+        limit = until
+        if self._deadline is not None and not self.committed:
+            limit = self._deadline if until is None else min(until, self._deadline)
+        self.check(branch)
+        block = Block(branch, limit, topic, asyncio.get_running_loop().create_future())
+        self._blocks.add(block)
+        self._running -= 1
+        try:
+            self._look_for_rest()
+            await block.ended
+        finally:
+            self._blocks.discard(block)
+            self._running += 1
+        self.check(branch)
+
+    async def gather(self, works: Sequence[Awaitable[Any]], *, cancel: bool) -> list[Any]:
+        """Run branches at the same time; return their results in their order.
+
+        Args:
+            works: The branches.
+            cancel: Whether the steps of the others are cancelled when one fails.
+
+        Raises:
+            Exception: The error of the first branch that failed.
+        """
+        if not works:
+            return []
+        parent = self.here()
+        parent.begin("gather")
+        number, parent.gathers = parent.gathers, parent.gathers + 1
+        group = Group(len(works))
+        tasks: list[asyncio.Task[Any]] = []
+        self._running += len(works) - 1
+        for index, work in enumerate(works):
+            branch = self.history.branch(f"{parent.path}{number}.{index}/", parent, group)
+            context = copy_context()
+            context.run(current_branch.set, branch)
+            tasks.append(
+                background_task(self._branch(work, group, tasks if cancel else None), context=context)
+            )
+        self._tasks.update(tasks)
+        try:
+            await _all_ended(tasks)
+        finally:
+            self._tasks.difference_update(tasks)
+            parent.busy = None
+        return self._results(tasks)
+
+    # --- parts ---
+
+    async def _branch(
+        self, work: Awaitable[Any], group: Group, siblings: list[asyncio.Task[Any]] | None
+    ) -> Any:
+        try:
+            return await work
+        except BaseException as error:
+            group.failed = True
+            self._end_siblings(error, siblings)
+            raise
+        finally:
+            group.left -= 1
+            # The last one lets the code around it go on.
+            self._running -= 1 if group.left else 0
+            self._look_for_rest()
+
+    def _end_siblings(self, error: BaseException, siblings: list[asyncio.Task[Any]] | None) -> None:
+        for block in self._blocks:
+            if block.branch.has_failed_sibling:
+                _end(block.ended)
+        if siblings is not None and isinstance(error, Exception):
+            for each in siblings:
+                if each is not asyncio.current_task():
+                    each.cancel()
+
+    def _results(self, tasks: Sequence[asyncio.Task[Any]]) -> list[Any]:
+        errors = [error for each in tasks if not each.cancelled() and (error := each.exception()) is not None]
+        if self.reason is not None and any(isinstance(each, SagaStop) for each in errors):
+            raise SagaStop
+        for error in errors:
+            if not isinstance(error, BranchStop):
+                raise error
+        if errors:
+            raise BranchStop
+        for each in tasks:
+            # By somebody else, or because a sibling failed whose error was raised above.
+            each.result()
+        return [each.result() for each in tasks]
+
+    def _look_for_rest(self) -> None:
+        """Suspend the saga where every branch waits, or have it woken here where the wait is short."""
+        if self._running or self.reason is not None:
+            return
+        if self._gated:
+            self._gate_is_stuck()
+            return
+        if not self._blocks or any(block.ended.done() for block in self._blocks):
+            return
+        due_at = min((block.until for block in self._blocks if block.until is not None), default=None)
+        left = None if due_at is None else due_at - self.clock.time()
+        if left is not None and left <= self._linger:
+            self._wake_after(left)
+            return
+        positions = self.history.positions
+        waits = tuple(SagaWait(topic, positions.get(topic, 0)) for topic in dict.fromkeys(self.topics))
+        self.stop(Suspended(due_at, waits))
+
+    def _wake_after(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = background_task(self._wake_those_due(seconds), context=Context())
+
+    async def _wake_those_due(self, seconds: float) -> None:
+        if seconds > 0:
+            await self.clock.sleep(seconds)
+        self._timer = None
+        now = self.clock.time()
+        for block in self._blocks:
+            if block.until is not None and block.until <= now:
+                _end(block.ended)
+        self._look_for_rest()
+
+    async def _wait_at_gate(self) -> None:
+        gated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gated.append(gated)
+        self._running -= 1
+        try:
+            self._look_for_rest()
+            await gated
+        finally:
+            if gated in self._gated:
+                self._gated.remove(gated)
+            self._running += 1
+
+    def _pass_gate(self) -> None:
+        self.replaying = False
+        gated, self._gated = self._gated, []
+        for each in gated:
+            _end(each)
+
+    def _gate_is_stuck(self) -> None:
+        """Park the saga: every branch has come to its end, and recorded operations of branches that do not exist are left."""
+        self.stop(Parked(SagaChangedError(self.id, self.history.unread(), None)))
+
+    def _was_lost(self, _error: LeaseLostError) -> None:
+        self.stop(Lost())
+
+
+async def _all_ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Wait for every branch, also when the code around them is cancelled: then they are as well."""
+    cancelled: asyncio.CancelledError | None = None
+    while not all(each.done() for each in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            for each in tasks:
+                each.cancel()
+    if cancelled is not None:
+        raise cancelled
+
+
+def _end(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,396 @@
+"""`SagaExecutor`: starts sagas, and tells what became of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from catga_core.clock import Clock
+from catga_core.errors import (
+    CatgaError,
+    ConfigurationError,
+    ErrorCode,
+    LockedError,
+    SagaConflictError,
+    SagaNotFoundError,
+    SagaTimeoutError,
+)
+from catga_core.interfaces.saga_store import (
+    ALL_SAGAS,
+    ClaimedSaga,
+    NewSaga,
+    SagaFilter,
+    SagaKind,
+    SagaPage,
+    SagaPause,
+    SagaRecord,
+    SagaState,
+    SagaStore,
+)
+from catga_core.interfaces.storage import Storage
+from catga_core.messages.context import active_context
+from catga_core.messages.fingerprints import content_digest, same_content
+from catga_core.messages.results import Success
+from catga_core.option_checks import check_name, check_seconds
+from catga_core.runtime.unit_of_work import joined_unit_of_work
+from catga_core.sagas.entries import CompensationFailed, Failing, Step, StepFailed, decode_entry, encode_entry
+from catga_core.sagas.failures import recorded_error
+from catga_core.sagas.records import Beginning, encode_record, result_of, status_of
+from catga_core.sagas.results import SagaResult, SagaStatus
+from catga_core.sagas.runs import SagaRuns
+from catga_core.sagas.saga import Saga
+from catga_core.sagas.types import SagaType
+
+D = TypeVar("D")
+R = TypeVar("R")
+
+
+class SagaExecutor:
+    """Starts sagas, waits for their results, and lets operators look and intervene.
+
+    Get it from the running application: `app.get(SagaExecutor)`, or by type in a constructor.
+
+    Args:
+        types: The registered sagas, by name and version.
+        store: Returns the current store.
+        storage: Returns the current storage.
+        runs: The sagas that this process runs.
+        clock: The container's clock.
+        lease: Seconds of a lease.
+    """
+
+    def __init__(
+        self,
+        types: Mapping[tuple[str, int], SagaType],
+        store: Callable[[], SagaStore],
+        storage: Callable[[], Storage],
+        runs: SagaRuns,
+        clock: Clock,
+        lease: float,
+    ) -> None:
+        self._types = types
+        self._store = store
+        self._storage = storage
+        self.runs: SagaRuns = runs
+        self._clock = clock
+        self._lease = lease
+
+    async def execute(
+        self,
+        transaction_id: str,
+        data: D,
+        saga: type[Saga[D, R]] | Saga[D, R],
+        *,
+        timeout: float | None = None,
+    ) -> SagaResult[R]:
+        """Run a saga and wait for its end; one that is known is joined, and one that has ended returns its recorded result.
+
+        Args:
+            transaction_id: Its identity, chosen by the caller: one id for one transaction.
+            data: What it begins with.
+            saga: Its class, registered with `add_sagas`, or an object of it.
+            timeout: Real seconds to wait; the saga goes on after them. `None` for no limit.
+
+        Returns:
+            What it ended with; a saga that is parked has another state than a final one, and its problem as the error.
+
+        Raises:
+            SagaConflictError: The id belongs to a saga of another class, or with other data.
+            SagaTimeoutError: It has not ended in time.
+            ConfigurationError: The class is not registered.
+        """
+        if joined_unit_of_work(self._storage()) is not None:
+            msg = (
+                f"execute({transaction_id!r}) was called in a unit of work, and the saga is stored with its commit, so that the wait "
+                "would never end. Call start() there, and result() after the commit."
+            )
+            raise CatgaError(msg, code=ErrorCode.INTERNAL_ERROR)
+        await self.start(transaction_id, data, saga)
+        return await self.result(transaction_id, timeout=timeout)
+
+    async def start(
+        self, transaction_id: str, data: D, saga: type[Saga[D, R]] | Saga[D, R], *, parent: str | None = None
+    ) -> SagaState:
+        """Start a saga and return at once; one that is known is left alone. Joins the ambient unit of work.
+
+        Args:
+            transaction_id: As in `execute`.
+            data: As in `execute`.
+            saga: As in `execute`.
+            parent: The transaction id of the saga that it is a part of, `None` for none.
+
+        Returns:
+            Its state: `RUNNING` where it is new.
+
+        Raises:
+            SagaConflictError: As in `execute`.
+            ConfigurationError: As in `execute`.
+        """
+        check_name("transaction_id", transaction_id)
+        type_ = self.type_of(saga if isinstance(saga, type) else type(saga))
+        context = active_context.get()
+        correlation_id = transaction_id if context is None else context.correlation_id
+        trace = None if context is None else context.traceparent
+        beginning = Beginning(type_.encode_data(data), correlation_id, trace)
+        limit = type_.mark.timeout
+        new = NewSaga(
+            transaction_id,
+            type_.name,
+            type_.version,
+            "msgpack",
+            encode_record(beginning),
+            f"{type_.name}@{type_.version}#{content_digest(data).hex()}",
+            None if limit is None else self._clock.time() + limit,
+            parent,
+        )
+        began = self._clock.monotonic()
+        # In a unit of work it is not claimed: it exists with the commit, and a worker finds it then.
+        joins = joined_unit_of_work(self._storage()) is not None
+        most = 0 if joins or not self.runs.working else type_.mark.max_running
+        begun = await self._store().begin(new, lease=self._lease, most=most)
+        if not begun.created:
+            _check_same(begun.record, new)
+        elif begun.claim is not None:
+            claimed = ClaimedSaga(begun.claim, begun.record, ())
+            await self._run_or_release(claimed, began, None if isinstance(saga, type) else saga)
+        return begun.record.state
+
+    async def result(self, transaction_id: str, *, timeout: float | None = None) -> SagaResult[Any]:
+        """Wait for the end of a saga.
+
+        Args:
+            transaction_id: The saga.
+            timeout: Real seconds to wait, `None` for no limit.
+
+        Returns:
+            As `execute`.
+
+        Raises:
+            SagaNotFoundError: There is none.
+            SagaTimeoutError: It has not ended in time.
+        """
+        check_seconds("timeout", timeout, least=0, optional=True)
+        record = await self._store().wait_final(
+            transaction_id, timeout=math.inf if timeout is None else timeout
+        )
+        if record is None:
+            raise SagaNotFoundError(transaction_id)
+        if not record.state.is_final and record.problem is None:
+            text = f"The saga {transaction_id!r} has not ended within {timeout:g} s; it goes on."
+            raise SagaTimeoutError(text)
+        saved = await self._store().read(transaction_id)
+        if saved is None:
+            raise SagaNotFoundError(transaction_id)
+        return result_of(saved, self._types.get((saved.record.saga.name, saved.record.saga.version)))
+
+    async def status(self, transaction_id: str) -> SagaStatus:
+        """Return a saga as it is now, with its steps.
+
+        Raises:
+            SagaNotFoundError: There is none.
+            SerializationError: Its journal cannot be decoded.
+        """
+        saved = await self._store().read(transaction_id)
+        if saved is None:
+            raise SagaNotFoundError(transaction_id)
+        return status_of(saved)
+
+    async def find(
+        self, filter: SagaFilter = ALL_SAGAS, /, *, after: str | None = None, limit: int = 100
+    ) -> SagaPage:
+        """Return the sagas that match a filter, a page at a time, in the order of their transaction ids."""
+        return await self._store().find(filter, after=after, limit=limit)
+
+    async def cancel(self, transaction_id: str) -> SagaState:
+        """Cancel a saga: the step that runs ends, and the completed steps are compensated.
+
+        One that is final, compensating, or behind its commit point stays as it is.
+
+        Returns:
+            Its state now; `result` waits for the end.
+
+        Raises:
+            SagaNotFoundError: There is none.
+        """
+        record = await self._store().cancel(transaction_id)
+        if record is None:
+            raise SagaNotFoundError(transaction_id)
+        self.runs.interrupt(transaction_id)
+        return record.state
+
+    async def resume(self, transaction_id: str) -> SagaState:
+        """Have a parked saga go on, and failed compensations tried again.
+
+        A saga that runs, waits, or has ended otherwise stays as it is.
+
+        Returns:
+            Its state now.
+
+        Raises:
+            SagaNotFoundError: There is none.
+            LockedError: Another process is changing it.
+        """
+        claimed, began = await self._claim(transaction_id)
+        record = claimed.record
+        if record.state is not SagaState.COMPENSATION_FAILED and record.problem is None:
+            await self._give_back(claimed)
+            return record.state
+        entries = [each for each in claimed.entries if not isinstance(decode_entry(each), CompensationFailed)]
+        state = record.state
+        if state is SagaState.COMPENSATION_FAILED:
+            state = SagaState.COMPENSATING
+        return await self._go_on(claimed, entries, state, began)
+
+    async def retry_from(self, transaction_id: str, step: str) -> SagaState:
+        """Have a saga that failed or is parked go on from a step: the step, and what followed it, is forgotten and runs again.
+
+        What it has compensated already is forgotten as well, so a step before it must not have been compensated.
+
+        Args:
+            transaction_id: The saga.
+            step: The name of the step; of several, the last one.
+
+        Returns:
+            Its state now.
+
+        Raises:
+            SagaNotFoundError: There is no such saga, or it has no such step.
+            SagaConflictError: It runs, waits, is completed, or has compensated a step before this one.
+            LockedError: Another process is changing it.
+        """
+        claimed, began = await self._claim(transaction_id)
+        record = claimed.record
+        entries = list(map(decode_entry, claimed.entries))
+        ended = record.state.is_final and record.state is not SagaState.COMPLETED
+        places = [
+            index
+            for index, entry in enumerate(entries)
+            if isinstance(entry, Step | StepFailed) and entry.name == step
+        ]
+        compensated = [
+            entry for entry in entries if not isinstance(entry, Step | StepFailed) and hasattr(entry, "of")
+        ]
+        if not (ended or record.problem is not None) or not places or compensated:
+            await self._give_back(claimed)
+            if not places:
+                raise SagaNotFoundError(f"{transaction_id}/{step}")
+            reason = "steps of it were compensated" if compensated else f"it is {record.state.value}"
+            raise SagaConflictError(transaction_id, reason)
+        kept = [encode_entry(entry) for entry in entries[: places[-1]] if not isinstance(entry, Failing)]
+        return await self._go_on(claimed, kept, SagaState.RUNNING, began)
+
+    # --- for child sagas, and for the workers ---
+
+    def type_of(self, saga: type[Saga[Any, Any]]) -> SagaType:
+        """Return a registered saga.
+
+        Raises:
+            ConfigurationError: It is not registered.
+        """
+        for each in self._types.values():
+            if each.cls is saga:
+                return each
+        name = getattr(saga, "__name__", repr(saga))
+        msg = f"The saga {name} is not registered, so that no process could resume it. Add it with add_sagas(catga, {name})."
+        raise ConfigurationError(msg)
+
+    def notify(self, topic: str) -> None:
+        """Have the sagas that wait in this process look for a signal."""
+        self.runs.notify(topic)
+
+    @property
+    def kinds(self) -> Sequence[SagaKind]:
+        """The sagas that this process can run."""
+        return [SagaKind(each.name, each.version, each.mark.max_running) for each in self._types.values()]
+
+    async def begin_child(
+        self, parent: str, transaction_id: str, saga: type[Saga[Any, Any]], data: Any
+    ) -> None:
+        """Start a saga as a part of another; one that is known is left alone."""
+        await self.start(transaction_id, data, saga, parent=parent)
+
+    async def end_of(self, transaction_id: str) -> Success[Any] | None:
+        """Return what a child saga ended with, `None` where it has not ended.
+
+        Raises:
+            CatgaError: The error that it failed with.
+        """
+        saved = await self._store().read(transaction_id)
+        if saved is None or not saved.record.state.is_final:
+            return None
+        result = result_of(saved, self._types.get((saved.record.saga.name, saved.record.saga.version)))
+        return Success(result.unwrap())
+
+    async def compensate_child(self, transaction_id: str) -> None:
+        """Have a completed child saga compensated, and wait for that.
+
+        Raises:
+            CatgaError: A compensation failed.
+        """
+        record = await self._store().get(transaction_id)
+        if record is not None and record.state is SagaState.COMPLETED:
+            claimed, began = await self._claim(transaction_id)
+            if claimed.record.state is SagaState.COMPLETED:
+                error = CatgaError("The saga around it failed.", code="PARENT_FAILED", retryable=False)
+                failing = encode_entry(Failing(recorded_error(error, "the parent"), cancelled=False))
+                await self._go_on(claimed, [*claimed.entries, failing], SagaState.COMPENSATING, began)
+            else:
+                await self._give_back(claimed)
+        ended = await self._store().wait_final(transaction_id, timeout=math.inf)
+        if ended is not None and ended.state is SagaState.COMPENSATION_FAILED:
+            text = f"The child saga {transaction_id!r} could not be compensated."
+            raise CatgaError(text, code="COMPENSATION_FAILED", retryable=False)
+
+    # --- parts ---
+
+    async def _claim(self, transaction_id: str) -> tuple[ClaimedSaga, float]:
+        began = self._clock.monotonic()
+        claimed = await self._store().claim(transaction_id, lease=self._lease)
+        if claimed is not None:
+            return claimed, began
+        if await self._store().get(transaction_id) is None:
+            raise SagaNotFoundError(transaction_id)
+        text = f"The saga {transaction_id!r} is running. Wait until it ends, waits, or is parked."
+        raise LockedError(text)
+
+    async def _go_on(
+        self, claimed: ClaimedSaga, entries: Sequence[bytes], state: SagaState, began: float
+    ) -> SagaState:
+        record = claimed.record
+        await self._store().rewrite(
+            claimed.claim, entries, version=record.saga.version, data=record.saga.data, state=state
+        )
+        changed = msgspec.structs.replace(
+            record, state=state, entries=len(entries), outcome=None, problem=None, cancelling=False
+        )
+        await self._run_or_release(ClaimedSaga(claimed.claim, changed, entries), began, None)
+        return state
+
+    async def _run_or_release(self, claimed: ClaimedSaga, began: float, saga: Saga[Any, Any] | None) -> None:
+        record = claimed.record
+        known = (record.saga.name, record.saga.version) in self._types
+        if known and self.runs.working:
+            self.runs.run(claimed, began, saga)
+            return
+        await self._give_back(claimed, due_at=self._clock.time())
+
+    async def _give_back(self, claimed: ClaimedSaga, *, due_at: float | None = None) -> None:
+        record = claimed.record
+        pause = SagaPause(
+            record.state,
+            due_at if due_at is not None else (None if record.state.is_final else self._clock.time()),
+            outcome=record.outcome,
+            problem=record.problem,
+        )
+        await self._store().release(claimed.claim, (), after=record.entries, pause=pause)
+
+
+def _check_same(record: SagaRecord, new: NewSaga) -> None:
+    saga = record.saga
+    if saga.name != new.name:
+        raise SagaConflictError(saga.transaction_id, f"it belongs to a {saga.name}, not to a {new.name}")
+    if not same_content(saga.fingerprint, new.fingerprint):
+        raise SagaConflictError(saga.transaction_id, "it began with other data")

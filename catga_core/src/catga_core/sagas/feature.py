@@ -1,0 +1,166 @@
+"""The feature `sagas`: registers sagas, and runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from catga_core.clock import Clock
+from catga_core.descriptions import with_module
+from catga_core.feature import Builder, Graph, Problem
+from catga_core.features.checks import other_storage
+from catga_core.features.dead_letters.feature import DeadLetterFeature
+from catga_core.features.retention.feature import RetentionFeature
+from catga_core.features.retention.pruning import Prune
+from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.health import Health
+from catga_core.interfaces.saga_store import ClaimedSaga, SagaStore
+from catga_core.interfaces.storage import Storage
+from catga_core.mediator import CatgaMediator, Dispatcher
+from catga_core.messages.registry import MessageRegistry
+from catga_core.runtime.retry import RetryPolicy
+from catga_core.sagas.letters import letter_writer
+from catga_core.sagas.options import SagaOptions
+from catga_core.sagas.saga import Saga
+from catga_core.sagas.types import SagaType
+
+MakeSaga: TypeAlias = Callable[[Callable[[Saga[Any, Any]], Awaitable[None]]], Awaitable[None]]
+"""Calls a function with an object of a saga's class, in a scope that is closed afterwards."""
+
+
+class SagasFeature:
+    """Runs the registered sagas of a container.
+
+    Args:
+        options: `None` for the defaults.
+    """
+
+    name = "sagas"
+
+    def __init__(self, options: SagaOptions | None = None) -> None:
+        self._options = options or SagaOptions()
+        self._types: dict[tuple[str, int], SagaType] = {}
+        self._makers: dict[tuple[str, int], MakeSaga] = {}
+        self._problems: list[Problem] = []
+
+    def add(self, type_: SagaType, make: MakeSaga) -> None:
+        """Add a saga.
+
+        Args:
+            type_: Its class.
+            make: Calls a function with an object of it, in a scope.
+        """
+        key = type_.name, type_.version
+        known = self._types.get(key)
+        if known is not None and known.cls is not type_.cls:
+            self._problems.append(
+                Problem(
+                    f"Two sagas are called {type_.name!r} v{type_.version}: {with_module(known.cls)} and {with_module(type_.cls)}. "
+                    "Give one of them another name or version with @saga(name=..., version=...)."
+                )
+            )
+        self._types[key] = type_
+        self._makers[key] = make
+
+    def configure(self, options: SagaOptions) -> None:
+        """Run sagas with other options."""
+        self._options = options
+
+    def register(self, builder: Builder, /) -> None:
+        """Add the executor, the worker, and the pruning of what has ended."""
+        self._types.clear()
+        self._makers.clear()
+        self._problems.clear()
+        builder.need(Storage, SagaStore, DeadLetterStore)
+        builder.use(DeadLetterFeature).watch()
+        builder.use(RetentionFeature).prune("sagas", SagaStore, self._prune)
+        services = builder.services
+
+        from catga_core.sagas.executor import SagaExecutor
+        from catga_core.sagas.receiving import SagaSignals
+        from catga_core.sagas.recovery import SagaWorker
+        from catga_core.sagas.run import SagaRun
+        from catga_core.sagas.runs import SagaRuns
+        from catga_core.sagas.settings import Services
+
+        def store() -> SagaStore:
+            return services.get(SagaStore)
+
+        def storage() -> Storage:
+            return services.get(Storage)
+
+        def make_executor(
+            mediator: CatgaMediator, clock: Clock, registry: MessageRegistry, **_stores: object
+        ) -> SagaExecutor:
+            options = self._options
+            retry = RetryPolicy(
+                max_attempts=options.max_attempts,
+                delay_seconds=options.retry_delay_seconds,
+                max_delay_seconds=options.retry_max_delay_seconds,
+            )
+
+            def begin(claimed: ClaimedSaga, given: Saga[Any, Any] | None) -> SagaRun:
+                key = claimed.record.saga.name, claimed.record.saga.version
+                make = self._makers[key]
+
+                async def use(call: Callable[[Saga[Any, Any]], Awaitable[None]]) -> None:
+                    await (make(call) if given is None else call(given))
+
+                return SagaRun(claimed, self._types[key], use, shared)
+
+            runs = SagaRuns(store, begin, clock, options.lease_seconds)
+            executor = SagaExecutor(self._types, store, storage, runs, clock, options.lease_seconds)
+            letters = letter_writer(lambda: services.get(DeadLetterStore), storage, clock)
+            shared = Services(
+                store,
+                storage,
+                mediator,
+                clock,
+                registry,
+                executor,
+                retry,
+                msgspec.structs.replace(retry, max_attempts=options.compensation_max_attempts),
+                options.linger_seconds,
+                letters,
+            )
+            return executor
+
+        def make_worker(executor: SagaExecutor, dispatcher: Dispatcher, clock: Clock) -> SagaWorker:
+            return SagaWorker(executor, store, clock, self._options, lambda: dispatcher.shutdown_timeout)
+
+        needs = {
+            "mediator": CatgaMediator,
+            "clock": Clock,
+            "registry": MessageRegistry,
+            "store": SagaStore,
+            "storage": Storage,
+            "letters": DeadLetterStore,
+        }
+        builder.add_service(SagaExecutor, make_executor, needs, name="sagas")
+        builder.add_service(
+            SagaSignals,
+            lambda executor, **_stores: SagaSignals(executor, store, lambda: list(self._types.values())),
+            {"executor": SagaExecutor, "store": SagaStore},
+            name="saga_signals",
+        )
+        builder.add_worker(
+            SagaWorker,
+            make_worker,
+            {"executor": SagaExecutor, "dispatcher": Dispatcher, "clock": Clock},
+            name="saga_worker",
+        )
+
+    def validate(self, graph: Graph, /) -> Iterable[Problem]:
+        """Check the storage, and that names are used once."""
+        yield from self._problems
+        yield from other_storage(graph, "add_sagas", "the saga store", SagaStore)
+        yield from other_storage(graph, "add_sagas", "the dead letters", DeadLetterStore)
+
+    def health(self) -> Mapping[str, Health]:
+        """Report nothing: the worker reports."""
+        return {}
+
+    def _prune(self, store: SagaStore) -> Prune:
+        return lambda: store.prune(older_than=self._options.retention_seconds)

@@ -1,0 +1,186 @@
+"""`Journal`: writes the entries of one saga, those of several branches together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+
+from catga_core.clock import Clock
+from catga_core.errors import CatgaError, LeaseLostError, Outcome
+from catga_core.interfaces.saga_store import SagaClaim, SagaPause, SagaSignal, SagaState, SagaStore
+from catga_core.interfaces.storage import Storage
+from catga_core.runtime.retry import RetryPolicy
+from catga_core.runtime.shielded import shielded
+from catga_core.runtime.tasks import background_task
+from catga_core.sagas.entries import Entry, encode_entry
+
+_AGAIN = RetryPolicy(max_attempts=None, delay_seconds=0.05, max_delay_seconds=1.0)
+
+
+class Journal:
+    """The journal of a saga that this process runs.
+
+    An entry is written when the next one that depends on it begins, or when the code that recorded it waits for anything else;
+    entries that come meanwhile are written together.
+
+    Args:
+        store: The store.
+        claim: The right to write.
+        entries: The number of entries in the store.
+        clock: Measures delays after failed writes.
+        lost: Called when another process has the saga.
+    """
+
+    __slots__ = (
+        "_again",
+        "_claim",
+        "_clock",
+        "_lock",
+        "_lost",
+        "_pending",
+        "_state",
+        "_store",
+        "_task",
+        "entries",
+    )
+
+    def __init__(
+        self,
+        store: SagaStore,
+        claim: SagaClaim,
+        entries: int,
+        clock: Clock,
+        lost: Callable[[LeaseLostError], None],
+    ) -> None:
+        self.entries: int = entries
+        self._store = store
+        self._claim = claim
+        self._clock = clock
+        self._lost = lost
+        self._pending: list[bytes] = []
+        self._state: SagaState | None = None
+        self._lock = asyncio.Lock()
+        self._again = False
+        self._task: asyncio.Task[None] | None = None
+
+    def record(self, entry: Entry, state: SagaState | None = None) -> int:
+        """Add an entry, which is written soon; return its index.
+
+        Args:
+            entry: The entry.
+            state: The saga's state from then on, `None` for the same.
+        """
+        index = self.entries + len(self._pending)
+        self._pending.append(encode_entry(entry))
+        self._state = state or self._state
+        if not self._again:
+            self._again = True
+            asyncio.get_running_loop().call_soon(self._write_later)
+        return index
+
+    async def durable(self) -> None:
+        """Return when every entry so far is in the store.
+
+        Raises:
+            LeaseLostError: Another process has the saga.
+        """
+        while self._pending or self._lock.locked():
+            async with self._lock:
+                await self._write()
+
+    async def together(self, storage: Storage, work: Callable[[], Awaitable[Entry]]) -> int:
+        """Do some work and write the entry that it returns, in one unit of work; return the entry's index.
+
+        Other branches write nothing meanwhile.
+
+        Args:
+            storage: The storage of the store and of the work's data.
+            work: Does the work.
+
+        Raises:
+            Exception: What the work or the commit raises; the entry is not in the store then.
+        """
+        async with self._lock:
+            await self._write()
+            index = self.entries
+            try:
+                async with storage.unit_of_work():
+                    entry = await work()
+                    await self._store.append(self._claim, [encode_entry(entry)], after=index)
+            except CatgaError as error:
+                if error.outcome is not Outcome.UNKNOWN or not await self._has(index):
+                    raise
+            self.entries = index + 1
+            return index
+
+    async def signal(self, signal: SagaSignal) -> None:
+        """Add a signal; joins the ambient unit of work."""
+        await self._store.signal(signal)
+
+    async def release(self, pause: SagaPause) -> None:
+        """Write what is left and give the saga back.
+
+        Raises:
+            LeaseLostError: Another process has the saga.
+        """
+        async with self._lock:
+            entries, self._pending = self._pending, []
+            after = self.entries
+            await self._surely(lambda: self._store.release(self._claim, entries, after=after, pause=pause))
+            self.entries = after + len(entries)
+
+    async def close(self) -> None:
+        """Wait for a write that runs."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _write(self) -> None:
+        if not self._pending:
+            return
+        entries, self._pending = self._pending, []
+        state, self._state = self._state, None
+        after = self.entries
+        self.entries = after + len(entries)
+        try:
+            await self._surely(lambda: self._store.append(self._claim, entries, after=after, state=state))
+        except LeaseLostError as error:
+            self._lost(error)
+            raise
+
+    async def _has(self, index: int) -> bool:
+        """Return whether an entry is in the store, after a commit whose outcome is unknown."""
+        found = await _AGAIN.run(
+            lambda: self._store.get(self._claim.transaction_id), retryable=_may_help, clock=self._clock
+        )
+        return found is not None and found.entries > index
+
+    async def _surely(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write, also where the outcome of a write is unknown: the same write again changes nothing."""
+        try:
+            await shielded(write())
+        except LeaseLostError:
+            raise
+        except CatgaError as error:
+            if not _may_help(error):
+                raise
+            await _AGAIN.run(write, retryable=_may_help, clock=self._clock, failed=error)
+
+    def _write_later(self) -> None:
+        self._again = False
+        if self._pending and not self._lock.locked():
+            # An empty context: not part of the unit of work that the code may be in.
+            self._task = background_task(self._written(), context=Context())
+
+    async def _written(self) -> None:
+        try:
+            await self.durable()
+        except CatgaError:
+            # The next operation of the code raises it.
+            return
+
+
+def _may_help(error: Exception) -> bool:
+    if isinstance(error, LeaseLostError):
+        return False
+    return isinstance(error, CatgaError) and (error.retryable or error.outcome is Outcome.UNKNOWN)

@@ -1,0 +1,169 @@
+"""`SagaRuns`: the sagas that this process runs, and the one timer that renews all their leases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from catga_core.clock import Clock
+from catga_core.errors import CatgaError
+from catga_core.interfaces.saga_store import ClaimedSaga, SagaStore
+from catga_core.log import SAGA_RECOVERY_FAILED, logger, traceback_of
+from catga_core.runtime.retry import RetryPolicy
+from catga_core.runtime.tasks import background_task
+from catga_core.runtime.waiter import Waiter
+from catga_core.runtime.worker import Worker
+from catga_core.sagas.run import SagaRun
+from catga_core.sagas.saga import Saga
+
+
+class SagaRuns:
+    """The running sagas of a process.
+
+    Args:
+        store: Returns the current store.
+        begin: Makes the run of a claimed saga.
+        clock: The container's clock.
+        lease: Seconds of a lease.
+    """
+
+    def __init__(
+        self,
+        store: Callable[[], SagaStore],
+        begin: Callable[[ClaimedSaga, Saga[Any, Any] | None], SagaRun],
+        clock: Clock,
+        lease: float,
+    ) -> None:
+        self.ended: Waiter = Waiter()
+        self._store = store
+        self._begin = begin
+        self._clock = clock
+        self._lease = lease
+        self._runs: dict[str, SagaRun] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        # When each lease was taken or last renewed, by the monotonic clock, from before the call.
+        self._held_from: dict[str, float] = {}
+        self._stopping = False
+        self.working: bool = False
+        self._renewing = Worker(
+            "saga leases",
+            self._renew,
+            every=lease / 3,
+            clock=clock,
+            first=False,
+            retry=RetryPolicy(max_attempts=None, delay_seconds=lease / 10, max_delay_seconds=lease / 10),
+        )
+
+    @property
+    def count(self) -> int:
+        """How many sagas run."""
+        return len(self._runs)
+
+    def __contains__(self, transaction_id: str) -> bool:
+        return transaction_id in self._runs
+
+    def start(self) -> None:
+        """Begin to renew leases."""
+        self._stopping = False
+        self.working = True
+        self._renewing.start()
+
+    def run(self, claimed: ClaimedSaga, began: float, saga: Saga[Any, Any] | None = None) -> None:
+        """Run a claimed saga in the background.
+
+        Args:
+            claimed: The saga.
+            began: `clock.monotonic()` from before the call that claimed it.
+            saga: Its object; `None` for one of the container's.
+        """
+        run = self._begin(claimed, saga)
+        self._runs[run.id] = run
+        self._held_from[run.id] = began
+        if self._stopping:
+            run.hand_back()
+        self._tasks[run.id] = background_task(self._run(run), name=f"catga saga {run.id}", context=Context())
+
+    def notify(self, topic: str) -> None:
+        """Have the sagas that wait here look for a signal."""
+        for run in self._runs.values():
+            run.notify(topic)
+
+    def interrupt(self, transaction_id: str) -> None:
+        """Cancel a saga that runs here."""
+        run = self._runs.get(transaction_id)
+        if run is not None:
+            run.interrupt()
+
+    async def wait(self, transaction_id: str, timeout: float | None) -> None:
+        """Wait for the end of a run, at most for a number of real seconds."""
+        task = self._tasks.get(transaction_id)
+        if task is not None:
+            await asyncio.wait([task], timeout=timeout)
+
+    async def stop(self, within: float) -> None:
+        """Hand every saga back at its next operation; those whose step does not end in time are cancelled.
+
+        Args:
+            within: Real seconds for the steps that run.
+        """
+        self._stopping = True
+        self.working = False
+        for run in list(self._runs.values()):
+            run.hand_back()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=within)
+        for run in list(self._runs.values()):
+            run.abandon()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=within)
+        await self._renewing.stop()
+
+    # --- parts ---
+
+    async def _run(self, run: SagaRun) -> None:
+        try:
+            await run.run()
+        except Exception as error:  # noqa: BLE001 - its lease runs out, and a process goes on
+            self._report(run, error)
+        finally:
+            del self._runs[run.id], self._tasks[run.id], self._held_from[run.id]
+            self.ended.wake()
+
+    def _report(self, run: SagaRun, error: Exception) -> None:
+        logger().error(
+            SAGA_RECOVERY_FAILED,
+            transaction_id=run.id,
+            error=f"{type(error).__name__}: {error}",
+            stack=traceback_of(error),
+        )
+
+    async def _renew(self) -> None:
+        runs = dict(self._runs)
+        if not runs:
+            return
+        began = self._clock.monotonic()
+        try:
+            answer = await self._store().renew(
+                [run.claimed.claim for run in runs.values()], lease=self._lease
+            )
+        except CatgaError:
+            # A store that is away does not prolong what this process may believe.
+            self._lose_expired()
+            raise
+        for transaction_id, run in runs.items():
+            if self._runs.get(transaction_id) is not run:
+                continue
+            if transaction_id in answer.lost:
+                run.lose()
+                continue
+            self._held_from[transaction_id] = began
+            if transaction_id in answer.cancelling:
+                run.interrupt()
+
+    def _lose_expired(self) -> None:
+        now = self._clock.monotonic()
+        for transaction_id, run in list(self._runs.items()):
+            if now - self._held_from[transaction_id] >= self._lease:
+                run.lose()

@@ -1,0 +1,154 @@
+"""`Saga`: the base class of sagas, and the decorator that names one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import msgspec
+
+from catga_core.errors import DeclarationError
+from catga_core.messages import Event
+from catga_core.option_checks import check_count, check_name, check_seconds
+from catga_core.runtime.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from catga_core.sagas.context import SagaContext
+
+D = TypeVar("D")
+R = TypeVar("R")
+C = TypeVar("C", bound="type[Saga[Any, Any]]")
+
+_MARK: Final = "__catga_saga__"
+
+
+class SagaMark(msgspec.Struct, frozen=True):
+    """What `@saga` declares.
+
+    Args:
+        name: The saga's name; `None` for the class's name.
+        version: The version of its code.
+        retry: When a step is tried again; `None` for the policy of `SagaOptions`.
+        compensation_retry: When a compensation is tried again; `None` for the policy of `SagaOptions`.
+        step_timeout: Seconds for one attempt of a step; `None` for no limit.
+        timeout: Seconds for the whole saga; `None` for no limit.
+        max_running: How many sagas of the name run at the same time, over all processes; `None` for no limit.
+        waits_for: The events that it waits for, each with the function that returns an event's key.
+    """
+
+    name: str | None = None
+    version: int = 1
+    retry: RetryPolicy | None = None
+    compensation_retry: RetryPolicy | None = None
+    step_timeout: float | None = None
+    timeout: float | None = None
+    max_running: int | None = None
+    waits_for: Mapping[type[Event], Callable[[Any], object]] = {}
+
+
+class Saga(ABC, Generic[D, R]):
+    """A transaction over several services, written as plain code.
+
+    ```python
+    class OrderSaga(Saga[OrderData, OrderResult]):
+        def __init__(self, payments: Payments) -> None:
+            self.payments = payments
+
+        async def execute(self, data: OrderData, saga: SagaContext) -> OrderResult:
+            payment = await saga.step(
+                "charge", lambda: self.payments.charge(data.card), compensate=self.payments.refund
+            )
+            order = await saga.send(
+                "create", CreateOrder(data.items), compensate=lambda order: CancelOrder(order.id)
+            )
+            return OrderResult(order.id, payment.id)
+    ```
+
+    Constructor parameters are services of the container. `execute` may run several times: steps that are recorded in the journal
+    return what they returned, and the code between steps runs again. It must therefore take the same way each time: time, random
+    numbers and ids come from the context (`saga.now()`, `saga.random()`, `saga.uuid()`), and every effect is a step.
+    """
+
+    @abstractmethod
+    async def execute(self, data: D, saga: SagaContext, /) -> R:
+        """Run the saga.
+
+        Args:
+            data: What it was started with.
+            saga: Runs and records its steps.
+
+        Returns:
+            Its result.
+
+        Raises:
+            Exception: Anything: the completed steps are compensated in reverse.
+        """
+
+    async def compensate(self, data: D, /) -> None:
+        """Undo what no step compensates; runs after the compensations of the steps, and may run several times.
+
+        Args:
+            data: What the saga was started with.
+        """
+
+
+def saga(
+    name: str | None = None,
+    *,
+    version: int = 1,
+    retry: RetryPolicy | None = None,
+    compensation_retry: RetryPolicy | None = None,
+    step_timeout: float | None = None,
+    timeout: float | None = None,
+    max_running: int | None = None,
+    waits_for: Mapping[type[Event], Callable[[Any], object]] | None = None,
+) -> Callable[[C], C]:
+    """Declare the name, the version and the limits of a saga.
+
+    Args:
+        name: The name in journals, the same in every version; default: the class's name.
+        version: The version of its code, >= 1. A saga that began with a version is resumed by a class of that version.
+        retry: When a step is tried again; default: `SagaOptions`.
+        compensation_retry: When a compensation is tried again; default: `SagaOptions`.
+        step_timeout: Seconds for one attempt of a step; `None` for no limit.
+        timeout: Seconds for the whole saga, from its start: then it fails with `TIMEOUT` and is compensated. `None` for no limit.
+        max_running: How many sagas of the name run at the same time, over all processes that share the store: the others wait for
+            their turn, in the order of their start. One that waits for a time or an event does not count. `None` for no limit.
+        waits_for: The events that `saga.wait_for` waits for, each with a function that returns an event's key.
+
+    Returns:
+        The decorator, which returns the class unchanged.
+
+    Raises:
+        DeclarationError: An argument is not possible.
+    """
+    try:
+        if name is not None:
+            check_name("name", name)
+        check_count("version", version)
+        check_count("max_running", max_running, optional=True)
+        check_seconds("step_timeout", step_timeout, optional=True)
+        check_seconds("timeout", timeout, optional=True)
+    except ValueError as error:
+        msg = f"@saga({name!r}): {error}"
+        raise DeclarationError(msg) from None
+    mark = SagaMark(
+        name, version, retry, compensation_retry, step_timeout, timeout, max_running, dict(waits_for or {})
+    )
+
+    def declare(cls: C) -> C:
+        given: object = cls
+        if not (isinstance(given, type) and issubclass(given, Saga)):
+            msg = f"@saga decorates a class that derives from Saga[Data, Result]; got {given!r}. Derive from Saga."
+            raise DeclarationError(msg)
+        setattr(cls, _MARK, mark)
+        return cls
+
+    return declare
+
+
+def mark_of(cls: type[Saga[Any, Any]]) -> SagaMark:
+    """Return what `@saga` declares of a class itself, not of a base class."""
+    found: SagaMark = cls.__dict__.get(_MARK, SagaMark())
+    return found

@@ -1,0 +1,27 @@
+"""What has been done and can be undone: the compensations of a run, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import msgspec
+
+Compensate: TypeAlias = Callable[..., object]
+"""Undoes something: called with a step's result, or with nothing; may be asynchronous, and may return a command to send."""
+
+
+class Done(msgspec.Struct, frozen=True):
+    """Something that the compensation of a saga undoes.
+
+    Args:
+        index: Its place in the journal.
+        key: What its compensation is recorded by.
+        name: The name that the code gave it.
+        compensate: Undoes it; called without arguments.
+    """
+
+    index: int
+    key: str
+    name: str
+    compensate: Callable[[], Any]

@@ -1,0 +1,173 @@
+"""Values in a journal: what a step returned, readable without the code that returned it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, TypeAlias
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from catga_core.errors import SerializationError
+from catga_core.messages.exact import exact_encoder
+from catga_core.sagas.types import JOURNAL_SERIALIZER
+
+Shape: TypeAlias = str | tuple[Any, ...]
+"""A type as a journal names it: `module:Class`, or a container's name with the shapes of what it holds."""
+
+_PLAIN: Final[Mapping[type[Any], str]] = {
+    type(None): "",
+    bool: "",
+    int: "",
+    float: "",
+    str: "",
+    bytes: "",
+}
+_CONTAINERS: Final[Mapping[str, Any]] = {
+    "list": list,
+    "tuple": tuple,
+    "dict": dict,
+    "set": set,
+    "frozenset": frozenset,
+}
+# Classes that cannot be found by their path, as those of a function, are found while they are in use.
+_used: WeakValueDictionary[str, type[Any]] = WeakValueDictionary()
+_encoders: dict[Any, Callable[[Any], bytes]] = {}
+_types: dict[Shape, Any] = {}
+
+
+class Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A value in a journal.
+
+    Args:
+        shape: Its type; `None` where the code declares it, empty for a plain value.
+        data: Its bytes.
+    """
+
+    shape: Shape | None
+    data: bytes
+
+
+_NONE: Final = Value("", JOURNAL_SERIALIZER.encode(None))
+
+
+def encode_value(value: Any, declared: Any = None) -> Value:
+    """Encode what a step returned.
+
+    Args:
+        value: The value.
+        declared: Its type, where the code declares it; `None` takes the classes of the value and of what it holds.
+
+    Raises:
+        SerializationError: It would not be read back as it is.
+    """
+    if declared is None:
+        if value is None:
+            return _NONE
+        cls = type(value)
+        if cls in _PLAIN:
+            return Value("", _encoder(cls)(value))
+        shape = _shape_of(value)
+        return Value(shape, _encoder(_type_of(shape))(value))
+    return Value(None, _encoder(declared)(value))
+
+
+def decode_value(value: Value, declared: Any = None) -> Any:
+    """Decode what a step returned.
+
+    Raises:
+        SerializationError: Its class is not known here, or has changed.
+    """
+    if value is _NONE or value.data == _NONE.data:
+        return None
+    type_ = declared if value.shape is None else _type_of(_hashable(value.shape))
+    return JOURNAL_SERIALIZER.decoder(Any if type_ is None else type_)(value.data)
+
+
+def path_of(cls: type[Any]) -> str:
+    """Return the path by which a journal names a class."""
+    path = f"{cls.__module__}:{cls.__qualname__}"
+    _used[path] = cls
+    return path
+
+
+def class_at(path: str) -> type[Any] | None:
+    """Return the class of a path, `None` where no imported module has it. Nothing is imported for it."""
+    found = _used.get(path)
+    if found is not None:
+        return found
+    module, _, name = path.partition(":")
+    given: Any = sys.modules.get(module)
+    for part in name.split("."):
+        given = getattr(given, part, None)
+    return given if isinstance(given, type) else None
+
+
+def _encoder(type_: Any) -> Callable[[Any], bytes]:
+    found = _encoders.get(type_)
+    if found is None:
+        found = _encoders[type_] = exact_encoder(JOURNAL_SERIALIZER, type_)
+    return found
+
+
+def _shape_of(value: Any) -> Shape:
+    cls = type(value)
+    if cls in _PLAIN:
+        return "" if value is None else path_of(cls)
+    if cls is list or cls is set or cls is frozenset:
+        return (cls.__name__, _joined(value))
+    if cls is tuple:
+        return ("tuple", *map(_shape_of, value))
+    if cls is dict:
+        return ("dict", _joined(value), _joined(value.values()))
+    return path_of(cls)
+
+
+def _joined(values: Sequence[Any] | AbstractSet[Any] | Any) -> Shape:
+    shapes = dict.fromkeys(map(_shape_of, values))
+    if not shapes:
+        return path_of(object)
+    return next(iter(shapes)) if len(shapes) == 1 else ("union", *shapes)
+
+
+def _hashable(shape: Any) -> Shape:
+    """Return a shape as it was made: msgpack gives the inner tuples back as lists."""
+    return shape if isinstance(shape, str) else tuple(map(_hashable, shape))
+
+
+def _type_of(shape: Shape) -> Any:
+    known = _types.get(shape)
+    if known is not None:
+        return known
+    if isinstance(shape, str):
+        return _named(shape)
+    name, *held = shape
+    types = tuple(map(_type_of, held))
+    if name == "union":
+        made = types[0]
+        for each in types[1:]:
+            made = made | each
+    elif name == "tuple" and not types:
+        made = tuple[()]
+    else:
+        made = _CONTAINERS[name][types if len(types) > 1 else types[0]]
+    # Shapes are as many as the code has kinds of results.
+    _types[shape] = made
+    return made
+
+
+def _named(path: str) -> Any:
+    if not path:
+        return Any
+    if path == "builtins:object":
+        return Any
+    found = class_at(path)
+    if found is None:
+        text = (
+            f"The class {path.replace(':', '.')} of a recorded step's result is not known here. Import its module before the saga is "
+            "resumed, or pass returns= to the step."
+        )
+        raise SerializationError(text)
+    return found
