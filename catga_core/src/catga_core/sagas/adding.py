@@ -87,8 +87,9 @@ class _SagaFeature:
 
     @property
     def name(self) -> str:
-        """The feature's name."""
-        return f"saga:{self._type.name}:{self._type.version}"
+        """The feature's name: one for each class, so that two classes of one name are found."""
+        cls = self._type.cls
+        return f"saga:{self._type.name}:{self._type.version}:{cls.__module__}.{cls.__qualname__}"
 
     def register(self, builder: Builder, /) -> None:
         """Add the saga."""

@@ -12,6 +12,7 @@ import msgspec
 from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError, SagaCancelledError, SagaChangedError, SagaTimeoutError
 from catga_core.interfaces.saga_store import ClaimedSaga, SagaStore, SagaWait
+from catga_core.log import SAGA_RECOVERY_FAILED, logger, traceback_of
 from catga_core.runtime.tasks import background_task
 from catga_core.runtime.waiter import Waiter
 from catga_core.sagas.branches import Branch, Group, current_branch
@@ -371,7 +372,14 @@ class Execution:
         """Park the saga: every branch has come to its end, and recorded operations of branches that do not exist are left."""
         self.stop(Parked(SagaChangedError(self.id, self.history.unread(), None)))
 
-    def _was_lost(self, _error: LeaseLostError) -> None:
+    def _was_lost(self, error: BaseException) -> None:
+        if not isinstance(error, LeaseLostError):
+            logger().error(
+                SAGA_RECOVERY_FAILED,
+                transaction_id=self.id,
+                error=f"{type(error).__name__}: {error}",
+                stack=traceback_of(error),
+            )
         self.stop(Lost())
 
 

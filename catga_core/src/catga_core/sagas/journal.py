@@ -14,6 +14,7 @@ from catga_core.runtime.retry import RetryPolicy
 from catga_core.runtime.shielded import shielded
 from catga_core.runtime.tasks import background_task
 from catga_core.sagas.entries import Entry, encode_entry
+from catga_core.sagas.stops import SagaStop
 
 _AGAIN = RetryPolicy(max_attempts=None, delay_seconds=0.05, max_delay_seconds=1.0)
 
@@ -29,7 +30,7 @@ class Journal:
         claim: The right to write.
         entries: The number of entries in the store.
         clock: Measures delays after failed writes.
-        lost: Called when another process has the saga.
+        lost: Called with the error of a write that failed for good: another process has the saga, or the store is broken.
     """
 
     __slots__ = (
@@ -51,7 +52,7 @@ class Journal:
         claim: SagaClaim,
         entries: int,
         clock: Clock,
-        lost: Callable[[LeaseLostError], None],
+        lost: Callable[[BaseException], None],
     ) -> None:
         self.entries: int = entries
         self._store = store
@@ -83,7 +84,7 @@ class Journal:
         """Return when every entry so far is in the store.
 
         Raises:
-            LeaseLostError: Another process has the saga.
+            SagaStop: They cannot be written; the run ends.
         """
         while self._pending or self._lock.locked():
             async with self._lock:
@@ -100,6 +101,7 @@ class Journal:
 
         Raises:
             Exception: What the work or the commit raises; the entry is not in the store then.
+            SagaStop: As `durable`.
         """
         async with self._lock:
             await self._write()
@@ -144,9 +146,11 @@ class Journal:
         self.entries = after + len(entries)
         try:
             await self._surely(lambda: self._store.append(self._claim, entries, after=after, state=state))
-        except LeaseLostError as error:
-            self._lost(error)
+        except asyncio.CancelledError:
             raise
+        except BaseException as error:
+            self._lost(error)
+            raise SagaStop from error
 
     async def _has(self, index: int) -> bool:
         """Return whether an entry is in the store, after a commit whose outcome is unknown."""
@@ -175,8 +179,8 @@ class Journal:
     async def _written(self) -> None:
         try:
             await self.durable()
-        except CatgaError:
-            # The next operation of the code raises it.
+        except SagaStop:
+            # So does the next operation of the code.
             return
 
 

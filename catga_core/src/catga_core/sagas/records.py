@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -110,7 +111,7 @@ def result_of(saved: SavedSaga, type_: SagaType | None) -> SagaResult[Any]:
 def status_of(saved: SavedSaga) -> SagaStatus:
     """Return a saga as it is now."""
     record = saved.record
-    entries = list(map(decode_entry, saved.entries))
+    entries = _readable(saved.entries)
     progress = next((each for each in reversed(entries) if isinstance(each, Progress)), Progress(0.0, ""))
     failing = next((each for each in entries if isinstance(each, Failing)), None)
     waits = record.state is SagaState.WAITING and not record.leased
@@ -133,8 +134,16 @@ def status_of(saved: SavedSaga) -> SagaStatus:
 
 
 def steps_of(entries: Iterable[bytes]) -> Sequence[SagaStep]:
-    """Return the steps of a journal, in the order in which they ended."""
-    return _steps(list(map(decode_entry, entries)))
+    """Return the steps of a journal, in the order in which they ended, up to an entry that cannot be decoded."""
+    return _steps(_readable(entries))
+
+
+def _readable(entries: Iterable[bytes]) -> list[Entry]:
+    found: list[Entry] = []
+    # Why it cannot be decoded is the problem of a saga that is parked.
+    with suppress(SerializationError):
+        found.extend(map(decode_entry, entries))
+    return found
 
 
 def _steps(entries: Sequence[Entry]) -> list[SagaStep]:

@@ -108,14 +108,11 @@ class SagaRun:
             except CatgaError as error:
                 await self._park_unread(error)
                 return
-            again: Restarted | None = Restarted(beginning.data)
-            while again is not None:
-                data = data if again.data == beginning.data else self._type.decode_data(again.data)
-                again = await self._run_once(history, beginning, data)
-                if again is not None:
-                    beginning = Beginning(again.data, beginning.correlation_id, beginning.traceparent)
-                    await self._restart(beginning)
-                    history = History(())
+            while (again := await self._run_once(history, beginning, data)) is not None:
+                data = self._type.decode_data(again.data)
+                beginning = Beginning(again.data, beginning.correlation_id, beginning.traceparent)
+                history = History(())
+                await self._restart(beginning)
         except LeaseLostError:
             return
 

@@ -79,6 +79,9 @@ class SagaRuns:
             saga: Its object; `None` for one of the container's.
         """
         run = self._begin(claimed, saga)
+        if (former := self._runs.get(run.id)) is not None:
+            # This process stood still for so long that it has taken its own saga over.
+            former.lose()
         self._runs[run.id] = run
         self._held_from[run.id] = began
         if self._stopping:
@@ -128,7 +131,8 @@ class SagaRuns:
         except Exception as error:  # noqa: BLE001 - its lease runs out, and a process goes on
             self._report(run, error)
         finally:
-            del self._runs[run.id], self._tasks[run.id], self._held_from[run.id]
+            if self._runs.get(run.id) is run:
+                del self._runs[run.id], self._tasks[run.id], self._held_from[run.id]
             self.ended.wake()
 
     def _report(self, run: SagaRun, error: Exception) -> None:
