@@ -15,11 +15,13 @@ from catga_core.interfaces import (
     LockProvider,
     OutboxStore,
     QueueStore,
+    SagaStore,
     Stores,
 )
 from catga_core.memory.stores import MemoryStorage
 from catga_core.runtime.waiter import _end
 from catga_testing.contracts.stores.records import appends, message, queued
+from catga_testing.contracts.stores.sagas.base import DONE, KIND, begun, paused
 from catga_testing.waiting import eventually
 from tests.core.stores.inside import waiters_of, waiting_in
 
@@ -82,6 +84,22 @@ async def for_a_queued_message(stores: Stores) -> Waiting:
     )
 
 
+async def for_a_saga(stores: Stores) -> Waiting:
+    sagas = stores[SagaStore]
+    return Waiting(
+        lambda timeout: sagas.wait([KIND], timeout=timeout), lambda: paused(sagas, "o-1", due_at=1.0)
+    )
+
+
+async def for_the_end_of_a_saga(stores: Stores) -> Waiting:
+    sagas = stores[SagaStore]
+    claim = await begun(sagas, "o-1")
+    return Waiting(
+        lambda timeout: sagas.wait_final("o-1", timeout=timeout),
+        lambda: sagas.release(claim, [], after=0, pause=DONE),
+    )
+
+
 EVERY = [
     for_an_event,
     for_a_message,
@@ -89,6 +107,8 @@ EVERY = [
     for_a_result,
     for_a_lock,
     for_a_queued_message,
+    for_a_saga,
+    for_the_end_of_a_saga,
 ]
 every = pytest.mark.parametrize("make", EVERY, ids=lambda make: make.__name__)
 Make = Callable[[Stores], Awaitable[Waiting]]
@@ -96,7 +116,7 @@ Make = Callable[[Stores], Awaitable[Waiting]]
 
 async def nothing_is_left(storage: MemoryStorage) -> None:
     """Fail where a waiter, a timer of one or a task of one is still there."""
-    assert [each._expected for each in waiters_of(storage)] == [{}] * 5
+    assert [each._expected for each in waiters_of(storage)] == [{}] * 6
     assert asyncio.all_tasks() == {asyncio.current_task()}
     timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]  # nothing else tells of timers
     assert [each for each in timers if each._callback is _end and not each.cancelled()] == []

@@ -254,8 +254,8 @@ class SagaPage(msgspec.Struct, frozen=True):
 class SagaStore(Protocol):
     """Keeps the journals of sagas. Processes share the work by leases.
 
-    Only the process that holds the last claim of a saga changes it. What a former holder writes is refused with `LeaseLostError`, also
-    inside a unit of work, which then commits nothing.
+    Only the process that holds the last claim of a saga changes it; it may also after its lease has run out, as long as no other claim
+    followed. What a former holder writes is refused with `LeaseLostError`, also inside a unit of work, which then commits nothing.
     """
 
     async def begin(self, saga: NewSaga, /, *, lease: float, most: int | None = None) -> BegunSaga:
@@ -268,6 +268,14 @@ class SagaStore(Protocol):
             lease: Seconds that the claim lasts.
             most: How many sagas of its name may be leased at the same time. Where so many are, or others wait for their turn, it is
                 added without a claim and is due at once. `None` for no limit.
+
+        Returns:
+            The saga as it is stored. Of several callers at once, one creates it.
+
+        Raises:
+            ValueError: The transaction id is empty.
+            ConflictError: Where writes are collected, at the commit: the saga was added meanwhile, or the room that it was claimed for
+                was taken. Nothing was written.
         """
         ...
 
@@ -287,6 +295,8 @@ class SagaStore(Protocol):
         Raises:
             LeaseLostError: Another process has claimed the saga, or the caller has released it; nothing was added. Where writes are
                 collected, the commit raises it.
+            ConflictError: The journal has fewer entries than `after`, because an earlier write failed; nothing was added. Where writes
+                are collected, the commit raises it.
         """
         ...
 
@@ -295,7 +305,8 @@ class SagaStore(Protocol):
     ) -> None:
         """Add entries to a journal and give the claim back, in one write; joins the ambient unit of work.
 
-        A requested cancellation makes the saga due at once, unless the state is final or it is parked.
+        A requested cancellation makes the saga due at once, unless the state is final or it is parked. The same call again, because its
+        outcome was unknown, changes nothing as long as no other claim followed.
 
         Args:
             claim: The caller's claim.
@@ -305,6 +316,7 @@ class SagaStore(Protocol):
 
         Raises:
             LeaseLostError: As `append`.
+            ConflictError: As `append`.
         """
         ...
 
@@ -312,6 +324,8 @@ class SagaStore(Protocol):
         self, claim: SagaClaim, entries: Sequence[bytes], /, *, version: int, data: bytes, state: SagaState
     ) -> None:
         """Replace a whole journal; joins the ambient unit of work. A requested cancellation, outcome and problem are forgotten.
+
+        The claim and its lease stay as they are.
 
         Args:
             claim: The caller's claim.
@@ -326,7 +340,7 @@ class SagaStore(Protocol):
         ...
 
     async def renew(self, claims: Sequence[SagaClaim], /, *, lease: float) -> SagaRenewal:
-        """Extend claims, counted from now.
+        """Extend claims, counted from now, also those that have run out without another claim since.
 
         Args:
             claims: The caller's claims.
@@ -337,6 +351,9 @@ class SagaStore(Protocol):
     async def take(self, kinds: Sequence[SagaKind], /, *, limit: int, lease: float) -> Sequence[ClaimedSaga]:
         """Claim sagas that are due, in the order in which they became due; those whose lease has run out are taken over.
 
+        A claimed saga no longer waits for topics. What is taken is never more than `most` of a kind allows; leases that have run out
+        do not count.
+
         Args:
             kinds: Which ones.
             limit: How many at most, 1 or more.
@@ -345,7 +362,7 @@ class SagaStore(Protocol):
         ...
 
     async def claim(self, transaction_id: str, /, *, lease: float) -> ClaimedSaga | None:
-        """Claim one saga, due or not, final or not.
+        """Claim one saga, due or not, final or not, parked or not, whatever limit there is. It no longer waits for topics.
 
         Returns:
             The saga; `None` where there is none, or another process's lease of it has not run out.
@@ -375,7 +392,7 @@ class SagaStore(Protocol):
     async def cancel(self, transaction_id: str, /) -> SagaRecord | None:
         """Request the cancellation of a saga; joins the ambient unit of work.
 
-        One that no process runs becomes due at once, unless it is parked. A final one stays as it is.
+        One that no process runs becomes due at once, unless it is parked. A final one stays as it is. The time of its last change stays.
 
         Returns:
             The saga as it is now, `None` where there is none.
@@ -391,6 +408,9 @@ class SagaStore(Protocol):
         Returns:
             Whether it was added: `False` where its message id is known. Where writes are collected, a unit of work may return `True`
             for a known one.
+
+        Raises:
+            ValueError: The topic or the message id is empty.
         """
         ...
 
@@ -407,7 +427,8 @@ class SagaStore(Protocol):
     async def prune(self, *, older_than: float, limit: int = 1000) -> int:
         """Remove sagas that are completed, compensated or cancelled, and signals; return how many sagas.
 
-        A saga whose parent is there and is not final stays, because the parent may compensate it.
+        A saga stays that is claimed, and one whose parent is there and not itself completed, compensated or cancelled, because the
+        parent may still compensate it.
 
         Args:
             older_than: Seconds; sagas that ended and signals that were added longer ago are removed.
@@ -419,7 +440,8 @@ class SagaStore(Protocol):
         """Return when there may be a saga that is due, at the latest after a number of real seconds.
 
         Commits of this process wake it at once, and so does the time at which a saga is due; commits of other processes where the
-        storage can tell. Other tasks get a turn in any case.
+        storage can tell. The end of a lease that began meanwhile may be noticed only with the timeout. Other tasks get a turn in any
+        case. It may also return for less.
 
         Args:
             kinds: Which ones.
@@ -429,6 +451,8 @@ class SagaStore(Protocol):
 
     async def wait_final(self, transaction_id: str, /, *, timeout: float) -> SagaRecord | None:
         """Wait until a saga is final or parked, at most for a number of real seconds.
+
+        Commits of this process wake it at once, those of others where the storage can tell, else it looks at an interval.
 
         Returns:
             The saga as it is then, `None` where there is none.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from catga_core.errors import LeaseLostError
+from catga_core.errors import ConflictError, LeaseLostError
 from catga_core.interfaces.saga_store import SagaFilter, SagaRecord, SagaState
 
 PRUNED: Final = frozenset({SagaState.COMPLETED, SagaState.COMPENSATED, SagaState.CANCELLED})
@@ -19,6 +19,21 @@ def lost_saga(transaction_id: str) -> LeaseLostError:
     """
     return LeaseLostError(
         f"the saga {transaction_id!r}", "it was released, or another process has claimed it since"
+    )
+
+
+def missing_entries(transaction_id: str, after: int, entries: int) -> ConflictError:
+    """Return the error for entries that do not follow the last one of a journal.
+
+    Args:
+        transaction_id: The saga.
+        after: How many entries the caller expects before them.
+        entries: How many there are.
+    """
+    return ConflictError(
+        f"The journal of the saga {transaction_id!r} has {entries} entries, and the write expects {after} before it: an earlier write "
+        "failed. Read the journal before you write again.",
+        details={"transaction_id": transaction_id, "expected": after, "actual": entries},
     )
 
 

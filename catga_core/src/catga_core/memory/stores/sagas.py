@@ -30,7 +30,7 @@ from catga_core.memory.engine.sagas import SagaRow, Sagas, Unit
 from catga_core.memory.storage import MemoryStorage
 from catga_core.option_checks import check_name
 from catga_core.runtime.waiter import poll_until
-from catga_core.storage_support.sagas import PRUNED, lost_saga, matches
+from catga_core.storage_support.sagas import PRUNED, lost_saga, matches, missing_entries
 
 _replace = msgspec.structs.replace
 
@@ -75,10 +75,11 @@ class MemorySagaStore:
         unit = await self._storage.write()
         row = self._owned(claim, unit)
         count = self._write(row, entries, after, unit)
-        # In no index is anything of it changed.
-        self._sagas.rows.write(unit)[row.id] = _replace(
-            row, entries=count, state=state or row.state, updated_at=self._clock.time()
-        )
+        if count != row.entries or state not in {None, row.state}:
+            # In no index is anything of it changed.
+            self._sagas.rows.write(unit)[row.id] = _replace(
+                row, entries=count, state=state or row.state, updated_at=self._clock.time()
+            )
 
     async def release(
         self, claim: SagaClaim, entries: Sequence[bytes], /, *, after: int, pause: SagaPause
@@ -93,9 +94,9 @@ class MemorySagaStore:
         row = self._owned(claim, unit)
         count = self._write(row, entries, after, unit)
         now = self._clock.time()
-        due_at = pause.due_at
+        due_at, waits = pause.due_at, pause.waits
         if pause.problem is not None or pause.state.is_final:
-            due_at = None
+            due_at, waits = None, ()
         elif row.cancelling or any(self._later(wait.topic, wait.after) for wait in pause.waits):
             due_at = now
         changed = _replace(
@@ -105,7 +106,7 @@ class MemorySagaStore:
             updated_at=now,
             due_at=due_at,
             leased=False,
-            waits=pause.waits,
+            waits=waits,
             outcome=pause.outcome,
             problem=pause.problem,
         )
@@ -216,7 +217,8 @@ class MemorySagaStore:
             return row.record()
         changed = _replace(row, cancelling=True)
         if not row.leased and row.problem is None:
-            changed = _replace(changed, due_at=self._clock.time())
+            now = self._clock.time()
+            changed = _replace(changed, due_at=now if row.due_at is None else min(row.due_at, now))
         self._sagas.keep(changed, row, unit)
         self._wake()
         return changed.record()
@@ -262,7 +264,9 @@ class MemorySagaStore:
         """Remove sagas that are completed, compensated or cancelled, and signals; return how many sagas."""
         unit, sagas = await self._storage.write(), self._sagas
         rows, before = sagas.rows.write(unit), self._clock.time() - older_than
-        old = [row for row in rows.values() if row.state in PRUNED and row.updated_at < before]
+        old = [
+            row for row in rows.values() if row.state in PRUNED and not row.leased and row.updated_at < before
+        ]
         removed = [row for row in old if not self._is_needed(row, rows)][:limit]
         for row in removed:
             sagas.remove(row, unit)
@@ -317,9 +321,12 @@ class MemorySagaStore:
         return row
 
     def _write(self, row: SagaRow, entries: Sequence[bytes], after: int, unit: Unit) -> int:
+        if after > row.entries:
+            raise missing_entries(row.id, after, row.entries)
         journal = self._sagas.entries.write(unit)
         for index, entry in enumerate(entries, after):
-            journal[row.id, index] = entry
+            if index >= row.entries:
+                journal[row.id, index] = entry
         return max(row.entries, after + len(entries))
 
     def _claimed(self, row: SagaRow, until: float, unit: Unit) -> ClaimedSaga:
@@ -348,7 +355,7 @@ class MemorySagaStore:
 
     def _is_needed(self, row: SagaRow, rows: Mapping[str, SagaRow]) -> bool:
         parent = None if row.saga.parent is None else rows.get(row.saga.parent)
-        return parent is not None and not parent.state.is_final
+        return parent is not None and parent.state not in PRUNED
 
     def _wake(self) -> None:
         self._storage.wake(self._sagas.waiter)

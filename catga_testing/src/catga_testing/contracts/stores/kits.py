@@ -15,6 +15,7 @@ from catga_core.interfaces import (
     LockProvider,
     OutboxStore,
     QueueStore,
+    SagaStore,
     SnapshotStore,
 )
 from catga_core.interfaces.port import port_of
@@ -49,6 +50,16 @@ from catga_testing.contracts.stores.queue.leasing import QueueLeasingContract
 from catga_testing.contracts.stores.queue.scheduling import QueueSchedulingContract
 from catga_testing.contracts.stores.queue.sharing import QueueSharingContract
 from catga_testing.contracts.stores.queue.waiting import QueueWaitingContract
+from catga_testing.contracts.stores.sagas.beginning import SagaBeginningContract
+from catga_testing.contracts.stores.sagas.finding import SagaFindingContract, SagaPruningContract
+from catga_testing.contracts.stores.sagas.joining import SagaJoiningContract
+from catga_testing.contracts.stores.sagas.journals import SagaJournalContract
+from catga_testing.contracts.stores.sagas.leasing import SagaLeasingContract
+from catga_testing.contracts.stores.sagas.releasing import SagaReleasingContract
+from catga_testing.contracts.stores.sagas.signalling import SagaCancelContract, SagaSignalContract
+from catga_testing.contracts.stores.sagas.turns import SagaTurnsContract
+from catga_testing.contracts.stores.sagas.waiting import SagaEndContract, SagaWaitingContract
+from catga_testing.contracts.stores.sagas.writes import SAGA_WRITES
 from catga_testing.contracts.stores.snapshots import SnapshotsContract
 from catga_testing.contracts.stores.storage import ConnectionContract, StorageContract
 from catga_testing.contracts.stores.unit_of_work import writes as joining
@@ -73,6 +84,7 @@ __all__ = [
     "NamedValueContract",
     "OutboxContract",
     "QueueContract",
+    "SagaContract",
     "SnapshotContract",
     "StorageContract",
     "StoresContract",
@@ -138,6 +150,26 @@ class QueueContract(
         "queue.release_key": joining.release_key_of_queue,
         "queue.cancel": joining.cancel_in_queue,
     }
+
+
+class SagaContract(
+    SagaBeginningContract,
+    SagaJournalContract,
+    SagaReleasingContract,
+    SagaLeasingContract,
+    SagaTurnsContract,
+    SagaSignalContract,
+    SagaCancelContract,
+    SagaFindingContract,
+    SagaPruningContract,
+    SagaWaitingContract,
+    SagaEndContract,
+    SagaJoiningContract,
+):
+    """The tests a `SagaStore` has to pass."""
+
+    ports: ClassVar[tuple[Any, ...]] = (SagaStore,)
+    writes: ClassVar[Mapping[str, Prepare]] = SAGA_WRITES
 
 
 class DeadLetterContract(KeepingContract, FindingContract):
