@@ -16,6 +16,7 @@ from catga_core.interfaces.memberships import MembershipStore
 from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.queue import QueueStore
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
 from catga_core.plugins import plugin
@@ -33,6 +34,7 @@ SQLITE_PORTS: tuple[Any, ...] = (
     InboxStore,
     OutboxStore,
     QueueStore,
+    SagaStore,
     DeadLetterStore,
     LockProvider,
     MembershipStore,
@@ -43,7 +45,7 @@ SQLITE_PORTS: tuple[Any, ...] = (
 
 @plugin(api=1)
 def add_sqlite_catga(container: CatgaContainer, options: str | os.PathLike[str] | SqliteOptions) -> None:
-    """Keep everything that is to last in one SQLite file: events, outbox, queues, inbox, idempotency, dead letters, locks.
+    """Keep everything that is to last in one SQLite file: events, outbox, queues, sagas, inbox, locks and the rest.
 
     Args:
         container: The application's container; for each store the last call wins.

@@ -250,6 +250,57 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             END""",
         ),
     ),
+    Migration(
+        "sagas",
+        (
+            # AUTOINCREMENT: fencing tokens are made of the number, so that of a pruned saga is never given again.
+            # ended_at: when a saga came to an end that is pruned after a time. waits: the topics in JSON.
+            """CREATE TABLE catga_sagas (
+                number INTEGER PRIMARY KEY AUTOINCREMENT,
+                transaction_id TEXT NOT NULL UNIQUE,
+                name TEXT NOT NULL,
+                version INTEGER NOT NULL,
+                state TEXT NOT NULL,
+                entries INTEGER NOT NULL DEFAULT 0,
+                leased INTEGER NOT NULL,
+                claims INTEGER NOT NULL,
+                cancelling INTEGER NOT NULL DEFAULT 0,
+                due_at REAL,
+                created_at REAL NOT NULL,
+                updated_at REAL NOT NULL,
+                ended_at REAL,
+                deadline REAL,
+                parent TEXT,
+                waits BLOB,
+                outcome BLOB,
+                problem BLOB,
+                fingerprint TEXT NOT NULL,
+                format TEXT NOT NULL,
+                data BLOB NOT NULL
+            ) STRICT""",
+            "CREATE INDEX catga_sagas_due ON catga_sagas (name, leased, due_at) WHERE due_at IS NOT NULL",
+            "CREATE INDEX catga_sagas_ended ON catga_sagas (ended_at) WHERE ended_at IS NOT NULL",
+            "CREATE INDEX catga_sagas_parent ON catga_sagas (parent, transaction_id) WHERE parent IS NOT NULL",
+            # id: the number of the saga, and the place in its journal.
+            "CREATE TABLE catga_saga_entries (id INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT",
+            """CREATE TABLE catga_saga_waits (
+                topic TEXT NOT NULL,
+                number INTEGER NOT NULL,
+                PRIMARY KEY (topic, number)
+            ) STRICT, WITHOUT ROWID""",
+            # AUTOINCREMENT: a saga remembers the position of the last signal that it has had.
+            """CREATE TABLE catga_saga_signals (
+                position INTEGER PRIMARY KEY AUTOINCREMENT,
+                topic TEXT NOT NULL,
+                message_id TEXT NOT NULL,
+                added_at REAL NOT NULL,
+                data BLOB NOT NULL
+            ) STRICT""",
+            "CREATE UNIQUE INDEX catga_saga_signals_message ON catga_saga_signals (topic, message_id)",
+            "CREATE INDEX catga_saga_signals_topic ON catga_saga_signals (topic, position)",
+            "CREATE INDEX catga_saga_signals_added ON catga_saga_signals (added_at)",
+        ),
+    ),
 )
 
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS catga_schema (

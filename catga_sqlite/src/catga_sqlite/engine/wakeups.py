@@ -15,9 +15,13 @@ OUTBOX: Final = 2
 IDEMPOTENCY: Final = 4
 LOCKS: Final = 8
 QUEUES: Final = 16
-ALL: Final = EVENTS | OUTBOX | IDEMPOTENCY | LOCKS | QUEUES
+SAGAS_DUE: Final = 32
+SAGA_TURNS: Final = 64
+"""A saga may be due, or there is room for one that waits for its turn."""
+SAGA_ENDS: Final = 128
 
-_TOPICS = (EVENTS, OUTBOX, IDEMPOTENCY, LOCKS, QUEUES)
+_TOPICS = (EVENTS, OUTBOX, IDEMPOTENCY, LOCKS, QUEUES, SAGAS_DUE, SAGA_TURNS, SAGA_ENDS)
+ALL: Final = sum(_TOPICS)
 
 
 class Wakeups:

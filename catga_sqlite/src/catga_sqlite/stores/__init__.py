@@ -13,6 +13,7 @@ from catga_core.interfaces.memberships import MembershipStore
 from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.queue import QueueStore
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
 from catga_sqlite.options import SqliteOptions
@@ -27,6 +28,7 @@ from catga_sqlite.stores.memberships import SqliteMembershipStore
 from catga_sqlite.stores.named_values import SqliteNamedValueStore
 from catga_sqlite.stores.outbox import SqliteOutboxStore
 from catga_sqlite.stores.queue import SqliteQueueStore
+from catga_sqlite.stores.sagas import SqliteSagaStore
 from catga_sqlite.stores.snapshots import SqliteSnapshotStore
 
 
@@ -51,6 +53,7 @@ def sqlite_stores(options: SqliteOptions, clock: Clock | None = None) -> Stores:
             InboxStore: SqliteInboxStore(storage),
             OutboxStore: SqliteOutboxStore(storage),
             QueueStore: SqliteQueueStore(storage),
+            SagaStore: SqliteSagaStore(storage),
             DeadLetterStore: SqliteDeadLetterStore(storage),
             LockProvider: SqliteLockProvider(storage),
             MembershipStore: SqliteMembershipStore(storage),
