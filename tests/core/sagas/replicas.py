@@ -133,11 +133,12 @@ class Replicas:
         dies_at: float | None = None,
         options: SagaOptions | None = None,
         prepare: Callable[[Any], None] | None = None,
+        clock: Clock | None = None,
         **sagas_options: Any,
     ) -> Process:
         """Start a process; it dies before its nth write, or after it with n + 0.5."""
         catga = add_catga(CatgaOptions(service_name="orders"))
-        catga.add_singleton(Clock, self.clock)
+        catga.add_singleton(Clock, clock or self.clock)
         made: list[DyingStore] = []
 
         def stores(clock: Clock) -> Stores:

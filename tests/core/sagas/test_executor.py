@@ -26,6 +26,7 @@ from catga_core.sagas import (
     add_sagas,
     saga,
 )
+from catga_testing import ManualClock
 from catga_testing.waiting import eventually
 from tests.core.sagas.replicas import Data, Replicas, saga_of
 
@@ -235,53 +236,43 @@ async def test_retrying_behind_a_compensated_step_is_refused(replicas: Replicas)
     assert (await process.executor.status("order-1")).state is SagaState.COMPENSATED
 
 
-async def test_a_lost_saga_stops_its_step_and_writes_nothing(replicas: Replicas) -> None:
-    gate, ended = Gate(), asyncio.Event()
+@pytest.mark.parametrize("wakes", ["in its step", "after its step"])
+async def test_a_process_that_stood_still_writes_nothing_of_a_saga_taken_over(
+    replicas: Replicas, wakes: str
+) -> None:
+    gate = Gate()
 
     async def execute(data: Data, saga: SagaContext) -> str:
-        async def charge() -> int:
+        async def charge() -> None:
+            replicas.effects.append("charge")
             try:
-                await gate()
-            finally:
-                ended.set()
-            return 1
+                if replicas.effects == ["charge"]:
+                    await gate()
+            except asyncio.CancelledError:
+                replicas.effects.append("cancelled")
+                raise
 
-        await saga.step("charge", charge, compensate=replicas.effect("refund"))
-        return "first"
+        await saga.step("charge", charge)
+        return str(await saga.step("ship", replicas.effect("ship", result="shipped")))
 
-    async def other(data: Data, saga: SagaContext) -> str:
-        await saga.step("charge", replicas.effect("charge"))
-        return "second"
-
-    first = await replicas.start(saga_of(execute))
-    await first.executor.start("order-1", Data(), first_class(first))
+    order = saga_of(execute)
+    stopped = ManualClock()
+    first = await replicas.start(order, clock=stopped)
+    await first.executor.start("order-1", Data(), order)
     await gate.reached.wait()
-    # It stands still: its leases are not renewed, and another process takes over.
-    second = await replicas.start(saga_of(other))
-    [run] = first.executor.runs._runs.values()
-    replicas.storage.part(_sagas()).rows.write(None)
-    taken = await second.app.saga_store.claim("order-1", lease=30)
-    assert taken is None
-    run.lose()
-    await ended.wait()
-    await eventually(lambda: first.executor.runs.count == 0)
+    second = await replicas.start(order)
     await replicas.clock.run_for(31)
-
     result = await second.executor.result("order-1", timeout=5)
 
-    assert result.value == "second"
-    assert replicas.effects == ["charge"]
+    if wakes == "in its step":
+        await stopped.run_for(31)
+    else:
+        gate.opened.set()
+    await eventually(lambda: first.executor.runs.count == 0)
 
-
-def first_class(process: Any) -> Any:
-    [type_] = process.executor._types.values()
-    return type_.cls
-
-
-def _sagas() -> type:
-    from catga_core.memory.engine.sagas import Sagas
-
-    return Sagas
+    assert result.value == "shipped"
+    assert replicas.effects == ["charge", "charge", "ship"] + ["cancelled"] * (wakes == "in its step")
+    assert (await second.executor.result("order-1", timeout=5)).steps == result.steps
 
 
 async def test_a_stop_hands_sagas_back_at_once(replicas: Replicas) -> None:

@@ -141,7 +141,7 @@ def begin(
     """Add a saga that is not known."""
     free = most is None or _is_next(connection, saga.name, most, now)
     due_at = now + lease if free else now
-    claims = random.getrandbits(_RANDOM_BITS)  # noqa: S311 - no secret
+    claims = random.getrandbits(_RANDOM_BITS)
     values: tuple[Any, ...] = (
         saga.transaction_id,
         saga.name,
