@@ -18,6 +18,7 @@ PACKAGES = [
     "catga_core.event_sourcing.subscriptions",
     "catga_core.memory",
     "catga_core.reliability",
+    "catga_core.sagas",
     "catga_core.scheduling",
     "catga_core.runtime",
     "catga_nats",

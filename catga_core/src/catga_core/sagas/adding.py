@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -11,7 +12,7 @@ from catga_core.feature import Builder, FeatureHost, Graph, Problem
 from catga_core.handlers.hints import caller_locals, snake_case
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.service_type import ServiceType
-from catga_core.messages import Command, Event, message_type
+from catga_core.messages import Command, Event, MessageKind, message_type
 from catga_core.pipeline import Call
 from catga_core.sagas.executor import SagaExecutor
 from catga_core.sagas.feature import SagasFeature
@@ -130,22 +131,25 @@ def _receive(container: SagaHost, topics: Mapping[type[Event], object]) -> None:
 def _start_by(
     container: SagaHost,
     types: Sequence[SagaType],
-    started_by: Any,
+    message: Any,
     transaction_id: Callable[[Any], str] | None,
     data: Callable[[Any], Any] | None,
 ) -> None:
-    if len(types) != 1 or started_by is None or transaction_id is None:
+    if len(types) != 1 or message is None or transaction_id is None:
         msg = (
             "add_sagas(started_by=...) takes one saga, started_by= and transaction_id=. Call add_sagas once for each saga that a "
             "message starts."
         )
         raise ConfigurationError(msg)
-    if not (isinstance(started_by, type) and issubclass(started_by, Event | Command)):
-        msg = f"started_by must be an event or a command; got {started_by!r}. Pass its class."
+    given: object = message
+    if not (isinstance(given, type) and issubclass(given, Event | Command)):
+        msg = f"started_by must be an event or a command; got {message!r}. Pass its class."
         raise ConfigurationError(msg)
+    started_by: type[Any] = message
     type_, id_of = types[0], transaction_id
     described = message_type(started_by)
-    waits = issubclass(started_by, Command) and described.result not in {None, type(None)}
+    is_command = described.kind is MessageKind.COMMAND
+    waits = is_command and described.result not in {None, type(None)}
     if waits and described.result != type_.result:
         msg = (
             f"{started_by.__name__} has the result {described.result!r}, and the saga {type_.name!r} returns {type_.result!r}. "
@@ -161,7 +165,7 @@ def _start_by(
         result = await executor.execute(id_of(message), given, type_.cls)
         return result.unwrap()
 
-    result = described.result if issubclass(started_by, Command) else None
+    result = described.result if is_command else None
     container.add_handlers(
         _handler(start, f"start_{snake_case(type_.name)}", started_by, SagaExecutor, result)
     )
@@ -175,8 +179,6 @@ def _handler(
 
     async def handle(message: Any, **services: Any) -> Any:
         return await function(message, *services.values())
-
-    import inspect
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD

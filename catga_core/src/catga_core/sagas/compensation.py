@@ -67,12 +67,16 @@ class Compensation:
             )
         for done in sorted(self._steps.done, key=lambda each: each.index, reverse=True):
             await self._undo(done.key, done.name, done.compensate)
-        if type(saga).compensate is not Saga.compensate:
+        if self._type.compensates:
             await self._undo("", "compensate", lambda: saga.compensate(data))
         state = SagaState.CANCELLED if failing.cancelled else SagaState.COMPENSATED
         if self._failed:
             state = SagaState.COMPENSATION_FAILED
         return SagaPause(state, outcome=encode_record(Outcome(None, failing.error)))
+
+    async def _send(self, command: Any) -> None:
+        result = await self._services.mediator.send(command, message_id=current_context().message_id)
+        result.unwrap()
 
     async def _undo(self, key: str, name: str, compensate: Callable[[], Any]) -> None:
         execution = self._execution
@@ -87,9 +91,9 @@ class Compensation:
             found = compensate()
             if hasattr(found, "__await__"):
                 found = await found
-            if isinstance(found, Command):
-                result = await self._services.mediator.send(found, message_id=current_context().message_id)
-                result.unwrap()
+            given: Any = found
+            if isinstance(given, Command):
+                await self._send(found)
 
         async def pause(seconds: float) -> None:
             await execution.pause(execution.root, seconds)

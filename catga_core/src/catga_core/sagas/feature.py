@@ -139,9 +139,13 @@ class SagasFeature:
             "letters": DeadLetterStore,
         }
         builder.add_service(SagaExecutor, make_executor, needs, name="sagas")
+
+        def make_signals(executor: SagaExecutor, **_stores: object) -> SagaSignals:
+            return SagaSignals(executor, store, lambda: list(self._types.values()))
+
         builder.add_service(
             SagaSignals,
-            lambda executor, **_stores: SagaSignals(executor, store, lambda: list(self._types.values())),
+            make_signals,
             {"executor": SagaExecutor, "store": SagaStore},
             name="saga_signals",
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -264,6 +265,8 @@ class _Together:
         return self._value
 
     async def _work(self) -> Step:
-        found = self._run()
-        self._value = await found if isinstance(found, Awaitable) else found
+        found: Any = self._run()
+        if inspect.isawaitable(found):
+            found = await found
+        self._value = found
         return self._recorded(self._value, self._attempts)

@@ -33,6 +33,7 @@ class SagaType(msgspec.Struct, frozen=True):
         decode_data: Decodes its data.
         encode_result: Encodes its result; raises `SerializationError`.
         decode_result: Decodes its result.
+        compensates: Whether it has a `compensate` of its own.
         topics: The names of the events that it waits for, and their keys.
     """
 
@@ -45,6 +46,7 @@ class SagaType(msgspec.Struct, frozen=True):
     decode_data: Callable[[bytes], Any]
     encode_result: Callable[[Any], bytes]
     decode_result: Callable[[bytes], Any]
+    compensates: bool
     topics: Mapping[type[Event], Callable[[Any], object]]
 
     @property
@@ -63,7 +65,8 @@ def saga_type(cls: Any, names: Mapping[str, Any]) -> SagaType:
     Raises:
         ConfigurationError: It is not a saga, or its data or its result cannot be stored.
     """
-    if not (isinstance(cls, type) and issubclass(cls, Saga)):
+    given: object = cls
+    if not (isinstance(given, type) and issubclass(given, Saga)):
         msg = f"add_sagas() takes classes that derive from Saga[Data, Result]; got {shown(cls)}. Derive it from Saga."
         raise ConfigurationError(msg)
     mark = mark_of(cls)
@@ -81,12 +84,15 @@ def saga_type(cls: Any, names: Mapping[str, Any]) -> SagaType:
         problems += [f"{named}, its {what}: {each}" for each in plan_of(found).problems]
         types.append(found)
     for event in mark.waits_for:
-        given: object = event
-        if not (isinstance(given, type) and issubclass(given, Event)):
-            problems.append(f"{named} waits for {shown(given)}, which is not an event. Derive it from Event.")
+        waited: object = event
+        if not (isinstance(waited, type) and issubclass(waited, Event)):
+            problems.append(
+                f"{named} waits for {shown(waited)}, which is not an event. Derive it from Event."
+            )
     if problems:
         raise ConfigurationError(problems)
     data, result = types
+    base: Any = Saga
     return SagaType(
         cls,
         mark,
@@ -97,6 +103,7 @@ def saga_type(cls: Any, names: Mapping[str, Any]) -> SagaType:
         JOURNAL_SERIALIZER.decoder(data),
         exact_encoder(JOURNAL_SERIALIZER, result),
         JOURNAL_SERIALIZER.decoder(result),
+        cls.compensate is not base.compensate,
         mark.waits_for,
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, Union
 from weakref import WeakValueDictionary
 
 import msgspec
 
+from catga_core.descriptions import class_of
 from catga_core.errors import SerializationError
 from catga_core.messages.exact import exact_encoder
 from catga_core.sagas.types import JOURNAL_SERIALIZER
@@ -66,7 +67,7 @@ def encode_value(value: Any, declared: Any = None) -> Value:
     if declared is None:
         if value is None:
             return _NONE
-        cls = type(value)
+        cls = class_of(value)
         if cls in _PLAIN:
             return Value("", _encoder(cls)(value))
         shape = _shape_of(value)
@@ -113,7 +114,7 @@ def _encoder(type_: Any) -> Callable[[Any], bytes]:
 
 
 def _shape_of(value: Any) -> Shape:
-    cls = type(value)
+    cls = class_of(value)
     if cls in _PLAIN:
         return "" if value is None else path_of(cls)
     if cls is list or cls is set or cls is frozenset:
@@ -146,13 +147,10 @@ def _type_of(shape: Shape) -> Any:
     name, *held = shape
     types = tuple(map(_type_of, held))
     if name == "union":
-        made = types[0]
-        for each in types[1:]:
-            made = made | each
-    elif name == "tuple" and not types:
-        made = tuple[()]
+        # `Union` takes a tuple, and `|` only two.
+        made: Any = Union[types]  # noqa: UP007
     else:
-        made = _CONTAINERS[name][types if len(types) > 1 else types[0]]
+        made = _CONTAINERS[name][types[0] if len(types) == 1 else types]
     # Shapes are as many as the code has kinds of results.
     _types[shape] = made
     return made
