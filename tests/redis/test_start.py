@@ -151,6 +151,7 @@ async def test_each_option_decides_which_stores_are_there(valkey_server_shared: 
         enable_inbox=False,
         enable_outbox=False,
         enable_queues=False,
+        enable_saga_persistence=False,
         enable_dead_letters=False,
         enable_locks=False,
     )
@@ -159,6 +160,7 @@ async def test_each_option_decides_which_stores_are_there(valkey_server_shared: 
     async with catga.running() as app:
         assert "Redis" in type(app.event_store.log).__name__
         assert "Redis" not in type(app.idempotency_store).__name__
+        assert "Redis" not in type(app.saga_store).__name__
 
 
 def test_nothing_at_all_is_a_mistake() -> None:

@@ -40,6 +40,7 @@ class RedisOptions:
         enable_inbox: Whether it remembers which handler has had which message.
         enable_outbox: Whether messages to send are kept there.
         enable_queues: Whether queues of messages to handle are kept there.
+        enable_saga_persistence: Whether the journals of sagas are kept there.
         enable_dead_letters: Whether messages that could not be handled are kept there.
         enable_locks: Whether it gives the locks.
         username: Whom to sign in as, where the URL does not say it.
@@ -74,6 +75,7 @@ class RedisOptions:
     enable_inbox: bool = True
     enable_outbox: bool = True
     enable_queues: bool = True
+    enable_saga_persistence: bool = True
     enable_dead_letters: bool = True
     enable_locks: bool = True
     username: str | None = None

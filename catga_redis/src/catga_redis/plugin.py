@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add_redis_catga(
     container: CatgaContainer, options: str | RedisOptions = "redis://localhost:6379/0"
 ) -> None:
-    """Keep state in Redis: event streams, idempotency, inbox, outbox, queues, dead letters and locks.
+    """Keep state in Redis: event streams, idempotency, inbox, outbox, queues, sagas, dead letters and locks.
 
     Args:
         container: The application's container; the last call for a store wins.

@@ -31,7 +31,13 @@ from catga_redis.unit_of_work import RedisUnitOfWork
 _CHECK_SECONDS = 5.0  # between two checks whether the server answers
 _CAPABILITIES = StorageCapabilities(durable=True, shared=True, immediate=False, connection=True)
 _QUEUED = ("add_queued", "complete_queued", "discard_queued", "release_key", "cancel_queued")
-_TOPICS = {"append_in_turn": "e", "add": "o", **dict.fromkeys(_QUEUED, "q")}
+_SAGAS = ("begin_saga", "release_saga", "cancel_saga", "add_signal")
+_TOPICS = {
+    "append_in_turn": "e",
+    "add": "o",
+    **dict.fromkeys(_QUEUED, "q"),
+    **dict.fromkeys(_SAGAS, "sg"),
+}
 
 
 class RedisStorage:

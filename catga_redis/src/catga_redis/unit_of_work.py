@@ -14,6 +14,7 @@ from catga_redis.engine.refusals import is_refusal, refusal
 
 if TYPE_CHECKING:
     from catga_core.interfaces.event_log import EventRecord
+    from catga_core.interfaces.saga_store import SagaRecord
     from catga_redis.storage import RedisStorage
 
 
@@ -48,6 +49,7 @@ class _Mark(msgspec.Struct, frozen=True):
     appended: int
     inbox: dict[str, Any]
     ended: set[object]
+    sagas: dict[str, SagaRecord]
     application: tuple[set[str], set[str]] | None
 
 
@@ -72,6 +74,8 @@ class RedisUnitOfWork(BaseUnitOfWork):
         self.inbox: dict[str, str] = {}
         # What its own operations take out of outbox and queues, and the keys they release.
         self.ended: set[object] = set()
+        # What it begins.
+        self.sagas: dict[str, SagaRecord] = {}
 
     @property
     def connection(self) -> RedisConnection:
@@ -129,6 +133,7 @@ class RedisUnitOfWork(BaseUnitOfWork):
             len(self.appended),
             dict(self.inbox),
             set(self.ended),
+            dict(self.sagas),
             None if self._application is None else self._application.save(),
         )
 
@@ -138,6 +143,7 @@ class RedisUnitOfWork(BaseUnitOfWork):
         del self.appended[mark.appended :]
         self.inbox = mark.inbox
         self.ended = mark.ended
+        self.sagas = mark.sagas
         if self._application is not None:
             self._application.restore(mark.application)
 

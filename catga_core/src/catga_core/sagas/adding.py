@@ -89,12 +89,12 @@ class _SagaFeature:
     @property
     def name(self) -> str:
         """The feature's name: one for each class, so that two classes of one name are found."""
-        cls = self._type.cls
+        cls: Any = self._type.cls
         return f"saga:{self._type.name}:{self._type.version}:{cls.__module__}.{cls.__qualname__}"
 
     def register(self, builder: Builder, /) -> None:
         """Add the saga."""
-        cls = self._type.cls
+        cls: Any = self._type.cls
 
         async def make(use: Callable[[Saga[Any, Any]], Awaitable[None]]) -> None:
             await self._container.use_in_scope(cls, use)

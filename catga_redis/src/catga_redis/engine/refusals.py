@@ -18,6 +18,7 @@ from catga_core.errors import (
 )
 from catga_core.interfaces.named_values import NamedValueConflictError
 from catga_core.storage_support.queues import lost_message
+from catga_core.storage_support.sagas import lost_saga, missing_entries
 from catga_redis.engine.failures import failed
 
 
@@ -79,6 +80,14 @@ def _released(key: str) -> CatgaError:
     return conflict(f"The held key {key!r} was released meanwhile. Retry.")
 
 
+def _begun(transaction_id: str) -> CatgaError:
+    return conflict(f"The saga {transaction_id!r} was begun meanwhile. Retry.")
+
+
+def _turn(name: str) -> CatgaError:
+    return conflict(f"The room for another saga {name!r} was taken meanwhile. Retry.")
+
+
 def _kind(key: str, there: str, wanted: str) -> CatgaError:
     return conflict(f"The key {key!r} holds a {there} and the command needs a {wanted}. Use another key.")
 
@@ -125,6 +134,10 @@ _MEANINGS: Mapping[str, Callable[..., CatgaError]] = {
     "ended": _ended,
     "released": _released,
     "left": lost_message,
+    "saga": lost_saga,
+    "gap": missing_entries,
+    "begun": _begun,
+    "turn": _turn,
     "kind": _kind,
     "number": _number,
     "overflow": _overflow,

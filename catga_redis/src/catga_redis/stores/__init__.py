@@ -16,6 +16,7 @@ from catga_core.interfaces.memberships import MembershipStore
 from catga_core.interfaces.named_values import NamedValueStore
 from catga_core.interfaces.outbox import OutboxStore
 from catga_core.interfaces.queue import QueueStore
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.snapshots import SnapshotStore
 from catga_core.interfaces.stores import Stores
 from catga_redis.options import RedisOptions
@@ -30,6 +31,7 @@ from catga_redis.stores.memberships import RedisMembershipStore
 from catga_redis.stores.named_values import RedisNamedValueStore
 from catga_redis.stores.outbox import RedisOutboxStore
 from catga_redis.stores.queue import RedisQueueStore
+from catga_redis.stores.sagas import RedisSagaStore
 from catga_redis.stores.snapshots import RedisSnapshotStore
 
 _STORES: Mapping[Any, tuple[str, Callable[[RedisStorage], object]]] = {
@@ -40,6 +42,7 @@ _STORES: Mapping[Any, tuple[str, Callable[[RedisStorage], object]]] = {
     InboxStore: ("enable_inbox", RedisInboxStore),
     OutboxStore: ("enable_outbox", RedisOutboxStore),
     QueueStore: ("enable_queues", RedisQueueStore),
+    SagaStore: ("enable_saga_persistence", RedisSagaStore),
     DeadLetterStore: ("enable_dead_letters", RedisDeadLetterStore),
     LockProvider: ("enable_locks", RedisLockProvider),
     MembershipStore: ("enable_event_store", RedisMembershipStore),
