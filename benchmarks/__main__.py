@@ -104,6 +104,12 @@ def _queue_peers(rounds: int) -> list[Row]:
     return queue_peers.run(max(3, rounds // 2))
 
 
+def _sagas(rounds: int) -> list[Row]:
+    from benchmarks import sagas
+
+    return sagas.run(rounds)
+
+
 def _event_sourcing(rounds: int) -> list[Row]:
     from benchmarks import event_sourcing
 
@@ -134,6 +140,7 @@ SUITES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "redis": ("The Redis stores, client and server on one CPU (higher is better)", _redis),
     "queues": ("Queues, with synchronous=FULL in SQLite (higher is better)", _queues),
     "queue-peers": ("Queues of others, callers and worker on one CPU (higher is better)", _queue_peers),
+    "sagas": ("Sagas of three trivial steps, synchronous=FULL in SQLite", _sagas),
     "aggregates": ("Aggregates of 100 events, as time (lower is better)", _event_sourcing),
     "large": ("A long history beside a short one, as time (lower is better)", _large),
     "imports": ("Import time (lower is better)", _imports),

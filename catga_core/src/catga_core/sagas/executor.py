@@ -40,8 +40,10 @@ from catga_core.sagas.entries import CompensationFailed, Failing, Step, StepFail
 from catga_core.sagas.failures import recorded_error
 from catga_core.sagas.records import Beginning, encode_record, result_of, status_of
 from catga_core.sagas.results import SagaResult, SagaStatus
+from catga_core.sagas.run import SagaRun
 from catga_core.sagas.runs import SagaRuns
 from catga_core.sagas.saga import Saga
+from catga_core.sagas.settings import SagaCounters
 from catga_core.sagas.types import SagaType
 
 D = TypeVar("D")
@@ -75,6 +77,7 @@ class SagaExecutor:
         self._store = store
         self._storage = storage
         self.runs: SagaRuns = runs
+        self.counters: SagaCounters = SagaCounters()
         self._clock = clock
         self._lease = lease
 
@@ -108,7 +111,15 @@ class SagaExecutor:
                 "would never end. Call start() there, and result() after the commit."
             )
             raise CatgaError(msg, code=ErrorCode.INTERNAL_ERROR)
-        await self.start(transaction_id, data, saga)
+        check_seconds("timeout", timeout, least=0, optional=True)
+        began = self._clock.monotonic()
+        _, run = await self._start(transaction_id, data, saga, None)
+        if run is not None:
+            await self.runs.wait(transaction_id, timeout)
+            if run.result is not None:
+                # It has not left this process: nothing is read back.
+                return run.result
+            timeout = None if timeout is None else max(0.0, timeout - (self._clock.monotonic() - began))
         return await self.result(transaction_id, timeout=timeout)
 
     async def start(
@@ -129,6 +140,12 @@ class SagaExecutor:
             SagaConflictError: As in `execute`.
             ConfigurationError: As in `execute`.
         """
+        state, _ = await self._start(transaction_id, data, saga, parent)
+        return state
+
+    async def _start(
+        self, transaction_id: str, data: Any, saga: Any, parent: str | None
+    ) -> tuple[SagaState, SagaRun | None]:
         check_name("transaction_id", transaction_id)
         type_ = self.type_of(saga if isinstance(saga, type) else type(saga))
         context = active_context.get()
@@ -151,12 +168,13 @@ class SagaExecutor:
         joins = joined_unit_of_work(self._storage()) is not None
         most = 0 if joins or not self.runs.working else type_.mark.max_running
         begun = await self._store().begin(new, lease=self._lease, most=most)
+        run: SagaRun | None = None
         if not begun.created:
             _check_same(begun.record, new)
         elif begun.claim is not None:
             claimed = ClaimedSaga(begun.claim, begun.record, ())
-            await self._run_or_release(claimed, began, None if isinstance(saga, type) else saga)
-        return begun.record.state
+            run = await self._run_or_release(claimed, began, None if isinstance(saga, type) else saga)
+        return begun.record.state, run
 
     async def result(self, transaction_id: str, *, timeout: float | None = None) -> SagaResult[Any]:
         """Wait for the end of a saga.
@@ -369,13 +387,15 @@ class SagaExecutor:
         await self._run_or_release(ClaimedSaga(claimed.claim, changed, entries), began, None)
         return state
 
-    async def _run_or_release(self, claimed: ClaimedSaga, began: float, saga: Saga[Any, Any] | None) -> None:
+    async def _run_or_release(
+        self, claimed: ClaimedSaga, began: float, saga: Saga[Any, Any] | None
+    ) -> SagaRun | None:
         record = claimed.record
         known = (record.saga.name, record.saga.version) in self._types
         if known and self.runs.working:
-            self.runs.run(claimed, began, saga)
-            return
+            return self.runs.run(claimed, began, saga)
         await self._give_back(claimed, due_at=self._clock.time())
+        return None
 
     async def _give_back(self, claimed: ClaimedSaga, *, due_at: float | None = None) -> None:
         record = claimed.record

@@ -123,6 +123,7 @@ class SagasFeature:
                 retry,
                 msgspec.structs.replace(retry, max_attempts=options.compensation_max_attempts),
                 options.linger_seconds,
+                executor.counters,
                 letters,
             )
             return executor

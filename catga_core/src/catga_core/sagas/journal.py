@@ -11,7 +11,6 @@ from catga_core.errors import CatgaError, LeaseLostError, Outcome
 from catga_core.interfaces.saga_store import SagaClaim, SagaPause, SagaSignal, SagaState, SagaStore
 from catga_core.interfaces.storage import Storage
 from catga_core.runtime.retry import RetryPolicy
-from catga_core.runtime.shielded import shielded
 from catga_core.runtime.tasks import background_task
 from catga_core.sagas.entries import Entry, encode_entry
 from catga_core.sagas.stops import SagaStop
@@ -43,6 +42,7 @@ class Journal:
         "_state",
         "_store",
         "_task",
+        "all",
         "entries",
     )
 
@@ -55,6 +55,8 @@ class Journal:
         lost: Callable[[BaseException], None],
     ) -> None:
         self.entries: int = entries
+        # Of a saga that began here; `None` for one that was read.
+        self.all: list[Entry] | None = None if entries else []
         self._store = store
         self._claim = claim
         self._clock = clock
@@ -74,6 +76,8 @@ class Journal:
         """
         index = self.entries + len(self._pending)
         self._pending.append(encode_entry(entry))
+        if self.all is not None:
+            self.all.append(entry)
         self._state = state or self._state
         if not self._again:
             self._again = True
@@ -106,6 +110,7 @@ class Journal:
         async with self._lock:
             await self._write()
             index = self.entries
+            entry: Entry | None = None
             try:
                 async with storage.unit_of_work():
                     entry = await work()
@@ -114,6 +119,8 @@ class Journal:
                 if error.outcome is not Outcome.UNKNOWN or not await self._has(index):
                     raise
             self.entries = index + 1
+            if self.all is not None and entry is not None:
+                self.all.append(entry)
             return index
 
     async def signal(self, signal: SagaSignal) -> None:
@@ -127,9 +134,9 @@ class Journal:
             LeaseLostError: Another process has the saga.
         """
         async with self._lock:
-            entries, self._pending = self._pending, []
-            after = self.entries
+            entries, after = self._pending, self.entries
             await self._surely(lambda: self._store.release(self._claim, entries, after=after, pause=pause))
+            self._pending = []
             self.entries = after + len(entries)
 
     async def close(self) -> None:
@@ -147,6 +154,10 @@ class Journal:
         try:
             await self._surely(lambda: self._store.append(self._claim, entries, after=after, state=state))
         except asyncio.CancelledError:
+            # Whether it was written is unknown, and the same write again changes nothing.
+            self._pending[:0] = entries
+            self.entries = after
+            self._keep_state(state)
             raise
         except BaseException as error:
             self._lost(error)
@@ -162,13 +173,18 @@ class Journal:
     async def _surely(self, write: Callable[[], Awaitable[None]]) -> None:
         """Write, also where the outcome of a write is unknown: the same write again changes nothing."""
         try:
-            await shielded(write())
+            await write()
         except LeaseLostError:
             raise
         except CatgaError as error:
             if not _may_help(error):
                 raise
             await _AGAIN.run(write, retryable=_may_help, clock=self._clock, failed=error)
+
+    def _keep_state(self, state: SagaState | None) -> None:
+        """Have a state written with the next entries, unless a newer one will be."""
+        if self._state is None:
+            self._state = state
 
     def _write_later(self) -> None:
         self._again = False

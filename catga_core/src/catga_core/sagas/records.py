@@ -105,7 +105,9 @@ def result_of(saved: SavedSaga, type_: SagaType | None) -> SagaResult[Any]:
             text = f"The result of the saga {record.saga.transaction_id!r} cannot be decoded: {record.saga.name!r} is not registered here."
             raise SerializationError(text)
         value = type_.decode_result(outcome.value)
-    return SagaResult(record.saga.transaction_id, record.state, value, error, steps_of(saved.entries))
+    return SagaResult(
+        record.saga.transaction_id, record.state, value, error, steps_of(_readable(saved.entries))
+    )
 
 
 def status_of(saved: SavedSaga) -> SagaStatus:
@@ -120,7 +122,7 @@ def status_of(saved: SavedSaga) -> SagaStatus:
         record.saga.name,
         record.saga.version,
         record.state,
-        _steps(entries),
+        steps_of(entries),
         record.due_at if waits else None,
         record.cancelling,
         problem_of(record),
@@ -133,12 +135,8 @@ def status_of(saved: SavedSaga) -> SagaStatus:
     )
 
 
-def steps_of(entries: Iterable[bytes]) -> Sequence[SagaStep]:
-    """Return the steps of a journal, in the order in which they ended, up to an entry that cannot be decoded."""
-    return _steps(_readable(entries))
-
-
 def _readable(entries: Iterable[bytes]) -> list[Entry]:
+    """Return the entries of a journal up to one that cannot be decoded."""
     found: list[Entry] = []
     # Why it cannot be decoded is the problem of a saga that is parked.
     with suppress(SerializationError):
@@ -146,7 +144,8 @@ def _readable(entries: Iterable[bytes]) -> list[Entry]:
     return found
 
 
-def _steps(entries: Sequence[Entry]) -> list[SagaStep]:
+def steps_of(entries: Sequence[Entry]) -> list[SagaStep]:
+    """Return the steps of a journal, in the order in which they ended."""
     steps: dict[str, SagaStep] = {}
     counts: dict[tuple[str, str], int] = {}
     for entry in entries:

@@ -63,7 +63,8 @@ class SagaWorker:
 
     def health(self) -> Health:
         """Return whether sagas can be taken over, and how many run."""
-        details = {"running": self._runs.count, "resumed": self._taken}
+        ended = {state.value: count for state, count in self._executor.counters.ended.items()}
+        details = {"running": self._runs.count, "resumed": self._taken, **ended}
         if self._worker.failures:
             text = f"sagas cannot be resumed: {self._worker.last_error}"
             return Health(HealthStatus.UNHEALTHY, text, details)

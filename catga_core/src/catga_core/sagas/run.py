@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from catga_core.errors import CatgaError, LeaseLostError, SerializationError
 from catga_core.interfaces.saga_store import ClaimedSaga, SagaPause, SagaState
-from catga_core.log import SAGA_ENDED, SAGA_PARKED, logger
+from catga_core.log import SAGA_PARKED, logger
 from catga_core.messages.results import Success
 from catga_core.runtime.cancellation import cancelled_itself, passes_through
 from catga_core.sagas.branches import current_branch
@@ -17,7 +17,8 @@ from catga_core.sagas.context import SagaContext
 from catga_core.sagas.execution import Execution
 from catga_core.sagas.failures import catga_error, recorded_error
 from catga_core.sagas.history import History
-from catga_core.sagas.records import Beginning, Outcome, beginning_of, encode_record
+from catga_core.sagas.records import Beginning, Outcome, beginning_of, encode_record, steps_of
+from catga_core.sagas.results import SagaResult
 from catga_core.sagas.saga import Saga
 from catga_core.sagas.settings import Services
 from catga_core.sagas.signals import end_signal
@@ -60,6 +61,7 @@ class SagaRun:
         self._execution: Execution | None = None
         self._task: asyncio.Task[Any] | None = None
         self._ending: HandedBack | Lost | None = None
+        self.result: SagaResult[Any] | None = None
         self._cancelling = claimed.record.cancelling
 
     @property
@@ -210,7 +212,7 @@ class SagaRun:
             await self._failed(saga, data, steps, execution, refused)
             return
         outcome = encode_record(Outcome(value, None))
-        await self._end(execution, SagaPause(SagaState.COMPLETED, outcome=outcome))
+        await self._end(execution, SagaPause(SagaState.COMPLETED, outcome=outcome), result)
 
     async def _failed(
         self, saga: Saga[Any, Any], data: Any, steps: Steps, execution: Execution, error: BaseException
@@ -246,10 +248,11 @@ class SagaRun:
             return
         if pause.state is SagaState.COMPENSATION_FAILED:
             await self._services.write_letter(self.claimed.record, self._type, execution.journal, pause)
+            self._services.counters.count(pause.state)
             return
         await self._end(execution, pause)
 
-    async def _end(self, execution: Execution, pause: SagaPause) -> None:
+    async def _end(self, execution: Execution, pause: SagaPause, result: Any = None) -> None:
         parent = self.claimed.record.saga.parent
         if parent is None:
             await execution.journal.release(pause)
@@ -258,7 +261,10 @@ class SagaRun:
             async with self._services.storage().unit_of_work():
                 await execution.store.signal(end_signal(self.id))
                 await execution.journal.release(pause)
-        logger().info(SAGA_ENDED, transaction_id=self.id, saga=self._type.name, state=pause.state.value)
+        if (entries := execution.journal.all) is not None and pause.state is SagaState.COMPLETED:
+            # Who waits here needs not read the journal.
+            self.result = SagaResult(self.id, pause.state, result, None, steps_of(entries))
+        self._services.counters.count(pause.state)
 
     async def _end_parked(self, execution: Execution, error: BaseException) -> None:
         state = SagaState.RUNNING if execution.history.failing is None else SagaState.COMPENSATING

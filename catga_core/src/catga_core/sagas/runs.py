@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
@@ -70,8 +71,8 @@ class SagaRuns:
         self.working = True
         self._renewing.start()
 
-    def run(self, claimed: ClaimedSaga, began: float, saga: Saga[Any, Any] | None = None) -> None:
-        """Run a claimed saga in the background.
+    def run(self, claimed: ClaimedSaga, began: float, saga: Saga[Any, Any] | None = None) -> SagaRun:
+        """Run a claimed saga in the background, and return its run.
 
         Args:
             claimed: The saga.
@@ -87,6 +88,7 @@ class SagaRuns:
         if self._stopping:
             run.hand_back()
         self._tasks[run.id] = background_task(self._run(run), name=f"catga saga {run.id}", context=Context())
+        return run
 
     def notify(self, topic: str) -> None:
         """Have the sagas that wait here look for a signal."""
@@ -102,7 +104,12 @@ class SagaRuns:
     async def wait(self, transaction_id: str, timeout: float | None) -> None:
         """Wait for the end of a run, at most for a number of real seconds."""
         task = self._tasks.get(transaction_id)
-        if task is not None:
+        if task is None:
+            return
+        if timeout is None:
+            with suppress(Exception):
+                await asyncio.shield(task)
+        else:
             await asyncio.wait([task], timeout=timeout)
 
     async def stop(self, within: float) -> None:

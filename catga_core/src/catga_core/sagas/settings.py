@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.interfaces.saga_store import SagaPause, SagaRecord, SagaStore
+from catga_core.interfaces.saga_store import SagaPause, SagaRecord, SagaState, SagaStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import CatgaMediator
 from catga_core.messages.registry import MessageRegistry
@@ -53,6 +53,16 @@ class Children(Protocol):
         ...
 
 
+class SagaCounters(msgspec.Struct):
+    """How many sagas have ended in this process, by state."""
+
+    ended: dict[SagaState, int] = msgspec.field(default_factory=dict[SagaState, int])
+
+    def count(self, state: SagaState) -> None:
+        """Count one."""
+        self.ended[state] = self.ended.get(state, 0) + 1
+
+
 class Services(msgspec.Struct, frozen=True):
     """The services and policies that runs of sagas share.
 
@@ -66,6 +76,7 @@ class Services(msgspec.Struct, frozen=True):
         retry: When a step is tried again.
         compensation_retry: When a compensation is tried again.
         linger: Seconds for which a saga that waits stays in memory.
+        counters: Counts the sagas that end.
         write_letter: Ends a saga whose compensation failed, with its dead letter.
     """
 
@@ -78,4 +89,5 @@ class Services(msgspec.Struct, frozen=True):
     retry: RetryPolicy
     compensation_retry: RetryPolicy
     linger: float
+    counters: SagaCounters
     write_letter: Callable[[SagaRecord, SagaType, Journal, SagaPause], Awaitable[None]]

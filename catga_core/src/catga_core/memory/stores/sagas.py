@@ -64,7 +64,8 @@ class MemorySagaStore:
         due_at = now + lease if free else now
         row = SagaRow(saga, sagas.number, SagaState.RUNNING, now, now, due_at, free, token)
         sagas.keep(row, None, unit)
-        self._wake()
+        if not free:
+            self._wake()
         claim = SagaClaim(saga.transaction_id, token) if free else None
         return BegunSaga(row.record(), claim, created=True)
 
@@ -111,7 +112,12 @@ class MemorySagaStore:
             problem=pause.problem,
         )
         self._sagas.keep(changed, row, unit)
-        self._wake()
+        if due_at is None:
+            self._storage.wake(self._sagas.waiter, row.id)
+        first = self._sagas.due.first
+        if due_at is not None or (first is not None and first[0] <= now):
+            # The second: one that had to wait until fewer of its name run.
+            self._wake()
 
     async def rewrite(
         self, claim: SagaClaim, entries: Sequence[bytes], /, *, version: int, data: bytes, state: SagaState
@@ -306,7 +312,7 @@ class MemorySagaStore:
             found = await self.get(transaction_id)
             return found is None or found.state.is_final or found.problem is not None
 
-        with self._sagas.waiter.expect() as expectation:
+        with self._sagas.waiter.expect(transaction_id) as expectation:
             await poll_until(
                 look, wait=lambda left: expectation.wait(timeout=left), every=math.inf, timeout=timeout
             )
