@@ -61,6 +61,7 @@ class Attempts(msgspec.Struct, frozen=True):
         clock: Clock,
         pause: Callable[[float], Awaitable[None]],
         time_left: Callable[[], float | None],
+        failed: Exception | None = None,
     ) -> Ended:
         """Run the work until it succeeds or no further attempt is allowed.
 
@@ -69,28 +70,32 @@ class Attempts(msgspec.Struct, frozen=True):
             clock: Measures timeouts.
             pause: Waits between two attempts.
             time_left: Returns the seconds that are left for the whole, `None` for no limit.
+            failed: The error of a first attempt that the caller has made, `None` where it has made none.
 
         Returns:
             How it ended: with a result, or with the error of the last attempt.
         """
-        attempt = 0
+        attempt, error = 0, failed
         while True:
             attempt += 1
-            try:
-                return Ended(await self._attempt(work, clock, time_left()), None, attempt)
-            except Exception as error:  # noqa: BLE001 - it is recorded
-                again = not isinstance(error, CatgaError) or error.retryable
-                if not (again and self.retry.allows(attempt)):
-                    return Ended(None, error, attempt)
-                delay = self.retry.delay(attempt)
-                logger().warning(
-                    SAGA_STEP_RETRIED,
-                    transaction_id=self.transaction_id,
-                    step=self.name,
-                    attempt=attempt,
-                    error=type(error).__name__,
-                    retry_in_seconds=round(delay, 3),
-                )
+            if error is None:
+                try:
+                    return Ended(await self._attempt(work, clock, time_left()), None, attempt)
+                except Exception as raised:  # noqa: BLE001 - it is recorded
+                    error = raised
+            again = not isinstance(error, CatgaError) or error.retryable
+            if not (again and self.retry.allows(attempt)):
+                return Ended(None, error, attempt)
+            delay = self.retry.delay(attempt)
+            logger().warning(
+                SAGA_STEP_RETRIED,
+                transaction_id=self.transaction_id,
+                step=self.name,
+                attempt=attempt,
+                error=type(error).__name__,
+                retry_in_seconds=round(delay, 3),
+            )
+            error = None
             await pause(delay)
 
     async def _attempt(self, work: Callable[[], Any], clock: Clock, left: float | None) -> Any:

@@ -211,6 +211,11 @@ class Execution:
         self.stop(Parked(SagaChangedError(self.id, recorded, asked)))
         raise SagaStop
 
+    @property
+    def has_no_deadline(self) -> bool:
+        """Whether steps may take as long as they need."""
+        return self._deadline is None or self.committed
+
     def time_left(self) -> float | None:
         """Return the seconds until the saga's deadline, `None` for none."""
         if self._deadline is None or self.committed:

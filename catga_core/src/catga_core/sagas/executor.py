@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from catga_core.clock import Clock
+from catga_core.codecs.same import same
 from catga_core.errors import (
     CatgaError,
     ConfigurationError,
@@ -32,13 +33,12 @@ from catga_core.interfaces.saga_store import (
 )
 from catga_core.interfaces.storage import Storage
 from catga_core.messages.context import active_context
-from catga_core.messages.fingerprints import content_digest, same_content
 from catga_core.messages.results import Success
 from catga_core.option_checks import check_name, check_seconds
 from catga_core.runtime.unit_of_work import joined_unit_of_work
 from catga_core.sagas.entries import CompensationFailed, Failing, Step, StepFailed, decode_entry, encode_entry
 from catga_core.sagas.failures import recorded_error
-from catga_core.sagas.records import Beginning, encode_record, result_of, status_of
+from catga_core.sagas.records import Beginning, beginning_of, encode_record, result_of, status_of
 from catga_core.sagas.results import SagaResult, SagaStatus
 from catga_core.sagas.run import SagaRun
 from catga_core.sagas.runs import SagaRuns
@@ -74,6 +74,7 @@ class SagaExecutor:
         lease: float,
     ) -> None:
         self._types = types
+        self._by_class: dict[Any, SagaType] = {}
         self._store = store
         self._storage = storage
         self.runs: SagaRuns = runs
@@ -159,9 +160,8 @@ class SagaExecutor:
             type_.version,
             "msgpack",
             encode_record(beginning),
-            f"{type_.name}@{type_.version}#{content_digest(data).hex()}",
-            None if limit is None else self._clock.time() + limit,
-            parent,
+            deadline=None if limit is None else self._clock.time() + limit,
+            parent=parent,
         )
         began = self._clock.monotonic()
         # In a unit of work it is not claimed: it exists with the commit, and a worker finds it then.
@@ -170,7 +170,7 @@ class SagaExecutor:
         begun = await self._store().begin(new, lease=self._lease, most=most)
         run: SagaRun | None = None
         if not begun.created:
-            _check_same(begun.record, new)
+            self._check_same(begun.record, new, data)
         elif begun.claim is not None:
             claimed = ClaimedSaga(begun.claim, begun.record, ())
             run = await self._run_or_release(claimed, began, None if isinstance(saga, type) else saga)
@@ -308,9 +308,12 @@ class SagaExecutor:
         Raises:
             ConfigurationError: It is not registered.
         """
-        for each in self._types.values():
-            if each.cls is saga:
-                return each
+        found = self._by_class.get(saga)
+        if found is None or self._types.get((found.name, found.version)) is not found:
+            self._by_class = {each.cls: each for each in self._types.values()}
+            found = self._by_class.get(saga)
+        if found is not None:
+            return found
         name = getattr(saga, "__name__", repr(saga))
         msg = f"The saga {name} is not registered, so that no process could resume it. Add it with add_sagas(catga, {name})."
         raise ConfigurationError(msg)
@@ -364,6 +367,24 @@ class SagaExecutor:
 
     # --- parts ---
 
+    def _check_same(self, record: SagaRecord, new: NewSaga, data: Any) -> None:
+        """Check that a known transaction id is of the same transaction.
+
+        Raises:
+            SagaConflictError: It is of another one.
+        """
+        saga = record.saga
+        if saga.name != new.name:
+            raise SagaConflictError(saga.transaction_id, f"it belongs to a {saga.name}, not to a {new.name}")
+        known = self._types.get((saga.name, saga.version))
+        if known is None:
+            return
+        beginning = beginning_of(record)
+        first = beginning.data if beginning.first is None else beginning.first
+        # Decoded, because equal data may have other bytes: sets have no order, and classes get new fields with defaults.
+        if not same(known.decode_data(first), data):
+            raise SagaConflictError(saga.transaction_id, "it began with other data")
+
     async def _claim(self, transaction_id: str) -> tuple[ClaimedSaga, float]:
         began = self._clock.monotonic()
         claimed = await self._store().claim(transaction_id, lease=self._lease)
@@ -406,11 +427,3 @@ class SagaExecutor:
             problem=record.problem,
         )
         await self._store().release(claimed.claim, (), after=record.entries, pause=pause)
-
-
-def _check_same(record: SagaRecord, new: NewSaga) -> None:
-    saga = record.saga
-    if saga.name != new.name:
-        raise SagaConflictError(saga.transaction_id, f"it belongs to a {saga.name}, not to a {new.name}")
-    if not same_content(saga.fingerprint, new.fingerprint):
-        raise SagaConflictError(saga.transaction_id, "it began with other data")

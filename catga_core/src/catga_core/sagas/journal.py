@@ -67,6 +67,11 @@ class Journal:
         self._again = False
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there are entries that are not in the store yet."""
+        return bool(self._pending) or self._lock.locked()
+
     def record(self, entry: Entry, state: SagaState | None = None) -> int:
         """Add an entry, which is written soon; return its index.
 

@@ -32,11 +32,13 @@ class Beginning(msgspec.Struct, frozen=True, array_like=True):
         data: The bytes of its data.
         correlation_id: The conversation that it belongs to.
         traceparent: The trace that it belongs to.
+        first: The bytes of the data that it was started with, where it began again with other data since.
     """
 
     data: bytes
     correlation_id: str
     traceparent: str | None = None
+    first: bytes | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):

@@ -112,7 +112,8 @@ class SagaRun:
                 return
             while (again := await self._run_once(history, beginning, data)) is not None:
                 data = self._type.decode_data(again.data)
-                beginning = Beginning(again.data, beginning.correlation_id, beginning.traceparent)
+                first = beginning.data if beginning.first is None else beginning.first
+                beginning = Beginning(again.data, beginning.correlation_id, beginning.traceparent, first)
                 history = History(())
                 await self._restart(beginning)
         except LeaseLostError:

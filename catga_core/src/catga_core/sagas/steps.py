@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from catga_core.errors import CatgaError
+from catga_core.messages.context import active_context
+from catga_core.messages.message_context import MessageContext
 from catga_core.option_checks import check_name, check_seconds
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.sagas.attempts import Attempts, Ended, step_id
@@ -25,6 +27,9 @@ from catga_core.sagas.values import decode_value, encode_value
 
 _FORWARD = RetryPolicy(max_attempts=None, delay_seconds=0.2, max_delay_seconds=30.0)
 """For steps behind the commit point."""
+
+
+_STEPS = (Step, StepFailed)
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -69,17 +74,22 @@ class Steps:
     async def step(self, asked: Asked) -> Any:
         """Run a step, or return or raise what it has recorded."""
         name = asked.name
-        check_name("name", name)
-        check_seconds("timeout", asked.timeout, optional=True)
+        if not name or asked.timeout is not None:
+            check_name("name", name)
+            check_seconds("timeout", asked.timeout, optional=True)
         execution = self._execution
         branch = execution.here()
         branch.begin(name)
         try:
             key = branch.key(name)
-            found = execution.recorded(branch, (Step, StepFailed), name)
+            found = execution.recorded(branch, _STEPS, name)
             if found is None:
-                await execution.go_on(branch)
-                await execution.journal.durable()
+                if execution.history.left:
+                    await execution.go_on(branch)
+                else:
+                    execution.check(branch)
+                if execution.journal.is_behind:
+                    await execution.journal.durable()
                 index, value = await self._run(branch, key, asked)
             else:
                 index, entry = found
@@ -101,7 +111,7 @@ class Steps:
         try:
             key = branch.key(name)
             child = step_id(execution.id, key, "saga")
-            found = execution.recorded(branch, (Step, StepFailed), name)
+            found = execution.recorded(branch, _STEPS, name)
             if found is None:
                 await execution.go_on(branch)
                 await execution.journal.durable()
@@ -171,39 +181,78 @@ class Steps:
             timeout,
         )
 
+    async def together(self, work: Callable[[], Awaitable[Step]]) -> int:
+        """Do some work and record the entry that it returns, in one unit of work."""
+        return await self._execution.journal.together(self._services.storage(), work)
+
     # --- parts ---
 
     async def _run(self, branch: Branch, key: str, asked: Asked) -> tuple[int, Any]:
         execution, mark = self._execution, self._type.mark
-        retry = asked.retry or mark.retry or self._services.retry
+        clock = execution.clock
         timeout = asked.timeout if asked.timeout is not None else mark.step_timeout
+        began_at = clock.time()
+        together: _Together | None = None
+        run, failed = asked.run, None
+        if asked.in_unit_of_work:
+            together = _Together(self, branch, asked, began_at)
+            run = together.attempt
+        if together is None and timeout is None and execution.has_no_deadline:
+            # Nearly every step: one attempt that succeeds costs nothing that only retries need.
+            value, failed = await self._attempt(key, run)
+            if failed is None:
+                return self._record(branch, asked, value, 1, began_at)
+        retry = asked.retry or mark.retry or self._services.retry
         attempts = self.attempts(asked.name, key, "do", _FORWARD if execution.committed else retry, timeout)
-        began_at = execution.clock.time()
 
         async def pause(seconds: float) -> None:
             await execution.pause(branch, seconds)
 
-        def recorded(value: Any, attempt: int) -> Step:
-            kept = encode_value(value, asked.returns)
-            return Step(branch.path, asked.name, kept, attempt, began_at, execution.clock.time())
-
-        index: int | None = None
-        if asked.in_unit_of_work:
-            together = _Together(self._services, execution, asked.run, recorded)
-            ended = await attempts.run(together.attempt, execution.clock, pause, execution.time_left)
-            index = together.index
-        else:
-            ended = await attempts.run(asked.run, execution.clock, pause, execution.time_left)
-        if ended.error is None and index is None:
-            try:
-                index = execution.journal.record(recorded(ended.value, ended.attempts))
-            except CatgaError as refused:
-                ended = Ended(None, refused, ended.attempts)
+        ended = await attempts.run(run, clock, pause, execution.time_left, failed)
         if ended.error is not None:
             self._failed(branch, asked.name, ended, began_at)
             raise ended.error
-        assert index is not None  # noqa: S101 - for type checkers
-        return index, ended.value
+        if together is not None and together.index is not None:
+            return together.index, ended.value
+        return self._record(branch, asked, ended.value, ended.attempts, began_at)
+
+    async def _attempt(self, key: str, run: Callable[[], Any]) -> tuple[Any, Exception | None]:
+        bound = active_context.set(
+            MessageContext(
+                step_id(self._execution.id, key, "do"),
+                self._correlation_id,
+                self._execution.id,
+                traceparent=self._traceparent,
+            )
+        )
+        try:
+            found = run()
+            if hasattr(found, "__await__"):
+                found = await found
+        except Exception as error:  # noqa: BLE001 - it is retried, or recorded
+            return None, error
+        finally:
+            active_context.reset(bound)
+        return found, None
+
+    def _record(
+        self, branch: Branch, asked: Asked, value: Any, attempts: int, began_at: float
+    ) -> tuple[int, Any]:
+        try:
+            entry = self.entry(branch, asked, value, attempts, began_at)
+        except CatgaError as refused:
+            self._failed(branch, asked.name, Ended(None, refused, attempts), began_at)
+            raise
+        return self._execution.journal.record(entry), value
+
+    def entry(self, branch: Branch, asked: Asked, value: Any, attempts: int, began_at: float) -> Step:
+        """Return the entry of a step that succeeded.
+
+        Raises:
+            SerializationError: Its result would not be read back as it is.
+        """
+        kept = encode_value(value, asked.returns)
+        return Step(branch.path, asked.name, kept, attempts, began_at, self._execution.clock.time())
 
     def _failed(self, branch: Branch, name: str, ended: Ended, began_at: float) -> None:
         assert ended.error is not None  # noqa: S101 - for type checkers
@@ -244,29 +293,23 @@ class Steps:
 class _Together:
     """Attempts of a step that is recorded in the unit of work in which it runs."""
 
-    def __init__(
-        self,
-        services: Services,
-        execution: Execution,
-        run: Callable[[], Any],
-        recorded: Callable[[Any, int], Step],
-    ) -> None:
+    def __init__(self, steps: Steps, branch: Branch, asked: Asked, began_at: float) -> None:
         self.index: int | None = None
-        self._services = services
-        self._execution = execution
-        self._run = run
-        self._recorded = recorded
+        self._steps = steps
+        self._branch = branch
+        self._asked = asked
+        self._began_at = began_at
         self._attempts = 0
         self._value: Any = None
 
     async def attempt(self) -> Any:
         self._attempts += 1
-        self.index = await self._execution.journal.together(self._services.storage(), self._work)
+        self.index = await self._steps.together(self._work)
         return self._value
 
     async def _work(self) -> Step:
-        found: Any = self._run()
+        found: Any = self._asked.run()
         if inspect.isawaitable(found):
             found = await found
         self._value = found
-        return self._recorded(self._value, self._attempts)
+        return self._steps.entry(self._branch, self._asked, found, self._attempts, self._began_at)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from catga_core.container.di.products import AsyncNeeded
 from catga_core.container.di.registration import Lifetime, Parameter, Registration, SourceKind
 from catga_core.container.di.resolver import Resolver
 from catga_core.container.di.sources import register_source
@@ -111,8 +112,11 @@ async def use_in_scope(resolver: Resolver, service: Any, use: Callable[[Any], Aw
     Raises:
         Exception: What creating, using or closing raises.
     """
-    await resolver.build(service)
-    supply = resolver.supply(service)
+    try:
+        supply = resolver.supply(service)
+    except AsyncNeeded:
+        await resolver.build(service)
+        supply = resolver.supply(service)
     if not supply.scoped:
         return await use(supply.make(None))
 
