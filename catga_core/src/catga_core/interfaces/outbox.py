@@ -26,7 +26,8 @@ class ToEnqueue(msgspec.Struct, frozen=True):
     priority: Priority = Priority.NORMAL
 
 
-class OutboxMessage(msgspec.Struct, frozen=True):
+# gc=False: they hold nothing that could refer back to them, and a relay makes a batch of them at once.
+class OutboxMessage(msgspec.Struct, frozen=True, gc=False):
     """A message to send.
 
     Args:
@@ -52,7 +53,7 @@ class OutboxMessage(msgspec.Struct, frozen=True):
     enqueue: ToEnqueue | None = None
 
 
-class LeasedMessage(msgspec.Struct, frozen=True):
+class LeasedMessage(msgspec.Struct, frozen=True, gc=False):
     """A message that one relay has for a while.
 
     Args:

@@ -13,7 +13,8 @@ from catga_core.messages.delivery import Priority
 from catga_core.messages.message_context import MessageContext
 
 
-class QueuedMessage(msgspec.Struct, frozen=True):
+# gc=False: they hold nothing that could refer back to them, and there are two for each message.
+class QueuedMessage(msgspec.Struct, frozen=True, gc=False):
     """A message that is kept until it is handled.
 
     Args:
@@ -41,7 +42,7 @@ class QueuedMessage(msgspec.Struct, frozen=True):
     fingerprint: str = ""
 
 
-class QueueLease(msgspec.Struct, frozen=True):
+class QueueLease(msgspec.Struct, frozen=True, gc=False):
     """A message of a queue that one consumer has for a while.
 
     Args:
