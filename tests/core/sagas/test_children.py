@@ -7,7 +7,8 @@ import pytest
 from catga_core import CatgaError
 from catga_core.errors import ConfigurationError
 from catga_core.sagas import SagaContext, SagaState
-from tests.core.sagas.replicas import Data, Replicas, saga_of
+from catga_testing.waiting import eventually
+from tests.core.sagas.replicas import Data, Process, Replicas, saga_of
 
 NO_LUCK = CatgaError("no luck", code="NO_LUCK")
 
@@ -109,3 +110,37 @@ async def test_a_child_that_is_not_registered_is_refused(replicas: Replicas) -> 
     process = await replicas.start(order)
 
     assert (await process.execute("order-1", order)).value == "refused"
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["here", "after a crash"])
+async def test_a_child_that_runs_is_cancelled_with_the_saga_around_it(replicas: Replicas, dies: bool) -> None:
+    async def ship(data: Data, saga: SagaContext) -> str:
+        await saga.step("pack", replicas.effect("pack"), compensate=replicas.effect("unpack"))
+        await saga.sleep(3600)
+        return "shipped"
+
+    async def execute(data: Data, saga: SagaContext) -> str:
+        await saga.step("charge", replicas.effect("charge"), compensate=replicas.effect("refund"))
+        return await saga.saga("shipping", shipping, data)
+
+    shipping = saga_of(ship, name="shipping")
+    order = saga_of(execute)
+    process = await replicas.start(order, shipping)
+    await process.executor.start("order-1", Data(), order)
+    await eventually(lambda: waits(process, "order-1/shipping#1/saga"))
+    await eventually(lambda: waits(process, "order-1"))
+    if dies:
+        process.store.die()
+        process = await replicas.start(order, shipping)
+
+    await process.executor.cancel("order-1")
+    result = await process.executor.result("order-1", timeout=5)
+
+    assert result.state is SagaState.CANCELLED
+    assert replicas.effects == ["charge", "pack", "unpack(None)", "refund(None)"]
+    child = await process.executor.status("order-1/shipping#1/saga")
+    assert child.state is SagaState.CANCELLED
+
+
+async def waits(process: Process, transaction_id: str) -> bool:
+    return (await process.executor.status(transaction_id)).state is SagaState.WAITING

@@ -331,6 +331,32 @@ async def test_as_many_sagas_run_at_once_as_allowed(replicas: Replicas) -> None:
     assert running == [f"order-{number}" for number in range(5)]
 
 
+async def test_a_process_runs_no_more_sagas_than_its_concurrency(replicas: Replicas) -> None:
+    gate = Gate()
+    running: list[str] = []
+
+    async def execute(data: Data, saga: SagaContext) -> str:
+        async def run() -> None:
+            running.append(saga.transaction_id)
+            await gate()
+
+        await saga.step("run", run)
+        return "done"
+
+    order = saga_of(execute)
+    process = await replicas.start(order, options=SagaOptions(concurrency=2, poll_seconds=0.02))
+    for number in range(5):
+        await process.executor.start(f"order-{number}", Data(), order)
+    await gate.reached.wait()
+    assert process.executor.runs.count == 2
+
+    gate.opened.set()
+    for number in range(5):
+        await process.executor.result(f"order-{number}", timeout=5)
+
+    assert sorted(running) == [f"order-{number}" for number in range(5)]
+
+
 async def test_status_shows_how_far_a_saga_has_come(replicas: Replicas) -> None:
     async def execute(data: Data, saga: SagaContext) -> str:
         await saga.step("charge", replicas.effect("charge"))

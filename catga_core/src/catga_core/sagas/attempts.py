@@ -134,7 +134,7 @@ class Attempts(msgspec.Struct, frozen=True):
 
 
 def step_id(transaction_id: str, key: str, direction: str) -> str:
-    """Return the message id of a step: the same in every attempt.
+    """Return the message id of a step: the same in every attempt, and text that every transport carries.
 
     Args:
         transaction_id: The saga.
@@ -142,6 +142,6 @@ def step_id(transaction_id: str, key: str, direction: str) -> str:
         direction: `do` or `undo`.
     """
     text = f"{transaction_id}/{key}/{direction}"
-    if len(text) <= _LONGEST_ID:
+    if len(text) <= _LONGEST_ID and text.isascii() and text.isprintable():
         return text
     return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -38,6 +38,7 @@ from catga_core.option_checks import check_name, check_seconds
 from catga_core.runtime.unit_of_work import joined_unit_of_work
 from catga_core.sagas.entries import CompensationFailed, Failing, Step, StepFailed, decode_entry, encode_entry
 from catga_core.sagas.failures import recorded_error
+from catga_core.sagas.options import SagaOptions
 from catga_core.sagas.records import Beginning, beginning_of, encode_record, result_of, status_of
 from catga_core.sagas.results import SagaResult, SagaStatus
 from catga_core.sagas.run import SagaRun
@@ -61,7 +62,7 @@ class SagaExecutor:
         storage: Returns the current storage.
         runs: The sagas that this process runs.
         clock: The container's clock.
-        lease: Seconds of a lease.
+        options: The lease, and how many sagas this process runs at once.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class SagaExecutor:
         storage: Callable[[], Storage],
         runs: SagaRuns,
         clock: Clock,
-        lease: float,
+        options: SagaOptions,
     ) -> None:
         self._types = types
         self._by_class: dict[Any, SagaType] = {}
@@ -80,7 +81,8 @@ class SagaExecutor:
         self.runs: SagaRuns = runs
         self.counters: SagaCounters = SagaCounters()
         self._clock = clock
-        self._lease = lease
+        self._lease = options.lease_seconds
+        self._concurrency = options.concurrency
 
     async def execute(
         self,
@@ -164,9 +166,11 @@ class SagaExecutor:
             parent=parent,
         )
         began = self._clock.monotonic()
-        # In a unit of work it is not claimed: it exists with the commit, and a worker finds it then.
+        # In a unit of work it is not claimed: it exists with the commit, and a worker finds it then. So does one find it here where
+        # this process runs as many as it may.
         joins = joined_unit_of_work(self._storage()) is not None
-        most = 0 if joins or not self.runs.working else type_.mark.max_running
+        waits = joins or not self.runs.working or self.runs.count >= self._concurrency
+        most = 0 if waits else type_.mark.max_running
         begun = await self._store().begin(new, lease=self._lease, most=most)
         run: SagaRun | None = None
         if not begun.created:
@@ -346,22 +350,22 @@ class SagaExecutor:
         return Success(result.unwrap())
 
     async def compensate_child(self, transaction_id: str) -> None:
-        """Have a completed child saga compensated, and wait for that.
+        """Have a child saga compensated, and wait for that; one that has not ended is cancelled.
 
         Raises:
             CatgaError: A compensation failed.
         """
         record = await self._store().get(transaction_id)
+        if record is None:
+            # The saga around it ended before it began.
+            return
+        if not record.state.is_final:
+            await self.cancel(transaction_id)
+            record = await self._store().wait_final(transaction_id, timeout=math.inf)
         if record is not None and record.state is SagaState.COMPLETED:
-            claimed, began = await self._claim(transaction_id)
-            if claimed.record.state is SagaState.COMPLETED:
-                error = CatgaError("The saga around it failed.", code="PARENT_FAILED", retryable=False)
-                failing = encode_entry(Failing(recorded_error(error, "the parent"), cancelled=False))
-                await self._go_on(claimed, [*claimed.entries, failing], SagaState.COMPENSATING, began)
-            else:
-                await self._give_back(claimed)
-        ended = await self._store().wait_final(transaction_id, timeout=math.inf)
-        if ended is not None and ended.state is SagaState.COMPENSATION_FAILED:
+            await self._compensate_completed(transaction_id)
+            record = await self._store().wait_final(transaction_id, timeout=math.inf)
+        if record is not None and record.state is SagaState.COMPENSATION_FAILED:
             text = f"The child saga {transaction_id!r} could not be compensated."
             raise CatgaError(text, code="COMPENSATION_FAILED", retryable=False)
 
@@ -384,6 +388,15 @@ class SagaExecutor:
         # Decoded, because equal data may have other bytes: sets have no order, and classes get new fields with defaults.
         if not same(known.decode_data(first), data):
             raise SagaConflictError(saga.transaction_id, "it began with other data")
+
+    async def _compensate_completed(self, transaction_id: str) -> None:
+        claimed, began = await self._claim(transaction_id)
+        if claimed.record.state is not SagaState.COMPLETED:
+            await self._give_back(claimed)
+            return
+        error = CatgaError("The saga around it failed.", code="PARENT_FAILED", retryable=False)
+        failing = encode_entry(Failing(recorded_error(error, "the saga around it"), cancelled=False))
+        await self._go_on(claimed, [*claimed.entries, failing], SagaState.COMPENSATING, began)
 
     async def _claim(self, transaction_id: str) -> tuple[ClaimedSaga, float]:
         began = self._clock.monotonic()

@@ -111,7 +111,7 @@ class SagasFeature:
                 return SagaRun(claimed, self._types[key], use, shared)
 
             runs = SagaRuns(store, begin, clock, options.lease_seconds)
-            executor = SagaExecutor(self._types, store, storage, runs, clock, options.lease_seconds)
+            executor = SagaExecutor(self._types, store, storage, runs, clock, options)
             letters = letter_writer(lambda: services.get(DeadLetterStore), storage, clock)
             shared = Services(
                 store,

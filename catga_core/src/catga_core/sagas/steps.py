@@ -111,18 +111,19 @@ class Steps:
         try:
             key = branch.key(name)
             child = step_id(execution.id, key, "saga")
+            # Recorded before it begins: a saga that is cancelled meanwhile has to find it.
+            index = await self._mark(branch, name, "child")
+            if compensate:
+                self._can_undo(index, key, name, lambda: children.compensate_child(child))
             found = execution.recorded(branch, _STEPS, name)
             if found is None:
                 await execution.go_on(branch)
-                await execution.journal.durable()
                 began_at = execution.clock.time()
                 await children.begin_child(execution.id, child, saga, data)
                 found = await self._end_of_child(branch, name, child, child_type, began_at)
-            index, entry = found
+            _, entry = found
             if isinstance(entry, StepFailed):
                 raise raised_again(entry.error)
-            if compensate:
-                self._can_undo(index, key, name, lambda: children.compensate_child(child))
             return child_type.decode_result(entry.value.data)
         finally:
             branch.busy = None
