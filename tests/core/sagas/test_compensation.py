@@ -255,6 +255,51 @@ async def test_cancelling_ends_the_wait_for_another_attempt(replicas: Replicas) 
     assert replicas.effects == ["a", "b", "undo a(None)"]
 
 
+@pytest.mark.parametrize("how", ["cancelled", "too late"])
+async def test_a_step_that_a_process_died_in_is_compensated_also_when_the_saga_ends_meanwhile(
+    replicas: Replicas, how: str
+) -> None:
+    async def execute(data: Data, saga: SagaContext) -> str:
+        await saga.step("a", replicas.effect("a", result=1), compensate=replicas.effect("undo"))
+        await saga.step("b", replicas.effect("b", result=2), compensate=replicas.effect("undo"))
+        await saga.step("c", replicas.effect("c"))
+        return ""
+
+    order = saga_of(execute, timeout=60 if how == "too late" else None)
+    # It dies when it has run b, and before that is recorded.
+    first = await replicas.start(order, dies_at=3)
+    await first.executor.start("order-1", Data(), order)
+    await eventually(lambda: first.store.dead)
+    second = await replicas.start(order)
+    if how == "cancelled":
+        await second.executor.cancel("order-1")
+    await replicas.clock.run_for(61)
+
+    result = await second.executor.result("order-1", timeout=5)
+
+    assert result.state is (SagaState.CANCELLED if how == "cancelled" else SagaState.COMPENSATED)
+    assert replicas.effects == ["a", "b", "b", "undo(2)", "undo(1)"]
+
+
+async def test_a_saga_that_is_cancelled_before_its_turn_runs_nothing(replicas: Replicas) -> None:
+    gate = asyncio.Event()
+
+    async def execute(data: Data, saga: SagaContext) -> str:
+        await saga.step("a", lambda: gate.wait() if data.items == 1 else replicas.effect("a")())
+        return ""
+
+    order = saga_of(execute, max_running=1)
+    process = await replicas.start(order)
+    for number in (1, 2):
+        await process.executor.start(f"order-{number}", Data(number), order)
+
+    await process.executor.cancel("order-2")
+    gate.set()
+
+    assert (await process.executor.result("order-2", timeout=5)).state is SagaState.CANCELLED
+    assert replicas.effects == []
+
+
 async def test_a_cancellation_is_not_swallowed(replicas: Replicas) -> None:
     reached, released = asyncio.Event(), asyncio.Event()
 

@@ -123,11 +123,14 @@ class ClaimedSaga(msgspec.Struct, frozen=True):
         claim: The right to do so.
         record: The saga.
         entries: Its journal.
+        taken_over: Whether another process had claimed it and did not release it, so that it may have died in a step. A storage that
+            does not know says yes.
     """
 
     claim: SagaClaim
     record: SagaRecord
     entries: Sequence[bytes]
+    taken_over: bool = True
 
 
 class BegunSaga(msgspec.Struct, frozen=True):

@@ -73,6 +73,10 @@ class Execution:
         self.committed: bool = False
         self.replaying: bool = history.left > 0
         self.root: Branch = history.branch("")
+        # Whether a process may have died in a step, which then has to be run again even where the saga was cancelled since: only so
+        # is it known whether there is anything to compensate.
+        self._in_doubt = history.failing is None and claimed.taken_over
+        self._resolved: set[str] = set()
         self._deadline = claimed.record.saga.deadline
         self._linger = linger
         self._running = 1
@@ -175,8 +179,27 @@ class Execution:
             SagaStop: The run ends here.
             BranchStop: A sibling has failed.
         """
-        while self.history.left and self.reason is None:
+        await self.wait_for_others()
+        self.check(branch)
+
+    async def wait_for_others(self) -> None:
+        """Return when every branch has come to the end of what it recorded, or the run ends."""
+        while self.history.left and (self.reason is None or self._is_delayed):
             await self._wait_at_gate()
+
+    def check_step(self, branch: Branch) -> None:
+        """Do as `check`, for a step; one that a process may have died in is run again even where the saga was cancelled.
+
+        Raises:
+            SagaStop: The run ends here.
+            BranchStop: A sibling has failed.
+        """
+        self._look_at_deadline()
+        if self._in_doubt and branch.path not in self._resolved:
+            self._resolved.add(branch.path)
+            if self._is_delayed:
+                self._look_at_siblings(branch)
+                return
         self.check(branch)
 
     def check(self, branch: Branch) -> None:
@@ -186,20 +209,21 @@ class Execution:
             SagaStop: The run ends here.
             BranchStop: A sibling has failed.
         """
-        if (
-            self.reason is None
-            and self._deadline is not None
-            and not self.committed
-            and self.clock.time() >= self._deadline
-        ):
-            self.stop(
-                Interrupted(
-                    SagaTimeoutError(f"The saga {self.id!r} took longer than its timeout."), cancelled=False
-                )
-            )
+        if self._deadline is not None:
+            self._look_at_deadline()
         if self.reason is not None:
             raise SagaStop
-        if branch.group is not None and branch.has_failed_sibling:
+        if branch.group is not None:
+            self._look_at_siblings(branch)
+
+    def _look_at_deadline(self) -> None:
+        if self.reason is not None or self.has_no_deadline or self.time_left() != 0:
+            return
+        error = SagaTimeoutError(f"The saga {self.id!r} took longer than its timeout.")
+        self.stop(Interrupted(error, cancelled=False))
+
+    def _look_at_siblings(self, branch: Branch) -> None:
+        if branch.has_failed_sibling:
             raise BranchStop
 
     def changed(self, recorded: str | None, asked: str | None) -> None:
@@ -212,13 +236,18 @@ class Execution:
         raise SagaStop
 
     @property
+    def _is_delayed(self) -> bool:
+        """Whether the end of the run waits for the steps that a process may have died in."""
+        return self._in_doubt and isinstance(self.reason, Interrupted)
+
+    @property
     def has_no_deadline(self) -> bool:
         """Whether steps may take as long as they need."""
-        return self._deadline is None or self.committed
+        return self._deadline is None or self.committed or self.reason is not None
 
     def time_left(self) -> float | None:
         """Return the seconds until the saga's deadline, `None` for none."""
-        if self._deadline is None or self.committed:
+        if self._deadline is None or self.has_no_deadline:
             return None
         return max(0.0, self._deadline - self.clock.time())
 
@@ -324,10 +353,11 @@ class Execution:
 
     def _look_for_rest(self) -> None:
         """Suspend the saga where every branch waits, or have it woken here where the wait is short."""
-        if self._running or self.reason is not None:
+        if self._running:
             return
-        if self._gated:
+        if self._gated and (self.reason is None or self._is_delayed):
             self._gate_is_stuck()
+        if self.reason is not None:
             return
         if not self._blocks or any(block.ended.done() for block in self._blocks):
             return
@@ -375,7 +405,10 @@ class Execution:
 
     def _gate_is_stuck(self) -> None:
         """Park the saga: every branch has come to its end, and recorded operations of branches that do not exist are left."""
-        self.stop(Parked(SagaChangedError(self.id, self.history.unread(), None)))
+        reason = Parked(SagaChangedError(self.id, self.history.unread(), None))
+        # Also of a saga that was cancelled: what its journal says cannot be compensated by this code.
+        self.reason = None
+        self.stop(reason)
 
     def _was_lost(self, error: BaseException) -> None:
         if not isinstance(error, LeaseLostError):

@@ -176,7 +176,7 @@ class SagaExecutor:
         if not begun.created:
             self._check_same(begun.record, new, data)
         elif begun.claim is not None:
-            claimed = ClaimedSaga(begun.claim, begun.record, ())
+            claimed = ClaimedSaga(begun.claim, begun.record, (), taken_over=False)
             run = await self._run_or_release(claimed, began, None if isinstance(saga, type) else saga)
         return begun.record.state, run
 
@@ -418,7 +418,9 @@ class SagaExecutor:
         changed = msgspec.structs.replace(
             record, state=state, entries=len(entries), outcome=None, problem=None, cancelling=False
         )
-        await self._run_or_release(ClaimedSaga(claimed.claim, changed, entries), began, None)
+        await self._run_or_release(
+            ClaimedSaga(claimed.claim, changed, entries, claimed.taken_over), began, None
+        )
         return state
 
     async def _run_or_release(

@@ -85,9 +85,8 @@ class Steps:
             found = execution.recorded(branch, _STEPS, name)
             if found is None:
                 if execution.history.left:
-                    await execution.go_on(branch)
-                else:
-                    execution.check(branch)
+                    await execution.wait_for_others()
+                execution.check_step(branch)
                 if execution.journal.is_behind:
                     await execution.journal.durable()
                 index, value = await self._run(branch, key, asked)

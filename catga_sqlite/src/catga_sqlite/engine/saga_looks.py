@@ -84,17 +84,18 @@ def take(
     connection: sqlite3.Connection, kinds: Sequence[SagaKind], limit: int, lease: float, now: float
 ) -> list[ClaimedSaga]:
     """Claim sagas that are due."""
-    found: list[tuple[float, int, str]] = []
+    found: list[tuple[float, int, str, int]] = []
     for kind in kinds:
         for leased in (0, 1):
-            found += connection.execute(_DUE, (kind.name, leased, now, kind.version, limit))
+            due = connection.execute(_DUE, (kind.name, leased, now, kind.version, limit))
+            found += [(*row, leased) for row in due]
     if not found:
         return []
     room = {
         kind.name: has_room(connection, kind.name, kind.most, now) for kind in kinds if kind.most is not None
     }
     taken: list[ClaimedSaga] = []
-    for _, number, name in sorted(found):
+    for _, number, name, leased in sorted(found):
         if len(taken) == limit:
             break
         left = room.get(name)
@@ -102,7 +103,7 @@ def take(
             if left <= 0:
                 continue
             room[name] = left - 1
-        taken.append(claimed(connection, number, now + lease))
+        taken.append(claimed(connection, number, now + lease, taken_over=bool(leased)))
     return taken
 
 

@@ -87,7 +87,7 @@ _CLAIM: Final = (
     f"RETURNING number, claims, waits, {RECORD}"
 )
 _FIND_FREE: Final = (
-    "SELECT number FROM catga_sagas WHERE transaction_id = ? AND NOT (leased = 1 AND due_at > ?)"
+    "SELECT number, leased FROM catga_sagas WHERE transaction_id = ? AND NOT (leased = 1 AND due_at > ?)"
 )
 _FORGET_WAITS: Final = "UPDATE catga_sagas SET waits = NULL WHERE number = ?"
 
@@ -265,10 +265,10 @@ def claim_one(
 ) -> ClaimedSaga | None:
     """Claim a saga that no process runs."""
     found = connection.execute(_FIND_FREE, (transaction_id, now)).fetchone()
-    return None if found is None else claimed(connection, found[0], now + lease)
+    return None if found is None else claimed(connection, found[0], now + lease, taken_over=bool(found[1]))
 
 
-def claimed(connection: sqlite3.Connection, number: int, until: float) -> ClaimedSaga:
+def claimed(connection: sqlite3.Connection, number: int, until: float, *, taken_over: bool) -> ClaimedSaga:
     """Claim the saga of a row."""
     [(_, claims, waits, *columns)] = connection.execute(_CLAIM, (until, number)).fetchall()
     if waits is not None:
@@ -276,7 +276,7 @@ def claimed(connection: sqlite3.Connection, number: int, until: float) -> Claime
         connection.execute(_FORGET_WAITS, (number,))
     record = record_of(*columns)
     entries = entries_of(connection, number) if record.entries else []
-    return ClaimedSaga(_claim_of(record.saga.transaction_id, number, claims), record, entries)
+    return ClaimedSaga(_claim_of(record.saga.transaction_id, number, claims), record, entries, taken_over)
 
 
 def entries_of(connection: sqlite3.Connection, number: int) -> list[bytes]:

@@ -340,7 +340,7 @@ class MemorySagaStore:
         changed = _replace(row, leased=True, due_at=until, fencing_token=token, waits=())
         self._sagas.keep(changed, row, unit)
         journal = _journal(row, self._sagas.entries.write(unit))
-        return ClaimedSaga(SagaClaim(row.id, token), changed.record(), journal)
+        return ClaimedSaga(SagaClaim(row.id, token), changed.record(), journal, row.leased)
 
     def _later(self, topic: str, after: int) -> bool:
         found = self._sagas.positions.next((topic, after + 1))
