@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeAlias
-
-import msgspec
+from collections.abc import Iterable, Mapping
 
 from catga_core.clock import Clock
 from catga_core.descriptions import with_module
@@ -16,18 +13,13 @@ from catga_core.features.retention.feature import RetentionFeature
 from catga_core.features.retention.pruning import Prune
 from catga_core.interfaces.dead_letters import DeadLetterStore
 from catga_core.interfaces.health import Health
-from catga_core.interfaces.saga_store import ClaimedSaga, SagaStore
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import CatgaMediator, Dispatcher
 from catga_core.messages.registry import MessageRegistry
-from catga_core.runtime.retry import RetryPolicy
-from catga_core.sagas.letters import letter_writer
 from catga_core.sagas.options import SagaOptions
-from catga_core.sagas.saga import Saga
+from catga_core.sagas.saga import MakeSaga
 from catga_core.sagas.types import SagaType
-
-MakeSaga: TypeAlias = Callable[[Callable[[Saga[Any, Any]], Awaitable[None]]], Awaitable[None]]
-"""Calls a function with an object of a saga's class, in a scope that is closed afterwards."""
 
 
 class SagasFeature:
@@ -78,12 +70,10 @@ class SagasFeature:
         builder.use(RetentionFeature).prune("sagas", SagaStore, self._prune)
         services = builder.services
 
+        from catga_core.sagas.assembly import assemble_executor
         from catga_core.sagas.executor import SagaExecutor
         from catga_core.sagas.receiving import SagaSignals
         from catga_core.sagas.recovery import SagaWorker
-        from catga_core.sagas.run import SagaRun
-        from catga_core.sagas.runs import SagaRuns
-        from catga_core.sagas.settings import Services
 
         def store() -> SagaStore:
             return services.get(SagaStore)
@@ -94,39 +84,17 @@ class SagasFeature:
         def make_executor(
             mediator: CatgaMediator, clock: Clock, registry: MessageRegistry, **_stores: object
         ) -> SagaExecutor:
-            options = self._options
-            retry = RetryPolicy(
-                max_attempts=options.max_attempts,
-                delay_seconds=options.retry_delay_seconds,
-                max_delay_seconds=options.retry_max_delay_seconds,
+            return assemble_executor(
+                self._types,
+                self._makers,
+                self._options,
+                store=store,
+                storage=storage,
+                letters=lambda: services.get(DeadLetterStore),
+                mediator=mediator,
+                clock=clock,
+                registry=registry,
             )
-
-            def begin(claimed: ClaimedSaga, given: Saga[Any, Any] | None) -> SagaRun:
-                key = claimed.record.saga.name, claimed.record.saga.version
-                make = self._makers[key]
-
-                async def use(call: Callable[[Saga[Any, Any]], Awaitable[None]]) -> None:
-                    await (make(call) if given is None else call(given))
-
-                return SagaRun(claimed, self._types[key], use, shared)
-
-            runs = SagaRuns(store, begin, clock, options.lease_seconds)
-            executor = SagaExecutor(self._types, store, storage, runs, clock, options)
-            letters = letter_writer(lambda: services.get(DeadLetterStore), storage, clock)
-            shared = Services(
-                store,
-                storage,
-                mediator,
-                clock,
-                registry,
-                executor,
-                retry,
-                msgspec.structs.replace(retry, max_attempts=options.compensation_max_attempts),
-                options.linger_seconds,
-                executor.counters,
-                letters,
-            )
-            return executor
 
         def make_worker(executor: SagaExecutor, dispatcher: Dispatcher, clock: Clock) -> SagaWorker:
             return SagaWorker(executor, store, clock, self._options, lambda: dispatcher.shutdown_timeout)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -152,3 +152,7 @@ def mark_of(cls: type[Saga[Any, Any]]) -> SagaMark:
     """Return what `@saga` declares of a class itself, not of a base class."""
     found: SagaMark = cls.__dict__.get(_MARK, SagaMark())
     return found
+
+
+MakeSaga: TypeAlias = Callable[[Callable[[Saga[Any, Any]], Awaitable[None]]], Awaitable[None]]
+"""Calls a function with an object of a saga's class, in a scope that is closed afterwards."""
