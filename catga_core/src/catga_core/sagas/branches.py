@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_core.sagas.entries import Operation
+from catga_core.sagas.entries import Operation, Step, StepFailed
 
 
 class Group:
@@ -16,11 +16,21 @@ class Group:
         count: How many they are.
     """
 
-    __slots__ = ("failed", "left")
+    __slots__ = ("failed", "failed_at", "left")
 
     def __init__(self, count: int) -> None:
         self.left: int = count
         self.failed: bool = False
+        # The index in the journal of the first failure that is recorded there, `None` where none is.
+        self.failed_at: int | None = None
+
+    def fail(self, branch: Branch) -> None:
+        """Note that a branch has failed."""
+        self.failed = True
+        last = branch.recorded[-1] if branch.recorded and not branch.has_gone_on else None
+        # Other operations are recorded when they begin, and those of branches within it elsewhere.
+        if last is not None and isinstance(last[1], Step | StepFailed) and not branch.gathers:
+            self.failed_at = last[0] if self.failed_at is None else min(self.failed_at, last[0])
 
 
 class Branch:
@@ -33,7 +43,7 @@ class Branch:
         group: The `gather` that it belongs to.
     """
 
-    __slots__ = ("at", "busy", "counts", "gathers", "group", "parent", "path", "recorded")
+    __slots__ = ("at", "busy", "counts", "gathers", "group", "has_gone_on", "parent", "path", "recorded")
 
     def __init__(
         self,
@@ -48,6 +58,8 @@ class Branch:
         self.group: Group | None = group
         self.at: int = 0
         self.gathers: int = 0
+        # Whether it has done anything in this process that is not in the journal.
+        self.has_gone_on: bool = False
         self.busy: str | None = None
         self.counts: dict[str, int] = {}
 
@@ -65,6 +77,27 @@ class Branch:
                 return True
             branch = branch.parent
         return False
+
+    @property
+    def may_have_begun_step(self) -> bool:
+        """Whether a process may have begun a step behind what it recorded: it has not where a sibling had failed before."""
+        last = self._last_index
+        branch: Branch | None = self
+        while branch is not None and branch.group is not None:
+            failed_at = branch.group.failed_at
+            if failed_at is not None and failed_at < last:
+                return False
+            branch = branch.parent
+        return True
+
+    @property
+    def _last_index(self) -> int:
+        branch: Branch | None = self
+        while branch is not None:
+            if branch.recorded:
+                return branch.recorded[-1][0]
+            branch = branch.parent
+        return -1
 
     def key(self, name: str) -> str:
         """Return the key of the next operation of a name: the same each time the code runs."""

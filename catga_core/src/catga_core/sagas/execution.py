@@ -76,7 +76,6 @@ class Execution:
         # Whether a process may have died in a step, which then has to be run again even where the saga was cancelled since: only so
         # is it known whether there is anything to compensate.
         self._in_doubt = history.failing is None and claimed.taken_over
-        self._resolved: set[str] = set()
         self._deadline = claimed.record.saga.deadline
         self._linger = linger
         self._running = 1
@@ -180,6 +179,7 @@ class Execution:
             BranchStop: A sibling has failed.
         """
         await self.wait_for_others()
+        branch.has_gone_on = True
         self.check(branch)
 
     async def wait_for_others(self) -> None:
@@ -188,22 +188,31 @@ class Execution:
             await self._wait_at_gate()
 
     def check_step(self, branch: Branch) -> None:
-        """Do as `check`, for a step; one that a process may have died in is run again even where the saga was cancelled.
+        """Do as `check`, for a step; one that a process may have died in is run again, whatever has happened since.
+
+        Only a step with a result can be compensated: neither a cancellation nor a failed sibling ends it.
 
         Raises:
             SagaStop: The run ends here.
             BranchStop: A sibling has failed.
         """
         self._look_at_deadline()
-        if self._in_doubt and branch.path not in self._resolved:
-            self._resolved.add(branch.path)
-            if self._is_delayed:
-                self._look_at_siblings(branch)
-                return
+        first, branch.has_gone_on = not branch.has_gone_on, True
+        if (
+            first
+            and self._in_doubt
+            and branch.may_have_begun_step
+            and (self.reason is None or self._is_delayed)
+        ):
+            return
         self.check(branch)
 
-    def check(self, branch: Branch) -> None:
+    def check(self, branch: Branch, *, siblings: bool = True) -> None:
         """Do nothing while the branch may go on.
+
+        Args:
+            branch: The branch.
+            siblings: Whether it may not where a sibling has failed.
 
         Raises:
             SagaStop: The run ends here.
@@ -213,18 +222,14 @@ class Execution:
             self._look_at_deadline()
         if self.reason is not None:
             raise SagaStop
-        if branch.group is not None:
-            self._look_at_siblings(branch)
+        if siblings and branch.group is not None and branch.has_failed_sibling:
+            raise BranchStop
 
     def _look_at_deadline(self) -> None:
         if self.reason is not None or self.has_no_deadline or self.time_left() != 0:
             return
         error = SagaTimeoutError(f"The saga {self.id!r} took longer than its timeout.")
         self.stop(Interrupted(error, cancelled=False))
-
-    def _look_at_siblings(self, branch: Branch) -> None:
-        if branch.has_failed_sibling:
-            raise BranchStop
 
     def changed(self, recorded: str | None, asked: str | None) -> None:
         """Park the saga, whose code does not fit its journal.
@@ -252,9 +257,9 @@ class Execution:
         return max(0.0, self._deadline - self.clock.time())
 
     async def pause(self, branch: Branch, seconds: float) -> None:
-        """Wait in memory before another attempt; a stop ends it."""
+        """Wait in memory before another attempt; a stop ends it, the failure of a sibling does not: the step has begun."""
         await self._stopped.wait(work=self.clock.sleep(seconds))
-        self.check(branch)
+        self.check(branch, siblings=False)
 
     async def wait(self, branch: Branch, until: float | None, topic: str | None) -> None:
         """Wait for a time or for a signal, in memory or suspended; return when to look again.
@@ -301,7 +306,7 @@ class Execution:
             context = copy_context()
             context.run(current_branch.set, branch)
             tasks.append(
-                background_task(self._branch(work, group, tasks if cancel else None), context=context)
+                background_task(self._branch(work, branch, group, tasks if cancel else None), context=context)
             )
         self._tasks.update(tasks)
         try:
@@ -314,12 +319,12 @@ class Execution:
     # --- parts ---
 
     async def _branch(
-        self, work: Awaitable[Any], group: Group, siblings: list[asyncio.Task[Any]] | None
+        self, work: Awaitable[Any], branch: Branch, group: Group, siblings: list[asyncio.Task[Any]] | None
     ) -> Any:
         try:
             return await work
         except BaseException as error:
-            group.failed = True
+            group.fail(branch)
             self._end_siblings(error, siblings)
             raise
         finally:
