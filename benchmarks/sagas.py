@@ -7,10 +7,11 @@ to a lean table, in Redis as many writes of redis-py. Run it alone with `python 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import msgspec
@@ -19,13 +20,15 @@ import redis.asyncio as redis
 from benchmarks.measure import Row, paired
 from benchmarks.sqlite_stores import Lean, LeanThread
 from catga_core import CatgaContainer, CatgaOptions, add_catga
-from catga_core.sagas import Saga, SagaContext, SagaExecutor, add_sagas
+from catga_core.sagas import Saga, SagaContext, SagaExecutor, SagaOptions, add_sagas
 from catga_redis import RedisOptions, add_redis_catga
 from catga_sqlite import SqliteOptions, add_sqlite_catga
 from catga_testing.servers import ValkeyServer
+from catga_testing.waiting import eventually
 
 AT_ONCE = 64
 WRITES = 4
+WAITING = 100_000
 
 
 class Order(msgspec.Struct):
@@ -151,6 +154,51 @@ async def _redis(rounds: int) -> Row:
     return Row(title, ratio, count / our, count / theirs, "sagas/s", ">= 3")
 
 
+class Waiting(Saga[Order, int]):
+    async def execute(self, data: Order, saga: SagaContext) -> int:
+        first = await saga.step("first", _step)
+        await saga.sleep(3600)
+        return first
+
+
+async def _waiting(rounds: int) -> Row:
+    """How long a process takes to start over many sagas that wait, beside a scan of their rows."""
+    with tempfile.TemporaryDirectory(prefix="catga-bench-") as folder:
+        file = Path(folder) / "ours.db"
+
+        def container() -> CatgaContainer:
+            catga = add_catga(CatgaOptions(service_name="bench"))
+            add_sqlite_catga(catga, SqliteOptions(file, synchronous="NORMAL"))
+            add_sagas(catga, Waiting, options=SagaOptions(linger_seconds=0.001))
+            return catga
+
+        async with container().running() as app:
+            executor = app.get(SagaExecutor)
+            numbers = iter(range(10**9))
+
+            async def start() -> None:
+                number = next(numbers)
+                await executor.start(f"order-{number}", Order(number), Waiting)
+
+            await _callers(start, WAITING, AT_ONCE)
+            await eventually(lambda: not executor.runs.count, within=60)
+
+        async def ours() -> float:
+            began = time.perf_counter()
+            async with container().running():
+                return time.perf_counter() - began
+
+        async def limit() -> float:
+            began = time.perf_counter()
+            with closing(sqlite3.connect(file)) as connection:
+                connection.execute("SELECT * FROM catga_sagas").fetchall()
+            return time.perf_counter() - began
+
+        ratio, our, theirs = await paired(ours, limit, rounds=rounds)
+    title = f"SQLite, start over {WAITING:,} waiting sagas / a scan of their rows, as time"
+    return Row(title, 1 / ratio, our * 1e3, theirs * 1e3, "ms", "<= 2")
+
+
 def run(rounds: int) -> list[Row]:
     """Measure every row."""
     return [
@@ -158,4 +206,5 @@ def run(rounds: int) -> list[Row]:
         asyncio.run(_sqlite(rounds, 1)),
         asyncio.run(_sqlite(rounds, AT_ONCE)),
         asyncio.run(_redis(rounds)),
+        asyncio.run(_waiting(rounds)),
     ]
