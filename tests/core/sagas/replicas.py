@@ -13,7 +13,16 @@ from catga_core.clock import Clock
 from catga_core.container import add_stores
 from catga_core.interfaces import SagaStore, Stores
 from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
-from catga_core.sagas import Saga, SagaContext, SagaExecutor, SagaOptions, SagaResult, add_sagas, saga
+from catga_core.sagas import (
+    Saga,
+    SagaContext,
+    SagaDefinition,
+    SagaExecutor,
+    SagaOptions,
+    SagaResult,
+    add_sagas,
+    saga,
+)
 from catga_testing import ManualClock
 from catga_testing.waiting import eventually
 
@@ -129,7 +138,7 @@ class Replicas:
 
     async def start(
         self,
-        *sagas: type[Saga[Any, Any]],
+        *sagas: type[Saga[Any, Any]] | SagaDefinition[Any, Any],
         dies_at: float | None = None,
         options: SagaOptions | None = None,
         prepare: Callable[[Any], None] | None = None,
@@ -172,7 +181,7 @@ class Replicas:
     async def taken_over(
         self,
         dead: Process,
-        *sagas: type[Saga[Any, Any]],
+        *sagas: type[Saga[Any, Any]] | SagaDefinition[Any, Any],
         options: SagaOptions | None = None,
         **sagas_options: Any,
     ) -> Process:

@@ -3,6 +3,20 @@
 from catga_core.interfaces.saga_store import ALL_SAGAS, SagaFilter, SagaState, SagaStore
 from catga_core.sagas.adding import add_sagas
 from catga_core.sagas.context import SagaContext
+from catga_core.sagas.declared.building import (
+    child,
+    commit_point,
+    parallel,
+    publish,
+    sequence,
+    sleep,
+    step,
+    wait_for,
+    when,
+)
+from catga_core.sagas.declared.definition import SagaDefinition
+from catga_core.sagas.declared.parts import SagaPart
+from catga_core.sagas.declared.values import SagaValues
 from catga_core.sagas.executor import SagaExecutor
 from catga_core.sagas.options import SagaOptions
 from catga_core.sagas.results import SagaResult, SagaStatus, SagaStep, StepState
@@ -12,15 +26,27 @@ __all__ = [
     "ALL_SAGAS",
     "Saga",
     "SagaContext",
+    "SagaDefinition",
     "SagaExecutor",
     "SagaFilter",
     "SagaOptions",
+    "SagaPart",
     "SagaResult",
     "SagaState",
     "SagaStatus",
     "SagaStep",
     "SagaStore",
+    "SagaValues",
     "StepState",
     "add_sagas",
+    "child",
+    "commit_point",
+    "parallel",
+    "publish",
     "saga",
+    "sequence",
+    "sleep",
+    "step",
+    "wait_for",
+    "when",
 ]

@@ -14,6 +14,8 @@ from catga_core.interfaces.health import Health
 from catga_core.interfaces.service_type import ServiceType
 from catga_core.messages import Command, Event, MessageKind, message_type
 from catga_core.pipeline import Call
+from catga_core.sagas.declared.composition import graph_problems
+from catga_core.sagas.declared.definition import SagaDefinition
 from catga_core.sagas.executor import SagaExecutor
 from catga_core.sagas.feature import SagasFeature
 from catga_core.sagas.options import SagaOptions
@@ -43,7 +45,7 @@ _waited_for: WeakKeyDictionary[Any, set[type[Event]]] = WeakKeyDictionary()
 
 def add_sagas(
     container: SagaHost,
-    *sagas: type[Saga[Any, Any]],
+    *sagas: type[Saga[Any, Any]] | SagaDefinition[Any, Any],
     started_by: type[Event | Command[Any]] | None = None,
     transaction_id: Callable[[Any], str] | None = None,
     data: Callable[[Any], Any] | None = None,
@@ -55,7 +57,7 @@ def add_sagas(
 
     Args:
         container: The application's container.
-        sagas: Their classes. Several versions of one name may be registered.
+        sagas: Their classes or definitions. Several versions of one name may be registered.
         started_by: An event or a command that starts the saga, of which there is one then. A repeated message starts nothing. A
             command is answered when the saga is stored; one whose result type is that of the saga, when the saga has ended.
         transaction_id: Returns the transaction id of a message that starts the saga.
@@ -67,12 +69,15 @@ def add_sagas(
             not fit.
     """
     names = caller_locals()
-    types = [saga_type(each, names) for each in sagas]
+    types = [
+        saga_type(each.saga_class if isinstance(each, SagaDefinition) else each, names) for each in sagas
+    ]
     if started_by is not None or transaction_id is not None or data is not None:
         _start_by(container, types, started_by, transaction_id, data)
-    for each in types:
+    for each, given in zip(types, sagas, strict=True):
+        definition = given if isinstance(given, SagaDefinition) else None
         container.add_class_consumer(f"saga:{each.name}:{each.version}", each.name, each.cls, _execute_of)
-        container.add_feature(_SagaFeature(container, each, options))
+        container.add_feature(_SagaFeature(container, each, definition, options))
         _receive(container, each.topics)
     if not types and options is not None:
         container.add_feature(SagasFeature(options))
@@ -81,16 +86,26 @@ def add_sagas(
 class _SagaFeature:
     """One saga: it is added to the feature that runs all of them."""
 
-    def __init__(self, container: SagaHost, type_: SagaType, options: SagaOptions | None) -> None:
+    def __init__(
+        self,
+        container: SagaHost,
+        type_: SagaType,
+        definition: SagaDefinition[Any, Any] | None,
+        options: SagaOptions | None,
+    ) -> None:
         self._container = container
         self._type = type_
+        self._definition = definition
         self._options = options
+        self._sagas: SagasFeature | None = None
 
     @property
     def name(self) -> str:
         """The feature's name: one for each class, so that two classes of one name are found."""
         cls: Any = self._type.cls
-        return f"saga:{self._type.name}:{self._type.version}:{cls.__module__}.{cls.__qualname__}"
+        # Definitions of one name have classes of one name.
+        unique = f"{cls.__module__}.{cls.__qualname__}" if self._definition is None else id(self._definition)
+        return f"saga:{self._type.name}:{self._type.version}:{unique}"
 
     def register(self, builder: Builder, /) -> None:
         """Add the saga."""
@@ -99,19 +114,21 @@ class _SagaFeature:
         async def make(use: Callable[[Saga[Any, Any]], Awaitable[None]]) -> None:
             await self._container.use_in_scope(cls, use)
 
-        feature = builder.use(SagasFeature)
+        feature = self._sagas = builder.use(SagasFeature)
         feature.add(self._type, make)
         if self._options is not None:
             feature.configure(self._options)
 
     def validate(self, graph: Graph, /) -> Iterable[Problem]:
-        """Find nothing wrong."""
-        del graph
-        return ()
+        """Check what a definition sends and starts."""
+        return () if self._definition is None else graph_problems(self._definition, graph, self._knows)
 
     def health(self) -> Mapping[str, Health]:
         """Report nothing: the worker reports."""
         return {}
+
+    def _knows(self, cls: type[Saga[Any, Any]]) -> bool:
+        return self._sagas is not None and self._sagas.knows(cls)
 
 
 def _receive(container: SagaHost, topics: Mapping[type[Event], object]) -> None:

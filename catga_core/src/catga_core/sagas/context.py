@@ -13,6 +13,7 @@ from catga_core.messages import Command, Event, message_type
 from catga_core.messages.context import current_context
 from catga_core.option_checks import check_seconds
 from catga_core.runtime.retry import RetryPolicy
+from catga_core.sagas.declared.definition import SagaDefinition, saga_of
 from catga_core.sagas.entries import Progress
 from catga_core.sagas.execution import Execution
 from catga_core.sagas.saga import Saga
@@ -176,7 +177,7 @@ class SagaContext:
     async def saga(
         self,
         name: str,
-        saga: type[Saga[D, T]],
+        saga: type[Saga[D, T]] | SagaDefinition[D, T],
         data: D,
         *,
         compensate: bool = True,
@@ -185,7 +186,7 @@ class SagaContext:
 
         Args:
             name: The step's name.
-            saga: Its class, registered with `add_sagas`.
+            saga: Its class or definition, registered with `add_sagas`.
             data: What it begins with.
             compensate: Whether its steps are compensated when this saga fails later.
 
@@ -195,7 +196,7 @@ class SagaContext:
         Raises:
             Exception: The error that it failed with; its own steps are compensated then.
         """
-        value: T = await self._steps.child(name, saga, data, compensate=compensate)
+        value: T = await self._steps.child(name, saga_of(saga)[0], data, compensate=compensate)
         return value
 
     async def on_compensate(self, name: str, compensate: Callable[[], object]) -> None:

@@ -36,6 +36,7 @@ from catga_core.messages.context import active_context
 from catga_core.messages.results import Success
 from catga_core.option_checks import check_name, check_seconds
 from catga_core.runtime.unit_of_work import joined_unit_of_work
+from catga_core.sagas.declared.definition import SagaDefinition, saga_of
 from catga_core.sagas.entries import CompensationFailed, Failing, Step, StepFailed, decode_entry, encode_entry
 from catga_core.sagas.failures import recorded_error
 from catga_core.sagas.options import SagaOptions
@@ -88,7 +89,7 @@ class SagaExecutor:
         self,
         transaction_id: str,
         data: D,
-        saga: type[Saga[D, R]] | Saga[D, R],
+        saga: type[Saga[D, R]] | Saga[D, R] | SagaDefinition[D, R],
         *,
         timeout: float | None = None,
     ) -> SagaResult[R]:
@@ -97,7 +98,7 @@ class SagaExecutor:
         Args:
             transaction_id: Its identity, chosen by the caller: one id for one transaction.
             data: What it begins with.
-            saga: Its class, registered with `add_sagas`, or an object of it.
+            saga: Its class or definition, registered with `add_sagas`, or an object of the class.
             timeout: Real seconds to wait; the saga goes on after them. `None` for no limit.
 
         Returns:
@@ -126,7 +127,12 @@ class SagaExecutor:
         return await self.result(transaction_id, timeout=timeout)
 
     async def start(
-        self, transaction_id: str, data: D, saga: type[Saga[D, R]] | Saga[D, R], *, parent: str | None = None
+        self,
+        transaction_id: str,
+        data: D,
+        saga: type[Saga[D, R]] | Saga[D, R] | SagaDefinition[D, R],
+        *,
+        parent: str | None = None,
     ) -> SagaState:
         """Start a saga and return at once; one that is known is left alone. Joins the ambient unit of work.
 
@@ -150,7 +156,8 @@ class SagaExecutor:
         self, transaction_id: str, data: Any, saga: Any, parent: str | None
     ) -> tuple[SagaState, SagaRun | None]:
         check_name("transaction_id", transaction_id)
-        type_ = self.type_of(saga if isinstance(saga, type) else type(saga))
+        cls, given = saga_of(saga)
+        type_ = self.type_of(cls)
         context = active_context.get()
         correlation_id = transaction_id if context is None else context.correlation_id
         trace = None if context is None else context.traceparent
@@ -177,7 +184,7 @@ class SagaExecutor:
             self._check_same(begun.record, new, data)
         elif begun.claim is not None:
             claimed = ClaimedSaga(begun.claim, begun.record, (), taken_over=False)
-            run = await self._run_or_release(claimed, began, None if isinstance(saga, type) else saga)
+            run = await self._run_or_release(claimed, began, given)
         return begun.record.state, run
 
     async def result(self, transaction_id: str, *, timeout: float | None = None) -> SagaResult[Any]:

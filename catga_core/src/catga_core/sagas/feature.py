@@ -56,6 +56,10 @@ class SagasFeature:
         self._types[key] = type_
         self._makers[key] = make
 
+    def knows(self, cls: object) -> bool:
+        """Return whether a class is registered."""
+        return any(each.cls is cls for each in self._types.values())
+
     def configure(self, options: SagaOptions) -> None:
         """Run sagas with other options."""
         self._options = options
