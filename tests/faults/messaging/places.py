@@ -25,6 +25,7 @@ Fault: TypeAlias = Callable[[random.Random], Awaitable[None]]
 REDIS_IS_KILLED = "Redis server is killed"
 """The fault of a place over JetStream that meets its storages alone."""
 
+_ALWAYS = "always"
 _LONGEST_CUT = 0.5  # seconds
 _LONGEST_OUTAGE = 2.5  # seconds that a node of a cluster is away
 _READY_WITHIN = 60.0
@@ -38,12 +39,14 @@ class Place(msgspec.Struct, frozen=True):
         look: How the run itself reaches it, past what breaks connections.
         faults: What goes wrong at random, by name.
         turns: What goes wrong in turn, evenly over the run, by name.
+        synced: Whether a NATS server flushes its files before each acknowledgement.
     """
 
     ways: Sequence[Way]
     look: Way
     faults: Mapping[str, Fault]
     turns: Mapping[str, Fault]
+    synced: bool = False
 
 
 def way_of(store: Store) -> str:
@@ -69,7 +72,7 @@ def _stored(name: str) -> Callable[[int], AbstractAsyncContextManager[Place]]:
 
 
 def _jetstream(
-    *, sync_interval: str | None = "always", schedules: Schedules | None = None
+    *, sync_interval: str | None = None, schedules: Schedules | None = None
 ) -> Callable[[int], AbstractAsyncContextManager[Place]]:
     @asynccontextmanager
     async def place(processes: int) -> AsyncGenerator[Place]:
@@ -81,7 +84,8 @@ def _jetstream(
                 await server.restart()
 
             turns: dict[str, Fault] = {"NATS server is killed": kill}
-            yield await _over_nats(stack, processes, [server.url], 1, turns, schedules)
+            place = await _over_nats(stack, processes, [server.url], 1, turns, schedules)
+            yield msgspec.structs.replace(place, synced=sync_interval == _ALWAYS)
 
     return place
 
@@ -89,7 +93,7 @@ def _jetstream(
 @asynccontextmanager
 async def _jetstream_cluster(processes: int) -> AsyncGenerator[Place]:
     async with AsyncExitStack() as stack:
-        made = NatsCluster(sync_interval="always", advertise=False, ready_within=_READY_WITHIN)
+        made = NatsCluster(sync_interval=_ALWAYS, advertise=False, ready_within=_READY_WITHIN)
         cluster = await stack.enter_async_context(made)
         numbers = {"kill": 0, "stop": 0}
 
@@ -112,7 +116,8 @@ async def _jetstream_cluster(processes: int) -> AsyncGenerator[Place]:
             await cluster.ready()
 
         turns: dict[str, Fault] = {"NATS node is killed": kill, "NATS node stands still": stop}
-        yield await _over_nats(stack, processes, cluster.urls, len(cluster.nodes), turns)
+        place = await _over_nats(stack, processes, cluster.urls, len(cluster.nodes), turns)
+        yield msgspec.structs.replace(place, synced=True)
 
 
 async def _over_nats(
@@ -177,11 +182,11 @@ def _killed(store: Store) -> Fault:
 
 PLACES: dict[str, Callable[[int], AbstractAsyncContextManager[Place]]] = {
     **{name: _stored(name) for name in STORES},
-    "jetstream": _jetstream(),
+    "jetstream": _jetstream(sync_interval=_ALWAYS),
     "jetstream-cluster": _jetstream_cluster,
-    # Processes publish the commands whose time has come.
-    "jetstream-framework": _jetstream(schedules="framework"),
     # The server flushes its files every two minutes, as it does by default.
-    "jetstream-unsynced": _jetstream(sync_interval=None),
+    "jetstream-unsynced": _jetstream(),
+    # So it does here, and processes publish the commands whose time has come.
+    "jetstream-framework": _jetstream(schedules="framework"),
 }
 """Opens a place for a number of processes, by its name."""

@@ -148,7 +148,7 @@ def _with_ticks_in(place: Place, ticks: str) -> Place:
     faults = {
         name: fault for name, fault in place.faults.items() if name != REDIS_IS_KILLED or ticks == "redis"
     }
-    return Place(ways[:-1], ways[-1], faults, place.turns)
+    return msgspec.structs.replace(place, ways=ways[:-1], look=ways[-1], faults=faults)
 
 
 async def _run(place: Place, folder: Path, seconds: float, seed: int, count: Count) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import nats
 
 _KEEPS_MESSAGES = ("catga_events", "catga_commands", "catga_parked")
+_COMMANDS, _SCHEDULES = "catga_commands", "catga.js.schedule.>"
 _BUCKET = "KV_catga_queues"
 _REMOVED = b"removed"
 _HELD = "$KV.catga_queues.held.>"
@@ -30,6 +31,25 @@ async def left_in(servers: Sequence[str]) -> Counter[str]:
         bucket = await jetstream.stream_info(_BUCKET, subjects_filter=_HELD)
         for each in bucket.state.subjects or {}:
             left["held keys"] += (await jetstream.get_last_msg(_BUCKET, each)).data != _REMOVED
+    finally:
+        await client.close()
+    return +left
+
+
+async def unsettled_in(servers: Sequence[str]) -> Counter[str]:
+    """Return how many commands wait for their time, or for their consumers.
+
+    Args:
+        servers: The NATS servers.
+    """
+    client = await nats.connect(list(servers), max_reconnect_attempts=2)
+    try:
+        jetstream = client.jetstream()
+        waiting = await jetstream.stream_info(_COMMANDS, subjects_filter=_SCHEDULES)
+        left = Counter({"scheduled": len(waiting.state.subjects or {})})
+        for each in await jetstream.consumers_info(_COMMANDS):
+            left["waiting"] += each.num_pending or 0
+            left["unacknowledged"] += each.num_ack_pending or 0
     finally:
         await client.close()
     return +left

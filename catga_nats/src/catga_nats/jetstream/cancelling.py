@@ -6,8 +6,8 @@ from typing import Any
 
 from catga_core.interfaces.durable_transport import command_queue
 from catga_nats.connection import NatsConnection
-from catga_nats.jetstream.api import CONSUMER_NOT_FOUND, ApiError, NoJetStreamError, call
-from catga_nats.jetstream.layout import SLOTS, Layout, consumer_name, group_of, token
+from catga_nats.jetstream.api import ApiError, NoJetStreamError, call
+from catga_nats.jetstream.layout import Layout, consumer_name, token
 from catga_nats.jetstream.looking import Looking
 from catga_nats.jetstream.state import Bucket, Entry, failed, unanswered
 
@@ -54,7 +54,8 @@ class Cancelling:
                 return True
         # It may have become due just now.
         due = await self._looking.due(queue, message_id)
-        if due is None or await self._was_delivered(queue, due):
+        # A consumer gives each process what comes next in the stream.
+        if due is None or due["seq"] <= (await self._looking.progress(due["subject"])).delivered:
             return False
         return await self._remove(queue, message_id, due["subject"], due=True)
 
@@ -81,23 +82,6 @@ class Cancelling:
         value = _NONE if number is None else str(number).encode()
         await self._state.put(key, value, ttl=self._ttl, last=mark)
         return False
-
-    async def _was_delivered(self, queue: str, due: dict[str, Any]) -> bool:
-        """Return whether the consumer of a command has passed it: it gives each process what comes next in the stream."""
-        slot = due["subject"].split(".")[-2]
-        if slot not in SLOTS.values():
-            slot = f"g{group_of(int(slot[1:]), self._layout.groups)}"
-        name = f"{consumer_name(queue)}-{slot}"
-        try:
-            info = await call(self._connection, f"CONSUMER.INFO.{self._layout.commands_stream}.{name}", None)
-        except ApiError as error:
-            if error.number == CONSUMER_NOT_FOUND:
-                # No process handles it yet.
-                return False
-            raise failed(error) from error
-        except NoJetStreamError as error:
-            raise unanswered() from error
-        return bool(info["delivered"]["stream_seq"] >= due["seq"])
 
     async def _ask(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
         try:

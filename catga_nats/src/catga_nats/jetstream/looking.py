@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,14 +20,32 @@ from catga_core.interfaces.queue import (
 from catga_core.messages import MessageKind
 from catga_nats.connection import NatsConnection
 from catga_nats.jetstream import wire
-from catga_nats.jetstream.api import MESSAGE_NOT_FOUND, ApiError, NoJetStreamError, call
+from catga_nats.jetstream.api import (
+    CONSUMER_NOT_FOUND,
+    MESSAGE_NOT_FOUND,
+    ApiError,
+    NoJetStreamError,
+    call,
+)
 from catga_nats.jetstream.consumers import QUEUE_KEY, consumers_of
-from catga_nats.jetstream.layout import Layout, consumer_name, consumer_prefix, token
+from catga_nats.jetstream.layout import SLOTS, Layout, consumer_name, consumer_prefix, group_of, token
 from catga_nats.jetstream.received import JetMessage
 from catga_nats.jetstream.state import Bucket, failed, unanswered
 
 _COMMAND = command_queue("")
 _PAGE = 100_000  # subjects that the server lists at once
+
+
+class Progress(NamedTuple):
+    """How far a consumer is, as places in its stream.
+
+    Args:
+        delivered: The last message that it has delivered.
+        settled: The last one up to which all are settled.
+    """
+
+    delivered: int
+    settled: int
 
 
 class _Done(msgspec.Struct, array_like=True):
@@ -99,6 +117,7 @@ class Looking:
         later = sorted(await self._subjects(f"{self._layout.schedules}.>"))
         subjects = [each for each in (*ready, *later) if name in {"*", self._layout.name_in(each)}]
         entries: list[QueueEntry] = []
+        settled: dict[str, int] = {}
         position = 0 if after is None else int(after)
         while position < len(subjects) and len(entries) < limit:
             subject = subjects[position]
@@ -107,6 +126,12 @@ class Looking:
             if found is None:
                 continue
             state = QueueState.SCHEDULED if subject.startswith(self._layout.schedules) else QueueState.READY
+            if state is QueueState.READY:
+                slot = subject.rpartition(".")[0]
+                if slot not in settled:
+                    settled[slot] = (await self.progress(subject)).settled
+                if found["seq"] <= settled[slot]:
+                    continue
             entry = self._entry(found, state)
             if filter.key in {None, entry.message.key}:
                 entries.append(entry)
@@ -194,7 +219,33 @@ class Looking:
     async def due(self, queue: str, message_id: str) -> dict[str, Any] | None:
         """Return a command that is due and not settled, as the server describes it."""
         name = queue.removeprefix(_COMMAND)
-        return await self._last(f"{self._layout.commands}.{name}.*.{token(message_id)}")
+        found = await self._last(f"{self._layout.commands}.{name}.*.{token(message_id)}")
+        if found is None or found["seq"] <= (await self.progress(found["subject"])).settled:
+            return None
+        return found
+
+    async def progress(self, subject: str) -> Progress:
+        """Return how far the consumer of a due command is.
+
+        A server that was killed may have a message again that is settled; it does not deliver it.
+
+        Args:
+            subject: The command's subject.
+        """
+        name, slot = self._layout.name_in(subject), subject.split(".")[-2]
+        if slot not in SLOTS.values():
+            slot = f"g{group_of(int(slot[1:]), self._layout.groups)}"
+        consumer = f"{consumer_name(command_queue(name))}-{slot}"
+        try:
+            info = await call(self._connection, f"CONSUMER.INFO.{self._layout.commands_stream}.{consumer}")
+        except ApiError as error:
+            if error.number == CONSUMER_NOT_FOUND:
+                # No process handles such commands yet.
+                return Progress(0, 0)
+            raise failed(error) from error
+        except NoJetStreamError as error:
+            raise unanswered() from error
+        return Progress(info["delivered"]["stream_seq"], info["ack_floor"]["stream_seq"])
 
     async def _last(self, subject: str) -> dict[str, Any] | None:
         return await self._message(self._layout.commands_stream, {"last_by_subj": subject})
