@@ -6,6 +6,7 @@ import asyncio
 import random
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -181,13 +182,18 @@ def _choose(
 async def _settle_streams(look: Way, count: Count) -> None:
     """Wait until every stream is empty, which drops a message when its last queue has settled it."""
 
+    left: Counter[str] = Counter()
+
     async def is_settled() -> bool:
-        return not await left_in(look.servers)
+        nonlocal left
+        left = await left_in(look.servers)
+        return not left
 
     try:
         await eventually(is_settled, within=_SETTLED_WITHIN, every=0.5)
     except NotInTimeError as error:
-        count.problems.append(f"what was left was not finished within {_SETTLED_WITHIN:g} s: {error}")
+        text = f"what was left was not finished within {_SETTLED_WITHIN:g} s: {error}; {dict(left)} before"
+        count.problems.append(text)
         count.problems += await consumers_in(look.servers)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import nats
 
@@ -27,13 +28,25 @@ async def left_in(servers: Sequence[str]) -> Counter[str]:
         jetstream = client.jetstream()
         left: Counter[str] = Counter()
         for name in _KEEPS_MESSAGES:
-            left[name] = (await jetstream.stream_info(name)).state.messages
-        bucket = await jetstream.stream_info(_BUCKET, subjects_filter=_HELD)
-        for each in bucket.state.subjects or {}:
-            left["held keys"] += (await jetstream.get_last_msg(_BUCKET, each)).data != _REMOVED
+            with _named(name):
+                left[name] = (await jetstream.stream_info(name)).state.messages
+        with _named(_BUCKET):
+            bucket = await jetstream.stream_info(_BUCKET, subjects_filter=_HELD)
+            for each in bucket.state.subjects or {}:
+                left["held keys"] += (await jetstream.get_last_msg(_BUCKET, each)).data != _REMOVED
     finally:
         await client.close()
     return +left
+
+
+@contextmanager
+def _named(stream: str) -> Generator[None]:
+    """Name the stream that does not answer."""
+    try:
+        yield
+    except TimeoutError:
+        msg = f"{stream} does not answer"
+        raise TimeoutError(msg) from None
 
 
 async def unsettled_in(servers: Sequence[str]) -> Counter[str]:
