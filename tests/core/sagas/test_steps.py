@@ -61,6 +61,7 @@ async def test_a_recorded_step_is_not_run_again(replicas: Replicas) -> None:
 
     assert result.value == "8"
     assert replicas.effects == ["charge", "ship", "ship"]
+    assert (second.executor.counters.resumed, second.executor.counters.retried) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -147,11 +148,18 @@ async def test_a_failed_attempt_is_tried_again(replicas: Replicas) -> None:
 
     assert result.value == "paid"
     assert result.steps[0].attempts == 3
+    assert (process.executor.counters.resumed, process.executor.counters.retried) == (0, 2)
 
 
 @pytest.mark.parametrize(
     ("error", "attempts"),
-    [(CatgaError("declined", code="DECLINED"), 1), (CatgaError("away", code="TRANSPORT_FAILED"), 3)],
+    [
+        (CatgaError("declined", code="DECLINED"), 1),
+        (CatgaError("away", code="TRANSPORT_FAILED"), 3),
+        # The service restarts, or lost its database.
+        (CatgaError("away", code="HANDLER_NOT_FOUND"), 3),
+        (CatgaError("away", code="HANDLER_FAILED"), 3),
+    ],
 )
 async def test_only_errors_that_may_pass_are_retried(
     replicas: Replicas, error: CatgaError, attempts: int

@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError, SagaTimeoutError
+from catga_core.errors import CatgaError, ErrorCode, SagaTimeoutError
+from catga_core.errors.codes import is_fault
 from catga_core.log import SAGA_STEP_RETRIED, logger
 from catga_core.messages.context import active_context
 from catga_core.messages.message_context import MessageContext
@@ -83,8 +84,7 @@ class Attempts(msgspec.Struct, frozen=True):
                     return Ended(await self._attempt(work, clock, time_left()), None, attempt)
                 except Exception as raised:  # noqa: BLE001 - it is recorded
                     error = raised
-            again = not isinstance(error, CatgaError) or error.retryable
-            if not (again and self.retry.allows(attempt)):
+            if not (_may_help(error) and self.retry.allows(attempt)):
                 return Ended(None, error, attempt)
             delay = self.retry.delay(attempt)
             logger().warning(
@@ -131,6 +131,17 @@ class Attempts(msgspec.Struct, frozen=True):
             timer.cancel()
             if not running.done():
                 running.cancel()
+
+
+def _may_help(error: Exception) -> bool:
+    """Return whether another attempt may succeed: after all but a failure that somebody has decided on.
+
+    A command whose handler raised, or whose service is not there, fails with an error that callers do not retry by default; a saga
+    outlives the restart of a service.
+    """
+    if not isinstance(error, CatgaError):
+        return True
+    return error.retryable or is_fault(error.code) or error.code == ErrorCode.HANDLER_NOT_FOUND
 
 
 def step_id(transaction_id: str, key: str, direction: str) -> str:

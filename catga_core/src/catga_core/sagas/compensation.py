@@ -101,6 +101,7 @@ class Compensation:
         retry = self._type.mark.compensation_retry or self._services.compensation_retry
         attempts = self._steps.attempts(name, key, "undo", retry, self._type.mark.step_timeout)
         ended = await attempts.run(run, execution.clock, pause, lambda: None)
+        self._services.counters.retried += ended.attempts - 1
         now = execution.clock.time()
         if ended.error is None:
             execution.journal.record(Compensated(key, ended.attempts, now))

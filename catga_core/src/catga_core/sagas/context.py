@@ -111,7 +111,8 @@ class SagaContext:
             run: Does it; called without arguments, may be asynchronous.
             compensate: Undoes it, given its result; may be asynchronous, and may return a command to send. It runs when the saga fails
                 or is cancelled later, in the reverse order of the steps, and may run several times.
-            retry: When it is tried again: after any exception but a `CatgaError` that is not retryable. Default: the saga's.
+            retry: When it is tried again: after any exception but a `CatgaError` that is not retryable. `HANDLER_FAILED`,
+                `INTERNAL_ERROR` and `HANDLER_NOT_FOUND` are tried again, because a service may be restarting. Default: the saga's.
             timeout: Seconds for one attempt. After it, whether the step has had its effect is unknown. Default: the saga's.
             returns: The type of its result, for one that a journal cannot name by itself. Default: the class of the result.
             in_unit_of_work: Whether it runs in a unit of work of the container's storage that also records its result: what it writes

@@ -39,7 +39,6 @@ class SagaWorker:
         self._clock = clock
         self._options = options
         self._shutdown_timeout = shutdown_timeout
-        self._taken = 0
         self._worker = Worker(
             "sagas",
             self._take,
@@ -63,8 +62,14 @@ class SagaWorker:
 
     def health(self) -> Health:
         """Return whether sagas can be taken over, and how many run."""
-        ended = {state.value: count for state, count in self._executor.counters.ended.items()}
-        details = {"running": self._runs.count, "resumed": self._taken, **ended}
+        counters = self._executor.counters
+        ended = {state.value: count for state, count in counters.ended.items()}
+        details = {
+            "running": self._runs.count,
+            "resumed": counters.resumed,
+            "retried": counters.retried,
+            **ended,
+        }
         if self._worker.failures:
             text = f"sagas cannot be resumed: {self._worker.last_error}"
             return Health(HealthStatus.UNHEALTHY, text, details)
@@ -80,7 +85,7 @@ class SagaWorker:
         taken = await self._store().take(self._executor.kinds, limit=limit, lease=self._options.lease_seconds)
         for claimed in taken:
             self._runs.run(claimed, began)
-        self._taken += len(taken)
+        self._executor.counters.resumed += len(taken)
         return len(taken) == limit
 
     async def _wait(self, seconds: float) -> None:

@@ -54,12 +54,20 @@ class Children(Protocol):
 
 
 class SagaCounters(msgspec.Struct):
-    """How many sagas have ended in this process, by state."""
+    """What the sagas of this process have come to, and have needed, since it began.
+
+    Args:
+        ended: How many have ended, by state.
+        resumed: How often one was resumed: one that a process had left, or whose wait was over.
+        retried: How many further attempts the steps and compensations took that ended here.
+    """
 
     ended: dict[SagaState, int] = msgspec.field(default_factory=dict[SagaState, int])
+    resumed: int = 0
+    retried: int = 0
 
     def count(self, state: SagaState) -> None:
-        """Count one."""
+        """Count one that ended."""
         self.ended[state] = self.ended.get(state, 0) + 1
 
 
@@ -76,7 +84,7 @@ class Services(msgspec.Struct, frozen=True):
         retry: When a step is tried again.
         compensation_retry: When a compensation is tried again.
         linger: Seconds for which a saga that waits stays in memory.
-        counters: Counts the sagas that end.
+        counters: Counts what the sagas of this process come to.
         write_letter: Ends a saga whose compensation failed, with its dead letter.
     """
 

@@ -209,6 +209,7 @@ class Steps:
             await execution.pause(branch, seconds)
 
         ended = await attempts.run(run, clock, pause, execution.time_left, failed)
+        self._services.counters.retried += ended.attempts - 1
         if ended.error is not None:
             self._failed(branch, asked.name, ended, began_at)
             raise ended.error
