@@ -6,9 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from catga_core import CatgaError, Command, current_context
 from catga_core.interfaces import DeadLetterSource, DeadLetterStore
+from catga_core.log import SAGA_COMPENSATING
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.sagas import SagaContext, SagaState, StepState
 from catga_testing.waiting import eventually
@@ -46,6 +48,22 @@ async def test_failing_step_n_compensates_the_steps_before_it_in_reverse(
     assert [each.state for each in result.steps] == [StepState.COMPENSATED] * (failing - 1) + [
         StepState.FAILED
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(NO_LUCK, "info"), (CatgaError("away", code="TRANSPORT_FAILED"), "warning")]
+)
+async def test_a_refusal_is_no_warning(replicas: Replicas, error: CatgaError, level: str) -> None:
+    async def execute(data: Data, saga: SagaContext) -> str:
+        raise error
+
+    order = saga_of(execute)
+    process = await replicas.start(order)
+
+    with capture_logs() as log:
+        await process.execute("order-1", order)
+
+    assert [each["log_level"] for each in log if each["event"] == SAGA_COMPENSATING] == [level]
 
 
 async def test_a_failure_between_steps_compensates(replicas: Replicas) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from catga_core.errors.codes import is_fault
 from catga_core.interfaces.saga_store import SagaPause, SagaState
 from catga_core.log import SAGA_COMPENSATING, SAGA_COMPENSATION_FAILED, logger
 from catga_core.messages import Command
@@ -58,7 +59,9 @@ class Compensation:
             execution.history.failing = failing
             execution.journal.record(failing, SagaState.COMPENSATING)
             await execution.journal.durable()
-            logger().warning(
+            # A refusal is an everyday outcome, such as a declined card.
+            decided = not (failing.error.retryable or is_fault(failing.error.code))
+            (logger().info if decided else logger().warning)(
                 SAGA_COMPENSATING,
                 transaction_id=execution.id,
                 saga=self._type.name,
