@@ -22,11 +22,13 @@ class Patience(msgspec.Struct, frozen=True):
         attempts: Number of times that a request is sent at most.
         timeout: Seconds to wait for each response; `None` waits until it comes.
         pause: Seconds between the first two attempts, doubled each time up to one second.
+        decision: Seconds to wait for the end of an order's saga, which goes on after them.
     """
 
     attempts: int
     timeout: float | None
     pause: float
+    decision: float = 30.0
 
 
 # In one process no response is lost, so a slow one is not asked for again.

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from catga_core import CatgaContainer, CatgaOptions, ConfigurationError, Module, add_catga, add_memory_catga
 from catga_core.reliability import QueueOptions, add_queues
+from catga_core.sagas import SagaOptions, add_sagas
 
-from .calls import BETWEEN_SERVICES, IN_PROCESS, Caller, Patience
+from .calls import BETWEEN_SERVICES, IN_PROCESS, Patience
 from .inventory.domain import Catalog, load_catalog
 from .inventory.module import InventoryModule
 from .notifications.module import NotificationsModule
@@ -27,8 +28,10 @@ SERVICES: dict[str, tuple[type[Module], ...]] = {
 }
 # Those that keep something, each in a place of its own.
 KEEPING = frozenset({"orders", "notifications", "inventory"})
-# Seconds until another process continues with the events that a killed one was sending or handling.
+# Seconds until another process continues with the orders and events that a killed one was at.
 _LEASE = 2
+# Seconds for which the saga of a decided order is kept: it has the number of the card, which the log of events has not.
+_KEPT = 24 * 60 * 60.0
 # In the header of our SQLite files, so that those of other programs are left alone.
 _OURS = int.from_bytes(b"shop")
 
@@ -122,8 +125,9 @@ def _compose(name: str, *modules: type[Module]) -> CatgaContainer:
     if modules:
         # In between, an event is in the queue of its handler: in the store, or in JetStream over NATS.
         add_queues(catga, QueueOptions(lease_seconds=_LEASE))
+    if OrdersModule in modules:
+        add_sagas(catga, options=SagaOptions(lease_seconds=_LEASE, retention_seconds=_KEPT))
     catga.add_singleton(Patience, IN_PROCESS)
-    catga.add_singleton(Caller)
     catga.add_singleton(Bank, ExampleBank())
     catga.add_singleton(Catalog, load_catalog(DATA / "catalog.json"))
     for module in modules:

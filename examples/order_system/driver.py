@@ -13,7 +13,7 @@ from catga_core import CatgaMediator
 from .calls import Caller, Patience
 from .inventory.messages import StockLevels
 from .notifications.messages import Mailing, MailingReport
-from .orders.messages import ListDecisions, Sales, SalesReport
+from .orders.messages import ListDecisions, ListUnfinished, Sales, SalesReport
 from .report import Report
 from .source import BadLine, OrderLine, read_orders
 from .tally import Tally
@@ -44,7 +44,7 @@ class Driver:
 
     @classmethod
     async def begin(cls, mediator: CatgaMediator, patience: Patience, *, concurrency: int) -> Driver:
-        """Ask what there is from earlier runs, and return a driver that goes on from there.
+        """Wait for what earlier runs left under way, and return a driver that goes on from there.
 
         Args:
             mediator: Where the orders are sent.
@@ -55,6 +55,7 @@ class Driver:
             CatgaError: When orders does not answer.
         """
         caller = Caller(mediator, patience)
+        await _finished(caller)
         before = (await caller.ask(SalesReport())).unwrap()
         known: set[str] = set()
         # No more than those: another run may be going on on the same store.
@@ -80,10 +81,10 @@ class Driver:
         return time.perf_counter() - began
 
     async def in_the_middle(self) -> None:
-        """Wait until some order has come in and is not decided."""
-        sales = (await self._caller.ask(SalesReport())).unwrap()
-        while not sales.under_way:
-            sales = (await self._caller.ask(SalesReport())).unwrap()
+        """Wait until an order has just come in, and so is not decided."""
+        before = await _unfinished(self._caller)
+        while not await _unfinished(self._caller) - before:
+            pass
 
     async def turned_away(self) -> None:
         """Wait until a request has found nobody who handles it."""
@@ -132,16 +133,33 @@ class Driver:
             self.tally.refuse(line.number, line.order, result.error)
 
     async def _everybody_told(self) -> Mailing:
-        """Wait until every event has left the outbox of orders and the queues of notifications."""
-        seen: tuple[int, Mailing] | None = None
+        """Wait until every order is finished, and every event has left the outbox of orders and the queues of notifications."""
+        seen: tuple[int, int, Mailing] | None = None
         changed = time.monotonic()
         while True:
             # In this order: an event is in the queues before it leaves the outbox.
             sales = (await self._caller.ask(SalesReport())).unwrap()
             mailing = (await self._caller.ask(MailingReport())).unwrap()
-            if (sales.to_tell, mailing) != seen:
-                seen, changed = (sales.to_tell, mailing), time.monotonic()
-            done = not sales.to_tell and not mailing.waiting
+            # Of an order that nobody could decide, the saga tries again until somebody can.
+            under_way = 0 if self.tally.undecided else sales.under_way
+            if (now := (under_way, sales.to_tell, mailing)) != seen:
+                seen, changed = now, time.monotonic()
+            done = not under_way and not sales.to_tell and not mailing.waiting
             if done or time.monotonic() - changed > _STUCK:
                 return mailing
             await asyncio.sleep(_LOOK)
+
+
+async def _unfinished(caller: Caller) -> set[str]:
+    return set((await caller.ask(ListUnfinished())).unwrap())
+
+
+async def _finished(caller: Caller) -> None:
+    """Wait until the orders that are under way now are finished; another run on the same store may go on with further ones."""
+    left = await _unfinished(caller)
+    changed = time.monotonic()
+    while left and time.monotonic() - changed <= _STUCK:
+        await asyncio.sleep(_LOOK)
+        still = left & await _unfinished(caller)
+        if still != left:
+            left, changed = still, time.monotonic()

@@ -24,6 +24,7 @@ class Totals(msgspec.Struct, frozen=True):
     revenue: Decimal
     charges: int
     notifications: int
+    compensated: int
     stock_left: dict[str, int]
 
 
@@ -38,6 +39,7 @@ class Report(msgspec.Struct, frozen=True):
         undecided: The orders that nobody could decide.
         decided_before: How many of the orders an earlier run had decided; they got the same answer again.
         sent_again: How many messages were sent more than once, by whoever sent them.
+        resumed: How many orders were resumed in another process than the one that had begun them.
         notified: Number of orders that the notifications are about.
         broken: What was broken on the way, in the order it happened.
         seconds: How long it took.
@@ -53,6 +55,7 @@ class Report(msgspec.Struct, frozen=True):
     undecided: tuple[Undecided, ...]
     decided_before: int
     sent_again: int
+    resumed: int
     notified: int
     broken: tuple[str, ...]
     seconds: float
@@ -82,6 +85,7 @@ class Report(msgspec.Struct, frozen=True):
             revenue=tally.sums.revenue,
             charges=sales.charges,
             notifications=mailing.sent,
+            compensated=sales.compensated,
             stock_left={level.product: level.left for level in stock},
         )
         return cls(
@@ -92,6 +96,7 @@ class Report(msgspec.Struct, frozen=True):
             undecided=tuple(sorted(tally.undecided, key=lambda order: order.number)),
             decided_before=tally.remembered,
             sent_again=sent_again + sales.sent_again,
+            resumed=sales.resumed,
             notified=mailing.orders,
             broken=tuple(broken),
             seconds=round(seconds, 3),
@@ -125,7 +130,7 @@ def _mismatches(
     if mailing.sent != mailing.orders:
         yield f"one notification for each order: {mailing.sent} for {mailing.orders} orders"
     if sales.under_way:
-        yield f"every order is decided: {sales.under_way} of an earlier run are not, hand them in again"
+        yield f"every order is finished: {sales.under_way} are not"
     yield from _goods(sales, stock)
 
 

@@ -40,9 +40,11 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"  revenue       {totals.revenue:>12,.2f}"
     yield f"  charges       {totals.charges:>12,}"
     yield f"  notifications {totals.notifications:>12,}   (one for each of {report.notified:,} orders)"
+    yield f"  compensated   {totals.compensated:>12,}   (goods put back for refused orders)"
     if report.decided_before:
         yield f"  decided before{report.decided_before:>12,}"
     yield f"  sent again    {report.sent_again:>12,}"
+    yield f"  sagas resumed {report.resumed:>12,}"
     yield f"  stock left    {sum(totals.stock_left.values()):>12,}"
     products = [f"{product:<18}{left:>4}" for product, left in totals.stock_left.items()]
     for start in range(0, len(products), _COLUMNS):

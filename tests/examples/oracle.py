@@ -54,6 +54,8 @@ def totals(orders: Path, catalog: Path) -> dict[str, Any]:
         "revenue": str(revenue),
         "charges": accepted,
         "notifications": len(decided),
+        # Their goods were set aside when they were refused.
+        "compensated": refused["CARD_DECLINED"] + refused["PRICE_CHANGED"],
         "stock_left": left,
         "bad_lines": bad_lines,
     }

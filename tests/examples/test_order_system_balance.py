@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from catga_core import CatgaContainer, current_context
 from catga_core.event_sourcing.projections import project
 from examples.order_system import compositions
+from examples.order_system.calls import IN_PROCESS, Patience
 from examples.order_system.cli import main
 from examples.order_system.inventory.domain import OrderGoods, Shelf
 from examples.order_system.inventory.events import GoodsPutBack, GoodsSetAside, OrderGoodsEvent
@@ -71,14 +72,14 @@ class Miscounts(Warehouse):
         await super()._append(order_id, goods, event, shelves, wrong)
 
 
-class ChargesOnlyOnce(Bank):
+class ChargesOnlyOnce(ExampleBank):
     """Gives every charge the same authorization."""
 
     async def authorize(self, reference: str, card: str, amount: Decimal) -> str | Declined:
         return "the-same"
 
 
-class Breaks(Bank):
+class Breaks(ExampleBank):
     """Has no answer."""
 
     async def authorize(self, reference: str, card: str, amount: Decimal) -> str | Declined:
@@ -111,6 +112,7 @@ def test_what_does_not_balance_is_named(
     def compose(store: Store) -> CatgaContainer:
         catga = compositions.one_process(store)
         catga.add_singleton(service, broken)  # the last one wins
+        catga.add_singleton(Patience, replace(IN_PROCESS, decision=0.5))
         return catga
 
     assert main([few, "--quiet", "--store", "memory"], compose=compose) == 1

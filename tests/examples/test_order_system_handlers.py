@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from catga_core import CatgaMediator
+from catga_core.sagas import SagaExecutor
 from catga_testing.waiting import eventually
 from examples.order_system import compositions
+from examples.order_system.calls import IN_PROCESS, Patience
 from examples.order_system.inventory.messages import Line, ReleaseStock, ReserveStock, StockLevel, StockLevels
 from examples.order_system.notifications.messages import Mailing, MailingReport
 from examples.order_system.orders.messages import (
@@ -19,9 +22,10 @@ from examples.order_system.orders.messages import (
     Decision,
     GetOrder,
     Item,
+    ListUnfinished,
     SalesReport,
 )
-from examples.order_system.payments.domain import Bank, Declined, passes_luhn
+from examples.order_system.payments.domain import Bank, Declined, ExampleBank, passes_luhn
 from examples.order_system.payments.messages import ChargeCard, Receipt
 
 ANN = Customer("Ann Abel", "ann.abel@example.com")
@@ -108,22 +112,64 @@ async def test_the_rules_of_an_order_are_all_told_at_once(mediator: CatgaMediato
         assert field in told
 
 
-async def test_an_order_without_an_answer_from_payments_is_not_decided_and_may_come_again() -> None:
+async def test_an_order_without_an_answer_from_payments_is_decided_when_there_is_one() -> None:
     catga = compositions.one_process()
+    catga.add_singleton(Patience, replace(IN_PROCESS, decision=0.1))
     async with catga.running() as app:
         with catga.override(Bank, Closed()):
-            refused = await app.mediator.send(ORDER, message_id="m-1")
-        assert refused.error.code == "HANDLER_FAILED"
-        assert (await app.mediator.send(GetOrder("A-1"))).unwrap() is None
+            undecided = await app.mediator.send(ORDER, message_id="m-1")
+            assert (undecided.error.code, undecided.error.retryable) == ("TIMEOUT", True)
+            assert (await app.mediator.send(GetOrder("A-1"))).unwrap() is None
+            assert (await app.mediator.send(ListUnfinished())).unwrap() == ("A-1",)
+        # Its saga has gone on, though nobody has asked again.
+        await told(app.mediator, 1)
         assert (await app.mediator.send(ORDER, message_id="m-1")).unwrap().total == Decimal("22.02")
         assert (await tea(app.mediator)).reserved == 2
+        assert (await app.mediator.send(SalesReport())).unwrap().sent_again > 0
 
 
-class Closed(Bank):
+async def test_a_cancelled_order_is_refunded_its_goods_are_put_back_and_it_is_refused() -> None:
+    catga = compositions.one_process()
+    bank = Slow()
+    catga.add_singleton(Bank, bank)
+    async with catga.running() as app:
+        before = await tea(app.mediator)
+        placing = asyncio.create_task(app.mediator.send(ORDER, message_id="m-1"))
+        await bank.asked.wait()
+        await app.get(SagaExecutor).cancel("A-1")
+        bank.answers.set()
+
+        assert (await placing).error.code == "ORDER_CANCELLED"
+        assert bank.refunded == ["charged A-1"]
+        assert await tea(app.mediator) == before
+        await told(app.mediator, 1)
+        sales = (await app.mediator.send(SalesReport())).unwrap()
+        assert (sales.accepted, sales.refused, sales.under_way) == (0, {"ORDER_CANCELLED": 1}, 0)
+        assert (await app.mediator.send(ORDER, message_id="m-1")).error.code == "ORDER_CANCELLED"
+
+
+class Closed(ExampleBank):
     """A bank on a Sunday."""
 
     async def authorize(self, reference: str, card: str, amount: Decimal) -> str | Declined:
         raise OSError
+
+
+class Slow(ExampleBank):
+    """A bank that answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(answers_after=0)
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+        self.refunded: list[str] = []
+
+    async def authorize(self, reference: str, card: str, amount: Decimal) -> str | Declined:
+        self.asked.set()
+        await self.answers.wait()
+        return f"charged {reference}"
+
+    async def refund(self, authorization: str) -> None:
+        self.refunded.append(authorization)
 
 
 async def test_many_askers_of_one_order_get_one_decision(mediator: CatgaMediator) -> None:

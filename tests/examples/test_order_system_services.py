@@ -60,6 +60,8 @@ def test_services_agree_while_the_one_that_decides_is_killed_and_comes_back(demo
     assert "orders killed (SIGKILL)" in run.err
     assert "orders started again, after a request had found nobody there" in run.err
     assert run.summary["runs"][1]["sent_again"] >= 32  # each that was under way
+    assert run.summary["runs"][1]["resumed"] >= 1
+    assert run.summary["runs"][0]["resumed"] == 0
 
 
 def test_a_person_reads_what_the_killed_replica_cost(demo: Demo, source: Path) -> None:

@@ -83,7 +83,8 @@ async def test_killed_in_the_middle_it_goes_on_to_the_same_totals(
     assert left.under_way >= 1, "nothing was under way: the kill was not in the middle"
 
     report = check(demo(*options), source)
-    assert report["decided_before"] == left.decided
+    assert report["resumed"] >= 1
+    assert left.decided <= report["decided_before"] <= left.decided + left.under_way
 
 
 @pytest.mark.slow
@@ -92,7 +93,8 @@ def test_killed_again_and_again_it_still_comes_to_the_same_totals(
 ) -> None:
     options = (str(source), "--store", store, "--json", "--quiet")
     decided_before = [0]
-    for after in (1, 7, 40, 20):
+    # Each kill leaves as many again under way, which the next run finishes first.
+    for after in (1, 7, 20, 5):
         assert demo(*options, "--crash-after", str(after)).code == -signal.SIGKILL
         decided_before.append(check_between(store, decided_before[-1] + after))
     check(demo(*options), source)
@@ -158,15 +160,17 @@ def test_two_runs_at_once_decide_each_order_once(store: str, source: Path) -> No
         assert report["totals"] == expected_of(source)
 
 
-def test_an_order_that_was_under_way_and_is_not_handed_in_again_is_told(
+def test_an_order_that_was_under_way_is_decided_though_it_is_not_handed_in_again(
     demo: Demo, tmp_path: Path, source: Path
 ) -> None:
     store = f"sqlite:///{tmp_path / 'orders.db'}"
     assert demo(str(source), "--store", store, "--crash-after", "50").code == -signal.SIGKILL
-    run = demo("-", "--store", store, "--quiet", stdin="")
-    assert run.code == 1
-    assert "DOES NOT BALANCE  every order is decided:" in run.out
-    assert "hand them in again" in run.out
+    run = demo("-", "--store", store, "--json", stdin="")
+    assert run.code == 0, run.out + run.err
+    (report,) = run.summary["runs"]
+    assert report["resumed"] >= 1
+    assert report["mismatches"] == []
+    assert report["totals"]["notifications"] >= 50
 
 
 def test_memory_comes_to_the_same_totals(demo: Demo, source: Path) -> None:

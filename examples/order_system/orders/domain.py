@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
+from catga_core import CatgaError
 from catga_core.event_sourcing import Aggregate, apply
 
 from ..money import to_cents
 from .events import CardCharged, GoodsReserved, GoodsReturned, OrderReceived, Wanted
-from .messages import Decision, Item, OrderAccepted, OrderRefused
+from .messages import Decision, Item, OrderAccepted, OrderRefusal, OrderRefused
 
 
 class Order(Aggregate):
@@ -33,9 +34,9 @@ class Order(Aggregate):
         return self.accepted or bool(self.reason)
 
     @property
-    def must_return_goods(self) -> bool:
-        """Whether it was refused, and its goods are still set aside."""
-        return bool(self.reason) and self.goods_reserved
+    def is_finished(self) -> bool:
+        """Whether it is decided, and nothing is set aside for it that it does not get."""
+        return self.accepted or (bool(self.reason) and not self.goods_reserved)
 
     # --- what can be done with it ---
 
@@ -113,6 +114,12 @@ def total_of(items: Iterable[Item], discount_percent: Decimal) -> Decimal:
     return to_cents(amount * (100 - discount_percent) / 100)
 
 
-def changed_price(items: Iterable[Item], prices: Mapping[str, Decimal]) -> str | None:
-    """Return the first product whose price is not the one the customer was shown."""
-    return next((item.product for item in items if prices[item.product] != item.price), None)
+def check_prices(items: Iterable[Item], prices: Mapping[str, Decimal]) -> None:
+    """Check that each price is the one the customer was shown.
+
+    Raises:
+        CatgaError: `PRICE_CHANGED`: one is not.
+    """
+    for item in items:
+        if prices[item.product] != item.price:
+            raise CatgaError(f"{item.product} has another price by now", code=OrderRefusal.PRICE_CHANGED)

@@ -21,7 +21,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 @message(name="orders.received", version=1)
 class OrderReceived(Event, frozen=True):
-    """An order came in. From now on its number belongs to the message that brought it."""
+    """An order came in, and was decided. Its number belongs to the message that brought it."""
 
     order_id: str
     message_id: str

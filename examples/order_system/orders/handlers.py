@@ -2,112 +2,66 @@
 
 from __future__ import annotations
 
-from catga_core import (
-    CatgaError,
-    CatgaMediator,
-    CatgaResult,
-    ConcurrencyError,
-    RequestHandler,
-    current_context,
-)
+from catga_core import CatgaResult, RequestHandler, current_context
+from catga_core.errors import SagaConflictError
 from catga_core.event_sourcing import AggregateRepository
 from catga_core.event_sourcing.projections import Projections
-from catga_core.interfaces import OutboxStore, Storage
+from catga_core.interfaces import OutboxStore
 from catga_core.reliability import own_units_of_work
+from catga_core.sagas import SagaExecutor, SagaFilter, SagaState
 
-from ..calls import Caller
-from ..inventory.messages import Line, ReleaseStock, ReserveStock
-from ..payments.messages import ChargeCard
-from .domain import Order, changed_price, total_of
+from ..calls import Patience
+from .domain import Order
 from .messages import (
-    REFUSALS,
     CreateOrder,
     Decision,
     GetOrder,
     ListDecisions,
+    ListUnfinished,
     OrderPlaced,
     OrderRefusal,
     Sales,
     SalesReport,
 )
 from .read_models import SalesBook
+from .saga import OrderSaga, PlaceOrder
+
+_PAGE = 1000
+# The last one is the state of most, so that an order which is found has been looked up a moment ago.
+_UNFINISHED = (SagaState.COMPENSATING, SagaState.WAITING, SagaState.RUNNING)
 
 
 @own_units_of_work
 class CreateOrderHandler(RequestHandler[CreateOrder, OrderPlaced]):
-    """Sets the goods aside, charges the card, decides, and tells everybody.
+    """Starts the saga of an order, and answers with its end.
 
-    It may be asked again for an order whose answer was lost, or whose process was killed, and then goes on where it
-    stopped: every step either is in the order's stream, or gives the same answer when it is asked for again.
-
-    Its unit of work is its own, and short: none may be open while others are waited for.
+    The transaction id is the number of the order: the same message again joins its saga, or gets the recorded answer, and another
+    message with that number is a duplicate. A saga that has no decision yet goes on after its caller has stopped waiting.
     """
 
-    def __init__(
-        self, orders: AggregateRepository[Order], others: Caller, mediator: CatgaMediator, storage: Storage
-    ) -> None:
+    def __init__(self, orders: AggregateRepository[Order], sagas: SagaExecutor, patience: Patience) -> None:
         self._orders = orders
-        self._others = others
-        self._mediator = mediator
-        self._storage = storage
+        self._sagas = sagas
+        self._timeout = patience.decision
 
     async def handle(self, message: CreateOrder) -> OrderPlaced | CatgaResult[OrderPlaced]:
         message_id = current_context().message_id
-        # Before anybody else is asked: from now on the number belongs to this message, whoever else comes with it.
-        order = await self._orders.update(
-            message.order_id,
-            lambda order: order.receive(message_id, message.customer.email, message.items),
-            create=True,
-        )
-        if order.message_id != message_id:
-            return CatgaResult.failure(
-                code=OrderRefusal.DUPLICATE_ORDER, message=f"{message.order_id} was ordered before"
-            )
-        if not order.is_decided:
-            await self._decide(order, message)
-            order = await self._keep(order)
-        if order.must_return_goods:
-            await self._return_goods(order)
-        return _answer(order)
-
-    async def _decide(self, order: Order, message: CreateOrder) -> None:
-        lines = tuple(Line(item.product, item.quantity) for item in message.items)
-        reserved = await self._others.ask(
-            ReserveStock(order.id, lines), message_id=f"{order.message_id}/reserve"
-        )
-        if not reserved.is_success:
-            _refuse(order, reserved.error, goods_reserved=False)
-            return
-        changed = changed_price(message.items, reserved.value.prices)
-        if changed is not None:
-            order.refuse(
-                OrderRefusal.PRICE_CHANGED.value, f"{changed} has another price by now", goods_reserved=True
-            )
-            return
-        total = total_of(message.items, message.discount_percent)
-        charged = await self._others.ask(
-            ChargeCard(order.id, message.card, total), message_id=f"{order.message_id}/charge"
-        )
-        if charged.is_success:
-            order.accept(total, charged.value.authorization)
-        else:
-            _refuse(order, charged.error, goods_reserved=True)
-
-    async def _keep(self, order: Order) -> Order:
+        # A saga is known for a time only, and a decision for good.
+        order = await self._orders.load_or_new(message.order_id)
+        if order.is_decided and order.message_id != message_id:
+            return _duplicate(message)
+        if order.is_finished:
+            return _answer(order)
         try:
-            # One transaction: there is no decision that nobody is told of, and no news of what was not decided.
-            async with self._storage.unit_of_work():
-                await self._orders.save(order)
-                await self._mediator.publish(order.news())
-        except ConcurrencyError:
-            # The same message was here twice at the same time, and the other one was quicker.
-            return await self._orders.load(order.id)
-        return order
-
-    async def _return_goods(self, order: Order) -> None:
-        released = await self._others.ask(ReleaseStock(order.id), message_id=f"{order.message_id}/release")
-        released.unwrap()
-        await self._orders.update(order.id, Order.return_goods)
+            result = await self._sagas.execute(
+                message.order_id, PlaceOrder(message_id, message), OrderSaga, timeout=self._timeout
+            )
+        except SagaConflictError:
+            return _duplicate(message)
+        if result.is_success:
+            return result.value
+        order = await self._orders.load_or_new(message.order_id)
+        return _answer(order) if order.is_decided else result.unwrap()
 
 
 class GetOrderHandler(RequestHandler[GetOrder, Decision | None]):
@@ -133,40 +87,65 @@ class ListDecisionsHandler(RequestHandler[ListDecisions, tuple[Decision, ...]]):
         return tuple(self._book.decisions[message.skip : message.skip + message.limit])
 
 
+class ListUnfinishedHandler(RequestHandler[ListUnfinished, tuple[str, ...]]):
+    """Lists the orders whose sagas have not ended."""
+
+    def __init__(self, sagas: SagaExecutor) -> None:
+        self._sagas = sagas
+
+    async def handle(self, message: ListUnfinished) -> tuple[str, ...]:
+        return await _unfinished(self._sagas)
+
+
 class SalesReportHandler(RequestHandler[SalesReport, Sales]):
     """Adds everything up."""
 
     def __init__(
-        self, book: SalesBook, projections: Projections, outbox: OutboxStore, others: Caller
+        self, book: SalesBook, projections: Projections, outbox: OutboxStore, sagas: SagaExecutor
     ) -> None:
         self._book = book
         self._projections = projections
         self._outbox = outbox
-        self._others = others
+        self._sagas = sagas
 
     async def handle(self, message: SalesReport) -> Sales:
+        # In this order: of an order that is finished here, the events and the figures are found below.
+        under_way = len(await _unfinished(self._sagas))
         await self._projections.caught_up(SalesBook.projection_name)
-        book = self._book
+        book, counts = self._book, self._sagas.counters
         return Sales(
             accepted=book.accepted,
             refused=dict(book.refused),
             revenue=book.revenue,
             charges=len(book.charges),
             sold=dict(book.sold),
-            under_way=len(book.under_way),
+            compensated=book.compensated,
+            under_way=under_way,
             to_tell=(await self._outbox.stats()).pending,
-            sent_again=self._others.sent_again,
+            sent_again=counts.retried,
+            resumed=counts.resumed,
         )
 
 
-def _refuse(order: Order, error: CatgaError, *, goods_reserved: bool) -> None:
-    if error.code not in REFUSALS:
-        # Not a "no", but no answer: nothing is decided, and the order may be sent again.
-        raise error
-    order.refuse(error.code, error.message, goods_reserved=goods_reserved)
+async def _unfinished(sagas: SagaExecutor) -> tuple[str, ...]:
+    found: list[str] = []
+    for state in _UNFINISHED:
+        after: str | None = None
+        while True:
+            page = await sagas.find(SagaFilter(state=state), after=after, limit=_PAGE)
+            found += [record.saga.transaction_id for record in page.records]
+            if (after := page.next) is None:
+                break
+    return tuple(found)
 
 
 def _answer(order: Order) -> OrderPlaced | CatgaResult[OrderPlaced]:
     if order.reason:
         return CatgaResult.failure(code=order.reason, message=order.why)
     return OrderPlaced(order.id, order.total, order.authorization)
+
+
+def _duplicate(message: CreateOrder) -> CatgaResult[OrderPlaced]:
+    return CatgaResult.failure(
+        code=OrderRefusal.DUPLICATE_ORDER, message=f"{message.order_id} was ordered before"
+    )

@@ -21,6 +21,7 @@ class OrderRefusal(StrEnum):
 
     PRICE_CHANGED = "PRICE_CHANGED"
     DUPLICATE_ORDER = "DUPLICATE_ORDER"
+    ORDER_CANCELLED = "ORDER_CANCELLED"
 
 
 # Every code that says "no" for good; any other failure says "I could not decide".
@@ -104,6 +105,11 @@ class ListDecisions(Query[tuple[Decision, ...]], frozen=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
 
 
+@message(name="orders.list-unfinished", version=1)
+class ListUnfinished(Query[tuple[str, ...]], frozen=True):
+    """The numbers of the orders that came in and are not decided, or whose goods are not yet put back."""
+
+
 class Sales(msgspec.Struct, frozen=True):
     """The figures of all orders that were ever decided.
 
@@ -113,9 +119,11 @@ class Sales(msgspec.Struct, frozen=True):
         revenue: The sum of the accepted orders' totals.
         charges: How many different charges the bank has authorized for them.
         sold: How many of each product the accepted orders have.
-        under_way: How many orders came in and are not decided.
+        compensated: Of how many refused orders the goods that were set aside were put back.
+        under_way: How many orders came in and are not finished.
         to_tell: How many decisions nobody was told of yet.
         sent_again: How many requests to other modules had to be sent again, since this process began.
+        resumed: How many sagas of another process this one has resumed, since it began.
     """
 
     accepted: int
@@ -123,9 +131,11 @@ class Sales(msgspec.Struct, frozen=True):
     revenue: Decimal
     charges: int
     sold: dict[str, int]
+    compensated: int
     under_way: int
     to_tell: int
     sent_again: int
+    resumed: int
 
     @property
     def decided(self) -> int:

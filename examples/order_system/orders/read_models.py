@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from catga_core.event_sourcing.projections import Projection, project
 
-from .events import CardCharged, OrderReceived, Wanted
+from .events import CardCharged, GoodsReturned, OrderReceived, Wanted
 from .messages import Decision, OrderAccepted, OrderRefused
 
 
@@ -22,11 +22,12 @@ class SalesBook(Projection, name="sales-book"):
         self.revenue = Decimal(0)
         self.charges: set[str] = set()
         self.sold: Counter[str] = Counter()
-        self.under_way: dict[str, Sequence[Wanted]] = {}
+        self.compensated = 0
+        self._wanted: dict[str, Sequence[Wanted]] = {}
 
     @project
     def received(self, event: OrderReceived) -> None:
-        self.under_way[event.order_id] = event.items
+        self._wanted[event.order_id] = event.items
 
     @project
     def charged(self, event: CardCharged) -> None:
@@ -36,12 +37,16 @@ class SalesBook(Projection, name="sales-book"):
     def order_accepted(self, event: OrderAccepted) -> None:
         self.accepted += 1
         self.revenue += event.total
-        for wanted in self.under_way.pop(event.order_id):
+        for wanted in self._wanted.pop(event.order_id):
             self.sold[wanted.product] += wanted.quantity
         self.decisions.append(Decision(event.order_id, event.email, event.total))
 
     @project
     def order_refused(self, event: OrderRefused) -> None:
         self.refused[event.reason] += 1
-        del self.under_way[event.order_id]
+        del self._wanted[event.order_id]
         self.decisions.append(Decision(event.order_id, event.email, reason=event.reason))
+
+    @project
+    def goods_returned(self, event: GoodsReturned) -> None:
+        self.compensated += 1

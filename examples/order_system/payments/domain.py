@@ -30,6 +30,10 @@ class Bank(ABC):
     async def authorize(self, reference: str, card: str, amount: Decimal) -> str | Declined:
         """Return an authorization; the same question always gets the same answer."""
 
+    @abstractmethod
+    async def refund(self, authorization: str) -> None:
+        """Take a charge back; a second time changes nothing."""
+
 
 class ExampleBank(Bank):
     """A bank for demonstrations, which knows the card networks' published test numbers."""
@@ -41,6 +45,10 @@ class ExampleBank(Bank):
         await asyncio.sleep(self._answers_after)  # a bank is never here
         why = _objection(card, amount)
         return Declined(why) if why else _authorization(reference, card, amount)
+
+    async def refund(self, authorization: str) -> None:
+        """Do nothing: this bank books nothing, and so has nothing to book back."""
+        await asyncio.sleep(self._answers_after)
 
 
 def passes_luhn(card: str) -> bool:

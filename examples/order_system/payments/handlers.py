@@ -5,7 +5,7 @@ from __future__ import annotations
 from catga_core import CatgaResult, RequestHandler
 
 from .domain import Bank, Declined
-from .messages import ChargeCard, PaymentRefusal, Receipt
+from .messages import ChargeCard, PaymentRefusal, Receipt, RefundCard
 
 
 class ChargeCardHandler(RequestHandler[ChargeCard, Receipt]):
@@ -19,3 +19,13 @@ class ChargeCardHandler(RequestHandler[ChargeCard, Receipt]):
         if isinstance(answer, Declined):
             return CatgaResult.failure(code=PaymentRefusal.CARD_DECLINED, message=answer.why)
         return Receipt(message.order_id, message.amount, answer)
+
+
+class RefundCardHandler(RequestHandler[RefundCard, None]):
+    """Has the bank take a charge back."""
+
+    def __init__(self, bank: Bank) -> None:
+        self._bank = bank
+
+    async def handle(self, message: RefundCard) -> None:
+        await self._bank.refund(message.authorization)

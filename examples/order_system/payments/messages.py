@@ -34,3 +34,11 @@ class ChargeCard(Command[Receipt], frozen=True):
     order_id: str
     card: CardNumber
     amount: Decimal
+
+
+@message(name="payments.refund-card", version=1)
+class RefundCard(Command[None], frozen=True):
+    """Give an authorized charge back; giving it back twice changes nothing."""
+
+    order_id: str
+    authorization: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from catga_core import CatgaContainer, Module
 
 from .domain import Bank
-from .handlers import ChargeCardHandler
+from .handlers import ChargeCardHandler, RefundCardHandler
 
 
 class PaymentsModule(Module):
@@ -14,4 +14,4 @@ class PaymentsModule(Module):
     needs = (Bank,)
 
     def register(self, catga: CatgaContainer) -> None:
-        catga.add_handlers(ChargeCardHandler)
+        catga.add_handlers(ChargeCardHandler, RefundCardHandler)
