@@ -200,14 +200,21 @@ def faults(session: nox.Session) -> None:
 
     `nox -s faults -- --kills 200 --store sqlite` runs the kills alone, and `nox -s faults -- histories --rounds 5 --seed 7`
     the histories that models have to explain; `nox -s faults -- messaging --messages 10000` runs queues and schedules alone, and
-    `nox -s faults -- --messaging` all that delivers messages, dead letters among it.
+    `nox -s faults -- --messaging` all that delivers messages, dead letters among it. `nox -s faults -- --sagas` runs sagas
+    over services, and `nox -s faults -- sagas --sagas 5000` so many.
     """
     install_workspace(session, "tests")
-    runs: dict[str, list[str]] = {"kills": [], "histories": [], **{each: [] for each in MESSAGING}}
+    runs: dict[str, list[str]] = {
+        "kills": [],
+        "histories": [],
+        **{each: [] for each in (*MESSAGING, "sagas")},
+    }
     if session.posargs:
         name, *rest = session.posargs
         if name == "--messaging":
             runs = {each: list(rest) for each in MESSAGING}
+        elif name == "--sagas":
+            runs = {"sagas": rest}
         else:
             runs = {name: rest} if name in runs else {"kills": [name, *rest]}
     failed = [
