@@ -144,7 +144,7 @@ async def test_pruned_sagas_leave_no_keys(valkey_server_shared: ValkeyServer) ->
 Write = Callable[[RedisSagaStore, SagaClaim], Awaitable[object]]
 WAITING = SagaPause(SagaState.WAITING, due_at=1.0, waits=(SagaWait(TOPIC),))
 ONE = ["sg:m:o-1", "sg:j:o-1"]
-KINDS = [f"sg:due:1:{NAME}", f"sg:run:1:{NAME}", f"sg:vs:{NAME}"]
+KINDS = [f"sg:due:1:{NAME}", f"sg:run:{NAME}", f"sg:vs:{NAME}", "sg:limits"]
 WRITES: dict[str, tuple[Write, list[str]]] = {
     "begin": (
         lambda sagas, _: sagas.begin(saga("o-2"), lease=AMPLE, most=5),
@@ -153,11 +153,15 @@ WRITES: dict[str, tuple[Write, list[str]]] = {
     "append": (lambda sagas, claim: sagas.append(claim, [b"1"], after=0), ONE),
     "release": (
         lambda sagas, claim: sagas.release(claim, [b"1"], after=0, pause=WAITING),
-        [*ONE, *KINDS, "sg:ended", f"sg:w:{TOPIC}", "sg:t:o-1", f"sg:gp:{TOPIC}"],
+        [*ONE, *KINDS, f"sg:w:{TOPIC}", "sg:t:o-1", f"sg:gp:{TOPIC}"],
+    ),
+    "end": (
+        lambda sagas, claim: sagas.release(claim, [b"1"], after=0, pause=DONE),
+        [*ONE, KINDS[1], KINDS[3], "sg:ended"],
     ),
     "rewrite": (
         lambda sagas, claim: sagas.rewrite(claim, [b"1"], version=2, data=b"", state=SagaState.RUNNING),
-        [*ONE, *KINDS, f"sg:run:2:{NAME}"],
+        [*ONE, *KINDS],
     ),
     "take": (lambda sagas, _: sagas.take([SagaKind(NAME, 1, 5)], limit=5, lease=AMPLE), ["fence", *KINDS]),
     "claim": (lambda sagas, _: sagas.claim("waiting", lease=AMPLE), ["fence", *KINDS, "sg:t:waiting"]),
@@ -170,7 +174,7 @@ WRITES: dict[str, tuple[Write, list[str]]] = {
 CASES = [
     pytest.param(write, key, id=f"{name} {key}") for name, (write, keys) in WRITES.items() for key in keys
 ]
-JOINING = [case for case in CASES if str(case.id).split(" ", 1)[0] not in {"take", "claim"}]
+JOINING = [case for case in CASES if not str(case.id).startswith(("take", "claim", "begin fence"))]
 
 
 @pytest.mark.parametrize(("write", "key"), CASES)

@@ -310,12 +310,12 @@ def _record(row: Sequence[Any]) -> SagaRecord:
     saga = NewSaga(id.decode(), name.decode(), int(version), format, data, fingerprint, deadline, parent)
     return SagaRecord(
         saga=saga,
-        state=SagaState(state.decode()),
-        entries=entries,
+        state=SagaState.RUNNING if state is None else SagaState(state.decode()),
+        entries=int(entries or 0),
         created_at=float(created),
-        updated_at=float(updated),
-        due_at=None if due is None else float(due),
-        leased=leased is not None,
+        updated_at=float(updated or created),
+        due_at=_time(leased or due),
+        leased=bool(leased),
         cancelling=cancelling is not None,
         outcome=outcome,
         problem=problem,
@@ -344,6 +344,10 @@ def _text(text: str | None) -> str:
 
 def _optional(data: bytes | None) -> bytes:
     return b"0" if data is None else b"1" + data
+
+
+def _time(text: bytes | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def _end_of(transaction_id: str) -> str:

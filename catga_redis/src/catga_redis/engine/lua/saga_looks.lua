@@ -14,7 +14,7 @@ end
 -- a[i]: id. As get, and the end of the saga is told from now on.
 local function apply_await_saga(a, i)
   local found = sg_read(a[i])
-  if found and not sg_final[found[5]] and not found[12] then
+  if found and not (found[5] and sg_final[found[5]]) and not found[12] then
     redis.call('HSETNX', SG .. 'm:' .. a[i], 'y', '1')
   end
   return found
@@ -28,11 +28,11 @@ local function apply_find_sagas(a, i)
   local seen = 0
   for _, id in ipairs(page) do
     last, seen = id, seen + 1
-    local fields = redis.call('HMGET', SG .. 'm:' .. id, 's', 'n', 'q', 'u', 'p')
-    if (a[i + 3] == '0' or a[i + 3] == '1' .. fields[1])
+    local fields = redis.call('HMGET', SG .. 'm:' .. id, 's', 'n', 'q', 'u', 'p', 'c')
+    if (a[i + 3] == '0' or a[i + 3] == '1' .. (fields[1] or 'running'))
       and (a[i + 4] == '0' or a[i + 4] == '1' .. fields[2])
       and (a[i + 5] == '0' or a[i + 5] == '1' .. (fields[3] and '1' or '0'))
-      and (a[i + 6] == '0' or tonumber(fields[4]) < tonumber(sg_text(a[i + 6])))
+      and (a[i + 6] == '0' or tonumber(fields[4] or fields[6]) < tonumber(sg_text(a[i + 6])))
       and (a[i + 7] == '0' or (fields[5] and a[i + 7] == '1' .. fields[5])) then
       found[#found + 1] = sg_read(id)
       if #found == tonumber(a[i + 2]) then
@@ -43,19 +43,28 @@ local function apply_find_sagas(a, i)
   return { last, (seen < #page or #page == tonumber(a[i + 1])) and 1 or 0, found }
 end
 
+-- Has a saga due at once, unless it is leased or parked, or is due already.
+local function sg_hasten(id)
+  local found = redis.call('HMGET', SG .. 'm:' .. id, 'l', 'q', 'e', 'n', 'v', 'k', 't')
+  if (not found[1] or found[1] == '') and not found[2] and not (found[3] and tonumber(found[3]) <= now()) then
+    sg_make_due(id, found[4], found[5], found[6] or sg_number(found[7]), sg_now())
+    wake('sg')
+  end
+end
+
 -- a[i]: id
 local function check_cancel_saga(a, i)
-  sg_look(a[i])
+  local row = sg_look(i > 2 and sg_seen or sg_rows, a[i])
+  if row.name then
+    sg_check(row.name, row.version)
+  end
 end
 local function apply_cancel_saga(a, i)
-  local id = a[i]
-  local found = redis.call('HMGET', SG .. 'm:' .. id, 's', 'x', 'l', 'q', 'e', 'n', 'v', 'k')
-  if found[1] and not sg_final[found[1]] and not found[2] then
+  local id, row = a[i], sg_look(sg_rows, a[i])
+  if row.token and not sg_final[row.state] and not row.cancelling then
+    row.cancelling = '1'
     redis.call('HSET', SG .. 'm:' .. id, 'x', '1')
-    if not found[3] and not found[4] and not (found[5] and tonumber(found[5]) <= now()) then
-      sg_make_due(id, found[6], found[7], found[8], exact(now()))
-      wake('sg')
-    end
+    sg_hasten(id)
   end
   return sg_read(id)
 end
@@ -66,7 +75,8 @@ local function check_add_signal(a, i)
   redis.call('ZCARD', SG .. 'gp:' .. a[i])
   redis.call('ZCARD', SG .. 'gt')
   for _, id in ipairs(redis.call('SMEMBERS', SG .. 'w:' .. a[i])) do
-    sg_look(id)
+    local row = sg_look(i > 2 and sg_seen or sg_rows, id)
+    sg_check(row.name, row.version)
   end
   return check_counter('sg:pos')
 end
@@ -80,13 +90,9 @@ local function apply_add_signal(a, i)
   redis.call('HSET', SG .. 'g:' .. place, 't', topic, 'i', a[i + 1], 'd', a[i + 2], 'o', a[i + 3])
   redis.call('HSET', SG .. 'gi:' .. topic, a[i + 1], place)
   redis.call('ZADD', SG .. 'gp:' .. topic, place, place)
-  redis.call('ZADD', SG .. 'gt', exact(now()), place)
+  redis.call('ZADD', SG .. 'gt', sg_now(), place)
   for _, id in ipairs(redis.call('SMEMBERS', SG .. 'w:' .. topic)) do
-    local found = redis.call('HMGET', SG .. 'm:' .. id, 'l', 'e', 'n', 'v', 'k')
-    if not found[1] and not (found[2] and tonumber(found[2]) <= now()) then
-      sg_make_due(id, found[3], found[4], found[5], exact(now()))
-      wake('sg')
-    end
+    sg_hasten(id)
   end
   return 1
 end
@@ -105,22 +111,17 @@ end
 local function apply_sagas_due_in(a, i)
   local soonest = math.huge
   local function later(key)
-    local first = redis.call('ZRANGEBYSCORE', key, '(' .. exact(now()), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+    local first = redis.call('ZRANGEBYSCORE', key, '(' .. sg_now(), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
     soonest = math.min(soonest, tonumber(first or math.huge))
   end
   for at = i + 1, i - 2 + 3 * tonumber(a[i]), 3 do
-    local name, version = a[at], a[at + 1]
-    if sg_is_due('due:', name, version) or sg_is_due('run:', name, version) then
-      if a[at + 2] == '' or sg_room(name, a[at + 2]) > 0 then
-        return '0'
-      end
-      for _, other in ipairs(redis.call('SMEMBERS', SG .. 'vs:' .. name)) do
-        later(sg_kind('run:', name, other))
-      end
-    else
-      later(sg_kind('due:', name, version))
-      later(sg_kind('run:', name, version))
+    local name, due = a[at], sg_due(a[at], a[at + 1])
+    -- A lease that is over may be of another version: take finds out.
+    if sg_is_due(SG .. 'run:' .. name) or (sg_is_due(due) and (a[at + 2] == '' or sg_room(name, a[at + 2]) > 0)) then
+      return '0'
     end
+    later(due)
+    later(SG .. 'run:' .. name)
   end
   return soonest < math.huge and exact(soonest - now())
 end
@@ -134,9 +135,9 @@ local function apply_prune_sagas(a, i)
     if removed == tonumber(a[i + 1]) then
       break
     end
-    local found = redis.call('HMGET', SG .. 'm:' .. id, 'p', 'k')
-    local parent = found[1] and redis.call('HGET', SG .. 'm:' .. found[1], 's')
-    if parent and (not sg_final[parent] or parent == 'compensation_failed') then
+    local name = redis.call('HGET', SG .. 'm:' .. id, 'p')
+    local parent = name and redis.call('HMGET', SG .. 'm:' .. name, 't', 's') or {}
+    if parent[1] and (not (parent[2] and sg_final[parent[2]]) or parent[2] == 'compensation_failed') then
       kept = kept + 1
     else
       redis.call('DEL', SG .. 'm:' .. id, SG .. 'j:' .. id)
