@@ -34,11 +34,11 @@ pytestmark = pytest.mark.redis
 
 
 class Losing:
-    """Has every script done, and loses the first answer to each of its runs."""
+    """Has every script done, and loses the first answer to each operation."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
-        self._lost = False
+        self._known: set[tuple[Any, ...]] = set()
         self.lost: list[str] = []
 
     @property
@@ -54,8 +54,9 @@ class Losing:
 
     async def script(self, script: Script, key: str, arguments: Sequence[Any]) -> Any:
         answer = await self._sender.script(script, key, arguments)
-        self._lost = not self._lost
-        if self._lost:
+        operation = (script.name, *arguments)
+        if operation not in self._known:
+            self._known.add(operation)
             self.lost.append(script.name)
             raise LostError("cut off")
         return answer

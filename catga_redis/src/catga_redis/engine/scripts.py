@@ -74,6 +74,7 @@ _WRITES = (
     "renew_sagas",
     "take_sagas",
     "claim_saga",
+    "sagas_together",
     "await_saga",
     "cancel_saga",
     "add_signal",

@@ -29,6 +29,7 @@ from catga_core.option_checks import check_name
 from catga_core.storage_support.sagas import PRUNED
 from catga_redis.engine.news import look_again_within
 from catga_redis.engine.refusals import is_refusal, refusal
+from catga_redis.engine.together import Together
 from catga_redis.storage import RedisStorage
 from catga_redis.unit_of_work import RedisUnitOfWork
 
@@ -52,6 +53,7 @@ class RedisSagaStore:
     def __init__(self, storage: RedisStorage) -> None:
         self._storage = storage
         self._commands = storage.commands
+        self._together = Together(storage.commands, "sagas_together")
 
     async def begin(self, saga: NewSaga, /, *, lease: float, most: int | None = None) -> BegunSaga:
         """Add a saga and claim it; inside a unit of work the commit checks that the answer still holds."""
@@ -60,8 +62,8 @@ class RedisSagaStore:
         if unit is not None:
             return await self._promise(unit, saga, lease, most)
         limit = "" if most is None else most
-        answer = await self._commands.run("begin_saga", *_new(saga), lease, limit, new_id(), "")
-        if isinstance(answer, list):
+        answer = await self._together.run("begin_saga", *_new(saga), lease, limit, new_id(), "")
+        if not isinstance(answer, bytes):
             return BegunSaga(_record(answer), None, created=False)
         begun = _begun(saga, answer, lease)
         if begun.claim is None:
@@ -73,7 +75,7 @@ class RedisSagaStore:
     ) -> None:
         """Add entries to a journal; inside a unit of work it is checked and written at the commit."""
         head = (*_token(claim), after, "" if state is None else state.value, len(entries))
-        await self._write("append_saga", *head, *entries)
+        await self._write("append_saga", *head, *entries, together=True)
 
     async def release(
         self, claim: SagaClaim, entries: Sequence[bytes], /, *, after: int, pause: SagaPause
@@ -95,6 +97,7 @@ class RedisSagaStore:
             len(waits) // 2,
             *entries,
             *waits,
+            together=True,
         )
         if self._storage.joined() is None:
             self._storage.news.wake(_end_of(claim.transaction_id) if ends else _TOPIC)
@@ -243,12 +246,13 @@ class RedisSagaStore:
                     return found
                 await news.wait(timeout=look_again_within(left))
 
-    async def _write(self, name: str, *arguments: Any) -> None:
+    async def _write(self, name: str, *arguments: Any, together: bool = False) -> None:
         unit = self._storage.joined()
         if unit is not None:
             unit.stage(name, *arguments)
             return
-        answer = await self._commands.run(name, *arguments)
+        run = self._together.run if together else self._commands.run
+        answer = await run(name, *arguments)
         if is_refusal(answer):
             raise refusal(answer)
 
@@ -268,7 +272,7 @@ class RedisSagaStore:
         # Another task of the block may have begun it meanwhile.
         if (own := unit.sagas.get(id)) is not None:
             return BegunSaga(own, None, created=False)
-        if isinstance(answer, list):
+        if not isinstance(answer, bytes):
             return BegunSaga(_record(answer), None, created=False)
         begun = _begun(saga, answer, lease)
         token, leased = answer.partition(b":")[0], int(begun.claim is not None)

@@ -54,7 +54,7 @@ end
 
 -- a[i]: id
 local function check_cancel_saga(a, i)
-  local row = sg_look(i > 2 and sg_seen or sg_rows, a[i])
+  local row = sg_look(sg_alone(i) and sg_rows or sg_seen, a[i])
   if row.name then
     sg_check(row.name, row.version)
   end
@@ -75,7 +75,7 @@ local function check_add_signal(a, i)
   redis.call('ZCARD', SG .. 'gp:' .. a[i])
   redis.call('ZCARD', SG .. 'gt')
   for _, id in ipairs(redis.call('SMEMBERS', SG .. 'w:' .. a[i])) do
-    local row = sg_look(i > 2 and sg_seen or sg_rows, id)
+    local row = sg_look(sg_alone(i) and sg_rows or sg_seen, id)
     sg_check(row.name, row.version)
   end
   return check_counter('sg:pos')

@@ -90,8 +90,14 @@ local function sg_make_due(id, name, version, number, at)
 end
 
 -- What is known of sagas while operations are applied; and what earlier operations of the same unit of work will have made of them, while all
--- are checked before one is applied. An operation of its own is at 2: it needs the first only.
+-- are checked before one is applied. An operation of its own needs the first only.
 local sg_rows, sg_seen, sg_begun = {}, {}, {}
+
+-- Whether an operation is none of a unit of work: it is the script's only one, at 2, or one of several callers'.
+local sg_several = false
+local function sg_alone(i)
+  return sg_several or i == 2
+end
 
 local function sg_look(rows, id)
   local row = rows[id]
@@ -130,7 +136,7 @@ end
 -- a[i]: id, name, version, what never changes, data, parent ('0' for none, else '1' and the id), lease, most ('' for no limit), operation,
 -- token ('' for a new one), and where a unit of work has promised it '1' for a claim, '0' for none
 local function check_begin_saga(a, i)
-  local id, name, promised = a[i], a[i + 1], i > 2 and a[i + 10]
+  local id, name, promised = a[i], a[i + 1], not sg_alone(i) and a[i + 10]
   redis.call('ZCARD', SG .. 'ids')
   redis.call('ZCARD', SG .. 'run:' .. name)
   if a[i + 7] ~= '' then
@@ -148,7 +154,7 @@ local function check_begin_saga(a, i)
   end
 end
 local function apply_begin_saga(a, i)
-  local id, name, version, leased = a[i], a[i + 1], a[i + 2], i > 2 and a[i + 10]
+  local id, name, version, leased = a[i], a[i + 1], a[i + 2], not sg_alone(i) and a[i + 10]
   local m, at = SG .. 'm:' .. id, sg_now()
   local known = redis.call('HMGET', m, 't', 'c', 'l', 'z')
   if known[1] then
@@ -187,12 +193,13 @@ end
 -- a[i]: id, token, entries before, state ('' for the same), number of entries, entries. The journal is written first: where another program
 -- has made it something else, nothing is written.
 local function check_append_saga(a, i)
-  local row = i > 2 and sg_look(sg_seen, a[i]) or sg_look_short(a[i])
+  local alone = sg_alone(i)
+  local row = alone and sg_look_short(a[i]) or sg_look(sg_seen, a[i])
   local refused = sg_refuse(row, a, i)
   if refused then
     return refused
   end
-  if i > 2 then
+  if not alone then
     redis.call('LLEN', SG .. 'j:' .. a[i])
     row.entries = math.max(row.entries, tonumber(a[i + 2]) + tonumber(a[i + 4]))
   end
@@ -224,7 +231,8 @@ local function sg_released(row, a, i)
     and (row.token ~= a[i + 1] or (row.state == a[i + 3] and row.entries == tonumber(a[i + 2]) + tonumber(a[i + 4])))
 end
 local function check_release_saga(a, i)
-  local row = sg_look(i > 2 and sg_seen or sg_rows, a[i])
+  local alone = sg_alone(i)
+  local row = sg_look(alone and sg_rows or sg_seen, a[i])
   if sg_released(row, a, i) then
     return
   end
@@ -251,7 +259,7 @@ local function check_release_saga(a, i)
   if topics > 0 then
     redis.call('SCARD', SG .. 't:' .. a[i])
   end
-  if i > 2 then
+  if not alone then
     redis.call('LLEN', SG .. 'j:' .. a[i])
     row.leased, row.released, row.state = false, a[i + 1], a[i + 3]
     row.entries = math.max(row.entries, tonumber(a[i + 2]) + tonumber(a[i + 4]))
@@ -301,7 +309,7 @@ local function apply_release_saga(a, i)
       sg_make_due(id, name, row.version, sg_number(string.sub(member, 1, 16)), due)
     end
   end
-  if row.limited or (i > 2 and redis.call('SISMEMBER', SG .. 'limits', name) == 1) then
+  if row.limited or (not sg_alone(i) and redis.call('SISMEMBER', SG .. 'limits', name) == 1) then
     -- There is room for another one.
     if sg_queued(name) then
       wake('sg')
@@ -314,7 +322,7 @@ end
 
 -- a[i]: id, token, 0, version, data, state, number of entries, entries
 local function check_rewrite_saga(a, i)
-  local row = sg_look(i > 2 and sg_seen or sg_rows, a[i])
+  local row = sg_look(sg_alone(i) and sg_rows or sg_seen, a[i])
   local refused = sg_refuse(row, a, i)
   if refused then
     return refused
@@ -323,7 +331,7 @@ local function check_rewrite_saga(a, i)
   if row.name then
     sg_check(row.name, row.version)
   end
-  if i > 2 then
+  if not sg_alone(i) then
     row.entries = tonumber(a[i + 6])
   end
 end
@@ -457,4 +465,28 @@ local function apply_claim_saga(a, i)
     return found[3] == a[i + 2] and { found[1], sg_read(a[i]), redis.call('LRANGE', SG .. 'j:' .. a[i], 0, -1) }
   end
   return sg_claim(a[i], a[i + 1], a[i + 2])
+end
+
+-- a[i]: number of operations, then name, number of arguments and these of each. Each is done or refused as if it was alone.
+local sg_operations = {
+  begin_saga = { check_begin_saga, apply_begin_saga },
+  append_saga = { check_append_saga, apply_append_saga },
+  release_saga = { check_release_saga, apply_release_saga },
+}
+local function sg_do(operation, a, i)
+  return operation[1](a, i) or operation[2](a, i)
+end
+local function apply_sagas_together(a, i)
+  local answers, at = {}, i + 1
+  sg_several = true
+  for n = 1, tonumber(a[i]) do
+    sg_rows = {}
+    local done, answer = pcall(sg_do, sg_operations[a[at]], a, at + 2)
+    if not done then
+      answer = redis.error_reply(type(answer) == 'table' and answer.err or tostring(answer))
+    end
+    answers[n] = answer
+    at = at + 2 + tonumber(a[at + 1])
+  end
+  return answers
 end
