@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,8 +13,10 @@ from catga_core import LeaseLostError
 from catga_core.identifiers import new_id
 from catga_core.interfaces import (
     ANY,
+    BegunSaga,
     CheckpointStore,
     Claimed,
+    ClaimedSaga,
     ClaimOutcome,
     Completed,
     DeadLetter,
@@ -25,9 +28,17 @@ from catga_core.interfaces import (
     LeasedMessage,
     LockLease,
     LockProvider,
+    NewSaga,
     OutboxMessage,
     OutboxStore,
     RecordedEvent,
+    SagaClaim,
+    SagaKind,
+    SagaPause,
+    SagaRecord,
+    SagaRenewal,
+    SagaSignal,
+    SagaStore,
     SnapshotStore,
     Stores,
     StreamAppend,
@@ -296,6 +307,88 @@ def without(*ports: Any) -> Breaking:
     return lambda stores, _clock: stores.with_stores(dict.fromkeys(ports))
 
 
+class ForgivingSagas(Around):
+    """Lets a former owner go on as if it had written."""
+
+    async def append(self, *arguments: Any, **options: Any) -> None:
+        with contextlib.suppress(LeaseLostError):
+            await self.inner.append(*arguments, **options)
+
+
+class HastySagas(Around):
+    """Adds a signal at once, whatever unit of work it is called in."""
+
+    async def signal(self, signal: SagaSignal, /) -> bool:
+        added: bool = await outside(lambda: self.inner.signal(signal))
+        return added
+
+
+class GreedySagas(Around):
+    """Takes as many as are due."""
+
+    async def take(self, kinds: Sequence[SagaKind], /, **options: Any) -> Sequence[ClaimedSaga]:
+        unlimited = [replace(kind, most=None) for kind in kinds]
+        taken: Sequence[ClaimedSaga] = await self.inner.take(unlimited, **options)
+        return taken
+
+
+class PushingSagas(Around):
+    """Lets a new saga run before those that wait for their turn."""
+
+    async def begin(self, saga: NewSaga, /, *, lease: float, most: int | None = None) -> BegunSaga:
+        begun: BegunSaga = await self.inner.begin(saga, lease=lease)
+        return begun
+
+
+class UnorderedSagas(Around):
+    """Gives the last first."""
+
+    async def take(self, kinds: Sequence[SagaKind], /, **options: Any) -> Sequence[ClaimedSaga]:
+        taken: Sequence[ClaimedSaga] = await self.inner.take(kinds, **options)
+        return taken[::-1]
+
+
+class DeafSagas(Around):
+    """Forgets what a saga waits for."""
+
+    async def release(self, *arguments: Any, pause: SagaPause, **options: Any) -> None:
+        await self.inner.release(*arguments, pause=replace(pause, waits=()), **options)
+
+
+class RestlessSagas(Around):
+    """Parks no saga."""
+
+    async def release(self, *arguments: Any, pause: SagaPause, **options: Any) -> None:
+        await self.inner.release(*arguments, pause=replace(pause, problem=None), **options)
+
+
+class QuietSagas(Around):
+    """Does not say which sagas are to be cancelled."""
+
+    async def renew(self, claims: Sequence[SagaClaim], /, *, lease: float) -> SagaRenewal:
+        renewal: SagaRenewal = await self.inner.renew(claims, lease=lease)
+        return replace(renewal, cancelling=frozenset())
+
+
+class ImpatientSagas(Around):
+    """Does not wait for the end of a saga."""
+
+    async def wait_final(self, transaction_id: str, /, *, timeout: float) -> SagaRecord | None:
+        found: SagaRecord | None = await self.inner.get(transaction_id)
+        return found
+
+
+class DoublingSagas(Around):
+    """Adds the entries of a repeated write once more."""
+
+    async def append(
+        self, claim: SagaClaim, entries: Sequence[bytes], /, *, after: int, **options: Any
+    ) -> None:
+        saved = await self.inner.get(claim.transaction_id)
+        count = after if saved is None else max(after, saved.entries)
+        await self.inner.append(claim, entries, after=count, **options)
+
+
 def breaking(port: Any, broken: Callable[..., Any]) -> Breaking:
     def broken_stores(stores: Stores, clock: Any) -> Stores:
         inner = stores[port]
@@ -314,6 +407,18 @@ BROKEN: dict[str, tuple[Any, type[Around]]] = {
         OutboxStore: (UnorderedOutbox, DeafOutbox, ThoroughOutbox),
         InboxStore: (JoiningInbox,),
         DeadLetterStore: (ReplacingLetters, CountingLetters, Unjoined),
+        SagaStore: (
+            ForgivingSagas,
+            HastySagas,
+            GreedySagas,
+            PushingSagas,
+            UnorderedSagas,
+            DeafSagas,
+            RestlessSagas,
+            QuietSagas,
+            ImpatientSagas,
+            DoublingSagas,
+        ),
         SnapshotStore: (ShapelessSnapshots,),
         CheckpointStore: (TrustingCheckpoints, NamelessCheckpoints),
     }.items()
