@@ -24,6 +24,7 @@ from tests.contracts.stores_model.locks import LocksModel
 from tests.contracts.stores_model.machine import run_against_model
 from tests.contracts.stores_model.outbox import OutboxModel
 from tests.contracts.stores_model.queue import QueueModel
+from tests.contracts.stores_model.sagas import SagasModel
 from tests.contracts.stores_model.snapshots import SnapshotsModel
 
 # What is found takes long to be made small: it is to be shown, and not cut off.
@@ -37,6 +38,7 @@ MODELS: list[type[Any]] = [
     InboxModel,
     OutboxModel,
     QueueModel,
+    SagasModel,
     DeadLettersModel,
     LocksModel,
 ]

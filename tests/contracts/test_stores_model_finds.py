@@ -11,7 +11,9 @@ import pytest
 from catga_core.interfaces import LeasedMessage, QueueLease
 from catga_core.memory import MemoryEventLog, MemoryInboxStore, MemoryStorage
 from catga_core.memory.engine import queues, table
-from catga_core.memory.stores import event_log, idempotency, outbox, queue
+from catga_core.memory.engine.sagas import Sagas
+from catga_core.memory.stores import event_log, idempotency, outbox, queue, sagas
+from catga_core.memory.stores.sagas import MemorySagaStore
 from catga_core.memory.unit_of_work import MemoryUnitOfWork
 from catga_core.unit_of_work import joined_unit_of_work
 from tests.contracts.stores_model.checkpoints import CheckpointsModel
@@ -22,6 +24,7 @@ from tests.contracts.stores_model.locks import LocksModel
 from tests.contracts.stores_model.machine import run_against_model
 from tests.contracts.stores_model.outbox import OutboxModel
 from tests.contracts.stores_model.queue import QueueModel
+from tests.contracts.stores_model.sagas import SagasModel
 from tests.contracts.test_stores_model import new_memory
 
 
@@ -83,6 +86,10 @@ MISTAKES: list[tuple[type[Any], Any, str, Callable[..., Any]]] = [
     (QueueModel, queues.Queue, "offer_head", lambda _self, _key, _unit: None),
     (QueueModel, queue, "_owned", takes_any_leases_word_of_a_queue),
     (QueueModel, queue, "same_content", lambda _known, _given: True),
+    (SagasModel, sagas, "_owns", lambda row, _claim: row.leased),
+    (SagasModel, MemorySagaStore, "_later", lambda *_: False),
+    (SagasModel, MemorySagaStore, "_queued", lambda *_: False),
+    (SagasModel, Sagas, "running", lambda *_: 0),
 ]
 
 
