@@ -48,7 +48,6 @@ class NewSaga(msgspec.Struct, frozen=True):
         version: The version of its class.
         format: The serializer that made `data`.
         data: The bytes of its data.
-        fingerprint: Of the data, to be compared with `same_content`; empty where it is unknown.
         deadline: When it is cancelled at the latest, seconds since the Unix epoch; `None` for no limit.
         parent: The transaction id of the saga that it is a part of, `None` for none.
     """
@@ -58,7 +57,6 @@ class NewSaga(msgspec.Struct, frozen=True):
     version: int
     format: str
     data: bytes
-    fingerprint: str = ""
     deadline: float | None = None
     parent: str | None = None
 
@@ -123,14 +121,13 @@ class ClaimedSaga(msgspec.Struct, frozen=True):
         claim: The right to do so.
         record: The saga.
         entries: Its journal.
-        taken_over: Whether another process had claimed it and did not release it, so that it may have died in a step. A storage that
-            does not know says yes.
+        taken_over: Whether another process had claimed it and did not release it, so that it may have died in a step.
     """
 
     claim: SagaClaim
     record: SagaRecord
     entries: Sequence[bytes]
-    taken_over: bool = True
+    taken_over: bool
 
 
 class BegunSaga(msgspec.Struct, frozen=True):

@@ -36,7 +36,7 @@ from catga_redis.unit_of_work import RedisUnitOfWork
 _TOPIC: Final = "sg"
 _GRAIN: Final = 0.001
 _LOOK_AT: Final = 500  # sagas one script looks at: it keeps everybody else waiting meanwhile
-_FIXED: Final = tuple[str, str, float | None, str | None]  # format, fingerprint, deadline, parent
+_FIXED: Final = tuple[str, float | None, str | None]  # format, deadline, parent
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_FIXED).decode
@@ -282,7 +282,7 @@ class RedisSagaStore:
 
 
 def _new(saga: NewSaga) -> tuple[Any, ...]:
-    fixed = _encode((saga.format, saga.fingerprint, saga.deadline, saga.parent))
+    fixed = _encode((saga.format, saga.deadline, saga.parent))
     return saga.transaction_id, saga.name, saga.version, fixed, saga.data, _text(saga.parent)
 
 
@@ -310,8 +310,8 @@ def _record(row: Sequence[Any]) -> SagaRecord:
         entries,
         id,
     ) = row
-    format, fingerprint, deadline, parent = _decode(fixed)
-    saga = NewSaga(id.decode(), name.decode(), int(version), format, data, fingerprint, deadline, parent)
+    format, deadline, parent = _decode(fixed)
+    saga = NewSaga(id.decode(), name.decode(), int(version), format, data, deadline, parent)
     return SagaRecord(
         saga=saga,
         state=SagaState.RUNNING if state is None else SagaState(state.decode()),
@@ -327,9 +327,10 @@ def _record(row: Sequence[Any]) -> SagaRecord:
 
 
 def _claimed(answer: Sequence[Any]) -> ClaimedSaga:
-    token, row, entries = answer
+    token, row, entries, taken_over = answer
     record = _record(row)
-    return ClaimedSaga(SagaClaim(record.saga.transaction_id, int(token)), record, entries)
+    claim = SagaClaim(record.saga.transaction_id, int(token))
+    return ClaimedSaga(claim, record, entries, taken_over == 1)
 
 
 def _token(claim: SagaClaim) -> tuple[str, int]:

@@ -34,21 +34,23 @@ BITS: Final = 24
 _RANDOM_BITS: Final = 20
 
 RECORD: Final = (
-    "transaction_id, name, version, format, data, fingerprint, deadline, parent, state, entries, created_at, updated_at, "
+    "transaction_id, name, version, format, data, deadline, parent, state, entries, created_at, updated_at, "
     "due_at, leased, cancelling, outcome, problem"
 )
 """The columns of a saga, in the order of `record_of`."""
 
 GET: Final = f"SELECT {RECORD} FROM catga_sagas WHERE transaction_id = ?"
 
-_NEW: Final = "transaction_id, name, version, state, leased, claims, due_at, created_at, updated_at, fingerprint, format, data"
+_NEW: Final = (
+    "transaction_id, name, version, state, leased, claims, due_at, created_at, updated_at, format, data"
+)
 # Most sagas have neither: sqlite3 looks for an adapter of every None that it binds.
 _BEGIN: Final = (
-    f"INSERT INTO catga_sagas ({_NEW}) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?) "
+    f"INSERT INTO catga_sagas ({_NEW}) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (transaction_id) DO NOTHING"
 )
 _BEGIN_PART: Final = (
-    f"INSERT INTO catga_sagas ({_NEW}, deadline, parent) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    f"INSERT INTO catga_sagas ({_NEW}, deadline, parent) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (transaction_id) DO NOTHING"
 )
 _OVERDUE: Final = "SELECT 1 FROM catga_sagas INDEXED BY catga_sagas_due WHERE name = ? AND leased = ? AND due_at <= ? LIMIT 1"
@@ -100,7 +102,6 @@ def record_of(
     version: int,
     format: str,
     data: bytes,
-    fingerprint: str,
     deadline: float | None,
     parent: str | None,
     state: str,
@@ -114,7 +115,7 @@ def record_of(
     problem: bytes | None,
 ) -> SagaRecord:
     """Return a saga from its columns."""
-    saga = NewSaga(transaction_id, name, version, format, data, fingerprint, deadline, parent)
+    saga = NewSaga(transaction_id, name, version, format, data, deadline, parent)
     return SagaRecord(
         saga,
         SagaState(state),
@@ -151,7 +152,6 @@ def begin(
         due_at,
         now,
         now,
-        saga.fingerprint,
         saga.format,
         bytearray(saga.data),
     )

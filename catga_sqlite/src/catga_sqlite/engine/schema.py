@@ -274,7 +274,6 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
                 waits BLOB,
                 outcome BLOB,
                 problem BLOB,
-                fingerprint TEXT NOT NULL,
                 format TEXT NOT NULL,
                 data BLOB NOT NULL
             ) STRICT""",

@@ -378,6 +378,9 @@ local function sg_claim(id, lease, operation)
   local m, ends, token = SG .. 'm:' .. id, exact(now() + tonumber(lease)), string.format('%.0f', next_token())
   local row = sg_look(sg_rows, id)
   local member = sg_member(row, id)
+  -- One that was not released may have been left in a step.
+  local former = redis.call('HGET', m, 'l')
+  local taken_over = (former and former ~= '') and 1 or 0
   redis.call('HDEL', m, 'e')
   if redis.call('HEXISTS', m, 'o') == 1 or redis.call('HEXISTS', m, 'q') == 1 then
     redis.call('HSET', m, 'd', '1')
@@ -390,7 +393,7 @@ local function sg_claim(id, lease, operation)
   end
   redis.call('DEL', SG .. 't:' .. id)
   redis.call('ZREM', SG .. 'ended', id)
-  return { token, sg_read(id), redis.call('LRANGE', SG .. 'j:' .. id, 0, -1) }
+  return { token, sg_read(id), redis.call('LRANGE', SG .. 'j:' .. id, 0, -1), taken_over }
 end
 
 -- Those whose lease is over are due: a process that cannot run them does not look at them again.
@@ -462,7 +465,7 @@ local function apply_claim_saga(a, i)
   end
   if found[2] and found[2] ~= '' and tonumber(found[2]) > now() then
     -- The same claim asks again, because its answer was lost.
-    return found[3] == a[i + 2] and { found[1], sg_read(a[i]), redis.call('LRANGE', SG .. 'j:' .. a[i], 0, -1) }
+    return found[3] == a[i + 2] and { found[1], sg_read(a[i]), redis.call('LRANGE', SG .. 'j:' .. a[i], 0, -1), 1 }
   end
   return sg_claim(a[i], a[i + 1], a[i + 2])
 end

@@ -56,7 +56,6 @@ class SagaBeginningContract(SagaContractBase):
             version=2**31 - 1,
             format="msgpack+ü",
             data=data,
-            fingerprint="kit.Größe@2#0f",
             deadline=NOW + 0.125,
             parent="parent: é",
         )

@@ -81,6 +81,7 @@ class SagaLeasingContract(SagaContractBase):
         assert claimed.record.leased
         assert claimed.record.due_at == pytest.approx(time.clock.time() + AMPLE, abs=time.about(AMPLE))
         assert list(claimed.entries) == [b"1", b"2"]
+        assert not claimed.taken_over
         assert claimed.claim.fencing_token > claim.fencing_token
         await other.append(claimed.claim, [b"3"], after=2)
 
@@ -97,6 +98,7 @@ class SagaLeasingContract(SagaContractBase):
 
         assert early == []
         assert list(claimed.entries) == [b"1"]
+        assert claimed.taken_over
         assert claimed.claim.fencing_token > claim.fencing_token
         assert await taken(one) == []
 
@@ -175,9 +177,11 @@ class SagaLeasingContract(SagaContractBase):
             assert each is not None
             assert each.record == await one.get(name)
             assert each.record.leased
+            assert not each.taken_over
             await other.append(each.claim, [b"1"], after=0)
         assert refused == [None] * 6
         assert taken_over is not None
+        assert taken_over.taken_over
         assert taken_over.claim.fencing_token > running.fencing_token
         with pytest.raises(LeaseLostError):
             await one.append(running, [b"1"], after=0)
