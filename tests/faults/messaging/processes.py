@@ -46,7 +46,7 @@ class Process:
         self.pauses: list[Pause] = []
         self._errors = folder / f"{name}.err"
         url, *rest = arguments
-        self._command = (sys.executable, "-m", module, role, url, str(self.log), *rest)
+        self._command = (sys.executable, "-X", "faulthandler", "-m", module, role, url, str(self.log), *rest)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
