@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 
 from catga_core import CatgaMediator
@@ -14,7 +13,7 @@ from .messages import CreateOrder, OrderRefusal
 
 
 class OrderDesk:
-    """Records decisions. Each may be recorded again, which changes nothing: the first one stays.
+    """Records decisions, each of them once.
 
     Args:
         orders: The orders.
@@ -28,8 +27,16 @@ class OrderDesk:
         self._storage = storage
 
     async def accept(self, placed: CreateOrder, message_id: str, total: Decimal, authorization: str) -> None:
-        """Record that an order is accepted."""
-        await self._decide(placed, message_id, lambda order: order.accept(total, authorization))
+        """Record that an order is accepted.
+
+        Raises:
+            ConcurrencyError: It was decided before.
+        """
+        # A new one, without a look: the saga decides once. Were that wrong, nothing would be written.
+        order = Order(placed.order_id)
+        order.receive(message_id, placed.customer.email, placed.items)
+        order.accept(total, authorization)
+        await self._save(order)
 
     async def refuse(
         self, placed: CreateOrder, message_id: str, *, code: str, why: str, goods_reserved: bool
@@ -42,29 +49,27 @@ class OrderDesk:
             code: The reason.
             why: The reason in words.
             goods_reserved: Whether goods were set aside for it before.
+
+        Raises:
+            ConcurrencyError: It was decided before.
         """
-        await self._decide(
-            placed, message_id, lambda order: order.refuse(code, why, goods_reserved=goods_reserved)
-        )
+        order = Order(placed.order_id)
+        order.receive(message_id, placed.customer.email, placed.items)
+        order.refuse(code, why, goods_reserved=goods_reserved)
+        await self._save(order)
 
     async def unwind(self, placed: CreateOrder, message_id: str) -> None:
-        """Record that what was done for an order is undone; one that was not decided is refused with that."""
-        if (await self._orders.load_or_new(placed.order_id)).is_finished:
-            return
-        async with self._storage.unit_of_work():
+        """Record that what was done for an order is undone; one that was not decided was cancelled. Again, it changes nothing."""
+        order = await self._orders.load_or_new(placed.order_id)
+        if not order.is_decided:
             code, why = OrderRefusal.ORDER_CANCELLED.value, "the order was cancelled"
             await self.refuse(placed, message_id, code=code, why=why, goods_reserved=False)
-            order = await self._orders.load(placed.order_id)
+        elif not order.is_finished:
             order.return_goods()
             await self._orders.save(order)
 
-    async def _decide(self, placed: CreateOrder, message_id: str, decide: Callable[[Order], None]) -> None:
+    async def _save(self, order: Order) -> None:
         # One transaction: there is no decision that nobody is told of, and no news of what was not decided.
         async with self._storage.unit_of_work():
-            order = await self._orders.load_or_new(placed.order_id)
-            if order.is_decided:
-                return
-            order.receive(message_id, placed.customer.email, placed.items)
-            decide(order)
             await self._orders.save(order)
             await self._mediator.publish(order.news())
