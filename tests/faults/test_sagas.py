@@ -15,7 +15,7 @@ from tests.faults.sagas import campaign
 from tests.faults.sagas.checks import Seen, broken_promises
 from tests.faults.sagas.ledger import Effect
 from tests.faults.sagas.plan import FATES, PlaceOrder, planned
-from tests.faults.sagas.recoveries import recovery_times
+from tests.faults.sagas.recoveries import recovery_times, start_times
 
 _SEED = 20261130
 
@@ -131,6 +131,13 @@ def test_a_recovery_lasts_from_the_fault_until_another_run() -> None:
 
     # b and c had ended: no process ran them again.
     assert times == [3.0]
+
+
+def test_a_start_lasts_from_the_kill_until_the_process_is_ready() -> None:
+    history = {"one": [Entry(at, "pid", "ready", {}) for at in (0.5, 3.0, 9.0)], "two": [run_of("a", 2.0)]}
+
+    # Before the kill at 5.0 it was ready again, and after that the one at 6.0 came first.
+    assert start_times(history, [("one", 1.0), ("one", 5.0), ("one", 6.0), ("two", 1.0)]) == [2.0, 3.0]
 
 
 def test_a_plan_is_the_same_for_the_same_seed_and_has_every_fate() -> None:

@@ -38,6 +38,22 @@ def recovery_times(
     return times
 
 
+def start_times(history: Mapping[str, Sequence[Entry]], kills: Sequence[tuple[str, float]]) -> list[float]:
+    """Return the seconds from each kill of a process until its successor was ready; those killed before are left out.
+
+    Args:
+        history: What each process wrote.
+        kills: The processes that were killed, with when.
+    """
+    times: list[float] = []
+    for process, entries in history.items():
+        ready = [each.at for each in entries if each.kind == "ready"]
+        killed = sorted(at for name, at in kills if name == process)
+        for at, next_kill in pairwise([*killed, float("inf")]):
+            times += [each - at for each in ready if at < each < next_kill][:1]
+    return times
+
+
 def percentile(times: Sequence[float], share: float) -> float:
     """Return a percentile, 0 where there is nothing."""
     ordered = sorted(times)
