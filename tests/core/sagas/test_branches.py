@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Literal
 
 import pytest
 
 from catga_core import CatgaError
 from catga_core.sagas import SagaContext, SagaState
+from catga_testing.waiting import eventually
 from tests.core.sagas.replicas import Crashed, Data, Replicas, saga_of
+
+NOT_TODAY = CatgaError("not today", code="NOT_TODAY", retryable=False)
 
 NO_LUCK = CatgaError("no luck", code="NO_LUCK")
 
@@ -201,3 +205,65 @@ async def test_branches_in_branches(replicas: Replicas) -> None:
     result = await second.executor.result("order-1", timeout=5)
 
     assert result.value == "aAbB"
+
+
+@pytest.mark.parametrize("dies_at", [4, 5, 5.5, 6])
+async def test_branches_that_were_cancelled_are_compensated_after_a_crash(
+    replicas: Replicas, dies_at: float
+) -> None:
+    async def fails() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        raise NOT_TODAY
+
+    async def execute(data: Data, saga: SagaContext) -> str:
+        async def packed() -> None:
+            await saga.step("pack", replicas.effect("pack"), compensate=replicas.effect("unpack"))
+            await saga.step("hang", asyncio.Event().wait)
+
+        with suppress(CatgaError):
+            await saga.gather(saga.step("fails", fails), packed(), on_failure="cancel")
+        await saga.step("last", replicas.effect("last"), compensate=replicas.effect("undo last"))
+        raise NOT_TODAY
+
+    order = saga_of(execute)
+    # The writes: begin, pack, fails, last with the failure, undo last, unpack with the end.
+    first = await replicas.start(order, dies_at=dies_at)
+    await first.executor.start("order-1", Data(), order)
+    second = await replicas.taken_over(first, order)
+
+    result = await second.executor.result("order-1", timeout=5)
+
+    assert result.state is SagaState.COMPENSATED
+    assert replicas.effects.count("pack") == 1
+    assert {"unpack(None)", "undo last(None)"} <= set(replicas.effects)
+
+
+@pytest.mark.parametrize("on_failure", ["wait", "cancel"])
+async def test_a_saga_goes_on_after_branches_that_ended_before_they_began(
+    replicas: Replicas, on_failure: Literal["wait", "cancel"]
+) -> None:
+    async def execute(data: Data, saga: SagaContext) -> str:
+        async def fails() -> None:
+            raise NOT_TODAY
+
+        async def never() -> None:
+            await saga.step("never", replicas.effect("never"))
+
+        with suppress(CatgaError):
+            await saga.gather(fails(), never(), never(), on_failure=on_failure)
+        await saga.sleep(100)
+        return "woken"
+
+    order = saga_of(execute)
+    process = await replicas.start(order)
+    await process.executor.start("order-1", Data(), order)
+
+    async def waits() -> bool:
+        return (await process.executor.status("order-1")).state is SagaState.WAITING
+
+    await eventually(waits)
+    await replicas.clock.run_for(101)
+
+    assert (await process.executor.result("order-1", timeout=5)).value == "woken"
+    assert replicas.effects == []

@@ -11,10 +11,13 @@ from structlog.testing import capture_logs
 from catga_core import CatgaError, Command, current_context
 from catga_core.interfaces import DeadLetterSource, DeadLetterStore
 from catga_core.log import SAGA_COMPENSATING
+from catga_core.messages.results import Failure
+from catga_core.reliability import DeadLetterQueue, add_dead_letters
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.sagas import SagaContext, SagaState, StepState
+from catga_core.sagas.replaying import SagaReplayer
 from catga_testing.waiting import eventually
-from tests.core.sagas.replicas import Data, Replicas, saga_of
+from tests.core.sagas.replicas import Data, Process, Replicas, saga_of
 
 ONCE = RetryPolicy(max_attempts=1)
 NO_LUCK = CatgaError("no luck", code="NO_LUCK")
@@ -408,3 +411,104 @@ async def test_a_saga_that_takes_longer_than_its_timeout_is_compensated(replicas
 async def waiting(process: Any) -> bool:
     status = await process.executor.status("order-1")
     return bool(status.state is SagaState.WAITING)
+
+
+# --- dead letters ---
+
+
+async def with_a_letter(replicas: Replicas, broken: list[Exception], **prepare: Any) -> Process:
+    async def execute(data: Data, saga: SagaContext) -> str:
+        async def undo(_: object) -> None:
+            replicas.effects.append("undo a")
+            if broken:
+                raise broken[0]
+
+        await saga.step("a", replicas.effect("a"), compensate=undo)
+        raise NO_LUCK
+
+    order = saga_of(execute, compensation_retry=ONCE)
+    process = await replicas.start(order, **prepare)
+    await process.execute("order-1", order)
+    return process
+
+
+def queue_of(process: Process) -> DeadLetterQueue:
+    return process.app.get(DeadLetterQueue)
+
+
+async def test_the_replay_of_a_dead_letter_compensates_its_saga(replicas: Replicas) -> None:
+    broken: list[Exception] = [OSError("stuck")]
+    process = await with_a_letter(replicas, broken)
+    broken.clear()
+
+    replayed = await queue_of(process).replay("saga:order-1")
+
+    assert replayed.is_success
+    assert (await process.executor.status("order-1")).state is SagaState.COMPENSATED
+    assert await queue_of(process).count() == 0
+    assert replicas.effects == ["a", "undo a", "undo a"]
+
+
+async def test_a_replay_that_fails_again_updates_the_dead_letter(replicas: Replicas) -> None:
+    process = await with_a_letter(replicas, [OSError("stuck")])
+
+    replayed = await queue_of(process).replay("saga:order-1")
+    [letter] = (await queue_of(process).find()).letters
+
+    assert isinstance(replayed, Failure)
+    assert (replayed.error.code, letter.replays) == ("NO_LUCK", 1)
+    assert (await process.executor.status("order-1")).state is SagaState.COMPENSATION_FAILED
+
+
+async def test_the_dead_letter_of_a_saga_that_an_operator_resumed_goes_with_its_replay(
+    replicas: Replicas,
+) -> None:
+    broken: list[Exception] = [OSError("stuck")]
+    process = await with_a_letter(replicas, broken)
+    broken.clear()
+    await process.executor.resume("order-1")
+    await process.executor.result("order-1", timeout=5)
+
+    replayed = await queue_of(process).replay("saga:order-1")
+
+    assert replayed.is_success
+    assert await queue_of(process).count() == 0
+    assert replicas.effects == ["a", "undo a", "undo a"]
+
+
+async def test_a_replay_waits_for_a_time_and_leaves_the_letter(replicas: Replicas) -> None:
+    broken: list[Exception] = [OSError("stuck")]
+    process = await with_a_letter(replicas, broken)
+    letters = process.app.get(DeadLetterStore)
+    letter = await letters.get("saga:order-1")
+    assert letter is not None
+    replayer = SagaReplayer(process.executor, letters, replicas.clock, longest_wait=0)
+    broken.clear()
+
+    late = await replayer.replay(letter, 1)
+    await process.executor.result("order-1", timeout=5)
+
+    assert isinstance(late, Failure)
+    assert late.error.code == "TIMEOUT"
+    assert await letters.count() == 1
+    assert (await queue_of(process).replay("saga:order-1")).is_success
+
+
+async def test_a_dead_letter_of_a_saga_has_no_dry_run(replicas: Replicas) -> None:
+    process = await with_a_letter(replicas, [OSError("stuck")])
+
+    dry = await queue_of(process).replay("saga:order-1", dry_run=True)
+
+    assert isinstance(dry.result, Failure)
+    assert dry.result.error.code == "VALIDATION_FAILED"
+    assert replicas.effects == ["a", "undo a"]
+
+
+async def test_a_dead_letter_of_a_saga_is_replayed_beside_those_of_handlers(
+    replicas: Replicas,
+) -> None:
+    broken: list[Exception] = [OSError("stuck")]
+    process = await with_a_letter(replicas, broken, prepare=add_dead_letters)
+    broken.clear()
+
+    assert (await queue_of(process).replay("saga:order-1")).is_success

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from catga_core.errors.base import FixedCodeError
@@ -15,6 +16,7 @@ class SagaChangedError(FixedCodeError):
         transaction_id: The saga.
         recorded: The operation that the journal has at this place, `None` for none.
         asked: The operation that the code asked for, `None` for none.
+        journal: The recorded operations, in their order.
     """
 
     CODE: ClassVar[ErrorCode] = ErrorCode.SAGA_CHANGED
@@ -23,16 +25,29 @@ class SagaChangedError(FixedCodeError):
     recorded: str | None
     asked: str | None
 
-    def __init__(self, transaction_id: str, recorded: str | None, asked: str | None) -> None:
+    def __init__(
+        self, transaction_id: str, recorded: str | None, asked: str | None, journal: Sequence[str] = ()
+    ) -> None:
         super().__init__(
             f"The saga {transaction_id!r} recorded {recorded or 'nothing more'} where its code now asks for "
             f"{asked or 'nothing more'}. Run it on the version of the code that recorded it, or register the new code as another "
             "version.",
-            details={"transaction_id": transaction_id, "recorded": recorded, "asked": asked},
+            details={
+                "transaction_id": transaction_id,
+                "recorded": recorded,
+                "asked": asked,
+                "journal": list(journal),
+            },
         )
         self.transaction_id = transaction_id
         self.recorded = recorded
         self.asked = asked
+
+    @property
+    def journal(self) -> Sequence[str]:
+        """The recorded operations, in their order."""
+        found: Sequence[str] = self.details.get("journal", ())
+        return found
 
 
 class SagaNotFoundError(FixedCodeError):

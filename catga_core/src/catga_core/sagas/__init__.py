@@ -18,12 +18,14 @@ from catga_core.sagas.declared.definition import SagaDefinition
 from catga_core.sagas.declared.parts import SagaPart
 from catga_core.sagas.declared.values import SagaValues
 from catga_core.sagas.executor import SagaExecutor
+from catga_core.sagas.journal_entries import JournalEntry
 from catga_core.sagas.options import SagaOptions
 from catga_core.sagas.results import SagaResult, SagaStatus, SagaStep, StepState
 from catga_core.sagas.saga import Saga, saga
 
 __all__ = [
     "ALL_SAGAS",
+    "JournalEntry",
     "Saga",
     "SagaContext",
     "SagaDefinition",

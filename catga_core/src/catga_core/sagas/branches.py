@@ -14,12 +14,14 @@ class Group:
 
     Args:
         count: How many they are.
+        cancels: Whether the steps that run are cancelled when one of them fails.
     """
 
-    __slots__ = ("failed", "failed_at", "left")
+    __slots__ = ("cancels", "failed", "failed_at", "left")
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, cancels: bool = False) -> None:
         self.left: int = count
+        self.cancels: bool = cancels
         self.failed: bool = False
         # The index in the journal of the first failure that is recorded there, `None` where none is.
         self.failed_at: int | None = None
@@ -84,6 +86,8 @@ class Branch:
         last = self._last_index
         branch: Branch | None = self
         while branch is not None and branch.group is not None:
+            if branch.group.failed and branch.group.cancels:
+                return False
             failed_at = branch.group.failed_at
             if failed_at is not None and failed_at < last:
                 return False

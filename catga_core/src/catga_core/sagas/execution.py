@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -70,6 +70,8 @@ class Execution:
         self.store: SagaStore = store
         self.journal: Journal = Journal(store, claimed.claim, history.entries, clock, self._was_lost)
         self.reason: Reason | None = None
+        # Where the code does not fit the journal, also where the run ends for another reason.
+        self.mismatch: SagaChangedError | None = None
         self.committed: bool = False
         self.replaying: bool = history.left > 0
         self.root: Branch = history.branch("")
@@ -80,7 +82,7 @@ class Execution:
         self._linger = linger
         self._running = 1
         self._blocks: set[Block] = set()
-        self._gated: list[asyncio.Future[None]] = []
+        self._gated: dict[asyncio.Future[None], Branch] = {}
         self._stopped = Waiter()
         self._timer: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -95,8 +97,7 @@ class Execution:
         self._stopped.close()
         for block in self._blocks:
             _end(block.ended)
-        for gated in self._gated:
-            _end(gated)
+        self._open_gate()
 
     def interrupt(self) -> None:
         """End the run with a cancellation, unless its commit point is behind it."""
@@ -178,14 +179,18 @@ class Execution:
             SagaStop: The run ends here.
             BranchStop: A sibling has failed.
         """
-        await self.wait_for_others()
+        await self.wait_for_others(branch)
         branch.has_gone_on = True
         self.check(branch)
 
-    async def wait_for_others(self) -> None:
-        """Return when every branch has come to the end of what it recorded, or the run ends."""
-        while self.history.left and (self.reason is None or self._is_delayed):
-            await self._wait_at_gate()
+    async def wait_for_others(self, branch: Branch) -> None:
+        """Return when every branch has come to the end of what it recorded, or the run ends.
+
+        Raises:
+            BranchStop: The code around the branch has gone on without it, because a sibling had failed.
+        """
+        while self.history.left and self._follows:
+            await self._wait_at_gate(branch)
 
     def check_step(self, branch: Branch) -> None:
         """Do as `check`, for a step; one that a process may have died in is run again, whatever has happened since.
@@ -198,12 +203,7 @@ class Execution:
         """
         self._look_at_deadline()
         first, branch.has_gone_on = not branch.has_gone_on, True
-        if (
-            first
-            and self._in_doubt
-            and branch.may_have_begun_step
-            and (self.reason is None or self._is_delayed)
-        ):
+        if first and self._in_doubt and branch.may_have_begun_step and self._follows:
             return
         self.check(branch)
 
@@ -237,13 +237,15 @@ class Execution:
         Raises:
             SagaStop: Always.
         """
-        self.stop(Parked(SagaChangedError(self.id, recorded, asked)))
+        self.mismatch = self.mismatch or SagaChangedError(self.id, recorded, asked, self.history.shown)
+        self.stop(Parked(self.mismatch))
+        self._open_gate()
         raise SagaStop
 
     @property
-    def _is_delayed(self) -> bool:
-        """Whether the end of the run waits for the steps that a process may have died in."""
-        return self._in_doubt and isinstance(self.reason, Interrupted)
+    def _follows(self) -> bool:
+        """Whether the code follows its journal to the end: also in order to be compensated, because only the code knows how."""
+        return self.mismatch is None and (self.reason is None or isinstance(self.reason, Interrupted))
 
     @property
     def has_no_deadline(self) -> bool:
@@ -268,6 +270,7 @@ class Execution:
             SagaStop: The run ends here.
             BranchStop: A sibling has failed.
         """
+        await self.wait_for_others(branch)
         limit = until
         if self._deadline is not None and not self.committed:
             limit = self._deadline if until is None else min(until, self._deadline)
@@ -298,7 +301,7 @@ class Execution:
         parent = self.here()
         parent.begin("gather")
         number, parent.gathers = parent.gathers, parent.gathers + 1
-        group = Group(len(works))
+        group = Group(len(works), cancels=cancel)
         tasks: list[asyncio.Task[Any]] = []
         self._running += len(works) - 1
         for index, work in enumerate(works):
@@ -314,6 +317,7 @@ class Execution:
         finally:
             self._tasks.difference_update(tasks)
             parent.busy = None
+            self._forget_unbegun(works, group)
         return self._results(tasks)
 
     # --- parts ---
@@ -337,10 +341,19 @@ class Execution:
         for block in self._blocks:
             if block.branch.has_failed_sibling:
                 _end(block.ended)
-        if siblings is not None and isinstance(error, Exception):
+        # What the journal still has of the others happened before, and has to be known for their compensation.
+        if siblings is not None and isinstance(error, Exception) and not self.history.left:
             for each in siblings:
                 if each is not asyncio.current_task():
                     each.cancel()
+
+    def _forget_unbegun(self, works: Sequence[Awaitable[Any]], group: Group) -> None:
+        """Forget the branches that were cancelled before they began."""
+        self._running -= max(0, group.left - 1)
+        if group.left:
+            for each in works:
+                if isinstance(each, Coroutine):
+                    each.close()
 
     def _results(self, tasks: Sequence[asyncio.Task[Any]]) -> list[Any]:
         errors = [error for each in tasks if not each.cancelled() and (error := each.exception()) is not None]
@@ -360,9 +373,9 @@ class Execution:
         """Suspend the saga where every branch waits, or have it woken here where the wait is short."""
         if self._running:
             return
-        if self._gated and (self.reason is None or self._is_delayed):
+        if self._gated and self._follows:
             self._gate_is_stuck()
-        if self.reason is not None:
+        if self._gated or self.reason is not None:
             return
         if not self._blocks or any(block.ended.done() for block in self._blocks):
             return
@@ -390,30 +403,42 @@ class Execution:
                 _end(block.ended)
         self._look_for_rest()
 
-    async def _wait_at_gate(self) -> None:
+    async def _wait_at_gate(self, branch: Branch) -> None:
         gated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._gated.append(gated)
+        self._gated[gated] = branch
         self._running -= 1
         try:
             self._look_for_rest()
             await gated
         finally:
-            if gated in self._gated:
-                self._gated.remove(gated)
+            self._gated.pop(gated, None)
             self._running += 1
 
     def _pass_gate(self) -> None:
         self.replaying = False
-        gated, self._gated = self._gated, []
+        self._open_gate()
+
+    def _open_gate(self) -> None:
+        gated, self._gated = self._gated, {}
         for each in gated:
             _end(each)
 
     def _gate_is_stuck(self) -> None:
-        """Park the saga: every branch has come to its end, and recorded operations of branches that do not exist are left."""
-        reason = Parked(SagaChangedError(self.id, self.history.unread(), None))
-        # Also of a saga that was cancelled: what its journal says cannot be compensated by this code.
-        self.reason = None
-        self.stop(reason)
+        """Go on where every branch has come to its end, and recorded operations are left.
+
+        Those of the code around branches of which one had failed came after the others were stopped. Any other ones are of branches that
+        do not exist: the saga is parked.
+        """
+        if any(each.done() for each in self._gated):
+            return
+        stopped = [each for each, branch in self._gated.items() if branch.has_failed_sibling]
+        for each in stopped:
+            each.set_exception(BranchStop())
+        if stopped:
+            return
+        self.mismatch = SagaChangedError(self.id, self.history.unread(), None, self.history.shown)
+        self.stop(Parked(self.mismatch))
+        self._open_gate()
 
     def _was_lost(self, error: BaseException) -> None:
         if not isinstance(error, LeaseLostError):

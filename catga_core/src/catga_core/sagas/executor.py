@@ -6,15 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import msgspec
-
 from catga_core.clock import Clock
 from catga_core.codecs.same import same
 from catga_core.errors import (
     CatgaError,
     ConfigurationError,
     ErrorCode,
-    LockedError,
     SagaConflictError,
     SagaNotFoundError,
     SagaTimeoutError,
@@ -26,7 +23,6 @@ from catga_core.interfaces.saga_store import (
     SagaFilter,
     SagaKind,
     SagaPage,
-    SagaPause,
     SagaRecord,
     SagaState,
     SagaStore,
@@ -37,8 +33,8 @@ from catga_core.messages.results import Success
 from catga_core.option_checks import check_name, check_seconds
 from catga_core.runtime.unit_of_work import joined_unit_of_work
 from catga_core.sagas.declared.definition import SagaDefinition, saga_of
-from catga_core.sagas.entries import CompensationFailed, Failing, Step, StepFailed, decode_entry, encode_entry
-from catga_core.sagas.failures import recorded_error
+from catga_core.sagas.interventions import Interventions, failing_entry
+from catga_core.sagas.journal_entries import JournalEntry
 from catga_core.sagas.options import SagaOptions
 from catga_core.sagas.records import Beginning, beginning_of, encode_record, result_of, status_of
 from catga_core.sagas.results import SagaResult, SagaStatus
@@ -84,6 +80,7 @@ class SagaExecutor:
         self._clock = clock
         self._lease = options.lease_seconds
         self._concurrency = options.concurrency
+        self._interventions = Interventions(types, store, runs, clock, self._lease)
 
     async def execute(
         self,
@@ -184,7 +181,7 @@ class SagaExecutor:
             self._check_same(begun.record, new, data)
         elif begun.claim is not None:
             claimed = ClaimedSaga(begun.claim, begun.record, (), taken_over=False)
-            run = await self._run_or_release(claimed, began, given)
+            run = await self._interventions.run_or_release(claimed, began, given)
         return begun.record.state, run
 
     async def result(self, transaction_id: str, *, timeout: float | None = None) -> SagaResult[Any]:
@@ -262,16 +259,7 @@ class SagaExecutor:
             SagaNotFoundError: There is none.
             LockedError: Another process is changing it.
         """
-        claimed, began = await self._claim(transaction_id)
-        record = claimed.record
-        if record.state is not SagaState.COMPENSATION_FAILED and record.problem is None:
-            await self._give_back(claimed)
-            return record.state
-        entries = [each for each in claimed.entries if not isinstance(decode_entry(each), CompensationFailed)]
-        state = record.state
-        if state is SagaState.COMPENSATION_FAILED:
-            state = SagaState.COMPENSATING
-        return await self._go_on(claimed, entries, state, began)
+        return await self._interventions.resume(transaction_id)
 
     async def retry_from(self, transaction_id: str, step: str) -> SagaState:
         """Have a saga that failed or is parked go on from a step: the step, and what followed it, is forgotten and runs again.
@@ -290,26 +278,61 @@ class SagaExecutor:
             SagaConflictError: It runs, waits, is completed, or has compensated a step before this one.
             LockedError: Another process is changing it.
         """
-        claimed, began = await self._claim(transaction_id)
-        record = claimed.record
-        entries = list(map(decode_entry, claimed.entries))
-        ended = record.state.is_final and record.state is not SagaState.COMPLETED
-        places = [
-            index
-            for index, entry in enumerate(entries)
-            if isinstance(entry, Step | StepFailed) and entry.name == step
-        ]
-        compensated = [
-            entry for entry in entries if not isinstance(entry, Step | StepFailed) and hasattr(entry, "of")
-        ]
-        if not (ended or record.problem is not None) or not places or compensated:
-            await self._give_back(claimed)
-            if not places:
-                raise SagaNotFoundError(f"{transaction_id}/{step}")
-            reason = "steps of it were compensated" if compensated else f"it is {record.state.value}"
-            raise SagaConflictError(transaction_id, reason)
-        kept = [encode_entry(entry) for entry in entries[: places[-1]] if not isinstance(entry, Failing)]
-        return await self._go_on(claimed, kept, SagaState.RUNNING, began)
+        return await self._interventions.retry_from(transaction_id, step)
+
+    async def compensate(
+        self, transaction_id: str, undo: Mapping[str, Callable[[Any], object] | None] | None = None
+    ) -> SagaState:
+        """Compensate a parked saga, instead of resuming or migrating it.
+
+        The compensations are those that the registered code gives when it follows the journal. Code that has changed does not come to
+        every recorded step: a compensation of each of the others is given here, else nothing is compensated and nothing written. Should
+        the process die, the saga is parked again; call this again, and what has been compensated is not repeated.
+
+        Args:
+            transaction_id: The saga.
+            undo: Compensations by the names of steps, for those that the code does not come to: functions of a step's result, as
+                `compensate=` of the step; `None` for a step that needs none.
+
+        Returns:
+            Its state now: `COMPENSATING`. It ends as `COMPENSATED`, with its problem as the error.
+
+        Raises:
+            SagaNotFoundError: There is none.
+            SagaChangedError: It names the recorded steps for which there is no compensation.
+            ConflictError: It is not parked, or behind its commit point.
+            LockedError: Another process is changing it.
+        """
+        return await self._interventions.compensate(transaction_id, undo or {})
+
+    async def migrate(
+        self,
+        transaction_id: str,
+        migrate: Callable[[Sequence[JournalEntry]], Sequence[JournalEntry]],
+        *,
+        version: int | None = None,
+    ) -> SagaState:
+        """Replace the journal of a saga by one that fits the registered code, and have it go on.
+
+        Before anything is written, the code runs along the new journal up to the first operation that is not recorded in it: no step runs
+        for that, only the code between steps. Where the two do not fit, nothing is written.
+
+        Args:
+            transaction_id: The saga; it is parked, waits, or is due.
+            migrate: Returns the new journal, given the recorded one. A step that it leaves out is neither known nor compensated any more.
+            version: The version of the saga's class from now on; default: the same.
+
+        Returns:
+            Its state now: `RUNNING`.
+
+        Raises:
+            SagaNotFoundError: There is none.
+            SagaChangedError: The code does not fit the new journal.
+            ConflictError: It has ended or is compensated, or the code fails along the new journal.
+            ConfigurationError: The version is not registered here.
+            LockedError: A process runs it.
+        """
+        return await self._interventions.migrate(transaction_id, migrate, version)
 
     # --- for child sagas, and for the workers ---
 
@@ -397,55 +420,11 @@ class SagaExecutor:
             raise SagaConflictError(saga.transaction_id, "it began with other data")
 
     async def _compensate_completed(self, transaction_id: str) -> None:
-        claimed, began = await self._claim(transaction_id)
+        hand = self._interventions
+        claimed, began = await hand.claim(transaction_id)
         if claimed.record.state is not SagaState.COMPLETED:
-            await self._give_back(claimed)
+            await hand.give_back(claimed)
             return
         error = CatgaError("The saga around it failed.", code="PARENT_FAILED", retryable=False)
-        failing = encode_entry(Failing(recorded_error(error, "the saga around it"), cancelled=False))
-        await self._go_on(claimed, [*claimed.entries, failing], SagaState.COMPENSATING, began)
-
-    async def _claim(self, transaction_id: str) -> tuple[ClaimedSaga, float]:
-        began = self._clock.monotonic()
-        claimed = await self._store().claim(transaction_id, lease=self._lease)
-        if claimed is not None:
-            return claimed, began
-        if await self._store().get(transaction_id) is None:
-            raise SagaNotFoundError(transaction_id)
-        text = f"The saga {transaction_id!r} is running. Wait until it ends, waits, or is parked."
-        raise LockedError(text)
-
-    async def _go_on(
-        self, claimed: ClaimedSaga, entries: Sequence[bytes], state: SagaState, began: float
-    ) -> SagaState:
-        record = claimed.record
-        await self._store().rewrite(
-            claimed.claim, entries, version=record.saga.version, data=record.saga.data, state=state
-        )
-        changed = msgspec.structs.replace(
-            record, state=state, entries=len(entries), outcome=None, problem=None, cancelling=False
-        )
-        await self._run_or_release(
-            ClaimedSaga(claimed.claim, changed, entries, claimed.taken_over), began, None
-        )
-        return state
-
-    async def _run_or_release(
-        self, claimed: ClaimedSaga, began: float, saga: Saga[Any, Any] | None
-    ) -> SagaRun | None:
-        record = claimed.record
-        known = (record.saga.name, record.saga.version) in self._types
-        if known and self.runs.working:
-            return self.runs.run(claimed, began, saga)
-        await self._give_back(claimed, due_at=self._clock.time())
-        return None
-
-    async def _give_back(self, claimed: ClaimedSaga, *, due_at: float | None = None) -> None:
-        record = claimed.record
-        pause = SagaPause(
-            record.state,
-            due_at if due_at is not None else (None if record.state.is_final else self._clock.time()),
-            outcome=record.outcome,
-            problem=record.problem,
-        )
-        await self._store().release(claimed.claim, (), after=record.entries, pause=pause)
+        failing = failing_entry(error, "the saga around it")
+        await hand.go_on(claimed, [*claimed.entries, failing], SagaState.COMPENSATING, began)

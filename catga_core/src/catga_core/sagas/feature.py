@@ -11,7 +11,7 @@ from catga_core.features.checks import other_storage
 from catga_core.features.dead_letters.feature import DeadLetterFeature
 from catga_core.features.retention.feature import RetentionFeature
 from catga_core.features.retention.pruning import Prune
-from catga_core.interfaces.dead_letters import DeadLetterStore
+from catga_core.interfaces.dead_letters import DeadLetterSource, DeadLetterStore
 from catga_core.interfaces.health import Health
 from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.storage import Storage
@@ -70,7 +70,8 @@ class SagasFeature:
         self._makers.clear()
         self._problems.clear()
         builder.need(Storage, SagaStore, DeadLetterStore)
-        builder.use(DeadLetterFeature).watch()
+        letters = builder.use(DeadLetterFeature)
+        letters.watch()
         builder.use(RetentionFeature).prune("sagas", SagaStore, self._prune)
         services = builder.services
 
@@ -78,6 +79,7 @@ class SagasFeature:
         from catga_core.sagas.executor import SagaExecutor
         from catga_core.sagas.receiving import SagaSignals
         from catga_core.sagas.recovery import SagaWorker
+        from catga_core.sagas.replaying import SagaReplayer
 
         def store() -> SagaStore:
             return services.get(SagaStore)
@@ -99,6 +101,13 @@ class SagasFeature:
                 clock=clock,
                 registry=registry,
             )
+
+        letters.replay_with(
+            DeadLetterSource.SAGA,
+            lambda: SagaReplayer(
+                services.get(SagaExecutor), services.get(DeadLetterStore), services.get(Clock)
+            ),
+        )
 
         def make_worker(executor: SagaExecutor, dispatcher: Dispatcher, clock: Clock) -> SagaWorker:
             return SagaWorker(executor, store, clock, self._options, lambda: dispatcher.shutdown_timeout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from catga_core.sagas.branches import Branch, Group
 from catga_core.sagas.entries import (
@@ -59,13 +59,20 @@ class History:
         """Return whether a branch whose path begins with a prefix recorded anything."""
         return any(path.startswith(prefix) for path in self._branches)
 
+    def branches(self) -> Iterator[tuple[str, Sequence[tuple[int, Operation]], int]]:
+        """Yield each recorded branch: its path, its operations, and how many of them the code has asked for."""
+        for path, recorded in self._branches.items():
+            yield path, recorded, self._begun[path].at if path in self._begun else 0
+
+    @property
+    def shown(self) -> Sequence[str]:
+        """The recorded operations in their order, for errors."""
+        found = [each for recorded in self._branches.values() for each in recorded]
+        return [each.shown for _, each in sorted(found, key=lambda pair: pair[0])]
+
     def unread(self) -> str | None:
         """Return the first recorded operation that the code did not ask for, `None` where there is none."""
-        left = [
-            recorded[at]
-            for path, recorded in self._branches.items()
-            if (at := self._begun[path].at if path in self._begun else 0) < len(recorded)
-        ]
+        left = [recorded[at] for _, recorded, at in self.branches() if at < len(recorded)]
         return min(left, key=lambda pair: pair[0])[1].shown if left else None
 
     def _read(self, index: int, entry: Entry) -> None:

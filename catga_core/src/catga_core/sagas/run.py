@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
-from catga_core.errors import CatgaError, LeaseLostError, SerializationError
+from catga_core.errors import CatgaError, LeaseLostError, SagaChangedError, SerializationError
 from catga_core.interfaces.saga_store import ClaimedSaga, SagaPause, SagaState
 from catga_core.log import SAGA_PARKED, logger
 from catga_core.messages.results import Success
@@ -18,6 +19,7 @@ from catga_core.sagas.execution import Execution
 from catga_core.sagas.failures import catga_error, recorded_error
 from catga_core.sagas.history import History
 from catga_core.sagas.records import Beginning, Outcome, beginning_of, encode_record, steps_of
+from catga_core.sagas.rehearsal import Rehearsal, rehearse, unread
 from catga_core.sagas.results import SagaResult
 from catga_core.sagas.saga import Saga
 from catga_core.sagas.settings import Services
@@ -33,6 +35,8 @@ from catga_core.sagas.stops import (
     Suspended,
 )
 from catga_core.sagas.types import SagaType
+from catga_core.sagas.undoing import Done
+from catga_core.sagas.unreached import Unreached, unreached
 
 
 class Make(Protocol):
@@ -62,6 +66,7 @@ class SagaRun:
         self._task: asyncio.Task[Any] | None = None
         self._ending: HandedBack | Lost | None = None
         self.result: SagaResult[Any] | None = None
+        self.undo: Mapping[str, Callable[[Any], object] | None] = {}
         self._cancelling = claimed.record.cancelling
 
     @property
@@ -97,6 +102,10 @@ class SagaRun:
         """Have the saga look for a signal."""
         if self._execution is not None:
             self._execution.notify(topic)
+
+    async def rehearse(self) -> Rehearsal:
+        """Run the saga's code along its journal, and nothing behind it."""
+        return await rehearse(self.claimed, self._type, self._make, self._services)
 
     async def run(self) -> None:
         """Run the saga."""
@@ -172,10 +181,8 @@ class SagaRun:
             error = raised
         finally:
             current_branch.reset(bound)
-        if execution.reason is None and execution.history.left:
-            unread = execution.history.unread()
-            if unread is not None:
-                self._is_changed(execution, unread)
+        if execution.reason is None and (mismatch := unread(execution)) is not None:
+            execution.stop(Parked(mismatch))
         return await self._settle(saga, data, steps, execution, outcome, error)
 
     async def _settle(
@@ -196,6 +203,8 @@ class SagaRun:
             await execution.journal.release(self._pause(execution, reason))
         elif isinstance(reason, Parked):
             await self._end_parked(execution, reason.error)
+        elif isinstance(reason, Interrupted) and (changed := self._cannot_undo(execution, steps)) is not None:
+            await self._end_parked(execution, changed)
         elif isinstance(reason, Interrupted):
             await self._compensate(saga, data, steps, execution, reason.error, cancelled=reason.cancelled)
         elif outcome is not None:
@@ -295,9 +304,22 @@ class SagaRun:
             self.claimed.claim, (), version=self._type.version, data=data, state=SagaState.RUNNING
         )
 
-    @staticmethod
-    def _is_changed(execution: Execution, unread: str) -> None:
-        try:
-            execution.changed(unread, None)
-        except SagaStop:
-            return
+    def _cannot_undo(self, execution: Execution, steps: Steps) -> SagaChangedError | None:
+        """Return why not every effect in the journal can be compensated, `None` where each can.
+
+        Code that has changed does not come to what it did before, and so does not say how that is compensated; an operator may have.
+        """
+        if not execution.history.left:
+            return None
+        found = unreached(execution.history)
+        if not all(each.name in self.undo for each in found):
+            return execution.mismatch or unread(execution)
+        for each in found:
+            undo = self.undo[each.name]
+            if undo is not None:
+                steps.done.append(Done(each.index, each.key, each.name, partial(_undo_with, undo, each)))
+        return None
+
+
+def _undo_with(undo: Callable[[Any], object], effect: Unreached) -> object:
+    return undo(effect.result)

@@ -16,6 +16,7 @@ from catga_core.runtime.retry import RetryPolicy
 from catga_core.runtime.tasks import background_task
 from catga_core.runtime.waiter import Waiter
 from catga_core.runtime.worker import Worker
+from catga_core.sagas.rehearsal import Rehearsal
 from catga_core.sagas.run import SagaRun
 from catga_core.sagas.saga import Saga
 
@@ -89,6 +90,14 @@ class SagaRuns:
             run.hand_back()
         self._tasks[run.id] = background_task(self._run(run), name=f"catga saga {run.id}", context=Context())
         return run
+
+    async def rehearse(self, claimed: ClaimedSaga) -> Rehearsal:
+        """Run the code of a claimed saga along a journal, and nothing behind it.
+
+        Args:
+            claimed: The saga, with the journal.
+        """
+        return await self._begin(claimed, None).rehearse()
 
     def notify(self, topic: str) -> None:
         """Have the sagas that wait here look for a signal."""

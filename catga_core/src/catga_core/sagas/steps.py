@@ -85,7 +85,7 @@ class Steps:
             found = execution.recorded(branch, _STEPS, name)
             if found is None:
                 if execution.history.left:
-                    await execution.wait_for_others()
+                    await execution.wait_for_others(branch)
                 execution.check_step(branch)
                 if execution.journal.is_behind:
                     await execution.journal.durable()
