@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -248,6 +249,29 @@ def test_something_else_than_an_event_cannot_be_waited_for() -> None:
 
     with pytest.raises(ConfigurationError, match="not an event"):
         add_sagas(add_catga(CatgaOptions(service_name="orders")), order)
+
+
+async def test_a_branch_is_woken_in_time_while_a_step_of_another_runs(replicas: Replicas) -> None:
+    gate = asyncio.Event()
+
+    async def execute(data: Data, saga: SagaContext) -> str:
+        async def sleeper() -> None:
+            await saga.sleep(60)
+            await saga.step("after", replicas.effect("after"))
+
+        await saga.gather(sleeper(), saga.step("long", gate.wait))
+        return ""
+
+    order = saga_of(execute)
+    process = await replicas.start(order)
+    await process.executor.start("order-1", Data(), order)
+    # In small steps, in which the lease is renewed: another run of the saga would find that the sleep is over.
+    for _ in range(50):
+        await replicas.clock.run_for(2)
+    assert replicas.effects == ["after"]
+    gate.set()
+
+    assert (await process.executor.result("order-1", timeout=5)).is_success
 
 
 async def test_cancelling_ends_a_wait(replicas: Replicas) -> None:

@@ -372,6 +372,8 @@ class Execution:
     def _look_for_rest(self) -> None:
         """Suspend the saga where every branch waits, or have it woken here where the wait is short."""
         if self._running:
+            # It stays in memory, so however long the wait is.
+            self._wake_in_time()
             return
         if self._gated and self._follows:
             self._gate_is_stuck()
@@ -379,7 +381,7 @@ class Execution:
             return
         if not self._blocks or any(block.ended.done() for block in self._blocks):
             return
-        due_at = min((block.until for block in self._blocks if block.until is not None), default=None)
+        due_at = self._due_at
         left = None if due_at is None else due_at - self.clock.time()
         if left is not None and left <= self._linger:
             self._wake_after(left)
@@ -387,6 +389,15 @@ class Execution:
         positions = self.history.positions
         waits = tuple(SagaWait(topic, positions.get(topic, 0)) for topic in dict.fromkeys(self.topics))
         self.stop(Suspended(due_at, waits))
+
+    @property
+    def _due_at(self) -> float | None:
+        return min((block.until for block in self._blocks if block.until is not None), default=None)
+
+    def _wake_in_time(self) -> None:
+        due_at = self._due_at if self._blocks and self.reason is None else None
+        if due_at is not None:
+            self._wake_after(due_at - self.clock.time())
 
     def _wake_after(self, seconds: float) -> None:
         if self._timer is not None:
