@@ -9,6 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from catga_testing.sagas.determinism import DeterminismRules
     from catga_testing.servers import NatsCluster, NatsServer, ValkeyServer
 
 # Every pytest run of an environment with catga-testing imports this module: servers are imported by those who ask for one.
@@ -21,6 +22,15 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> list[
     if collects is None or not hasattr(obj, "catga_needs") or collects(obj):
         return None
     return []
+
+
+@pytest.fixture
+def deterministic_sagas() -> Iterator[DeterminismRules]:
+    """Refuse, in the code of sagas between their steps, everything that differs when it runs again."""
+    from catga_testing.sagas.determinism import deterministic_sagas
+
+    with deterministic_sagas() as rules:
+        yield rules
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Tools to test sagas: crash exploration, given/when/then, replay checks, determinism."""
