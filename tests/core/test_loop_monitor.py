@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -155,7 +156,7 @@ async def test_handler_that_waits_is_no_block() -> None:
     assert blocks_of(lines) == []
 
 
-async def test_many_short_calls_in_a_row_are_no_block_of_the_handler() -> None:
+async def test_many_short_calls_that_let_the_loop_go_on_are_no_block() -> None:
     async def short(message: Work) -> None:
         block(0.001)
 
@@ -163,8 +164,47 @@ async def test_many_short_calls_in_a_row_are_no_block_of_the_handler() -> None:
         async with composed(short).running() as app:
             for _ in range(400):
                 await app.mediator.send(Work(0))
+                await asyncio.sleep(0)
 
     assert blocks_of(lines) == []
+
+
+async def test_many_short_calls_that_hold_up_the_loop_are_one_block() -> None:
+    async def short(message: Work) -> None:
+        block(0.001)
+
+    with capture_logs() as lines:
+        async with composed(short).running() as app:
+            for _ in range(int(_BLOCK * 1000)):
+                await app.mediator.send(Work(0))
+            await asyncio.sleep(0)
+
+    [line] = blocks_of(lines)
+    assert line["handler"] == "short"
+
+
+def test_handlers_of_one_name_in_one_file_are_told_apart() -> None:
+    names = CodeNames()
+
+    def first() -> Any:
+        def handle() -> str | None:
+            found = names.find(threading.get_ident(), 0.0)
+            return None if found is None else found.handler
+
+        return handle
+
+    def second() -> Any:
+        def handle() -> str | None:
+            found = names.find(threading.get_ident(), 0.0)
+            return None if found is None else found.handler
+
+        return handle
+
+    for number, make in enumerate((first, second), 1):
+        names.add(make(), f"handler {number}")
+
+    assert (first()(), second()()) == ("handler 1", "handler 2")
+    assert names.find(threading.get_ident(), 0.0) is None
 
 
 async def test_block_outside_of_handlers_is_not_theirs() -> None:
@@ -238,8 +278,6 @@ def test_stop_in_another_loop_does_not_wait_for_the_closed_one() -> None:
 
 
 def test_loop_that_is_closed_without_a_stop_ends_the_thread() -> None:
-    import threading
-
     async def start() -> None:
         await composed(WorkHandler).running().__aenter__()
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import faulthandler
 import inspect
 import os
-import sys
-import time
+import re
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import CodeType, FrameType
+from types import CodeType
 from typing import Any
+
+_THREAD = re.compile(r"^(?:Current thread|Thread) 0x([0-9a-f]+) ")
+_CALL = re.compile(r'^  File "(.*)", line (\d+) in (.*)$')
 
 
 @dataclass(slots=True, eq=False)
 class Stay:
-    """One call of a handler that a thread was seen in.
+    """How long a thread was seen in a handler.
 
     Args:
         handler: The handler's name; several where they share the code.
         line: The file and line where it was seen first, such as `orders.py:12`.
-        frame: The call.
         first_seen: When it was seen first, on the monotonic clock.
         last_seen: When it was seen last.
         warned: Whether it was logged.
@@ -26,7 +30,6 @@ class Stay:
 
     handler: str
     line: str
-    frame: FrameType
     first_seen: float
     last_seen: float
     warned: bool = False
@@ -45,7 +48,8 @@ class CodeNames:
     """
 
     def __init__(self) -> None:
-        self._names: dict[CodeType, list[str]] = {}
+        # By file and function: a stack has no more.
+        self._names: dict[tuple[str, str], list[tuple[range, list[str]]]] = {}
 
     def add(self, target: Any, name: str) -> None:
         """Add a handler.
@@ -62,24 +66,49 @@ class CodeNames:
             functions = [value for cls in own for value in vars(cls).values() if inspect.isfunction(value)]
         for each in functions:
             code = _code_of(each)
-            if code is not None and name not in (names := self._names.setdefault(code, [])):
-                names.append(name)
+            if code is not None:
+                self._add(code, name)
 
-    def find(self, thread: int) -> Stay | None:
-        """Return the innermost call of a handler that a thread is in, `None` where it is in none.
+    def find(self, thread: int, now: float) -> Stay | None:
+        """Return the innermost handler that a thread is in, `None` where it is in none.
 
         Args:
             thread: The thread's identifier.
+            now: The time, on the monotonic clock.
         """
-        frame = sys._current_frames().get(thread)  # noqa: SLF001 - documented, for finding what a thread hangs in
-        while frame is not None:
-            names = self._names.get(frame.f_code)
-            if names is not None:
-                now = time.monotonic()
-                file = os.path.basename(frame.f_code.co_filename)  # noqa: PTH119 - pathlib is not imported for it
-                return Stay(" or ".join(names), f"{file}:{frame.f_lineno}", frame, now, now)
-            frame = frame.f_back
+        for file, line, function in _stack_of(thread):
+            for lines, names in self._names.get((file, function), ()):
+                if line in lines:
+                    place = f"{os.path.basename(file)}:{line}"  # noqa: PTH119 - pathlib is not imported for it
+                    return Stay(" or ".join(names), place, now, now)
         return None
+
+    def _add(self, code: CodeType, name: str) -> None:
+        last = max((line for _, _, line in code.co_lines() if line is not None), default=code.co_firstlineno)
+        lines = range(code.co_firstlineno, last + 1)
+        known = self._names.setdefault((code.co_filename, code.co_name), [])
+        names = next((names for there, names in known if there == lines), None)
+        if names is None:
+            known.append((lines, [name]))
+        elif name not in names:
+            names.append(name)
+
+
+def _stack_of(thread: int) -> Iterator[tuple[str, int, str]]:
+    """Yield file, line and function of each call of a thread, the innermost first.
+
+    Not by the frames of another thread: following them (`f_back`) while that thread runs has crashed the interpreter.
+    """
+    with tempfile.TemporaryFile() as file:
+        faulthandler.dump_traceback(file, all_threads=True)
+        file.seek(0)
+        text = file.read().decode(errors="replace")
+    wanted = False
+    for line in text.splitlines():
+        if (head := _THREAD.match(line)) is not None:
+            wanted = int(head[1], 16) == thread
+        elif wanted and (call := _CALL.match(line)) is not None:
+            yield call[1], int(call[2]), call[3]
 
 
 def _code_of(function: Any) -> CodeType | None:

@@ -18,8 +18,8 @@ _HINT = "Await I/O instead, or run blocking code by asyncio.to_thread(...)."
 class LoopMonitor:
     """A hosted service that watches the loop it is started in.
 
-    A thread looks at intervals whether the loop is in a handler. If so, it asks the loop to call back, and looks until that is
-    done: a handler that stays there too long is logged. Handlers are not touched, so a message costs nothing more.
+    A thread asks the loop at intervals to call back. While it does not, the thread looks which handler the loop is in: one that it
+    stays in too long is logged. Handlers are not touched, so a message costs nothing more.
 
     Args:
         names: Finds the handler.
@@ -49,13 +49,11 @@ class LoopMonitor:
 
     def _run(self, watch: _Watch) -> None:
         while not watch.stopping.wait(self._interval):
-            stay = self._names.find(watch.thread)
-            if stay is not None:
-                # It may come back to the loop in between: only a loop that does not answer is blocked.
-                watch.ask()
-                self._look_until_answered(watch, stay)
+            watch.ask()
+            self._look_until_answered(watch)
 
-    def _look_until_answered(self, watch: _Watch, stay: Stay | None) -> None:
+    def _look_until_answered(self, watch: _Watch) -> None:
+        stay: Stay | None = None
         looked_at = time.monotonic()
         while not watch.answered.wait(self._interval):
             now, before = time.monotonic(), looked_at
@@ -63,8 +61,9 @@ class LoopMonitor:
             if stay is not None and now - before > self._interval + _SUSPENDED_SECONDS:
                 # This thread did not run either.
                 stay.first_seen += now - before
-            found = self._names.find(watch.thread)
-            if stay is None or found is None or found.frame is not stay.frame:
+            found = self._names.find(watch.thread, now)
+            # The loop was in one callback all the time, so that the same handler is the same call, or one of many in a row.
+            if stay is None or found is None or found.handler != stay.handler:
                 self._ended(stay)
                 stay = found
                 continue
