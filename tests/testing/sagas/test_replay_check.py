@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -102,18 +103,22 @@ def test_only_the_sagas_that_do_not_fit_are_reported() -> None:
     assert [each.transaction_id for each in report.problems] == ["tx-2"]
 
 
-def test_compensation_that_is_gone_is_reported() -> None:
-    async def execute(data: Trip, saga: SagaContext) -> str:
-        return await saga.step("flight", effect) + await saga.step("hotel", effect)
+def test_compensating_saga_fits_where_its_code_comes_to_every_step() -> None:
+    journal = RECORDED.failing(CatgaError("no luck"))
 
-    from catga_core.sagas.entries import Compensated
-
-    journal = RECORDED.failing(CatgaError("no luck"))._with(Compensated("flight#1", 1, 0.0))
     replay_check([journal], trip(flight_and_hotel))
 
-    report = replay_check([journal], trip(execute), check=False)
+    assert replay_check([journal], trip(left_out), check=False).problems[0].recorded == "the step 'hotel'"
 
-    assert report.problems[0].recorded == "the compensation of 'flight'"
+
+def test_code_that_waits_for_something_else_is_reported() -> None:
+    async def execute(data: Trip, saga: SagaContext) -> str:
+        await asyncio.get_running_loop().create_future()
+        return await flight_and_hotel(data, saga)
+
+    report = replay_check([RECORDED], trip(execute), check=False)
+
+    assert "not the saga's" in report.problems[0].text
 
 
 def test_new_error_of_the_code_is_reported() -> None:

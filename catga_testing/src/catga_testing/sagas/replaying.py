@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 import msgspec
 
 from catga_core import CatgaMediator
-from catga_core.errors import CatgaError, SagaChangedError
-from catga_core.interfaces.saga_store import ClaimedSaga, SagaClaim, SagaState, SagaStore
+from catga_core.errors import CatgaError
+from catga_core.interfaces.saga_store import ClaimedSaga, SagaClaim, SagaState
 from catga_core.messages.registry import MessageRegistry
 from catga_core.runtime.retry import RetryPolicy
-from catga_core.sagas import Saga, SagaContext
-from catga_core.sagas.branches import Branch, current_branch
+from catga_core.sagas import Saga
 from catga_core.sagas.entries import Failing, Received, StepFailed, decode_entry
-from catga_core.sagas.execution import Execution
-from catga_core.sagas.failures import catga_error
-from catga_core.sagas.history import History
-from catga_core.sagas.records import beginning_of
+from catga_core.sagas.rehearsal import Rehearsal, rehearse
 from catga_core.sagas.settings import SagaCounters, Services
-from catga_core.sagas.steps import Steps
-from catga_core.sagas.stops import HandedBack, Interrupted, Parked, SagaStop
 from catga_core.sagas.types import SagaType, saga_type
 from catga_testing.sagas.determinism import deterministic_sagas
 from catga_testing.sagas.exploring import without_log
@@ -139,37 +132,6 @@ def replay_check(
     return report
 
 
-class _Replay(Execution):
-    """Follows a journal to its end, and nothing beyond."""
-
-    def check_step(self, branch: Branch) -> None:
-        """End the replay: the step would run now."""
-        self.check(branch)
-        self._end()
-
-    async def go_on(self, branch: Branch) -> None:
-        """End the replay: something new would happen now."""
-        await super().go_on(branch)
-        self._end()
-
-    async def wait(self, branch: Branch, until: float | None, topic: str | None) -> None:
-        """End the replay: the saga waits here."""
-        self.check(branch)
-        del until, topic
-        self._end()
-
-    def _end(self) -> NoReturn:
-        self.stop(HandedBack())
-        raise SagaStop
-
-
-class _NoStore:
-    """Takes what is written, and keeps nothing."""
-
-    async def append(self, *_: object, **__: object) -> None:
-        """Keep nothing."""
-
-
 class _Children:
     """Knows the classes of child sagas, and runs none."""
 
@@ -209,123 +171,62 @@ async def _problem_of(
     def problem(text: str, recorded: str | None = None, asked: str | None = None) -> ReplayProblem:
         return ReplayProblem(saga.transaction_id, saga.name, saga.version, text, recorded, asked)
 
-    type_ = types.get((saga.name, saga.version))
-    if type_ is None:
+    if (type_ := types.get((saga.name, saga.version))) is None:
         known = ", ".join(f"{name} v{version}" for name, version in types) or "none"
         return problem(f"No class has this name and version; the classes are {known}. Pass its class.")
-    try:
-        history = History(journal.entries)
-        data = type_.decode_data(beginning_of(journal.record).data)
-        made = type_.cls(**_arguments(type_.cls, services))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the saga cannot be resumed
-        return problem(f"It cannot be resumed: {type(error).__name__}: {error}")
-    replay = _Code(journal, history, type_, types)
-    try:
-        await replay.run(made, data)
-    finally:
+    with deterministic_sagas(check=False) as rules:
+        task = asyncio.ensure_future(_rehearsal_of(journal, type_, types, services))
+        await asyncio.wait([task], timeout=_LONGEST_SECONDS)
+        ended = task.done()
         await end_other_tasks()
-    found = replay.error
-    if isinstance(found, SagaChangedError):
-        return problem(str(found), found.recorded, found.asked)
-    return None if found is None else problem(f"{type(found).__name__}: {found}")
+    if rules.violations or not ended:
+        waits = "The code waits for something that is not the saga's."
+        return problem(str(rules.violations[0]) if rules.violations else waits)
+    if (refused := task.exception()) is not None:
+        return problem(f"It cannot be resumed: {type(refused).__name__}: {refused}")
+    shown = task.result()
+    if shown.mismatch is not None:
+        return problem(str(shown.mismatch), shown.mismatch.recorded, shown.mismatch.asked)
+    raises = shown.error is not None and not _may_raise(journal)
+    return problem(f"The code raises {type(shown.error).__name__}: {shown.error}") if raises else None
 
 
-class _Code:
-    """Runs the code of one saga along its journal.
+async def _rehearsal_of(
+    journal: SagaJournal,
+    type_: SagaType,
+    types: Mapping[tuple[str, int], SagaType],
+    services: Mapping[str, object],
+) -> Rehearsal:
+    async def make(use: Callable[[Saga[Any, Any]], Awaitable[None]]) -> None:
+        await use(type_.cls(**_arguments(type_.cls, services)))
 
-    Args:
-        journal: The journal.
-        history: What it says.
-        type_: The saga's class.
-        types: Every class.
-    """
+    once = RetryPolicy(max_attempts=1)
+    nothing = Services(
+        _refused,
+        _refused,
+        cast("CatgaMediator", _Untouchable("mediator")),
+        VirtualClock(),
+        MessageRegistry(),
+        cast("Any", _Children(types)),
+        once,
+        once,
+        0.0,
+        SagaCounters(),
+        _refused,
+    )
+    claim = SagaClaim(journal.transaction_id, 1)
+    claimed = ClaimedSaga(claim, journal.record, journal.entries, taken_over=False)
+    return await rehearse(claimed, type_, make, nothing)
 
-    def __init__(
-        self,
-        journal: SagaJournal,
-        history: History,
-        type_: SagaType,
-        types: Mapping[tuple[str, int], SagaType],
-    ) -> None:
-        self.error: BaseException | None = None
-        self._journal = journal
-        self._history = history
-        store = cast("SagaStore", _NoStore())
-        clock = VirtualClock()
-        claimed = ClaimedSaga(
-            SagaClaim(journal.transaction_id, 1), journal.record, journal.entries, taken_over=False
-        )
-        self._execution = _Replay(claimed, history, store, clock, 0.0)
-        once = RetryPolicy(max_attempts=1)
-        self._services = Services(
-            lambda: store,
-            _refused,
-            cast("CatgaMediator", _Untouchable("mediator")),
-            clock,
-            MessageRegistry(),
-            cast("Any", _Children(types)),
-            once,
-            once,
-            0.0,
-            SagaCounters(),
-            _refused,
-        )
-        beginning = beginning_of(journal.record)
-        self._steps = Steps(
-            self._execution, type_, self._services, beginning.correlation_id, beginning.traceparent
-        )
-        self._context = SagaContext(self._execution, type_, self._services, self._steps)
 
-    async def run(self, saga: Saga[Any, Any], data: Any) -> None:
-        """Run it, and keep what is wrong as `error`."""
-        execution, failing = self._execution, self._history.failing
-        if failing is not None:
-            execution.stop(Interrupted(catga_error(failing.error), failing.cancelled))
-        with ExitStack() as stack:
-            rules = stack.enter_context(deterministic_sagas(check=False))
-            task = asyncio.ensure_future(self._execute(saga, data))
-            await asyncio.wait([task], timeout=_LONGEST_SECONDS)
-            raised = task.exception() if task.done() and not task.cancelled() else None
-        if rules.violations:
-            self.error = rules.violations[0]
-        elif isinstance(execution.reason, Parked):
-            self.error = execution.reason.error
-        elif not task.done():
-            self.error = TimeoutError("the code waits for something that is not the saga's")
-        elif (unread := self._history.unread()) is not None:
-            self.error = SagaChangedError(self._journal.transaction_id, unread, None)
-            self.error.__cause__ = raised
-        elif isinstance(raised, Exception) and not self._may_raise():
-            self.error = raised
-        else:
-            self.error = self._lost_compensation()
-
-    async def _execute(self, saga: Saga[Any, Any], data: Any) -> None:
-        bound = current_branch.set(self._execution.root)
-        try:
-            await saga.execute(data, self._context)
-        except SagaStop:
-            return
-        finally:
-            current_branch.reset(bound)
-
-    def _may_raise(self) -> bool:
-        """Whether an error of the code may be one that it raised before: the journal has a failure, or ends before one."""
-        if self._journal.record.state is SagaState.COMPLETED:
-            return False
-        entries = map(decode_entry, self._journal.entries)
-        return any(
-            isinstance(each, Failing | StepFailed) or (isinstance(each, Received) and each.position is None)
-            for each in entries
-        )
-
-    def _lost_compensation(self) -> BaseException | None:
-        known = {each.key for each in self._steps.done} | {""}
-        for key in self._history.compensations:
-            if key not in known:
-                asked = f"the compensation of {key.rsplit('#', 1)[0]!r}"
-                return SagaChangedError(self._journal.transaction_id, asked, None)
-        return None
+def _may_raise(journal: SagaJournal) -> bool:
+    """Whether an error of the code may be one that it raised before: the journal has a failure, or ends before one."""
+    if journal.record.state is SagaState.COMPLETED:
+        return False
+    return any(
+        isinstance(each, Failing | StepFailed) or (isinstance(each, Received) and each.position is None)
+        for each in map(decode_entry, journal.entries)
+    )
 
 
 def _arguments(cls: type[Any], services: Mapping[str, object]) -> dict[str, object]:
