@@ -309,3 +309,36 @@ async def test_a_short_wait_stays_in_memory(replicas: Replicas) -> None:
     await replicas.clock.run_for(2)
 
     assert (await process.executor.result("order-1", timeout=5)).value == "done"
+
+
+@pytest.mark.parametrize("first", ["a", "b", "time"])
+async def test_branches_that_wait_for_different_things_go_on_each_by_its_own(
+    replicas: Replicas, first: str
+) -> None:
+    async def execute(data: Data, saga: SagaContext) -> str:
+        async def settled(key: str) -> None:
+            await saga.wait_for(Settled, key=key)
+            await saga.step(key, replicas.effect(key))
+
+        async def slept() -> None:
+            await saga.sleep(100)
+            await saga.step("time", replicas.effect("time"))
+
+        await saga.gather(settled("a"), slept(), settled("b"))
+        return "done"
+
+    order = saga_of(execute, waits_for=WAITS)
+    process = await replicas.start(order)
+    await process.executor.start("order-1", Data(), order)
+    await eventually(lambda: suspended(process))
+
+    others = [each for each in ("a", "b", "time") if each != first]
+    for number, each in enumerate([first, *others], 1):
+        if each == "time":
+            await replicas.clock.run_for(101)
+        else:
+            await process.app.mediator.publish(Settled(each, 1))
+        await eventually(lambda number=number: len(replicas.effects) == number)  # type: ignore[misc]
+
+    assert (await process.executor.result("order-1", timeout=5)).value == "done"
+    assert replicas.effects == [first, *others]

@@ -377,7 +377,8 @@ class Execution:
             return
         if self._gated and self._follows:
             self._gate_is_stuck()
-        if self._gated or self.reason is not None:
+            return
+        if self.reason is not None:
             return
         if not self._blocks or any(block.ended.done() for block in self._blocks):
             return
@@ -422,8 +423,9 @@ class Execution:
             self._look_for_rest()
             await gated
         finally:
-            self._gated.pop(gated, None)
-            self._running += 1
+            # It is still there where the task was cancelled.
+            if self._gated.pop(gated, None) is not None:
+                self._running += 1
 
     def _pass_gate(self) -> None:
         self.replaying = False
@@ -431,6 +433,8 @@ class Execution:
 
     def _open_gate(self) -> None:
         gated, self._gated = self._gated, {}
+        # They run from now on: what looks for rest before they do must not find any.
+        self._running += len(gated)
         for each in gated:
             _end(each)
 
@@ -440,10 +444,10 @@ class Execution:
         Those of the code around branches of which one had failed came after the others were stopped. Any other ones are of branches that
         do not exist: the saga is parked.
         """
-        if any(each.done() for each in self._gated):
-            return
         stopped = [each for each, branch in self._gated.items() if branch.has_failed_sibling]
         for each in stopped:
+            del self._gated[each]
+            self._running += 1
             each.set_exception(BranchStop())
         if stopped:
             return
