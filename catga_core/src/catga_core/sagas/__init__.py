@@ -17,6 +17,7 @@ from catga_core.sagas.declared.building import (
 from catga_core.sagas.declared.definition import SagaDefinition
 from catga_core.sagas.declared.parts import SagaPart
 from catga_core.sagas.declared.values import SagaValues
+from catga_core.sagas.drawing.graph import saga_diff, saga_graph
 from catga_core.sagas.executor import SagaExecutor
 from catga_core.sagas.journal_entries import JournalEntry
 from catga_core.sagas.options import SagaOptions
@@ -46,6 +47,8 @@ __all__ = [
     "parallel",
     "publish",
     "saga",
+    "saga_diff",
+    "saga_graph",
     "sequence",
     "sleep",
     "step",

@@ -21,6 +21,7 @@ from catga_core.sagas.entries import (
     decode_entry,
 )
 from catga_core.sagas.failures import Error, catga_error
+from catga_core.sagas.journal_entries import JournalEntry
 from catga_core.sagas.results import SagaResult, SagaStatus, SagaStep, StepState
 from catga_core.sagas.types import SagaType
 
@@ -134,6 +135,7 @@ def status_of(saved: SavedSaga) -> SagaStatus:
         record.created_at,
         record.updated_at,
         record.saga.parent,
+        [JournalEntry(each) for each in entries],
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from catga_core.errors import CatgaError
 from catga_core.interfaces.saga_store import SagaState
+from catga_core.sagas.journal_entries import JournalEntry
 
 R = TypeVar("R")
 
@@ -107,6 +108,7 @@ class SagaStatus(msgspec.Struct, frozen=True):
         started_at: Seconds since the Unix epoch.
         updated_at: Seconds since the Unix epoch.
         parent: The transaction id of the saga that it is a part of.
+        journal: Its journal so far.
     """
 
     transaction_id: str
@@ -123,3 +125,4 @@ class SagaStatus(msgspec.Struct, frozen=True):
     started_at: float
     updated_at: float
     parent: str | None
+    journal: Sequence[JournalEntry] = ()
