@@ -60,7 +60,7 @@ def saga_diff(
     if before == after:
         return ""
     found = (line.rstrip() for line in ndiff(before, after) if not line.startswith("?"))
-    return "\n".join(found) + "\n"
+    return "\n".join(found)
 
 
 def _outline(saga: type[Saga[Any, Any]] | SagaDefinition[Any, Any]) -> Flow:

@@ -58,7 +58,7 @@ class _Drawing:
             ids = [self._ids[task] for task, given in classes.items() if given == name]
             if ids:
                 lines += [f"    classDef {name} {colour}", f"    class {','.join(ids)} {name}"]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines)
 
     def node(self, id_: str, label: str, shape: tuple[str, str]) -> None:
         """Add a node."""
