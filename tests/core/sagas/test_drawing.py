@@ -263,7 +263,7 @@ async def test_a_running_saga_shows_what_is_done_current_and_remaining(replicas:
     await eventually(waits)
 
     drawing = await drawn_of(process)
-    assert drawing.startswith((await asyncio.to_thread(saga_graph, Progress)))
+    assert drawing.startswith(await asyncio.to_thread(saga_graph, Progress))
     assert classes_of(drawing) == {
         "done": {"charge", "pack {item}", "a", "b", "wait for PaidDrawn"},
         "current": {"wait for PaidDrawn"},
