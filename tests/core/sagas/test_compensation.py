@@ -348,6 +348,31 @@ async def test_a_cancellation_is_not_swallowed(replicas: Replicas) -> None:
     assert result.state is SagaState.CANCELLED
 
 
+@pytest.mark.parametrize("how", ["cancelled", "too late"])
+async def test_a_saga_behind_its_commit_point_is_not_compensated_by_another_process(
+    replicas: Replicas, how: str
+) -> None:
+    async def execute(data: Data, saga: SagaContext) -> str:
+        await saga.step("charge", replicas.effect("charge"), compensate=replicas.effect("refund"))
+        await saga.commit_point()
+        return str(await saga.step("ship", replicas.effect("ship", result="shipped")))
+
+    order = saga_of(execute, timeout=60 if how == "too late" else None)
+    # The writes: begin, charge with the commit point, ship with the end.
+    first = await replicas.start(order, dies_at=3)
+    await first.executor.start("order-1", Data(), order)
+    await eventually(lambda: first.store.dead)
+    second = await replicas.start(order)
+    if how == "cancelled":
+        await second.executor.cancel("order-1")
+    await replicas.clock.run_for(61)
+
+    result = await second.executor.result("order-1", timeout=5)
+
+    assert result.value == "shipped"
+    assert replicas.effects == ["charge", "ship", "ship"]
+
+
 async def test_behind_the_commit_point_steps_are_retried_forward(replicas: Replicas) -> None:
     ship = replicas.effect("ship", result="shipped", fails=[OSError("away")] * 3)
 

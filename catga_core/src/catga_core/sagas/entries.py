@@ -120,6 +120,10 @@ class Received(Operation, frozen=True, array_like=True, tag="e"):
     data: bytes
 
 
+COMMIT_POINT: Final = "commit_point"
+"""The kind of the mark of a commit point."""
+
+
 class Mark(Operation, frozen=True, array_like=True, tag="m"):
     """A place that the code has passed: a commit point, a patch, a compensation that belongs to no step.
 

@@ -72,7 +72,8 @@ class Execution:
         self.reason: Reason | None = None
         # Where the code does not fit the journal, also where the run ends for another reason.
         self.mismatch: SagaChangedError | None = None
-        self.committed: bool = False
+        # Known before the code comes there: a saga that was cancelled meanwhile is not compensated either.
+        self.committed: bool = history.committed
         self.replaying: bool = history.left > 0
         self.root: Branch = history.branch("")
         # Whether a process may have died in a step, which then has to be run again even where the saga was cancelled since: only so

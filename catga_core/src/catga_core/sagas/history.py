@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from catga_core.sagas.branches import Branch, Group
 from catga_core.sagas.entries import (
+    COMMIT_POINT,
     Compensated,
     CompensationFailed,
     Entry,
     Failing,
+    Mark,
     Operation,
     Progress,
     Received,
@@ -30,6 +32,7 @@ class History:
     __slots__ = (
         "_begun",
         "_branches",
+        "committed",
         "compensations",
         "entries",
         "failing",
@@ -42,6 +45,8 @@ class History:
         self.entries: int = len(entries)
         self.left: int = 0
         self.failing: Failing | None = None
+        # Whether the commit point is in the journal.
+        self.committed: bool = False
         self.compensations: dict[str, Compensated | CompensationFailed] = {}
         self.progress: Progress | None = None
         self.positions: dict[str, int] = {}
@@ -81,6 +86,8 @@ class History:
             self.left += 1
             if isinstance(entry, Received) and entry.position is not None:
                 self.positions[entry.topic] = max(self.positions.get(entry.topic, 0), entry.position)
+            elif isinstance(entry, Mark) and entry.kind == COMMIT_POINT:
+                self.committed = True
         elif isinstance(entry, Failing):
             self.failing = entry
         elif isinstance(entry, Progress):

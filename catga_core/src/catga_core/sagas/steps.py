@@ -15,7 +15,7 @@ from catga_core.option_checks import check_name, check_seconds
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.sagas.attempts import Attempts, Ended, step_id
 from catga_core.sagas.branches import Branch
-from catga_core.sagas.entries import Mark, Step, StepFailed
+from catga_core.sagas.entries import COMMIT_POINT, Mark, Step, StepFailed
 from catga_core.sagas.execution import Execution
 from catga_core.sagas.failures import raised_again, recorded_error
 from catga_core.sagas.saga import Saga
@@ -144,7 +144,7 @@ class Steps:
         branch = self._execution.here()
         branch.begin("commit point")
         try:
-            await self._mark(branch, "commit point", "commit_point")
+            await self._mark(branch, "commit point", COMMIT_POINT)
             self._execution.committed = True
         finally:
             branch.busy = None
