@@ -85,6 +85,23 @@ def test_no_faults_are_injected_where_none_is_asked_for() -> None:
     assert explored(OrderSaga, faults=0).runs == 6
 
 
+def test_cancellations_are_explored_where_asked() -> None:
+    states: set[SagaState] = set()
+
+    def check(shop: Shop, result: SagaResult[str]) -> None:
+        states.add(result.state)
+        everything_adds_up(shop, result)
+
+    explore_crashes(OrderSaga, PlacedOrder(), world=Shop, invariant=check, faults=1)
+    assert SagaState.CANCELLED not in states
+
+    explore_crashes(OrderSaga, PlacedOrder(), world=Shop, invariant=check, faults=1, cancel=True)
+    assert SagaState.CANCELLED in states
+
+    failures = explored(MissingCompensation, faults=1, cancel=True).failures
+    assert any("the saga is cancelled after" in each.timeline for each in failures)
+
+
 # --- waits, children, limits ---
 
 

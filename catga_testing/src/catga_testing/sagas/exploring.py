@@ -43,6 +43,7 @@ def explore_crashes(
     max_runs: int = 20_000,
     options: SagaOptions | None = None,
     ends: SagaState | None = SagaState.COMPLETED,
+    cancel: bool = False,
     check: bool = True,
 ) -> ExplorationReport:
     """Run a saga again and again, with a crash at every point, with failing steps and with unreliable deliveries.
@@ -67,6 +68,7 @@ def explore_crashes(
         max_runs: How many runs at most.
         options: How sagas are run; default: `SagaOptions()`.
         ends: How a run without faults ends; `None` for any final state.
+        cancel: Whether the saga is also cancelled at every point, as one of the faults.
         check: Whether to raise where a run fails.
 
     Returns:
@@ -84,7 +86,9 @@ def explore_crashes(
         type_ = saga_type(each, names)
         kinds[type_.name, type_.version] = Kind(type_, observed_class(each))
     given = options or SagaOptions()
-    subject = Subject(transaction_id, data, kinds, world, invariant, _at_rest(given, _DAY), 1000 * _DAY, ends)
+    subject = Subject(
+        transaction_id, data, kinds, world, invariant, _at_rest(given, _DAY), 1000 * _DAY, ends, cancel
+    )
 
     began = time.perf_counter()
     with without_log(), deterministic_sagas(check=False) as rules:

@@ -44,6 +44,22 @@ class CrashAt(msgspec.Struct, frozen=True):
         return f"the process crashes after {self.after}"
 
 
+class CancelAt(msgspec.Struct, frozen=True):
+    """The saga is cancelled right after a change of the journal or of the world.
+
+    Args:
+        point: As in `CrashAt`.
+        after: What was changed.
+    """
+
+    point: int
+    after: str
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"the saga is cancelled after {self.after}"
+
+
 class StepFails(msgspec.Struct, frozen=True):
     """A step or a compensation fails.
 
@@ -80,7 +96,7 @@ class Misdelivered(msgspec.Struct, frozen=True):
         return f"{self.name} {self.how.value}"
 
 
-Fault: TypeAlias = CrashAt | StepFails | Misdelivered
+Fault: TypeAlias = CrashAt | CancelAt | StepFails | Misdelivered
 
 
 def is_scenario(fault: Fault) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import random
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context
 from typing import Any
 
 import msgspec
@@ -38,6 +39,7 @@ class Subject(msgspec.Struct, frozen=True):
         options: How sagas are run.
         within: Virtual seconds for one run.
         ends: How a run without faults ends, `None` for any final state.
+        cancel: Whether it is cancelled as well.
     """
 
     transaction_id: str
@@ -48,6 +50,7 @@ class Subject(msgspec.Struct, frozen=True):
     options: SagaOptions
     within: float
     ends: SagaState | None
+    cancel: bool = False
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -81,7 +84,7 @@ class OneRun:
     def __init__(self, subject: Subject, faults: Iterable[Fault]) -> None:
         self._subject = subject
         self._faults = tuple(faults)
-        self.trial: Trial = Trial(self._faults)
+        self.trial: Trial = Trial(self._faults, self._cancel if subject.cancel else None)
         self._clock = VirtualClock()
         self._storage = storage = MemoryStorage()
         self._store = MemorySagaStore(storage, self._clock)
@@ -93,6 +96,7 @@ class OneRun:
         self._deliveries = Deliveries(self.trial, handlers_of(self._world), types, self._store, self._notify)
         self._process: Process | None = None
         self._processes = 0
+        self._cancelling: asyncio.Task[None] | None = None
         bind(self._world, self._deliveries)
 
     async def run(self) -> Ran:
@@ -193,6 +197,16 @@ class OneRun:
         if self.trial.pending and await self._has_ended():
             # Late deliveries are part of the run.
             await asyncio.sleep(1.0)
+
+    def _cancel(self) -> None:
+        """Cancel the saga, as a client does that asks any process."""
+
+        async def cancel() -> None:
+            await self._store.cancel(self._subject.transaction_id)
+            if self._process is not None:
+                self._process.executor.runs.interrupt(self._subject.transaction_id)
+
+        self._cancelling = asyncio.Task(cancel(), loop=asyncio.get_running_loop(), context=Context())
 
     def _notify(self, topic: str) -> None:
         if self._process is not None and not self._process.life.dead:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 
 from catga_core.errors import CatgaError, ErrorCode
-from catga_testing.sagas.faults import CrashAt, DeliveryFault, Fault, Misdelivered, StepFails, StepFault
+from catga_testing.sagas.faults import (
+    CancelAt,
+    CrashAt,
+    DeliveryFault,
+    Fault,
+    Misdelivered,
+    StepFails,
+    StepFault,
+)
 from catga_testing.sagas.timeline import Moment
 
 MOST_CHANGES = 10_000
@@ -66,9 +74,10 @@ class Trial:
 
     Args:
         faults: The faults, in the order in which they occur.
+        cancel: Cancels the saga, `None` where it is not cancelled.
     """
 
-    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, faults: Iterable[Fault] = (), cancel: Callable[[], None] | None = None) -> None:
         self.moments: list[Moment] = []
         self.changes: int = 0
         self.died: asyncio.Event = asyncio.Event()
@@ -80,6 +89,7 @@ class Trial:
         self.possible: list[Fault] = []
         self.after: int = 0
         self._left = set(faults)
+        self._cancel = cancel
         self._standing: dict[str, StepFails] = {}
         self._seen: set[str] = set()
 
@@ -119,6 +129,9 @@ class Trial:
             self.note(life.number, f"the process crashes after {what}", injected=True)
             self.kill(life)
             raise CrashedError
+        if self._cancel is not None and self._inject(CancelAt(self.changes, what)):
+            self.note(0, f"the saga is cancelled after {what}", injected=True)
+            self._cancel()
 
     def kill(self, life: Life) -> None:
         """End a process."""
