@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from catga_core import CatgaError
-from catga_core.errors import ConfigurationError
+from catga_core.errors import ConfigurationError, SagaChangedError
+from catga_core.runtime.retry import RetryPolicy
 from catga_core.sagas import SagaContext, SagaState
 from catga_testing.waiting import eventually
 from tests.core.sagas.replicas import Data, Process, Replicas, saga_of
@@ -144,3 +145,37 @@ async def test_a_child_that_runs_is_cancelled_with_the_saga_around_it(replicas: 
 
 async def waits(process: Process, transaction_id: str) -> bool:
     return (await process.executor.status(transaction_id)).state is SagaState.WAITING
+
+
+async def test_a_child_whose_code_changed_is_a_failed_compensation_of_the_saga_around_it(
+    replicas: Replicas,
+) -> None:
+    name = "pack"
+
+    async def ship(data: Data, saga: SagaContext) -> str:
+        return await saga.step(
+            name, replicas.effect("pack", result="packed"), compensate=replicas.effect("unpack")
+        )
+
+    async def execute(data: Data, saga: SagaContext) -> str:
+        nonlocal name
+        await saga.saga("shipping", shipping, data)
+        name = "wrap"
+        raise NO_LUCK
+
+    shipping = saga_of(ship, name="shipping")
+    order = saga_of(execute, compensation_retry=RetryPolicy(max_attempts=1))
+    process = await replicas.start(order, shipping)
+
+    result = await process.execute("order-1", order)
+    child = await process.executor.status("order-1/shipping#1/saga")
+
+    assert result.state is SagaState.COMPENSATION_FAILED
+    assert isinstance(child.problem, SagaChangedError)
+    assert replicas.effects == ["pack"]
+    name = "pack"
+    await process.executor.resume("order-1/shipping#1/saga")
+    await process.executor.result("order-1/shipping#1/saga", timeout=5)
+    await process.executor.resume("order-1")
+    assert (await process.executor.result("order-1", timeout=5)).state is SagaState.COMPENSATED
+    assert replicas.effects == ["pack", "unpack(packed)"]

@@ -14,6 +14,7 @@ from catga_core.interfaces.storage import Storage
 from catga_core.mediator import CatgaMediator
 from catga_core.messages.registry import MessageRegistry
 from catga_core.runtime.retry import RetryPolicy
+from catga_core.sagas.children import ChildSagas
 from catga_core.sagas.executor import SagaExecutor
 from catga_core.sagas.letters import letter_writer
 from catga_core.sagas.options import SagaOptions
@@ -73,7 +74,7 @@ def assemble_executor(
         mediator,
         clock,
         registry,
-        executor,
+        ChildSagas(executor, types, store),
         retry,
         msgspec.structs.replace(retry, max_attempts=options.compensation_max_attempts),
         options.linger_seconds,

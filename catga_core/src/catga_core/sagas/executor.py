@@ -29,11 +29,10 @@ from catga_core.interfaces.saga_store import (
 )
 from catga_core.interfaces.storage import Storage
 from catga_core.messages.context import active_context
-from catga_core.messages.results import Success
 from catga_core.option_checks import check_name, check_seconds
 from catga_core.runtime.unit_of_work import joined_unit_of_work
 from catga_core.sagas.declared.definition import SagaDefinition, saga_of
-from catga_core.sagas.interventions import Interventions, failing_entry
+from catga_core.sagas.interventions import Interventions
 from catga_core.sagas.journal_entries import JournalEntry
 from catga_core.sagas.options import SagaOptions
 from catga_core.sagas.records import Beginning, beginning_of, encode_record, result_of, status_of
@@ -80,7 +79,7 @@ class SagaExecutor:
         self._clock = clock
         self._lease = options.lease_seconds
         self._concurrency = options.concurrency
-        self._interventions = Interventions(types, store, runs, clock, self._lease)
+        self.interventions: Interventions = Interventions(types, store, runs, clock, self._lease)
 
     async def execute(
         self,
@@ -181,7 +180,7 @@ class SagaExecutor:
             self._check_same(begun.record, new, data)
         elif begun.claim is not None:
             claimed = ClaimedSaga(begun.claim, begun.record, (), taken_over=False)
-            run = await self._interventions.run_or_release(claimed, began, given)
+            run = await self.interventions.run_or_release(claimed, began, given)
         return begun.record.state, run
 
     async def result(self, transaction_id: str, *, timeout: float | None = None) -> SagaResult[Any]:
@@ -259,7 +258,7 @@ class SagaExecutor:
             SagaNotFoundError: There is none.
             LockedError: Another process is changing it.
         """
-        return await self._interventions.resume(transaction_id)
+        return await self.interventions.resume(transaction_id)
 
     async def retry_from(self, transaction_id: str, step: str) -> SagaState:
         """Have a saga that failed or is parked go on from a step: the step, and what followed it, is forgotten and runs again.
@@ -278,7 +277,7 @@ class SagaExecutor:
             SagaConflictError: It runs, waits, is completed, or has compensated a step before this one.
             LockedError: Another process is changing it.
         """
-        return await self._interventions.retry_from(transaction_id, step)
+        return await self.interventions.retry_from(transaction_id, step)
 
     async def compensate(
         self, transaction_id: str, undo: Mapping[str, Callable[[Any], object] | None] | None = None
@@ -303,7 +302,7 @@ class SagaExecutor:
             ConflictError: It is not parked, or behind its commit point.
             LockedError: Another process is changing it.
         """
-        return await self._interventions.compensate(transaction_id, undo or {})
+        return await self.interventions.compensate(transaction_id, undo or {})
 
     async def migrate(
         self,
@@ -332,9 +331,9 @@ class SagaExecutor:
             ConfigurationError: The version is not registered here.
             LockedError: A process runs it.
         """
-        return await self._interventions.migrate(transaction_id, migrate, version)
+        return await self.interventions.migrate(transaction_id, migrate, version)
 
-    # --- for child sagas, and for the workers ---
+    # --- for the workers ---
 
     def type_of(self, saga: type[Saga[Any, Any]]) -> SagaType:
         """Return a registered saga.
@@ -361,44 +360,6 @@ class SagaExecutor:
         """The sagas that this process can run."""
         return [SagaKind(each.name, each.version, each.mark.max_running) for each in self._types.values()]
 
-    async def begin_child(
-        self, parent: str, transaction_id: str, saga: type[Saga[Any, Any]], data: Any
-    ) -> None:
-        """Start a saga as a part of another; one that is known is left alone."""
-        await self.start(transaction_id, data, saga, parent=parent)
-
-    async def end_of(self, transaction_id: str) -> Success[Any] | None:
-        """Return what a child saga ended with, `None` where it has not ended.
-
-        Raises:
-            CatgaError: The error that it failed with.
-        """
-        saved = await self._store().read(transaction_id)
-        if saved is None or not saved.record.state.is_final:
-            return None
-        result = result_of(saved, self._types.get((saved.record.saga.name, saved.record.saga.version)))
-        return Success(result.unwrap())
-
-    async def compensate_child(self, transaction_id: str) -> None:
-        """Have a child saga compensated, and wait for that; one that has not ended is cancelled.
-
-        Raises:
-            CatgaError: A compensation failed.
-        """
-        record = await self._store().get(transaction_id)
-        if record is None:
-            # The saga around it ended before it began.
-            return
-        if not record.state.is_final:
-            await self.cancel(transaction_id)
-            record = await self._store().wait_final(transaction_id, timeout=math.inf)
-        if record is not None and record.state is SagaState.COMPLETED:
-            await self._compensate_completed(transaction_id)
-            record = await self._store().wait_final(transaction_id, timeout=math.inf)
-        if record is not None and record.state is SagaState.COMPENSATION_FAILED:
-            text = f"The child saga {transaction_id!r} could not be compensated."
-            raise CatgaError(text, code="COMPENSATION_FAILED", retryable=False)
-
     # --- parts ---
 
     def _check_same(self, record: SagaRecord, new: NewSaga, data: Any) -> None:
@@ -418,13 +379,3 @@ class SagaExecutor:
         # Decoded, because equal data may have other bytes: sets have no order, and classes get new fields with defaults.
         if not same(known.decode_data(first), data):
             raise SagaConflictError(saga.transaction_id, "it began with other data")
-
-    async def _compensate_completed(self, transaction_id: str) -> None:
-        hand = self._interventions
-        claimed, began = await hand.claim(transaction_id)
-        if claimed.record.state is not SagaState.COMPLETED:
-            await hand.give_back(claimed)
-            return
-        error = CatgaError("The saga around it failed.", code="PARENT_FAILED", retryable=False)
-        failing = failing_entry(error, "the saga around it")
-        await hand.go_on(claimed, [*claimed.entries, failing], SagaState.COMPENSATING, began)

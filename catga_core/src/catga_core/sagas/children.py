@@ -1,0 +1,94 @@
+"""`ChildSagas`: runs and compensates the sagas that are steps of others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from catga_core.errors import CatgaError
+from catga_core.interfaces.saga_store import SagaState, SagaStore
+from catga_core.messages.results import Success
+from catga_core.sagas.executor import SagaExecutor
+from catga_core.sagas.interventions import failing_entry
+from catga_core.sagas.records import result_of
+from catga_core.sagas.saga import Saga
+from catga_core.sagas.types import SagaType
+
+
+class ChildSagas:
+    """Starts, awaits and compensates sagas for the sagas around them.
+
+    Args:
+        executor: Starts and cancels sagas.
+        types: The registered sagas, by name and version.
+        store: Returns the current store.
+    """
+
+    def __init__(
+        self,
+        executor: SagaExecutor,
+        types: Mapping[tuple[str, int], SagaType],
+        store: Callable[[], SagaStore],
+    ) -> None:
+        self._executor = executor
+        self._types = types
+        self._store = store
+
+    def type_of(self, saga: type[Saga[Any, Any]]) -> SagaType:
+        """Return a registered saga.
+
+        Raises:
+            ConfigurationError: It is not registered.
+        """
+        return self._executor.type_of(saga)
+
+    async def begin_child(
+        self, parent: str, transaction_id: str, saga: type[Saga[Any, Any]], data: Any
+    ) -> None:
+        """Start a saga as a part of another; one that is known is left alone."""
+        await self._executor.start(transaction_id, data, saga, parent=parent)
+
+    async def end_of(self, transaction_id: str) -> Success[Any] | None:
+        """Return what a child saga ended with, `None` where it has not ended.
+
+        Raises:
+            CatgaError: The error that it failed with.
+        """
+        saved = await self._store().read(transaction_id)
+        if saved is None or not saved.record.state.is_final:
+            return None
+        result = result_of(saved, self._types.get((saved.record.saga.name, saved.record.saga.version)))
+        return Success(result.unwrap())
+
+    async def compensate_child(self, transaction_id: str) -> None:
+        """Have a child saga compensated, and wait for that; one that has not ended is cancelled.
+
+        Raises:
+            CatgaError: A compensation failed, or the child is parked.
+        """
+        record = await self._store().get(transaction_id)
+        if record is None:
+            # The saga around it ended before it began.
+            return
+        if not record.state.is_final:
+            await self._executor.cancel(transaction_id)
+            record = await self._store().wait_final(transaction_id, timeout=math.inf)
+        if record is not None and record.state is SagaState.COMPLETED:
+            await self._compensate_completed(transaction_id)
+            record = await self._store().wait_final(transaction_id, timeout=math.inf)
+        if record is None or (record.state.is_final and record.state is not SagaState.COMPENSATION_FAILED):
+            return
+        how = "could not be compensated" if record.state.is_final else "is parked and not compensated"
+        text = f"The child saga {transaction_id!r} {how}. Resolve that, then resume the saga around it."
+        raise CatgaError(text, code="COMPENSATION_FAILED", retryable=False)
+
+    async def _compensate_completed(self, transaction_id: str) -> None:
+        hand = self._executor.interventions
+        claimed, began = await hand.claim(transaction_id)
+        if claimed.record.state is not SagaState.COMPLETED:
+            await hand.give_back(claimed)
+            return
+        error = CatgaError("The saga around it failed.", code="PARENT_FAILED", retryable=False)
+        failing = failing_entry(error, "the saga around it")
+        await hand.go_on(claimed, [*claimed.entries, failing], SagaState.COMPENSATING, began)
