@@ -257,11 +257,17 @@ async def test_cancelling_compensates_after_the_step_that_runs(replicas: Replica
     assert replicas.effects == ["refund(7)"]
 
 
-async def test_cancelling_ends_the_wait_for_another_attempt(replicas: Replicas) -> None:
+@pytest.mark.parametrize("answers", [True, False], ids=["answers", "is still away"])
+async def test_cancelling_ends_the_wait_for_another_attempt_with_a_last_one(
+    replicas: Replicas, answers: bool
+) -> None:
+    # The answer of the first attempt was lost: whether b has had its effect is known after a further one.
+    run = replicas.effect("b", result=2, fails=[OSError("away")] * (1 if answers else 99))
+
     async def execute(data: Data, saga: SagaContext) -> str:
-        await saga.step("a", replicas.effect("a"), compensate=replicas.effect("undo a"))
+        await saga.step("a", replicas.effect("a", result=1), compensate=replicas.effect("undo"))
         slow = RetryPolicy(max_attempts=None, delay_seconds=3600, max_delay_seconds=3600)
-        await saga.step("b", replicas.effect("b", fails=[OSError("away")] * 99), retry=slow)
+        await saga.step("b", run, retry=slow, compensate=replicas.effect("undo"))
         return ""
 
     order = saga_of(execute)
@@ -273,7 +279,7 @@ async def test_cancelling_ends_the_wait_for_another_attempt(replicas: Replicas) 
     result = await process.executor.result("order-1", timeout=5)
 
     assert result.state is SagaState.CANCELLED
-    assert replicas.effects == ["a", "b", "undo a(None)"]
+    assert replicas.effects == ["a", "b", "b", *(["undo(2)"] if answers else []), "undo(1)"]
 
 
 @pytest.mark.parametrize("how", ["cancelled", "too late"])

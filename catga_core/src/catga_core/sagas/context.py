@@ -16,6 +16,7 @@ from catga_core.runtime.retry import RetryPolicy
 from catga_core.sagas.declared.definition import SagaDefinition, saga_of
 from catga_core.sagas.entries import Progress
 from catga_core.sagas.execution import Execution
+from catga_core.sagas.gathering import gather
 from catga_core.sagas.saga import Saga
 from catga_core.sagas.settings import Services
 from catga_core.sagas.signals import decode_event
@@ -269,7 +270,7 @@ class SagaContext:
             _close(branches)
             msg = f"on_failure must be 'wait' or 'cancel'; got {on_failure!r}."
             raise ValueError(msg)
-        return tuple(await self._execution.gather(branches, cancel=on_failure == "cancel"))
+        return tuple(await gather(self._execution, branches, cancel=on_failure == "cancel"))
 
     # --- waiting ---
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Sequence
-from contextvars import Context, copy_context
 from typing import Any
-
-import msgspec
 
 from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError, SagaCancelledError, SagaChangedError, SagaTimeoutError
 from catga_core.interfaces.saga_store import ClaimedSaga, SagaStore, SagaWait
 from catga_core.log import SAGA_RECOVERY_FAILED, logger, traceback_of
-from catga_core.runtime.tasks import background_task
 from catga_core.runtime.waiter import Waiter
-from catga_core.sagas.branches import Branch, Group, current_branch
+from catga_core.sagas.branches import Branch, current_branch
 from catga_core.sagas.entries import Operation, shown_operation
 from catga_core.sagas.history import History
 from catga_core.sagas.journal import Journal
+from catga_core.sagas.resting import Rest, end
 from catga_core.sagas.stops import (
     BranchStop,
     HandedBack,
@@ -29,22 +25,6 @@ from catga_core.sagas.stops import (
     SagaStop,
     Suspended,
 )
-
-
-class Block(msgspec.Struct, eq=False):
-    """A branch that waits.
-
-    Args:
-        branch: The branch.
-        until: When its wait ends, seconds since the Unix epoch; `None` for no limit.
-        topic: What it waits for, `None` for a time only.
-        ended: Done when it is to look again.
-    """
-
-    branch: Branch
-    until: float | None
-    topic: str | None
-    ended: asyncio.Future[None]
 
 
 class Execution:
@@ -80,13 +60,16 @@ class Execution:
         # is it known whether there is anything to compensate.
         self._in_doubt = history.failing is None and claimed.taken_over
         self._deadline = claimed.record.saga.deadline
-        self._linger = linger
-        self._running = 1
-        self._blocks: set[Block] = set()
+        self.rest: Rest = Rest(
+            clock,
+            linger,
+            ends=lambda: self.reason is not None,
+            may_rest=self._may_rest,
+            suspend=self._suspend,
+        )
         self._gated: dict[asyncio.Future[None], Branch] = {}
         self._stopped = Waiter()
-        self._timer: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
 
     # --- what the run around it says ---
 
@@ -96,8 +79,7 @@ class Execution:
             return
         self.reason = reason
         self._stopped.close()
-        for block in self._blocks:
-            _end(block.ended)
+        self.rest.wake_all()
         self._open_gate()
 
     def interrupt(self) -> None:
@@ -119,24 +101,8 @@ class Execution:
         Args:
             task: The task of `execute`.
         """
-        for each in [*self._tasks, *([] if task is None else [task])]:
+        for each in [*self.tasks, *([] if task is None else [task])]:
             each.cancel()
-
-    def notify(self, topic: str) -> None:
-        """Have the branches that wait for a topic look again."""
-        for block in self._blocks:
-            if block.topic == topic:
-                _end(block.ended)
-
-    def close(self) -> None:
-        """Release what a run leaves behind."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    @property
-    def topics(self) -> Sequence[str]:
-        """What branches wait for."""
-        return [block.topic for block in self._blocks if block.topic is not None]
 
     # --- what the context asks for ---
 
@@ -259,10 +225,22 @@ class Execution:
             return None
         return max(0.0, self._deadline - self.clock.time())
 
-    async def pause(self, branch: Branch, seconds: float) -> None:
-        """Wait in memory before another attempt; a stop ends it, the failure of a sibling does not: the step has begun."""
+    async def pause(self, branch: Branch, seconds: float) -> bool:
+        """Wait in memory before another attempt; a stop ends it, the failure of a sibling does not: the step has begun.
+
+        Returns:
+            Whether that attempt is the last one: the saga was cancelled or is late, and the step may have had its effect, which only
+            a further attempt shows.
+
+        Raises:
+            SagaStop: The run ends here.
+        """
         await self._stopped.wait(work=self.clock.sleep(seconds))
+        self._look_at_deadline()
+        if isinstance(self.reason, Interrupted):
+            return True
         self.check(branch, siblings=False)
+        return False
 
     async def wait(self, branch: Branch, until: float | None, topic: str | None) -> None:
         """Wait for a time or for a signal, in memory or suspended; return when to look again.
@@ -276,157 +254,33 @@ class Execution:
         if self._deadline is not None and not self.committed:
             limit = self._deadline if until is None else min(until, self._deadline)
         self.check(branch)
-        block = Block(branch, limit, topic, asyncio.get_running_loop().create_future())
-        self._blocks.add(block)
-        self._running -= 1
-        try:
-            self._look_for_rest()
-            await block.ended
-        finally:
-            self._blocks.discard(block)
-            self._running += 1
+        await self.rest.wait(branch, limit, topic)
         self.check(branch)
-
-    async def gather(self, works: Sequence[Awaitable[Any]], *, cancel: bool) -> list[Any]:
-        """Run branches at the same time; return their results in their order.
-
-        Args:
-            works: The branches.
-            cancel: Whether the steps of the others are cancelled when one fails.
-
-        Raises:
-            Exception: The error of the first branch that failed.
-        """
-        if not works:
-            return []
-        parent = self.here()
-        parent.begin("gather")
-        number, parent.gathers = parent.gathers, parent.gathers + 1
-        group = Group(len(works), cancels=cancel)
-        tasks: list[asyncio.Task[Any]] = []
-        self._running += len(works) - 1
-        for index, work in enumerate(works):
-            branch = self.history.branch(f"{parent.path}{number}.{index}/", parent, group)
-            context = copy_context()
-            context.run(current_branch.set, branch)
-            tasks.append(
-                background_task(self._branch(work, branch, group, tasks if cancel else None), context=context)
-            )
-        self._tasks.update(tasks)
-        try:
-            await _all_ended(tasks)
-        finally:
-            self._tasks.difference_update(tasks)
-            parent.busy = None
-            self._forget_unbegun(works, group)
-        return self._results(tasks)
 
     # --- parts ---
 
-    async def _branch(
-        self, work: Awaitable[Any], branch: Branch, group: Group, siblings: list[asyncio.Task[Any]] | None
-    ) -> Any:
-        try:
-            return await work
-        except BaseException as error:
-            group.fail(branch)
-            self._end_siblings(error, siblings)
-            raise
-        finally:
-            group.left -= 1
-            # The last one lets the code around it go on.
-            self._running -= 1 if group.left else 0
-            self._look_for_rest()
-
-    def _end_siblings(self, error: BaseException, siblings: list[asyncio.Task[Any]] | None) -> None:
-        for block in self._blocks:
-            if block.branch.has_failed_sibling:
-                _end(block.ended)
-        # What the journal still has of the others happened before, and has to be known for their compensation.
-        if siblings is not None and isinstance(error, Exception) and not self.history.left:
-            for each in siblings:
-                if each is not asyncio.current_task():
-                    each.cancel()
-
-    def _forget_unbegun(self, works: Sequence[Awaitable[Any]], group: Group) -> None:
-        """Forget the branches that were cancelled before they began."""
-        self._running -= max(0, group.left - 1)
-        if group.left:
-            for each in works:
-                if isinstance(each, Coroutine):
-                    each.close()
-
-    def _results(self, tasks: Sequence[asyncio.Task[Any]]) -> list[Any]:
-        errors = [error for each in tasks if not each.cancelled() and (error := each.exception()) is not None]
-        if self.reason is not None and any(isinstance(each, SagaStop) for each in errors):
-            raise SagaStop
-        for error in errors:
-            if not isinstance(error, BranchStop):
-                raise error
-        if errors:
-            raise BranchStop
-        for each in tasks:
-            # By somebody else, or because a sibling failed whose error was raised above.
-            each.result()
-        return [each.result() for each in tasks]
-
-    def _look_for_rest(self) -> None:
-        """Suspend the saga where every branch waits, or have it woken here where the wait is short."""
-        if self._running:
-            # It stays in memory, so however long the wait is.
-            self._wake_in_time()
-            return
+    def _may_rest(self) -> bool:
         if self._gated and self._follows:
             self._gate_is_stuck()
-            return
-        if self.reason is not None:
-            return
-        if not self._blocks or any(block.ended.done() for block in self._blocks):
-            return
-        due_at = self._due_at
-        left = None if due_at is None else due_at - self.clock.time()
-        if left is not None and left <= self._linger:
-            self._wake_after(left)
-            return
+            return False
+        return self.reason is None
+
+    def _suspend(self, due_at: float | None) -> None:
         positions = self.history.positions
-        waits = tuple(SagaWait(topic, positions.get(topic, 0)) for topic in dict.fromkeys(self.topics))
+        waits = tuple(SagaWait(topic, positions.get(topic, 0)) for topic in dict.fromkeys(self.rest.topics))
         self.stop(Suspended(due_at, waits))
-
-    @property
-    def _due_at(self) -> float | None:
-        return min((block.until for block in self._blocks if block.until is not None), default=None)
-
-    def _wake_in_time(self) -> None:
-        due_at = self._due_at if self._blocks and self.reason is None else None
-        if due_at is not None:
-            self._wake_after(due_at - self.clock.time())
-
-    def _wake_after(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = background_task(self._wake_those_due(seconds), context=Context())
-
-    async def _wake_those_due(self, seconds: float) -> None:
-        if seconds > 0:
-            await self.clock.sleep(seconds)
-        self._timer = None
-        now = self.clock.time()
-        for block in self._blocks:
-            if block.until is not None and block.until <= now:
-                _end(block.ended)
-        self._look_for_rest()
 
     async def _wait_at_gate(self, branch: Branch) -> None:
         gated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gated[gated] = branch
-        self._running -= 1
+        self.rest.running -= 1
         try:
-            self._look_for_rest()
+            self.rest.look()
             await gated
         finally:
             # It is still there where the task was cancelled.
             if self._gated.pop(gated, None) is not None:
-                self._running += 1
+                self.rest.running += 1
 
     def _pass_gate(self) -> None:
         self.replaying = False
@@ -435,9 +289,9 @@ class Execution:
     def _open_gate(self) -> None:
         gated, self._gated = self._gated, {}
         # They run from now on: what looks for rest before they do must not find any.
-        self._running += len(gated)
+        self.rest.running += len(gated)
         for each in gated:
-            _end(each)
+            end(each)
 
     def _gate_is_stuck(self) -> None:
         """Go on where every branch has come to its end, and recorded operations are left.
@@ -448,7 +302,7 @@ class Execution:
         stopped = [each for each, branch in self._gated.items() if branch.has_failed_sibling]
         for each in stopped:
             del self._gated[each]
-            self._running += 1
+            self.rest.running += 1
             each.set_exception(BranchStop())
         if stopped:
             return
@@ -465,22 +319,3 @@ class Execution:
                 stack=traceback_of(error),
             )
         self.stop(Lost())
-
-
-async def _all_ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Wait for every branch, also when the code around them is cancelled: then they are as well."""
-    cancelled: asyncio.CancelledError | None = None
-    while not all(each.done() for each in tasks):
-        try:
-            await asyncio.wait(tasks)
-        except asyncio.CancelledError as error:
-            cancelled = error
-            for each in tasks:
-                each.cancel()
-    if cancelled is not None:
-        raise cancelled
-
-
-def _end(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -78,7 +78,7 @@ async def rehearse(claimed: ClaimedSaga, type_: SagaType, make: MakeSaga, servic
     try:
         await make(use)
     finally:
-        execution.close()
+        execution.rest.close()
         await execution.journal.close()
     return Rehearsal(execution.mismatch or unread(execution), error, unreached(history))
 

@@ -101,7 +101,7 @@ class SagaRun:
     def notify(self, topic: str) -> None:
         """Have the saga look for a signal."""
         if self._execution is not None:
-            self._execution.notify(topic)
+            self._execution.rest.notify(topic)
 
     async def rehearse(self) -> Rehearsal:
         """Run the saga's code along its journal, and nothing behind it."""
@@ -156,7 +156,7 @@ class SagaRun:
         except Exception as error:  # noqa: BLE001 - the saga cannot be made: a service of it is broken
             await self._end_parked(execution, error)
         finally:
-            execution.close()
+            execution.rest.close()
             await execution.journal.close()
         return again
 

@@ -21,6 +21,7 @@ from catga_core.sagas.failures import raised_again, recorded_error
 from catga_core.sagas.saga import Saga
 from catga_core.sagas.settings import Services
 from catga_core.sagas.signals import end_topic
+from catga_core.sagas.stops import SagaStop
 from catga_core.sagas.types import SagaType
 from catga_core.sagas.undoing import Done
 from catga_core.sagas.values import decode_value, encode_value
@@ -205,8 +206,13 @@ class Steps:
         retry = asked.retry or mark.retry or self._services.retry
         attempts = self.attempts(asked.name, key, "do", _FORWARD if execution.committed else retry, timeout)
 
+        is_last = False
+
         async def pause(seconds: float) -> None:
-            await execution.pause(branch, seconds)
+            nonlocal is_last
+            if is_last:
+                raise SagaStop
+            is_last = await execution.pause(branch, seconds)
 
         ended = await attempts.run(run, clock, pause, execution.time_left, failed)
         self._services.counters.retried += ended.attempts - 1

@@ -1,0 +1,146 @@
+"""`Rest`: which branches of a run go on, which wait, and what happens when every one waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextvars import Context
+
+import msgspec
+
+from catga_core.clock import Clock
+from catga_core.runtime.tasks import background_task
+from catga_core.sagas.branches import Branch
+
+
+class Block(msgspec.Struct, eq=False):
+    """A branch that waits.
+
+    Args:
+        branch: The branch.
+        until: When its wait ends, seconds since the Unix epoch; `None` for no limit.
+        topic: What it waits for, `None` for a time only.
+        ended: Done when it is to look again.
+    """
+
+    branch: Branch
+    until: float | None
+    topic: str | None
+    ended: asyncio.Future[None]
+
+
+class Rest:
+    """Wakes the branches that wait, and has the saga suspended when none goes on for a while.
+
+    Args:
+        clock: The container's clock.
+        linger: Seconds for which a saga that waits stays in memory.
+        ends: Returns whether the run ends.
+        may_rest: Returns whether the saga may be suspended; asked when no branch goes on.
+        suspend: Suspends the saga, given the first time that is waited for, `None` for none.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        linger: float,
+        *,
+        ends: Callable[[], bool],
+        may_rest: Callable[[], bool],
+        suspend: Callable[[float | None], None],
+    ) -> None:
+        self.running: int = 1
+        self._clock = clock
+        self._linger = linger
+        self._ends = ends
+        self._may_rest = may_rest
+        self._suspend = suspend
+        self._blocks: set[Block] = set()
+        self._timer: asyncio.Task[None] | None = None
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """What branches wait for."""
+        return [block.topic for block in self._blocks if block.topic is not None]
+
+    async def wait(self, branch: Branch, until: float | None, topic: str | None) -> None:
+        """Wait for a time or for a topic; return when to look again.
+
+        Args:
+            branch: Who waits.
+            until: As in `Block`.
+            topic: As in `Block`.
+        """
+        block = Block(branch, until, topic, asyncio.get_running_loop().create_future())
+        self._blocks.add(block)
+        self.running -= 1
+        try:
+            self.look()
+            await block.ended
+        finally:
+            self._blocks.discard(block)
+            self.running += 1
+
+    def notify(self, topic: str) -> None:
+        """Have the branches that wait for a topic look again."""
+        for block in self._blocks:
+            if block.topic == topic:
+                end(block.ended)
+
+    def wake_all(self) -> None:
+        """Have every branch that waits look again."""
+        for block in self._blocks:
+            end(block.ended)
+
+    def wake_failed(self) -> None:
+        """Have the branches look again of which a sibling has failed."""
+        for block in self._blocks:
+            if block.branch.has_failed_sibling:
+                end(block.ended)
+
+    def look(self) -> None:
+        """Suspend the saga where every branch waits, or have it woken here where the wait is short."""
+        if self.running:
+            # It stays in memory, so however long the wait is.
+            due_at = self._due_at if self._blocks and not self._ends() else None
+            if due_at is not None:
+                self._wake_after(due_at - self._clock.time())
+            return
+        if not self._may_rest() or not self._blocks or any(block.ended.done() for block in self._blocks):
+            return
+        due_at = self._due_at
+        left = None if due_at is None else due_at - self._clock.time()
+        if left is not None and left <= self._linger:
+            self._wake_after(left)
+        else:
+            self._suspend(due_at)
+
+    def close(self) -> None:
+        """Wake nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def _due_at(self) -> float | None:
+        return min((block.until for block in self._blocks if block.until is not None), default=None)
+
+    def _wake_after(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = background_task(self._wake_those_due(seconds), context=Context())
+
+    async def _wake_those_due(self, seconds: float) -> None:
+        if seconds > 0:
+            await self._clock.sleep(seconds)
+        self._timer = None
+        now = self._clock.time()
+        for block in self._blocks:
+            if block.until is not None and block.until <= now:
+                end(block.ended)
+        self.look()
+
+
+def end(future: asyncio.Future[None]) -> None:
+    """End a wait, unless it has ended."""
+    if not future.done():
+        future.set_result(None)
