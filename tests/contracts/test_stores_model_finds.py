@@ -88,7 +88,6 @@ MISTAKES: list[tuple[type[Any], Any, str, Callable[..., Any]]] = [
     (QueueModel, queue, "same_content", lambda _known, _given: True),
     (SagasModel, sagas, "_owns", lambda row, _claim: row.leased),
     (SagasModel, MemorySagaStore, "_later", lambda *_: False),
-    (SagasModel, MemorySagaStore, "_queued", lambda *_: False),
     (SagasModel, Sagas, "running", lambda *_: 0),
 ]
 

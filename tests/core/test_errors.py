@@ -25,6 +25,8 @@ RETRYABLE = {
     "TRANSPORT_FAILED": True,
     "PERSISTENCE_FAILED": True,
     "SERIALIZATION_FAILED": False,
+    "SAGA_CHANGED": False,
+    "SAGA_CANCELLED": False,
     "INTERNAL_ERROR": False,
 }
 
@@ -149,6 +151,11 @@ TYPED = [
     (errors.UnknownMessageError("Placed", 2, "m"), "SERIALIZATION_FAILED"),
     (errors.AmbiguousMessageError("Placed", 2, "m"), "SERIALIZATION_FAILED"),
     (errors.InternalError("m"), "INTERNAL_ERROR"),
+    (errors.SagaChangedError("order-1", "the step 'charge'", None), "SAGA_CHANGED"),
+    (errors.SagaCancelledError("order-1"), "SAGA_CANCELLED"),
+    (errors.SagaConflictError("order-1", "it began with other data"), "CONFLICT"),
+    (errors.SagaNotFoundError("order-1"), "NOT_FOUND"),
+    (errors.SagaTimeoutError("late"), "TIMEOUT"),
     (errors.ConcurrencyLimitError("Pay", 3), "CONCURRENCY_LIMITED"),
     (errors.MessageTooLargeError("Pay", 9, 3, fix="raise the limit"), "SERIALIZATION_FAILED"),
     (

@@ -237,7 +237,8 @@ async def test_yield_to_winner_pauses_after_a_wait_that_ended_at_once() -> None:
         await yield_to_winner(began)
         pauses.append(loop.time() - began)
 
-    assert min(pauses) >= 0.0019
+    # From 2 to 20 ms; a timer of the loop may be a little early.
+    assert min(pauses) >= 0.001
     assert max(pauses) - min(pauses) > 0.003
 
 
