@@ -2,7 +2,7 @@
 
 from catga_core.clock import Clock, SystemClock
 from catga_core.codecs.foreign import register_type
-from catga_core.composition import add_catga, add_memory_catga, add_module, run
+from catga_core.composition import Catga, add_catga, add_memory_catga, add_module, run
 from catga_core.container import CatgaApp, CatgaContainer, Lifetime, Module
 from catga_core.container.app.options import CatgaOptions
 from catga_core.container.app.roles import Role
@@ -56,6 +56,7 @@ __all__ = [
     "AppendResult",
     "Behavior",
     "Builder",
+    "Catga",
     "CatgaApp",
     "CatgaContainer",
     "CatgaError",

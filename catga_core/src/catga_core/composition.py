@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
 
 from catga_core.builtin_features import add_builtin_features
 from catga_core.clock import Clock
@@ -17,8 +18,45 @@ from catga_core.errors import CatgaError, ConfigurationError
 from catga_core.interfaces.stores import Stores
 from catga_core.plugins import apply_plugins, plugin
 
+if TYPE_CHECKING:
+    from catga_core.messages import Command, Event
+    from catga_core.sagas import Saga, SagaDefinition, SagaOptions
 
-def add_catga(options: CatgaOptions | None = None) -> CatgaContainer:
+
+class Catga(CatgaContainer):
+    """A container with the capabilities of this distribution as methods; make it with `add_catga()`.
+
+    `CatgaContainer` knows none of them. Each method calls the `add_*` function of its capability, which is imported then.
+    """
+
+    def add_sagas(
+        self,
+        *sagas: type[Saga[Any, Any]] | SagaDefinition[Any, Any],
+        started_by: type[Event | Command[Any]] | None = None,
+        transaction_id: Callable[[Any], str] | None = None,
+        data: Callable[[Any], Any] | None = None,
+        options: SagaOptions | None = None,
+    ) -> None:
+        """Register sagas, as `catga_core.sagas.add_sagas` does.
+
+        Args:
+            sagas: Their classes or definitions.
+            started_by: An event or a command that starts the saga.
+            transaction_id: Returns the transaction id of a message that starts the saga.
+            data: Returns the data of a message that starts the saga; default: the message itself.
+            options: How sagas are run.
+
+        Raises:
+            ConfigurationError: As `catga_core.sagas.add_sagas`.
+        """
+        from catga_core.sagas import add_sagas
+
+        add_sagas(
+            self, *sagas, started_by=started_by, transaction_id=transaction_id, data=data, options=options
+        )
+
+
+def add_catga(options: CatgaOptions | None = None) -> Catga:
     """Return a new container, with the plugins that its options name.
 
     Args:
@@ -35,7 +73,7 @@ def add_catga(options: CatgaOptions | None = None) -> CatgaContainer:
             'write add_catga(CatgaOptions(transport="nats://..."))'
         )
         raise ConfigurationError(msg)
-    container = CatgaContainer(chosen)
+    container = Catga(chosen)
     add_builtin_features(container, chosen)
     apply_plugins(container, chosen)
     return container

@@ -6,11 +6,12 @@ from typing import assert_type
 
 import msgspec
 
-from catga_core import CatgaApp, Command
+from catga_core import CatgaApp, CatgaContainer, Command, Module, add_catga, add_module
 from catga_core.sagas import (
     SagaDefinition,
     SagaExecutor,
     SagaResult,
+    add_sagas,
     child,
     parallel,
     sequence,
@@ -66,6 +67,19 @@ wrong = SagaDefinition(
     ),
     data=Basket,
 )
+
+
+def compose() -> None:
+    catga = add_catga()
+    catga.add_sagas(basket, around)
+    catga.add_sagas(Basket)  # E: mypy[arg-type] pyright[reportArgumentType]
+    plain: CatgaContainer = catga
+    add_module(plain, BasketModule)
+
+
+class BasketModule(Module):
+    def register(self, catga: CatgaContainer) -> None:
+        add_sagas(catga, basket)
 
 
 async def run(app: CatgaApp) -> None:

@@ -22,6 +22,7 @@ from shop import (
 )
 
 from catga_core import (
+    Catga,
     CatgaApp,
     CatgaContainer,
     CatgaMediator,
@@ -183,7 +184,7 @@ class Orders(Module):
 
 def composed() -> CatgaContainer:
     catga = add_catga(CatgaOptions(service_name="orders", timeout_seconds=3))
-    assert_type(catga, CatgaContainer)
+    assert_type(catga, Catga)
     add_module(catga, Orders)
     catga.add_module(Orders())
     add_module(catga, Unrelated)  # E: mypy[arg-type] pyright[reportArgumentType]

@@ -12,6 +12,7 @@ from catga_core.messages.context import current_context
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.sagas import Saga, SagaContext
 from catga_core.sagas.steps import Asked, Steps
+from catga_core.sagas.undoing import Done
 from catga_testing.sagas.faults import StepFault
 from catga_testing.sagas.timeline import brief
 from catga_testing.sagas.trial import Life, RunningStep, Trial, injected_error, running_step
@@ -88,7 +89,7 @@ class ObservedSteps(Steps):
         super().__init__(
             inner._execution, inner._type, inner._services, inner._correlation_id, inner._traceparent
         )
-        self.done = inner.done
+        self.done: list[Done] = inner.done
         self._observer = observer
 
     async def step(self, asked: Asked) -> Any:
