@@ -377,3 +377,51 @@ def test_entries_of_a_journal_refuse_what_they_do_not_have() -> None:
     assert repr(step) == "<step 'a' in '0.1/'>"
     assert step == JournalEntry.step("a", 1, branch="0.1/") != step.renamed("b")
     assert (patch.kind, patch.name, patch.result, patch.error) == ("patch", "p", None, None)
+
+
+async def test_a_child_and_a_compensation_that_the_code_does_not_come_to_need_one_of_the_operator(
+    replicas: Replicas,
+) -> None:
+    async def ship(data: Data, saga: SagaContext) -> str:
+        return await saga.step("pack", replicas.effect("pack", result="packed"))
+
+    async def old(data: Data, saga: SagaContext) -> str:
+        await saga.on_compensate("mail", replicas.effect("never"))
+        await saga.saga("shipping", shipping, data)
+        await saga.sleep(1000)
+        return ""
+
+    async def new(data: Data, saga: SagaContext) -> str:
+        return await saga.step("other", replicas.effect("other"))
+
+    shipping = saga_of(ship, name="shipping")
+    first = await replicas.start(saga_of(old), shipping)
+    [order] = [each.cls for each in first.executor._types.values() if each.cls is not shipping]
+    await first.executor.start("order-1", Data(), order)
+
+    async def waits() -> bool:
+        return (await first.executor.status("order-1")).waits_until is not None
+
+    await eventually(waits)
+    seen: list[JournalEntry] = []
+    with pytest.raises(TypeError):
+        await first.executor.migrate("order-1", lambda journal: seen.extend(journal))  # type: ignore[arg-type,return-value] # on purpose
+    first.store.die()
+    second = await replicas.start(saga_of(new), shipping)
+    await replicas.clock.run_for(1001)
+    await second.executor.result("order-1", timeout=5)
+    replicas.effects.clear()
+
+    with pytest.raises(SagaChangedError) as caught:
+        await second.executor.compensate("order-1", {"mail": None})
+    await second.executor.compensate(
+        "order-1", {"mail": replicas.effect("unmail"), "shipping": replicas.effect("unship")}
+    )
+    result = await second.executor.result("order-1", timeout=5)
+
+    assert [each.kind for each in seen] == ["compensation", "child", "step", "sleep"]
+    with pytest.raises(ValueError, match="transaction id of the child"):
+        seen[1].renamed("sending")
+    assert caught.value.recorded == "the step 'shipping'"
+    assert result.state is SagaState.COMPENSATED
+    assert replicas.effects == ["unship(None)", "unmail(None)"]

@@ -103,11 +103,12 @@ class JournalEntry:
         """Return the entry under another name.
 
         Raises:
-            ValueError: It has no name.
+            ValueError: It has no name, or is a child saga, which is found by it.
         """
         check_name("name", name)
+        self._check_no_child()
         if not self.name or isinstance(self.entry, Received) or self.kind == "wait":
-            msg = f"{self!r} has no name that the code gave it. Rename steps, patches, children and compensations."
+            msg = f"{self!r} has no name that the code gave it. Rename steps, patches and compensations."
             raise ValueError(msg)
         return JournalEntry(msgspec.structs.replace(self.entry, name=name))
 
@@ -115,8 +116,9 @@ class JournalEntry:
         """Return the entry in another branch, such as `0.1/` for the second branch of the first `gather`.
 
         Raises:
-            ValueError: It is in none.
+            ValueError: It is in none, or is a child saga, which is found by it.
         """
+        self._check_no_child()
         if not isinstance(self.entry, Operation):
             msg = f"{self!r} is in no branch."
             raise ValueError(msg)  # noqa: TRY004 - the entry, not its class, is what does not fit
@@ -137,6 +139,11 @@ class JournalEntry:
             msg = f"{self!r} is not a step that succeeded, so it has no result."
             raise ValueError(msg)  # noqa: TRY004 - the entry, not its class, is what does not fit
         return JournalEntry(msgspec.structs.replace(self.entry, value=encode_value(result, returns)))
+
+    def _check_no_child(self) -> None:
+        if self.kind == "child":
+            msg = f"{self!r} keeps its name and its branch, because the transaction id of the child saga is made of them."
+            raise ValueError(msg)
 
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
