@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 @pytest.mark.parametrize(
     ("store", "source"),
-    [("sqlite", HANDLER), ("sqlite", QUEUE), ("redis", PARKED), ("jetstream", QUEUE), ("jetstream", PARKED)],
+    [("sqlite", HANDLER), ("sqlite", QUEUE), ("redis", PARKED), ("jetstream", PARKED)],
 )
 async def test_poison_messages_that_are_fixed_are_replayed_in_order_once_whoever_is_killed(
     tmp_path: Path, store: str, source: str

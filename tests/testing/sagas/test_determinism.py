@@ -30,6 +30,13 @@ from catga_testing import deterministic_sagas as refusing
 Execute = Callable[[int, SagaContext], Awaitable[str]]
 
 
+class OfThisModule(Saga[int, str]):
+    """Stays, so that the names of this module are always replaced."""
+
+    async def execute(self, data: int, saga: SagaContext) -> str:
+        return str(data)
+
+
 async def run(execute: Execute) -> SagaResult[str]:
     class Given(Saga[int, str]):
         async def execute(self, data: int, saga: SagaContext) -> str:
