@@ -6,7 +6,8 @@ import asyncio
 import random
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import msgspec
@@ -72,19 +73,28 @@ async def run(store: str, *, sagas: int, seed: int, seconds: float) -> Count:
     """
     count = Count(f"{sagas:,} sagas over {store}")
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="catga-sagas-") as folder:
+    with tempfile.TemporaryDirectory(prefix="catga-sagas-") as folder, ExitStack() as stack:
+        ledgers = {
+            name: stack.enter_context(closing(Ledger(Path(folder) / f"{name}.db"))) for name in SERVICES
+        }
         async with STORES[store]() as place, NatsServer() as server:
-            await _run(place, server, Path(folder), sagas, seed, seconds, count)
+            await _run(place, server, Path(folder), ledgers, sagas, seed, seconds, count)
     count.seconds = time.monotonic() - began
     return count
 
 
 async def _run(
-    place: Place, server: NatsServer, folder: Path, sagas: int, seed: int, seconds: float, count: Count
+    place: Place,
+    server: NatsServer,
+    folder: Path,
+    ledgers: Mapping[str, Ledger],
+    sagas: int,
+    seed: int,
+    seconds: float,
+    count: Count,
 ) -> None:
     plan = [planned(seed, number) for number in range(sagas)]
     url = way_of(place) if place.can_break else f"{place.url}?busy_timeout=30"
-    ledgers = {name: Ledger(folder / f"{name}.db") for name in SERVICES}
     before = stock_of(sagas)
     ledgers[INVENTORY].count(before)
     coordinators = [
@@ -217,7 +227,7 @@ async def _bookings(app: CatgaApp, order_id: str) -> int:
 
 
 def _add_up(
-    plan: Sequence[PlaceOrder], seen: Seen, ledgers: dict[str, Ledger], faults: _Faults, count: Count
+    plan: Sequence[PlaceOrder], seen: Seen, ledgers: Mapping[str, Ledger], faults: _Faults, count: Count
 ) -> None:
     history = {each.name: read_history([each.log]) for each in [*faults.coordinators, *faults.services]}
     runs = {name: [each for each in entries if each.kind == "run"] for name, entries in history.items()}

@@ -50,6 +50,10 @@ class Ledger:
         self._file.execute("PRAGMA synchronous = OFF")
         self._file.executescript(_TABLES)
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def count(self, stock: Mapping[str, int]) -> None:
         """Put goods on the shelves."""
         self._file.executemany("INSERT INTO stock VALUES (?, ?)", stock.items())
