@@ -37,11 +37,7 @@ class NonDeterministicSagaError(AssertionError):
 
 
 class DeterminismRules:
-    """What was refused while `deterministic_sagas` was entered.
-
-    Args:
-        violations: What was refused, in order.
-    """
+    """What was refused while `deterministic_sagas` was entered: `violations`, in order."""
 
     def __init__(self) -> None:
         self.violations: list[NonDeterministicSagaError] = []
