@@ -8,7 +8,11 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from catga_core.interfaces.saga_store import NewSaga, SagaRecord, SagaState
+from catga_core.interfaces.saga_records import (
+    NewSaga,
+    SagaRecord,
+    SagaState,
+)
 from tests.faults.histories.history import Entry
 from tests.faults.kills.places import PLACES
 from tests.faults.sagas import campaign

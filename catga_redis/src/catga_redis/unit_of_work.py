@@ -14,7 +14,7 @@ from catga_redis.engine.refusals import is_refusal, refusal
 
 if TYPE_CHECKING:
     from catga_core.interfaces.event_log import EventRecord
-    from catga_core.interfaces.saga_store import SagaRecord
+    from catga_core.interfaces.saga_records import SagaRecord
     from catga_redis.storage import RedisStorage
 
 

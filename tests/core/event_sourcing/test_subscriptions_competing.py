@@ -119,9 +119,12 @@ async def test_an_owner_whose_lease_has_run_out_stops_what_it_does(memory: Place
         clock.advance(11)
         async with asyncio.timeout(5):
             await cancelled.wait()
-        while len(recorder.seen) < 2:
+
+        def seen_again() -> bool:
             clock.advance(1)
-            await asyncio.sleep(0.01)
+            return len(recorder.seen) == 2
+
+        await eventually(seen_again)
         await app.get(Subscriptions).caught_up("slow")
     assert recorder.seen == [1, 1]
 

@@ -14,7 +14,11 @@ import msgspec
 
 from catga_core import CatgaApp, CatgaError, CatgaMediator, CatgaOptions, add_catga
 from catga_core.interfaces import EventStore
-from catga_core.interfaces.saga_store import ALL_SAGAS, SagaRecord, SagaState
+from catga_core.interfaces.saga_records import (
+    ALL_SAGAS,
+    SagaRecord,
+    SagaState,
+)
 from catga_core.sagas import SagaExecutor
 from catga_testing.servers import NatsServer
 from catga_testing.waiting import NotInTimeError, eventually

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from catga_core.interfaces.saga_store import SagaRecord, SagaState
+from catga_core.interfaces.saga_records import SagaRecord, SagaState
 from tests.faults.sagas.ledger import Effect
 from tests.faults.sagas.plan import REFUSED, PlaceOrder
 from tests.faults.sagas.services import UNDONE_BY

@@ -65,7 +65,7 @@ from catga_core.interfaces.queue import (
     QueueStats,
     QueueStore,
 )
-from catga_core.interfaces.saga_store import (
+from catga_core.interfaces.saga_records import (
     ALL_SAGAS,
     BegunSaga,
     ClaimedSaga,
@@ -79,10 +79,10 @@ from catga_core.interfaces.saga_store import (
     SagaRenewal,
     SagaSignal,
     SagaState,
-    SagaStore,
     SagaWait,
     SavedSaga,
 )
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.snapshots import Snapshot, SnapshotStore
 from catga_core.interfaces.storage import Storage, StorageCapabilities, UnitOfWork
 from catga_core.interfaces.stores import Stores

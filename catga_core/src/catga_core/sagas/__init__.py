@@ -1,6 +1,11 @@
 """Sagas: distributed transactions written as plain code, with compensation, that survive crashes."""
 
-from catga_core.interfaces.saga_store import ALL_SAGAS, SagaFilter, SagaState, SagaStore
+from catga_core.interfaces.saga_records import (
+    ALL_SAGAS,
+    SagaFilter,
+    SagaState,
+)
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.sagas.adding import add_sagas
 from catga_core.sagas.context import SagaContext
 from catga_core.sagas.declared.building import (

@@ -9,7 +9,8 @@ import msgspec
 
 from catga_core.clock import Clock
 from catga_core.interfaces.dead_letters import DeadLetterStore
-from catga_core.interfaces.saga_store import ClaimedSaga, SagaStore
+from catga_core.interfaces.saga_records import ClaimedSaga
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import CatgaMediator
 from catga_core.messages.registry import MessageRegistry

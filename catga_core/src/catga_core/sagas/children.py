@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from catga_core.errors import CatgaError
-from catga_core.interfaces.saga_store import SagaState, SagaStore
+from catga_core.interfaces.saga_records import SagaState
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.messages.results import Success
 from catga_core.sagas.executor import SagaExecutor
 from catga_core.sagas.interventions import failing_entry

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from catga_core.errors.codes import is_fault
-from catga_core.interfaces.saga_store import SagaPause, SagaState
+from catga_core.interfaces.saga_records import SagaPause, SagaState
 from catga_core.log import SAGA_COMPENSATING, SAGA_COMPENSATION_FAILED, logger
 from catga_core.messages import Command
 from catga_core.messages.context import current_context

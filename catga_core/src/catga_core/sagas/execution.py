@@ -7,7 +7,8 @@ from typing import Any
 
 from catga_core.clock import Clock
 from catga_core.errors import LeaseLostError, SagaCancelledError, SagaChangedError, SagaTimeoutError
-from catga_core.interfaces.saga_store import ClaimedSaga, SagaStore, SagaWait
+from catga_core.interfaces.saga_records import ClaimedSaga, SagaWait
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.log import SAGA_RECOVERY_FAILED, logger, traceback_of
 from catga_core.runtime.waiter import Waiter
 from catga_core.sagas.branches import Branch, current_branch

@@ -16,7 +16,7 @@ from catga_core.errors import (
     SagaNotFoundError,
     SagaTimeoutError,
 )
-from catga_core.interfaces.saga_store import (
+from catga_core.interfaces.saga_records import (
     ALL_SAGAS,
     ClaimedSaga,
     NewSaga,
@@ -25,8 +25,8 @@ from catga_core.interfaces.saga_store import (
     SagaPage,
     SagaRecord,
     SagaState,
-    SagaStore,
 )
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.storage import Storage
 from catga_core.messages.context import active_context
 from catga_core.option_checks import check_name, check_seconds

@@ -18,7 +18,13 @@ from catga_core.errors import (
     SagaConflictError,
     SagaNotFoundError,
 )
-from catga_core.interfaces.saga_store import ClaimedSaga, SagaPause, SagaRecord, SagaState, SagaStore
+from catga_core.interfaces.saga_records import (
+    ClaimedSaga,
+    SagaPause,
+    SagaRecord,
+    SagaState,
+)
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.sagas.entries import (
     CompensationFailed,
     Entry,
@@ -117,6 +123,7 @@ class Interventions:
         try:
             entries = await self._compensating(claimed, undo)
         except BaseException:
+            # Also when cancelled: another operator need not wait for the end of the lease.
             await self.give_back(claimed)
             raise
         return await self.go_on(claimed, entries, SagaState.COMPENSATING, began, undo=undo)
@@ -129,6 +136,7 @@ class Interventions:
             type_ = self._type_of(claimed.record, chosen)
             entries = await self._migrated(claimed, type_, migrate)
         except BaseException:
+            # As in `compensate`.
             await self.give_back(claimed)
             raise
         return await self.go_on(claimed, entries, SagaState.RUNNING, began, version=chosen)

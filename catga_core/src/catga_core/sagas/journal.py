@@ -8,7 +8,13 @@ from contextvars import Context
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError, LeaseLostError, Outcome
-from catga_core.interfaces.saga_store import SagaClaim, SagaPause, SagaSignal, SagaState, SagaStore
+from catga_core.interfaces.saga_records import (
+    SagaClaim,
+    SagaPause,
+    SagaSignal,
+    SagaState,
+)
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.storage import Storage
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.runtime.tasks import background_task

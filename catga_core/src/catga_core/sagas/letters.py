@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from catga_core.clock import Clock
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource, DeadLetterStore
-from catga_core.interfaces.saga_store import SagaPause, SagaRecord
+from catga_core.interfaces.saga_records import SagaPause, SagaRecord
 from catga_core.interfaces.storage import Storage
 from catga_core.messages.message_context import MessageContext
 from catga_core.sagas.journal import Journal

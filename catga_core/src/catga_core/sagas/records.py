@@ -9,7 +9,12 @@ from typing import Any
 import msgspec
 
 from catga_core.errors import CatgaError, SerializationError
-from catga_core.interfaces.saga_store import SagaPause, SagaRecord, SagaState, SavedSaga
+from catga_core.interfaces.saga_records import (
+    SagaPause,
+    SagaRecord,
+    SagaState,
+    SavedSaga,
+)
 from catga_core.sagas.entries import (
     Compensated,
     CompensationFailed,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from catga_core.errors import CatgaError, SagaChangedError
-from catga_core.interfaces.saga_store import ClaimedSaga, SagaSignal
+from catga_core.interfaces.saga_records import ClaimedSaga, SagaSignal
 from catga_core.runtime.cancellation import passes_through
 from catga_core.sagas.branches import current_branch
 from catga_core.sagas.context import SagaContext

@@ -10,7 +10,7 @@ from catga_core.clock import Clock
 from catga_core.errors import CatgaError, ErrorCode, LockedError, SagaNotFoundError, SagaTimeoutError
 from catga_core.features.dead_letters.replayers import missing
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterStore
-from catga_core.interfaces.saga_store import SagaState
+from catga_core.interfaces.saga_records import SagaState
 from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.sagas.executor import SagaExecutor
 

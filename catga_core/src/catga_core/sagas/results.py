@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from catga_core.errors import CatgaError
-from catga_core.interfaces.saga_store import SagaState
+from catga_core.interfaces.saga_records import SagaState
 from catga_core.sagas.journal_entries import JournalEntry
 
 R = TypeVar("R")

@@ -8,7 +8,11 @@ from functools import partial
 from typing import Any, Protocol
 
 from catga_core.errors import CatgaError, LeaseLostError, SagaChangedError, SerializationError
-from catga_core.interfaces.saga_store import ClaimedSaga, SagaPause, SagaState
+from catga_core.interfaces.saga_records import (
+    ClaimedSaga,
+    SagaPause,
+    SagaState,
+)
 from catga_core.log import SAGA_PARKED, logger
 from catga_core.messages.results import Success
 from catga_core.runtime.cancellation import cancelled_itself, passes_through

@@ -10,7 +10,8 @@ from typing import Any
 
 from catga_core.clock import Clock
 from catga_core.errors import CatgaError
-from catga_core.interfaces.saga_store import ClaimedSaga, SagaStore
+from catga_core.interfaces.saga_records import ClaimedSaga
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.log import SAGA_RECOVERY_FAILED, logger, traceback_of
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.runtime.tasks import background_task

@@ -8,7 +8,12 @@ from typing import Any, Protocol
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.interfaces.saga_store import SagaPause, SagaRecord, SagaState, SagaStore
+from catga_core.interfaces.saga_records import (
+    SagaPause,
+    SagaRecord,
+    SagaState,
+)
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import CatgaMediator
 from catga_core.messages.registry import MessageRegistry

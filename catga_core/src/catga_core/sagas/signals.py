@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from catga_core.interfaces.saga_store import SagaSignal
+from catga_core.interfaces.saga_records import SagaSignal
 from catga_core.messages import Event, message_type
 from catga_core.messages.exact import exact_encoder
 from catga_core.messages.registry import MessageRegistry

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from catga_core.errors import CatgaError
-from catga_core.interfaces.saga_store import SagaWait
+from catga_core.interfaces.saga_records import SagaWait
 
 
 class SagaStop(BaseException):

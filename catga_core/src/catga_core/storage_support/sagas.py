@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from catga_core.errors import ConflictError, LeaseLostError
-from catga_core.interfaces.saga_store import SagaFilter, SagaRecord, SagaState
+from catga_core.interfaces.saga_records import (
+    SagaFilter,
+    SagaRecord,
+    SagaState,
+)
 
 PRUNED: Final = frozenset({SagaState.COMPLETED, SagaState.COMPENSATED, SagaState.CANCELLED})
 """The states that are removed after a time; a failed compensation stays for an operator."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from catga_core.identifiers import new_id
-from catga_core.interfaces.saga_store import (
+from catga_core.interfaces.saga_records import (
     ALL_SAGAS,
     BegunSaga,
     ClaimedSaga,

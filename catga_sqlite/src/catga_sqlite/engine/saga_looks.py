@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from catga_core.interfaces.saga_store import (
+from catga_core.interfaces.saga_records import (
     ClaimedSaga,
     SagaFilter,
     SagaKind,

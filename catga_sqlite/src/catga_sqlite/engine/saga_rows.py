@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from catga_core.interfaces.saga_store import (
+from catga_core.interfaces.saga_records import (
     BegunSaga,
     ClaimedSaga,
     NewSaga,

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from catga_core.interfaces.saga_store import (
+from catga_core.interfaces.saga_records import (
     ALL_SAGAS,
     BegunSaga,
     ClaimedSaga,

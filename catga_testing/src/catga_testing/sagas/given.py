@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from catga_core import Event
 from catga_core.errors import CatgaError, ConfigurationError
-from catga_core.interfaces.saga_store import SagaState, SavedSaga
+from catga_core.interfaces.saga_records import SagaState, SavedSaga
 from catga_core.memory.engine.sagas import Sagas
 from catga_core.sagas import Saga, SagaOptions, SagaResult
 from catga_core.sagas.history import History

@@ -7,7 +7,14 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from catga_core.errors import SerializationError
-from catga_core.interfaces.saga_store import ALL_SAGAS, NewSaga, SagaFilter, SagaRecord, SagaState, SagaStore
+from catga_core.interfaces.saga_records import (
+    ALL_SAGAS,
+    NewSaga,
+    SagaFilter,
+    SagaRecord,
+    SagaState,
+)
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.messages import Event
 from catga_core.sagas import Saga
 from catga_core.sagas.entries import (

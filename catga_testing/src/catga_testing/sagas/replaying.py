@@ -11,7 +11,11 @@ import msgspec
 
 from catga_core import CatgaMediator
 from catga_core.errors import CatgaError
-from catga_core.interfaces.saga_store import ClaimedSaga, SagaClaim, SagaState
+from catga_core.interfaces.saga_records import (
+    ClaimedSaga,
+    SagaClaim,
+    SagaState,
+)
 from catga_core.messages.registry import MessageRegistry
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.sagas import Saga

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from catga_core.interfaces.dead_letters import DeadLetterStore
-from catga_core.interfaces.saga_store import SagaState, SagaStore, SavedSaga
+from catga_core.interfaces.saga_records import SagaState, SavedSaga
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.stores import Stores
 from catga_core.memory.stores import MemoryDeadLetterStore, MemorySagaStore, MemoryStorage
 from catga_core.messages.registry import MessageRegistry

@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from catga_core.interfaces.saga_store import SagaClaim, SagaPause, SagaStore
+from catga_core.interfaces.saga_records import SagaClaim, SagaPause
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.storage import Storage
 from catga_core.sagas.entries import (
     Compensated,

@@ -6,7 +6,13 @@ from typing import TypeAlias
 
 import msgspec
 
-from catga_core.interfaces.saga_store import NewSaga, SagaRecord, SagaSignal, SagaState, SagaWait
+from catga_core.interfaces.saga_records import (
+    NewSaga,
+    SagaRecord,
+    SagaSignal,
+    SagaState,
+    SagaWait,
+)
 from catga_core.memory.engine.ordered import Ordered
 from catga_core.memory.engine.table import Table
 from catga_core.memory.storage import MemoryStorage

@@ -10,7 +10,7 @@ from itertools import islice
 import msgspec
 
 from catga_core.clock import Clock
-from catga_core.interfaces.saga_store import (
+from catga_core.interfaces.saga_records import (
     ALL_SAGAS,
     BegunSaga,
     ClaimedSaga,

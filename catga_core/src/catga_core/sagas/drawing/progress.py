@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from catga_core.interfaces.saga_store import SagaState
+from catga_core.interfaces.saga_records import SagaState
 from catga_core.sagas.drawing.outline import (
     Attempt,
     End,
