@@ -25,14 +25,14 @@ from catga_core.sagas.types import SagaType, saga_type
 
 
 class SagaHost(FeatureHost, Protocol):
-    """A container that sagas are added to."""
+    """A container to which sagas are added."""
 
     def add_handlers(self, *handlers: Callable[..., Any]) -> None:
         """Register handlers."""
         ...
 
     def add_class_consumer(self, key: str, name: str, cls: type[Any], adapt: Callable[[Any], Call]) -> None:
-        """Register a class whose objects a feature uses."""
+        """Register a class that a feature instantiates."""
         ...
 
     async def use_in_scope(self, service: ServiceType[Any], use: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -51,15 +51,15 @@ def add_sagas(
     data: Callable[[Any], Any] | None = None,
     options: SagaOptions | None = None,
 ) -> None:
-    """Register sagas: this process starts them, and resumes those that other processes have left.
+    """Register sagas that this process starts and resumes.
 
-    Their constructor parameters are services of the container.
+    A saga whose process died is resumed by any process that has registered it. Constructor parameters are services of the container.
 
     Args:
         container: The application's container.
         sagas: Their classes or definitions. Several versions of one name may be registered.
-        started_by: An event or a command that starts the saga, of which there is one then. A repeated message starts nothing. A
-            command is answered when the saga is stored; one whose result type is that of the saga, when the saga has ended.
+        started_by: An event or a command that starts the saga; `sagas` has one element then. A repeated message starts nothing. A
+            command returns when the saga is stored; a command whose result type is that of the saga returns when the saga has ended.
         transaction_id: Returns the transaction id of a message that starts the saga.
         data: Returns the data of a message that starts the saga; default: the message itself.
         options: How sagas are run; the last call that gives them wins.
@@ -84,7 +84,7 @@ def add_sagas(
 
 
 class _SagaFeature:
-    """One saga: it is added to the feature that runs all of them."""
+    """Adds one saga to the feature that runs all sagas."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class _SagaFeature:
 
     @property
     def name(self) -> str:
-        """The feature's name: one for each class, so that two classes of one name are found."""
+        """The feature's name, different for each class, so that two classes with one name are detected."""
         cls: Any = self._type.cls
         # Definitions of one name have classes of one name.
         unique = f"{cls.__module__}.{cls.__qualname__}" if self._definition is None else id(self._definition)
@@ -120,11 +120,11 @@ class _SagaFeature:
             feature.configure(self._options)
 
     def validate(self, graph: Graph, /) -> Iterable[Problem]:
-        """Check what a definition sends and starts."""
+        """Check the commands and child sagas of a definition."""
         return () if self._definition is None else graph_problems(self._definition, graph, self._knows)
 
     def health(self) -> Mapping[str, Health]:
-        """Report nothing: the worker reports."""
+        """Return no health; the worker reports it."""
         return {}
 
     def _knows(self, cls: type[Saga[Any, Any]]) -> bool:
@@ -191,7 +191,7 @@ def _start_by(
 def _handler(
     function: Callable[..., Any], name: str, message: type[Any], service: Any, result: Any
 ) -> Callable[..., Any]:
-    """Return a handler function with the name and the annotations by which it is registered."""
+    """Return a handler function with the name and annotations for its registration."""
     second = "signals" if service is SagaSignals else "executor"
 
     async def handle(message: Any, **services: Any) -> Any:
@@ -201,7 +201,7 @@ def _handler(
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     handle.__name__ = handle.__qualname__ = f"{name}_{snake_case(message.__name__)}"
     handle.__annotations__ = {"message": message, second: service, "return": result}
-    handle.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what inspect looks at first
+    handle.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # inspect reads this first
         [
             inspect.Parameter("message", positional, annotation=message),
             inspect.Parameter(second, keyword, annotation=service),
@@ -212,5 +212,5 @@ def _handler(
 
 
 def _execute_of(saga: Saga[Any, Any]) -> Call:
-    # Sagas are used through `use_in_scope`; the container asks for a call all the same.
+    # Sagas are used through `use_in_scope`, but the container requires a callable.
     return saga.execute  # type: ignore[return-value]

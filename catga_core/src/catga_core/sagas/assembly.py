@@ -38,12 +38,12 @@ def assemble_executor(
     clock: Clock,
     registry: MessageRegistry,
 ) -> SagaExecutor:
-    """Return an executor, which runs nothing before its runs are started.
+    """Return an executor; it runs no saga until its runs are started.
 
     Args:
         types: The registered sagas, by name and version.
-        makers: What gives an object of each.
-        options: How sagas are run.
+        makers: The factory of each.
+        options: The options of sagas.
         store: Returns the current store.
         storage: Returns the current storage.
         letters: Returns the current store of dead letters.

@@ -22,12 +22,12 @@ _LONGEST_ID: Final = 200
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """How a step or a compensation ended.
+    """The outcome of a step or a compensation.
 
     Args:
         value: Its result.
-        error: What its last attempt failed with, `None` where it succeeded.
-        attempts: How many attempts were made.
+        error: The error of its last attempt, `None` if it succeeded.
+        attempts: The number of attempts.
     """
 
     value: Any
@@ -36,7 +36,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Attempts(msgspec.Struct, frozen=True):
-    """How a step is run.
+    """The settings of a step's attempts.
 
     Args:
         transaction_id: The saga.
@@ -44,7 +44,7 @@ class Attempts(msgspec.Struct, frozen=True):
         message_id: The id of the step, the same in every attempt and in every process.
         correlation_id: The conversation that the saga belongs to.
         traceparent: The trace that the saga belongs to.
-        retry: When it is tried again.
+        retry: Its retry policy.
         timeout: Seconds for one attempt, `None` for no limit.
     """
 
@@ -67,14 +67,14 @@ class Attempts(msgspec.Struct, frozen=True):
         """Run the work until it succeeds or no further attempt is allowed.
 
         Args:
-            work: One attempt; what it returns is awaited where it can be.
+            work: One attempt; an awaitable result is awaited.
             clock: Measures timeouts.
             pause: Waits between two attempts.
-            time_left: Returns the seconds that are left for the whole, `None` for no limit.
-            failed: The error of a first attempt that the caller has made, `None` where it has made none.
+            time_left: Returns the seconds left for all attempts, `None` for no limit.
+            failed: The error of a first attempt by the caller, `None` if there was none.
 
         Returns:
-            How it ended: with a result, or with the error of the last attempt.
+            The outcome: a result, or the error of the last attempt.
         """
         attempt, error = 0, failed
         while True:
@@ -134,9 +134,9 @@ class Attempts(msgspec.Struct, frozen=True):
 
 
 def _may_help(error: Exception) -> bool:
-    """Return whether another attempt may succeed: after all but a failure that somebody has decided on.
+    """Return whether another attempt may succeed.
 
-    A command whose handler raised, or whose service is not there, fails with an error that callers do not retry by default; a saga
+    A command whose handler raised, or whose service is unavailable, fails with an error that callers do not retry by default; a saga
     outlives the restart of a service.
     """
     if not isinstance(error, CatgaError):
@@ -145,7 +145,7 @@ def _may_help(error: Exception) -> bool:
 
 
 def step_id(transaction_id: str, key: str, direction: str) -> str:
-    """Return the message id of a step: the same in every attempt, and text that every transport carries.
+    """Return the message id of a step, the same in every attempt and valid in every transport.
 
     Args:
         transaction_id: The saga.

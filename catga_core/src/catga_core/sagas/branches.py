@@ -13,8 +13,8 @@ class Group:
     """The branches of one `gather`.
 
     Args:
-        count: How many they are.
-        cancels: Whether the steps that run are cancelled when one of them fails.
+        count: The number of branches.
+        cancels: Whether running steps are cancelled when a branch fails.
     """
 
     __slots__ = ("cancels", "failed", "failed_at", "left")
@@ -23,11 +23,11 @@ class Group:
         self.left: int = count
         self.cancels: bool = cancels
         self.failed: bool = False
-        # The index in the journal of the first failure that is recorded there, `None` where none is.
+        # The journal index of the first recorded failure, `None` without one.
         self.failed_at: int | None = None
 
     def fail(self, branch: Branch) -> None:
-        """Note that a branch has failed."""
+        """Record that a branch has failed."""
         self.failed = True
         last = branch.recorded[-1] if branch.recorded and not branch.has_gone_on else None
         # Other operations are recorded when they begin, and those of branches within it elsewhere.
@@ -36,7 +36,7 @@ class Group:
 
 
 class Branch:
-    """One branch: the operations that it recorded, and how far its code has come in them.
+    """One branch: its recorded operations, and the position of its code among them.
 
     Args:
         path: Its place in the code.
@@ -60,14 +60,14 @@ class Branch:
         self.group: Group | None = group
         self.at: int = 0
         self.gathers: int = 0
-        # Whether it has done anything in this process that is not in the journal.
+        # Whether it has run an operation in this process that is not in the journal.
         self.has_gone_on: bool = False
         self.busy: str | None = None
         self.counts: dict[str, int] = {}
 
     @property
     def is_live(self) -> bool:
-        """Whether its code has come to the end of what it recorded."""
+        """Whether its code has passed the last recorded operation."""
         return self.at >= len(self.recorded)
 
     @property
@@ -104,20 +104,20 @@ class Branch:
         return -1
 
     def key(self, name: str) -> str:
-        """Return the key of the next operation of a name: the same each time the code runs."""
+        """Return the key of the next operation with a name, the same on every run of the code."""
         count = self.counts[name] = self.counts.get(name, 0) + 1
         return f"{self.path}{name}#{count}"
 
     def begin(self, name: str) -> None:
-        """Note that an operation runs.
+        """Record that an operation is running.
 
         Raises:
-            CatgaError: Another one of the branch runs.
+            CatgaError: Another operation of the branch is running.
         """
         if self.busy is not None:
             text = (
-                f"The saga began {name!r} while {self.busy!r} was running in the same branch, so that their order in the journal "
-                "would be a matter of chance. Await one after the other, or run them with saga.gather(...)."
+                f"The saga began {name!r} while {self.busy!r} was running in the same branch, so their order in the journal "
+                "would be nondeterministic. Await one after the other, or run them with saga.gather(...)."
             )
             raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
         self.busy = name

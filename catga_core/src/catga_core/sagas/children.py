@@ -40,21 +40,21 @@ class ChildSagas:
         """Return a registered saga.
 
         Raises:
-            ConfigurationError: It is not registered.
+            ConfigurationError: The saga is not registered.
         """
         return self._executor.type_of(saga)
 
     async def begin_child(
         self, parent: str, transaction_id: str, saga: type[Saga[Any, Any]], data: Any
     ) -> None:
-        """Start a saga as a part of another; one that is known is left alone."""
+        """Start a child saga, unless its transaction id is known."""
         await self._executor.start(transaction_id, data, saga, parent=parent)
 
     async def end_of(self, transaction_id: str) -> Success[Any] | None:
-        """Return what a child saga ended with, `None` where it has not ended.
+        """Return the result of a child saga, `None` if it has not ended.
 
         Raises:
-            CatgaError: The error that it failed with.
+            CatgaError: The error of the child saga.
         """
         saved = await self._store().read(transaction_id)
         if saved is None or not saved.record.state.is_final:
@@ -63,14 +63,14 @@ class ChildSagas:
         return Success(result.unwrap())
 
     async def compensate_child(self, transaction_id: str) -> None:
-        """Have a child saga compensated, and wait for that; one that has not ended is cancelled.
+        """Compensate a child saga and wait; cancel it if it has not ended.
 
         Raises:
             CatgaError: A compensation failed, or the child is parked.
         """
         record = await self._store().get(transaction_id)
         if record is None:
-            # The saga around it ended before it began.
+            # The parent saga ended before the child began.
             return
         if not record.state.is_final:
             await self._executor.cancel(transaction_id)
@@ -80,8 +80,8 @@ class ChildSagas:
             record = await self._store().wait_final(transaction_id, timeout=math.inf)
         if record is None or (record.state.is_final and record.state is not SagaState.COMPENSATION_FAILED):
             return
-        how = "could not be compensated" if record.state.is_final else "is parked and not compensated"
-        text = f"The child saga {transaction_id!r} {how}. Resolve that, then resume the saga around it."
+        how = "could not be compensated" if record.state.is_final else "is parked and was not compensated"
+        text = f"The child saga {transaction_id!r} {how}. Resolve that, then resume its parent saga."
         raise CatgaError(text, code="COMPENSATION_FAILED", retryable=False)
 
     async def _compensate_completed(self, transaction_id: str) -> None:
@@ -90,6 +90,6 @@ class ChildSagas:
         if claimed.record.state is not SagaState.COMPLETED:
             await hand.give_back(claimed)
             return
-        error = CatgaError("The saga around it failed.", code="PARENT_FAILED", retryable=False)
-        failing = failing_entry(error, "the saga around it")
+        error = CatgaError("The parent saga failed.", code="PARENT_FAILED", retryable=False)
+        failing = failing_entry(error, "the parent saga")
         await hand.go_on(claimed, [*claimed.entries, failing], SagaState.COMPENSATING, began)

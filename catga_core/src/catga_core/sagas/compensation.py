@@ -40,16 +40,16 @@ class Compensation:
     async def run(
         self, saga: Saga[Any, Any], data: Any, error: BaseException, *, cancelled: bool
     ) -> SagaPause:
-        """Compensate every completed step, then the saga itself; return how the saga ends.
+        """Compensate the completed steps, then the saga; return its outcome.
 
         Args:
             saga: The saga.
             data: Its data.
-            error: Why it failed.
+            error: The error of the saga.
             cancelled: Whether it was cancelled.
 
         Raises:
-            SagaStop: The process stops, or another one has the saga.
+            SagaStop: The process stops, or another process owns the saga.
         """
         execution = self._execution
         execution.begin_compensation()
@@ -59,7 +59,7 @@ class Compensation:
             execution.history.failing = failing
             execution.journal.record(failing, SagaState.COMPENSATING)
             await execution.journal.durable()
-            # A refusal is an everyday outcome, such as a declined card.
+            # A rejection is a normal outcome, such as a declined card.
             decided = not (failing.error.retryable or is_fault(failing.error.code))
             (logger().info if decided else logger().warning)(
                 SAGA_COMPENSATING,

@@ -1,4 +1,4 @@
-"""`SagaContext`: what the code of a saga runs and records its steps with."""
+"""`SagaContext`: runs and records the operations of a saga's code."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ F = TypeVar("F")
 
 
 class SagaContext:
-    """Runs and records what a saga does; `execute` is given one.
+    """Runs and records the operations of a saga; `execute` receives one.
 
-    Each method is an operation that is recorded in the journal. After a crash, another process runs the code again: an operation
-    that is recorded returns, or raises, what it did before, without doing anything.
+    Each method is an operation that is recorded in the journal. After a crash, another process runs the code again: a recorded
+    operation returns its recorded result, or raises its recorded error, without running.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class SagaContext:
 
     @property
     def transaction_id(self) -> str:
-        """The saga's identity."""
+        """The saga's transaction id."""
         return self._execution.id
 
     @property
     def replaying(self) -> bool:
-        """Whether the code follows its journal after a crash; for log lines that must not appear twice."""
+        """Whether the code is replaying its journal after a crash; for log lines that must not appear twice."""
         return self._execution.replaying
 
     # --- steps ---
@@ -104,26 +104,26 @@ class SagaContext:
     ) -> Any:
         """Run a step once, and record its result.
 
-        While it runs, `current_context().message_id` is the step's own id, the same in every attempt and every process: a receiver that
-        deduplicates by it does the work once. Its outcome is unknown when its process dies in it; it is then run again.
+        While it runs, `current_context().message_id` is the step's id, the same in every attempt and every process: a receiver that
+        deduplicates by it does the work once. If the process dies during the step, its outcome is unknown and it runs again.
 
         Args:
             name: Its name, the same in every version of the code.
-            run: Does it; called without arguments, may be asynchronous.
-            compensate: Undoes it, given its result; may be asynchronous, and may return a command to send. It runs when the saga fails
+            run: The work; called without arguments, may be asynchronous.
+            compensate: Receives the step's result; may be asynchronous, and may return a command to send. It runs when the saga fails
                 or is cancelled later, in the reverse order of the steps, and may run several times.
-            retry: When it is tried again: after any exception but a `CatgaError` that is not retryable. `HANDLER_FAILED`,
-                `INTERNAL_ERROR` and `HANDLER_NOT_FOUND` are tried again, because a service may be restarting. Default: the saga's.
-            timeout: Seconds for one attempt. After it, whether the step has had its effect is unknown. Default: the saga's.
-            returns: The type of its result, for one that a journal cannot name by itself. Default: the class of the result.
-            in_unit_of_work: Whether it runs in a unit of work of the container's storage that also records its result: what it writes
-                there is written exactly once.
+            retry: The retry policy. Any exception is retried except a `CatgaError` that is not retryable; `HANDLER_FAILED`,
+                `INTERNAL_ERROR` and `HANDLER_NOT_FOUND` are retried, because a service may be restarting. Default: the saga's.
+            timeout: Seconds for one attempt. The outcome of an attempt that times out is unknown. Default: the saga's.
+            returns: The type of the result, if its class alone does not describe it, such as `list[Item]`. Default: the result's class.
+            in_unit_of_work: Whether it runs in a unit of work of the container's storage that also records its result. Writes to
+                that storage take effect exactly once.
 
         Returns:
             Its result.
 
         Raises:
-            Exception: What its last attempt raised. `SerializationError` for a result that would not be read back as it is.
+            Exception: The error of its last attempt. `SerializationError` if the result does not survive serialization unchanged.
         """
         ask = Asked(name, run, compensate, retry, timeout, returns, in_unit_of_work)
         return await self._steps.step(ask)
@@ -139,12 +139,12 @@ class SagaContext:
     ) -> T:
         """Send a command as a step, here or to another process.
 
-        Its message id is the step's, so that an idempotent handler handles it once.
+        The command's message id is the step's, so an idempotent handler handles it once.
 
         Args:
             name: The step's name.
             command: The command.
-            compensate: As in `step`; it mostly returns a command.
+            compensate: As in `step`; it usually returns a command.
             retry: As in `step`.
             timeout: As in `step`.
 
@@ -164,7 +164,7 @@ class SagaContext:
         return value
 
     async def publish(self, event: Event, *, name: str | None = None) -> None:
-        """Publish an event as a step; it keeps its message id when it is published again.
+        """Publish an event as a step; its message id is the same in every attempt.
 
         Args:
             event: The event.
@@ -184,36 +184,37 @@ class SagaContext:
         *,
         compensate: bool = True,
     ) -> T:
-        """Run another saga as a step, under an id of its own; it may run in another process.
+        """Run a child saga as a step, with its own transaction id.
 
         Args:
             name: The step's name.
             saga: Its class or definition, registered with `add_sagas`.
-            data: What it begins with.
+            data: Its data.
             compensate: Whether its steps are compensated when this saga fails later.
 
         Returns:
             Its result.
 
         Raises:
-            Exception: The error that it failed with; its own steps are compensated then.
+            Exception: The error of the child saga, whose steps are compensated by then.
         """
         value: T = await self._steps.child(name, saga_of(saga)[0], data, compensate=compensate)
         return value
 
     async def on_compensate(self, name: str, compensate: Callable[[], object]) -> None:
-        """Register a compensation for an effect that is not a step; it is recorded before this returns.
+        """Register a compensation for an effect that is not a step.
 
         Args:
             name: Its name, the same in every version of the code.
-            compensate: Undoes the effect, whether it has happened or not.
+            compensate: Undoes the effect, whether or not it has happened. The registration is recorded when this returns.
         """
         await self._steps.on_compensate(name, compensate)
 
     async def commit_point(self) -> None:
-        """Pass the point of no return: from here on, steps are retried until they succeed, and nothing is compensated.
+        """Pass the commit point: later steps are retried until they succeed.
 
-        A cancellation and the saga's timeout have no effect any more. An error that is not a step's parks the saga.
+        Nothing is compensated from here on. Cancellation and the saga's timeout no longer have an effect. An error outside of a step
+        parks the saga.
         """
         await self._steps.commit_point()
 
@@ -253,55 +254,56 @@ class SagaContext:
     ) -> tuple[T, ...]: ...
 
     async def gather(self, *branches: Awaitable[Any], on_failure: str = "wait") -> tuple[Any, ...]:
-        """Run branches at the same time, each a step or a coroutine with steps.
+        """Run branches concurrently, each a step or a coroutine with steps.
 
         Args:
-            branches: The branches, in an order that is the same each time the code runs.
-            on_failure: What happens to the others when one fails. `wait` lets the steps that run end, so that they are compensated,
-                and begins no further ones. `cancel` cancels them: whether they have had their effects is unknown.
+            branches: The branches, in the same order on every run of the code.
+            on_failure: The policy for the other branches when one fails. `wait` lets running steps end, so that they are compensated,
+                and starts no further steps. `cancel` cancels running steps; their outcome is unknown.
 
         Returns:
             Their results, in their order.
 
         Raises:
-            Exception: The error of the first branch, in their order, that failed.
+            Exception: The error of the first failed branch, in their order.
         """
         if on_failure not in {"wait", "cancel"}:
             _close(branches)
-            msg = f"on_failure must be 'wait' or 'cancel'; got {on_failure!r}."
+            msg = f"on_failure must be 'wait' or 'cancel'; got {on_failure!r}. Pass one of these."
             raise ValueError(msg)
         return tuple(await gather(self._execution, branches, cancel=on_failure == "cancel"))
 
     # --- waiting ---
 
     async def sleep(self, seconds: float | timedelta | None = None, *, until: datetime | None = None) -> None:
-        """Wait, for seconds or months: a long wait keeps no memory and outlives every process.
+        """Sleep for a duration or until a time; survives process restarts.
 
         Args:
-            seconds: How long, in seconds or as a `timedelta`.
-            until: The time at which it ends, timezone-aware, in place of `seconds`.
+            seconds: The duration, in seconds or as a `timedelta`. A long one keeps nothing in memory.
+            until: The end, timezone-aware, instead of `seconds`.
         """
         await slept(self._execution, seconds, until)
 
     async def wait_for(self, event: type[E], *, key: object, timeout: float | timedelta | None = None) -> E:
-        """Wait for an event, for seconds or months, as `sleep`; one that arrived before counts.
+        """Wait for an event; survives process restarts.
 
-        Each event is received once by a saga, in the order in which they arrived, and by every saga that waits for it.
+        An event that arrived before the wait counts. A saga receives each event once, in the order of arrival; every saga that waits
+        for an event receives it.
 
         Args:
             event: Its class, declared in `@saga(waits_for=...)`.
             key: The event's key, as the declared function returns it.
-            timeout: Seconds, or a `timedelta`; `None` for no limit.
+            timeout: The longest wait, in seconds or as a `timedelta`; `None` for no limit.
 
         Returns:
             The event.
 
         Raises:
-            SagaTimeoutError: It did not arrive in time.
+            SagaTimeoutError: The event did not arrive in time.
         """
         if event not in self._type.topics:
             name = event.__name__
-            msg = f"The saga {self._type.name!r} does not declare that it waits for {name}. Add @saga(waits_for={{{name}: ...}})."
+            msg = f"The saga {self._type.name!r} does not declare a wait for {name}. Add @saga(waits_for={{{name}: ...}})."
             raise ConfigurationError(msg)
         data = await received(self._execution, topic_of(event, key), timeout)
         if data is None:
@@ -309,35 +311,37 @@ class SagaContext:
             raise SagaTimeoutError(text)
         return decode_event(self._services.registry, event, data)
 
-    # --- what differs each time ---
+    # --- values that differ on each run ---
 
     def now(self) -> datetime:
-        """Return the time, timezone-aware; the same each time the code runs."""
+        """Return the current time, timezone-aware; recorded in the journal."""
         return datetime.fromtimestamp(time_of(self._execution), UTC)
 
     def random(self) -> float:
-        """Return a random number from 0 to 1, exclusive; the same each time the code runs."""
+        """Return a random number in [0, 1), the same on every run of the code."""
         return random.Random(self._seed("random")).random()  # noqa: S311 - reproducible on purpose
 
     def uuid(self) -> UUID:
-        """Return a new id; the same each time the code runs."""
+        """Return a new id, the same on every run of the code."""
         return UUID(int=random.Random(self._seed("uuid")).getrandbits(128), version=4)  # noqa: S311 - unique by its seed
 
     # --- other ---
 
     def progress(self, fraction: float, text: str = "") -> None:
-        """Report how far the saga has come, for `status`.
+        """Report progress for `status`.
 
         Args:
             fraction: From 0 to 1.
-            text: In words.
+            text: A description.
         """
         check_seconds("fraction", fraction, least=0, most=1)
         if not self._execution.replaying:
             self._execution.journal.record(Progress(float(fraction), text))
 
     def patched(self, name: str) -> bool:
-        """Return whether this run has a change of the code: `True` for sagas that come here for the first time after it.
+        """Return whether this saga runs a code change.
+
+        `True` for a saga that reaches this call for the first time with the changed code.
 
         ```python
         if saga.patched("fraud-check"):
@@ -350,12 +354,12 @@ class SagaContext:
         return self._steps.patched(name)
 
     async def continue_as_new(self, data: Any) -> NoReturn:
-        """Begin again with other data and an empty journal, under the same transaction id; for sagas without an end.
+        """Restart with new data and an empty journal under the same id.
 
-        The steps so far are not compensated any more.
+        Use it in sagas without an end. Earlier steps are no longer compensated.
 
         Args:
-            data: What it begins with.
+            data: The new data.
         """
         execution, branch = self._execution, self._execution.here()
         await execution.go_on(branch)

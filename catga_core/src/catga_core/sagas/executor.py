@@ -1,4 +1,4 @@
-"""`SagaExecutor`: starts sagas, and tells what became of them."""
+"""`SagaExecutor`: starts sagas and returns their results."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ R = TypeVar("R")
 
 
 class SagaExecutor:
-    """Starts sagas, waits for their results, and lets operators look and intervene.
+    """Starts, awaits, inspects and operates sagas.
 
     Get it from the running application: `app.get(SagaExecutor)`, or by type in a constructor.
 
@@ -58,7 +58,7 @@ class SagaExecutor:
         storage: Returns the current storage.
         runs: The sagas that this process runs.
         clock: The container's clock.
-        options: The lease, and how many sagas this process runs at once.
+        options: The lease and the concurrency of this process.
     """
 
     def __init__(
@@ -89,26 +89,26 @@ class SagaExecutor:
         *,
         timeout: float | None = None,
     ) -> SagaResult[R]:
-        """Run a saga and wait for its end; one that is known is joined, and one that has ended returns its recorded result.
+        """Run a saga and wait for its result.
 
         Args:
-            transaction_id: Its identity, chosen by the caller: one id for one transaction.
-            data: What it begins with.
+            transaction_id: The id of the transaction, chosen by the caller. A known id joins the running saga or returns its result.
+            data: Its data.
             saga: Its class or definition, registered with `add_sagas`, or an object of the class.
-            timeout: Real seconds to wait; the saga goes on after them. `None` for no limit.
+            timeout: Real seconds to wait; the saga continues after a timeout. `None` for no limit.
 
         Returns:
-            What it ended with; a saga that is parked has another state than a final one, and its problem as the error.
+            The result. A parked saga has a state that is not final, and its problem as the error.
 
         Raises:
-            SagaConflictError: The id belongs to a saga of another class, or with other data.
-            SagaTimeoutError: It has not ended in time.
+            SagaConflictError: The id belongs to a saga of another class or with other data.
+            SagaTimeoutError: The saga has not ended in time.
             ConfigurationError: The class is not registered.
         """
         if joined_unit_of_work(self._storage()) is not None:
             msg = (
-                f"execute({transaction_id!r}) was called in a unit of work, and the saga is stored with its commit, so that the wait "
-                "would never end. Call start() there, and result() after the commit."
+                f"execute({transaction_id!r}) was called in a unit of work. The saga is stored at the commit, so the wait "
+                "would never end. Call start() in the unit of work, and result() after the commit."
             )
             raise CatgaError(msg, code=ErrorCode.INTERNAL_ERROR)
         check_seconds("timeout", timeout, least=0, optional=True)
@@ -117,7 +117,7 @@ class SagaExecutor:
         if run is not None:
             await self.runs.wait(transaction_id, timeout)
             if run.result is not None:
-                # It has not left this process: nothing is read back.
+                # It ran in this process: no need to read the journal.
                 return run.result
             timeout = None if timeout is None else max(0.0, timeout - (self._clock.monotonic() - began))
         return await self.result(transaction_id, timeout=timeout)
@@ -130,16 +130,16 @@ class SagaExecutor:
         *,
         parent: str | None = None,
     ) -> SagaState:
-        """Start a saga and return at once; one that is known is left alone. Joins the ambient unit of work.
+        """Start a saga without waiting for its result.
 
         Args:
-            transaction_id: As in `execute`.
+            transaction_id: As in `execute`; a known id starts nothing. Joins the ambient unit of work.
             data: As in `execute`.
             saga: As in `execute`.
-            parent: The transaction id of the saga that it is a part of, `None` for none.
+            parent: The transaction id of the parent saga, `None` without one.
 
         Returns:
-            Its state: `RUNNING` where it is new.
+            Its state: `RUNNING` for a new saga.
 
         Raises:
             SagaConflictError: As in `execute`.
@@ -184,7 +184,7 @@ class SagaExecutor:
         return begun.record.state, run
 
     async def result(self, transaction_id: str, *, timeout: float | None = None) -> SagaResult[Any]:
-        """Wait for the end of a saga.
+        """Wait for the result of a saga.
 
         Args:
             transaction_id: The saga.
@@ -194,8 +194,8 @@ class SagaExecutor:
             As `execute`.
 
         Raises:
-            SagaNotFoundError: There is none.
-            SagaTimeoutError: It has not ended in time.
+            SagaNotFoundError: No saga has this transaction id.
+            SagaTimeoutError: The saga has not ended in time.
         """
         check_seconds("timeout", timeout, least=0, optional=True)
         record = await self._store().wait_final(
@@ -204,7 +204,7 @@ class SagaExecutor:
         if record is None:
             raise SagaNotFoundError(transaction_id)
         if not record.state.is_final and record.problem is None:
-            text = f"The saga {transaction_id!r} has not ended within {timeout:g} s; it goes on."
+            text = f"The saga {transaction_id!r} has not ended within {timeout:g} s; it is still running. Call result(...) again."
             raise SagaTimeoutError(text)
         saved = await self._store().read(transaction_id)
         if saved is None:
@@ -212,10 +212,10 @@ class SagaExecutor:
         return result_of(saved, self._types.get((saved.record.saga.name, saved.record.saga.version)))
 
     async def status(self, transaction_id: str) -> SagaStatus:
-        """Return a saga as it is now, with its steps.
+        """Return the current state of a saga, with its steps.
 
         Raises:
-            SagaNotFoundError: There is none.
+            SagaNotFoundError: No saga has this transaction id.
             SerializationError: Its journal cannot be decoded.
         """
         saved = await self._store().read(transaction_id)
@@ -226,19 +226,19 @@ class SagaExecutor:
     async def find(
         self, filter: SagaFilter = ALL_SAGAS, /, *, after: str | None = None, limit: int = 100
     ) -> SagaPage:
-        """Return the sagas that match a filter, a page at a time, in the order of their transaction ids."""
+        """Return a page of sagas that match a filter, by transaction id."""
         return await self._store().find(filter, after=after, limit=limit)
 
     async def cancel(self, transaction_id: str) -> SagaState:
-        """Cancel a saga: the step that runs ends, and the completed steps are compensated.
+        """Cancel a saga and compensate its completed steps.
 
-        One that is final, compensating, or behind its commit point stays as it is.
+        The running step ends first. A saga that is final, compensating, or past its commit point is unchanged.
 
         Returns:
-            Its state now; `result` waits for the end.
+            Its current state; `result` waits for the end.
 
         Raises:
-            SagaNotFoundError: There is none.
+            SagaNotFoundError: No saga has this transaction id.
         """
         record = await self._store().cancel(transaction_id)
         if record is None:
@@ -247,60 +247,60 @@ class SagaExecutor:
         return record.state
 
     async def resume(self, transaction_id: str) -> SagaState:
-        """Have a parked saga go on, and failed compensations tried again.
+        """Resume a parked saga, or retry failed compensations.
 
-        A saga that runs, waits, or has ended otherwise stays as it is.
+        A saga that is running, waiting, or ended in another state is unchanged.
 
         Returns:
-            Its state now.
+            Its current state.
 
         Raises:
-            SagaNotFoundError: There is none.
-            LockedError: Another process is changing it.
+            SagaNotFoundError: No saga has this transaction id.
+            LockedError: Another process is changing the saga.
         """
         return await self.interventions.resume(transaction_id)
 
     async def retry_from(self, transaction_id: str, step: str) -> SagaState:
-        """Have a saga that failed or is parked go on from a step: the step, and what followed it, is forgotten and runs again.
+        """Resume a failed or parked saga from a step.
 
-        What it has compensated already is forgotten as well, so a step before it must not have been compensated.
+        The journal is cut before the step, which runs again with everything after it. No earlier step may have been compensated.
 
         Args:
             transaction_id: The saga.
-            step: The name of the step; of several, the last one.
+            step: The name of the step; if several have the name, the last one.
 
         Returns:
-            Its state now.
+            Its current state.
 
         Raises:
-            SagaNotFoundError: There is no such saga, or it has no such step.
-            SagaConflictError: It runs, waits, is completed, or has compensated a step before this one.
-            LockedError: Another process is changing it.
+            SagaNotFoundError: No saga has this transaction id, or the saga has no step with this name.
+            SagaConflictError: The saga is running, waiting or completed, or has compensated an earlier step.
+            LockedError: Another process is changing the saga.
         """
         return await self.interventions.retry_from(transaction_id, step)
 
     async def compensate(
         self, transaction_id: str, undo: Mapping[str, Callable[[Any], object] | None] | None = None
     ) -> SagaState:
-        """Compensate a parked saga, instead of resuming or migrating it.
+        """Compensate a parked saga instead of resuming or migrating it.
 
-        The compensations are those that the registered code gives when it follows the journal. Code that has changed does not come to
-        every recorded step: a compensation of each of the others is given here, else nothing is compensated and nothing written. Should
-        the process die, the saga is parked again; call this again, and what has been compensated is not repeated.
+        The registered code registers its compensations while it replays the journal. Changed code may not reach
+        every recorded step: pass a compensation for each step that it does not reach, else nothing is compensated or written. If
+        the process dies, the saga is parked again; call this again, and no recorded compensation is repeated.
 
         Args:
             transaction_id: The saga.
-            undo: Compensations by the names of steps, for those that the code does not come to: functions of a step's result, as
-                `compensate=` of the step; `None` for a step that needs none.
+            undo: Compensations by step name, for the steps that the code does not reach: functions of a step's result, as
+                `compensate=` of the step; `None` for a step that needs no compensation.
 
         Returns:
-            Its state now: `COMPENSATING`. It ends as `COMPENSATED`, with its problem as the error.
+            Its current state: `COMPENSATING`. It ends as `COMPENSATED`, with its problem as the error.
 
         Raises:
-            SagaNotFoundError: There is none.
-            SagaChangedError: It names the recorded steps for which there is no compensation.
-            ConflictError: It is not parked, or behind its commit point.
-            LockedError: Another process is changing it.
+            SagaNotFoundError: No saga has this transaction id.
+            SagaChangedError: Recorded steps have no compensation; the error names them.
+            ConflictError: The saga is not parked, or is past its commit point.
+            LockedError: Another process is changing the saga.
         """
         return await self.interventions.compensate(transaction_id, undo or {})
 
@@ -311,25 +311,25 @@ class SagaExecutor:
         *,
         version: int | None = None,
     ) -> SagaState:
-        """Replace the journal of a saga by one that fits the registered code, and have it go on.
+        """Replace the journal of a saga, and resume it.
 
-        Before anything is written, the code runs along the new journal up to the first operation that is not recorded in it: no step runs
-        for that, only the code between steps. Where the two do not fit, nothing is written.
+        Before anything is written, the code replays the new journal up to the first operation that is not in it. No step runs
+        during the replay, only the code between steps. If the code does not fit the new journal, nothing is written.
 
         Args:
-            transaction_id: The saga; it is parked, waits, or is due.
-            migrate: Returns the new journal, given the recorded one. A step that it leaves out is neither known nor compensated any more.
+            transaction_id: The saga; it is parked, waiting or due.
+            migrate: Receives the recorded journal and returns the new one. A step that it omits is no longer compensated.
             version: The version of the saga's class from now on; default: the same.
 
         Returns:
-            Its state now: `RUNNING`.
+            Its current state: `RUNNING`.
 
         Raises:
-            SagaNotFoundError: There is none.
+            SagaNotFoundError: No saga has this transaction id.
             SagaChangedError: The code does not fit the new journal.
-            ConflictError: It has ended or is compensated, or the code fails along the new journal.
+            ConflictError: The saga has ended or is compensating, or the code fails while it replays the new journal.
             ConfigurationError: The version is not registered here.
-            LockedError: A process runs it.
+            LockedError: A process is running the saga.
         """
         return await self.interventions.migrate(transaction_id, migrate, version)
 
@@ -339,7 +339,7 @@ class SagaExecutor:
         """Return a registered saga.
 
         Raises:
-            ConfigurationError: It is not registered.
+            ConfigurationError: The saga is not registered.
         """
         found = self._by_class.get(saga)
         if found is None or self._types.get((found.name, found.version)) is not found:
@@ -348,25 +348,25 @@ class SagaExecutor:
         if found is not None:
             return found
         name = getattr(saga, "__name__", repr(saga))
-        msg = f"The saga {name} is not registered, so that no process could resume it. Add it with add_sagas(catga, {name})."
+        msg = f"The saga {name} is not registered, so no process could resume it. Register it with add_sagas(catga, {name})."
         raise ConfigurationError(msg)
 
     def notify(self, topic: str) -> None:
-        """Have the sagas that wait in this process look for a signal."""
+        """Wake the sagas of this process that wait for a signal."""
         self.runs.notify(topic)
 
     @property
     def kinds(self) -> Sequence[SagaKind]:
-        """The sagas that this process can run."""
+        """The kinds of sagas that this process can run."""
         return [SagaKind(each.name, each.version, each.mark.max_running) for each in self._types.values()]
 
     # --- parts ---
 
     def _check_same(self, record: SagaRecord, new: NewSaga, data: Any) -> None:
-        """Check that a known transaction id is of the same transaction.
+        """Check that a known transaction id belongs to the same transaction.
 
         Raises:
-            SagaConflictError: It is of another one.
+            SagaConflictError: It belongs to another transaction.
         """
         saga = record.saga
         if saga.name != new.name:

@@ -19,13 +19,13 @@ class Error(msgspec.Struct, frozen=True, array_like=True):
     """An error in a journal.
 
     Args:
-        path: The path of its class.
+        path: The import path of its class.
         code: Its code.
         message: Its message.
         retryable: Whether a retry may succeed.
         details: Its details.
         args: The arguments of an exception that is not a `CatgaError`.
-        attributes: What else it carries.
+        attributes: Its other attributes.
     """
 
     path: str
@@ -38,11 +38,11 @@ class Error(msgspec.Struct, frozen=True, array_like=True):
 
 
 def recorded_error(error: BaseException, name: str) -> Error:
-    """Return an error as a journal keeps it.
+    """Return the journal form of an error.
 
     Args:
-        error: What was raised.
-        name: What raised it.
+        error: The raised error.
+        name: The name of its source.
     """
     known = failure_of(error, name).error
     own = isinstance(error, CatgaError)
@@ -60,7 +60,7 @@ def recorded_error(error: BaseException, name: str) -> Error:
 
 
 def raised_again(error: Error) -> Exception:
-    """Return an exception of the recorded class; a `CatgaError` where that class is not known here."""
+    """Return the recorded exception, a `CatgaError` if its class is unknown here."""
     cls = class_at(error.path)
     if cls is None or not issubclass(cls, Exception):
         return catga_error(error)
@@ -76,13 +76,13 @@ def raised_again(error: Error) -> Exception:
             made = cls.__new__(cls, *error.args)
             made.args = error.args
         made.__dict__.update(error.attributes)
-    except Exception:  # noqa: BLE001 - a class of the application's, which may refuse to be made
+    except Exception:  # noqa: BLE001 - the constructor of an application's class may raise
         return catga_error(error)
     return made
 
 
 def catga_error(error: Error) -> CatgaError:
-    """Return the `CatgaError` of a recorded error, as results show it."""
+    """Return a recorded error as a `CatgaError`, for results."""
     cls = class_at(error.path)
     if cls is not None and issubclass(cls, CatgaError):
         again = raised_again(error)

@@ -42,7 +42,7 @@ class SagasFeature:
 
         Args:
             type_: Its class.
-            make: Calls a function with an object of it, in a scope.
+            make: Calls a function with an instance of it, in a scope.
         """
         key = type_.name, type_.version
         known = self._types.get(key)
@@ -61,11 +61,11 @@ class SagasFeature:
         return any(each.cls is cls for each in self._types.values())
 
     def configure(self, options: SagaOptions) -> None:
-        """Run sagas with other options."""
+        """Set the options of sagas."""
         self._options = options
 
     def register(self, builder: Builder, /) -> None:
-        """Add the executor, the worker, and the pruning of what has ended."""
+        """Register the executor, the worker, and the pruning of ended sagas."""
         self._types.clear()
         self._makers.clear()
         self._problems.clear()
@@ -145,7 +145,7 @@ class SagasFeature:
         yield from other_storage(graph, "add_sagas", "the dead letters", DeadLetterStore)
 
     def health(self) -> Mapping[str, Health]:
-        """Report nothing: the worker reports."""
+        """Return no health; the worker reports it."""
         return {}
 
     def _prune(self, store: SagaStore) -> Prune:

@@ -14,12 +14,12 @@ from catga_core.sagas.stops import BranchStop, SagaStop
 
 
 async def gather(execution: Execution, works: Sequence[Awaitable[Any]], *, cancel: bool) -> list[Any]:
-    """Run branches at the same time; return their results in their order.
+    """Run branches concurrently; return their results in order.
 
     Args:
         execution: The run.
         works: The branches.
-        cancel: Whether the steps of the others are cancelled when one fails.
+        cancel: Whether the running steps of other branches are cancelled when a branch fails.
 
     Raises:
         Exception: The error of the first branch that failed.
@@ -60,7 +60,7 @@ async def _branch(
     except BaseException as error:
         group.fail(branch)
         execution.rest.wake_failed()
-        # What the journal still has of the others happened before, and has to be known for their compensation.
+        # The remaining recorded operations of the others happened earlier; their compensation needs them.
         if siblings is not None and isinstance(error, Exception) and not execution.history.left:
             for each in siblings:
                 if each is not asyncio.current_task():
@@ -92,13 +92,13 @@ def _results(execution: Execution, tasks: Sequence[asyncio.Task[Any]]) -> list[A
     if errors:
         raise BranchStop
     for each in tasks:
-        # By somebody else, or because a sibling failed whose error was raised above.
+        # Cancelled from outside, or after a sibling's failure, which was raised above.
         each.result()
     return [each.result() for each in tasks]
 
 
 async def _all_ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Wait for every branch, also when the code around them is cancelled: then they are as well."""
+    """Wait for every branch; cancel all if the surrounding code is cancelled."""
     cancelled: asyncio.CancelledError | None = None
     while not all(each.done() for each in tasks):
         try:

@@ -1,4 +1,4 @@
-"""`History`: what the journal of a saga says when a process takes it over."""
+"""`History`: the journal of a saga as read at its takeover."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from catga_core.sagas.entries import (
 
 
 class History:
-    """The recorded operations by branch, and what became of compensations.
+    """The recorded operations by branch, and the outcomes of compensations.
 
     Args:
         entries: The journal.
@@ -56,7 +56,7 @@ class History:
             self._read(index, decode_entry(data))
 
     def branch(self, path: str, parent: Branch | None = None, group: Group | None = None) -> Branch:
-        """Return a branch that begins."""
+        """Return a new branch with its recorded operations."""
         begun = self._begun[path] = Branch(path, self._branches.get(path, ()), parent, group)
         return begun
 
@@ -76,7 +76,7 @@ class History:
         return [each.shown for _, each in sorted(found, key=lambda pair: pair[0])]
 
     def unread(self) -> str | None:
-        """Return the first recorded operation that the code did not ask for, `None` where there is none."""
+        """Return the first recorded operation that the code did not request, if any."""
         left = [recorded[at] for _, recorded, at in self.branches() if at < len(recorded)]
         return min(left, key=lambda pair: pair[0])[1].shown if left else None
 

@@ -1,4 +1,4 @@
-"""What operators do to a saga that does not run: claimed, changed as a whole, and let go on."""
+"""Operator interventions: claim a saga that is not running, rewrite its journal, and resume it."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ Migrate: TypeAlias = Callable[[Sequence[JournalEntry]], Sequence[JournalEntry]]
 """Returns a changed journal."""
 
 Undo: TypeAlias = Mapping[str, Callable[[Any], object] | None]
-"""Compensations by the names of steps; `None` where there is nothing to undo."""
+"""Compensations by step name; `None` for a step that needs none."""
 
 
 class Interventions:
-    """Claims sagas, changes them, and lets them go on.
+    """Claims sagas, rewrites their journals, and resumes them.
 
     Args:
         types: The registered sagas, by name and version.
@@ -78,7 +78,7 @@ class Interventions:
         self._lease = lease
 
     async def resume(self, transaction_id: str) -> SagaState:
-        """Have a parked saga go on, and failed compensations tried again; see `SagaExecutor.resume`."""
+        """Resume a parked saga, or retry failed compensations; see `SagaExecutor.resume`."""
         claimed, began = await self.claim(transaction_id)
         record = claimed.record
         if record.state is not SagaState.COMPENSATION_FAILED and record.problem is None:
@@ -89,13 +89,13 @@ class Interventions:
         if state is SagaState.COMPENSATION_FAILED:
             state = SagaState.COMPENSATING
         elif record.cancelling and state is not SagaState.COMPENSATING:
-            # It was cancelled while its code did not fit.
+            # It was cancelled while it was parked.
             entries.append(cancelled_entry(transaction_id))
             state = SagaState.COMPENSATING
         return await self.go_on(claimed, entries, state, began)
 
     async def retry_from(self, transaction_id: str, step: str) -> SagaState:
-        """Have a saga go on from a step; see `SagaExecutor.retry_from`."""
+        """Resume a saga from a step; see `SagaExecutor.retry_from`."""
         claimed, began = await self.claim(transaction_id)
         record = claimed.record
         entries = list(map(decode_entry, claimed.entries))
@@ -145,8 +145,8 @@ class Interventions:
         """Claim a saga; return it with `clock.monotonic()` from before.
 
         Raises:
-            SagaNotFoundError: There is none.
-            LockedError: Another process has it.
+            SagaNotFoundError: No saga has this transaction id.
+            LockedError: Another process owns the saga.
         """
         began = self._clock.monotonic()
         claimed = await self._store().claim(transaction_id, lease=self._lease)
@@ -154,7 +154,7 @@ class Interventions:
             return claimed, began
         if await self._store().get(transaction_id) is None:
             raise SagaNotFoundError(transaction_id)
-        text = f"The saga {transaction_id!r} is running. Wait until it ends, waits, or is parked."
+        text = f"The saga {transaction_id!r} is running. Try again when it has ended, waits, or is parked."
         raise LockedError(text)
 
     async def go_on(
@@ -167,7 +167,7 @@ class Interventions:
         version: int | None = None,
         undo: Undo | None = None,
     ) -> SagaState:
-        """Replace the journal of a claimed saga, and have it run, here or in another process.
+        """Replace the journal of a claimed saga, and resume it here or elsewhere.
 
         Args:
             claimed: The saga.
@@ -175,7 +175,7 @@ class Interventions:
             state: Its new state.
             began: `clock.monotonic()` from before the claim.
             version: The version of its class from now on, `None` for the same.
-            undo: Compensations that its code does not have.
+            undo: Compensations that its code does not register.
         """
         record = claimed.record
         saga = record.saga if version is None else msgspec.structs.replace(record.saga, version=version)
@@ -198,7 +198,7 @@ class Interventions:
     async def run_or_release(
         self, claimed: ClaimedSaga, began: float, saga: Saga[Any, Any] | None
     ) -> SagaRun | None:
-        """Run a claimed saga, or have another process do so where this one does not run it."""
+        """Run a claimed saga, or release it for another process."""
         record = claimed.record
         known = (record.saga.name, record.saga.version) in self._types
         if known and self._runs.working:
@@ -207,7 +207,7 @@ class Interventions:
         return None
 
     async def give_back(self, claimed: ClaimedSaga, *, due_at: float | None = None) -> None:
-        """Give a claimed saga back as it was."""
+        """Release a claimed saga unchanged."""
         record = claimed.record
         pause = SagaPause(
             record.state,
@@ -220,21 +220,21 @@ class Interventions:
     # --- parts ---
 
     async def _compensating(self, claimed: ClaimedSaga, undo: Undo) -> Sequence[bytes]:
-        """Return the journal of a parked saga that is to be compensated.
+        """Return the journal with which a parked saga is compensated.
 
         Raises:
             ConflictError: It cannot be compensated.
-            SagaChangedError: There is no compensation for a recorded step.
+            SagaChangedError: A recorded step has no compensation.
         """
         record = claimed.record
         problem = problem_of(record)
         if problem is None:
-            text = f"The saga {record.saga.transaction_id!r} is {record.state.value} and not parked. Cancel it with cancel(...)."
+            text = f"The saga {record.saga.transaction_id!r} is not parked; its state is {record.state.value}. Cancel it with cancel(...)."
             raise ConflictError(text, retryable=False)
         entries = list(map(decode_entry, claimed.entries))
         if any(isinstance(each, Mark) and each.kind == "commit_point" for each in entries):
             text = (
-                f"The saga {record.saga.transaction_id!r} is behind its commit point, so nothing of it is compensated. Resume it, or "
+                f"The saga {record.saga.transaction_id!r} is past its commit point, so it cannot be compensated. Resume it, or "
                 "migrate its journal."
             )
             raise ConflictError(text, retryable=False)
@@ -244,7 +244,7 @@ class Interventions:
         encoded = list(map(encode_entry, kept))
         type_ = self._type_of(record, record.saga.version)
         if undo and not self._runs.working:
-            text = "Compensations are given, and this process runs no sagas. Call compensate() in a process with the role 'work'."
+            text = "compensate() got compensations, but this process runs no sagas. Call it in a process with the role 'work'."
             raise ConflictError(text, retryable=False)
         rehearsal = await self._rehearse(claimed, type_, encoded)
         missing = [each.name for each in rehearsal.unreached if each.name not in undo]
@@ -255,17 +255,17 @@ class Interventions:
         return encoded
 
     async def _migrated(self, claimed: ClaimedSaga, type_: SagaType, migrate: Migrate) -> Sequence[bytes]:
-        """Return the changed journal of a saga, which its code has followed to the end.
+        """Return the migrated journal of a saga, after a replay of all of it.
 
         Raises:
-            ConflictError: The saga is not in a state to be migrated, or its code fails along the new journal.
+            ConflictError: The saga's state does not allow a migration, or its code fails while it replays the new journal.
             SagaChangedError: The code does not fit the new journal.
             TypeError: The function did not return entries.
         """
         saga, state = claimed.record.saga, claimed.record.state
         entries = list(map(decode_entry, claimed.entries))
         if state.is_final or any(isinstance(each, Failing) for each in entries):
-            text = f"The saga {saga.transaction_id!r} is {state.value}. Only a saga that has not ended and is not compensated is migrated."
+            text = f"The saga {saga.transaction_id!r} is {state.value} and cannot be migrated. Migrate a saga that is parked, waiting or due."
             raise ConflictError(text, retryable=False)
         given = _checked(migrate([JournalEntry(each) for each in entries]))
         now = self._clock.time()
@@ -276,7 +276,7 @@ class Interventions:
             raise rehearsal.mismatch
         error = rehearsal.error
         if error is not None and not any(map(_is_failure, new)):
-            text = f"The code of {saga.name!r} v{type_.version} fails along the new journal: {type(error).__name__}: {error}"
+            text = f"The code of {saga.name!r} v{type_.version} fails on the new journal: {type(error).__name__}: {error}"
             raise ConflictError(text, retryable=False) from error
         return encoded
 
@@ -290,7 +290,7 @@ class Interventions:
         if found is None:
             msg = (
                 f"The saga {record.saga.name!r} v{version} is not registered in this process. Add it with add_sagas(catga, ...), or "
-                "call this where it is."
+                "call this in a process that has registered it."
             )
             raise ConfigurationError(msg)
         return found
@@ -303,12 +303,12 @@ def cancelled_entry(transaction_id: str) -> bytes:
 
 
 def failing_entry(error: CatgaError, name: str) -> bytes:
-    """Return the entry of a saga that is compensated for a reason outside of it."""
+    """Return the entry of a saga that is compensated for an external reason."""
     return encode_entry(Failing(recorded_error(error, name), cancelled=False))
 
 
 def _checked(changed: Any) -> Sequence[JournalEntry]:
-    """Check what a migration has returned.
+    """Check the result of a migration function.
 
     Raises:
         TypeError: It did not return entries.
@@ -332,7 +332,7 @@ def _is_failure(entry: Entry) -> bool:
 
 
 def _stamped(entry: Entry, now: float) -> Entry:
-    """Return an entry that a migration has made with a time."""
+    """Return an entry that a migration has created, with a time."""
     if isinstance(entry, Step) and not entry.ended_at:
         return msgspec.structs.replace(entry, began_at=now, ended_at=now)
     return entry

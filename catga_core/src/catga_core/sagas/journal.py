@@ -1,4 +1,4 @@
-"""`Journal`: writes the entries of one saga, those of several branches together."""
+"""`Journal`: writes the entries of one saga, batched across its branches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AGAIN = RetryPolicy(max_attempts=None, delay_seconds=0.05, max_delay_seconds=1.
 class Journal:
     """The journal of a saga that this process runs.
 
-    An entry is written when the next one that depends on it begins, or when the code that recorded it waits for anything else;
+    An entry is written when the next operation that depends on it begins, or when the code that recorded it waits for anything else;
     entries that come meanwhile are written together.
 
     Args:
@@ -35,7 +35,7 @@ class Journal:
         claim: The right to write.
         entries: The number of entries in the store.
         clock: Measures delays after failed writes.
-        lost: Called with the error of a write that failed for good: another process has the saga, or the store is broken.
+        lost: Called with the error of a write that failed permanently: another process owns the saga, or the store is broken.
     """
 
     __slots__ = (
@@ -79,11 +79,11 @@ class Journal:
         return bool(self._pending) or self._lock.locked()
 
     def record(self, entry: Entry, state: SagaState | None = None) -> int:
-        """Add an entry, which is written soon; return its index.
+        """Add an entry to be written soon; return its index.
 
         Args:
             entry: The entry.
-            state: The saga's state from then on, `None` for the same.
+            state: The saga's new state, `None` if it is unchanged.
         """
         index = self.entries + len(self._pending)
         self._pending.append(encode_entry(entry))
@@ -96,26 +96,26 @@ class Journal:
         return index
 
     async def durable(self) -> None:
-        """Return when every entry so far is in the store.
+        """Wait until every entry so far is in the store.
 
         Raises:
-            SagaStop: They cannot be written; the run ends.
+            SagaStop: The entries cannot be written; the run ends.
         """
         while self._pending or self._lock.locked():
             async with self._lock:
                 await self._write()
 
     async def together(self, storage: Storage, work: Callable[[], Awaitable[Entry]]) -> int:
-        """Do some work and write the entry that it returns, in one unit of work; return the entry's index.
+        """Run work and write its entry in one unit of work; return the index.
 
         Other branches write nothing meanwhile.
 
         Args:
             storage: The storage of the store and of the work's data.
-            work: Does the work.
+            work: The work; returns the entry.
 
         Raises:
-            Exception: What the work or the commit raises; the entry is not in the store then.
+            Exception: The error of the work or the commit; the entry is not in the store then.
             SagaStop: As `durable`.
         """
         async with self._lock:
@@ -139,10 +139,10 @@ class Journal:
         await self._store.signal(signal)
 
     async def release(self, pause: SagaPause) -> None:
-        """Write what is left and give the saga back.
+        """Write the remaining entries and release the saga.
 
         Raises:
-            LeaseLostError: Another process has the saga.
+            LeaseLostError: Another process owns the saga.
         """
         async with self._lock:
             entries, after = self._pending, self.entries
@@ -151,7 +151,7 @@ class Journal:
             self.entries = after + len(entries)
 
     async def close(self) -> None:
-        """Wait for a write that runs."""
+        """Wait for a running write."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -182,7 +182,7 @@ class Journal:
         return found is not None and found.entries > index
 
     async def _surely(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Write, also where the outcome of a write is unknown: the same write again changes nothing."""
+        """Write, and repeat a write whose outcome is unknown: writes are idempotent."""
         try:
             await write()
         except LeaseLostError:
@@ -193,7 +193,7 @@ class Journal:
             await _AGAIN.run(write, retryable=_may_help, clock=self._clock, failed=error)
 
     def _keep_state(self, state: SagaState | None) -> None:
-        """Have a state written with the next entries, unless a newer one will be."""
+        """Keep a state for the next write, unless a newer one is pending."""
         if self._state is None:
             self._state = state
 

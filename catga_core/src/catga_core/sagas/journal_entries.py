@@ -25,7 +25,7 @@ from catga_core.sagas.values import decode_value, encode_value
 
 
 class JournalEntry:
-    """One entry of a journal; it does not change, and its methods return changed copies.
+    """An immutable entry of a journal; its methods return changed copies.
 
     Args:
         entry: The entry.
@@ -38,7 +38,7 @@ class JournalEntry:
 
     @classmethod
     def step(cls, name: str, result: Any = None, *, branch: str = "", returns: Any = None) -> JournalEntry:
-        """Return the entry of a step that succeeded, for one that the journal does not have.
+        """Create the entry of a step that succeeded.
 
         Args:
             name: The step's name.
@@ -47,14 +47,14 @@ class JournalEntry:
             returns: The type of the result, where the code declares it with `returns=` or sends a command.
 
         Raises:
-            SerializationError: The result would not be read back as it is.
+            SerializationError: The result does not survive serialization unchanged.
         """
         check_name("name", name)
         return cls(Step(branch, name, encode_value(result, returns), 1, 0.0, 0.0))
 
     @classmethod
     def patch(cls, name: str, *, branch: str = "") -> JournalEntry:
-        """Return the entry by which `saga.patched(name)` is `True`.
+        """Create the entry that makes `saga.patched(name)` return `True`.
 
         Args:
             name: The name of the change.
@@ -65,7 +65,7 @@ class JournalEntry:
 
     @property
     def kind(self) -> str:
-        """What it is: `step`, `failed step`, `time`, `sleep`, `wait`, `event`, `timeout`, `patch`, `child`, `progress`, ..."""
+        """The kind of operation: `step`, `failed step`, `time`, `sleep`, `wait`, `event`, `timeout`, `patch`, `child`, `progress`, ..."""
         entry = self.entry
         if isinstance(entry, StepFailed):
             return "failed step"
@@ -77,12 +77,12 @@ class JournalEntry:
 
     @property
     def name(self) -> str:
-        """The name that the code gave it; empty where it has none."""
+        """The name that the code gave it; empty if it has none."""
         return self.entry.name if isinstance(self.entry, Operation) else ""
 
     @property
     def branch(self) -> str:
-        """The branch of `gather` that it is in, empty for `execute` itself."""
+        """Its branch of `gather`, empty for `execute` itself."""
         return self.entry.branch if isinstance(self.entry, Operation) else ""
 
     @property
@@ -90,7 +90,7 @@ class JournalEntry:
         """The result of a step, `None` for other entries.
 
         Raises:
-            SerializationError: Its class is not known here.
+            SerializationError: The class of the result is unknown here.
         """
         return decode_value(self.entry.value) if isinstance(self.entry, Step) else None
 
@@ -100,15 +100,15 @@ class JournalEntry:
         return catga_error(self.entry.error) if isinstance(self.entry, StepFailed) else None
 
     def renamed(self, name: str) -> JournalEntry:
-        """Return the entry under another name.
+        """Return the entry with another name.
 
         Raises:
-            ValueError: It has no name, or is a child saga, which is found by it.
+            ValueError: The entry has no name, or is a child saga, which is looked up by its name.
         """
         check_name("name", name)
         self._check_no_child()
         if not self.name or isinstance(self.entry, Received) or self.kind == "wait":
-            msg = f"{self!r} has no name that the code gave it. Rename steps, patches and compensations."
+            msg = f"{self!r} cannot be renamed: the code gave it no name. Rename only steps, patches and compensations."
             raise ValueError(msg)
         return JournalEntry(msgspec.structs.replace(self.entry, name=name))
 
@@ -116,33 +116,35 @@ class JournalEntry:
         """Return the entry in another branch, such as `0.1/` for the second branch of the first `gather`.
 
         Raises:
-            ValueError: It is in none, or is a child saga, which is found by it.
+            ValueError: The entry is in no branch, or is a child saga, which is looked up by its branch.
         """
         self._check_no_child()
         if not isinstance(self.entry, Operation):
-            msg = f"{self!r} is in no branch."
+            msg = (
+                f"{self!r} cannot be moved: it does not belong to a branch. Move only operations of the code."
+            )
             raise ValueError(msg)  # noqa: TRY004 - the entry, not its class, is what does not fit
         return JournalEntry(msgspec.structs.replace(self.entry, branch=branch))
 
     def with_result(self, result: Any, *, returns: Any = None) -> JournalEntry:
-        """Return a step with another result.
+        """Return the step with another result.
 
         Args:
             result: The result.
             returns: As in `step`.
 
         Raises:
-            ValueError: It is not a step that succeeded.
-            SerializationError: The result would not be read back as it is.
+            ValueError: The entry is not a step that succeeded.
+            SerializationError: The result does not survive serialization unchanged.
         """
         if not isinstance(self.entry, Step):
-            msg = f"{self!r} is not a step that succeeded, so it has no result."
+            msg = f"{self!r} has no result: it is not a step that succeeded. Call with_result(...) on such a step."
             raise ValueError(msg)  # noqa: TRY004 - the entry, not its class, is what does not fit
         return JournalEntry(msgspec.structs.replace(self.entry, value=encode_value(result, returns)))
 
     def _check_no_child(self) -> None:
         if self.kind == "child":
-            msg = f"{self!r} keeps its name and its branch, because the transaction id of the child saga is made of them."
+            msg = f"{self!r} cannot be renamed or moved: the transaction id of the child saga is derived from both. Keep the entry."
             raise ValueError(msg)
 
     def __repr__(self) -> str:

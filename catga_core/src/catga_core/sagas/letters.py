@@ -20,7 +20,7 @@ def letter_writer(
     storage: Callable[[], Storage],
     clock: Clock,
 ) -> Callable[[SagaRecord, SagaType, Journal, SagaPause], Awaitable[None]]:
-    """Return what ends a saga whose compensation failed, and writes its dead letter in the same unit of work.
+    """Return a function that ends a saga and writes its dead letter in one unit of work.
 
     Args:
         letters: Returns the current store of dead letters.

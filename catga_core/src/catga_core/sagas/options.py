@@ -7,18 +7,18 @@ from catga_core.option_checks import MOST_COUNT
 
 
 class SagaOptions(FeatureOptions, frozen=True, kw_only=True):
-    """How sagas are run, retried and kept.
+    """Options for running, retrying and retaining sagas.
 
     Args:
-        concurrency: How many sagas a process runs at the same time; one that waits for a time or an event does not count.
-        lease_seconds: Seconds after which another process takes over the sagas of one that died; renewed meanwhile.
-        poll_seconds: Seconds between two queries where no wake-up reports sagas that are due.
-        linger_seconds: Seconds for which a saga that waits stays in memory instead of being read again.
+        concurrency: The most sagas that a process runs concurrently; sagas that wait for a time or an event do not count.
+        lease_seconds: Seconds after which another process takes over the sagas of a dead process; a live process renews its leases.
+        poll_seconds: Seconds between two queries for due sagas when no wake-up arrives.
+        linger_seconds: Seconds that a waiting saga stays in memory before it is suspended.
         max_attempts: Attempts of a step.
-        retry_delay_seconds: Seconds until a step's second attempt, doubled with each further one.
-        retry_max_delay_seconds: The most seconds between two attempts of a step.
+        retry_delay_seconds: Seconds before a step's second attempt; doubled for each further attempt.
+        retry_max_delay_seconds: The longest delay between two attempts of a step, in seconds.
         compensation_max_attempts: Attempts of a compensation.
-        retention_seconds: Seconds for which ended sagas and received events are kept: a repeated transaction id is known so long.
+        retention_seconds: Seconds that ended sagas and received events are kept. A repeated transaction id is recognized for this time.
     """
 
     concurrency: int = 1000
@@ -32,7 +32,7 @@ class SagaOptions(FeatureOptions, frozen=True, kw_only=True):
     retention_seconds: float = 604_800.0
 
     def check(self) -> list[str]:
-        """Return what is wrong with the options."""
+        """Return the problems of the options."""
         problems = [
             f"SagaOptions({name}={getattr(self, name)!r}) must be a whole number >= 1."
             for name in ("concurrency", "max_attempts", "compensation_max_attempts")

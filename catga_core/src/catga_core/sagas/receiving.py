@@ -1,4 +1,4 @@
-"""`SagaSignals`: gives events to the sagas that wait for them."""
+"""`SagaSignals`: delivers events to the sagas that wait for them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class SagaSignals:
         self._types = types
 
     async def receive(self, event: Event, declared: type[Event]) -> None:
-        """Keep an event for the sagas that wait for it, now or later; joins the ambient unit of work.
+        """Store an event for the sagas that wait for it now or later.
 
         Args:
-            event: The event.
-            declared: The class that sagas declare to wait for.
+            event: The event; stored in the ambient unit of work, if there is one.
+            declared: The class in `@saga(waits_for=...)`.
 
         Raises:
-            SerializationError: It would not be read back as it is.
+            SerializationError: The event does not survive serialization unchanged.
         """
         keys = dict.fromkeys(
             topic_of(declared, key_of(event))

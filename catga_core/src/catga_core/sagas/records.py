@@ -1,4 +1,4 @@
-"""What the executor keeps in a saga's record: what it began with, what it ended with, why it is parked."""
+"""The contents of a saga's record: its data, its outcome, and the reason why it is parked."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from catga_core.sagas.types import SagaType
 
 
 class Beginning(msgspec.Struct, frozen=True, array_like=True):
-    """What a saga began with.
+    """The data and context with which a saga began.
 
     Args:
         data: The bytes of its data.
-        correlation_id: The conversation that it belongs to.
-        traceparent: The trace that it belongs to.
-        first: The bytes of the data that it was started with, where it began again with other data since.
+        correlation_id: Its correlation id.
+        traceparent: Its trace context.
+        first: The bytes of its original data, if it was continued with new data since.
     """
 
     data: bytes
@@ -48,11 +48,11 @@ class Beginning(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
-    """What a saga ended with.
+    """The outcome of a saga.
 
     Args:
-        value: The bytes of its result, `None` where it failed.
-        error: What it failed with, `None` where it did not.
+        value: The bytes of its result, `None` if it failed.
+        error: Its error, `None` if it did not fail.
     """
 
     value: bytes | None
@@ -71,7 +71,7 @@ def encode_record(given: Beginning | Outcome | Error) -> bytes:
 
 
 def beginning_of(record: SagaRecord) -> Beginning:
-    """Return what a saga began with.
+    """Return the beginning of a saga.
 
     Raises:
         SerializationError: It cannot be decoded.
@@ -84,12 +84,12 @@ def beginning_of(record: SagaRecord) -> Beginning:
 
 
 def problem_of(record: SagaRecord) -> CatgaError | None:
-    """Return why a saga is parked, `None` where it is not."""
+    """Return the problem of a parked saga, `None` if it is not parked."""
     return None if record.problem is None else catga_error(_error(record.problem))
 
 
 def failure_of_pause(pause: SagaPause) -> tuple[str, str]:
-    """Return the code and the message of what a saga that ends has failed with."""
+    """Return the code and the message of an ending saga's error."""
     error = None if pause.outcome is None else _outcome(pause.outcome).error
     return ("", "") if error is None else (error.code, error.message)
 
@@ -99,7 +99,7 @@ def result_of(saved: SavedSaga, type_: SagaType | None) -> SagaResult[Any]:
 
     Args:
         saved: The saga, final or parked.
-        type_: Its class; `None` where it is not known here, so that its result cannot be decoded.
+        type_: Its class; `None` if it is unknown here, so that its result cannot be decoded.
 
     Raises:
         SerializationError: Its result cannot be decoded.
@@ -110,7 +110,7 @@ def result_of(saved: SavedSaga, type_: SagaType | None) -> SagaResult[Any]:
     value: Any = None
     if record.state is SagaState.COMPLETED and outcome.value is not None:
         if type_ is None:
-            text = f"The result of the saga {record.saga.transaction_id!r} cannot be decoded: {record.saga.name!r} is not registered here."
+            text = f"The result of the saga {record.saga.transaction_id!r} cannot be decoded: {record.saga.name!r} is not registered. Register it."
             raise SerializationError(text)
         value = type_.decode_result(outcome.value)
     return SagaResult(
@@ -119,7 +119,7 @@ def result_of(saved: SavedSaga, type_: SagaType | None) -> SagaResult[Any]:
 
 
 def status_of(saved: SavedSaga) -> SagaStatus:
-    """Return a saga as it is now."""
+    """Return the status of a saga."""
     record = saved.record
     entries = _readable(saved.entries)
     progress = next((each for each in reversed(entries) if isinstance(each, Progress)), Progress(0.0, ""))
@@ -147,7 +147,7 @@ def status_of(saved: SavedSaga) -> SagaStatus:
 def _readable(entries: Iterable[bytes]) -> list[Entry]:
     """Return the entries of a journal up to one that cannot be decoded."""
     found: list[Entry] = []
-    # Why it cannot be decoded is the problem of a saga that is parked.
+    # The saga is parked, and its problem has the decoding error.
     with suppress(SerializationError):
         found.extend(map(decode_entry, entries))
     return found

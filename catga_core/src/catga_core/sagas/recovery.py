@@ -1,4 +1,4 @@
-"""`SagaWorker`: takes over the sagas that are due, and hands back those of this process when it stops."""
+"""`SagaWorker`: takes over due sagas, and releases those of this process when it stops."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from catga_core.sagas.options import SagaOptions
 
 
 class SagaWorker:
-    """A hosted service that runs the sagas of this process, and those that other processes have left.
+    """Hosted service that runs the sagas of this process and resumes abandoned ones.
 
     Args:
         executor: Knows the registered sagas.
         store: Returns the current store.
         clock: The container's clock.
-        options: How many, and how often.
-        shutdown_timeout: Returns the seconds that a stop may take.
+        options: The concurrency and the poll interval.
+        shutdown_timeout: Returns the longest duration of a stop, in seconds.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class SagaWorker:
         )
 
     async def start(self) -> None:
-        """Begin to take sagas over."""
+        """Start to take over sagas."""
         self._runs.start()
         if self._executor.kinds:
             self._worker.start()
 
     async def stop(self) -> None:
-        """Take no further saga, and hand those that run back after the step that each is in."""
+        """Take over no further saga; release the running ones after their current steps."""
         await self._worker.stop(cancel=True)
         await self._runs.stop(self._shutdown_timeout() / 2)
 
     def health(self) -> Health:
-        """Return whether sagas can be taken over, and how many run."""
+        """Return whether sagas can be taken over, and the number of running ones."""
         counters = self._executor.counters
         ended = {state.value: count for state, count in counters.ended.items()}
         details = {
@@ -80,7 +80,7 @@ class SagaWorker:
         if free <= 0:
             return False
         began = self._clock.monotonic()
-        # A part of them: the other processes take theirs.
+        # Only a share of them, so that other processes get theirs.
         limit = min(free, max(1, self._options.concurrency // 10))
         taken = await self._store().take(self._executor.kinds, limit=limit, lease=self._options.lease_seconds)
         for claimed in taken:

@@ -1,4 +1,4 @@
-"""A rehearsal: the code of a saga follows a journal and does nothing behind it, so that it shows whether the two fit."""
+"""A rehearsal: runs the code of a saga along a journal, without effects, to check that the two match."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from catga_core.sagas.unreached import Unreached, unreached
 
 
 class Rehearsal(msgspec.Struct, frozen=True):
-    """What a rehearsal has shown.
+    """The result of a rehearsal.
 
     Args:
-        mismatch: Where the code does not fit the journal, `None` where it does.
-        error: What the code raised, `None` where it came to the end of the journal.
-        unreached: The recorded effects that the code does not come to.
+        mismatch: The mismatch between code and journal, `None` if they match.
+        error: The error of the code, `None` if it reached the end of the journal.
+        unreached: The recorded effects that the code does not reach.
     """
 
     mismatch: SagaChangedError | None
@@ -43,7 +43,7 @@ async def rehearse(claimed: ClaimedSaga, type_: SagaType, make: MakeSaga, servic
     Args:
         claimed: The saga, with the journal.
         type_: Its class.
-        make: Gives an object of the class.
+        make: Provides an instance of the class.
         services: Services and policies.
 
     Raises:
@@ -53,7 +53,7 @@ async def rehearse(claimed: ClaimedSaga, type_: SagaType, make: MakeSaga, servic
     beginning = beginning_of(claimed.record)
     data = type_.decode_data(beginning.data)
     store: Any = _NoStore()
-    # Not taken over: no step may run that a process may have died in.
+    # Not marked as taken over: a step during which a process may have died must not run.
     claimed = msgspec.structs.replace(claimed, taken_over=False)
     execution = Execution(claimed, history, store, services.clock, services.linger)
     execution.stop(Interrupted(CatgaError("This is a rehearsal."), cancelled=False))
@@ -84,17 +84,17 @@ async def rehearse(claimed: ClaimedSaga, type_: SagaType, make: MakeSaga, servic
 
 
 def unread(execution: Execution) -> SagaChangedError | None:
-    """Return the mismatch of code that ended before its journal did, `None` where it did not."""
+    """Return the mismatch of code that ended before its journal, if any."""
     left = execution.history.unread() if execution.history.left else None
     return None if left is None else SagaChangedError(execution.id, left, None, execution.history.shown)
 
 
 class _NoStore:
-    """A store for runs that write nothing: what the code records behind its journal is forgotten."""
+    """A store that discards writes: operations beyond the journal are not recorded."""
 
     async def append(self, *_given: Any, **_options: Any) -> None:
         """Write nothing."""
 
     async def signals(self, *_given: Any, **_options: Any) -> Sequence[SagaSignal]:
-        """Return nothing: no wait ends here."""
+        """Return no signals, so that no wait ends."""
         return ()

@@ -1,4 +1,4 @@
-"""Replays the dead letters of sagas: failed compensations are tried again."""
+"""Replays the dead letters of sagas by retrying failed compensations."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from catga_core.messages.results import CatgaResult, Failure, Success
 from catga_core.sagas.executor import SagaExecutor
 
 _LONGEST_WAIT: Final = 60.0
-"""Real seconds that a replay waits for the end of the saga."""
+"""The longest wait of a replay for the end of the saga, in real seconds."""
 
 
 class SagaReplayer:
-    """Resumes the saga of a dead letter, and waits for its end.
+    """Resumes the saga of a dead letter and waits for its result.
 
     Args:
         executor: Resumes sagas.
         letters: The store.
         clock: The container's clock.
-        longest_wait: Real seconds for the end of the saga.
+        longest_wait: The longest wait for the end of the saga, in real seconds.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class SagaReplayer:
         self._longest_wait = longest_wait
 
     async def replay(self, letter: DeadLetter, _token: int, /) -> CatgaResult[None]:
-        """Resume the saga of a letter; its end removes the letter, a compensation that fails again updates it."""
+        """Resume the saga of a letter: success removes the letter, another failure updates it."""
         transaction_id = letter.context.message_id
         try:
             await self._executor.resume(transaction_id)
@@ -50,11 +50,11 @@ class SagaReplayer:
                 return Failure(missing(letter.id))
             result = await self._executor.result(transaction_id, timeout=self._longest_wait)
         except (SagaNotFoundError, LockedError, SagaTimeoutError) as kept:
-            # It was pruned, or another process runs it, or it goes on: the letter stays as it is.
+            # The saga was pruned, or is still running here or elsewhere: the letter is unchanged.
             return Failure(kept)
         error = result.error or CatgaError(f"The saga {transaction_id!r} is {result.state.value}.")
         if result.state is SagaState.COMPENSATION_FAILED:
-            # The run that failed has written a new letter in its place.
+            # The failed run has replaced the letter.
             again = msgspec.structs.replace(
                 counted, code=error.code, message=error.message, last_failed_at=self._clock.time()
             )
@@ -66,6 +66,6 @@ class SagaReplayer:
         return Success(None)
 
     async def rehearse(self, letter: DeadLetter, /) -> CatgaResult[Any]:
-        """Refuse a dry run: a saga and its compensations cannot be rolled back."""
-        text = f"The dead letter {letter.id!r} cannot have a dry run: the effects of compensations are not rolled back. Replay it."
+        """Reject a dry run, because compensations cannot be rolled back."""
+        text = f"A dry run of the dead letter {letter.id!r} is not possible: compensations cannot be rolled back. Replay it."
         return Failure(CatgaError(text, code=ErrorCode.VALIDATION_FAILED))

@@ -1,4 +1,4 @@
-"""`Rest`: which branches of a run go on, which wait, and what happens when every one waits."""
+"""`Rest`: tracks the running and waiting branches of a run, and suspends it when all wait."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Block(msgspec.Struct, eq=False):
         branch: The branch.
         until: When its wait ends, seconds since the Unix epoch; `None` for no limit.
         topic: What it waits for, `None` for a time only.
-        ended: Done when it is to look again.
+        ended: Done when the branch is to check again.
     """
 
     branch: Branch
@@ -30,14 +30,14 @@ class Block(msgspec.Struct, eq=False):
 
 
 class Rest:
-    """Wakes the branches that wait, and has the saga suspended when none goes on for a while.
+    """Wakes waiting branches, and suspends the saga when all wait for a while.
 
     Args:
         clock: The container's clock.
         linger: Seconds for which a saga that waits stays in memory.
         ends: Returns whether the run ends.
-        may_rest: Returns whether the saga may be suspended; asked when no branch goes on.
-        suspend: Suspends the saga, given the first time that is waited for, `None` for none.
+        may_rest: Returns whether the saga may be suspended; called when every branch waits.
+        suspend: Suspends the saga; receives the earliest time that a branch waits for, `None` without one.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class Rest:
 
     @property
     def topics(self) -> Sequence[str]:
-        """What branches wait for."""
+        """The topics that branches wait for."""
         return [block.topic for block in self._blocks if block.topic is not None]
 
     async def wait(self, branch: Branch, until: float | None, topic: str | None) -> None:
-        """Wait for a time or for a topic; return when to look again.
+        """Wait for a time or a topic; return when the branch is to check again.
 
         Args:
-            branch: Who waits.
+            branch: The waiting branch.
             until: As in `Block`.
             topic: As in `Block`.
         """
@@ -82,26 +82,26 @@ class Rest:
             self.running += 1
 
     def notify(self, topic: str) -> None:
-        """Have the branches that wait for a topic look again."""
+        """Wake the branches that wait for a topic."""
         for block in self._blocks:
             if block.topic == topic:
                 end(block.ended)
 
     def wake_all(self) -> None:
-        """Have every branch that waits look again."""
+        """Wake every waiting branch."""
         for block in self._blocks:
             end(block.ended)
 
     def wake_failed(self) -> None:
-        """Have the branches look again of which a sibling has failed."""
+        """Wake the branches with a failed sibling."""
         for block in self._blocks:
             if block.branch.has_failed_sibling:
                 end(block.ended)
 
     def look(self) -> None:
-        """Suspend the saga where every branch waits, or have it woken here where the wait is short."""
+        """Suspend the saga if every branch waits, or schedule a wake-up for a short wait."""
         if self.running:
-            # It stays in memory, so however long the wait is.
+            # It stays in memory, regardless of the wait's length.
             due_at = self._due_at if self._blocks and not self._ends() else None
             if due_at is not None:
                 self._wake_after(due_at - self._clock.time())
@@ -116,7 +116,7 @@ class Rest:
             self._suspend(due_at)
 
     def close(self) -> None:
-        """Wake nothing any more."""
+        """Cancel all wake-ups."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -1,4 +1,4 @@
-"""What a saga ended with, and how far it has come."""
+"""The results and the status of sagas."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class SagaStep(msgspec.Struct, frozen=True):
 
     Args:
         name: Its name.
-        branch: The branch of `gather` that it is in, empty for `execute` itself.
+        branch: Its branch of `gather`, empty for `execute` itself.
         state: Its state.
-        attempts: How many attempts were made in the process that ended it.
+        attempts: The number of attempts in the process that completed it.
         began_at: Seconds since the Unix epoch.
         ended_at: Seconds since the Unix epoch.
-        error: What it, or its compensation, failed with; `None` where neither did.
+        error: The error of the step or of its compensation; `None` if neither failed.
     """
 
     name: str
@@ -47,13 +47,13 @@ class SagaStep(msgspec.Struct, frozen=True):
 
 
 class SagaResult(msgspec.Struct, Generic[R], frozen=True):
-    """What a saga ended with.
+    """The result of a saga.
 
     Args:
         transaction_id: The saga.
-        state: `COMPLETED`, `COMPENSATED`, `COMPENSATION_FAILED` or `CANCELLED`; another one for a saga that is parked.
-        returned: What `execute` returned, where it is completed; read it as `value`.
-        error: Why it failed, `None` where it is completed. A failed compensation keeps this error.
+        state: `COMPLETED`, `COMPENSATED`, `COMPENSATION_FAILED` or `CANCELLED`; another state for a parked saga.
+        returned: The return value of `execute`, if the saga is completed; read it as `value`.
+        error: The error of the saga, `None` if it is completed. A failed compensation does not replace it.
         steps: Its steps, in the order in which they ended.
     """
 
@@ -65,12 +65,12 @@ class SagaResult(msgspec.Struct, Generic[R], frozen=True):
 
     @property
     def is_success(self) -> bool:
-        """Whether it is completed."""
+        """Whether the saga is completed."""
         return self.state is SagaState.COMPLETED
 
     @property
     def value(self) -> R:
-        """What `execute` returned.
+        """The return value of `execute`.
 
         Raises:
             CatgaError: The error of a saga that is not completed.
@@ -78,7 +78,7 @@ class SagaResult(msgspec.Struct, Generic[R], frozen=True):
         return self.unwrap()
 
     def unwrap(self) -> R:
-        """Return what `execute` returned, or raise the error.
+        """Return the value of a completed saga, or raise its error.
 
         Raises:
             CatgaError: The error of a saga that is not completed.
@@ -91,7 +91,7 @@ class SagaResult(msgspec.Struct, Generic[R], frozen=True):
 
 
 class SagaStatus(msgspec.Struct, frozen=True):
-    """A saga as it is now.
+    """The current state of a saga.
 
     Args:
         transaction_id: The saga.
@@ -99,15 +99,15 @@ class SagaStatus(msgspec.Struct, frozen=True):
         version: The version of its class.
         state: Its state.
         steps: Its steps so far, in the order in which they ended.
-        waits_until: When it goes on at the latest, seconds since the Unix epoch; `None` where it does not wait for a time.
+        waits_until: The latest time at which it resumes, seconds since the Unix epoch; `None` if it does not wait for a time.
         cancelling: Whether its cancellation was requested.
-        problem: Why it is parked, `None` where it is not. `resume` has it tried again.
-        error: Why it failed, `None` where it has not.
-        fraction: How far it has come by its own account, from 0 to 1.
-        text: How far it has come, in its own words.
+        problem: The reason why it is parked, `None` if it is not parked. `resume` retries it.
+        error: Its error, `None` if it has not failed.
+        fraction: Its reported progress, from 0 to 1.
+        text: The description of its reported progress.
         started_at: Seconds since the Unix epoch.
         updated_at: Seconds since the Unix epoch.
-        parent: The transaction id of the saga that it is a part of.
+        parent: The transaction id of its parent saga.
         journal: Its journal so far.
     """
 

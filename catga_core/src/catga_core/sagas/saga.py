@@ -24,16 +24,16 @@ _MARK: Final = "__catga_saga__"
 
 
 class SagaMark(msgspec.Struct, frozen=True):
-    """What `@saga` declares.
+    """The declaration of `@saga`.
 
     Args:
-        name: The saga's name; `None` for the class's name.
+        name: The saga's name; `None` for the name of the class.
         version: The version of its code.
-        retry: When a step is tried again; `None` for the policy of `SagaOptions`.
-        compensation_retry: When a compensation is tried again; `None` for the policy of `SagaOptions`.
+        retry: The retry policy of steps; `None` for that of `SagaOptions`.
+        compensation_retry: The retry policy of compensations; `None` for that of `SagaOptions`.
         step_timeout: Seconds for one attempt of a step; `None` for no limit.
         timeout: Seconds for the whole saga; `None` for no limit.
-        max_running: How many sagas of the name run at the same time, over all processes; `None` for no limit.
+        max_running: The most sagas of the name that run concurrently, across all processes; `None` for no limit.
         waits_for: The events that it waits for, each with the function that returns an event's key.
     """
 
@@ -66,7 +66,7 @@ class Saga(ABC, Generic[D, R]):
     ```
 
     Constructor parameters are services of the container. `execute` may run several times: steps that are recorded in the journal
-    return what they returned, and the code between steps runs again. It must therefore take the same way each time: time, random
+    return their recorded results, and the code between steps runs again. It must therefore be deterministic: time, random
     numbers and ids come from the context (`saga.now()`, `saga.random()`, `saga.uuid()`), and every effect is a step.
     """
 
@@ -75,21 +75,21 @@ class Saga(ABC, Generic[D, R]):
         """Run the saga.
 
         Args:
-            data: What it was started with.
+            data: Its data.
             saga: Runs and records its steps.
 
         Returns:
             Its result.
 
         Raises:
-            Exception: Anything: the completed steps are compensated in reverse.
+            Exception: Any error; the completed steps are compensated in reverse.
         """
 
     async def compensate(self, data: D, /) -> None:
-        """Undo what no step compensates; runs after the compensations of the steps, and may run several times.
+        """Undo effects that no step compensates.
 
         Args:
-            data: What the saga was started with.
+            data: The saga's data. This method runs after the compensations of the steps, and may run several times.
         """
 
 
@@ -107,21 +107,21 @@ def saga(
     """Declare the name, the version and the limits of a saga.
 
     Args:
-        name: The name in journals, the same in every version; default: the class's name.
+        name: The name in journals, the same in every version; default: the name of the class.
         version: The version of its code, >= 1. A saga that began with a version is resumed by a class of that version.
-        retry: When a step is tried again; default: `SagaOptions`.
-        compensation_retry: When a compensation is tried again; default: `SagaOptions`.
+        retry: The retry policy of steps; default: that of `SagaOptions`.
+        compensation_retry: The retry policy of compensations; default: that of `SagaOptions`.
         step_timeout: Seconds for one attempt of a step; `None` for no limit.
-        timeout: Seconds for the whole saga, from its start: then it fails with `TIMEOUT` and is compensated. `None` for no limit.
-        max_running: How many sagas of the name run at the same time, over all processes that share the store: the others wait for
-            their turn, in the order of their start. One that waits for a time or an event does not count. `None` for no limit.
+        timeout: Seconds for the whole saga, from its start; then it fails with `TIMEOUT` and is compensated. `None` for no limit.
+        max_running: The most sagas of the name that run concurrently, across all processes that share the store. Others wait for
+            their turn, in the order of their start. A saga that waits for a time or an event does not count. `None` for no limit.
         waits_for: The events that `saga.wait_for` waits for, each with a function that returns an event's key.
 
     Returns:
         The decorator, which returns the class unchanged.
 
     Raises:
-        DeclarationError: An argument is not possible.
+        DeclarationError: An argument is invalid.
     """
     try:
         if name is not None:
@@ -149,7 +149,7 @@ def saga(
 
 
 def mark_of(cls: type[Saga[Any, Any]]) -> SagaMark:
-    """Return what `@saga` declares of a class itself, not of a base class."""
+    """Return the `@saga` declaration of a class itself, not of a base class."""
     found: SagaMark = cls.__dict__.get(_MARK, SagaMark())
     return found
 

@@ -1,4 +1,4 @@
-"""What a run needs besides its saga: the services and policies of the container."""
+"""The services and policies of the container that runs of sagas use."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Children(Protocol):
     async def begin_child(
         self, parent: str, transaction_id: str, saga: type[Saga[Any, Any]], data: Any
     ) -> None:
-        """Start a saga as a part of another; one that is known is left alone."""
+        """Start a child saga, unless its transaction id is known."""
         ...
 
     async def end_of(self, transaction_id: str) -> Success[Any] | None:
-        """Return what a saga ended with, `None` where it has not ended.
+        """Return the result of a saga, `None` if it has not ended.
 
         Raises:
-            CatgaError: The error that it failed with.
+            CatgaError: The error of the saga.
         """
         ...
 
     async def compensate_child(self, transaction_id: str) -> None:
-        """Have a completed saga compensated.
+        """Compensate a completed saga.
 
         Raises:
             CatgaError: A compensation failed.
@@ -53,18 +53,18 @@ class Children(Protocol):
         """Return a registered saga.
 
         Raises:
-            ConfigurationError: It is not registered.
+            ConfigurationError: The saga is not registered.
         """
         ...
 
 
 class SagaCounters(msgspec.Struct):
-    """What the sagas of this process have come to, and have needed, since it began.
+    """Counts of ended sagas, resumptions and retries in this process.
 
     Args:
-        ended: How many have ended, by state.
-        resumed: How often one was resumed: one that a process had left, or whose wait was over.
-        retried: How many further attempts the steps and compensations took that ended here.
+        ended: The number of ended sagas, by state.
+        resumed: The number of resumptions of sagas that a process had left or whose wait was over.
+        retried: The number of attempts after the first, of the steps and compensations that ended here.
     """
 
     ended: dict[SagaState, int] = msgspec.field(default_factory=dict[SagaState, int])
@@ -72,7 +72,7 @@ class SagaCounters(msgspec.Struct):
     retried: int = 0
 
     def count(self, state: SagaState) -> None:
-        """Count one that ended."""
+        """Count an ended saga."""
         self.ended[state] = self.ended.get(state, 0) + 1
 
 
@@ -86,10 +86,10 @@ class Services(msgspec.Struct, frozen=True):
         clock: The container's clock.
         registry: Decodes events.
         children: Runs child sagas.
-        retry: When a step is tried again.
-        compensation_retry: When a compensation is tried again.
-        linger: Seconds for which a saga that waits stays in memory.
-        counters: Counts what the sagas of this process come to.
+        retry: The retry policy of steps.
+        compensation_retry: The retry policy of compensations.
+        linger: Seconds that a waiting saga stays in memory.
+        counters: Counts the outcomes of the sagas of this process.
         write_letter: Ends a saga whose compensation failed, with its dead letter.
     """
 
