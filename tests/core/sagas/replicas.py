@@ -73,15 +73,25 @@ class DyingStore:
         self._store = store
         self.writes = 0
         self.dies_at: float | None = None
+        # Errors that calls of a method fail with, by its name: the first before its next call, and so on.
+        self.fails: dict[str, list[Exception]] = {}
         self.dead = False
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
+        method = self._failing(name, getattr(self._store, name))
         if name in {"append", "release", "begin"}:
             return self._dying(method)
 
         async def call(*args: Any, **options: Any) -> Any:
             self._check()
+            return await method(*args, **options)
+
+        return call
+
+    def _failing(self, name: str, method: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+        async def call(*args: Any, **options: Any) -> T:
+            if errors := self.fails.get(name):
+                raise errors.pop(0)
             return await method(*args, **options)
 
         return call

@@ -9,10 +9,10 @@ from typing import Any
 from catga_core.errors import CatgaError
 from catga_core.interfaces.saga_records import SagaState
 from catga_core.interfaces.saga_store import SagaStore
-from catga_core.messages.results import Success
 from catga_core.sagas.executor import SagaExecutor
 from catga_core.sagas.interventions import failing_entry
 from catga_core.sagas.records import result_of
+from catga_core.sagas.results import SagaResult
 from catga_core.sagas.saga import Saga
 from catga_core.sagas.types import SagaType
 
@@ -50,17 +50,16 @@ class ChildSagas:
         """Start a child saga, unless its transaction id is known."""
         await self._executor.start(transaction_id, data, saga, parent=parent)
 
-    async def end_of(self, transaction_id: str) -> Success[Any] | None:
+    async def end_of(self, transaction_id: str) -> SagaResult[Any] | None:
         """Return the result of a child saga, `None` if it has not ended.
 
         Raises:
-            CatgaError: The error of the child saga.
+            CatgaError: The store is away, or the result cannot be decoded.
         """
         saved = await self._store().read(transaction_id)
         if saved is None or not saved.record.state.is_final:
             return None
-        result = result_of(saved, self._types.get((saved.record.saga.name, saved.record.saga.version)))
-        return Success(result.unwrap())
+        return result_of(saved, self._types.get((saved.record.saga.name, saved.record.saga.version)))
 
     async def compensate_child(self, transaction_id: str) -> None:
         """Compensate a child saga and wait; cancel it if it has not ended.

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from catga_core.clock import Clock
-from catga_core.errors import LeaseLostError, SagaCancelledError, SagaChangedError, SagaTimeoutError
+from catga_core.errors import (
+    CatgaError,
+    LeaseLostError,
+    SagaCancelledError,
+    SagaChangedError,
+    SagaTimeoutError,
+)
 from catga_core.interfaces.saga_records import ClaimedSaga, SagaWait
 from catga_core.interfaces.saga_store import SagaStore
 from catga_core.log import SAGA_RECOVERY_FAILED, logger, traceback_of
@@ -14,7 +21,7 @@ from catga_core.runtime.waiter import Waiter
 from catga_core.sagas.branches import Branch, current_branch
 from catga_core.sagas.entries import Operation, shown_operation
 from catga_core.sagas.history import History
-from catga_core.sagas.journal import Journal
+from catga_core.sagas.journal import AGAIN, Journal, may_help
 from catga_core.sagas.resting import Rest, end
 from catga_core.sagas.stops import (
     BranchStop,
@@ -26,6 +33,8 @@ from catga_core.sagas.stops import (
     SagaStop,
     Suspended,
 )
+
+T = TypeVar("T")
 
 
 class Execution:
@@ -242,6 +251,29 @@ class Execution:
             return True
         self.check(branch, siblings=False)
         return False
+
+    async def surely(self, branch: Branch, call: Callable[[], Awaitable[T]]) -> T:
+        """Call the store until it answers: that it is away is no failure of the saga.
+
+        Args:
+            branch: The branch.
+            call: A call that may be repeated.
+
+        Raises:
+            CatgaError: It fails for a reason that does not pass.
+            SagaStop: The run ends here.
+            BranchStop: A sibling has failed.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await call()
+            except CatgaError as error:
+                if not may_help(error):
+                    raise
+            attempt += 1
+            await self._stopped.wait(work=self.clock.sleep(AGAIN.delay(attempt)))
+            self.check(branch)
 
     async def wait(self, branch: Branch, until: float | None, topic: str | None) -> None:
         """Wait for a time or for a signal, in memory or suspended; return when to look again.

@@ -21,7 +21,8 @@ from catga_core.runtime.tasks import background_task
 from catga_core.sagas.entries import Entry, encode_entry
 from catga_core.sagas.stops import SagaStop
 
-_AGAIN = RetryPolicy(max_attempts=None, delay_seconds=0.05, max_delay_seconds=1.0)
+AGAIN = RetryPolicy(max_attempts=None, delay_seconds=0.05, max_delay_seconds=1.0)
+"""For a store that is away: the saga waits for it."""
 
 
 class Journal:
@@ -176,8 +177,8 @@ class Journal:
 
     async def _has(self, index: int) -> bool:
         """Return whether an entry is in the store, after a commit whose outcome is unknown."""
-        found = await _AGAIN.run(
-            lambda: self._store.get(self._claim.transaction_id), retryable=_may_help, clock=self._clock
+        found = await AGAIN.run(
+            lambda: self._store.get(self._claim.transaction_id), retryable=may_help, clock=self._clock
         )
         return found is not None and found.entries > index
 
@@ -188,9 +189,9 @@ class Journal:
         except LeaseLostError:
             raise
         except CatgaError as error:
-            if not _may_help(error):
+            if not may_help(error):
                 raise
-            await _AGAIN.run(write, retryable=_may_help, clock=self._clock, failed=error)
+            await AGAIN.run(write, retryable=may_help, clock=self._clock, failed=error)
 
     def _keep_state(self, state: SagaState | None) -> None:
         """Keep a state for the next write, unless a newer one is pending."""
@@ -211,7 +212,8 @@ class Journal:
             return
 
 
-def _may_help(error: Exception) -> bool:
+def may_help(error: Exception) -> bool:
+    """Return whether a call of the store may succeed when it is made again."""
     if isinstance(error, LeaseLostError):
         return False
     return isinstance(error, CatgaError) and (error.retryable or error.outcome is Outcome.UNKNOWN)

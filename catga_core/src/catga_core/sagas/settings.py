@@ -17,9 +17,9 @@ from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.storage import Storage
 from catga_core.mediator import CatgaMediator
 from catga_core.messages.registry import MessageRegistry
-from catga_core.messages.results import Success
 from catga_core.runtime.retry import RetryPolicy
 from catga_core.sagas.journal import Journal
+from catga_core.sagas.results import SagaResult
 from catga_core.sagas.saga import Saga
 from catga_core.sagas.types import SagaType
 
@@ -33,11 +33,11 @@ class Children(Protocol):
         """Start a child saga, unless its transaction id is known."""
         ...
 
-    async def end_of(self, transaction_id: str) -> Success[Any] | None:
+    async def end_of(self, transaction_id: str) -> SagaResult[Any] | None:
         """Return the result of a saga, `None` if it has not ended.
 
         Raises:
-            CatgaError: The error of the saga.
+            CatgaError: The store is away, or the result cannot be decoded.
         """
         ...
 

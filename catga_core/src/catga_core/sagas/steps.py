@@ -119,7 +119,7 @@ class Steps:
             if found is None:
                 await execution.go_on(branch)
                 began_at = execution.clock.time()
-                await children.begin_child(execution.id, child, saga, data)
+                await execution.surely(branch, lambda: children.begin_child(execution.id, child, saga, data))
                 found = await self._end_of_child(branch, name, child, child_type, began_at)
             _, entry = found
             if isinstance(entry, StepFailed):
@@ -273,14 +273,16 @@ class Steps:
         execution = self._execution
         while True:
             try:
-                ended = await self._services.children.end_of(child)
+                ended = await execution.surely(branch, lambda: self._services.children.end_of(child))
+                # An error of the child is the outcome of this step, also one that may pass.
+                value = None if ended is None else ended.unwrap()
             except CatgaError as error:
                 kept = recorded_error(error, f"the saga {name!r}")
                 failed = StepFailed(branch.path, name, kept, 1, began_at, execution.clock.time())
                 return execution.journal.record(failed), failed
             if ended is not None:
-                value = encode_value(ended.value, child_type.result)
-                entry = Step(branch.path, name, value, 1, began_at, execution.clock.time())
+                kept_value = encode_value(value, child_type.result)
+                entry = Step(branch.path, name, kept_value, 1, began_at, execution.clock.time())
                 return execution.journal.record(entry), entry
             await execution.wait(branch, None, end_topic(child))
 

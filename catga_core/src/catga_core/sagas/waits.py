@@ -63,7 +63,7 @@ async def received(execution: Execution, topic: str, timeout: float | timedelta 
             return entry.data if entry.position is not None else None
         await execution.go_on(branch)
         while True:
-            entry_ = await _next_of(execution, branch.path, topic, until)
+            entry_ = await execution.surely(branch, lambda: _next_of(execution, branch.path, topic, until))
             if entry_ is not None:
                 execution.journal.record(entry_)
                 return entry_.data if entry_.position is not None else None
