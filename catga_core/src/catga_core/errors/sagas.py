@@ -51,7 +51,7 @@ class SagaChangedError(FixedCodeError):
 
 
 class SagaNotFoundError(FixedCodeError):
-    """No saga has a transaction id.
+    """No saga has this transaction id.
 
     Args:
         transaction_id: The transaction id.

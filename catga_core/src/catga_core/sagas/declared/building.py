@@ -47,21 +47,21 @@ def step(
     retry: RetryPolicy | None = None,
     timeout: float | None = None,
 ) -> SagaPart[D]:
-    """Declare a step: a command that is sent, here or to another process.
+    """Declare a step that sends a command, locally or to another process.
 
-    A class is filled by the names of its fields, from those of the saga's data; one that compensates, from those of the
-    step's result, the command that was sent and the data, the first that has a name first.
+    A command class is filled by field name from the saga's data; a compensating command class is filled from the
+    step's result, the command that was sent and the data, in this order of precedence.
 
     Args:
         name: Its name, unique in the saga; its result is `values[name]` from then on.
         command: The command's class, or a function that returns the command, given the values.
         compensate: The class of the command that undoes it, or a function that returns that command, given the values and the
             step's result.
-        retry: When it is tried again; default: the saga's.
+        retry: The retry policy; default: the saga's.
         timeout: Seconds for one attempt; default: the saga's.
 
     Raises:
-        DeclarationError: An argument is not possible.
+        DeclarationError: An argument is invalid.
     """
     check = _Checked(f"step({name!r})")
     check.name(name)
@@ -86,14 +86,14 @@ def step(
 
 
 def publish(name: str, event: type[Event] | Callable[[SagaValues[D]], Event]) -> SagaPart[D]:
-    """Declare an event that is published as a step.
+    """Declare a step that publishes an event.
 
     Args:
         name: The step's name, unique in the saga.
-        event: The event's class, filled as a command's, or a function that returns the event, given the values.
+        event: The event's class, filled like a command class, or a function that returns the event, given the values.
 
     Raises:
-        DeclarationError: An argument is not possible.
+        DeclarationError: An argument is invalid.
     """
     check = _Checked(f"publish({name!r})")
     check.name(name)
@@ -104,14 +104,14 @@ def publish(name: str, event: type[Event] | Callable[[SagaValues[D]], Event]) ->
 
 
 def parallel(*branches: SagaPart[D], on_failure: Literal["wait", "cancel"] = "wait") -> SagaPart[D]:
-    """Declare parts that run at the same time; each is a branch, and `sequence` makes one of several parts.
+    """Declare branches that run concurrently.
 
     Args:
-        branches: The branches.
+        branches: The branches; `sequence` combines several parts into one branch.
         on_failure: As in `SagaContext.gather`.
 
     Raises:
-        DeclarationError: An argument is not possible.
+        DeclarationError: An argument is invalid.
     """
     check = _Checked("parallel()")
     if on_failure not in {"wait", "cancel"}:
@@ -120,13 +120,13 @@ def parallel(*branches: SagaPart[D], on_failure: Literal["wait", "cancel"] = "wa
 
 
 def sequence(*parts: SagaPart[D]) -> SagaPart[D]:
-    """Declare parts that run one after the other, as one branch of `parallel`.
+    """Declare sequential parts, as one branch of `parallel`.
 
     Args:
         parts: The parts.
 
     Raises:
-        DeclarationError: An argument is not possible.
+        DeclarationError: An argument is invalid.
     """
     return SequencePart(parts=_Checked("sequence()").parts(parts))
 
@@ -134,15 +134,15 @@ def sequence(*parts: SagaPart[D]) -> SagaPart[D]:
 def when(
     condition: Callable[[SagaValues[D]], bool], *parts: SagaPart[D], otherwise: Sequence[SagaPart[D]] = ()
 ) -> SagaPart[D]:
-    """Declare parts that run on a condition.
+    """Declare conditional parts.
 
     Args:
-        condition: Returns whether they run, given the values; the same each time it is asked with the same values.
-        parts: What runs where it returns `True`.
-        otherwise: What runs where it returns `False`.
+        condition: Returns whether `parts` run, given the values; must return the same for the same values.
+        parts: The parts that run if it returns `True`.
+        otherwise: The parts that run if it returns `False`.
 
     Raises:
-        DeclarationError: An argument is not possible.
+        DeclarationError: An argument is invalid.
     """
     check = _Checked("when()")
     check.function("condition", condition)
@@ -155,14 +155,14 @@ def sleep(
     *,
     until: Callable[[SagaValues[D]], datetime] | None = None,
 ) -> SagaPart[D]:
-    """Declare a pause, of seconds or months.
+    """Declare a sleep that survives process restarts.
 
     Args:
-        seconds: How long, in seconds or as a `timedelta`, or a function that returns that, given the values.
-        until: In place of `seconds`, a function that returns the time at which it ends, timezone-aware, given the values.
+        seconds: The duration, in seconds or as a `timedelta`, or a function that returns the duration, given the values.
+        until: Instead of `seconds`, a function that returns the end, timezone-aware, given the values.
 
     Raises:
-        DeclarationError: An argument is not possible.
+        DeclarationError: An argument is invalid.
     """
     check = _Checked("sleep()")
     if (seconds is None) is (until is None):
@@ -186,22 +186,24 @@ def wait_for(
     timeout: float | timedelta | None = None,
     name: str | None = None,
 ) -> SagaPart[D]:
-    """Declare a wait for an event, for seconds or months.
+    """Declare a wait for an event that survives process restarts.
 
     Args:
         event: The event's class.
         key: The field of the saga's data that is the event's key, or a function that returns the key, given the values.
         event_key: The field of the event that is its key, or a function that returns it; default: the field that `key` names.
-        timeout: Seconds, or a `timedelta`, after which the saga fails with `TIMEOUT`; `None` for no limit.
-        name: What the event is known by in the values; default: the name of its class.
+        timeout: The longest wait, in seconds or as a `timedelta`, before the saga fails with `TIMEOUT`; `None` for no limit.
+        name: The key of the event in the values; default: the name of its class.
 
     Raises:
-        DeclarationError: An argument is not possible.
+        DeclarationError: An argument is invalid.
     """
     given: Any = event
     check = _Checked(f"wait_for({getattr(given, '__name__', given)!r})")
     if not (isinstance(given, type) and issubclass(given, Event)):
-        check.fail(f"it takes the class of an event; got {shown(given)}.")
+        check.fail(
+            f"event must be the class of an event; got {shown(given)}. Pass a class that derives from Event."
+        )
     check.seconds("timeout", timeout)
     known = event.__name__ if name is None else name
     check.name(known)
@@ -209,7 +211,7 @@ def wait_for(
     if of is None:
         if not isinstance(key, str):
             check.fail(
-                "event_key is missing: how an event's key is found. Pass a field of the event, or a function."
+                "event_key is missing: it gives the key of an event. Pass a field of the event, or a function."
             )
         of = key
     for what, each in (("key", key), ("event_key", of)):
@@ -237,16 +239,16 @@ def child(
     *,
     compensate: bool = True,
 ) -> SagaPart[D]:
-    """Declare another saga as a step, under an id of its own.
+    """Declare a child saga as a step.
 
     Args:
         name: The step's name, unique in the saga; the child's result is `values[name]` from then on.
         saga: The other saga's class or definition, registered with `add_sagas`.
-        data: Returns what it begins with, given the values.
-        compensate: Whether it is compensated when this saga fails later.
+        data: Returns its data, given the values.
+        compensate: Whether the child is compensated when this saga fails later.
 
     Raises:
-        DeclarationError: An argument is not possible.
+        DeclarationError: An argument is invalid.
     """
     from catga_core.sagas.declared.definition import SagaDefinition
 
@@ -261,7 +263,7 @@ def child(
 
 
 def commit_point() -> SagaPart[Any]:
-    """Declare the point of no return: behind it, steps are retried until they succeed, and nothing is compensated."""
+    """Declare the commit point: later steps are retried until they succeed."""
     return CommitPart()
 
 
@@ -301,7 +303,7 @@ class _Checked:
             )
 
     def message(self, name: str, given: Any, base: type[Any]) -> Any:
-        """Return the message class that is sent, `None` where a function does not declare it."""
+        """Return the class of the message, `None` if a function does not declare it."""
         kind = base.__name__
         if isinstance(given, type):
             if not issubclass(given, base):
@@ -311,7 +313,7 @@ class _Checked:
             return given
         self.function(name, given)
         returns: Any = None
-        # An annotation that cannot be read declares nothing, as no annotation.
+        # An unreadable annotation counts as none.
         with suppress(Exception):
             returns = get_type_hints(given).get("return")
         return returns if isinstance(returns, type) and issubclass(returns, base) else None
@@ -328,7 +330,7 @@ class _Checked:
 
 
 def shown_part(given: object) -> str:
-    """Return what was given in place of a part, for errors."""
+    """Return the text of an invalid part, for errors."""
     return shown(given) if isinstance(given, type) else repr(given)
 
 

@@ -23,7 +23,7 @@ from catga_core.sagas.declared.parts import (
 
 
 def leaves_of(parts: Iterable[SagaPart[Any]]) -> Iterator[SagaPart[Any]]:
-    """Yield the parts that hold no others, in their order."""
+    """Yield the parts that contain no other parts, in order."""
     for part in parts:
         match part:
             case ParallelPart():
@@ -37,7 +37,7 @@ def leaves_of(parts: Iterable[SagaPart[Any]]) -> Iterator[SagaPart[Any]]:
 
 
 def problems_of(parts: Sequence[SagaPart[Any]], data: Any) -> list[str]:
-    """Return what is wrong with the parts of a saga.
+    """Return the problems of a saga's parts.
 
     Args:
         parts: The parts.
@@ -48,7 +48,7 @@ def problems_of(parts: Sequence[SagaPart[Any]], data: Any) -> list[str]:
         each.name for each in leaves if isinstance(each, StepPart | PublishPart | ChildPart | WaitPart)
     )
     problems = [
-        f"{count} parts are named {name!r}. Give each its own name, because results are known by it."
+        f"{count} parts are named {name!r}. Give each a unique name, because results are looked up by it."
         for name, count in names.items()
         if count > 1
     ]
@@ -64,12 +64,12 @@ def problems_of(parts: Sequence[SagaPart[Any]], data: Any) -> list[str]:
 
 
 def result_of(parts: Sequence[SagaPart[Any]], returns: Any, result: Any) -> tuple[Any, list[str]]:
-    """Return the type of a saga's result, and what is wrong with how it is declared.
+    """Return the type of a saga's result, and the problems of its declaration.
 
     Args:
         parts: The saga's parts.
         returns: A function, the name of a step, or `None`.
-        result: The declared type, `None` where there is none.
+        result: The declared type, `None` without one.
     """
     if returns is None:
         wrong = "result= has no effect without returns=. Pass returns=, a function or the name of a step."
@@ -80,14 +80,16 @@ def result_of(parts: Sequence[SagaPart[Any]], returns: Any, result: Any) -> tupl
         found = next((each for each in _always(parts) if getattr(each, "name", None) == returns), None)
         if found is None:
             problems.append(
-                f"returns={returns!r} names no step that runs in every case. Name one, or pass a function."
+                f"returns={returns!r} names no step that runs in every case. Pass the name of such a step, or a function."
             )
         result = _result_of_part(found) if result is None else result
     elif not callable(returns) or inspect.iscoroutinefunction(returns):
-        problems.append(f"returns must be a plain function, or the name of a step; got {returns!r}.")
+        problems.append(
+            f"returns must be a plain function or the name of a step; got {returns!r}. Pass one of these."
+        )
     if result is None and not problems:
         problems.append(
-            "result= is missing: the type of what returns= gives, by which it is stored. Pass it."
+            "result= is missing: the type of the value of returns=, which is needed to store it. Pass it."
         )
     return result, problems
 
@@ -99,7 +101,7 @@ def _result_of_part(part: SagaPart[Any] | None) -> Any:
 
 
 def _always(parts: Iterable[SagaPart[Any]]) -> Iterator[SagaPart[Any]]:
-    """Yield the parts that run in every case."""
+    """Yield the unconditional parts."""
     for part in parts:
         match part:
             case ParallelPart():

@@ -14,7 +14,7 @@ from catga_core.sagas.declared.definition import SagaDefinition, saga_of
 def graph_problems(
     definition: SagaDefinition[Any, Any], graph: Graph, knows: Callable[[Any], bool]
 ) -> Iterator[Problem]:
-    """Yield the mistakes of a definition in a composition.
+    """Yield the configuration errors of a definition.
 
     Args:
         definition: The definition.

@@ -42,7 +42,7 @@ class SagaDefinition(Generic[D, R]):
     ```
     """
 
-    # `data` is the type of the saga's data, `result` any type, also one that is no class, such as `str | None`.
+    # `data` is the type of the saga's data, `result` any type, including `str | None`, which is not a class.
     @overload
     def __init__(
         self: SagaDefinition[D2, None],
@@ -107,10 +107,10 @@ class SagaDefinition(Generic[D, R]):
 
         Args:
             name: Its name in journals, the same in every version.
-            parts: What it does, one after the other.
+            parts: Its parts, which run in this order.
             data: The type of its data.
             returns: Returns its result, given the values, or the name of the step whose result is the saga's. Default: `None`.
-            result: The type of its result; it may be left out where `returns` names a step whose command's class is known.
+            result: The type of its result; optional if `returns` names a step whose command's class is known.
             version: As in `@saga`.
             retry: As in `@saga`.
             compensation_retry: As in `@saga`.
@@ -119,7 +119,7 @@ class SagaDefinition(Generic[D, R]):
             max_running: As in `@saga`.
 
         Raises:
-            DeclarationError: Listing every mistake.
+            DeclarationError: The declaration is invalid; the error lists all problems.
         """
         self.name: str = name
         self.parts: Sequence[SagaPart[Any]] = parts
@@ -160,7 +160,7 @@ class SagaDefinition(Generic[D, R]):
 
 
 def _class_of(name: str, parts: Sequence[SagaPart[Any]], data: Any, result: Any, returns: Any) -> Any:
-    """Return the class of sagas that runs the parts."""
+    """Return the saga class that runs the parts."""
 
     async def execute(self: Any, data: Any, saga: SagaContext) -> Any:
         del self
@@ -180,7 +180,7 @@ def _class_of(name: str, parts: Sequence[SagaPart[Any]], data: Any, result: Any,
 
 
 def saga_of(given: Any) -> tuple[Any, Saga[Any, Any] | None]:
-    """Return the class of a saga, and its object where one was given.
+    """Return the class of a saga, and its instance if one was given.
 
     Args:
         given: A class of sagas, an object of one, or a definition.

@@ -28,10 +28,10 @@ def fields_of(cls: Any) -> tuple[str, ...]:
 
 
 def filled(cls: type[Any]) -> Callable[..., Any]:
-    """Return what makes an object of a message class from the fields of other objects, the first that has a name first.
+    """Return a function that fills a message class from other objects' fields.
 
     Args:
-        cls: The message class.
+        cls: The message class. Of several objects with a field, the first one is used.
     """
     made: Any = cls
     names = fields_of(made)
@@ -48,7 +48,7 @@ def filled(cls: type[Any]) -> Callable[..., Any]:
 
 
 def unfilled(cls: type[Any], sources: Sequence[Any]) -> list[str]:
-    """Return the fields of a message class without a default that no source has.
+    """Return the required fields of a message class that no source has.
 
     Args:
         cls: The message class.

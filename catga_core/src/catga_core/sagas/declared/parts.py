@@ -19,17 +19,17 @@ class SagaPart(msgspec.Struct, Generic[D_contra], frozen=True, kw_only=True):
 
 
 class StepPart(SagaPart[D_contra], frozen=True, kw_only=True):
-    """A command that is sent.
+    """A step that sends a command.
 
     Args:
         name: The step's name.
         make: Returns the command, given the values.
         undo: Returns the command that compensates it, given its result, the command and the values.
-        sends: The command's class, `None` where a function does not declare it.
+        sends: The command's class, `None` if a function does not declare it.
         undoes: The class of the compensating command, likewise.
         fills: Whether the command is filled from the saga's data.
         fills_undo: Whether the compensating command is filled.
-        retry: When it is tried again.
+        retry: The retry policy.
         timeout: Seconds for one attempt.
     """
 
@@ -45,12 +45,12 @@ class StepPart(SagaPart[D_contra], frozen=True, kw_only=True):
 
 
 class PublishPart(SagaPart[D_contra], frozen=True, kw_only=True):
-    """An event that is published.
+    """A step that publishes an event.
 
     Args:
         name: The step's name.
         make: Returns the event, given the values.
-        publishes: The event's class, `None` where a function does not declare it.
+        publishes: The event's class, `None` if a function does not declare it.
         fills: Whether the event is filled from the saga's data.
     """
 
@@ -61,11 +61,11 @@ class PublishPart(SagaPart[D_contra], frozen=True, kw_only=True):
 
 
 class ParallelPart(SagaPart[D_contra], frozen=True, kw_only=True):
-    """Parts that run at the same time.
+    """Parts that run concurrently.
 
     Args:
         branches: The parts.
-        on_failure: What happens to the others when one fails.
+        on_failure: The policy for the other branches when one fails.
     """
 
     branches: tuple[SagaPart[Any], ...]
@@ -73,7 +73,7 @@ class ParallelPart(SagaPart[D_contra], frozen=True, kw_only=True):
 
 
 class SequencePart(SagaPart[D_contra], frozen=True, kw_only=True):
-    """Parts that run one after the other.
+    """Sequential parts.
 
     Args:
         parts: The parts.
@@ -83,12 +83,12 @@ class SequencePart(SagaPart[D_contra], frozen=True, kw_only=True):
 
 
 class WhenPart(SagaPart[D_contra], frozen=True, kw_only=True):
-    """Parts that run on a condition.
+    """Conditional parts.
 
     Args:
-        condition: Returns whether they do, given the values.
-        then: Those that run where it holds.
-        otherwise: Those that run where it does not.
+        condition: Returns whether `then` runs, given the values.
+        then: The parts that run if the condition holds.
+        otherwise: The parts that run otherwise.
     """
 
     condition: Callable[[Any], bool]
@@ -97,11 +97,11 @@ class WhenPart(SagaPart[D_contra], frozen=True, kw_only=True):
 
 
 class SleepPart(SagaPart[D_contra], frozen=True, kw_only=True):
-    """A pause.
+    """A sleep.
 
     Args:
-        seconds: How long, or what returns that, given the values.
-        until: Returns its end in place of `seconds`.
+        seconds: The duration, or a function that returns it, given the values.
+        until: Returns its end instead of `seconds`.
     """
 
     seconds: float | timedelta | Callable[[Any], float | timedelta] | None
@@ -112,12 +112,12 @@ class WaitPart(SagaPart[D_contra], frozen=True, kw_only=True):
     """A wait for an event.
 
     Args:
-        name: What its event is known by in the values.
+        name: The key of its event in the values.
         event: The event's class.
-        key: Returns the key that is waited for, given the values.
+        key: Returns the awaited key, given the values.
         event_key: Returns the key of an event.
         timeout: Seconds.
-        key_field: The field of the data that is the key, `None` where a function returns it.
+        key_field: The field of the data that is the key, `None` if a function returns it.
         event_field: The field of the event that is its key, likewise.
     """
 
@@ -131,12 +131,12 @@ class WaitPart(SagaPart[D_contra], frozen=True, kw_only=True):
 
 
 class ChildPart(SagaPart[D_contra], frozen=True, kw_only=True):
-    """Another saga, as a step.
+    """A child saga, as a step.
 
     Args:
         name: The step's name.
         saga: Its class or definition.
-        data: Returns what it begins with, given the values.
+        data: Returns its data, given the values.
         compensate: Whether it is compensated when this saga fails later.
     """
 
@@ -147,4 +147,4 @@ class ChildPart(SagaPart[D_contra], frozen=True, kw_only=True):
 
 
 class CommitPart(SagaPart[D_contra], frozen=True, kw_only=True):
-    """The point of no return."""
+    """The commit point."""

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 async def run_parts(parts: Iterable[SagaPart[Any]], saga: SagaContext, values: SagaValues[Any]) -> None:
-    """Run parts one after the other.
+    """Run parts in order.
 
     Args:
         parts: The parts.
         saga: Runs and records their steps.
-        values: What they are given, and where their results go.
+        values: The data and results that parts read, and to which they add their results.
 
     Raises:
-        Exception: What a step failed with.
+        Exception: The error of a step.
     """
     for part in parts:
         await _run(part, saga, values)

@@ -1,4 +1,4 @@
-"""`SagaValues`: what the functions of a declared saga are given."""
+"""`SagaValues`: the values that the functions of a declared saga receive."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ D = TypeVar("D")
 
 
 class SagaValues(Mapping[str, Any], Generic[D]):
-    """The data of a saga, and the results of its steps so far by the names of the steps.
+    """The data of a saga, and the results of its steps by name.
 
-    Results of a branch of `parallel` are seen by the steps after it, and not by the other branches.
+    Results of a branch of `parallel` are visible to the parts after the `parallel`, not to its other branches.
 
     Args:
-        data: What the saga was started with.
+        data: The saga's data.
         transaction_id: The saga.
         results: Results of earlier steps.
     """
@@ -32,8 +32,8 @@ class SagaValues(Mapping[str, Any], Generic[D]):
         except KeyError:
             known = ", ".join(map(repr, self._results)) or "none"
             text = (
-                f"The step {name!r} has no result here; those that have one: {known}. Name a step that has ended before this one in "
-                "every case, or use values.get(...)."
+                f"The step {name!r} has no result here; steps with a result: {known}. Use a step that always ends before this "
+                "one, or values.get(...)."
             )
             raise KeyError(text) from None
 

@@ -1,1 +1,1 @@
-"""Drawings of sagas: before they run, from their definition or their source, and while they run, with what is done."""
+"""Drawings of sagas, from a definition or from source code, with the progress of a running saga."""

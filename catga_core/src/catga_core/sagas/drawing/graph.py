@@ -1,4 +1,4 @@
-"""`saga_graph` and `saga_diff`: a saga as a drawing, and what differs between two versions of one."""
+"""`saga_graph` and `saga_diff`: draw a saga, and compare two versions of it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from catga_core.sagas.saga import Saga, mark_of
 def saga_graph(
     saga: type[Saga[Any, Any]] | SagaDefinition[Any, Any], status: SagaStatus | None = None
 ) -> str:
-    """Draw a saga as a Mermaid flowchart, without running it.
+    """Draw a saga as a Mermaid flowchart.
 
-    A class is drawn from the source of `execute`: steps, branches, conditions, loops, caught errors, waits and child sagas. Functions
-    within `execute`, and methods that are given its context, are followed. A name that is computed is drawn as it is written, such as
-    `book {what}`. Nothing else in Catga reads source. The source file is read once for each class: in an event loop, call this with
+    The saga is not run. A class is drawn from the source of `execute`: steps, branches, conditions, loops, caught errors, waits and
+    child sagas. Functions within `execute`, and methods that receive its context, are followed. A computed name is drawn as written,
+    such as `book {what}`. Nothing else in Catga reads source. The source file is read once per class: in an event loop, call this with
     `asyncio.to_thread`.
 
     Args:
         saga: Its class or definition.
-        status: Of one saga, from `executor.status(id)`: its steps get the classes `done`, `current`, `remaining`, `failed` and
-            `compensated`. `None` for the saga as it is written.
+        status: The status of one saga, from `executor.status(id)`: its steps get the classes `done`, `current`, `remaining`, `failed` and
+            `compensated`. `None` for a drawing without progress.
 
     Returns:
         The text of the flowchart.
@@ -44,14 +44,14 @@ def saga_graph(
 def saga_diff(
     old: type[Saga[Any, Any]] | SagaDefinition[Any, Any], new: type[Saga[Any, Any]] | SagaDefinition[Any, Any]
 ) -> str:
-    """Return what differs between two versions of a saga: their outlines, with `-` and `+` before lines of one of them.
+    """Return a diff of the outlines of two versions of a saga.
 
     Args:
         old: The version that began a saga.
-        new: The version that is to run it.
+        new: The version that will resume it.
 
     Returns:
-        The lines of both; empty where they have the same outline.
+        The diff, with `-` and `+` before lines of one version; empty if the outlines are equal.
 
     Raises:
         ConfigurationError: The source of a class cannot be read.

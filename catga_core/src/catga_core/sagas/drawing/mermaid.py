@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from catga_core.sagas.drawing.outline import Attempt, Choice, End, Flow, Loop, Node, Parallel, Task
 
 _Exits: TypeAlias = Sequence[tuple[str, str]]
-"""Where edges come from, each with its label."""
+"""The sources of edges, each with a label."""
 
 _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "step": ("[", "]"),
@@ -34,7 +34,7 @@ def mermaid(name: str, flow: Flow, classes: Mapping[Task, str]) -> str:
     Args:
         name: The saga's name.
         flow: Its outline.
-        classes: The class of each task; a task that is not in it has none.
+        classes: The class of each task; tasks that are missing have no class.
     """
     drawing = _Drawing()
     drawing.node("begin", name, ("([", "])"))
@@ -66,14 +66,14 @@ class _Drawing:
         self._lines.append(f'    {id_}{begin}"{_escaped(label)}"{end}')
 
     def end(self, id_: str, label: str, exits: _Exits) -> None:
-        """Lead edges to an end of the saga."""
+        """Add edges to an end of the saga."""
         if id_ not in self._ends:
             self._ends.add(id_)
             self.node(id_, label, ("([", "])"))
         self._edges(exits, id_)
 
     def flow(self, flow: Flow, exits: _Exits) -> _Exits:
-        """Draw a flow; return where it ends."""
+        """Draw a flow; return its exits."""
         for node in flow:
             exits = self._draw(node, exits)
         return exits

@@ -1,4 +1,4 @@
-"""The outline of a saga: what a drawing shows of it."""
+"""The outline of a saga, from which it is drawn."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Task(msgspec.Struct, frozen=True, eq=False):
 
     Args:
         kind: What it is; a command and an event that are sent are steps.
-        label: What the drawing shows.
+        label: The label in the drawing.
         pattern: A regular expression for its recorded name; `None` for operations without one.
-        undo: What compensates it, `None` for nothing.
+        undo: The name of its compensation, `None` without one.
     """
 
     kind: Kind
@@ -27,7 +27,7 @@ class Task(msgspec.Struct, frozen=True, eq=False):
 
 
 class Parallel(msgspec.Struct, frozen=True, eq=False):
-    """Branches that run at the same time.
+    """Branches that run concurrently.
 
     Args:
         branches: The branches.
@@ -40,9 +40,9 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
     """One of two flows.
 
     Args:
-        condition: The condition, as it is written.
-        then: What runs where it holds.
-        otherwise: What runs where it does not.
+        condition: The source text of the condition.
+        then: The flow that runs if it holds.
+        otherwise: The flow that runs otherwise.
     """
 
     condition: str
@@ -54,7 +54,7 @@ class Loop(msgspec.Struct, frozen=True, eq=False):
     """A flow that runs any number of times.
 
     Args:
-        text: The head of the loop, as it is written.
+        text: The source text of the loop's head.
         body: The flow.
     """
 
@@ -67,7 +67,7 @@ class Attempt(msgspec.Struct, frozen=True, eq=False):
 
     Args:
         body: The flow.
-        handlers: What is caught, and what runs then.
+        handlers: The caught errors, and the flow that handles each.
     """
 
     body: Flow

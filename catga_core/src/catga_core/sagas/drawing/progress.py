@@ -1,4 +1,4 @@
-"""How far a saga has come, task by task, as a drawing shows it."""
+"""The progress of a saga by task, for drawings."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ _STEPS = {
     StepState.COMPENSATED: "compensated",
     StepState.COMPENSATION_FAILED: "failed",
 }
-# What is shown of a task that has run several times.
+# The order of precedence for a task that has run several times.
 _WEIGHT = {"failed": 3, "compensated": 2, "done": 1}
 _GOES_ON = {SagaState.RUNNING, SagaState.WAITING}
 
 
 def progress_of(flow: Flow, status: SagaStatus) -> dict[Task, str]:
-    """Return the class of each task: `done`, `failed`, `compensated`, `current` or `remaining`; none for one that is never run.
+    """Return the progress class of each task of a saga.
 
-    Recorded operations are found by their names and their order. A task whose name is computed stands for each name that fits.
+    The classes are `done`, `failed`, `compensated`, `current` and `remaining`; a task that is never run has none. Recorded operations
+    are matched by name and order. A task with a computed name stands for every matching name.
 
     Args:
         flow: The saga's outline.
