@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 
 from catga_core.errors import CatgaError, ErrorCode
+from catga_core.runtime.unit_of_work import active_unit_of_work, open_unit_of_work
 from catga_core.sagas.entries import Operation, Step, StepFailed
 
 
@@ -112,8 +113,14 @@ class Branch:
         """Record that an operation is running.
 
         Raises:
-            CatgaError: Another operation of the branch is running.
+            CatgaError: Another operation of the branch is running, or a unit of work is open.
         """
+        if active_unit_of_work.get() is not None and open_unit_of_work() is not None:
+            text = (
+                f"The saga began {name!r} inside a unit of work, whose rollback would remove its record. Open the unit of work in the "
+                "function of the step, or pass in_unit_of_work=True."
+            )
+            raise CatgaError(text, code=ErrorCode.INTERNAL_ERROR)
         if self.busy is not None:
             text = (
                 f"The saga began {name!r} while {self.busy!r} was running in the same branch, so their order in the journal "

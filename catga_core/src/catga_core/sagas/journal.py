@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 
 from catga_core.clock import Clock
@@ -11,7 +11,6 @@ from catga_core.errors import CatgaError, LeaseLostError, Outcome
 from catga_core.interfaces.saga_records import (
     SagaClaim,
     SagaPause,
-    SagaSignal,
     SagaState,
 )
 from catga_core.interfaces.saga_store import SagaStore
@@ -135,10 +134,6 @@ class Journal:
                 self.all.append(entry)
             return index
 
-    async def signal(self, signal: SagaSignal) -> None:
-        """Add a signal; joins the ambient unit of work."""
-        await self._store.signal(signal)
-
     async def release(self, pause: SagaPause) -> None:
         """Write the remaining entries and release the saga.
 
@@ -146,10 +141,32 @@ class Journal:
             LeaseLostError: Another process owns the saga.
         """
         async with self._lock:
-            entries, after = self._pending, self.entries
-            await self._surely(lambda: self._store.release(self._claim, entries, after=after, pause=pause))
-            self._pending = []
-            self.entries = after + len(entries)
+            await self._release(pause, self._store_release)
+
+    async def release_with(
+        self, storage: Storage, pause: SagaPause, also: Callable[[SagaStore], Awaitable[None]]
+    ) -> None:
+        """Release the saga as `release`, in one unit of work with other writes.
+
+        No unit of work may be open: the lock of the journal is taken before the storage, because a write of entries that holds the
+        lock may be waiting for the storage.
+
+        Args:
+            storage: The storage of the store and of the other writes.
+            pause: What the saga does next.
+            also: Does the other writes, given the store; repeated where the outcome of the commit is unknown.
+
+        Raises:
+            LeaseLostError: Another process owns the saga.
+        """
+
+        async def write(entries: Sequence[bytes], after: int, pause: SagaPause) -> None:
+            async with storage.unit_of_work():
+                await also(self._store)
+                await self._store_release(entries, after, pause)
+
+        async with self._lock:
+            await self._release(pause, write)
 
     async def close(self) -> None:
         """Wait for a running write."""
@@ -174,6 +191,17 @@ class Journal:
         except BaseException as error:
             self._lost(error)
             raise SagaStop from error
+
+    async def _store_release(self, entries: Sequence[bytes], after: int, pause: SagaPause) -> None:
+        await self._store.release(self._claim, entries, after=after, pause=pause)
+
+    async def _release(
+        self, pause: SagaPause, write: Callable[[Sequence[bytes], int, SagaPause], Awaitable[None]]
+    ) -> None:
+        entries, after = self._pending, self.entries
+        await self._surely(lambda: write(entries, after, pause))
+        self._pending = []
+        self.entries = after + len(entries)
 
     async def _has(self, index: int) -> bool:
         """Return whether an entry is in the store, after a commit whose outcome is unknown."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from catga_core.clock import Clock
 from catga_core.interfaces.dead_letters import DeadLetter, DeadLetterSource, DeadLetterStore
 from catga_core.interfaces.saga_records import SagaPause, SagaRecord
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.interfaces.storage import Storage
 from catga_core.messages.message_context import MessageContext
 from catga_core.sagas.journal import Journal
@@ -49,10 +50,12 @@ def letter_writer(
             first_failed_at=now,
             last_failed_at=now,
         )
-        async with storage().unit_of_work():
+
+        async def also(store: SagaStore) -> None:
             await letters().add(letter)
             if saga.parent is not None:
-                await journal.signal(end_signal(saga.transaction_id))
-            await journal.release(pause)
+                await store.signal(end_signal(saga.transaction_id))
+
+        await journal.release_with(storage(), pause, also)
 
     return write

@@ -13,6 +13,7 @@ from catga_core.interfaces.saga_records import (
     SagaPause,
     SagaState,
 )
+from catga_core.interfaces.saga_store import SagaStore
 from catga_core.log import SAGA_PARKED, logger
 from catga_core.messages.results import Success
 from catga_core.runtime.cancellation import cancelled_itself, passes_through
@@ -272,9 +273,10 @@ class SagaRun:
             await execution.journal.release(pause)
         else:
             # Together, so that the parent learns of it whatever happens here.
-            async with self._services.storage().unit_of_work():
-                await execution.store.signal(end_signal(self.id))
-                await execution.journal.release(pause)
+            async def tell(store: SagaStore) -> None:
+                await store.signal(end_signal(self.id))
+
+            await execution.journal.release_with(self._services.storage(), pause, tell)
         if (entries := execution.journal.all) is not None and pause.state is SagaState.COMPLETED:
             # Who waits here needs not read the journal.
             self.result = SagaResult(self.id, pause.state, result, None, steps_of(entries))
