@@ -170,7 +170,7 @@ class Waiting(Saga[Order, int]):
 
 
 async def _waiting(rounds: int) -> Row:
-    """How long a process takes to start over many sagas that wait, beside a scan of their rows."""
+    """Measure the start of a process with many waiting sagas, compared to a scan of their rows."""
     with tempfile.TemporaryDirectory(prefix="catga-bench-") as folder:
         file = Path(folder) / "ours.db"
 

@@ -140,7 +140,7 @@ class Driver:
             # In this order: an event is in the queues before it leaves the outbox.
             sales = (await self._caller.ask(SalesReport())).unwrap()
             mailing = (await self._caller.ask(MailingReport())).unwrap()
-            # Of an order that nobody could decide, the saga tries again until somebody can.
+            # The saga of an undecided order retries until it is decided.
             under_way = 0 if self.tally.undecided else sales.under_way
             if (now := (under_way, sales.to_tell, mailing)) != seen:
                 seen, changed = now, time.monotonic()

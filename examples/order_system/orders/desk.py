@@ -1,4 +1,4 @@
-"""What became of each order: kept in its stream, and told to the others in the same transaction."""
+"""Records the decision on each order in its stream, and publishes it in the same transaction."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .messages import CreateOrder, OrderRefusal
 
 
 class OrderDesk:
-    """Records decisions, each of them once.
+    """Records each decision once.
 
     Args:
         orders: The orders.
-        mediator: Publishes what was decided.
+        mediator: Publishes the decisions.
         storage: Where both are written.
     """
 
@@ -32,7 +32,7 @@ class OrderDesk:
         Raises:
             ConcurrencyError: It was decided before.
         """
-        # A new one, without a look: the saga decides once. Were that wrong, nothing would be written.
+        # A new aggregate without a read: the saga decides once. Otherwise the expected version would not match.
         order = Order(placed.order_id)
         order.receive(message_id, placed.customer.email, placed.items)
         order.accept(total, authorization)
@@ -59,7 +59,7 @@ class OrderDesk:
         await self._save(order)
 
     async def unwind(self, placed: CreateOrder, message_id: str) -> None:
-        """Record that what was done for an order is undone; one that was not decided was cancelled. Again, it changes nothing."""
+        """Record that an order is undone; an undecided order was cancelled. Idempotent."""
         order = await self._orders.load_or_new(placed.order_id)
         if not order.is_decided:
             code, why = OrderRefusal.ORDER_CANCELLED.value, "the order was cancelled"
@@ -69,7 +69,7 @@ class OrderDesk:
             await self._orders.save(order)
 
     async def _save(self, order: Order) -> None:
-        # One transaction: there is no decision that nobody is told of, and no news of what was not decided.
+        # One transaction: every decision is published, and only decisions are.
         async with self._storage.unit_of_work():
             await self._orders.save(order)
             await self._mediator.publish(order.news())

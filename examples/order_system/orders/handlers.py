@@ -33,7 +33,7 @@ _UNFINISHED = (SagaState.COMPENSATING, SagaState.WAITING, SagaState.RUNNING)
 
 @own_units_of_work
 class CreateOrderHandler(RequestHandler[CreateOrder, OrderPlaced]):
-    """Starts the saga of an order, and answers with its end.
+    """Starts the saga of an order, and returns its outcome.
 
     The transaction id is the number of the order: the same message again joins its saga, or gets the recorded answer, and another
     message with that number is a duplicate. A saga that has no decision yet goes on after its caller has stopped waiting.
@@ -46,7 +46,7 @@ class CreateOrderHandler(RequestHandler[CreateOrder, OrderPlaced]):
 
     async def handle(self, message: CreateOrder) -> OrderPlaced | CatgaResult[OrderPlaced]:
         message_id = current_context().message_id
-        # A saga is known for a time only, and a decision for good.
+        # Sagas are pruned after a time, decisions are not.
         order = await self._orders.load_or_new(message.order_id)
         if order.is_decided and order.message_id != message_id:
             return _duplicate(message)

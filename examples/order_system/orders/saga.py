@@ -1,4 +1,4 @@
-"""How an order is placed: a saga over inventory, payments and orders."""
+"""The saga that places an order, over inventory, payments and orders."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .desk import OrderDesk
 from .domain import check_prices, total_of
 from .messages import REFUSALS, CreateOrder, OrderPlaced
 
-# A service that does not answer is asked until it does: an order is refused by a decision, never by an outage.
+# Retried until the service responds: a decision can refuse an order, an outage cannot.
 _UNTIL_ANSWERED = RetryPolicy(max_attempts=None, delay_seconds=0.05, max_delay_seconds=1.0)
 
 
 class PlaceOrder(msgspec.Struct, frozen=True):
-    """What the saga of an order begins with. The same order in another message is other data, and so a conflict.
+    """The data of an order's saga. The same order in another message is other data: a conflict.
 
     Args:
         message_id: The message that brought the order.
@@ -33,7 +33,7 @@ class PlaceOrder(msgspec.Struct, frozen=True):
 
 @saga("order", retry=_UNTIL_ANSWERED, compensation_retry=_UNTIL_ANSWERED)
 class OrderSaga(Saga[PlaceOrder, OrderPlaced]):
-    """Reserves the goods, charges the card, and records the decision. What was done for a refused order is undone."""
+    """Reserves the goods, charges the card, and records the decision; compensates refused orders."""
 
     def __init__(self, desk: OrderDesk, patience: Patience) -> None:
         self._desk = desk
@@ -71,7 +71,7 @@ class OrderSaga(Saga[PlaceOrder, OrderPlaced]):
                     in_unit_of_work=True,
                 )
             raise
-        # Paid and reserved: from here on the order is accepted, whatever happens, and can no longer be cancelled.
+        # Paid and reserved: the order is accepted and can no longer be cancelled.
         await saga.commit_point()
         await saga.step(
             "accept",

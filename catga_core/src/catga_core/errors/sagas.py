@@ -10,12 +10,12 @@ from catga_core.errors.codes import ErrorCode
 
 
 class SagaChangedError(FixedCodeError):
-    """The code of a running saga does not fit its journal; the saga is parked.
+    """The code of a running saga does not match its journal; the saga is parked.
 
     Args:
         transaction_id: The saga.
-        recorded: The operation that the journal has at this place, `None` for none.
-        asked: The operation that the code asked for, `None` for none.
+        recorded: The operation in the journal at this position, `None` without one.
+        asked: The operation that the code requested, `None` without one.
         journal: The recorded operations, in their order.
     """
 

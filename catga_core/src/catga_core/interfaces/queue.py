@@ -221,7 +221,7 @@ class QueueStore(Protocol):
     async def require(self, leased: QueueLease, /) -> None:
         """Require that a message is the caller's until the ambient unit of work is committed; outside of one, at this moment.
 
-        A lease that has run out counts as long as nobody has taken the message over.
+        An expired lease counts until another consumer takes over the message.
 
         Raises:
             LeaseLostError: The message was given back, taken over by another consumer, or ended. Where writes are collected, the

@@ -60,7 +60,7 @@ class Execution:
         self.store: SagaStore = store
         self.journal: Journal = Journal(store, claimed.claim, history.entries, clock, self._was_lost)
         self.reason: Reason | None = None
-        # Where the code does not fit the journal, also where the run ends for another reason.
+        # The mismatch of code and journal, even if the run ends for another reason.
         self.mismatch: SagaChangedError | None = None
         # Known before the code comes there: a saga that was cancelled meanwhile is not compensated either.
         self.committed: bool = history.committed
@@ -81,7 +81,7 @@ class Execution:
         self._stopped = Waiter()
         self.tasks: set[asyncio.Task[Any]] = set()
 
-    # --- what the run around it says ---
+    # --- called by the run ---
 
     def stop(self, reason: Reason) -> None:
         """End the run: at the next operation of each branch, at once where one waits."""
@@ -98,7 +98,7 @@ class Execution:
             self.stop(Interrupted(SagaCancelledError(self.id), cancelled=True))
 
     def begin_compensation(self) -> None:
-        """Forget why the code ended: from here on only a stop of the process, or the loss of the saga, ends the run."""
+        """Discard the reason of the code's end; only a stop or the loss of the saga ends the run now."""
         if not isinstance(self.reason, Lost | HandedBack):
             self.reason = None
         self._deadline = None
@@ -114,7 +114,7 @@ class Execution:
         for each in [*self.tasks, *([] if task is None else [task])]:
             each.cancel()
 
-    # --- what the context asks for ---
+    # --- called by the context ---
 
     def here(self) -> Branch:
         """Return the branch of the running task."""
@@ -150,7 +150,7 @@ class Execution:
         return found
 
     async def go_on(self, branch: Branch) -> None:
-        """Return when the branch may do something new.
+        """Wait until the branch may run a new operation.
 
         Raises:
             SagaStop: The run ends here.
@@ -161,7 +161,7 @@ class Execution:
         self.check(branch)
 
     async def wait_for_others(self, branch: Branch) -> None:
-        """Return when every branch has come to the end of what it recorded, or the run ends.
+        """Wait until every branch has replayed its recorded operations, or the run ends.
 
         Raises:
             BranchStop: The code around the branch has gone on without it, because a sibling had failed.
@@ -170,7 +170,7 @@ class Execution:
             await self._wait_at_gate(branch)
 
     def check_step(self, branch: Branch) -> None:
-        """Do as `check`, for a step; one that a process may have died in is run again, whatever has happened since.
+        """Check as `check` does, but let an interrupted step run again.
 
         Only a step with a result can be compensated: neither a cancellation nor a failed sibling ends it.
 
@@ -185,7 +185,7 @@ class Execution:
         self.check(branch)
 
     def check(self, branch: Branch, *, siblings: bool = True) -> None:
-        """Do nothing while the branch may go on.
+        """Raise an error unless the branch may continue.
 
         Args:
             branch: The branch.
@@ -209,7 +209,7 @@ class Execution:
         self.stop(Interrupted(error, cancelled=False))
 
     def changed(self, recorded: str | None, asked: str | None) -> None:
-        """Park the saga, whose code does not fit its journal.
+        """Park the saga, because its code does not match its journal.
 
         Raises:
             SagaStop: Always.
@@ -226,11 +226,11 @@ class Execution:
 
     @property
     def has_no_deadline(self) -> bool:
-        """Whether steps may take as long as they need."""
+        """Whether steps have no time limit."""
         return self._deadline is None or self.committed or self.reason is not None
 
     def time_left(self) -> float | None:
-        """Return the seconds until the saga's deadline, `None` for none."""
+        """Return the seconds until the saga's deadline, `None` without one."""
         if self._deadline is None or self.has_no_deadline:
             return None
         return max(0.0, self._deadline - self.clock.time())

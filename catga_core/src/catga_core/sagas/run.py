@@ -86,7 +86,7 @@ class SagaRun:
             self._execution.interrupt()
 
     def hand_back(self) -> None:
-        """Have another process go on, from the next operation."""
+        """Release the saga to another process at the next operation."""
         self._ending = self._ending or HandedBack()
         if self._execution is not None:
             self._execution.stop(self._ending)
@@ -104,7 +104,7 @@ class SagaRun:
             self._execution.abandon(self._task)
 
     def notify(self, topic: str) -> None:
-        """Have the saga look for a signal."""
+        """Wake the saga to check for a signal."""
         if self._execution is not None:
             self._execution.rest.notify(topic)
 
@@ -278,7 +278,7 @@ class SagaRun:
 
             await execution.journal.release_with(self._services.storage(), pause, tell)
         if (entries := execution.journal.all) is not None and pause.state is SagaState.COMPLETED:
-            # Who waits here needs not read the journal.
+            # Waiters in this process need not read the journal.
             self.result = SagaResult(self.id, pause.state, result, None, steps_of(entries))
         self._services.counters.count(pause.state)
 

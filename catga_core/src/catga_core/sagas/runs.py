@@ -61,14 +61,14 @@ class SagaRuns:
 
     @property
     def count(self) -> int:
-        """How many sagas run."""
+        """The number of running sagas."""
         return len(self._runs)
 
     def __contains__(self, transaction_id: str) -> bool:
         return transaction_id in self._runs
 
     def start(self) -> None:
-        """Begin to renew leases."""
+        """Start to renew leases."""
         self._stopping = False
         self.working = True
         self._renewing.start()
@@ -83,7 +83,7 @@ class SagaRuns:
         """
         run = self._begin(claimed, saga)
         if (former := self._runs.get(run.id)) is not None:
-            # This process stood still for so long that it has taken its own saga over.
+            # This process was suspended for so long that it took over its own saga.
             former.lose()
         self._runs[run.id] = run
         self._held_from[run.id] = began
@@ -101,7 +101,7 @@ class SagaRuns:
         return await self._begin(claimed, None).rehearse()
 
     def notify(self, topic: str) -> None:
-        """Have the sagas that wait here look for a signal."""
+        """Wake the sagas of this process that wait for a signal."""
         for run in self._runs.values():
             run.notify(topic)
 
@@ -123,7 +123,7 @@ class SagaRuns:
             await asyncio.wait([task], timeout=timeout)
 
     async def stop(self, within: float) -> None:
-        """Hand every saga back at its next operation; those whose step does not end in time are cancelled.
+        """Release every saga at its next operation; cancel steps that take too long.
 
         Args:
             within: Real seconds for the steps that run.
@@ -170,7 +170,7 @@ class SagaRuns:
                 [run.claimed.claim for run in runs.values()], lease=self._lease
             )
         except CatgaError:
-            # A store that is away does not prolong what this process may believe.
+            # An unavailable store does not extend the lease.
             self._lose_expired()
             raise
         for transaction_id, run in runs.items():

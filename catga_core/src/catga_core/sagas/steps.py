@@ -1,4 +1,4 @@
-"""`Steps`: runs the steps of a saga, or returns what they have recorded."""
+"""`Steps`: runs the steps of a saga, or returns their recorded results."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Steps:
         execution: The run.
         type_: The saga's class.
         services: Services and policies.
-        correlation_id: The conversation that the saga belongs to.
-        traceparent: The trace that the saga belongs to.
+        correlation_id: The saga's correlation id.
+        traceparent: The saga's trace context.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Steps:
         self._patches: dict[str, bool] = {}
 
     async def step(self, asked: Asked) -> Any:
-        """Run a step, or return or raise what it has recorded."""
+        """Run a step, or return or raise its recorded outcome."""
         name = asked.name
         if not name or asked.timeout is not None:
             check_name("name", name)
@@ -103,7 +103,7 @@ class Steps:
             branch.busy = None
 
     async def child(self, name: str, saga: type[Saga[Any, Any]], data: Any, *, compensate: bool) -> Any:
-        """Run another saga, or return or raise what it has recorded."""
+        """Run a child saga, or return or raise its recorded outcome."""
         execution, children = self._execution, self._services.children
         branch = execution.here()
         child_type = children.type_of(saga)
@@ -111,7 +111,7 @@ class Steps:
         try:
             key = branch.key(name)
             child = step_id(execution.id, key, "saga")
-            # Recorded before it begins: a saga that is cancelled meanwhile has to find it.
+            # Recorded before it begins, so that a cancellation in the meantime finds it.
             index = await self._mark(branch, name, "child")
             if compensate:
                 self._can_undo(index, key, name, lambda: children.compensate_child(child))
@@ -141,7 +141,7 @@ class Steps:
             branch.busy = None
 
     async def commit_point(self) -> None:
-        """Record that nothing is compensated any more."""
+        """Record the commit point."""
         branch = self._execution.here()
         branch.begin("commit point")
         try:
@@ -151,7 +151,7 @@ class Steps:
             branch.busy = None
 
     def patched(self, name: str) -> bool:
-        """Return whether this run has a change of the code, and record that it has."""
+        """Return whether this saga runs a code change, and record it."""
         known = self._patches.get(name)
         if known is not None:
             return known
@@ -171,7 +171,7 @@ class Steps:
     def attempts(
         self, name: str, key: str, direction: str, retry: RetryPolicy, timeout: float | None
     ) -> Attempts:
-        """Return how a step or a compensation is run."""
+        """Return the settings of the attempts of a step or a compensation."""
         return Attempts(
             self._execution.id,
             name,
@@ -183,7 +183,7 @@ class Steps:
         )
 
     async def together(self, work: Callable[[], Awaitable[Step]]) -> int:
-        """Do some work and record the entry that it returns, in one unit of work."""
+        """Run work and record its entry in one unit of work."""
         return await self._execution.journal.together(self._services.storage(), work)
 
     # --- parts ---

@@ -1,4 +1,4 @@
-"""What ends the run of a saga in this process besides its own code."""
+"""The reasons for which a saga's run in this process ends other than by its code."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Parked(msgspec.Struct, frozen=True):
 
 
 class Interrupted(msgspec.Struct, frozen=True):
-    """The saga is to be compensated, although its code did not fail.
+    """The saga must be compensated, although its code did not fail.
 
     Args:
         error: Why.

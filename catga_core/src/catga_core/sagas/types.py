@@ -77,7 +77,7 @@ def saga_type(cls: Any, names: Mapping[str, Any]) -> SagaType:
         found = type_argument(cls, Saga, index)
         if found is None or isinstance(found, TypeVar):
             problems.append(
-                f"{named} does not say what its {what} is. Derive it from Saga[Data, Result], with two types."
+                f"{named} does not declare the type of its {what}. Derive it from Saga[Data, Result], with two types."
             )
             continue
         found = readable(found, names)

@@ -1,4 +1,4 @@
-"""What has been done and can be undone: the compensations of a run, in their order."""
+"""The compensations of a run, in order."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Compensate: TypeAlias = Callable[..., object]
 
 
 class Done(msgspec.Struct, frozen=True):
-    """Something that the compensation of a saga undoes.
+    """An effect that the compensation of a saga undoes.
 
     Args:
         index: Its place in the journal.
-        key: What its compensation is recorded by.
+        key: The key of its compensation in the journal.
         name: The name that the code gave it.
         compensate: Undoes it; called without arguments.
     """

@@ -1,4 +1,4 @@
-"""What a journal has recorded and the code of its saga does not come to, so that it cannot say how to compensate it."""
+"""Recorded effects that the code of a saga does not reach, so that it registers no compensation for them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from catga_core.sagas.values import decode_value
 
 
 class Unreached(msgspec.Struct, frozen=True):
-    """An effect that the code does not come to.
+    """An effect that the code does not reach.
 
     Args:
         index: Its place in the journal.
-        key: What its compensation is recorded by.
+        key: The key of its compensation in the journal.
         name: The name of its step.
         step: The step, `None` for a child saga and for a compensation without a step.
     """
@@ -38,7 +38,7 @@ class Unreached(msgspec.Struct, frozen=True):
 
 
 def unreached(history: History) -> list[Unreached]:
-    """Return the effects that a run, which has ended, did not come to and that are not compensated yet."""
+    """Return the effects that an ended run did not reach and that are not yet compensated."""
     found = [each for path, recorded, at in history.branches() for each in _rest(path, recorded, at)]
     return sorted(
         (each for each in found if each.key not in history.compensations), key=lambda each: each.index

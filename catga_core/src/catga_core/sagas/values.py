@@ -1,4 +1,4 @@
-"""Values in a journal: what a step returned, readable without the code that returned it."""
+"""Values in a journal: the results of steps, readable without the code that returned them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from catga_core.messages.exact import exact_encoder
 from catga_core.sagas.types import JOURNAL_SERIALIZER
 
 Shape: TypeAlias = str | tuple[Any, ...]
-"""A type as a journal names it: `module:Class`, or a container's name with the shapes of what it holds."""
+"""A type in a journal: `module:Class`, or a container's name with the shapes of its items."""
 
 _PLAIN: Final[Mapping[type[Any], str]] = {
     type(None): "",
@@ -33,7 +33,7 @@ _CONTAINERS: Final[Mapping[str, Any]] = {
     "set": set,
     "frozenset": frozenset,
 }
-# Classes that cannot be found by their path, as those of a function, are found while they are in use.
+# Classes without an importable path, such as those defined in a function, are found while they are in use.
 _used: WeakValueDictionary[str, type[Any]] = WeakValueDictionary()
 _encoders: dict[Any, Callable[[Any], bytes]] = {}
 _types: dict[Shape, Any] = {}
@@ -55,14 +55,14 @@ _NONE: Final = Value("", JOURNAL_SERIALIZER.encode(None))
 
 
 def encode_value(value: Any, declared: Any = None) -> Value:
-    """Encode what a step returned.
+    """Encode a step's result.
 
     Args:
         value: The value.
         declared: Its type, where the code declares it; `None` takes the classes of the value and of what it holds.
 
     Raises:
-        SerializationError: It would not be read back as it is.
+        SerializationError: The value does not survive serialization unchanged.
     """
     if declared is None:
         if value is None:
@@ -76,10 +76,10 @@ def encode_value(value: Any, declared: Any = None) -> Value:
 
 
 def decode_value(value: Value, declared: Any = None) -> Any:
-    """Decode what a step returned.
+    """Decode a step's result.
 
     Raises:
-        SerializationError: Its class is not known here, or has changed.
+        SerializationError: The class of the value is unknown here, or has changed.
     """
     if value is _NONE or value.data == _NONE.data:
         return None
@@ -95,7 +95,7 @@ def path_of(cls: type[Any]) -> str:
 
 
 def class_at(path: str) -> type[Any] | None:
-    """Return the class of a path, `None` where no imported module has it. Nothing is imported for it."""
+    """Return the class of a path, `None` if no imported module has it; import nothing."""
     found = _used.get(path)
     if found is not None:
         return found
@@ -151,7 +151,7 @@ def _type_of(shape: Shape) -> Any:
         made: Any = Union[types]  # noqa: UP007
     else:
         made = _CONTAINERS[name][types[0] if len(types) == 1 else types]
-    # Shapes are as many as the code has kinds of results.
+    # Bounded by the number of result types in the code.
     _types[shape] = made
     return made
 

@@ -1,4 +1,4 @@
-"""Whether the running code is that of a saga between its steps: what runs again after a crash."""
+"""Detects code of a saga between its steps, which runs again after a crash."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from catga_core.sagas import SagaContext
 from catga_core.sagas.branches import current_branch
 
 _inside: ContextVar[bool] = ContextVar("catga_testing_inside_context", default=False)
-"""Whether a method of the context runs: what Catga does there is its own business."""
+"""Whether a method of the context runs; calls within Catga are allowed."""
 
 _METHODS = tuple(
     name
@@ -30,7 +30,7 @@ def in_code_of_saga() -> bool:
 
 
 def watch_contexts(stack: ExitStack) -> None:
-    """Have the methods of `SagaContext` note that they run, until a stack is left."""
+    """Mark the methods of `SagaContext` while they run, until a stack is closed."""
     for name in _METHODS:
         method = vars(SagaContext)[name]
         stack.enter_context(patch.object(SagaContext, name, _marked(method)))
@@ -38,7 +38,7 @@ def watch_contexts(stack: ExitStack) -> None:
 
 
 def outside(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function during which nothing is refused, as for log lines."""
+    """Return a function during which all calls are allowed, as for log lines."""
 
     @functools.wraps(call)
     def marked(*args: Any, **options: Any) -> Any:
@@ -82,7 +82,7 @@ def _marked_gather(gather: Callable[..., Any]) -> Callable[..., Any]:
 
 
 async def _as_code(branch: Awaitable[Any]) -> Any:
-    # A task of its own, which has copied that a method of the context runs.
+    # A separate task, whose copied context says that a method of the context runs.
     token = _inside.set(False)
     try:
         return await branch

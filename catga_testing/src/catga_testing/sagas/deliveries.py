@@ -1,4 +1,4 @@
-"""Deliveries to the world: the commands that a saga sends, and the events that it and the world publish."""
+"""Delivers the commands of a saga, and the events of the saga and its world."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Deliveries:
         name, handlers = cls.__name__, self._handlers.get(cls)
         if not handlers:
             text = (
-                f"No handler of the world takes {name}. Return one from SagaWorld.handlers(), with the command's class as the "
+                f"The world has no handler for {name}. Return one from SagaWorld.handlers(), with the command's class as the "
                 "annotation of its first parameter."
             )
             return CatgaResult.failure(code=ErrorCode.HANDLER_NOT_FOUND, message=text)

@@ -1,4 +1,4 @@
-"""`deterministic_sagas`: in tests, code of a saga that would run differently after a crash raises."""
+"""`deterministic_sagas`: rejects non-deterministic code of sagas in tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from catga_testing.sagas.guards import REFUSED
 
 
 class NonDeterministicSagaError(AssertionError):
-    """The code of a saga called something between its steps that differs, or happens again, after a crash.
+    """The code of a saga made a non-deterministic call between its steps.
 
     Args:
         called: What was called.
@@ -29,15 +29,15 @@ class NonDeterministicSagaError(AssertionError):
 
     def __init__(self, called: str, instead: str) -> None:
         super().__init__(
-            f"The code of a saga called {called} outside of a step. After a crash the code runs again, and it would give another result "
-            f"or have its effect again. Use {instead}."
+            f"The code of a saga called {called} outside of a step. After a crash the code runs again, and the call would return another "
+            f"result or repeat its effect. Use {instead}."
         )
         self.called: str = called
         self.instead: str = instead
 
 
 class DeterminismRules:
-    """What was refused while `deterministic_sagas` was entered: `violations`, in order."""
+    """The violations that `deterministic_sagas` found, in order."""
 
     def __init__(self) -> None:
         self.violations: list[NonDeterministicSagaError] = []
@@ -48,7 +48,7 @@ _active: list[DeterminismRules] = []
 
 @contextmanager
 def deterministic_sagas(*modules: ModuleType, check: bool = True) -> Generator[DeterminismRules]:
-    """Refuse, in the code of sagas between their steps, everything that differs when it runs again.
+    """Reject non-deterministic calls between the steps of sagas.
 
     That is time, random numbers and ids of the system, sleeping, starting tasks, and I/O: `time`, `datetime.now()`, `random`,
     `secrets`, `uuid.uuid4()`, `asyncio.sleep()`, `asyncio.create_task()`, `asyncio.timeout()`, threads, sockets, files, SQLite,
@@ -67,7 +67,7 @@ def deterministic_sagas(*modules: ModuleType, check: bool = True) -> Generator[D
         check: Whether to raise the first violation at the end of the block, also where the code of the saga swallowed it.
 
     Yields:
-        What was refused so far.
+        The violations so far.
 
     Raises:
         NonDeterministicSagaError: Something was refused.

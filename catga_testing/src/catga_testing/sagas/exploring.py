@@ -46,37 +46,37 @@ def explore_crashes(
     cancel: bool = False,
     check: bool = True,
 ) -> ExplorationReport:
-    """Run a saga again and again, with a crash at every point, with failing steps and with unreliable deliveries.
+    """Explore a saga with crashes, failing steps and unreliable deliveries.
 
     Each run has a fresh world, a fresh store in memory and virtual time, and the real executor, journal and recovery worker. A fault
     is one of these: the process dies after a journal write or an effect, and another process takes over when the lease has run
-    out; a step or a compensation fails once, or has its effect although its answer is lost; a command or an event is delivered
-    twice, or late. Each of them is injected alone, and in pairs up to `faults` at once; all that again with each step failing for good.
-    A crash before a write or an effect is the same as one after what came before it.
+    out; a step or a compensation fails once, or has its effect although its response is lost; a command or an event is delivered
+    twice, or late. Faults are injected alone, then in combinations of up to `faults`, and again with each step failing permanently.
+    A crash before a write or an effect is equivalent to a crash after the preceding one.
 
-    Runs are ended by the first failing number of faults, so that the shortest failing history is found.
+    The exploration stops at the smallest number of faults with a failing run, so that the shortest failing history is found.
 
     Args:
-        saga: The saga's class. A parameter of its constructor is given the attribute of the world that has its name or its type.
-        data: What it begins with.
-        world: Makes a fresh world, mostly a class derived from `SagaWorld`.
-        invariant: Called with the world and the result at the end of each run; raises, or returns `False`, where something is
-            wrong. May be asynchronous.
-        sagas: Further sagas that it runs as children.
+        saga: The saga's class. A parameter of its constructor receives the attribute of the world with its name or its type.
+        data: Its data.
+        world: Creates a fresh world, usually a class derived from `SagaWorld`.
+        invariant: Called with the world and the result at the end of each run; raises, or returns `False`, if it does not
+            hold. May be asynchronous.
+        sagas: The classes of its child sagas.
         transaction_id: Its transaction id.
-        faults: How many faults are injected in one run at most, besides a step that fails for good.
-        max_runs: How many runs at most.
-        options: How sagas are run; default: `SagaOptions()`.
-        ends: How a run without faults ends; `None` for any final state.
+        faults: The most faults injected in one run, in addition to a step that fails permanently.
+        max_runs: The most runs.
+        options: The options of sagas; default: `SagaOptions()`.
+        ends: The expected state after a run without faults; `None` for any final state.
         cancel: Whether the saga is also cancelled at every point, as one of the faults.
-        check: Whether to raise where a run fails.
+        check: Whether to raise an error if a run fails.
 
     Returns:
         The report: runs, points, failures, the shortest failing history.
 
     Raises:
         ExplorationError: A run failed; its text has the shortest failing history as a timeline.
-        ConfigurationError: The class is not a saga, or the world has nothing for a parameter of its constructor.
+        ConfigurationError: The class is not a saga, or the world has no attribute for a parameter of its constructor.
     """
     check_count("faults", faults, least=0)
     check_count("max_runs", max_runs)
@@ -117,7 +117,7 @@ class _Exploration:
         """Run level by level: no fault, one, two."""
         first = await self._run(())
         if not self._failures:
-            # Every wait is short against the lease, and the lease is short against nothing: time costs nothing.
+            # Every wait is short compared to the lease; the lease can be long, because virtual time is free.
             lease = max(self._options.lease_seconds, first.seconds / 50)
             within = max(_DAY, 20 * first.seconds)
             self._subject = msgspec.structs.replace(
@@ -168,7 +168,7 @@ def _at_rest(options: SagaOptions, lease: float) -> SagaOptions:
 
 @contextmanager
 def without_log() -> Generator[None]:
-    """Write no log lines: a run that fails is shown by its timeline."""
+    """Suppress log lines; the timeline shows a failed run."""
 
     def write(*_: object) -> None:
         return

@@ -100,5 +100,5 @@ Fault: TypeAlias = CrashAt | CancelAt | StepFails | Misdelivered
 
 
 def is_scenario(fault: Fault) -> bool:
-    """Return whether a fault begins a scenario of its own, in which every point and pair of points is explored."""
+    """Return whether a fault starts a separate scenario, in which every point and pair is explored."""
     return isinstance(fault, StepFails) and fault.how is StepFault.FOR_GOOD

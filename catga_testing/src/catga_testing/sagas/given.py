@@ -35,7 +35,7 @@ def given_saga(
     world: object | None = None,
     sagas: Sequence[type[Saga[Any, Any]]] = (),
 ) -> GivenSaga:
-    """Begin a test of a saga that was interrupted: of code that has changed, or of what follows from some results.
+    """Start a test of a saga that is resumed from a journal.
 
     ```python
     journal = SagaJournal.of(OrderSaga, order).step("charge", Payment("p-1", 12))
@@ -54,7 +54,7 @@ def given_saga(
 
 
 class GivenSaga:
-    """What a saga has recorded before its process died.
+    """The journal of a saga whose process died.
 
     Args:
         journal: The journal.
@@ -68,7 +68,7 @@ class GivenSaga:
         self._world = world
 
     def when_resumed(self, *events: Event) -> ThenSaga:
-        """Let another process resume it, in virtual time, until it ends, is parked, or waits for an event.
+        """Resume the saga in virtual time until it ends, is parked or waits.
 
         Args:
             events: Events that arrive when it is resumed.
@@ -79,7 +79,7 @@ class GivenSaga:
         """
         record = self._journal.record
         if record.state.is_final:
-            msg = f"The saga {record.saga.transaction_id!r} has ended as {record.state.value}. Pass the journal of one that runs."
+            msg = f"The saga {record.saga.transaction_id!r} has ended as {record.state.value}. Pass the journal of a running saga."
             raise ConfigurationError(msg)
         kinds: dict[tuple[str, int], Kind] = {}
         for each in self._sagas:
@@ -129,7 +129,7 @@ class _Resumed(OneRun):
         del process  # whichever process takes it over
         record, entries = self._journal.record, self._journal.entries
         received = History(entries).positions.values()
-        # Events that arrive from now on come after those that it has received.
+        # Events that arrive from now on follow those that the saga has received.
         self._storage.part(Sagas).position = max(received, default=0)
         begun = await self._store.begin(record.saga, lease=_LEASE)
         assert begun.claim is not None
@@ -142,7 +142,7 @@ class _Resumed(OneRun):
 
 
 class ThenSaga:
-    """What a resumed saga did.
+    """The outcome of a resumed saga.
 
     Args:
         world: The services around it.
@@ -167,7 +167,7 @@ class ThenSaga:
         self.timeline: str = timeline
 
     def then_steps(self, *names: str) -> Self:
-        """Expect that exactly these steps ran after it was resumed; recorded ones do not run again.
+        """Expect exactly these steps after the resumption.
 
         Args:
             names: The names of the steps, in the order in which they began.
@@ -178,7 +178,7 @@ class ThenSaga:
         return self._expect("the steps", list(names), list(self.steps))
 
     def then_compensated(self, *names: str) -> Self:
-        """Expect that exactly these compensations ran after it was resumed.
+        """Expect exactly these compensations after the resumption.
 
         Args:
             names: The names of the steps, in the order in which their compensations began; `compensate` for the saga's own.
@@ -189,7 +189,7 @@ class ThenSaga:
         return self._expect("the compensations", list(names), list(self.compensated))
 
     def then_completed(self, value: Any = _ANY) -> Self:
-        """Expect that it completed.
+        """Expect that the saga completed.
 
         Args:
             value: What `execute` returned; left out, anything.
@@ -201,7 +201,7 @@ class ThenSaga:
         return self if value is _ANY else self._expect("the result", value, self.result.returned)
 
     def then_failed(self, *, code: str | None = None, match: str | None = None) -> Self:
-        """Expect that it failed and was compensated.
+        """Expect that the saga failed and was compensated.
 
         Args:
             code: The code of its error, `None` for any.
@@ -214,7 +214,7 @@ class ThenSaga:
         return self._expect_error(code, match)
 
     def then_parked(self, *, code: str | None = None, match: str | None = None) -> Self:
-        """Expect that it was parked, as one whose code does not fit its journal is with `SAGA_CHANGED`.
+        """Expect that the saga was parked, such as with `SAGA_CHANGED`.
 
         Args:
             code: The code of its problem, `None` for any.
@@ -228,7 +228,7 @@ class ThenSaga:
         return self._expect_error(code, match)
 
     def then_waits(self) -> Self:
-        """Expect that it waits for an event that has not arrived.
+        """Expect that the saga waits for an event.
 
         Raises:
             AssertionError: It ended, or was parked.

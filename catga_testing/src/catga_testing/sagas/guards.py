@@ -1,4 +1,4 @@
-"""What the code of a saga must not call between its steps, and what it calls instead."""
+"""The functions that a saga's code must not call between its steps, and their replacements."""
 
 from __future__ import annotations
 
@@ -65,4 +65,4 @@ REFUSED: Final[Mapping[tuple[Any, str], str]] = {
     **_named(subprocess, "run call check_call check_output Popen", _STEP),
     **_named(urllib.request, "urlopen", _STEP),
 }
-"""The function of an owner, and what is used instead."""
+"""A function, by its owner, and its replacement."""

@@ -1,4 +1,4 @@
-"""Journals of sagas outside of a store: exported from one, kept as files, or written down in a test."""
+"""Journals of sagas outside of a store: exported, kept as files, or built in a test."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SagaJournal(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, saga: type[Saga[D, Any]], data: D, *, transaction_id: str = "tx-1") -> Self:
-        """Return the journal of a saga that has just begun.
+        """Create the journal of a saga that has just begun.
 
         Args:
             saga: Its class.
@@ -77,7 +77,7 @@ class SagaJournal(msgspec.Struct, frozen=True):
         return cls(SagaRecord(new, SagaState.RUNNING, 0, now, now, now, leased=False))
 
     def step(self, name: str, result: object = None, *, branch: str = "", returns: Any = None) -> Self:
-        """Return it with a step that succeeded.
+        """Add a step that succeeded.
 
         Args:
             name: The name of the step.
@@ -89,7 +89,7 @@ class SagaJournal(msgspec.Struct, frozen=True):
         return self._with(Step(branch, name, encode_value(result, returns), 1, now, now))
 
     def failed_step(self, name: str, error: Exception, *, branch: str = "") -> Self:
-        """Return it with a step that failed for good.
+        """Add a step that failed permanently.
 
         Args:
             name: The name of the step.
@@ -100,7 +100,7 @@ class SagaJournal(msgspec.Struct, frozen=True):
         return self._with(StepFailed(branch, name, recorded_error(error, f"the step {name!r}"), 1, now, now))
 
     def now(self, *, branch: str = "") -> Self:
-        """Return it with a call of `saga.now()`.
+        """Add a call of `saga.now()`.
 
         Args:
             branch: As in `step`.
@@ -108,7 +108,7 @@ class SagaJournal(msgspec.Struct, frozen=True):
         return self._with(Time(branch, "", START.timestamp()))
 
     def slept(self, *, branch: str = "") -> Self:
-        """Return it with a sleep that is over.
+        """Add a completed sleep.
 
         Args:
             branch: As in `step`.
@@ -116,7 +116,7 @@ class SagaJournal(msgspec.Struct, frozen=True):
         return self._with(Sleep(branch, "", START.timestamp()))
 
     def received(self, event: Event, *, key: object, branch: str = "") -> Self:
-        """Return it with an event that was waited for and received.
+        """Add a received event.
 
         Args:
             event: The event.
@@ -128,7 +128,7 @@ class SagaJournal(msgspec.Struct, frozen=True):
         return self._with(Wait(branch, topic, topic, None), Received(branch, topic, topic, 1, data))
 
     def failing(self, error: Exception, *, cancelled: bool = False) -> Self:
-        """Return it at the begin of its compensation.
+        """Add the start of the compensation.
 
         Args:
             error: Why it failed.
@@ -137,18 +137,20 @@ class SagaJournal(msgspec.Struct, frozen=True):
         return self._with(Failing(recorded_error(error, "the saga"), cancelled), state=SagaState.COMPENSATING)
 
     def to_bytes(self) -> bytes:
-        """Return it as bytes that can be kept as a file."""
+        """Encode the journal as bytes, such as for a file."""
         return _FORMAT + msgspec.msgpack.encode(_Kept(self.record, list(self.entries)))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Return the journal of some bytes.
+        """Decode a journal.
 
         Raises:
             SerializationError: They are not those of a journal.
         """
         if not data.startswith(_FORMAT):
-            text = "These bytes are not an exported journal. Pass what SagaJournal.to_bytes() returned."
+            text = (
+                "The bytes are not an exported journal. Pass the bytes that SagaJournal.to_bytes() returned."
+            )
             raise SerializationError(text)
         try:
             kept = msgspec.msgpack.decode(data[len(_FORMAT) :], type=_Kept)
@@ -166,7 +168,7 @@ class SagaJournal(msgspec.Struct, frozen=True):
 async def export_journals(
     store: SagaStore, filter: SagaFilter = ALL_SAGAS, *, limit: int | None = None
 ) -> list[SagaJournal]:
-    """Return the journals of the sagas in a store, to be replayed elsewhere.
+    """Export the journals of the sagas in a store.
 
     They hold the data of the sagas and the results of their steps.
 

@@ -86,7 +86,7 @@ class Process:
         self._worker = SagaWorker(self.executor, lambda: store, clock, options, lambda: 1.0)
 
     async def start(self) -> None:
-        """Begin to run sagas."""
+        """Start to run sagas."""
         await self._worker.start()
 
     def _maker(self, kind: Kind) -> MakeSaga:

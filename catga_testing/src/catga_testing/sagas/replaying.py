@@ -1,4 +1,4 @@
-"""`replay_check`: replays recorded journals against today's code, without running any effect."""
+"""`replay_check`: replays recorded journals against the current code, without effects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LONGEST_SECONDS = 86_400.0
 
 
 class ReplayProblem(msgspec.Struct, frozen=True):
-    """A saga whose code does not fit its journal.
+    """A saga whose code does not match its journal.
 
     Args:
         transaction_id: The saga.
@@ -52,7 +52,7 @@ class ReplayProblem(msgspec.Struct, frozen=True):
 
 
 class ReplayReport(msgspec.Struct, frozen=True):
-    """What `replay_check` has found.
+    """The result of `replay_check`.
 
     Args:
         checked: How many journals were replayed.
@@ -63,7 +63,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
     problems: Sequence[ReplayProblem]
 
     def raise_on_failure(self) -> None:
-        """Do nothing where every journal fits.
+        """Raise an error unless every journal matches.
 
         Raises:
             ReplayError: The code does not fit a journal.
@@ -72,7 +72,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
             raise ReplayError(self)
 
     def __str__(self) -> str:
-        """Return it as text, one line for each problem."""
+        """Return the report as text, one line for each problem."""
         head = f"{self.checked} journals replayed, {len(self.problems)} do not fit"
         lines = [
             f"  {each.saga} v{each.version} {each.transaction_id}: {each.text}" for each in self.problems
@@ -81,7 +81,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
 
 
 class ReplayError(AssertionError):
-    """The code of sagas does not fit recorded journals.
+    """The code of sagas does not match recorded journals.
 
     Args:
         report: What was found.
@@ -98,11 +98,11 @@ def replay_check(
     services: Mapping[str, object] | None = None,
     check: bool = True,
 ) -> ReplayReport:
-    """Replay recorded journals against today's code, and report each saga whose code no longer fits.
+    """Replay recorded journals against the current code of sagas.
 
     No step runs, no compensation, nothing is written. Use it before a deployment: export the journals of the sagas that run, keep them as
     files, and replay them with the new code. The code may go further than a journal does; it must not leave out, rename or reorder what the
-    journal has. Everything that sagas call between their steps that differs each time is refused, as by `deterministic_sagas`.
+    journal has. Non-deterministic calls between steps are rejected, as by `deterministic_sagas`.
 
     Args:
         histories: The journals, as `export_journals` or `SagaJournal.to_bytes` returned them.
@@ -184,7 +184,7 @@ async def _problem_of(
         ended = task.done()
         await end_other_tasks()
     if rules.violations or not ended:
-        waits = "The code waits for something that is not the saga's."
+        waits = "The code waits for something that is not the saga's. Await only methods of SagaContext between steps."
         return problem(str(rules.violations[0]) if rules.violations else waits)
     if (refused := task.exception()) is not None:
         return problem(f"It cannot be resumed: {type(refused).__name__}: {refused}")

@@ -1,4 +1,4 @@
-"""What an exploration has found."""
+"""The report of an exploration."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class FailingRun(msgspec.Struct, frozen=True):
 
     @property
     def timeline(self) -> str:
-        """Its history as text: what was injected, what happened, what is wrong."""
+        """Its history as text: injected faults, events, and the problem."""
         injected = ", then ".join(map(str, self.faults)) or "nothing"
         return f"injected: {injected}\n{drawn(self.moments)}\n  {self.problem}"
 
 
 class ExplorationReport(msgspec.Struct, frozen=True):
-    """What `explore_crashes` has found.
+    """The report of `explore_crashes`.
 
     Args:
         runs: How many runs there were.
@@ -49,16 +49,16 @@ class ExplorationReport(msgspec.Struct, frozen=True):
 
     @property
     def shortest(self) -> FailingRun | None:
-        """The failing run with the fewest faults and the shortest timeline, `None` where no run failed."""
+        """The failing run with the fewest faults and the shortest timeline, if any."""
         return min(self.failures, key=lambda each: (len(each.faults), len(each.moments)), default=None)
 
     @property
     def timeline(self) -> str:
-        """The shortest failing history as text, empty where no run failed."""
+        """The shortest failing history as text, empty if no run failed."""
         return "" if self.shortest is None else self.shortest.timeline
 
     def raise_on_failure(self) -> None:
-        """Do nothing where no run failed.
+        """Raise an error if a run failed.
 
         Raises:
             ExplorationError: A run failed.
@@ -67,7 +67,7 @@ class ExplorationReport(msgspec.Struct, frozen=True):
             raise ExplorationError(self)
 
     def __str__(self) -> str:
-        """Return it in a few lines, with the shortest failing history."""
+        """Return a summary with the shortest failing history."""
         bound = "" if self.complete or self.failures else " (ended by max_runs)"
         head = (
             f"{self.runs} runs in {self.seconds:.1f} s{bound}, {self.crash_points} crash points in a run without faults, "

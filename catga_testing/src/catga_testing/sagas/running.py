@@ -1,4 +1,4 @@
-"""Runs a saga once, over as many processes as die on the way."""
+"""Runs a saga once, across all the processes that die during it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class OneRun:
         bind(self._world, self._deliveries)
 
     async def run(self) -> Ran:
-        """Run the saga to its end, and check what has come of it."""
+        """Run the saga to its end, and check its outcome."""
         loop = asyncio.get_running_loop()
         if isinstance(loop, VirtualLoop):
             loop.rewind()

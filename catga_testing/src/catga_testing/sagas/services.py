@@ -126,7 +126,7 @@ def arguments_of(
             found[name] = given(services[matching[0]], matching[0])
         elif parameter.default is parameter.empty:
             msg = (
-                f"{cls.__name__}.__init__ has the parameter {name!r}, and the world has no attribute of that name and not one of its "
+                f"{cls.__name__}.__init__ has the parameter {name!r}, and the world has no attribute of that name and not exactly one of its "
                 f"type; it has {', '.join(sorted(services)) or 'none'}. Add one to the world."
             )
             raise ConfigurationError(msg)

@@ -30,7 +30,7 @@ class _Selector(selectors.SelectSelector):
             return []
         ready = super().select(_THREADS_SECONDS if timeout is None else 0)
         if not ready and timeout is None:
-            msg = "Nothing runs in virtual time any more, and no timer is left: a task waits for what never comes."
+            msg = "Virtual time is deadlocked: no task can run and no timer is left. Find the task that waits forever."
             raise RuntimeError(msg)
         if not ready and timeout is not None:
             # At least to the next number: a small step is lost in a large one.
@@ -73,7 +73,7 @@ class VirtualClock:
         return asyncio.get_running_loop().time()
 
     async def sleep(self, seconds: float) -> None:
-        """Suspend the task for so many virtual seconds."""
+        """Suspend the task for a number of virtual seconds."""
         await asyncio.sleep(seconds)
 
 
@@ -84,7 +84,7 @@ def run_virtually(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         main: The coroutine function.
 
     Returns:
-        What it returned.
+        Its result.
     """
     try:
         asyncio.get_running_loop()

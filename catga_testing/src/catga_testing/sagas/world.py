@@ -43,14 +43,14 @@ class SagaWorld:
     """
 
     def handlers(self) -> Sequence[Callable[..., Any]]:
-        """Return the handlers of the commands that the saga sends, and of the events that it publishes; default: none.
+        """Return the handlers of the saga's commands and events; default: none.
 
         Each is called with the message, whose class it declares for its first parameter, and returns a result or raises.
         """
         return ()
 
     def publish(self, event: Event, *, after: float = 0.0, message_id: str | None = None) -> None:
-        """Publish an event, to the handlers of the world and to the sagas that wait for it.
+        """Publish an event to the world's handlers and to waiting sagas.
 
         Args:
             event: The event.
@@ -67,12 +67,12 @@ class SagaWorld:
         bus.publish(event, after=after, message_id=message_id)
 
     def once(self, work: Callable[[], T]) -> T:
-        """Do some work once for the message or step that is handled, and return its first result every other time.
+        """Run work once per message id, and return its first result afterwards.
 
-        An idempotent receiver is written with it. The work is not asynchronous, and one that raises is not remembered.
+        Use it to write idempotent receivers. The work is synchronous; work that raises is not recorded.
 
         Args:
-            work: Does it.
+            work: The work.
         """
         done: dict[str, Any] = vars(self).setdefault("_catga_done", {})
         message_id = current_context().message_id
@@ -103,7 +103,7 @@ def handlers_of(world: object) -> Mapping[type[Any], list[Callable[[Any], Awaita
 
 
 def services_of(world: object) -> dict[str, object]:
-    """Return what a world offers to constructors, by name."""
+    """Return the attributes that a world offers to constructors, by name."""
     return {name: value for name, value in vars(world).items() if not name.startswith("_")}
 
 

@@ -1,4 +1,4 @@
-"""Refuses the commits of a process whose message is another one's by now: in the storage, in the transaction itself."""
+"""Rejects commits of a former owner of a message, within the transaction of the storage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BITS = 53  # of a named value
 
 
 class Fences:
-    """Writes and requires the tokens of fences.
+    """Writes and checks fencing tokens.
 
     Each process that has become the owner of keys writes a token of its own over the former owner's, in the storage of its units of
     work, before it begins the first one. A commit requires that the token is still there.
@@ -41,7 +41,7 @@ class Fences:
         return stores is not None and stores.storage is storage
 
     async def token_of(self, fence: KeyFence) -> int | None:
-        """Return the token of a fence; write one where it has none. The caller checks its lease afterwards.
+        """Return the token of a fence; write one if there is none.
 
         Returns:
             The token; `None` where another process owns the keys.
@@ -58,15 +58,15 @@ class Fences:
         return fence.token
 
     async def _write(self, fence: KeyFence) -> int | None:
-        # Committed by itself: the unit of work that is about to begin may take long.
+        # Committed separately: the following unit of work may take long.
         token = secrets.randbits(_BITS)
         await self._values().set(_PREFIX + fence.name, token)
-        # Asked after it is written. Who becomes the owner from here on writes a token over this one. One that was written too late is
+        # Checked after the write. A later owner overwrites this token. A token that was written too late is
         # never used: it refuses the owner once, which then writes another.
         return token if await fence.confirm() else None
 
     async def require(self, attempt: Attempt, token: int | None) -> None:
-        """Require for the commit of the ambient unit of work that a message is this process's.
+        """Make the ambient unit of work's commit require ownership of a message.
 
         Args:
             attempt: The message.
@@ -102,7 +102,7 @@ class CommitFence:
         self.refused: bool = False
 
     async def before_begin(self, storage: object, /) -> None:
-        """Have a token in the storage.
+        """Ensure that the storage has a token.
 
         Raises:
             LeaseLostError: Another process may have the message.
@@ -120,9 +120,9 @@ class CommitFence:
         self._token = token
 
     async def before_commit(self, unit: BaseUnitOfWork, /) -> None:
-        """Require that the message is still this process's.
+        """Require that this process still owns the message.
 
-        Tasks that the handler has left behind commit as they like once it has returned.
+        Tasks that outlive the handler are not fenced after it has returned.
 
         Raises:
             LeaseLostError: Another process may have the message, and may have handled later messages of its key.
@@ -136,7 +136,7 @@ class CommitFence:
             await self._fences.require(attempt, self._token if self._fences.cover(unit.storage) else None)
 
     def error_of(self, error: BaseException, /) -> BaseException:
-        """Return `LeaseLostError` for a commit that another token has refused, any other error as it is."""
+        """Return `LeaseLostError` for a commit that a newer token rejected, else the error."""
         attempt = self._attempt
         received = attempt.received
         fence = received.fence
@@ -149,7 +149,7 @@ class CommitFence:
             return error
         self.refused = True
         if fence.token == self._token:
-            # Another process may have written its own too late. Where the keys are still this one's, the next attempt succeeds.
+            # A former owner may have written its token too late. If this process still owns the keys, the next attempt succeeds.
             fence.token = None
         return self._lost()
 

@@ -135,7 +135,7 @@ class Handling:
             self._settling.counters.handled += 1
 
     async def _refused(self, attempt: Attempt) -> None:
-        """Have a message handled again that this process still owns: a former owner's token came late, which is no failure."""
+        """Redeliver a message that this process still owns, after a former owner's late token."""
         received = attempt.received
         try:
             owned = received.fence is not None and await received.fence.confirm()

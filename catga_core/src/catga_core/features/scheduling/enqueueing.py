@@ -59,11 +59,11 @@ class TickEnqueuer:
         return self._joins()
 
     def unit_of_work(self) -> AbstractAsyncContextManager[object]:
-        """Return a unit of work, where the queues take part in one; otherwise a block without effect."""
+        """Return a unit of work if the queues join one, else a null context."""
         return self._storage().unit_of_work() if self._joins() else nullcontext()
 
     def check_handler(self, definition: ScheduleDefinition, command: Command[Any]) -> None:
-        """Log once for each schedule that its command has no handler in this process: another process may have one."""
+        """Log once per schedule that this process has no handler for its command."""
         described = message_type(type(command))
         if self._handles(described):
             return
@@ -99,7 +99,7 @@ class TickEnqueuer:
         return True
 
     async def run_now(self, definition: ScheduleDefinition) -> ScheduledId:
-        """Enqueue the command of a schedule now, in the place of one that waits for a later one; return its id.
+        """Enqueue the command of a schedule now, replacing a waiting one; return its id.
 
         Raises:
             CatgaError: As `CatgaMediator.enqueue`; the one that waits goes on waiting then.
@@ -128,14 +128,14 @@ class TickEnqueuer:
             NamedValueConflictError: Another tick of the same work was enqueued since `last` was read.
             CatgaError: As `CatgaMediator.enqueue`.
         """
-        # First of all: the application's function may fail.
+        # First, because the application's function may fail.
         command: Any = definition.command_of(tick)
         cls: type[Any] = command.__class__
         self.check_handler(definition, command)
         debounce = definition.debounce_seconds
         if debounce is None and definition.overlap is OnOverlap.SKIP:
-            # Before it is enqueued, so that of two ticks at once one sees the other. After a crash between the two it is
-            # enqueued again, and known by its id.
+            # Before it is enqueued, so that of two concurrent ticks one sees the other. After a crash in between, it is
+            # enqueued again, and deduplicated by its id.
             await self._values().compare_and_set(definition.enqueued_key, tick, expected=last)
         key = f"schedule:{definition.work}" if definition.overlap is OnOverlap.WAIT else None
         at = None if debounce is None else moment_of(tick + round(debounce * 1_000), UTC)
@@ -145,17 +145,17 @@ class TickEnqueuer:
         except MessageIdConflictError:
             if self._joins() or definition.work != definition.name:
                 raise
-            # Another replica was first, with a command that the application's function made another time.
+            # Another replica was first, with a command from another call of the application's function.
             made = scheduled_as(message_type(cls).name, message_id)
         if debounce is not None:
-            # Once the later one is kept: a failure or a crash before leaves the earlier one waiting.
+            # After the later one is stored: an earlier failure or crash leaves the earlier one waiting.
             if last is not None and last != tick and state is QueueState.SCHEDULED:
                 await self._mediator.cancel(_id(definition, last))
             await self._values().compare_and_set(definition.enqueued_key, tick, expected=last)
         return made
 
     async def _last(self, definition: ScheduleDefinition) -> tuple[int | None, QueueState | None]:
-        """Return the last tick of the same work that was enqueued, and the state of its command, where these matter."""
+        """Return the last enqueued tick of the same work and its command's state, if needed."""
         if definition.overlap is not OnOverlap.SKIP and definition.debounce_seconds is None:
             return None, None
         last = await self._values().get(definition.enqueued_key)

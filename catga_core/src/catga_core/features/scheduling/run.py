@@ -1,4 +1,4 @@
-"""`ScheduleRun`: one schedule of this process: its due ticks, its retries, what it failed with."""
+"""`ScheduleRun`: one schedule of this process, with its due ticks, retries and last error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AT_ONCE = 100  # ticks that are enqueued in one transaction
 
 
 class ScheduleRun:
-    """Enqueues the commands of one schedule's ticks that are due, in a task of its own.
+    """Enqueues the commands of one schedule's due ticks, in a separate task.
 
     The last tick is kept in the storage and moved on in the transaction that enqueues the command, so that of several replicas
     one does it. Over a broker the command is enqueued before, under an id that every replica gives it. A tick that was moved past
@@ -67,34 +67,34 @@ class ScheduleRun:
 
     @property
     def failures(self) -> int:
-        """How many turns failed in a row."""
+        """The number of consecutive failed turns."""
         return self._worker.failures
 
     @property
     def last_error(self) -> str | None:
-        """What the last turn failed with, `None` if it succeeded."""
+        """The error of the last turn, `None` if it succeeded."""
         return self._worker.last_error
 
     async def begin(self) -> None:
-        """Keep the time of the first start: the first tick is the first one after it."""
+        """Store the time of the first start; the first tick is the next one."""
         values = self._values()
         if await values.get(self.definition.key) is None:
             with suppress(NamedValueConflictError):
                 await values.compare_and_set(self.definition.key, self._now(), expected=None)
 
     def start(self) -> None:
-        """Enqueue from now on."""
+        """Start to enqueue."""
         command: Any = self.definition.command
         if is_command(command):
             self._enqueuer.check_handler(self.definition, command)
         self._worker.start()
 
     async def stop(self) -> None:
-        """Enqueue nothing more."""
+        """Stop to enqueue."""
         await self._worker.stop()
 
     async def _turn(self) -> bool:
-        """Enqueue what is due; return whether there is more."""
+        """Enqueue due ticks; return whether more are due."""
         definition, now = self.definition, self._now()
         self._looked_at = now
         last = await self._values().get(definition.key)
@@ -114,12 +114,12 @@ class ScheduleRun:
         return until < latest
 
     async def _advance(self, due: Sequence[int], until: int, last: int) -> None:
-        """Enqueue ticks; pass over each whose message id is known for another command, because no retry can enqueue it."""
+        """Enqueue ticks; skip a tick whose message id is known for another command."""
         try:
             await self._enqueue(due, until, last)
         except MessageIdConflictError as error:
             if len(due) == 1:
-                # First, so that a tick which another replica has moved past meanwhile is not counted.
+                # First, so that a tick that another replica has already passed is not counted.
                 await self._enqueue((), until, last)
                 self._conflicted(due[0], error)
                 return
@@ -130,7 +130,7 @@ class ScheduleRun:
             self.conflict = None
 
     async def _enqueue(self, due: Sequence[int], until: int, last: int) -> None:
-        """Enqueue the commands of ticks, and keep the tick up to which all are done."""
+        """Enqueue the commands of ticks, and store the last completed tick."""
         values, key, joins = self._values(), self.definition.key, self._enqueuer.joins
         enqueued = 0
         async with self._enqueuer.unit_of_work():
@@ -156,7 +156,7 @@ class ScheduleRun:
         )
 
     async def _until_next(self, seconds: float) -> None:
-        # After the last look, not after now: a tick that came during the turn is not left for the next one.
+        # After the last query, not after now: a tick that came due during this turn is included.
         tick = next(self.definition.ticks.after(self._looked_at), None)
         left = seconds if tick is None else max(0.0, (tick - self._now()) / 1_000)
         await self._clock.sleep(min(seconds, left))
@@ -175,7 +175,7 @@ class ScheduleRun:
 
 
 def _due(definition: ScheduleDefinition, last: int, latest: int, now: int) -> tuple[Sequence[int], int]:
-    """Return the ticks to enqueue, and the tick that is done with them."""
+    """Return the ticks to enqueue, and the last tick that they complete."""
     if definition.missed is OnMissed.ALL:
         ticks = [tick for tick in islice(definition.ticks.after(last), _AT_ONCE) if tick <= latest]
         return ticks, ticks[-1]

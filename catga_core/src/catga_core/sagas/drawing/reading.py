@@ -28,7 +28,7 @@ def outline_of_class(cls: type[Saga[Any, Any]]) -> Flow:
     """
     function = _source_of(cls, "execute")
     if function is None:
-        msg = f"The source of {cls.__name__}.execute cannot be read, so it cannot be drawn. Draw it where its source file is."
+        msg = f"The source of {cls.__name__}.execute cannot be read, so it cannot be drawn. Draw it in an environment with the source file."
         raise ConfigurationError(msg)
     names = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]
     return _Reader(cls, names[2] if len(names) > 2 else "saga", {}, {}, 0).flow(function.body)

@@ -25,7 +25,7 @@ from catga_testing.contracts.stores.sagas.base import (
 
 
 class SagaBeginningContract(SagaContractBase):
-    """A transaction id is one saga, whoever begins it how often."""
+    """A transaction id is one saga, however often and by whichever process it is begun."""
 
     async def test_empty_store_has_no_sagas(self, sagas: SagaStore) -> None:
         """Nothing is found, taken, cancelled or removed."""

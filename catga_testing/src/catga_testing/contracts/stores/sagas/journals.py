@@ -165,7 +165,7 @@ class SagaJournalContract(SagaContractBase):
     async def test_claim_without_a_successor_writes(
         self, sagas: SagaStore, time: StoreTime, write: str
     ) -> None:
-        """Its lease has run out, and nobody noticed."""
+        """Its lease has expired, but no other process has taken the saga over."""
         claim = await begun(sagas, "o-1", lease=time.lease)
         await sagas.append(claim, [b"1"], after=0)
         await time.passes(1.1)
