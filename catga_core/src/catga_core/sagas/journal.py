@@ -122,10 +122,20 @@ class Journal:
             await self._write()
             index = self.entries
             entry: Entry | None = None
+            committed = asyncio.Event()
             try:
-                async with storage.unit_of_work():
+                async with storage.unit_of_work() as unit:
                     entry = await work()
                     await self._store.append(self._claim, [encode_entry(entry)], after=index)
+                    unit.after_commit(committed.set)
+            except asyncio.CancelledError:
+                # A commit is finished despite a cancellation, and what is committed must be known: it must not run again, and can be
+                # compensated. Whoever cancelled it is served by the next operation.
+                if not committed.is_set():
+                    raise
+            except LeaseLostError as error:
+                self._lost(error)
+                raise SagaStop from error
             except CatgaError as error:
                 if error.outcome is not Outcome.UNKNOWN or not await self._has(index):
                     raise

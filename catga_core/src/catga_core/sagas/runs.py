@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
@@ -116,11 +115,8 @@ class SagaRuns:
         task = self._tasks.get(transaction_id)
         if task is None:
             return
-        if timeout is None:
-            with suppress(Exception):
-                await asyncio.shield(task)
-        else:
-            await asyncio.wait([task], timeout=timeout)
+        # Not the task itself: that may be cancelled, which does not cancel who waits.
+        await asyncio.wait([task], timeout=timeout)
 
     async def stop(self, within: float) -> None:
         """Release every saga at its next operation; cancel steps that take too long.
