@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from catga_core.clock import Clock
 from catga_core.container import add_stores
 from catga_core.interfaces import SagaStore, Stores
 from catga_core.memory.stores import MEMORY_PORTS, MemoryStorage, memory_stores
+from catga_core.runtime.unit_of_work import open_unit_of_work
 from catga_core.sagas import (
     Saga,
     SagaContext,
@@ -66,6 +68,10 @@ class Crashed(BaseException):
     """The process died here."""
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
 class DyingStore:
     """A saga store of a process that dies before, or after, one of its writes."""
 
@@ -75,6 +81,8 @@ class DyingStore:
         self.dies_at: float | None = None
         # Errors that calls of a method fail with, by its name: the first before its next call, and so on.
         self.fails: dict[str, list[Exception]] = {}
+        # Methods that do not answer.
+        self.hangs: set[str] = set()
         self.dead = False
 
     def __getattr__(self, name: str) -> Any:
@@ -90,9 +98,15 @@ class DyingStore:
 
     def _failing(self, name: str, method: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
         async def call(*args: Any, **options: Any) -> T:
+            if name in self.hangs:
+                await asyncio.Event().wait()
             if errors := self.fails.get(name):
                 raise errors.pop(0)
-            return await method(*args, **options)
+            result = await method(*args, **options)
+            unit = open_unit_of_work()
+            if unit is not None and (errors := self.fails.get(f"commit of {name}")):
+                unit.before_commit(lambda: _raise(errors.pop(0)))
+            return result
 
         return call
 
