@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any
 
 from catga_core.clock import Clock
-from catga_core.errors import CatgaError
-from catga_core.interfaces.saga_records import ClaimedSaga
+from catga_core.errors import PersistenceError
+from catga_core.interfaces.saga_records import ClaimedSaga, SagaRenewal
 from catga_core.interfaces.saga_store import SagaStore
 from catga_core.log import SAGA_RECOVERY_FAILED, logger, traceback_of
 from catga_core.runtime.retry import RetryPolicy
@@ -162,11 +162,11 @@ class SagaRuns:
             return
         began = self._clock.monotonic()
         try:
-            answer = await self._store().renew(
-                [run.claimed.claim for run in runs.values()], lease=self._lease
+            answer = await self._in_time(
+                self._store().renew([run.claimed.claim for run in runs.values()], lease=self._lease)
             )
-        except CatgaError:
-            # An unavailable store does not extend the lease.
+        except Exception:
+            # A store that is unavailable or does not answer does not extend the lease.
             self._lose_expired()
             raise
         for transaction_id, run in runs.items():
@@ -178,6 +178,26 @@ class SagaRuns:
             self._held_from[transaction_id] = began
             if transaction_id in answer.cancelling:
                 run.interrupt()
+
+    async def _in_time(self, renewing: Awaitable[SagaRenewal]) -> SagaRenewal:
+        """Await a renewal until a next one is due, or a lease runs out: the steps of that saga must not go on.
+
+        Raises:
+            PersistenceError: The store has not answered by then.
+        """
+        left = min(self._held_from.values()) + self._lease - self._clock.monotonic()
+        limit = max(0.0, min(self._lease / 3, left))
+        running = asyncio.ensure_future(renewing)
+        timer = asyncio.ensure_future(self._clock.sleep(limit))
+        try:
+            await asyncio.wait([running, timer], return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return running.result()
+        finally:
+            running.cancel()
+            timer.cancel()
+        text = f"The store has not answered the renewal of leases within {limit:.3g} s."
+        raise PersistenceError(text, retryable=True)
 
     def _lose_expired(self) -> None:
         now = self._clock.monotonic()
