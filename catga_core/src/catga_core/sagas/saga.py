@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
@@ -123,6 +124,10 @@ def saga(
     Raises:
         DeclarationError: An argument is invalid.
     """
+    undecorated: object = name
+    if isinstance(undecorated, type):
+        msg = f"@saga requires parentheses; got the class {undecorated.__name__}. Write @saga() or @saga(name=...)."
+        raise DeclarationError(msg)
     try:
         if name is not None:
             check_name("name", name)
@@ -130,12 +135,13 @@ def saga(
         check_count("max_running", max_running, optional=True)
         check_seconds("step_timeout", step_timeout, optional=True)
         check_seconds("timeout", timeout, optional=True)
+        for policy, given in (("retry", retry), ("compensation_retry", compensation_retry)):
+            _check_policy(policy, given)
+        keys = _checked_keys(waits_for)
     except ValueError as error:
         msg = f"@saga({name!r}): {error}"
         raise DeclarationError(msg) from None
-    mark = SagaMark(
-        name, version, retry, compensation_retry, step_timeout, timeout, max_running, dict(waits_for or {})
-    )
+    mark = SagaMark(name, version, retry, compensation_retry, step_timeout, timeout, max_running, keys)
 
     def declare(cls: C) -> C:
         given: object = cls
@@ -146,6 +152,38 @@ def saga(
         return cls
 
     return declare
+
+
+def _check_policy(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, RetryPolicy):
+        msg = f"{name} must be a RetryPolicy or None; got {value!r}. Pass RetryPolicy(max_attempts=3)."
+        raise ValueError(msg)
+
+
+def _checked_keys(waits_for: object) -> Mapping[type[Event], Callable[[Any], object]]:
+    keys: Any = {} if waits_for is None else waits_for
+    if not isinstance(keys, Mapping):
+        msg = f"waits_for must map event classes to functions; got {waits_for!r}. Pass {{Settled: lambda event: event.order_id}}."
+        raise ValueError(msg)  # noqa: TRY004 - every wrong argument is a DeclarationError
+    for event, key_of in keys.items():
+        if not callable(key_of) or not _takes_one(key_of):
+            msg = (
+                f"waits_for[{getattr(event, '__name__', event)}] must be a function of one event that returns its key; got {key_of!r}. "
+                "Pass lambda event: event.order_id."
+            )
+            raise ValueError(msg)
+    return dict(keys)
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        # A builtin without a signature.
+        return True
+    return True
 
 
 def mark_of(cls: type[Saga[Any, Any]]) -> SagaMark:

@@ -45,6 +45,34 @@ class Asked(msgspec.Struct, frozen=True):
     in_unit_of_work: bool = False
 
 
+def _is_plain(asked: Asked) -> bool:
+    name: object = asked.name
+    return type(name) is str and callable(asked.run)
+
+
+def _check(asked: Asked) -> None:
+    """Check the arguments of a step, before it has any effect.
+
+    Raises:
+        TypeError: `run` or `compensate` is not a function.
+        ValueError: `name` or `timeout` is invalid.
+    """
+    check_name("name", asked.name)
+    check_seconds("timeout", asked.timeout, optional=True)
+    functions: tuple[tuple[str, Any], ...] = (("run", asked.run), ("compensate", asked.compensate))
+    for argument, value in functions:
+        if callable(value) or (value is None and argument == "compensate"):
+            continue
+        if inspect.iscoroutine(value):
+            # Closed, it does not warn by itself as well.
+            value.close()
+        msg = (
+            f"{argument} of the step {asked.name!r} must be a function; got {value!r}. Pass the function itself, or "
+            "lambda: pay(order)."
+        )
+        raise TypeError(msg)
+
+
 class Steps:
     """The steps of one run.
 
@@ -75,9 +103,9 @@ class Steps:
     async def step(self, asked: Asked) -> Any:
         """Run a step, or return or raise its recorded outcome."""
         name = asked.name
-        if not name or asked.timeout is not None:
-            check_name("name", name)
-            check_seconds("timeout", asked.timeout, optional=True)
+        # The arguments of most steps need no closer look.
+        if not name or asked.compensate is not None or asked.timeout is not None or not _is_plain(asked):
+            _check(asked)
         execution = self._execution
         branch = execution.here()
         branch.begin(name)

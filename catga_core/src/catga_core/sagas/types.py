@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from catga_core.codecs.annotations import readable
 from catga_core.codecs.plan import plan_of
 from catga_core.descriptions import shown, with_place
 from catga_core.errors import ConfigurationError
+from catga_core.handlers.calling import check_method
 from catga_core.messages import Event, message_type, type_argument
 from catga_core.messages.exact import exact_encoder
 from catga_core.messages.serializers import msgpack_serializer
@@ -69,6 +71,7 @@ def saga_type(cls: Any, names: Mapping[str, Any]) -> SagaType:
     if not (isinstance(given, type) and issubclass(given, Saga)):
         msg = f"add_sagas() takes classes that derive from Saga[Data, Result]; got {shown(cls)}. Derive it from Saga."
         raise ConfigurationError(msg)
+    _check_methods(given)
     mark = mark_of(cls)
     named = with_place(cls.__name__, cls)
     problems: list[str] = []
@@ -106,6 +109,23 @@ def saga_type(cls: Any, names: Mapping[str, Any]) -> SagaType:
         cls.compensate is not base.compensate,
         mark.waits_for,
     )
+
+
+def _check_methods(cls: type[Any]) -> None:
+    """Check that the methods of a saga can be called.
+
+    Raises:
+        ConfigurationError: `execute` is missing or is not asynchronous, or a method takes other arguments.
+    """
+    named = with_place(cls.__name__, cls)
+    if inspect.isabstract(cls):
+        msg = f"{named} has no execute. Write async def execute(self, data, saga)."
+        raise ConfigurationError(msg)
+    for method, arguments in (("execute", ("data", "saga")), ("compensate", ("data",))):
+        check_method(cls, method, arguments)
+        if not inspect.iscoroutinefunction(inspect.unwrap(getattr(cls, method))):
+            msg = f"{named}.{method} is not a coroutine function. Write async def {method}(self, {', '.join(arguments)})."
+            raise ConfigurationError(msg)
 
 
 def topic_of(cls: type[Event], key: object) -> str:
