@@ -71,7 +71,7 @@ def saga_type(cls: Any, names: Mapping[str, Any]) -> SagaType:
     if not (isinstance(given, type) and issubclass(given, Saga)):
         msg = f"add_sagas() takes classes that derive from Saga[Data, Result]; got {shown(cls)}. Derive it from Saga."
         raise ConfigurationError(msg)
-    _check_methods(given)
+    _check_methods(cls)
     mark = mark_of(cls)
     named = with_place(cls.__name__, cls)
     problems: list[str] = []
