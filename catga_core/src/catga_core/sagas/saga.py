@@ -164,7 +164,7 @@ def _checked_keys(waits_for: object) -> Mapping[type[Event], Callable[[Any], obj
     keys: Any = {} if waits_for is None else waits_for
     if not isinstance(waits_for, Mapping) and waits_for is not None:
         msg = f"waits_for must map event classes to functions; got {waits_for!r}. Pass {{Settled: lambda event: event.order_id}}."
-        raise ValueError(msg)  # noqa: TRY004 - every wrong argument is a DeclarationError
+        raise ValueError(msg)
     for event, key_of in keys.items():
         if not callable(key_of) or not _takes_one(key_of):
             msg = (
