@@ -274,6 +274,41 @@ async def test_a_branch_is_woken_in_time_while_a_step_of_another_runs(replicas: 
     assert (await process.executor.result("order-1", timeout=5)).is_success
 
 
+async def test_an_event_of_another_process_ends_a_wait_while_a_step_runs(replicas: Replicas) -> None:
+    gate = asyncio.Event()
+
+    async def execute(data: Data, saga: SagaContext) -> str:
+        async def settled() -> None:
+            await saga.wait_for(Settled, key="order-1")
+            await saga.step("settled", replicas.effect("settled"))
+
+        await saga.gather(settled(), saga.step("long", gate.wait))
+        return ""
+
+    order = saga_of(execute, waits_for=WAITS)
+    process = await replicas.start(order)
+    await process.executor.start("order-1", Data(), order)
+
+    async def waits() -> bool:
+        return bool((await process.executor.status("order-1")).journal)
+
+    await eventually(waits)
+    await replicas.clock.run_for(2)
+    other = await replicas.start(order)
+    await other.app.mediator.publish(Settled("order-1", 1))
+
+    async def is_settled() -> bool:
+        await replicas.clock.run_for(0.1)
+        return bool(replicas.effects)
+
+    await eventually(is_settled)
+    assert process.executor.runs.count == 1
+    gate.set()
+
+    assert (await process.executor.result("order-1", timeout=5)).is_success
+    assert replicas.effects == ["settled"]
+
+
 async def test_cancelling_ends_a_wait(replicas: Replicas) -> None:
     async def execute(data: Data, saga: SagaContext) -> str:
         await saga.step("a", replicas.effect("a"), compensate=replicas.effect("undo a"))

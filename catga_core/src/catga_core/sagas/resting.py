@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import Context
+from typing import Final
 
 import msgspec
 
 from catga_core.clock import Clock
 from catga_core.runtime.tasks import background_task
 from catga_core.sagas.branches import Branch
+
+_CHECK_SECONDS: Final = 1.0
+"""Between two checks for a signal while the saga stays in memory, where no other process and no commit wakes it."""
 
 
 class Block(msgspec.Struct, eq=False):
@@ -20,12 +24,14 @@ class Block(msgspec.Struct, eq=False):
         branch: The branch.
         until: When its wait ends, seconds since the Unix epoch; `None` for no limit.
         topic: What it waits for, `None` for a time only.
+        check_at: When it checks again while the saga stays in memory, `None` for never.
         ended: Done when the branch is to check again.
     """
 
     branch: Branch
     until: float | None
     topic: str | None
+    check_at: float | None
     ended: asyncio.Future[None]
 
 
@@ -71,7 +77,10 @@ class Rest:
             until: As in `Block`.
             topic: As in `Block`.
         """
-        block = Block(branch, until, topic, asyncio.get_running_loop().create_future())
+        check_at = until if topic is None else self._clock.time() + _CHECK_SECONDS
+        if until is not None and check_at is not None:
+            check_at = min(check_at, until)
+        block = Block(branch, until, topic, check_at, asyncio.get_running_loop().create_future())
         self._blocks.add(block)
         self.running -= 1
         try:
@@ -102,16 +111,14 @@ class Rest:
         """Suspend the saga if every branch waits, or schedule a wake-up for a short wait."""
         if self.running:
             # It stays in memory, regardless of the wait's length.
-            due_at = self._due_at if self._blocks and not self._ends() else None
-            if due_at is not None:
-                self._wake_after(due_at - self._clock.time())
+            if self._blocks and not self._ends():
+                self._wake_in_memory()
             return
         if not self._may_rest() or not self._blocks or any(block.ended.done() for block in self._blocks):
             return
-        due_at = self._due_at
-        left = None if due_at is None else due_at - self._clock.time()
-        if left is not None and left <= self._linger:
-            self._wake_after(left)
+        due_at = min((block.until for block in self._blocks if block.until is not None), default=None)
+        if due_at is not None and due_at - self._clock.time() <= self._linger:
+            self._wake_in_memory()
         else:
             self._suspend(due_at)
 
@@ -120,13 +127,13 @@ class Rest:
         if self._timer is not None:
             self._timer.cancel()
 
-    @property
-    def _due_at(self) -> float | None:
-        return min((block.until for block in self._blocks if block.until is not None), default=None)
-
-    def _wake_after(self, seconds: float) -> None:
+    def _wake_in_memory(self) -> None:
+        due_at = min((block.check_at for block in self._blocks if block.check_at is not None), default=None)
+        if due_at is None:
+            return
         if self._timer is not None:
             self._timer.cancel()
+        seconds = due_at - self._clock.time()
         self._timer = background_task(self._wake_those_due(seconds), context=Context())
 
     async def _wake_those_due(self, seconds: float) -> None:
@@ -135,7 +142,7 @@ class Rest:
         self._timer = None
         now = self._clock.time()
         for block in self._blocks:
-            if block.until is not None and block.until <= now:
+            if block.check_at is not None and block.check_at <= now:
                 end(block.ended)
         self.look()
 
