@@ -36,7 +36,9 @@ _CONTAINERS: Final[Mapping[str, Any]] = {
 # Classes without an importable path, such as those defined in a function, are found while they are in use.
 _used: WeakValueDictionary[str, type[Any]] = WeakValueDictionary()
 _encoders: dict[Any, Callable[[Any], bytes]] = {}
-_types: dict[Shape, Any] = {}
+# By the container's name and the types in it, not by the shape: a path may be another class by now.
+_types: dict[tuple[str, tuple[Any, ...]], Any] = {}
+_MOST_TYPES: Final = 10_000
 
 
 class Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -139,20 +141,23 @@ def _hashable(shape: Any) -> Shape:
 
 
 def _type_of(shape: Shape) -> Any:
-    known = _types.get(shape)
-    if known is not None:
-        return known
     if isinstance(shape, str):
         return _named(shape)
     name, *held = shape
     types = tuple(map(_type_of, held))
+    known = _types.get((name, types))
+    if known is not None:
+        return known
     if name == "union":
         # `Union` takes a tuple, and `|` only two.
         made: Any = Union[types]  # noqa: UP007
     else:
         made = _CONTAINERS[name][types[0] if len(types) == 1 else types]
-    # Bounded by the number of result types in the code.
-    _types[shape] = made
+    if len(_types) >= _MOST_TYPES:
+        # Tuples have a type for each length, so that there is no end of them.
+        _types.clear()
+        _encoders.clear()
+    _types[name, types] = made
     return made
 
 
